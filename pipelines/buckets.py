@@ -1,0 +1,53 @@
+"""The row widths that waste the fewest slots on padding, found exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+
+MAX_CANDIDATES = 4096  # distinct lengths tried as widths; beyond, neighbours are joined
+
+
+def best_widths(lengths: np.ndarray, count: int) -> list[int]:
+    """At most `count` widths, ascending, that minimise the padded slots of `lengths` (n,).
+
+    Dynamic programming over the distinct lengths: with the first i of them in buckets whose
+    last width is the i-th, cost[i] = min over j < i of cost_before[j] + width_i · rows(j, i).
+    """
+    distinct, rows = _candidates(lengths)
+    cumulative = np.concatenate([[0], np.cumsum(rows)])  # (candidates + 1,)
+    size = len(distinct)
+    cost = np.full(size + 1, np.inf)
+    cost[0] = 0.0
+    choices: list[np.ndarray] = []
+    for _ in range(min(count, size)):
+        best, chosen = np.full(size + 1, np.inf), np.zeros(size + 1, np.int64)
+        best[0] = 0.0
+        for i in range(1, size + 1):
+            totals = cost[:i] + distinct[i - 1] * (cumulative[i] - cumulative[:i])
+            chosen[i] = np.argmin(totals)
+            best[i] = totals[chosen[i]]
+        cost = best
+        choices.append(chosen)
+    widths, end = [], size
+    for chosen in reversed(choices):
+        if end == 0:
+            break
+        widths.append(int(distinct[end - 1]))
+        end = int(chosen[end])
+    return sorted(widths)
+
+
+def _candidates(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    distinct, rows = np.unique(np.maximum(lengths, 1), return_counts=True)
+    if len(distinct) == 0:
+        return np.array([1]), np.array([0])
+    if len(distinct) <= MAX_CANDIDATES:
+        return distinct, rows
+    step = -(-int(distinct[-1]) // MAX_CANDIDATES)
+    coarse, where = np.unique(-(-distinct // step) * step, return_inverse=True)
+    return coarse, np.bincount(where, weights=rows).astype(np.int64)
+
+
+def assign(lengths: np.ndarray, widths: list[int]) -> np.ndarray:
+    """For each length the index of the narrowest width that holds it."""
+    return np.searchsorted(np.asarray(widths), lengths, side="left")

@@ -1,0 +1,66 @@
+"""What shapes a stage's bytes besides its inputs: its code, and the libraries it leans on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+# Their whole effect on a stage is in its configuration and inputs, which the key holds already.
+CONTRACTS = {"pipelines.spec", "pipelines.store", "pipelines.errors"}
+
+
+def digest_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256 of the canonical JSON: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return digest_bytes(text.encode())
+
+
+def code_fingerprint(module: str) -> dict[str, str]:
+    """{project file: digest} of a module and of all project modules that it imports."""
+    pending, seen = [module], {}
+    while pending:
+        name = pending.pop()
+        path = _module_path(name)
+        relative = str(path.relative_to(PROJECT))
+        if relative not in seen:
+            seen[relative] = digest_file(path)
+            pending += _project_imports(path.read_text(encoding="utf-8"))
+    return dict(sorted(seen.items()))
+
+
+def _project_imports(source: str) -> list[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    wanted = {n for n in names if n.startswith("pipelines.")} - CONTRACTS
+    return [name for name in wanted if _module_path(name).is_file()]
+
+
+def _module_path(name: str) -> Path:
+    return PROJECT.joinpath(*name.split(".")).with_suffix(".py")
+
+
+@cache
+def library_version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

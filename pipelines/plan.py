@@ -1,0 +1,152 @@
+"""Decides, for each stage, whether it would run, and says exactly why. `run` obeys the same.
+
+A key needs the content of a stage's inputs, so below a stage that must run the keys are not
+known yet: the plan then says `run`, and names the one thing that could still spare it
+(the inputs coming out unchanged).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.errors import UsageError
+from pipelines.fingerprint import code_fingerprint, digest_file, library_version
+from pipelines.runs import Runs
+from pipelines.spec import Spec, operational, plain
+from pipelines.stages import NAMES, STAGES, Stage
+from pipelines.store import Artifact, Recipe, Store
+
+Action = Literal["run", "reuse", "rebuild"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What happens to one stage. `recipe` is None while its inputs are not known."""
+
+    stage: str
+    action: Action
+    reason: str
+    recipe: Recipe | None = None
+    artifact: Artifact | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"stage": self.stage, "action": self.action, "reason": self.reason,
+                "key": self.recipe.key if self.recipe else None}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which stages a run covers, and which of them it repeats though nothing changed."""
+
+    stages: tuple[str, ...] = NAMES
+    forced: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, only: str | None = None, since: str | None = None) -> Selection:
+        """`only` one stage, or all `since` one: repeated, on whatever lies above them."""
+        if only and since:
+            raise UsageError("--only and --from exclude each other")
+        if only:
+            return cls(NAMES[: NAMES.index(only) + 1], (only,))
+        if since:
+            return cls(NAMES, NAMES[NAMES.index(since):])
+        return cls()
+
+    def needs_existing(self, stage: str) -> bool:
+        """Above a repeated stage nothing is built: what is there is used."""
+        return bool(self.forced) and NAMES.index(stage) < NAMES.index(self.forced[0])
+
+
+def plan(spec: Spec, store: Store, runs: Runs, selection: Selection = Selection()) -> list[Decision]:
+    """The decisions for all selected stages, upstream first."""
+    decisions: list[Decision] = []
+    artifacts: dict[str, Artifact] = {}
+    for stage in STAGES:
+        if stage.name not in selection.stages:
+            continue
+        decision = decide(stage, spec, artifacts, store, runs, selection)
+        decisions.append(decision)
+        if decision.artifact is not None and decision.action == "reuse":
+            artifacts[stage.name] = decision.artifact
+    return decisions
+
+
+def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], store: Store, runs: Runs,
+           selection: Selection = Selection()) -> Decision:
+    """What to do about one stage, given the artifacts above it that are known."""
+    forced = stage.name in selection.forced
+    missing = [name for name in stage.inputs if name not in inputs]
+    if missing:
+        spared = "" if forced else "; reused if its bytes come out the same"
+        changed = ", ".join(missing)
+        return Decision(stage.name, "run", f"{changed} to be made first{spared}")
+    recipe = recipe_of(stage, spec, inputs)
+    found = store.find(stage.name, recipe.key)
+    if found is None:
+        if store.has_remains(stage.name, recipe.key):
+            reason = "artifact damaged: no readable manifest"
+            return Decision(stage.name, "rebuild", reason, recipe)
+        previous = runs.previous_manifest(store, spec.name, stage.name)
+        return Decision(stage.name, "run", why_changed(recipe, previous), recipe)
+    problem = store.damage(found)
+    if problem:
+        return Decision(stage.name, "rebuild", f"artifact damaged: {problem}", recipe)
+    if forced:
+        return Decision(stage.name, "run", "asked for, though nothing changed", recipe)
+    return Decision(stage.name, "reuse", "nothing changed", recipe, found)
+
+
+def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact]) -> Recipe:
+    """Everything that decides the stage's bytes."""
+    digests = {name: inputs[name].digest for name in stage.inputs}
+    if stage.name == "source" and spec.source.path:
+        digests = local_digests(Path(spec.source.path))
+    config = {key: value for key, value in plain(spec.select(stage.config)).items()
+              if key not in operational(Spec)}
+    names = [spec.training.backend if name == "backend" else name for name in stage.libraries]
+    libraries = {name: library_version(name) for name in names}
+    if libraries:
+        libraries["python"] = ".".join(map(str, sys.version_info[:2]))
+    return Recipe(stage.name, stage.version, config, digests,
+                  code_fingerprint(stage.module), libraries)
+
+
+def local_digests(path: Path) -> dict[str, str]:
+    """{file: digest} of a file or a folder of the user's own."""
+    if path.is_file():
+        return {path.name: digest_file(path)}
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such file or folder; mend source.path in the declaration")
+    files = [p for p in sorted(path.rglob("*")) if p.is_file()]
+    return {str(p.relative_to(path)): digest_file(p) for p in files}
+
+
+def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:
+    """The differences to the stage's last artifact, in words."""
+    if previous is None:
+        return "never made"
+    reasons = [f"{key} {_short(previous['config'].get(key))} → {_short(value)}"
+               for key, value in recipe.config.items() if previous["config"].get(key) != value]
+    reasons += [f"{key} {_short(value)} → (gone)" for key, value in previous["config"].items()
+                if key not in recipe.config]
+    reasons += [f"{path} changed" for path in _differing(recipe.code, previous["code"])]
+    reasons += [f"{name} {previous['libraries'].get(name, 'absent')} → "
+                f"{recipe.libraries.get(name, 'absent')}"
+                for name in _differing(recipe.libraries, previous["libraries"])]
+    reasons += [f"{name} changed" for name in _differing(recipe.inputs, previous["inputs"])]
+    if recipe.version != previous["version"]:
+        reasons.append(f"format version {previous['version']} → {recipe.version}")
+    return "; ".join(reasons) or "its artifact is gone"
+
+
+def _differing(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
+    return sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
+
+
+def _short(value: Any) -> str:
+    text = "unset" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -1,0 +1,235 @@
+"""The typed declaration of a pipeline: what a YAML file in the catalog may say.
+
+Everything is frozen, unknown keys are refused, and impossible combinations are named before
+anything runs. `pipelines/declarations.py` reads the files; this module only says what is valid.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+CountOrShare = Annotated[int | float, Field(ge=0)]
+LABELLED_READERS = ("labelled-folders", "csv")
+LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
+
+
+# Marks a value that decides how a stage works but not what bytes come out: not in any key.
+OPERATIONAL = {"operational": True}
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSpec(Section):
+    """Where the raw bytes come from: one of `url` and `path`."""
+
+    url: OneOrMany = Field((), description="public address, or several")
+    path: str | None = Field(None, description="a file or folder of your own, beside the YAML",
+                             json_schema_extra=OPERATIONAL)  # its content is in the key instead
+    sha256: OneOrMany = Field((), description="accepted digests; a file with another is refused")
+    max_bytes: PositiveInt = Field(4 * 2**30, description="refuse a larger download",
+                                   json_schema_extra=OPERATIONAL)
+    timeout_seconds: float = Field(30, gt=0, json_schema_extra=OPERATIONAL,
+                                   description="silence after which a try is given up")
+    sample: str | None = Field(None, description="stands in under --allow-sample",
+                               json_schema_extra=OPERATIONAL)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> SourceSpec:
+        if bool(self.url) == bool(self.path):
+            raise ValueError("give either url or path")
+        return self
+
+
+class CorpusSpec(Section):
+    """How raw files become documents, and which document is in which split."""
+
+    reader: Literal["text", "files", "csv", "labelled-folders"]
+    split: Literal["official", "hash", "shuffled", "contiguous"]
+    validation: CountOrShare = Field(0.05, description="documents (>= 1) or share (< 1)")
+    test: CountOrShare = Field(0.05, description="the same; ignored by the official split")
+    group: str | None = Field(None, description="documents of one group stay in one split: "
+                              "`film` for aclImdb, a column's name for csv")
+    glob: str = Field("**/*.txt", description="which files of a folder (reader files)")
+    text_column: str = "text"
+    label_column: str | None = Field(None, description="csv without it is unlabelled text")
+    labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
+    start: str | None = Field(None, description="the text begins at this line (kept)")
+    end: str | None = Field(None, description="the text ends before this line")
+    max_quarantined: float = Field(0.02, ge=0, le=1, description="share that may be set aside")
+
+    @model_validator(mode="after")
+    def _split_fits_reader(self) -> CorpusSpec:
+        if self.split == "official" and self.reader != "labelled-folders":
+            raise ValueError(f"split official needs reader labelled-folders, not {self.reader}")
+        if self.split == "contiguous" and self.reader in LABELLED_READERS:
+            raise ValueError(f"split contiguous is for running text, not for reader {self.reader}")
+        if self.reader == "text" and self.split != "contiguous":
+            raise ValueError(f"reader text is one document: split {self.split} cannot divide it; "
+                             "use contiguous")
+        return self
+
+
+class TokensSpec(Section):
+    """How text becomes ids. Id 0 is padding and id 1 the unknown token, always."""
+
+    kind: Literal["char", "word"]
+    lower: bool = False
+    min_count: PositiveInt = Field(1, description="rarer tokens of train become unknown")
+    max_size: PositiveInt | None = Field(None, description="vocabulary entries, pad and unknown in")
+    max_tokens: PositiveInt | None = Field(None, description="longer documents are cut to this")
+    keep: Literal["first", "last"] = Field("last", description="which end survives the cut")
+
+
+class BatchesSpec(Section):
+    """How token ids become padded rows; see docs/batches.md for the files' contract."""
+
+    batch_size: PositiveInt = 64
+    buckets: Literal["auto"] | tuple[PositiveInt, ...] = Field("auto", description="row widths")
+    max_buckets: PositiveInt = Field(8, description="how many widths auto may choose")
+    sequence_length: PositiveInt | None = Field(None, description="tokens a row, language models")
+
+
+class ModelSpec(Section):
+    """The recurrent network."""
+
+    kind: Literal["classifier", "language_model"]
+    cell: Literal["simple", "lstm", "gru"] = "lstm"
+    bidirectional: bool = False
+    embedding: PositiveInt = Field(64, description="size of a token's vector")
+    units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="one number a layer")
+    dense: PositiveInt | None = Field(None, description="hidden ReLU units before the logit")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    stateful: bool = Field(False, description="carry the state from batch to batch")
+
+    @model_validator(mode="after")
+    def _possible(self) -> ModelSpec:
+        if self.kind == "language_model" and self.bidirectional:
+            raise ValueError("bidirectional would let a language model see the token that it "
+                             "predicts; set it to false")
+        if self.kind == "classifier" and self.stateful:
+            raise ValueError("stateful makes no sense for a classifier: its reviews are unrelated")
+        if self.kind == "language_model" and self.dense:
+            raise ValueError("dense belongs to the classifier; a language model has none")
+        return self
+
+
+class TrainingSpec(Section):
+    """How the weights are found. Validation picks the epoch; the test split is never read here."""
+
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    learning_rate: float = Field(0.001, gt=0)
+    epochs: PositiveInt = 10
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient")
+    shuffle: bool = Field(True, description="reshuffle each epoch; off when the state is carried")
+    checkpoint_every: float = Field(60, gt=0, description="seconds of work at risk at most",
+                                    json_schema_extra=OPERATIONAL)
+    backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
+
+
+class EvaluationSpec(Section):
+    """What is measured on the held-out text."""
+
+    slices: tuple[Literal["length", "unknown_rate"], ...] = ()
+    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 0.8, 1.0)
+    sample_length: PositiveInt = Field(400, description="tokens a sample")
+    start: str = Field("\n", description="what samples begin with")
+
+
+class RegistrySpec(Section):
+    """Which figure decides, and the worst value that may become champion."""
+
+    metric: Literal["accuracy", "log_loss", "roc_auc", "bits_per_character",
+                    "nats_per_character", "perplexity"]
+    floor: float | None = Field(None, description="a maximum where lower is better")
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.metric in LOWER_IS_BETTER
+
+
+class Spec(Section):
+    """One pipeline. `name` and `folder` come from the file, the rest from what it says."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    profile: str
+    sample: bool = False
+    title: str = ""
+    seed: int = Field(1, ge=0, lt=2**31)
+    source: SourceSpec
+    corpus: CorpusSpec
+    tokens: TokensSpec
+    batches: BatchesSpec = BatchesSpec()
+    model: ModelSpec
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    registry: RegistrySpec
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Spec:
+        labelled = self.corpus.reader == "labelled-folders" or self.corpus.label_column is not None
+        if self.model.kind == "classifier":
+            self._require(labelled, "model.kind classifier needs labels: use corpus.reader "
+                          "labelled-folders, or csv with corpus.label_column")
+            self._require(self.tokens.kind == "word", "a classifier reads words: set tokens.kind")
+            self._require(self.batches.sequence_length is None,
+                          "batches.sequence_length is for language models; use tokens.max_tokens")
+            self._require(self.registry.metric in ("accuracy", "log_loss", "roc_auc"),
+                          f"registry.metric {self.registry.metric} is not measured on a classifier")
+        else:
+            self._require(self.batches.sequence_length is not None,
+                          "a language model needs batches.sequence_length (tokens a row)")
+            self._require(self.tokens.max_tokens is None,
+                          "tokens.max_tokens would cut the running text; remove it")
+            self._require(self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
+                          f"registry.metric {self.registry.metric} is not measured on a "
+                          "language model")
+        return self
+
+    @staticmethod
+    def _require(holds: bool, message: str) -> None:
+        if not holds:
+            raise ValueError(message)
+
+    def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
+        """The sections and values under dotted keys: a stage's share of the declaration."""
+        return {key: _lookup(self, key) for key in keys}
+
+
+def _lookup(section: Any, dotted: str) -> Any:
+    for part in dotted.split("."):
+        section = getattr(section, part)
+    return section
+
+
+def plain(config: dict[str, Any]) -> dict[str, Any]:
+    """What `select` gave, as JSON data with one dotted key per value."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, BaseModel):
+            flat |= {f"{key}.{name}": v for name, v in value.model_dump(mode="json").items()}
+        else:
+            flat[key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+@cache
+def operational(model: type[BaseModel] = Spec, prefix: str = "") -> frozenset[str]:
+    """The dotted keys that no artifact key holds."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        if (field.json_schema_extra or {}).get("operational"):
+            found.add(prefix + name)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= operational(field.annotation, f"{prefix}{name}.")
+    return frozenset(found)

@@ -1,0 +1,59 @@
+"""The seven stages: what each reads, what of the declaration it sees, what code makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pipelines.errors import UsageError
+from pipelines.store import Artifact, Workspace
+
+Inputs = Mapping[str, Artifact]
+Builder = Callable[[Inputs, dict[str, Any], Workspace], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`config` lists all that the stage may read of the declaration; the key holds just that."""
+
+    name: str
+    module: str
+    inputs: tuple[str, ...]
+    config: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    version: int = 1  # raise it when the meaning of the files changes though no code here does
+
+    @property
+    def build(self) -> Builder:
+        """`build(inputs, config, work) -> counts`. Imported only when it is to run."""
+        return import_module(self.module).build
+
+
+STAGES = (
+    Stage("source", "pipelines.sources", (), ("source",)),
+    Stage("corpus", "pipelines.corpus", ("source",), ("corpus", "seed"), ("pyarrow", "polars")),
+    Stage("tokens", "pipelines.tokens", ("corpus",), ("tokens",), ("pyarrow", "polars")),
+    Stage("batches", "pipelines.batches", ("tokens",),
+          ("batches", "model.kind", "model.stateful", "seed"), ("pyarrow", "numpy")),
+    Stage("model", "pipelines.training", ("batches",), ("model", "training", "seed"),
+          ("keras", "numpy", "backend")),
+    Stage("metrics", "pipelines.evaluation", ("model", "batches", "tokens", "corpus"),
+          ("evaluation", "model.kind", "training.backend", "seed"),
+          ("keras", "numpy", "pyarrow", "backend")),
+    Stage("release", "pipelines.registry", ("model", "metrics", "tokens"),
+          ("registry", "name", "sample"), ("keras", "mlflow")),
+)
+NAMES = tuple(stage.name for stage in STAGES)
+VERBS = {"download": "source", "tokenize": "tokens", "train": "model", "evaluate": "metrics",
+         "register": "release"}
+
+
+def stage_named(name: str) -> Stage:
+    """The stage, by its name or by what its task is called (train is model)."""
+    wanted = VERBS.get(name, name)
+    for stage in STAGES:
+        if stage.name == wanted:
+            return stage
+    raise UsageError(f"unknown stage {name!r}; known: {', '.join(NAMES)}")

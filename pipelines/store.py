@@ -1,0 +1,263 @@
+"""The artifact store: folders published once, checked before they are believed, never changed.
+
+    store/<stage>/<key>/manifest.json   written last: no manifest, no artifact
+    store/<stage>/.tmp-<key>/           being written; never read
+    store/<stage>/.work-<key>/          survives a crash: partial downloads, checkpoints
+    store/.damaged/                     artifacts whose bytes were not those published
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import DamagedError, FolioError
+from pipelines.fingerprint import digest_file, digest_json
+from pipelines.measure import Measurement
+
+MANIFEST = "manifest.json"
+Progress = Callable[[float, float | None, str], None]  # done, total if known, what is counted
+
+
+def silent(done: float, total: float | None, unit: str) -> None:
+    """A Progress that shows nothing."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What a stage may write to, and how it may fetch. Not part of any key."""
+
+    out: Path
+    scratch: Path
+    progress: Progress = silent
+    mirror: str | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published folder. `path` is local; `manifest` says what it is and where it came from."""
+
+    stage: str
+    key: str
+    path: Path
+    manifest: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the content alone: equal bytes have equal digests, whatever made them."""
+        return self.manifest["digest"]
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        return self.manifest["counts"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a stage's bytes. `key` is its digest."""
+
+    stage: str
+    version: int
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    code: dict[str, str]
+    libraries: dict[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        return digest_json(vars(self) | {"key": None})
+
+
+Build = Callable[[Workspace], dict[str, Any]]
+
+
+class Store:
+    """Artifacts under `root`; with `remote`, also published to and fetched from there."""
+
+    def __init__(self, root: Path, remote: str | None = None) -> None:
+        self.root = root
+        self.remote = None
+        if remote:
+            from upath import UPath
+
+            self.remote = UPath(remote)
+
+    def find(self, stage: str, key: str) -> Artifact | None:
+        """The artifact, unchecked, or None. Fetches it from the remote when only that has it."""
+        path = self.root / stage / key
+        if not (path / MANIFEST).is_file() and self.remote is not None:
+            self._fetch(stage, key)
+        try:
+            manifest = json.loads((path / MANIFEST).read_bytes())
+            return Artifact(stage, key, path, manifest) if "digest" in manifest else None
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
+            return None
+
+    def damage(self, artifact: Artifact) -> str | None:
+        """What is wrong with the files, in words, or None when every byte is as published."""
+        for name, entry in artifact.manifest["files"].items():
+            path = artifact.path / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != entry["bytes"] or digest_file(path) != entry["sha256"]:
+                return f"{name} is not what was published"
+        return None
+
+    def has_remains(self, stage: str, key: str) -> bool:
+        """Whether a folder stands where the artifact should, without a readable manifest."""
+        return (self.root / stage / key).exists() and self.find(stage, key) is None
+
+    def open(self, stage: str, key: str) -> Artifact:
+        """The artifact, checked. Raises DamagedError when it is not there or not whole."""
+        artifact = self.find(stage, key)
+        problem = self.damage(artifact) if artifact else "it is not in the store"
+        if artifact is None or problem:
+            raise DamagedError(f"{stage} artifact {key[:12]}: {problem}; run the pipeline again")
+        return artifact
+
+    def obtain(
+        self, recipe: Recipe, build: Build, *, manifest: dict[str, Any], force: bool = False,
+        progress: Progress = silent, mirror: str | None = None, offline: bool = False,
+    ) -> tuple[Artifact, bool]:
+        """The artifact of `recipe`, built if it must be; and whether it was built here.
+
+        Two callers that want one key: one builds, the other waits and takes the result.
+        """
+        with self._lock(recipe, progress) as waited:
+            found = self.find(recipe.stage, recipe.key)
+            sound = found is not None and self.damage(found) is None
+            if found and sound and (waited or not force):
+                return found, False
+            folder = self.root / recipe.stage
+            work = Workspace(_emptied(folder / f".tmp-{recipe.key}"),
+                             _made(folder / f".work-{recipe.key}"), progress, mirror, offline)
+            try:
+                return self._build(recipe, build, work, manifest, found if sound else None), True
+            except OSError as error:
+                raise _disk_error(error, folder) from error
+            finally:
+                shutil.rmtree(work.out, ignore_errors=True)
+
+    def _build(self, recipe: Recipe, build: Build, work: Workspace, extra: dict[str, Any],
+               standing: Artifact | None) -> Artifact:
+        with Measurement() as measured:
+            counts = build(work)
+        files = {str(path.relative_to(work.out)): _entry(path)
+                 for path in sorted(work.out.rglob("*")) if path.is_file()}
+        digest = digest_json({name: entry["sha256"] for name, entry in files.items()})
+        if standing is not None and standing.digest == digest:
+            shutil.rmtree(work.scratch, ignore_errors=True)
+            return standing
+        manifest = vars(recipe) | extra | {
+            "key": recipe.key, "digest": digest, "files": files, "counts": counts,
+            "wall_seconds": measured.wall_seconds, "peak_memory_bytes": measured.peak_bytes,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        _write_synced(work.out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+        self._publish(recipe, work)
+        return Artifact(recipe.stage, recipe.key, self.root / recipe.stage / recipe.key, manifest)
+
+    def _publish(self, recipe: Recipe, work: Workspace) -> None:
+        final = self.root / recipe.stage / recipe.key
+        if final.exists():  # damaged or superseded: kept aside for a look, never read again
+            aside = _made(self.root / ".damaged") / f"{recipe.stage}-{recipe.key}-{time.time_ns()}"
+            final.rename(aside)
+        for folder in sorted({path.parent for path in work.out.rglob("*")}):
+            _sync_folder(folder)
+        work.out.rename(final)
+        _sync_folder(final.parent)
+        shutil.rmtree(work.scratch, ignore_errors=True)
+        if self.remote is not None:
+            self._upload(final, recipe)
+
+    @contextmanager
+    def _lock(self, recipe: Recipe, progress: Progress) -> Iterator[bool]:
+        """Exclusive per key. The kernel frees it when its holder dies, however it dies."""
+        path = _made(self.root / recipe.stage) / f".lock-{recipe.key}"
+        waited = False
+        with path.open("a+") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    waited = True
+                    progress(0, None, "waiting for another run that builds the same")
+                    time.sleep(0.2)
+            yield waited
+
+    def _upload(self, folder: Path, recipe: Recipe) -> None:
+        target = self.remote / recipe.stage / recipe.key
+        names = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
+        for name in sorted(names, key=lambda name: name == MANIFEST):  # the manifest last
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            with (folder / name).open("rb") as read, (target / name).open("wb") as write:
+                shutil.copyfileobj(read, write, 1 << 20)
+
+    def _fetch(self, stage: str, key: str) -> None:
+        source = self.remote / stage / key
+        if not (source / MANIFEST).exists():
+            return
+        manifest = json.loads((source / MANIFEST).read_bytes())
+        partial = _emptied(self.root / stage / f".fetch-{key}-{os.getpid()}")
+        for name in [*manifest["files"], MANIFEST]:
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            with (source / name).open("rb") as read, (partial / name).open("wb") as write:
+                shutil.copyfileobj(read, write, 1 << 20)
+        try:
+            partial.rename(self.root / stage / key)
+        except OSError:  # another process fetched it meanwhile
+            shutil.rmtree(partial)
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return {"bytes": path.stat().st_size, "sha256": digest_file(path)}
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write whole or not at all, so that a reader never sees half a file."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    _write_synced(partial, json.dumps(value, indent=1, ensure_ascii=False))
+    partial.replace(path)
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _emptied(path: Path) -> Path:
+    shutil.rmtree(path, ignore_errors=True)
+    return _made(path)
+
+
+def _disk_error(error: OSError, folder: Path) -> FolioError:
+    name = error.filename or folder
+    return FolioError(f"{name}: {error.strerror or error}; nothing was published. "
+                      "Mend it (free space, rights) and run again")
