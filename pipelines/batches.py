@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -223,9 +224,11 @@ class _Stream:
 
     def lanes(self, lanes: int, width: int) -> Iterator[pa.Table]:
         """Lane k reads its own stretch of the text from batch to batch."""
-        edges = np.linspace(0, len(self.ids) - 1, lanes + 1).astype(int)
+        whole, longer = divmod(len(self.ids) - 1, lanes)
+        sizes = np.full(lanes, whole) + (np.arange(lanes) < longer)  # the longer lanes first,
+        edges = np.concatenate([[0], np.cumsum(sizes)])  # so that rows keep their lane to the end
         for offset in range(0, int(np.diff(edges).max()), width):
-            open_lanes = [(first + offset, end) for first, end in zip(edges, edges[1:], strict=True)
+            open_lanes = [(first + offset, end) for first, end in pairwise(edges)
                           if first + offset < end]
             yield self._batch([start for start, _ in open_lanes], [end for _, end in open_lanes],
                               width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import time
 from pathlib import Path
@@ -19,10 +20,8 @@ class Measurement:
     peak_bytes: int
 
     def __enter__(self) -> Measurement:
-        try:
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
         self._start = time.perf_counter()
         return self
 

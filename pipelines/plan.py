@@ -61,7 +61,8 @@ class Selection:
         return bool(self.forced) and NAMES.index(stage) < NAMES.index(self.forced[0])
 
 
-def plan(spec: Spec, store: Store, runs: Runs, selection: Selection = Selection()) -> list[Decision]:
+def plan(spec: Spec, store: Store, runs: Runs,
+         selection: Selection = Selection()) -> list[Decision]:
     """The decisions for all selected stages, upstream first."""
     decisions: list[Decision] = []
     artifacts: dict[str, Artifact] = {}

@@ -130,6 +130,8 @@ class TrainingSpec(Section):
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     learning_rate: float = Field(0.001, gt=0)
     epochs: PositiveInt = 10
+    patience: PositiveInt | None = Field(None, description="stop after this many epochs that "
+                                         "do not better the best validation loss")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient")
     shuffle: bool = Field(True, description="reshuffle each epoch; off when the state is carried")
     checkpoint_every: float = Field(60, gt=0, description="seconds of work at risk at most",

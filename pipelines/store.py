@@ -38,6 +38,7 @@ class Workspace:
 
     out: Path
     scratch: Path
+    home: Path  # where the registry of this Folio lives
     progress: Progress = silent
     mirror: str | None = None
     offline: bool = False
@@ -140,7 +141,8 @@ class Store:
                 return found, False
             folder = self.root / recipe.stage
             work = Workspace(_emptied(folder / f".tmp-{recipe.key}"),
-                             _made(folder / f".work-{recipe.key}"), progress, mirror, offline)
+                             _made(folder / f".work-{recipe.key}"), self.root.parent,
+                             progress, mirror, offline)
             try:
                 return self._build(recipe, build, work, manifest, found if sound else None), True
             except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,8 @@ def code(documents: pl.DataFrame, vocabulary: Vocabulary, spec: TokensSpec) -> p
     """The documents' rows with ids in place of text; see the module's docstring."""
     if vocabulary.kind == "char":
         ids = [vocabulary.encode_characters(text) for text in documents["text"]]
-        kind = pl.UInt16 if vocabulary.id_type is np.uint16 else pl.Int32
-        tokens = pl.Series(ids, dtype=pl.List(kind))
+        edges = np.cumsum([0, *map(len, ids)])
+        tokens = pl.from_arrow(pa.LargeListArray.from_arrays(edges, np.concatenate(ids)))
     else:
         tokens = vocabulary.encode_words(documents["text"])
         # A text without a single word is still a document to be judged: one unknown token.

@@ -1,0 +1,30 @@
+# make run · make test · make setup. Each sees to its own virtual environment.
+PYTHON ?= python3.11
+PROFILE ?= quick
+MIRROR ?=
+BIN := .venv/bin
+MIRROR_OPTION := $(if $(MIRROR),--mirror $(MIRROR))
+
+.PHONY: run test lint setup bench clean
+
+run: .venv/.ready  ## retrain shakespeare and imdb; MIRROR=DIR takes the files from there
+	$(BIN)/folio run shakespeare imdb --profile $(PROFILE) --allow-sample $(MIRROR_OPTION)
+
+test: .venv/.ready  ## the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.txt
+	@echo "folio: making .venv from requirements.txt (once; some 2 GB, a few minutes)"
+	@command -v $(PYTHON) >/dev/null || { echo "folio: $(PYTHON) not found; install Python 3.11 or say make PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf .venv data/store data/runs data/prefect data/mlflow

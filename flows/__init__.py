@@ -1,0 +1,1 @@
+"""When and where: Prefect flows that only order the tasks, and the command line."""

@@ -1,0 +1,284 @@
+"""The Prefect server of a home: shared by all runs in it, started and stopped with them.
+
+    prefect/server.json   url and pid of the server
+    prefect/server.lock   held by the server process itself: free means that it is dead
+    prefect/users.lock    held, shared, by each run that uses it: the last one stops the server
+    prefect/start.lock    held while a server is being started, joined or stopped
+"""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import IO
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from pipelines.errors import FolioError
+from pipelines.store import write_json
+from tasks.reporting import settle
+
+BOOT_SECONDS = 60
+STOP_SECONDS = 5  # then it is killed
+POLL_SECONDS = 0.1
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # logs go to the API all the same
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+@contextmanager
+def prefect_api(home: Path) -> Iterator[str]:
+    """The address of a Prefect API: PREFECT_API_URL, or the server of `home`.
+
+    Enter it before anything imports prefect: inside, the environment is set so that Prefect talks
+    to that address and prints nothing. On leaving, all that was reported has reached the API, and
+    the server is stopped unless another run still uses it. Raises FolioError when it does not
+    answer.
+    """
+    given = os.environ.get("PREFECT_API_URL")
+    with _terminations_unwind():
+        if given:
+            _require_answer(given)
+            with _prefect({}, boot=lambda: None):
+                yield given
+            return
+        folder = home.absolute() / "prefect"
+        with _shared_server(folder) as server:
+            local = {"PREFECT_API_URL": server.url, "PREFECT_HOME": str(folder),
+                     "PREFECT_PROFILE": None, **_past_proxies()}
+            with _prefect(local, boot=lambda: _await_health(server, folder)):
+                yield server.url
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process, perhaps still booting. `process` is None when another run started it."""
+
+    url: str
+    pid: int
+    process: subprocess.Popen[bytes] | None = None
+
+
+@contextmanager
+def _shared_server(folder: Path) -> Iterator[Server]:
+    folder.mkdir(parents=True, exist_ok=True)
+    server = None
+    with (folder / "users.lock").open("a") as users:
+        try:
+            with _locked(folder / "start.lock"):
+                fcntl.flock(users, fcntl.LOCK_SH)
+                server = _running(folder) or _start(folder)
+            yield server
+        finally:
+            with _locked(folder / "start.lock"):
+                if _last_of(users):
+                    _stop(folder, server.process if server else None)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _last_of(users: IO[str]) -> bool:
+    fcntl.flock(users, fcntl.LOCK_UN)
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def _running(folder: Path) -> Server | None:
+    if not _alive(folder):
+        return None
+    try:
+        noted = json.loads((folder / "server.json").read_bytes())
+        return Server(noted["url"], noted["pid"])
+    except (OSError, ValueError, KeyError) as error:
+        raise FolioError(f"{folder}: a Prefect server runs here, but server.json does not say "
+                         "where; stop it by hand (it has this folder as its working "
+                         "folder)") from error
+
+
+def _alive(folder: Path) -> bool:
+    """Whether the server process lives: the kernel frees its lock however it dies."""
+    with (folder / "server.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+
+
+def _start(folder: Path) -> Server:
+    (folder / "server.json").unlink(missing_ok=True)
+    port = _free_port()
+    command = [sys.executable, "-m", "prefect", "server", "start",
+               "--host", "127.0.0.1", "--port", str(port)]
+    changes = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
+               "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}  # its console is server.log
+    with (folder / "server.lock").open("a") as alive, (folder / "server.log").open("wb") as log:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        process = subprocess.Popen(
+            command, cwd=folder, env=_changed(os.environ, changes), stdin=subprocess.DEVNULL,
+            stdout=log, stderr=log, start_new_session=True, pass_fds=(alive.fileno(),))
+    url = f"http://127.0.0.1:{port}/api"
+    write_json(folder / "server.json", {"url": url, "pid": process.pid})
+    return Server(url, process.pid, process)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _stop(folder: Path, process: subprocess.Popen[bytes] | None) -> None:
+    """End the server, whoever started it; at once when this is interrupted."""
+    server = _running(folder)
+    if server is not None:
+        try:
+            _signal(server, signal.SIGTERM)
+            _wait_for_death(folder)
+        finally:
+            if _alive(folder):
+                _signal(server, signal.SIGKILL)
+                _wait_for_death(folder)
+    (folder / "server.json").unlink(missing_ok=True)
+    if process is not None:
+        process.wait(STOP_SECONDS)
+
+
+def _signal(server: Server, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, number)  # it leads its own session: the group has its number
+
+
+def _wait_for_death(folder: Path) -> None:
+    deadline = time.monotonic() + STOP_SECONDS
+    while _alive(folder) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS / 2)
+
+
+def _await_health(server: Server, folder: Path) -> None:
+    deadline = time.monotonic() + BOOT_SECONDS
+    while not _healthy(server.url):
+        if not _alive(folder):
+            raise FolioError(f"the Prefect server ended while it started; {folder / 'server.log'} "
+                             "says why")
+        if time.monotonic() > deadline:
+            raise FolioError(f"{server.url}: the Prefect server did not answer within "
+                             f"{BOOT_SECONDS} s; {folder / 'server.log'} may say why")
+        time.sleep(POLL_SECONDS)
+
+
+def _healthy(url: str) -> bool:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=2)
+    try:
+        connection.request("GET", f"{address.path}/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _require_answer(url: str) -> None:
+    try:
+        urlopen(f"{url.rstrip('/')}/health", timeout=5).close()
+    except HTTPError:
+        pass  # it answers; whether it lets us in is Prefect's to say
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise FolioError(f"PREFECT_API_URL={url}: does not answer ({reason}); start that server, "
+                         "or unset PREFECT_API_URL to use Folio's own") from error
+
+
+@contextmanager
+def _prefect(local: Mapping[str, str | None], boot: Callable[[], None]) -> Iterator[None]:
+    """The environment that Prefect reads, its import beside `boot`, and the end of its reports."""
+    changes = {**QUIET, **local}
+    before = {name: os.environ.get(name) for name in changes}
+    late = "prefect" in sys.modules
+    _set_environment(changes)
+    try:
+        import_module("flows.retrain")  # 2 s, while the server boots
+        boot()
+        _reread_settings(late)
+        yield
+    finally:
+        try:
+            lost = settle()
+            if lost:
+                print(f"Prefect: the end of {lost} task runs did not reach its database",
+                      file=sys.stderr)
+        finally:
+            _set_environment(before)
+            _reread_settings(True)
+
+
+def _changed(environment: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """`environment` with `changes`; None removes."""
+    merged = {**environment, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _set_environment(changes: Mapping[str, str | None]) -> None:
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _reread_settings(needed: bool) -> None:
+    if needed and "prefect.context" in sys.modules:
+        sys.modules["prefect.context"].refresh_global_settings_context()
+
+
+def _past_proxies() -> dict[str, str]:
+    """A proxy of the user's is not to be asked for this machine's own addresses."""
+    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    direct = ",".join(filter(None, [named, "127.0.0.1", "localhost"]))
+    return {"no_proxy": direct, "NO_PROXY": direct}
+
+
+@contextmanager
+def _terminations_unwind() -> Iterator[None]:
+    """SIGTERM and SIGHUP leave through the `finally` blocks, as Ctrl-C does."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, _leave)
+                  for number in (signal.SIGTERM, signal.SIGHUP)
+                  if signal.getsignal(number) is signal.SIG_DFL}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)

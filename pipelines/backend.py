@@ -1,0 +1,38 @@
+"""The one place where keras is imported, after its backend is chosen."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from types import ModuleType
+
+from pipelines.errors import FolioError, UsageError
+
+PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def load_keras(backend: str) -> ModuleType:
+    """Import keras on `backend`. One process keeps the backend that it first chose."""
+    if importlib.util.find_spec(PACKAGES[backend]) is None:
+        raise UsageError(f"backend {backend} is not installed; install it with: "
+                         f"pip install 'folio[{backend}]', or leave --backend out")
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = backend
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # notices of CPU features
+    import keras
+
+    if keras.backend.backend() != backend:
+        raise FolioError(f"this process already runs keras on {keras.backend.backend()}; "
+                         f"run the {backend} pipeline in a command of its own")
+    return keras
+
+
+def make_reproducible(keras: ModuleType, seed: int) -> None:
+    """The same seed gives the same weights, whatever ran in this process before."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()

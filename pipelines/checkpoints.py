@@ -1,0 +1,51 @@
+"""Training checkpoints: all that the next step depends on, published atomically.
+
+One `.npz` holds every variable (weights, optimizer, dropout generators, carried state) and, as
+JSON, the position: epoch, step, running sums, history, best epoch. Read without pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.errors import FolioError
+
+if TYPE_CHECKING:
+    import keras
+
+POSITION = "position"
+
+
+def save(path: Path, variables: list[keras.Variable], position: dict[str, Any]) -> None:
+    """Write beside `path`, sync, rename: a reader sees the old checkpoint or the new one."""
+    arrays = {f"v{i:04}": np.asarray(v) for i, v in enumerate(_arrays(variables))}
+    text = np.frombuffer(json.dumps(position).encode(), np.uint8)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, **arrays, **{POSITION: text})
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load(path: Path, variables: list[keras.Variable]) -> dict[str, Any] | None:
+    """Set the variables and return the position, or None when there is no checkpoint."""
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        if len(stored.files) != len(variables) + 1:
+            raise FolioError(f"{path}: a checkpoint of another model; delete it and run again")
+        for i, variable in enumerate(variables):
+            variable.assign(stored[f"v{i:04}"])
+        return json.loads(stored[POSITION].tobytes())
+
+
+def _arrays(variables: list[keras.Variable]) -> list[Any]:
+    from keras import ops
+
+    return [ops.convert_to_numpy(variable) for variable in variables]

@@ -1,0 +1,223 @@
+"""The report's plots as PNG bytes: one style, readable in grey and small, the same bytes each time.
+
+Series differ by line style, marker or hatch as well as by colour. Nothing of pyplot is used.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+INK, MUTED, RULE = "#1f2933", "#5d6977", "#d9dee4"
+FIRST, SECOND, THIRD = "#1d5fa8", "#c2571a", "#5d6977"
+SERIES = ({"color": FIRST, "linestyle": "-"}, {"color": SECOND, "linestyle": "--"},
+          {"color": THIRD, "linestyle": ":"})
+SIZE = (4.6, 3.0)  # inches: the letters stay readable on a telephone
+DPI = 200
+STYLE = {
+    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8.5,
+    "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "text.color": INK, "axes.labelcolor": MUTED,
+    "xtick.color": MUTED, "ytick.color": MUTED, "axes.edgecolor": MUTED, "axes.linewidth": 0.7,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE,
+    "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.7, "lines.markersize": 5,
+    "hatch.linewidth": 0.6, "legend.frameon": False, "figure.facecolor": "white",
+}
+THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
+_STYLE_LOCK = Lock()  # matplotlib's settings are one for the process, its users may be threads
+
+
+def training_curves(history: pa.Table, best_epoch: int | None, loss_unit: str) -> bytes:
+    """Training and validation loss per epoch, the chosen epoch marked."""
+    with _figure() as figure:
+        _draw_losses(figure.add_subplot(), history, best_epoch, f"loss ({loss_unit})")
+        return _png(figure)
+
+
+def loss_curve_png(history: pa.Table, max_bytes: int = 30_000) -> bytes:
+    """The loss per epoch as a PNG of at most `max_bytes`; `history` as in history.parquet.
+
+    Raises ValueError when even the coarsest picture is larger.
+    """
+    losses = history["validation_loss"].to_numpy()
+    best = int(history["epoch"][int(losses.argmin())].as_py()) if len(losses) else None
+    for dpi in (160, 120, 90, 70, 50):
+        with _figure() as figure:
+            _draw_losses(figure.add_subplot(), history, best, "loss")
+            png = _png(figure, dpi)
+        if len(png) <= max_bytes:
+            return png
+    raise ValueError(f"a loss curve needs {len(png)} bytes at least; max_bytes is {max_bytes}")
+
+
+def _draw_losses(axes: Axes, history: pa.Table, best_epoch: int | None, label: str) -> None:
+    epochs = history["epoch"].to_numpy()
+    for column, name, marker, series in (("loss", "train", "o", SERIES[0]),
+                                         ("validation_loss", "validation", "s", SERIES[1])):
+        axes.plot(epochs, history[column].to_numpy(), label=name, marker=marker, **series)
+    if best_epoch is not None:
+        best = history["validation_loss"].to_numpy()[epochs == best_epoch]
+        axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+        axes.plot([best_epoch], best, linestyle="none", marker="o", markersize=12,
+                  markerfacecolor="none", markeredgecolor=INK, label=f"chosen: epoch {best_epoch}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.margins(x=0.08, y=0.12)
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.legend()
+
+
+def accuracy_by_slice(rows: Sequence[Mapping[str, Any]], overall: float, label: str) -> bytes:
+    """Accuracy of each slice with its 95% interval, against that of all documents.
+
+    `rows` have slice, documents, accuracy, low and high.
+    """
+    with _figure((SIZE[0], 1.3 + 0.36 * len(rows))) as figure:
+        axes = figure.add_subplot()
+        places = np.arange(len(rows))[::-1]
+        middle = np.array([row["accuracy"] for row in rows])
+        spread = np.abs([[row["low"], row["high"]] for row in rows] - middle[:, None]).T
+        axes.axvline(overall, color=MUTED, linestyle="--", linewidth=1, zorder=1)
+        axes.annotate("all", (overall, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+                      textcoords="offset points", ha="center", color=MUTED, fontsize=8.5)
+        axes.errorbar(middle, places, xerr=spread, fmt="o", color=FIRST, capsize=3, elinewidth=1.3)
+        axes.set_yticks(places, [row["slice"] for row in rows])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.set(xlabel="accuracy, 95% interval", ylabel=label)
+        return _png(figure)
+
+
+def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[str]) -> bytes:
+    """How many documents of each true class were given which probability of class 1."""
+    edges = np.linspace(0, 1, 21)
+    with _figure() as figure:
+        axes = figure.add_subplot()
+        for value, name, color, hatch in ((0, names[0], SECOND, "////"), (1, names[1], FIRST, "")):
+            scores = probability[(label > 0.5) == bool(value)]
+            counts = np.histogram(scores, edges)[0]
+            axes.stairs(counts, edges, fill=True, facecolor=f"{color}55", edgecolor=color,
+                        hatch=hatch, linewidth=1.2, label=f"truly {name}")
+        axes.axvline(0.5, color=INK, linewidth=0.9, linestyle="--")
+        axes.yaxis.set_major_formatter(THOUSANDS)
+        axes.grid(visible=False, axis="x")
+        axes.set(xlim=(0, 1), xlabel=f"probability given to {names[1]}", ylabel="documents")
+        axes.legend(loc="upper center")
+        return _png(figure)
+
+
+def reliability(bins: Sequence[Mapping[str, Any]], name: str) -> bytes:
+    """Promised against observed share of class 1, a point a bin with its 95% interval.
+
+    `bins` have predicted, observed, low and high.
+    """
+    with _figure() as figure:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="perfect")
+        x, y, low, high = (np.array([row[key] for row in bins])
+                           for key in ("predicted", "observed", "low", "high"))
+        axes.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), fmt="o-", color=FIRST,
+                      capsize=3, elinewidth=1.1, label="model")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"share truly {name}",
+                 xlabel=f"probability given to {name}")
+        axes.legend(loc="upper left")
+        return _png(figure)
+
+
+def loss_by_position(rows: Sequence[Mapping[str, Any]], mean: float) -> bytes:
+    """Loss by how much context was read before. `rows` have context and nats_per_token."""
+    with _figure() as figure:
+        axes = figure.add_subplot()
+        axes.axhline(mean, color=MUTED, linestyle="--", linewidth=1, label="all tokens")
+        places = np.arange(len(rows))
+        axes.plot(places, [row["nats_per_token"] for row in rows], marker="o", **SERIES[0],
+                  label="by context")
+        axes.set_xticks(places, [row["context"] for row in rows], rotation=35, ha="right",
+                        rotation_mode="anchor")
+        axes.margins(y=0.12)
+        axes.set(xlabel="tokens read before", ylabel="nats per token")
+        axes.legend()
+        return _png(figure)
+
+
+def length_histogram(lengths: Mapping[str, np.ndarray], cut: int | None) -> bytes:
+    """Documents by length. `lengths[split][n]` is how many documents have n tokens."""
+    longest = max(len(counts) for counts in lengths.values())
+    edges = np.geomspace(1, max(longest, 2), 41)
+    edges = np.unique(np.concatenate([np.ceil(edges) - 0.5, [longest - 0.5]]))  # between integers
+    with _figure() as figure:
+        axes = figure.add_subplot()
+        for (split, counts), series in zip(lengths.items(), SERIES, strict=False):
+            shares = np.histogram(np.arange(len(counts)), edges, weights=counts)[0] / counts.sum()
+            axes.stairs(shares / np.diff(np.log(edges)), edges, label=split, linewidth=1.5,
+                        **series)
+        if cut is not None:
+            axes.axvline(cut, color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
+            axes.annotate(f"cut at {cut:,}", (cut, 1), xycoords=("data", "axes fraction"),
+                          xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8.5)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(THOUSANDS)
+        axes.set_xlim(left=_low_end(lengths))
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        axes.set(xlabel="tokens a document, before any cut", ylabel="share of documents")
+        axes.legend(loc="upper left")
+        return _png(figure)
+
+
+def _low_end(lengths: Mapping[str, np.ndarray]) -> float:
+    """The length that all but one in a thousand documents reach."""
+    total = np.zeros(max(len(counts) for counts in lengths.values()))
+    for counts in lengths.values():
+        total[: len(counts)] += counts
+    return max(int(np.searchsorted(np.cumsum(total), total.sum() / 1000)) * 0.8, 0.9)
+
+
+def padding_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Slots of each bucket: real tokens and padding. `rows` as the batches stage counts them."""
+    with _figure() as figure:
+        axes = figure.add_subplot()
+        places = np.arange(len(rows))
+        real, padding = ([row[key] for row in rows] for key in ("tokens", "padding"))
+        axes.bar(places, real, 0.7, label="tokens", color=f"{FIRST}99", edgecolor=FIRST)
+        axes.bar(places, padding, 0.7, bottom=real, label="padding", color="white",
+                 edgecolor=SECOND, hatch="/////")
+        axes.set_xticks(places, [f"{row['width']:,}" for row in rows])
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+        axes.grid(visible=False, axis="x")
+        axes.set(xlabel="row width (tokens)", ylabel="slots")
+        axes.legend(loc="upper left")
+        return _png(figure)
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g} {letter}"
+    return f"{value:g}"
+
+
+@contextmanager
+def _figure(size: tuple[float, float] = SIZE) -> Iterator[Figure]:
+    """A figure in the house style, whatever a matplotlibrc of the user's says."""
+    with _STYLE_LOCK, style.context(["default", STYLE]):
+        figure = Figure(size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def _png(figure: Figure, dpi: int = DPI) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,268 @@
+"""Raw files to documents, one at a time: a long text, a folder of files, CSV, labelled folders.
+
+Every reader is `read(root, spec, notes) -> Iterator[Document]` and gives the documents in an order
+that the files alone decide. What it cannot use it still gives, with a reason; what is no document
+at all it counts in `notes.ignored`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.archives import Limits, read_members
+from pipelines.cleaning import STRAY, body, decoded, excerpt, unix_lines, without_tags
+from pipelines.errors import FolioError, UsageError
+from pipelines.spec import LABELLED_READERS, CorpusSpec
+
+MANIFEST = "manifest.json"  # the source artifact's own file, no data
+EMPTY, NOT_UTF8, NO_LABEL = "empty", "not-utf8", "no-label"
+MAX_TEXT_BYTES = 512 * 2**20  # a text is held in memory whole
+MAX_FIELD_CHARACTERS = 64 * 2**20
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
+REVIEW = re.compile(r"(?:(.+)/)?(train|test)/(pos|neg)/([^/]+)\.txt")
+FILM_LIST = re.compile(r"(?:.+/)?((?:train|test)/)urls_(pos|neg)\.txt")
+UNLABELLED = re.compile(r"(?:.+/)?((?:train|test)/unsup)/[^/]+\.txt")
+NUMBERED = re.compile(r"(.+)/(\d+)_\d+")
+FILM = re.compile(r"tt\d+")  # IMDb's title number in a film's address
+OTHER_LABELS = 10  # distinct wrong labels remembered
+
+
+class Document(NamedTuple):
+    """`text` is clean, or the bytes' beginning where `reason` says why it is set aside."""
+
+    id: str
+    text: str
+    label: float | None = None
+    group: str | None = None
+    part: str | None = None  # train or test, where the source itself says so
+    reason: str | None = None
+
+
+@dataclass
+class Notes:
+    """What a reader saw besides documents."""
+
+    ignored: Counter[str] = field(default_factory=Counter)
+    other_labels: Counter[str] = field(default_factory=Counter)
+    films: dict[str, list[str]] = field(default_factory=dict)  # train/pos: film of each line
+
+
+def read(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    """The documents under `root`. Raises FolioError for files that are not what `spec` says."""
+    if spec.reader in LABELLED_READERS and (spec.start or spec.end):
+        raise UsageError(f"corpus.start and corpus.end cut running text; reader {spec.reader} "
+                         "has none: remove them")
+    if spec.group and spec.reader not in LABELLED_READERS:
+        raise UsageError(f"corpus.group: reader {spec.reader} knows no groups; remove it")
+    if spec.group not in (None, "film") and spec.reader == "labelled-folders":
+        raise UsageError(f"corpus.group: labelled-folders has group film, not {spec.group}")
+    return READERS[spec.reader](root, spec, notes)
+
+
+def _files(root: Path) -> list[Path]:
+    """All data files, in an order that does not depend on the file system."""
+    found = sorted(p for p in root.rglob("*") if p.is_file() and p != root / MANIFEST)
+    if not found:
+        raise FolioError(f"{root}: the source holds no file; run the source stage again")
+    return found
+
+
+def _read_text(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    files = _files(root)
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files[:3])
+        raise FolioError(f"corpus.reader text wants one file, the source has {len(files)} "
+                         f"({names}…); use reader files")
+    yield _whole_text(files[0], files[0].name, spec)
+
+
+def _read_files(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    files = _files(root)
+    if ".." in Path(spec.glob).parts or spec.glob.startswith("/") or not spec.glob:
+        raise UsageError(f"corpus.glob {spec.glob!r}: write a pattern within the source's folder, "
+                         "such as **/*.txt")
+    matching = {path for path in root.glob(spec.glob) if path.is_file()} - {root / MANIFEST}
+    if not matching:
+        raise FolioError(f"corpus.glob {spec.glob!r} matches none of the source's {len(files)} "
+                         f"files (such as {files[0].relative_to(root)}); mend it")
+    notes.ignored["other files"] += len(set(files) - matching)
+    for path in sorted(matching):
+        yield _whole_text(path, path.relative_to(root).as_posix(), spec)
+
+
+def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
+    size = path.stat().st_size
+    if size > MAX_TEXT_BYTES:
+        raise FolioError(f"{name}: {size:,} bytes; a text may have {MAX_TEXT_BYTES:,}. Cut it "
+                         "into several files and use reader files")
+    data = path.read_bytes()
+    text = decoded(data)
+    if text is None:
+        return Document(name, excerpt(data), reason=NOT_UTF8)
+    text = body(text, spec.start, spec.end, name)
+    return Document(name, text, reason=None if text.strip() else EMPTY)
+
+
+def _read_labelled_folders(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    home: str | None = None
+    for path, data in _labelled_files(root):
+        review = REVIEW.fullmatch(path)
+        if review is None or data is None:
+            _note_other_file(path, data, notes)
+            continue
+        above, part, folder, name = review.groups(default="")
+        if home is None:
+            home = above
+        if home != above:
+            raise FolioError(f"two corpora in one source: {home or '.'} and {above or '.'}; "
+                             "reader labelled-folders wants one")
+        yield _review(f"{part}/{folder}/{name}", data, part, float(folder == "pos"))
+    if home is None:
+        raise FolioError("the source has no train/pos/*.txt, train/neg/*.txt, test/…; reader "
+                         "labelled-folders wants that layout, in a folder or a .tar.gz")
+
+
+def _labelled_files(root: Path) -> Iterator[tuple[str, bytes | None]]:
+    """(name, content if it is of use) of all files, in archives or plain."""
+    files = _files(root)
+    for path in files:
+        name = path.relative_to(root).as_posix()
+        if name.endswith(ARCHIVES) or (len(files) == 1 and not _is_of_use(name)):
+            yield from read_members(path, _is_of_use)
+        elif not _is_of_use(name):
+            yield name, None
+        elif path.stat().st_size > Limits.member:
+            raise FolioError(f"{name}: more than {Limits.member:,} bytes, too long for a review")
+        else:
+            yield name, path.read_bytes()
+
+
+def _is_of_use(name: str) -> bool:
+    return REVIEW.fullmatch(name) is not None or FILM_LIST.fullmatch(name) is not None
+
+
+def _note_other_file(path: str, data: bytes | None, notes: Notes) -> None:
+    films = FILM_LIST.fullmatch(path)
+    if films and data is not None:
+        lines = data.decode(errors="replace").splitlines()
+        notes.films["".join(films.groups())] = [_film(line) for line in lines]
+        return
+    unlabelled = UNLABELLED.fullmatch(path)
+    notes.ignored[f"{unlabelled[1]} (not labelled)" if unlabelled else "other files"] += 1
+
+
+def _film(address: str) -> str:
+    found = FILM.search(address)
+    return found[0] if found else address.strip()
+
+
+def _review(name: str, data: bytes, part: str, label: float) -> Document:
+    text = decoded(data)
+    if text is None:
+        return Document(name, excerpt(data), label, None, part, NOT_UTF8)
+    text = without_tags(text)
+    return Document(name, text, label, None, part, None if text.strip() else EMPTY)
+
+
+def film_of(document: str, films: dict[str, list[str]]) -> str:
+    """The film of review `train/pos/12_9`: line 12, from 0, of `train/urls_pos.txt`."""
+    numbered = NUMBERED.fullmatch(document)
+    if numbered is None:
+        raise FolioError(f"{document}.txt: corpus.group film needs names like 12_9.txt; "
+                         "rename the file or remove corpus.group")
+    folder, line = numbered[1], int(numbered[2])
+    listed = films.get(folder, [])
+    if line >= len(listed):
+        where = folder.replace("/", "/urls_") + ".txt"
+        raise FolioError(f"{document}.txt: corpus.group film looks for line {line + 1} of {where}, "
+                         f"which has {len(listed)}; add the list or remove corpus.group")
+    return listed[line]
+
+
+def _read_csv(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    files = _files(root)
+    tables = [path for path in files if path.suffix.lower() == ".csv"] or files
+    notes.ignored["other files"] += len(files) - len(tables)
+    before = csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    try:
+        for path in tables:
+            yield from _csv_documents(path, path.relative_to(root).as_posix(), spec, notes)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _csv_documents(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        header = next(_checked_rows(rows, name), None)
+        if not header:
+            raise FolioError(f"{name}: the file is empty; its first row must name the columns")
+        text_at = _column(header, spec.text_column, name, "corpus.text_column")
+        label_at = (_column(header, spec.label_column, name, "corpus.label_column")
+                    if spec.label_column else None)
+        group_at = _column(header, spec.group, name, "corpus.group") if spec.group else None
+        number = 0
+        for row in _checked_rows(rows, name, len(header)):
+            if not row:
+                notes.ignored["blank lines"] += 1
+                continue
+            number += 1
+            row += [""] * (len(header) - len(row))
+            group = None if group_at is None else row[group_at].strip() or None
+            label = None if label_at is None else row[label_at].strip()
+            yield _csv_document(f"{name}:{number}", row[text_at], label, group, spec.labels, notes)
+
+
+def _checked_rows(rows: Iterator[list[str]], name: str, width: int | None = None
+                  ) -> Iterator[list[str]]:
+    """The rows of a `csv.reader`; FolioError naming the line where one is malformed."""
+    line = rows.line_num + 1  # type: ignore[attr-defined]
+    try:
+        for row in rows:
+            if width is not None and len(row) > width:
+                raise FolioError(f"{name}: the row at line {line} has {len(row)} fields, the first "
+                                 f"row {width}; put quotation marks around texts with commas")
+            yield row
+            line = rows.line_num + 1  # type: ignore[attr-defined]
+    except csv.Error as error:
+        raise FolioError(f"{name}: the row at line {line} is not valid CSV ({error}); "
+                         "is a quotation mark missing?") from error
+
+
+def _column(header: Sequence[str], wanted: str, name: str, key: str) -> int:
+    columns = [STRAY.sub("\N{REPLACEMENT CHARACTER}", column).strip() for column in header]
+    if columns.count(wanted) == 1:
+        return columns.index(wanted)
+    near = difflib.get_close_matches(wanted, columns, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    count = "two columns" if wanted in columns else "no column"
+    raise FolioError(f"{name}: {count} {wanted!r} ({key}) among "
+                     f"{', '.join(columns)[:200]}{hint}")
+
+
+def _csv_document(name: str, text: str, label: str | None, group: str | None,
+                  labels: tuple[str, str], notes: Notes) -> Document:
+    if any(STRAY.search(part) for part in (text, label or "", group or "") if not part.isascii()):
+        return Document(name, excerpt(text[:200].encode(errors="surrogateescape")), None, None,
+                        None, NOT_UTF8)
+    text = without_tags(unix_lines(text))
+    if label is None:
+        return Document(name, text, None, group, None, None if text.strip() else EMPTY)
+    if label not in labels:
+        if label and (label in notes.other_labels or len(notes.other_labels) < OTHER_LABELS):
+            notes.other_labels[label] += 1
+        return Document(name, text, None, group, None, NO_LABEL)
+    value = float(labels.index(label))
+    return Document(name, text, value, group, None, None if text.strip() else EMPTY)
+
+
+Reader = Callable[[Path, CorpusSpec, Notes], Iterator[Document]]
+READERS: dict[str, Reader] = {"text": _read_text, "files": _read_files, "csv": _read_csv,
+                              "labelled-folders": _read_labelled_folders}

@@ -1,0 +1,176 @@
+"""One retraining of one pipeline: its stages in order, its record, the samples as a stand-in.
+
+Plain Python: the Prefect flow hands its tasks to `Retraining.stage`, `retrain_plain` the stages
+themselves, and all else is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pipelines.declarations import FULL, has_sample, load_spec
+from pipelines.errors import FolioError, UnreachableError
+from pipelines.execute import Settings, StageResult, execute_stage
+from pipelines.plan import Selection
+from pipelines.runs import Runs
+from pipelines.stages import STAGES, stage_named
+from pipelines.store import Progress
+
+Call = Callable[..., StageResult]  # (the Retraining, the results it reads) -> its own result
+Notice = Callable[[str], None]
+
+
+def on_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Retraining:
+    """`with Retraining(…) as run:` then `run.stage(…)` for each stage; `run.record` at the end.
+
+    The record is saved however the block ends. Raises UsageError on a wrong declaration, before
+    anything is recorded.
+    """
+
+    def __init__(self, pipeline: str, profile: str = FULL, overrides: tuple[str, ...] = (), *,
+                 settings: Settings, selection: Selection = Selection(), run: str | None = None,
+                 notice: Notice = on_stderr, on_sample: Callable[[], None] = lambda: None) -> None:
+        self.spec = load_spec(pipeline, profile, overrides)
+        self.run = run or Runs.new_id(self.spec.name)
+        self.settings, self.selection = settings, selection
+        self.record: dict[str, Any] = {}
+        self._declared = (pipeline, profile, overrides)
+        self._notice, self._on_sample = notice, on_sample
+        self._entries: list[dict[str, Any]] = []
+        self._results: dict[str, StageResult] = {}
+
+    def stage(self, name: str, call: Call, *inputs: StageResult | None) -> StageResult | None:
+        """`call(self, *inputs)` when the stage is selected, else None; noted in the record."""
+        if name not in self.selection.stages:
+            return None
+        started = time.perf_counter()
+        try:
+            result = self._call(name, call, inputs)
+        except BaseException as error:
+            self._entries.append({
+                "stage": name, "action": "failed", "reason": one_line(error), "path": None,
+                "seconds": round(time.perf_counter() - started, 3), "key": None})
+            raise
+        self._entries.append(result.as_json())
+        self._results[name] = result
+        self._notice(f"{self.spec.name} · {name}: {_ended(result)}")
+        return result
+
+    def execute(self, name: str, inputs: tuple[StageResult, ...],
+                progress: Callable[[str], Progress] | None = None) -> StageResult:
+        """The stage itself, as plain Python; `progress` in place of the settings' own."""
+        settings = replace(self.settings, progress=progress or self.settings.progress)
+        artifacts = {result.stage: result.artifact for result in inputs}
+        return execute_stage(stage_named(name), self.spec, artifacts, settings, self.selection,
+                             self.run)
+
+    def _call(self, name: str, call: Call, inputs: tuple[StageResult | None, ...]) -> StageResult:
+        try:
+            return call(self, *inputs)
+        except FolioError as error:
+            if name != "source" or not self._sample_helps(error):
+                raise
+            self._use_sample(error)
+            return call(self, *inputs)
+
+    def _sample_helps(self, error: FolioError) -> bool:
+        absent = isinstance(error, UnreachableError) or self.selection.needs_existing("source")
+        return (absent and self.settings.allow_sample and not self.spec.sample
+                and has_sample(self._declared[0]))
+
+    def _use_sample(self, error: FolioError) -> None:
+        self.spec = load_spec(*self._declared, sample=True)
+        self._notice(f"WARNING: {error}")
+        self._notice(f"WARNING: {self.spec.name} goes on with the small SAMPLE text that comes "
+                     "with Folio: what it makes is for trying out, not a real model")
+        self._on_sample()
+
+    def __enter__(self) -> Retraining:
+        self._started, self._clock = time.gmtime(), time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.record = self._summary(error)
+        try:
+            self.settings.runs.save(self.record)
+        except OSError as problem:
+            failure = FolioError(f"{self.settings.runs.folder}: the run's record could not be "
+                                 f"written: {problem.strerror}; mend it (free space, rights)")
+            if error is None:
+                raise failure from problem
+            self._notice(str(failure))  # the error that ended the run says more
+
+    def _summary(self, error: BaseException | None) -> dict[str, Any]:
+        release = self._read("release", "release.json")
+        report = self._file("metrics", "report.html")
+        return {
+            "pipeline": self.spec.name, "profile": self.spec.profile, "run": self.run,
+            "state": self._state(error), "sample": self.spec.sample,
+            "seconds": round(time.perf_counter() - self._clock, 3),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
+            "stages": self._entries,
+            "metrics": self._read("metrics", "metrics.json").get("headline", {}),
+            "version": release.get("version"), "verdict": release.get("verdict"),
+            "report": str(report) if report else None,
+            "error": one_line(error) if error else None}
+
+    def _state(self, error: BaseException | None) -> str:
+        if error is not None:
+            return "failed"
+        reused = all(entry["action"] == "reuse" for entry in self._entries)
+        return "nothing-to-do" if reused else "done"
+
+    def _file(self, stage: str, name: str) -> Path | None:
+        result = self._results.get(stage)
+        path = result.artifact.path / name if result else None
+        return path if path is not None and path.is_file() else None
+
+    def _read(self, stage: str, name: str) -> dict[str, Any]:
+        path = self._file(stage, name)
+        return json.loads(path.read_bytes()) if path else {}
+
+
+def retrain_plain(pipeline: str, profile: str = FULL, overrides: tuple[str, ...] = (), *,
+                  settings: Settings, selection: Selection = Selection(), run: str | None = None,
+                  notice: Notice = on_stderr) -> dict[str, Any]:
+    """The record of a retraining without Prefect. Raises what a stage raises."""
+    results: dict[str, StageResult | None] = {}
+    with Retraining(pipeline, profile, overrides, settings=settings, selection=selection,
+                    run=run, notice=notice) as retraining:
+        for stage in STAGES:
+            inputs = [results[name] for name in stage.inputs]
+            results[stage.name] = retraining.stage(stage.name, _plain(stage.name), *inputs)
+    return retraining.record
+
+
+def _plain(stage: str) -> Call:
+    return lambda run, *inputs: run.execute(stage, inputs)
+
+
+def one_line(error: BaseException) -> str:
+    """What the user reads of an error, without its traceback."""
+    if isinstance(error, FolioError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {first}"
+
+
+def _ended(result: StageResult) -> str:
+    if result.action == "reuse":
+        return f"reused ({result.reason})"
+    done = "rebuilt" if result.action == "rebuild" else "done"
+    return f"{done} in {result.seconds:.1f} s ({result.reason})"

@@ -1,0 +1,241 @@
+"""The source stage: raw files, byte for byte, from a mirror, an address, or a folder of one's own.
+
+Each file of `source.url` is looked for in the mirror first, then at its address, and lies in the
+artifact under the last part of that address. A file is believed only when its SHA-256 is among
+those that the declaration accepts, if it names any.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from pipelines.errors import FolioError, UnreachableError, UsageError
+from pipelines.spec import SourceSpec
+from pipelines.store import MANIFEST, Artifact, Workspace
+from pipelines.transfer import MissingError, copy, download, forget, is_complete, shown
+
+SCHEMES = ("http", "https", "file")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file may be found: a local Path, or an http(s) address."""
+
+    kind: str  # "mirror dir", "mirror url" or "public address"
+    address: str | Path
+
+
+def build(inputs: Mapping[str, Artifact], config: dict[str, Any],
+          work: Workspace) -> dict[str, Any]:
+    """Write the raw files to work.out.
+
+    Returns {"files", "bytes", "origins": {name: {"from", "address", "bytes", "sha256"}}}; a folder
+    of one's own is one origin, with its "files" counted, as the manifest lists their digests.
+    Raises UsageError on an address that cannot be right, UnreachableError when a place did not
+    answer or `offline` forbids to ask it, FolioError on refusals, wrong bytes and oversize.
+    """
+    source: SourceSpec = config["source"]
+    if source.path:
+        return _own(Path(source.path), source, work)
+    named = _file_names(source.url)
+    origins = {name: _fetch(name, url, source, work) for name, url in named.items()}
+    for name in named:
+        _part(name, work).replace(work.out / name)
+    return _counts(origins, len(named))
+
+
+def _counts(origins: dict[str, dict[str, Any]], files: int) -> dict[str, Any]:
+    size = sum(origin["bytes"] for origin in origins.values())
+    return {"files": files, "bytes": size, "origins": origins}
+
+
+def _file_names(urls: tuple[str, ...]) -> dict[str, str]:
+    """{file name: its address}, refusing addresses that name no file or the same one."""
+    named: dict[str, str] = {}
+    for url in urls:
+        name = unquote(_path_of(url).rpartition("/")[2])
+        if name in ("", ".", "..") or "/" in name or not name.isprintable():
+            raise UsageError(f"source.url {shown(url)}: its last part is no file name; give the "
+                             "address of a file")
+        _refuse_reserved(name, f"source.url {shown(url)}")
+        if name in named:
+            raise UsageError(f"source.url: {shown(named[name])} and {shown(url)} end in the same "
+                             "name; one file would replace the other")
+        named[name] = url
+    return named
+
+
+def _path_of(url: str) -> str:
+    """The path of a well-formed address, still percent-coded."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # a password in the wrong place may be the cause: nothing is repeated
+        raise UsageError("source.url or --mirror: an address is malformed; write it like "
+                         "https://host/folder/file") from None
+    if parts.scheme not in SCHEMES:
+        raise UsageError(f"{shown(url)}: only {', '.join(SCHEMES)} addresses can be fetched")
+    local = parts.scheme == "file"
+    if local and not (parts.netloc in ("", "localhost") and parts.path.startswith("/")):
+        raise UsageError(f"{shown(url)}: names no file of this machine; write file:///folder/file")
+    if not local and not host:
+        raise UsageError(f"{shown(url)}: names no host; write it like https://host/folder/file")
+    return parts.path
+
+
+def _refuse_reserved(name: str, where: str) -> None:
+    if name == MANIFEST:
+        raise UsageError(f"{where}: the name {MANIFEST} is the store's own; rename the file")
+
+
+def _part(name: str, work: Workspace) -> Path:
+    return work.scratch / f"{name}.part"
+
+
+def _fetch(name: str, url: str, source: SourceSpec, work: Workspace) -> dict[str, Any]:
+    """Bring one file to its `.part`, from the first place that has it; where that was."""
+    failures: list[FolioError] = []
+    for place in _places(name, url, work.mirror):
+        if failures:
+            work.progress(0, None, f"{failures[-1]}; going on to {shown(place.address)}")
+        try:
+            return _bring(name, place, source, work)
+        except (MissingError, UnreachableError) as failure:
+            failures.append(failure)
+    advice = f"get {name} otherwise and give --mirror DIR with it"
+    if isinstance(failures[-1], MissingError):
+        advice = f"mend source.url, or {advice}"
+    elif work.offline:
+        advice += ", or leave --offline out"
+    else:
+        advice = f"look at the network, or {advice}"
+    raise type(failures[-1])(f"{'; '.join(map(str, failures))}; {advice}")
+
+
+def _places(name: str, url: str, mirror: str | None) -> Iterator[Place]:
+    if mirror:
+        yield _mirrored(name, url, mirror)
+    yield Place("public address", _local(url) or url)
+
+
+def _mirrored(name: str, url: str, mirror: str) -> Place:
+    folder = _local(mirror) if "://" in mirror else Path(mirror).expanduser()
+    if folder is None:
+        path = f"{_path_of(mirror).rstrip('/')}/{_path_of(url).rpartition('/')[2]}"
+        return Place("mirror url", urlunsplit(urlsplit(mirror)._replace(path=path)))
+    if not folder.is_dir():
+        raise UsageError(f"--mirror {folder}: no such folder")
+    return Place("mirror dir", folder / name)
+
+
+def _local(url: str) -> Path | None:
+    """The path that a file: address means."""
+    path = _path_of(url)
+    return Path(unquote(path)) if urlsplit(url).scheme == "file" else None
+
+
+def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict[str, Any]:
+    part = _part(name, work)
+
+    def report(done: int, total: int | None) -> None:
+        work.progress(done, total, f"bytes of {name}")
+
+    if isinstance(place.address, Path):
+        copy(place.address, part, source, report)
+    elif work.offline:
+        raise UnreachableError(f"{shown(place.address)}: not fetched, as --offline forbids it")
+    elif not (is_complete(part, place.address) and _digest(part) in _accepted(source)):
+        download(place.address, part, source, report)
+    return _origin(place.kind, place.address, part, _proved(part, place, source))
+
+
+def _origin(kind: str, address: str | Path, file: Path, digest: str) -> dict[str, Any]:
+    return {"from": kind, "address": shown(address), "bytes": file.stat().st_size,
+            "sha256": digest}
+
+
+def _accepted(source: SourceSpec) -> list[str]:
+    return [digest.lower() for digest in source.sha256]
+
+
+def _digest(path: Path) -> str:
+    from pooch import file_hash
+
+    return file_hash(str(path), alg="sha256")
+
+
+def _proved(part: Path, place: Place, source: SourceSpec) -> str:
+    """The file's digest. A file that is not accepted is set aside as `.bad` for a look."""
+    digest = _digest(part)
+    if not source.sha256 or digest in _accepted(source):
+        return digest
+    bad = part.with_suffix(".bad")
+    part.replace(bad)
+    forget(part)
+    raise FolioError(f"{_wrong(place.address, digest, source)}; kept as {bad}: look at it, then "
+                     "mend source.sha256 or where the file comes from")
+
+
+def _wrong(address: str | Path, digest: str, source: SourceSpec) -> str:
+    return (f"{shown(address)}: wrong checksum, SHA-256 is {digest} but must be "
+            f"{' or '.join(_accepted(source))}")
+
+
+def _own(path: Path, source: SourceSpec, work: Workspace) -> dict[str, Any]:
+    """Copy a file or a folder of the user's own, under its own names."""
+    files = {path.name: path} if path.is_file() else dict(_tree(path))
+    total, done = sum(file.stat().st_size for file in files.values()), 0
+    for name, file in files.items():
+        _refuse_reserved(name, str(file))
+        target = work.out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        if source.sha256 and (digest := _digest(target)) not in _accepted(source):
+            raise FolioError(f"{_wrong(file, digest, source)}; mend source.sha256 or the file")
+        done += target.stat().st_size
+        work.progress(done, total, f"bytes of {path.name}")
+    if path.is_file():
+        copied = work.out / path.name
+        return _counts({path.name: _origin("path", path, copied, _digest(copied))}, 1)
+    folder = {"from": "path", "address": str(path), "files": len(files), "bytes": done}
+    return _counts({path.name: folder}, len(files))
+
+
+def _tree(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(name in the folder, file) of every file below, refusing what cannot be copied as a file."""
+    if not folder.is_dir():
+        raise FolioError(f"{folder}: no such file or folder; mend source.path")
+    empty = True
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders.sort()
+        for name in sorted(folders + names):
+            path = Path(parent, name)
+            _refuse_link(path, folder)
+            if path.is_dir():
+                continue  # walked in its turn
+            if not path.is_file():
+                raise FolioError(f"{path}: neither a file nor a folder; take it out of {folder}")
+            empty = False
+            yield str(path.relative_to(folder)), path
+    if empty:
+        raise FolioError(f"{folder}: holds no file; mend source.path")
+
+
+def _refuse_link(path: Path, folder: Path) -> None:
+    """Only links to files of the folder: what lies elsewhere was not given to be read."""
+    if not path.is_symlink():
+        return
+    target = Path(os.path.realpath(path))
+    if not target.is_relative_to(os.path.realpath(folder)) or not target.is_file():
+        raise FolioError(f"{path}: a link to {target}, which is not a file in {folder}; put the "
+                         "file itself there, or take the link away")
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,229 @@
+"""Which document is in which split, and which repeats another. Pure decisions from a listing.
+
+Every order comes from SHA-256 of the seed and a document's id, text or group, never from a
+library's random numbers, so that it is the same with every version of every library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pipelines.errors import FolioError
+from pipelines.spec import CorpusSpec
+
+TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+CUT = "cut"  # kept, in pieces, because two splits meet within it
+DUPLICATE, DUPLICATE_OF_TEST = "duplicate", "duplicate-of-test"
+
+
+@dataclass
+class Listing:
+    """One entry a document, in the reader's order: all that is known of it but the text."""
+
+    ids: list[str] = field(default_factory=list)
+    labels: list[float | None] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
+    parts: list[str | None] = field(default_factory=list)  # the split that the source itself names
+    reasons: list[str | None] = field(default_factory=list)  # why the reader could not use it
+    digests: list[bytes] = field(default_factory=list)  # of the text; see cleaning.text_digest
+    characters: list[int] = field(default_factory=list)
+
+    def sound(self) -> list[int]:
+        return [index for index, reason in enumerate(self.reasons) if reason is None]
+
+
+@dataclass
+class Decision:
+    """`fates[i]` is document i's split, the reason that sets it aside, or CUT.
+
+    `cuts[i]` are the pieces of a CUT document: (split, first character, character after the last).
+    """
+
+    fates: list[str]
+    cuts: dict[int, list[tuple[str, int, int]]] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many documents are set aside, by reason."""
+        return Counter(fate for fate in self.fates if fate not in SPLITS and fate != CUT)
+
+
+def decide(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """The split of each document, repeats set aside.
+
+    Raises FolioError when the wanted parts cannot be had from so few documents.
+    """
+    decision = DECIDERS[spec.split](listing, spec, seed)
+    present = {*decision.fates, *(piece[0] for cut in decision.cuts.values() for piece in cut)}
+    for split, wanted in ((TRAIN, 1), (VALIDATION, spec.validation), (TEST, spec.test)):
+        if wanted and split not in present:
+            kept = len(decision.fates) - decision.reasons.total()
+            raise FolioError(f"corpus.split {spec.split} leaves {split} without documents, having "
+                             f"{kept}; give more, or change corpus.validation and corpus.test")
+    return decision
+
+
+def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """Test as it came; train without repeats; validation carved out of what train then has."""
+    fates = [reason or part or TRAIN
+             for reason, part in zip(listing.reasons, listing.parts, strict=True)]
+    seen = {listing.digests[i]: DUPLICATE_OF_TEST for i, fate in enumerate(fates) if fate == TEST}
+    train: list[int] = []
+    for index in (i for i, fate in enumerate(fates) if fate == TRAIN):
+        digest = listing.digests[index]
+        if digest in seen:
+            fates[index] = seen[digest]
+        else:
+            seen[digest] = DUPLICATE
+            train.append(index)
+    wanted = _wanted(spec.validation, len(train), "corpus.validation")
+    for index in carve(train, listing, wanted, seed):
+        fates[index] = VALIDATION
+    return Decision(fates)
+
+
+def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """By each text's (or group's) own hash: nobody moves when others come or go."""
+    sound = listing.sound()
+    test, validation = _share(spec.test, len(sound)), _share(spec.validation, len(sound))
+    if test + validation >= 1:
+        raise _nothing_left(spec, f"{len(sound)} documents")
+    fates = [reason or TRAIN for reason in listing.reasons]
+    for index in sound:
+        group = listing.groups[index]
+        point = _point(seed, group.encode() if group else listing.digests[index])
+        if point < test + validation:
+            fates[index] = TEST if point < test else VALIDATION
+    _set_repeats_aside(listing, fates)
+    return Decision(fates)
+
+
+def _shuffled(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """Repeats leave first; of the shuffled rest the first are test, the next validation."""
+    fates = [reason or TRAIN for reason in listing.reasons]
+    _set_repeats_aside(listing, fates)
+    rest = [index for index, fate in enumerate(fates) if fate == TRAIN]
+    test = _wanted(spec.test, len(rest), "corpus.test")
+    validation = _wanted(spec.validation, len(rest), "corpus.validation")
+    if test + validation >= len(rest):
+        raise _nothing_left(spec, f"{len(rest)} documents")
+    for split, wanted in ((TEST, test), (VALIDATION, validation)):
+        for index in carve(rest, listing, wanted, seed, balanced=False):
+            fates[index] = split
+        rest = [index for index in rest if fates[index] == TRAIN]
+    return Decision(fates)
+
+
+def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """The running text: first train, then validation, then test, cut by characters."""
+    decision = Decision([reason or TRAIN for reason in listing.reasons])
+    _set_repeats_aside(listing, decision.fates)
+    kept = [index for index, fate in enumerate(decision.fates) if fate == TRAIN]
+    total = sum(listing.characters[index] for index in kept)
+    validation = _wanted(spec.validation, total, "corpus.validation", "characters")
+    test = _wanted(spec.test, total, "corpus.test", "characters")
+    if validation + test >= total:
+        raise _nothing_left(spec, f"{total} characters")
+    at = 0
+    for index in kept:
+        length = listing.characters[index]
+        pieces = list(_pieces((total - test - validation - at, total - test - at), length))
+        decision.fates[index] = pieces[0][0] if len(pieces) == 1 else CUT
+        if len(pieces) > 1:
+            decision.cuts[index] = pieces
+        at += length
+    return decision
+
+
+def _pieces(bounds: tuple[int, int], length: int) -> Iterator[tuple[str, int, int]]:
+    """(split, start, stop) where validation and test begin at `bounds`, before or beyond too."""
+    validation, test = (min(max(bound, 0), length) for bound in bounds)
+    for split, start, stop in ((TRAIN, 0, validation), (VALIDATION, validation, test),
+                               (TEST, test, length)):
+        if start < stop:
+            yield split, start, stop
+
+
+def _set_repeats_aside(listing: Listing, fates: list[str]) -> None:
+    """Of equal texts one stays: the first that is in test, else the first."""
+    stays: dict[bytes, int] = {}
+    sound = listing.sound()
+    for index in sound:
+        first = stays.setdefault(listing.digests[index], index)
+        if fates[index] == TEST and fates[first] != TEST:
+            stays[listing.digests[index]] = index
+    for index in sound:
+        stay = stays[listing.digests[index]]
+        if stay != index:
+            leaks = fates[stay] == TEST and fates[index] != TEST
+            fates[index] = DUPLICATE_OF_TEST if leaks else DUPLICATE
+
+
+def carve(pool: Sequence[int], listing: Listing, wanted: int, seed: int,
+          balanced: bool = True) -> list[int]:
+    """About `wanted` documents of `pool`: whole groups, in an order shuffled by the seed.
+
+    A group that would pass `wanted` is left out and the next one tried, so that the number is met
+    as nearly as the groups allow; `balanced` keeps the pool's proportion of labels likewise.
+    """
+    members: dict[str, list[int]] = {}
+    for index in pool:
+        group = listing.groups[index]
+        name = f"document {listing.ids[index]}" if group is None else f"group {group}"
+        members.setdefault(name, []).append(index)
+    order = sorted(members, key=lambda name: _rank(seed, name.encode()))
+    labels = Counter(listing.labels[index] for index in pool)
+    quota = {label: wanted * count / len(pool) + 1 for label, count in labels.items()}
+    have: Counter[float | None] = Counter()
+    taken: list[int] = []
+    for careful in ((True, False) if balanced else (False,)):
+        for name in order:
+            if len(taken) == wanted:
+                return taken
+            own = Counter(listing.labels[index] for index in members.get(name, ()))
+            fits = own and len(taken) + own.total() <= wanted
+            if fits and not (careful and any(have[x] + own[x] > quota[x] for x in own)):
+                taken += members.pop(name)
+                have += own
+    return taken + _nearest(list(members.values()), wanted - len(taken))
+
+
+def _nearest(groups: list[list[int]], missing: int) -> list[int]:
+    """The smallest group left, where having it is nearer to the wanted number than not."""
+    smallest = min(groups, key=len, default=[])
+    return smallest if len(smallest) < 2 * missing else []
+
+
+def _wanted(value: float, total: int, key: str, unit: str = "documents") -> int:
+    """A count (>= 1) as it is, a share (< 1) as a count."""
+    count = int(value) if value >= 1 else round(value * total)
+    if value and not 0 < count < total:
+        raise FolioError(f"{key} {value}: cannot be taken from {total} {unit}; give more, "
+                         f"or change {key}")
+    return count
+
+
+def _share(value: float, total: int) -> float:
+    return value / max(total, 1) if value >= 1 else value
+
+
+def _nothing_left(spec: CorpusSpec, what: str) -> FolioError:
+    return FolioError(f"corpus.test {spec.test} and corpus.validation {spec.validation} leave "
+                      f"nothing of {what} to train on; make them smaller")
+
+
+def _rank(seed: int, key: bytes) -> bytes:
+    return hashlib.sha256(b"%d:%b" % (seed, key)).digest()
+
+
+def _point(seed: int, key: bytes) -> float:
+    """A number in [0, 1) that only the seed and the key decide."""
+    return int.from_bytes(_rank(seed, key)[:6]) / 2**48
+
+
+Decider = Callable[[Listing, CorpusSpec, int], Decision]
+DECIDERS: dict[str, Decider] = {"official": _official, "hash": _by_hash, "shuffled": _shuffled,
+                                "contiguous": _contiguous}

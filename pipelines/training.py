@@ -1,0 +1,206 @@
+"""The model stage: train, epoch by epoch, so that a kill costs at most `checkpoint_every`.
+
+Writes `model.keras` (the weights of the epoch that validation prefers, in plain Keras layers),
+`model.json` (how it was declared) and `history.parquet` (a row an epoch). The test split is
+never opened here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines import checkpoints
+from pipelines.backend import load_keras, make_reproducible
+from pipelines.dataset import Batch, Split
+from pipelines.errors import FolioError
+from pipelines.keras_file import save_model
+from pipelines.models import build_model, copy_weights
+from pipelines.scoring import Scorer
+from pipelines.spec import ModelSpec, TrainingSpec
+from pipelines.stages import Inputs
+from pipelines.store import Workspace
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
+    """Train on the batches artifact. Returns parameters, epochs, best epoch and timings."""
+    spec: ModelSpec = config["model"]
+    train = Split(inputs["batches"].path, "train")
+    validation = Split(inputs["batches"].path, "validation")
+    keras = load_keras(config["training"].backend)
+    make_reproducible(keras, config["seed"])
+    trainer = Trainer(spec, config["training"], config["seed"], train, validation, work)
+    trainer.run()
+    model = trainer.best_model()
+    save_model(model, work.out / "model.keras")
+    declared = {"model": spec.model_dump(mode="json"),
+                "vocabulary_size": train.metadata["vocabulary_size"],
+                "vocabulary_digest": train.metadata["vocabulary_digest"]}
+    (work.out / "model.json").write_text(json.dumps(declared, indent=1) + "\n")
+    _write_history(trainer.position.history, work.out / "history.parquet")
+    return trainer.counts() | {"parameters": model.count_params()}
+
+
+@dataclass
+class Position:
+    """Where training stands; with the variables, all that the next step depends on."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_weight: float = 0.0
+    tokens: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=list)
+    best_epoch: int | None = None
+
+
+class Trainer:
+    """One training run. `run` continues from the checkpoint in `work.scratch` when there is one."""
+
+    def __init__(self, spec: ModelSpec, training: TrainingSpec, seed: int, train: Split,
+                 validation: Split, work: Workspace) -> None:
+        self.spec, self.training, self.work = spec, training, work
+        self.train, self.validation = train, validation
+        size = train.metadata["vocabulary_size"]
+        self.model = build_model(spec, size, training_batch=train.batch_size, dropout_seed=seed)
+        self.plain = build_model(spec, size)
+        self.scorer = Scorer(self.plain, spec)
+        _compile(self.model, spec, training)
+        self.position = Position()
+        self.variables = [*self.model.variables, *self.model.optimizer.variables]
+        self.resumed = False
+
+    def run(self) -> None:
+        stored = checkpoints.load(self._path("checkpoint"), self.variables)
+        if stored is not None:
+            self.position, self.resumed = Position(**stored), True
+        while self.position.epoch < self.training.epochs and not self._patience_is_over():
+            self._epoch()
+
+    def best_model(self) -> keras.Model:
+        """The plain model with the best epoch's weights."""
+        checkpoints.load(self._path(f"best-{self.position.best_epoch}"),
+                         self.plain.trainable_variables)
+        return self.plain
+
+    def counts(self) -> dict[str, Any]:
+        best = self.position.history[self.position.best_epoch - 1]
+        return {"epochs": self.position.epoch, "best_epoch": self.position.best_epoch,
+                "best": best, "epoch_seconds": self.position.epoch_seconds,
+                "resumed": self.resumed}
+
+    def _epoch(self) -> None:
+        position, started = self.position, time.monotonic()
+        if position.step == 0:
+            _reset_states(self.model)
+        saved, before = started, position.seconds
+        shuffle = self.training.shuffle and not self.spec.stateful
+        for batch in self.train.epoch(position.epoch, position.step, shuffle):
+            self._step(batch)
+            now = time.monotonic()
+            if now - saved >= self.training.checkpoint_every:
+                position.seconds = before + now - started
+                self._save()
+                saved = now
+        self._validate()
+        position.epoch_seconds.append(round(before + time.monotonic() - started, 2))
+        position.epoch, position.step, position.seconds = position.epoch + 1, 0, 0.0
+        position.loss_sum = position.loss_weight = 0.0
+        self._save()
+
+    def _step(self, batch: Batch) -> None:
+        position = self.position
+        x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
+        self.model.reset_metrics()  # or Keras returns the mean since the last reset
+        loss = float(self.model.train_on_batch(x, y, sample_weight=weight))
+        if not math.isfinite(loss):
+            raise FolioError(f"training: the loss is {loss} at epoch {position.epoch + 1}, step "
+                             f"{position.step + 1}; lower training.learning_rate or set "
+                             "training.clip_norm")
+        total = float(weight.sum())
+        position.loss_sum += loss * total
+        position.loss_weight += total
+        position.step += 1
+        position.tokens += int(batch.length.sum())
+        self._report(loss)
+
+    def _report(self, loss: float) -> None:
+        position, steps = self.position, self.train.batch_count
+        self.work.progress(
+            position.epoch * steps + position.step, self.training.epochs * steps,
+            f"steps · epoch {position.epoch + 1}/{self.training.epochs} · "
+            f"loss {position.loss_sum / position.loss_weight:.3f}")
+
+    def _validate(self) -> None:
+        position = self.position
+        copy_weights(self.model, self.plain)
+        figures = self.scorer.summary(self.validation)
+        row = {"epoch": position.epoch + 1, "loss": position.loss_sum / position.loss_weight,
+               **{f"validation_{name}": value for name, value in figures.items()},
+               "steps": position.step}
+        position.history.append(row)
+        best = position.history[(position.best_epoch or row["epoch"]) - 1]
+        if position.best_epoch is None or row["validation_loss"] < best["validation_loss"]:
+            position.best_epoch = row["epoch"]
+            checkpoints.save(self._path(f"best-{row['epoch']}"),
+                             self.plain.trainable_variables, {})
+
+    def _save(self) -> None:
+        checkpoints.save(self._path("checkpoint"), self.variables, asdict(self.position))
+        for path in self.work.scratch.glob("best-*.npz"):  # only after the new one is certain
+            if path != self._path(f"best-{self.position.best_epoch}"):
+                path.unlink()
+
+    def _path(self, name: str) -> Path:
+        return self.work.scratch / f"{name}.npz"
+
+    def _patience_is_over(self) -> bool:
+        patience, best = self.training.patience, self.position.best_epoch
+        return patience is not None and best is not None and self.position.epoch - best >= patience
+
+
+def _arguments(batch: Batch, spec: ModelSpec) -> tuple[dict[str, np.ndarray], Any, np.ndarray]:
+    x = {"tokens": batch.tokens, "length": batch.length}
+    if spec.kind == "classifier":
+        return x, batch.outcome[:, None], batch.weight
+    return x, batch.outcome, batch.mask
+
+
+def _compile(model: keras.Model, spec: ModelSpec, training: TrainingSpec) -> None:
+    import keras
+
+    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop,
+             "sgd": keras.optimizers.SGD}
+    # Rows and tokens of weight 0 count neither in the sum nor in what it is divided by.
+    reduction = "mean_with_sample_weight"
+    loss = (keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
+            if spec.kind == "classifier" else
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction))
+    optimizer = kinds[training.optimizer](training.learning_rate,
+                                          global_clipnorm=training.clip_norm)
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    optimizer.build(model.trainable_variables)
+
+
+def _reset_states(model: keras.Model) -> None:
+    for layer in model.layers:
+        if getattr(layer, "stateful", False):
+            layer.reset_states()
+
+
+def _write_history(history: list[dict[str, float]], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(history), path)

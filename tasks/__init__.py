@@ -1,0 +1,1 @@
+"""How Prefect runs it: thin task wrappers around the stages."""

@@ -1,0 +1,116 @@
+"""The seven stages as Prefect tasks. Called with the Retraining and the results they read, each
+gives its StageResult, or raises what the stage raised, or gives None when it is not selected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+from prefect import State, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
+from prefect.states import Completed, Failed
+
+from pipelines.errors import FolioError
+from pipelines.execute import StageResult
+from pipelines.retraining import Retraining
+from pipelines.store import Progress
+from tasks.artifacts import (
+    ProgressArtifact,
+    artifact_key,
+    publish_counts,
+    publish_loss_curve,
+)
+from tasks.reporting import note_task_run
+
+StageTask = Callable[..., StageResult | None]
+STATE_NAMES = {"run": "Completed", "reuse": "Reused", "rebuild": "Rebuilt"}
+
+
+def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
+    """Makes a function that returns a State the task of a stage.
+
+    Our store keeps and reuses what stages make, so Prefect neither stores nor caches results.
+    """
+    def decorate(body: Callable[..., State]) -> StageTask:
+        tracked = task(body, name=body.__name__, task_run_name=f"{{run.spec.name}} · {stage}",
+                       cache_policy=NO_CACHE, persist_result=False)
+
+        @wraps(body)
+        def call(run: Retraining, *inputs: StageResult | None) -> StageResult | None:
+            return run.stage(stage, lambda *given: tracked(*given, return_state=True).result(),
+                             *inputs)
+
+        return call
+
+    return decorate
+
+
+def attempt(run: Retraining, stage: str, *inputs: StageResult,
+            progress: Callable[[str], Progress] | None = None) -> State:
+    """Do the stage; the State says whether it was made or reused, or in one line why not."""
+    note_task_run(str(task_run.id))
+    try:
+        result = run.execute(stage, inputs, progress)
+    except FolioError as error:
+        return Failed(message=str(error), data=error)
+    publish_counts(run.spec.name, result)
+    return Completed(name=STATE_NAMES[result.action], message=result.reason, data=result)
+
+
+@stage_task("source")
+def download(run: Retraining) -> State:
+    """Fetch the raw files and prove them."""
+    return attempt(run, "source")
+
+
+@stage_task("corpus")
+def build_corpus(run: Retraining, source: StageResult) -> State:
+    """Raw files to documents, each in its split."""
+    return attempt(run, "corpus", source)
+
+
+@stage_task("tokens")
+def tokenize(run: Retraining, corpus: StageResult) -> State:
+    """Documents to token ids, with the vocabulary."""
+    return attempt(run, "tokens", corpus)
+
+
+@stage_task("batches")
+def write_batches(run: Retraining, tokens: StageResult) -> State:
+    """Token ids to padded batches."""
+    return attempt(run, "batches", tokens)
+
+
+@stage_task("model")
+def train(run: Retraining, batches: StageResult) -> State:
+    """Batches to a trained model; its progress and its loss curve can be watched in Prefect."""
+    watched = ProgressArtifact(artifact_key(run.spec.name, "progress"))
+
+    def progress(stage: str) -> Progress:
+        shown = run.settings.progress(stage)
+
+        def both(done: float, total: float | None, unit: str) -> None:
+            shown(done, total, unit)
+            watched(done, total, unit)
+
+        return both
+
+    state = attempt(run, "model", batches, progress=progress)
+    if state.is_completed() and state.name != STATE_NAMES["reuse"]:
+        publish_loss_curve(run.spec.name, state.data.artifact.path)
+    return state
+
+
+@stage_task("metrics")
+def evaluate(run: Retraining, model: StageResult, batches: StageResult, tokens: StageResult,
+             corpus: StageResult) -> State:
+    """The model on the held-out text."""
+    return attempt(run, "metrics", model, batches, tokens, corpus)
+
+
+@stage_task("release")
+def register(run: Retraining, model: StageResult, metrics: StageResult,
+             tokens: StageResult) -> State:
+    """A version in the registry, and who is champion."""
+    return attempt(run, "release", model, metrics, tokens)

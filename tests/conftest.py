@@ -1,0 +1,87 @@
+"""Shared by all tests: the real files where they are, and tiny artifacts made by real stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.declarations import load_spec
+from pipelines.execute import Settings
+from pipelines.retraining import retrain_plain
+from pipelines.spec import Spec
+
+PROJECT = Path(__file__).resolve().parent.parent
+MIRROR = PROJECT.parent / "shared" / "mirror"
+
+needs_mirror = pytest.mark.skipif(
+    not MIRROR.is_dir(), reason="the real files are not here (../shared/mirror is missing)")
+
+REVIEWS = """\
+title: Tiny reviews
+source: {{path: {samples}/reviews.csv}}
+corpus: {{reader: csv, split: hash, validation: 0.2, test: 0.2, text_column: review,
+         label_column: sentiment}}
+tokens: {{kind: word, max_tokens: 40}}
+batches: {{batch_size: 16, max_buckets: 3}}
+model: {{kind: classifier, cell: lstm, bidirectional: true, embedding: 6, units: [5], dense: 7}}
+training: {{epochs: 2, learning_rate: 0.02}}
+evaluation: {{slices: [length, unknown_rate]}}
+registry: {{metric: accuracy, floor: 0.1}}
+"""
+PLAY = """\
+title: Tiny play
+source: {{path: {samples}/play.txt}}
+corpus: {{reader: text, split: contiguous, validation: 0.1, test: 0.1}}
+tokens: {{kind: char}}
+batches: {{batch_size: 8, sequence_length: 50}}
+model: {{kind: language_model, cell: gru, embedding: 6, units: [11]}}
+training: {{epochs: 2, learning_rate: 0.02}}
+evaluation: {{start: "MARIAN:", sample_length: 30, temperatures: [0.5, 1.0]}}
+registry: {{metric: bits_per_character, floor: 8.0}}
+"""
+
+
+@pytest.fixture(scope="session")
+def declare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """`declare(name, text)` writes a declaration; {samples} in it is the samples' folder."""
+    folder = tmp_path_factory.mktemp("declarations")
+
+    def write(name: str, text: str) -> Path:
+        path = folder / f"{name}.yaml"
+        path.write_text(text.format(samples=PROJECT / "data" / "samples"), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def reviews(declare: Callable[[str, str], Path]) -> Path:
+    return declare("tiny-reviews", REVIEWS)
+
+
+@pytest.fixture(scope="session")
+def play(declare: Callable[[str, str], Path]) -> Path:
+    return declare("tiny-play", PLAY)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, reviews: Path, play: Path) -> Settings:
+    """A home in which both tiny pipelines have run, all seven stages. Read only."""
+    settings = Settings.at(tmp_path_factory.mktemp("home"))
+    for pipeline in (reviews, play):
+        retrain_plain(str(pipeline), settings=settings, notice=lambda text: None)
+    return settings
+
+
+def artifact_of(settings: Settings, pipeline: str, stage: str) -> Any:
+    """The artifact that the pipeline's latest run has for a stage."""
+    record = next(r for r in settings.runs if r["pipeline"] == pipeline)
+    entry = next(e for e in record["stages"] if e["stage"] == stage)
+    return settings.store.open(stage, entry["key"])
+
+
+def spec_of(path: Path, *overrides: str) -> Spec:
+    return load_spec(str(path), overrides=overrides)
