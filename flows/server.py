@@ -18,30 +18,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from flows.environment import (
+    QUIET,
+    changed,
+    past_proxies,
+    prefect_environment,
+    reported,
+    without_heartbeats,
+)
 from pipelines.errors import FolioError
 from pipelines.store import write_json
-from tasks.reporting import settle
 
 BOOT_SECONDS = 60
 STOP_SECONDS = 5  # then it is killed
 POLL_SECONDS = 0.1
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # logs go to the API all the same
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 
 
 @contextmanager
@@ -57,15 +56,17 @@ def prefect_api(home: Path) -> Iterator[str]:
     with _terminations_unwind():
         if given:
             _require_answer(given)
-            with _prefect({}, boot=lambda: None):
+            with prefect_environment({}), reported():
                 yield given
             return
         folder = home.absolute() / "prefect"
         with _shared_server(folder) as server:
             local = {"PREFECT_API_URL": server.url, "PREFECT_HOME": str(folder),
-                     "PREFECT_PROFILE": None, **_past_proxies()}
-            with _prefect(local, boot=lambda: _await_health(server, folder)):
-                yield server.url
+                     "PREFECT_PROFILE": None, **past_proxies()}
+            with prefect_environment(local):
+                _await_health(server, folder)
+                with reported(), without_heartbeats():
+                    yield server.url
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _start(folder: Path) -> Server:
     with (folder / "server.lock").open("a") as alive, (folder / "server.log").open("wb") as log:
         fcntl.flock(alive, fcntl.LOCK_EX)
         process = subprocess.Popen(
-            command, cwd=folder, env=_changed(os.environ, changes), stdin=subprocess.DEVNULL,
+            command, cwd=folder, env=changed(os.environ, changes), stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True, pass_fds=(alive.fileno(),))
     url = f"http://127.0.0.1:{port}/api"
     write_json(folder / "server.json", {"url": url, "pid": process.pid})
@@ -214,55 +215,6 @@ def _require_answer(url: str) -> None:
         reason = getattr(error, "reason", error)
         raise FolioError(f"PREFECT_API_URL={url}: does not answer ({reason}); start that server, "
                          "or unset PREFECT_API_URL to use Folio's own") from error
-
-
-@contextmanager
-def _prefect(local: Mapping[str, str | None], boot: Callable[[], None]) -> Iterator[None]:
-    """The environment that Prefect reads, its import beside `boot`, and the end of its reports."""
-    changes = {**QUIET, **local}
-    before = {name: os.environ.get(name) for name in changes}
-    late = "prefect" in sys.modules
-    _set_environment(changes)
-    try:
-        import_module("flows.retrain")  # 2 s, while the server boots
-        boot()
-        _reread_settings(late)
-        yield
-    finally:
-        try:
-            lost = settle()
-            if lost:
-                print(f"Prefect: the end of {lost} task runs did not reach its database",
-                      file=sys.stderr)
-        finally:
-            _set_environment(before)
-            _reread_settings(True)
-
-
-def _changed(environment: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """`environment` with `changes`; None removes."""
-    merged = {**environment, **changes}
-    return {name: value for name, value in merged.items() if value is not None}
-
-
-def _set_environment(changes: Mapping[str, str | None]) -> None:
-    for name, value in changes.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-def _reread_settings(needed: bool) -> None:
-    if needed and "prefect.context" in sys.modules:
-        sys.modules["prefect.context"].refresh_global_settings_context()
-
-
-def _past_proxies() -> dict[str, str]:
-    """A proxy of the user's is not to be asked for this machine's own addresses."""
-    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    direct = ",".join(filter(None, [named, "127.0.0.1", "localhost"]))
-    return {"no_proxy": direct, "NO_PROXY": direct}
 
 
 @contextmanager

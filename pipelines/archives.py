@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pipelines.errors import FolioError
 
@@ -41,8 +40,7 @@ class Limits:
     header: int = 2**16  # of a long name or pax header
 
 
-@dataclass(frozen=True)
-class _Member:
+class _Member(NamedTuple):
     name: str
     size: int
     is_file: bool
@@ -56,7 +54,7 @@ def read_members(path: Path, wanted: Callable[[str], bool], limits: Limits = Lim
     member for anything that is not a plain file or folder with a plain relative name, for a name
     that comes twice, for sizes beyond the limits, and for a damaged or truncated archive.
     """
-    stream = _Stream(path, _ahead(_inflated(path, limits)))
+    stream = _Stream(path, _inflated(path, limits))
     seen: set[str] = set()
     try:
         for member in _members(stream, limits):
@@ -118,15 +116,6 @@ def _gunzip(path: Path, file: BinaryIO) -> Iterator[bytes]:
         raise _cut_short(path)
 
 
-def _ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same chunks, the next one made by a thread: zlib lets go of the interpreter's lock."""
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(next, chunks, b"")
-        while chunk := pending.result():
-            pending = pool.submit(next, chunks, b"")
-            yield chunk
-
-
 class _Stream:
     """Takes and skips exact numbers of bytes."""
 
@@ -179,13 +168,13 @@ def _members(stream: _Stream, limits: Limits) -> Iterator[_Member]:
         name = stream.last = _name(path, records.get(b"path") or _own_name(header))
         if kind != FOLDER and kind not in FILES:
             raise _refusal(path, name, f"is {REFUSED.get(kind, f'of unknown type {kind!r}')}")
-        if any(key.startswith(b"GNU.sparse") for key in records):
-            raise _refusal(path, name, "is a sparse file")
-        if b"size" in records:
-            size = _decimal(path, records[b"size"])
+        if records:
+            if any(key.startswith(b"GNU.sparse") for key in records):
+                raise _refusal(path, name, "is a sparse file")
+            size = _decimal(path, records[b"size"]) if b"size" in records else size
+            records = {}
         is_folder = kind == FOLDER or (kind == b"\0" and name.endswith("/"))
         yield _Member(name, size, not is_folder)
-        records = {}
 
 
 def _header(stream: _Stream) -> bytes:

@@ -1,12 +1,13 @@
 """`.keras` files whose bytes depend on the model alone.
 
-Keras writes the date into the file's metadata and the zip's entries; both are fixed here, so
-that equal models are equal files.
+Keras writes the date into the file's metadata and the zip's entries, and memory addresses into
+its configuration; all are fixed here, so that equal models are equal files.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +27,17 @@ def save_model(model: keras.Model, path: Path) -> None:
             if name == "metadata.json":
                 metadata = {k: v for k, v in json.loads(data).items() if k != "date_saved"}
                 data = json.dumps(metadata, sort_keys=True).encode()
+            elif name == "config.json":
+                data = _numbered(data)
             write.writestr(zipfile.ZipInfo(name, EPOCH), data)
     draft.unlink()
+
+
+def _numbered(config: bytes) -> bytes:
+    """Shared objects by their order of appearance, in place of their addresses."""
+    seen: dict[bytes, int] = {}
+    return re.sub(rb'(?<="shared_object_id": )\d+',
+                  lambda match: b"%d" % seen.setdefault(match[0], len(seen)), config)
 
 
 def load_model(path: Path) -> keras.Model:

@@ -17,7 +17,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 INK, MUTED, RULE = "#1f2933", "#5d6977", "#d9dee4"
 FIRST, SECOND, THIRD = "#1d5fa8", "#c2571a", "#5d6977"
@@ -31,9 +31,11 @@ STYLE = {
     "xtick.color": MUTED, "ytick.color": MUTED, "axes.edgecolor": MUTED, "axes.linewidth": 0.7,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE,
     "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.7, "lines.markersize": 5,
-    "hatch.linewidth": 0.6, "legend.frameon": False, "figure.facecolor": "white",
+    "hatch.linewidth": 0.6, "legend.facecolor": "white", "legend.edgecolor": "none", "legend.framealpha": 0.85,
+    "legend.fancybox": False,
 }
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
+PERCENT = FuncFormatter(lambda value, _: f"{round(100 * value, 3):g}%")
 _STYLE_LOCK = Lock()  # matplotlib's settings are one for the process, its users may be threads
 
 
@@ -93,8 +95,8 @@ def accuracy_by_slice(rows: Sequence[Mapping[str, Any]], overall: float, label: 
         axes.set_yticks(places, [row["slice"] for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(PERCENT)
         axes.set(xlabel="accuracy, 95% interval", ylabel=label)
         return _png(figure)
 
@@ -136,17 +138,24 @@ def reliability(bins: Sequence[Mapping[str, Any]], name: str) -> bytes:
 
 
 def loss_by_position(rows: Sequence[Mapping[str, Any]], mean: float) -> bytes:
-    """Loss by how much context was read before. `rows` have context and nats_per_token."""
+    """Loss by how much context was read before; hollow where few tokens make it a matter of chance.
+
+    `rows` have context, nats_per_token and few.
+    """
     with _figure() as figure:
         axes = figure.add_subplot()
         axes.axhline(mean, color=MUTED, linestyle="--", linewidth=1, label="all tokens")
-        places = np.arange(len(rows))
-        axes.plot(places, [row["nats_per_token"] for row in rows], marker="o", **SERIES[0],
-                  label="by context")
-        axes.set_xticks(places, [row["context"] for row in rows], rotation=35, ha="right",
-                        rotation_mode="anchor")
+        for few, look in ((True, {"linestyle": "none", "markerfacecolor": "white", "color": MUTED}),
+                          (False, SERIES[0])):
+            chosen = [(place, row["nats_per_token"]) for place, row in enumerate(rows)
+                      if row["few"] == few]
+            if chosen:
+                axes.plot(*zip(*chosen, strict=True), marker="o",
+                          label="few tokens" if few else "by context", **look)
+        axes.set_xticks(range(len(rows)), [row["context"] for row in rows], rotation=35,
+                        ha="right", rotation_mode="anchor")
         axes.margins(y=0.12)
-        axes.set(xlabel="tokens read before", ylabel="nats per token")
+        axes.set(xlabel="tokens read before", ylabel="nats a token")
         axes.legend()
         return _png(figure)
 
@@ -167,6 +176,8 @@ def length_histogram(lengths: Mapping[str, np.ndarray], cut: int | None) -> byte
             axes.annotate(f"cut at {cut:,}", (cut, 1), xycoords=("data", "axes fraction"),
                           xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8.5)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(THOUSANDS)
         axes.set_xlim(left=_low_end(lengths))
         axes.set_yticks([])
@@ -191,8 +202,10 @@ def padding_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
         places = np.arange(len(rows))
         real, padding = ([row[key] for row in rows] for key in ("tokens", "padding"))
         axes.bar(places, real, 0.7, label="tokens", color=f"{FIRST}99", edgecolor=FIRST)
-        axes.bar(places, padding, 0.7, bottom=real, label="padding", color="white",
-                 edgecolor=SECOND, hatch="/////")
+        top = axes.bar(places, padding, 0.7, bottom=real, label="padding", color="white",
+                       edgecolor=SECOND, hatch="/////")
+        axes.bar_label(top, [f"{row['padding_share']:.0%}" for row in rows], padding=2,
+                       fontsize=8, color=MUTED)
         axes.set_xticks(places, [f"{row['width']:,}" for row in rows])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         axes.grid(visible=False, axis="x")

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +27,8 @@ EMPTY, NOT_UTF8, NO_LABEL = "empty", "not-utf8", "no-label"
 MAX_TEXT_BYTES = 512 * 2**20  # a text is held in memory whole
 MAX_FIELD_CHARACTERS = 64 * 2**20
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
-REVIEW = re.compile(r"(?:(.+)/)?(train|test)/(pos|neg)/([^/]+)\.txt")
-FILM_LIST = re.compile(r"(?:.+/)?((?:train|test)/)urls_(pos|neg)\.txt")
-UNLABELLED = re.compile(r"(?:.+/)?((?:train|test)/unsup)/[^/]+\.txt")
+FOLDER = re.compile(r"(?:(?P<home>.+)/)?(?P<part>train|test)(?:/(?P<label>pos|neg|unsup))?")
+FILM_LIST = re.compile(r"urls_(pos|neg)\.txt")
 NUMBERED = re.compile(r"(.+)/(\d+)_\d+")
 FILM = re.compile(r"tt\d+")  # IMDb's title number in a film's address
 OTHER_LABELS = 10  # distinct wrong labels remembered
@@ -111,22 +111,47 @@ def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
 
 
 def _read_labelled_folders(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    home: str | None = None
+    homes: set[str | None] = set()
     for path, data in _labelled_files(root):
-        review = REVIEW.fullmatch(path)
-        if review is None or data is None:
-            _note_other_file(path, data, notes)
-            continue
-        above, part, folder, name = review.groups(default="")
-        if home is None:
-            home = above
-        if home != above:
-            raise FolioError(f"two corpora in one source: {home or '.'} and {above or '.'}; "
-                             "reader labelled-folders wants one")
-        yield _review(f"{part}/{folder}/{name}", data, part, float(folder == "pos"))
-    if home is None:
+        folder, _, name = path.rpartition("/")
+        place = _folder(folder)
+        if data is None or place is None:
+            notes.ignored[_why_ignored(place, name)] += 1
+        elif place["label"] is None:
+            addresses = data.decode(errors="replace").splitlines()
+            notes.films[f"{place['part']}/{name[5:8]}"] = [_film(line) for line in addresses]
+        else:
+            homes.add(place["home"])
+            if len(homes) > 1:
+                raise FolioError(f"two corpora in one source: {' and '.join(map(str, homes))}; "
+                                 "reader labelled-folders wants one")
+            yield _review(name.removesuffix(".txt"), data, place)
+    if not homes:
         raise FolioError("the source has no train/pos/*.txt, train/neg/*.txt, test/…; reader "
                          "labelled-folders wants that layout, in a folder or a .tar.gz")
+
+
+@lru_cache(64)
+def _folder(path: str) -> dict[str, str | None] | None:
+    """What a folder's name says of its files: home, part and label."""
+    found = FOLDER.fullmatch(path)
+    return found.groupdict() if found else None
+
+
+def _is_of_use(path: str) -> bool:
+    """Whether it is a labelled review or a list of films."""
+    folder, _, name = path.rpartition("/")
+    place = _folder(folder)
+    if place is None or not name.endswith(".txt"):
+        return False
+    return place["label"] in ("pos", "neg") or (
+        place["label"] is None and FILM_LIST.fullmatch(name) is not None)
+
+
+def _why_ignored(place: dict[str, str | None] | None, name: str) -> str:
+    if place and place["label"] == "unsup" and name.endswith(".txt"):
+        return f"{place['part']}/unsup (not labelled)"
+    return "other files"
 
 
 def _labelled_files(root: Path) -> Iterator[tuple[str, bytes | None]]:
@@ -144,26 +169,14 @@ def _labelled_files(root: Path) -> Iterator[tuple[str, bytes | None]]:
             yield name, path.read_bytes()
 
 
-def _is_of_use(name: str) -> bool:
-    return REVIEW.fullmatch(name) is not None or FILM_LIST.fullmatch(name) is not None
-
-
-def _note_other_file(path: str, data: bytes | None, notes: Notes) -> None:
-    films = FILM_LIST.fullmatch(path)
-    if films and data is not None:
-        lines = data.decode(errors="replace").splitlines()
-        notes.films["".join(films.groups())] = [_film(line) for line in lines]
-        return
-    unlabelled = UNLABELLED.fullmatch(path)
-    notes.ignored[f"{unlabelled[1]} (not labelled)" if unlabelled else "other files"] += 1
-
-
 def _film(address: str) -> str:
     found = FILM.search(address)
     return found[0] if found else address.strip()
 
 
-def _review(name: str, data: bytes, part: str, label: float) -> Document:
+def _review(name: str, data: bytes, place: dict[str, str | None]) -> Document:
+    part, folder = place["part"], place["label"]
+    name, label = f"{part}/{folder}/{name}", float(folder == "pos")
     text = decoded(data)
     if text is None:
         return Document(name, excerpt(data), label, None, part, NOT_UTF8)

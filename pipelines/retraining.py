@@ -163,7 +163,7 @@ def one_line(error: BaseException) -> str:
     """What the user reads of an error, without its traceback."""
     if isinstance(error, FolioError):
         return str(error)
-    if isinstance(error, KeyboardInterrupt):
+    if not isinstance(error, Exception):  # Ctrl-C, or a signal that asks to end
         return "interrupted"
     first = (str(error).strip() or "no message").splitlines()[0]
     return f"{type(error).__name__}: {first}"

@@ -213,8 +213,7 @@ def _tree(folder: Path) -> Iterator[tuple[str, Path]]:
         raise FolioError(f"{folder}: no such file or folder; mend source.path")
     empty = True
     for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders.sort()
-        for name in sorted(folders + names):
+        for name in folders + names:
             path = Path(parent, name)
             _refuse_link(path, folder)
             if path.is_dir():

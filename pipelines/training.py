@@ -78,7 +78,8 @@ class Trainer:
         self.scorer = Scorer(self.plain, spec)
         _compile(self.model, spec, training)
         self.position = Position()
-        self.variables = [*self.model.variables, *self.model.optimizer.variables]
+        self.variables = [*self.model.variables, *carried_state(self.model),
+                          *self.model.optimizer.variables]
         self.resumed = False
 
     def run(self) -> None:
@@ -103,7 +104,8 @@ class Trainer:
     def _epoch(self) -> None:
         position, started = self.position, time.monotonic()
         if position.step == 0:
-            _reset_states(self.model)
+            for state in carried_state(self.model):
+                state.assign(np.zeros(state.shape, np.float32))
         saved, before = started, position.seconds
         shuffle = self.training.shuffle and not self.spec.stateful
         for batch in self.train.epoch(position.epoch, position.step, shuffle):
@@ -193,10 +195,12 @@ def _compile(model: keras.Model, spec: ModelSpec, training: TrainingSpec) -> Non
     optimizer.build(model.trainable_variables)
 
 
-def _reset_states(model: keras.Model) -> None:
-    for layer in model.layers:
-        if getattr(layer, "stateful", False):
-            layer.reset_states()
+def carried_state(model: keras.Model) -> list[keras.Variable]:
+    """The state that stateful layers keep between batches; Keras leaves it out of variables."""
+    from keras import tree
+
+    return [state for layer in model.layers if getattr(layer, "stateful", False)
+            for state in tree.flatten(layer.states)]
 
 
 def _write_history(history: list[dict[str, float]], path: Path) -> None:

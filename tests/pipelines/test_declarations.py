@@ -69,7 +69,7 @@ def test_profiles_and_overrides_apply_in_order(declare) -> None:
     assert load_spec(path, "quick").seed == 7
     with pytest.raises(UsageError, match="no profile 'quikc'; did you mean quick"):
         load_spec(path, "quikc")
-    with pytest.raises(UsageError, match="--set training.epocs: unknown key"):
+    with pytest.raises(UsageError, match=r"--set training\.epocs: unknown key"):
         load_spec(path, overrides=("training.epocs=3",))
     with pytest.raises(UsageError, match="write key=value"):
         load_spec(path, overrides=("training.epochs",))

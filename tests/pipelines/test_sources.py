@@ -261,18 +261,19 @@ def test_date_proves_the_version_where_there_is_no_etag(site: Site, tmp_path: Pa
     assert (tmp_path / "text.txt.part").read_bytes() == BODY
 
 
-@pytest.mark.parametrize(("first", "then"), [
-    (half(), whole),  # no support for Range
-    (half('"version-0"'), resumable),  # another version by now
-    (half(None), resumable),  # nothing tells the version
-    (half('W/"weak"'), resumable),  # If-Range may not use it
+@pytest.mark.parametrize(("mark", "then", "asks_for_rest"), [
+    (MARK, whole, True),  # the server knows no Range
+    ('"version-0"', resumable, True),  # another version by now
+    (None, resumable, False),  # nothing tells the version
+    ('W/"weak"', resumable, False),  # If-Range may not use it
 ])
 def test_download_restarts_cleanly_when_it_cannot_resume(
-        site: Site, tmp_path: Path, first: Reply, then: Reply) -> None:
-    site.replies = [first, then]
+        site: Site, tmp_path: Path, mark: str | None, then: Reply, asks_for_rest: bool) -> None:
+    site.replies = [half(mark), then]
     fetch(site.url(), tmp_path / "text.txt.part")
     assert (tmp_path / "text.txt.part").read_bytes() == BODY
     assert len(site.asked) == 2
+    assert (site.ranges[1] is not None) == asks_for_rest
 
 
 @pytest.mark.parametrize("reply", [
@@ -446,14 +447,16 @@ def test_wrong_bytes_name_both_digests_and_are_kept_aside(site: Site, run: Run) 
     assert (built.out / "text.txt").read_bytes() == BODY
 
 
-def test_declared_oversize_is_refused_before_the_body(site: Site, run: Run, tmp_path: Path) -> None:
+def test_declared_oversize_is_refused_before_the_body(site: Site, run: Run) -> None:
+    site.replies = [half(), whole]  # the half alone would be small enough
     with pytest.raises(FolioError, match=r"300,000 bytes .* source.max_bytes \(299,999\)"):
         run(url=site.url(), max_bytes=len(BODY) - 1)
     assert len(site.asked) == 1
     assert run(url=site.url(), max_bytes=len(BODY)).counts["bytes"] == len(BODY)
 
 
-def test_undeclared_oversize_is_cut_off_and_removed(site: Site, run: Run, tmp_path: Path) -> None:
+def test_undeclared_oversize_is_cut_off_and_removed(
+        site: Site, run: Run, tmp_path: Path) -> None:
     site.replies = [lambda handler: send(handler, 200, BODY, Content_Length=None)]
     with pytest.raises(FolioError, match=r"source.max_bytes \(200,000\)"):
         run(url=site.url(), max_bytes=200_000)
@@ -548,11 +551,13 @@ def test_file_that_the_mirror_folder_lacks_comes_from_its_address(
     assert str(mirror / "other.txt") in notice and f"going on to {site.url('other.txt')}" in notice
 
 
-def test_file_that_the_mirror_address_lacks_comes_from_its_address(site: Site, run: Run) -> None:
-    site.replies = [status(404), whole]
+@pytest.mark.parametrize("code", [404, 410])
+def test_file_that_the_mirror_address_lacks_comes_from_its_address(
+        site: Site, run: Run, code: int) -> None:
+    site.replies = [status(code), whole]
     built = run(url=site.url(), mirror=site.url("copies"))
     assert built.origin()["from"] == "public address"
-    assert "answered 404 Not Found; going on to" in built.told[0][2]
+    assert f"going on to {site.url()}" in built.told[0][2]
 
 
 def test_dead_mirror_address_is_told_and_passed_over(site: Site, refusing: str, run: Run) -> None:
@@ -590,6 +595,20 @@ def test_part_of_a_download_gives_way_to_the_mirror(
     assert (tmp_path / "scratch" / "text.txt.part").stat().st_size
     built = run(url=site.url(), mirror=str(mirror))
     assert (built.out / "text.txt").read_bytes() == BODY
+
+
+def test_copy_from_the_mirror_is_not_gone_on_with_as_a_download(
+        site: Site, tmp_path: Path) -> None:
+    part, other = tmp_path / "text.txt.part", tmp_path / "other.txt"
+    other.write_bytes(b"from a mirror")
+    site.replies = [half(), half(), half(), resumable]
+    with pytest.raises(FolioError):
+        fetch(site.url(), part)
+    transfer.copy(other, part, SourceSpec(url=site.url()), lambda *_: None)
+    assert part.read_bytes() == b"from a mirror"
+    fetch(site.url(), part)
+    assert site.ranges[3] is None
+    assert part.read_bytes() == BODY
 
 
 @pytest.mark.parametrize("bad", ["no-such-folder", "ftp://host/x"])

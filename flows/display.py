@@ -1,0 +1,168 @@
+"""What the commands print for people."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+LOG_WIDTH = 160  # where there is no terminal to ask
+
+
+def _table(headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold",
+                         justify="right" if header in ("seconds", "metric", "version") else "left")
+    for row in rows:
+        table.add_row(*(_text(cell) for cell in row))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else LOG_WIDTH
+    Console(width=width, highlight=False, markup=False).print(table)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def pipelines(rows: list[dict[str, Any]]) -> None:
+    _table(("pipeline", "champion", "metric", "last run", "state", "title"), (
+        (row["pipeline"], *_champion(row["champion"]), row["last_run"], row["state"], row["title"])
+        for row in rows))
+
+
+def _champion(champion: dict[str, Any] | None) -> tuple[str | None, str | None]:
+    if not champion:
+        return None, None
+    sample = " (sample)" if champion.get("sample") else ""
+    value = champion.get("value")
+    figure = f"{champion['metric']} {value:.4f}" if value is not None else None
+    return f"version {champion['version']}{sample}", figure
+
+
+def plan(planned: dict[str, Any]) -> None:
+    print(f"{planned['pipeline']}, profile {planned['profile']}")
+    _table(("stage", "action", "reason"), (
+        (stage["stage"], stage["action"], stage["reason"]) for stage in planned["stages"]))
+
+
+def runs(records: list[dict[str, Any]]) -> None:
+    if not records:
+        print("no runs yet; start with: folio run NAME")
+        return
+    _table(("run", "profile", "state", "seconds", "version", "metrics"), (
+        (record["run"], record["profile"] + (" (sample)" if record["sample"] else ""),
+         record["state"], f"{record['seconds']:.1f}", record["version"],
+         record["error"] or _figures(record["metrics"])) for record in records))
+
+
+def _figures(metrics: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in metrics.items())
+
+
+def summary(records: list[dict[str, Any]]) -> None:
+    """The end of `folio run`."""
+    for record in records:
+        sample = ", on the SAMPLE text" if record["sample"] else ""
+        print(f"\n{record['pipeline']}, profile {record['profile']}{sample}: "
+              f"{record['state'].replace('-', ' ')} in {record['seconds']:.1f} s")
+        _table(("  stage", "action", "seconds"), (
+            (f"  {entry['stage']}", _ACTIONS.get(entry["action"], entry["action"]),
+             f"{entry['seconds']:.1f}") for entry in record["stages"]))
+        if record["error"]:
+            print(f"  failed     {record['error']}")
+        else:
+            _outcome(record)
+
+
+_ACTIONS = {"run": "run", "reuse": "reused", "rebuild": "rebuilt"}
+
+
+def _outcome(record: dict[str, Any]) -> None:
+    folders = {entry["stage"]: entry["path"] for entry in record["stages"]}
+    lines = [("metrics", _figures(record["metrics"])),
+             ("registered", _registered(record)),
+             ("report", record["report"]),
+             ("batches", folders.get("batches") and str(Path(folders["batches"]) / "batches")),
+             ("next", _next(record))]
+    for name, text in lines:
+        if text:
+            print(f"  {name:10} {text}")
+
+
+def _registered(record: dict[str, Any]) -> str | None:
+    if record["version"] is None:
+        return None
+    return f"{record['pipeline']} version {record['version']} ({record['verdict']})"
+
+
+def _next(record: dict[str, Any]) -> str | None:
+    name = record["pipeline"]
+    if "accuracy" in record["metrics"]:
+        return f'folio predict {name} "A film to remember."'
+    if "perplexity" in record["metrics"]:
+        return f'folio generate {name} --start "ROMEO: "'
+    return f"folio show {record['run']}"
+
+
+def run(record: dict[str, Any]) -> None:
+    print(f"{record['run']}: {record['pipeline']}, profile {record['profile']}, {record['state']}, "
+          f"started {record['started']}, {record['seconds']:.1f} s")
+    if record["error"]:
+        print(f"error: {record['error']}")
+    _table(("stage", "action", "seconds", "made from", "peak memory", "key", "reason"), (
+        (entry["stage"], entry["action"], f"{entry['seconds']:.1f}", *_lineage(entry),
+         entry["reason"]) for entry in record["stages"]))
+    for entry in record["stages"]:
+        print(f"{entry['stage']:8} {entry['path'] or '–'}")
+    if record["metrics"]:
+        print(f"metrics  {_figures(record['metrics'])}")
+    if record["report"]:
+        print(f"report   {record['report']}")
+
+
+def _lineage(entry: dict[str, Any]) -> tuple[str, str, str]:
+    manifest = entry.get("manifest")
+    if not manifest:
+        return "–", "–", (entry["key"] or "–")[:12]
+    return (", ".join(manifest["inputs"]) or "–",
+            f"{manifest['peak_memory_bytes'] / 1e6:,.0f} MB", entry["key"][:12])
+
+
+def predictions(answers: list[dict[str, Any]]) -> None:
+    for answer in answers:
+        if answer.get("error"):
+            print(f"error: {answer['error']}")
+        elif "next" in answer:
+            print(answer["text"])
+            for one in answer["next"]:
+                print(f"  {one['probability']:.4f}  {one['token']!r}")
+        else:
+            print(f"{answer['label']}  {answer['probability']:.4f}  {answer['text'][:100]}")
+
+
+def texts(made: list[dict[str, Any]]) -> None:
+    print("\n\n".join(f"{one['start']}{one['text']}" for one in made))
+
+
+def models(listed: list[dict[str, Any]]) -> None:
+    if not listed:
+        print("no models yet; train one with: folio run NAME")
+        return
+    _table(("model", "version", "aliases", "metric", "verdict", "created"), (
+        (model["name"], version["version"], ", ".join(version["aliases"]),
+         _metric(version), version.get("verdict"), version.get("created"))
+        for model in listed for version in model["versions"]))
+
+
+def _metric(version: dict[str, Any]) -> str | None:
+    if version.get("value") is None:
+        return None
+    sample = " (sample)" if version.get("sample") else ""
+    return f"{version['metric']} {version['value']:.4f}{sample}"

@@ -1,0 +1,38 @@
+"""Runs pipelines one after another on a Prefect server, for the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.declarations import load_spec
+from pipelines.errors import FolioError
+from pipelines.execute import Settings
+from pipelines.plan import Selection
+from pipelines.runs import Runs
+
+
+def run_pipelines(names: list[str], settings: Settings, *, profile: str,
+                  overrides: tuple[str, ...], only: str | None, since: str | None,
+                  **options: Any) -> tuple[list[dict[str, Any]], int]:
+    """The records of all runs and the command's exit code. One failing stops no other.
+
+    Raises UsageError before anything runs when a declaration or the selection is wrong.
+    """
+    Selection.of(only, since)
+    specs = [load_spec(name, profile, overrides) for name in names]
+    from flows.server import prefect_api
+
+    records, code = [], 0
+    with prefect_api(settings.home):
+        from flows.retrain import retrain
+
+        for name, spec in zip(names, specs, strict=True):
+            run = Runs.new_id(spec.name)
+            try:
+                retrain(name, profile, overrides, only, since, run=run, **options)
+            except FolioError as error:
+                code = max(code, error.exit_code)
+            except Exception:  # the record says what; the other pipelines still run
+                code = max(code, 1)
+            records.append(settings.runs.get(run))
+    return records, code

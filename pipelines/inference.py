@@ -1,0 +1,271 @@
+"""A model that can be asked: one folder with all that it takes, and what reads it.
+
+The package holds `model.keras`, `model.json`, `vocabulary/` and `package.json` (kind, how text
+becomes ids, the labels' names, the pipeline, whether it was trained on the sample text).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from pipelines.backend import load_keras
+from pipelines.cleaning import unix_lines, without_tags
+from pipelines.errors import FolioError, UsageError
+from pipelines.keras_file import load_model
+from pipelines.models import state_names
+from pipelines.sampling import FIRST_ID, sample, zero_states
+from pipelines.spec import ModelSpec
+from pipelines.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary, folder_digest
+
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
+
+SETTINGS = "package.json"
+MAX_ROWS = 64  # texts in one call of the model
+MAX_SLOTS = 2**16  # tokens with padding in one call
+MAX_TOKENS = 50_000  # of one text; training reads a few thousand at most
+WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 2**23  # texts that are held as ids at once
+CHUNK = 512  # tokens of a long start that are read at once
+SHOWN = 10  # unknown characters or words that an error names
+
+
+def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: str,
+                  labels: tuple[str, str], sample: bool) -> None:
+    """Put a trained model and its vocabulary into `folder`, which must not exist yet.
+
+    Raises FolioError when they do not belong together.
+    """
+    declared = json.loads((model.path / "model.json").read_bytes())
+    vocabulary = tokens.path / "vocabulary"
+    if folder_digest(vocabulary) != declared["vocabulary_digest"]:
+        raise FolioError(f"{model.path}: was not trained with the vocabulary of {tokens.path}; "
+                         "run the pipeline again from tokens")
+    folder.mkdir(parents=True)
+    for name in ("model.keras", "model.json"):
+        shutil.copyfile(model.path / name, folder / name)
+    shutil.copytree(vocabulary, folder / "vocabulary", copy_function=shutil.copyfile)
+    config = tokens.manifest["config"]
+    settings = {
+        "pipeline": pipeline, "kind": declared["model"]["kind"],
+        "tokens": {key: config[f"tokens.{key}"] for key in ("kind", "lower", "max_tokens", "keep")},
+        "labels": list(labels), "backend": model.manifest["config"]["training.backend"],
+        "sample": sample}
+    text = json.dumps(settings, indent=1, ensure_ascii=False)
+    (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
+
+
+class Predictor:
+    """A package, loaded. `sample` tells that it was trained on the sample text."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.pipeline, self.kind = settings["pipeline"], settings["kind"]
+        self.labels, self.sample = settings["labels"], settings["sample"]
+        self._tokens = settings["tokens"]
+        declared = json.loads((folder / "model.json").read_bytes())
+        self.spec = ModelSpec.model_validate(declared["model"])
+        self.vocabulary = Vocabulary.load(folder / "vocabulary")
+        self._path = folder / "model.keras"
+
+    @classmethod
+    def load(cls, folder: Path, backend: str | None = None) -> Predictor:
+        """The package in `folder`, on `backend`, else on the one that this process already runs,
+        else on the one it was trained on. Raises FolioError when it is not whole."""
+        try:
+            settings = json.loads((folder / SETTINGS).read_bytes())
+            running = sys.modules.get("keras")
+            running = running.backend.backend() if running else settings["backend"]
+            load_keras(backend or running)
+            predictor = cls(folder, settings)
+            predictor.model  # noqa: B018 - a broken file is noticed here, not at the first text
+            return predictor
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise FolioError(f"{folder}: not a whole model package "
+                             f"({type(error).__name__}); run the pipeline's release again"
+                             ) from error
+
+    @cached_property
+    def model(self) -> Any:
+        return load_model(self._path)
+
+    # Classifiers
+
+    def predict(self, texts: Iterable[Any]) -> list[dict[str, Any]]:
+        """A row a text: text, label, probability (of that label), positive_probability.
+
+        A text that cannot be judged (empty, no text at all, not valid Unicode, longer than
+        MAX_TOKENS after the cut) has None in place of them, and `error`.
+        """
+        self._require("classifier", "use generate or next_tokens")
+        return [row for window in _windows(texts) for row in self._judge(window)]
+
+    def _judge(self, window: list[Any]) -> list[dict[str, Any]]:
+        errors = [_problem(text) for text in window]
+        ids = self._encode([text for text, error in zip(window, errors, strict=True) if not error])
+        chances = iter(self._probabilities(ids))
+        rows = []
+        for text, error in zip(window, errors, strict=True):
+            row = {"text": _printable(text), "label": None, "probability": None,
+                   "positive_probability": None}
+            chance = None if error else next(chances)
+            if chance is None:
+                row["error"] = error or f"the text has more than {MAX_TOKENS:,} tokens"
+            else:
+                row |= {"label": self.labels[chance > 0.5],
+                        "probability": max(chance, 1 - chance), "positive_probability": chance}
+            rows.append(row)
+        return rows
+
+    def _encode(self, texts: list[str]) -> list[np.ndarray]:
+        """Ids as the tokens stage makes them: cut, and one unknown token where there is no word."""
+        import polars as pl
+
+        cleaned = pl.Series([without_tags(unix_lines(text)) for text in texts], dtype=pl.String)
+        most, keep = self._tokens["max_tokens"], self._tokens["keep"]
+        rows = self.vocabulary.encode_words(cleaned)
+        if most is not None:
+            rows = rows.list.tail(most) if keep == "last" else rows.list.head(most)
+        return [row.to_numpy() if len(row) else np.array([UNKNOWN_ID]) for row in rows]
+
+    def _probabilities(self, ids: list[np.ndarray]) -> list[float | None]:
+        """Of the second label, per text, in order; None for a text that is too long."""
+        chances: list[float | None] = [None] * len(ids)
+        for rows in _batches([len(row) for row in ids]):
+            tokens, length = _padded([ids[i] for i in rows])
+            logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
+            chance = 1 / (1 + np.exp(-logits[:len(rows), 0].astype(np.float64)))
+            for i, value in zip(rows, chance, strict=True):
+                chances[i] = float(value)
+        return chances
+
+    # Language models
+
+    def next_tokens(self, text: str, top: int = 5,
+                    replace_unknown: bool = False) -> list[dict[str, Any]]:
+        """The `top` likeliest next tokens as {token, probability}, likeliest first."""
+        self._require("language_model", "use predict")
+        if top < 1:
+            raise UsageError(f"top {top}: give 1 or more")
+        logits = self._read(self._start(text, replace_unknown))[FIRST_ID:].astype(np.float64)
+        chance = np.exp(logits - logits.max())
+        chance /= chance.sum()
+        best = np.argsort(-chance, kind="stable")[:top]
+        return [{"token": self.vocabulary.tokens[i + FIRST_ID], "probability": float(chance[i])}
+                for i in best]
+
+    def generate(self, starts: Iterable[str], length: int, temperature: float, seed: int,
+                 top_k: int | None = None, replace_unknown: bool = False) -> list[dict[str, Any]]:
+        """A row a start: start, text (`length` tokens that go on from it), temperature, seed.
+
+        Each text depends on its own start and the seed alone. A start with characters or words
+        that are not in the vocabulary raises FolioError, unless `replace_unknown` has the model
+        read the unknown token there. Raises UsageError on impossible values.
+        """
+        self._require("language_model", "use predict")
+        coded = [(text, self._start(text, replace_unknown)) for text in starts]
+        rows = []
+        for text, ids in coded:
+            drawn = sample(self.model, self.spec, ids, 1, length, temperature, seed, top_k)
+            rows.append({"start": text, "text": self.vocabulary.decode(drawn[0]),
+                         "temperature": temperature, "seed": seed})
+        return rows
+
+    def _start(self, text: str, replace_unknown: bool) -> np.ndarray:
+        """Ids of a start; of an empty one the line break, where the model knows it."""
+        problem = _problem(text, may_be_empty=True)
+        if problem:
+            raise UsageError(f"start {_printable(text)!r}: {problem}")
+        cleaned = unix_lines(text)
+        unknown = self.vocabulary.unknown_in(cleaned)
+        if unknown and not replace_unknown:
+            named = ", ".join(repr(part) for part in unknown[:SHOWN])
+            more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+            raise FolioError(f"start {text[:40]!r}: {self.pipeline} has never seen {named}{more}; "
+                             "write it without them, or have them replaced by the unknown token")
+        if not cleaned and "\n" in self.vocabulary.tokens:
+            cleaned = "\n"
+        ids = self.vocabulary.encode(cleaned)
+        return ids if len(ids) else np.array([FIRST_ID])
+
+    def _read(self, ids: np.ndarray) -> np.ndarray:
+        """Logits (vocabulary,) of what follows `ids`."""
+        names = state_names(self.spec)
+        states = dict(zip(names, zero_states(self.spec, 1), strict=True))
+        for first in range(0, len(ids), CHUNK):
+            tokens, length = _padded([ids[first:first + CHUNK]])
+            outputs = self.model.predict_on_batch({"tokens": tokens, "length": length, **states})
+            states = {name: outputs[name] for name in names}
+        return outputs["logits"][0, length[0] - 1]
+
+    def _require(self, kind: str, instead: str) -> None:
+        if self.kind != kind:
+            raise UsageError(f"{self.pipeline} is a {self.kind.replace('_', ' ')}: {instead}")
+
+
+def _problem(text: Any, may_be_empty: bool = False) -> str | None:
+    """Why a text cannot be read, or None."""
+    if not isinstance(text, str):
+        return f"not a text but {type(text).__name__}"
+    if not may_be_empty and not text.strip():
+        return "the text is empty"
+    return None if _printable(text) == text else "the text is not valid Unicode"
+
+
+def _printable(text: Any) -> str:
+    if not isinstance(text, str):
+        return repr(text)[:200]
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _windows(texts: Iterable[Any]) -> Iterator[list[Any]]:
+    """The texts in groups that bound how much is held as ids."""
+    window: list[Any] = []
+    characters = 0
+    for text in texts:
+        window.append(text)
+        characters += len(text) if isinstance(text, str) else 0
+        if len(window) == WINDOW_TEXTS or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window
+
+
+def _batches(lengths: list[int]) -> Iterator[list[int]]:
+    """Row numbers, texts of like length together, those over MAX_TOKENS left out."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if lengths[i] > MAX_TOKENS:
+            break
+        width = _width(lengths[i])
+        if batch and (len(batch) == MAX_ROWS or (len(batch) + 1) * width > MAX_SLOTS
+                      or width != _width(lengths[batch[0]])):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens (rows, width) and length (rows,), in few shapes, so that few are compiled."""
+    height = 1 << (len(rows) - 1).bit_length()
+    tokens = np.full((height, _width(max(map(len, rows)))), PAD_ID, np.int32)
+    length = np.ones(height, np.int32)  # a row that is all padding crashes cuDNN
+    for i, row in enumerate(rows):
+        tokens[i, :len(row)], length[i] = row, len(row)
+    return tokens, length
+
+
+def _width(length: int) -> int:
+    """The least of 16, 24, 32, 48, 64, 96, … that holds `length` tokens."""
+    power = max(16, 1 << (length - 1).bit_length())
+    return power * 3 // 4 if 16 < power and length <= power * 3 // 4 else power

@@ -1,0 +1,186 @@
+"""Draws text from a language model, token by token, with the state carried along.
+
+The next token is argmax(logits + temperature · g), g Gumbel noise: a draw from
+softmax(logits / temperature) (Gumbel 1954), and the likeliest token at temperature 0. The noise
+is made by numpy, so every backend draws the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.errors import UsageError
+from pipelines.models import STATES, state_names
+from pipelines.spec import ModelSpec
+from pipelines.vocabulary import SPECIAL
+
+if TYPE_CHECKING:
+    import keras
+
+FIRST_ID = len(SPECIAL)  # an empty start reads this: in sorted characters mostly the line break
+STEPS = 64  # tokens drawn by one compiled call
+NOISE_VALUES = 2**23  # at once: 32 MiB
+XLA_VALUES = 4096  # state values up to which XLA is faster; beyond, TensorFlow's matrix products
+LEAST = np.float32(1e-30)  # keeps the noise finite
+
+States = list[np.ndarray]
+# (token (streams,), states, forced (steps,), noise (steps, streams, choices)) →
+# (states, drawn (steps, streams)). `forced` is the id to go on with, or -1 for the drawn one.
+Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, np.ndarray]]
+
+
+def sample(model: keras.Model, spec: ModelSpec, start: np.ndarray, streams: int, length: int,
+           temperature: float | np.ndarray, seed: int, top_k: int | None = None) -> np.ndarray:
+    """Continuations (streams, length) of `start` (tokens,), int32, from the zero state.
+
+    `model` is `build_model(spec, vocabulary_size)`; `temperature` one number or one a stream;
+    `top_k` draws from that many likeliest tokens alone. Padding and the unknown token never come
+    out. Stream k draws from (seed, k), whatever the number of streams and the length. An empty
+    start begins from token 2, the vocabulary's first. Raises UsageError on impossible values.
+    """
+    temperatures = _checked(streams, length, temperature, seed, top_k)
+    known = np.concatenate([start, [] if len(start) else [FIRST_ID]]).astype(np.int32)
+    forced = np.concatenate([known[1:], np.full(length, -1)]).astype(np.int32)
+    choices = model.output["logits"].shape[-1] - FIRST_ID
+    advance = advance_of(model, spec, None if top_k is None else min(top_k, choices))
+    noise = Noise(seed, temperatures, choices)
+    steps = max(1, min(STEPS, NOISE_VALUES // (streams * choices)))
+    token, states = np.full(streams, known[0], np.int32), zero_states(spec, streams)
+    drawn = []
+    for first in range(0, len(forced), steps):
+        # Always whole blocks, so that one program serves any length.
+        block = np.full(steps, -1, np.int32)
+        block[:len(forced) - first] = forced[first:first + steps]
+        states, ids = advance(token, states, block, noise.block(block))
+        token = np.where(block[-1] < 0, ids[-1], block[-1]).astype(np.int32)
+        drawn.append(ids)
+    return np.concatenate(drawn)[len(known) - 1:][:length].T
+
+
+def zero_states(spec: ModelSpec, rows: int) -> States:
+    """The state before the first token: one array (rows, units) per name of `state_names`."""
+    return [np.zeros((rows, units), np.float32)
+            for units in spec.units for _ in range(STATES[spec.cell])]
+
+
+class Noise:
+    """Gumbel noise times temperature, for the free steps; each stream has a generator."""
+
+    def __init__(self, seed: int, temperatures: np.ndarray, choices: int) -> None:
+        self.temperatures, self.choices = temperatures, choices
+        self._generators = [np.random.default_rng([seed, k]) for k in range(len(temperatures))]
+
+    def block(self, forced: np.ndarray) -> np.ndarray:
+        """(steps, streams, choices) float32; zero where the next token is forced."""
+        noise = np.zeros((len(forced), len(self.temperatures), self.choices), np.float32)
+        shape = (int((forced < 0).sum()), self.choices)
+        for k, (generator, temperature) in enumerate(
+                zip(self._generators, self.temperatures, strict=True)):
+            # Minus the logarithm of an exponential variable is a Gumbel variable.
+            waits = np.maximum(generator.standard_exponential(shape, np.float32), LEAST)
+            noise[forced < 0, k] = -np.log(waits) * temperature
+        return noise
+
+
+@lru_cache(maxsize=1)  # samples are asked for one after another of the same model
+def advance_of(model: keras.Model, spec: ModelSpec, top_k: int | None) -> Advance:
+    """The fastest way to draw a block of tokens on this process's backend."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        return tensorflow_advance(model, spec, top_k)
+    return plain_advance(model, spec, top_k)
+
+
+def plain_advance(model: keras.Model, spec: ModelSpec, top_k: int | None) -> Advance:
+    """One call of the model a token: any backend."""
+    names = state_names(spec)
+
+    def advance(token: np.ndarray, states: States, forced: np.ndarray,
+                noise: np.ndarray) -> tuple[States, np.ndarray]:
+        drawn = []
+        for given, gumbel in zip(forced, noise, strict=True):
+            outputs = model.predict_on_batch({
+                "tokens": token[:, None], "length": np.ones(len(token), np.int32),
+                **dict(zip(names, states, strict=True))})
+            states = [outputs[name] for name in names]
+            logits = outputs["logits"][:, 0, FIRST_ID:]  # (streams, choices)
+            if top_k is not None:
+                least = np.partition(logits, -top_k, axis=-1)[:, -top_k, None]
+                logits = np.where(logits >= least, logits, -np.inf)
+            drawn.append(np.argmax(logits + gumbel, axis=-1).astype(np.int32) + FIRST_ID)
+            token = drawn[-1] if given < 0 else np.full_like(token, given)
+        return states, np.stack(drawn)
+
+    return advance
+
+
+def tensorflow_advance(model: keras.Model, spec: ModelSpec, top_k: int | None) -> Advance:
+    """A block of tokens in one compiled loop that runs the layers' cells."""
+    import tensorflow as tf
+
+    step = _step(model, spec, top_k)
+
+    def loop(token: Any, states: list[Any], forced: Any, noise: Any) -> Any:
+        steps = tf.shape(forced)[0]
+
+        def body(i: Any, token: Any, states: list[Any], drawn: Any) -> Any:
+            chosen, states = step(token, states, noise[i])
+            token = tf.where(forced[i] < 0, chosen, forced[i])
+            return i + 1, token, states, drawn.write(i, chosen)
+
+        drawn = tf.TensorArray(tf.int32, size=steps, element_shape=token.shape)
+        _, _, states, drawn = tf.while_loop(lambda i, *_: i < steps, body,
+                                            (0, token, states, drawn))
+        return states, drawn.stack()
+
+    compiled, graph = tf.function(loop, jit_compile=True), tf.function(loop)
+
+    def advance(token: np.ndarray, states: States, forced: np.ndarray,
+                noise: np.ndarray) -> tuple[States, np.ndarray]:
+        run = compiled if len(token) * max(spec.units) <= XLA_VALUES else graph
+        states, drawn = run(*(tf.nest.map_structure(tf.constant, value)
+                              for value in (token, states, forced, noise)))
+        return [state.numpy() for state in states], drawn.numpy()
+
+    return advance
+
+
+def _step(model: keras.Model, spec: ModelSpec, top_k: int | None) -> Callable[..., Any]:
+    """(token (streams,), states, noise (streams, choices)) → (chosen (streams,), states)."""
+    from keras import ops
+
+    embedding, head = model.get_layer("embedding"), model.get_layer("logits")
+    cells = [model.get_layer(f"{spec.cell}_{i}").cell for i in range(len(spec.units))]
+    each = STATES[spec.cell]
+
+    def step(token: Any, states: list[Any], noise: Any) -> tuple[Any, list[Any]]:
+        x, after = embedding(token), []  # (streams, embedding)
+        for i, cell in enumerate(cells):
+            x, new = cell(x, states[i * each:(i + 1) * each])
+            after += new
+        logits = head(x)[:, FIRST_ID:]  # (streams, choices)
+        if top_k is not None:
+            least = ops.top_k(logits, top_k)[0][:, -1:]
+            logits = ops.where(logits >= least, logits, -float("inf"))
+        return ops.argmax(logits + noise, axis=-1) + FIRST_ID, after
+
+    return step
+
+
+def _checked(streams: int, length: int, temperature: float | np.ndarray, seed: int,
+             top_k: int | None) -> np.ndarray:
+    """The temperatures (streams,). Raises UsageError."""
+    for name, value, least in (("streams", streams, 1), ("length", length, 1),
+                               ("seed", seed, 0), ("top_k", top_k, 1)):
+        if value is not None and value < least:
+            raise UsageError(f"{name} {value}: give {least} or more")
+    temperatures = np.asarray(temperature, np.float32)
+    if not (np.isfinite(temperatures).all() and (temperatures >= 0).all()):
+        raise UsageError(f"temperature {temperature}: give 0 (always the likeliest token) or more, "
+                         "such as 0.8")
+    return np.broadcast_to(temperatures, (streams,))

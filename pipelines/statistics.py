@@ -1,0 +1,41 @@
+"""How sure a measured share is, and how far a model's probabilities can be trusted."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Z_95 = 1.959964  # two-sided 95% of the normal distribution
+RELIABILITY_BINS = 10
+
+
+def wilson(hits: int, total: int) -> tuple[float, float]:
+    """The 95% interval of a share (Wilson 1927); (0, 1) of nothing."""
+    if not total:
+        return 0.0, 1.0
+    share, z2 = hits / total, Z_95**2
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z_95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def reliability_bins(label: np.ndarray, probability: np.ndarray) -> list[dict[str, Any]]:
+    """Equal steps of probability that hold documents: what was promised and what came true."""
+    which = np.minimum((probability * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    bins = []
+    for number in np.unique(which):
+        inside = which == number
+        documents, positives = int(inside.sum()), int((label[inside] > 0.5).sum())
+        low, high = wilson(positives, documents)
+        bins.append({"from": number / RELIABILITY_BINS, "to": (number + 1) / RELIABILITY_BINS,
+                     "documents": documents, "predicted": float(probability[inside].mean()),
+                     "observed": positives / documents, "low": low, "high": high})
+    return bins
+
+
+def calibration_error(bins: list[dict[str, Any]]) -> float:
+    """Mean gap between promised and observed share, each bin by its documents."""
+    gaps = sum(row["documents"] * abs(row["predicted"] - row["observed"]) for row in bins)
+    return gaps / max(sum(row["documents"] for row in bins), 1)

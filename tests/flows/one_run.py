@@ -1,0 +1,33 @@
+"""Runs the source stage of one pipeline in a home, for tests to watch, interrupt and kill.
+
+    python -m tests.flows.one_run HOME PIPELINE leave|wait|die
+
+Prints the server's address when the run is over; then leaves, waits for its standard input to
+end, or dies without a chance to tidy up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from flows.server import prefect_api
+
+
+def main(home: str, pipeline: str, then: str) -> None:
+    os.environ["FOLIO_HOME"] = home
+    with prefect_api(Path(home)) as url:
+        from flows.retrain import retrain
+
+        retrain(pipeline, only="source")
+        print(url, flush=True)
+        if then == "wait":
+            sys.stdin.read()
+        if then == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,176 @@
+"""The flow as Prefect records it: done, reused, failed, interrupted, on the sample."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from flows.retrain import retrain
+from pipelines.errors import UnreachableError, UsageError
+from pipelines.execute import Settings
+from pipelines.runs import Runs
+from pipelines.stages import STAGES
+from tasks.reporting import settle
+from tests.prefect_server import one_run, rows, server_processes
+
+DECLARATION = """\
+source: {{url: "{url}", timeout_seconds: 5}}
+corpus: {{reader: text, split: contiguous}}
+tokens: {{kind: char}}
+batches: {{sequence_length: 20}}
+model: {{kind: language_model, cell: gru}}
+registry: {{metric: perplexity}}
+"""
+
+
+@pytest.fixture
+def home(prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for the runs; what they report goes to the session's server."""
+    monkeypatch.setenv("FOLIO_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def declaration(folder: Path, url: str, *lines: str) -> Path:
+    path = folder / "far-away.yaml"
+    path.write_text("\n".join([DECLARATION.format(url=url), *lines]), encoding="utf-8")
+    return path
+
+
+def flow_run_of(prefect_home: Path, run: str) -> tuple[str, str, str, list[str]]:
+    """(state type, state name, message, tags) of the flow run that has the run's id as its name."""
+    ((kind, name, message, tags),) = rows(
+        prefect_home, "select f.state_type, f.state_name, s.message, f.tags from flow_run f "
+        "join flow_run_state s on s.id = f.state_id where f.name = ?", run)
+    return kind, name, message, json.loads(tags)
+
+
+def task_runs_of(prefect_home: Path, run: str) -> list[tuple[str, str, str]]:
+    """(name, state name, message) of the run's task runs, in order."""
+    assert settle() == 0
+    return rows(
+        prefect_home, "select t.name, t.state_name, s.message from task_run t "
+        "join task_run_state s on s.id = t.state_id join flow_run f on f.id = t.flow_run_id "
+        "where f.name = ? order by t.start_time", run)
+
+
+def test_a_run_with_nothing_to_do_shows_each_stage_as_reused(
+        prefect_home: Path, home: Path, trained: Settings, play: Path) -> None:
+    shutil.copytree(trained.home, home)
+    record = retrain(str(play))
+    assert record["state"] == "nothing-to-do" and record["metrics"] and record["version"]
+    assert record == Runs(home / "runs").get(record["run"])
+    assert flow_run_of(prefect_home, record["run"])[:2] == ("COMPLETED", "Completed")
+    assert task_runs_of(prefect_home, record["run"]) == [
+        (f"tiny-play · {stage.name}", "Reused", "nothing changed") for stage in STAGES]
+    assert read_by_tasks(prefect_home, record["run"]) == {
+        stage.name: set(stage.inputs) for stage in STAGES}
+
+
+def read_by_tasks(prefect_home: Path, run: str) -> dict[str, set[str]]:
+    """{stage: the stages it reads}, as Prefect draws it."""
+    found = rows(prefect_home, "select t.id, t.name, t.task_inputs from task_run t join flow_run f "
+                 "on f.id = t.flow_run_id where f.name = ?", run)
+    named = {task.replace("-", ""): name.rpartition(" ")[2] for task, name, _ in found}
+    return {name.rpartition(" ")[2]: {named[source["id"].replace("-", "")]
+                                      for sources in json.loads(inputs).values()
+                                      for source in sources if "id" in source}
+            for _, name, inputs in found}
+
+
+def test_only_one_stage_runs_again_though_nothing_changed(
+        prefect_home: Path, home: Path, play: Path) -> None:
+    retrain(str(play), only="source", run="the-first")
+    record = retrain(str(play), only="source", run="the-second")
+    assert (record["run"], record["state"]) == ("the-second", "done")
+    assert [entry["stage"] for entry in record["stages"]] == ["source"]
+    assert task_runs_of(prefect_home, "the-second") == [
+        ("tiny-play · source", "Completed", "asked for, though nothing changed")]
+
+
+def test_a_stage_that_is_not_there_to_build_on_fails_the_run_with_one_line(
+        prefect_home: Path, home: Path, play: Path) -> None:
+    line = "stage source is not there to build on (never made); run without --only/--from"
+    with pytest.raises(UsageError) as caught:
+        retrain(str(play), since="corpus", run="too-early")
+    assert str(caught.value) == line
+    assert flow_run_of(prefect_home, "too-early")[:3] == ("FAILED", "Failed", line)
+    assert task_runs_of(prefect_home, "too-early") == [("tiny-play · source", "Failed", line)]
+    record = Runs(home / "runs").get("too-early")
+    assert (record["state"], record["error"]) == ("failed", line)
+    assert record["stages"][0]["action"] == "failed" and record["stages"][0]["key"] is None
+
+
+def test_the_sample_stands_in_for_a_source_that_cannot_be_reached(
+        prefect_home: Path, home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = declaration(tmp_path, "http://127.0.0.1:1/play.txt")
+    sampled = path.read_text().replace("source: {", "source: {sample: data/samples/play.txt, ")
+    path.write_text(sampled, encoding="utf-8")
+    with pytest.raises(UnreachableError):
+        retrain(str(path), only="source", offline=True, run="refused")
+    record = retrain(str(path), only="source", offline=True, allow_sample=True, run="sampled")
+    assert record["sample"] and record["state"] == "done"
+    assert (Path(record["stages"][0]["path"]) / "play.txt").is_file()
+    assert flow_run_of(prefect_home, "sampled")[3] == ["sample"]
+    assert flow_run_of(prefect_home, "refused")[3] == []
+    assert [state for _, state, _ in task_runs_of(prefect_home, "sampled")] == [
+        "Failed", "Completed"]
+    out, err = capfd.readouterr()
+    assert out == "" and "SAMPLE" in err
+
+
+class Dripping(BaseHTTPRequestHandler):
+    """Sends a byte now and then, and never the last."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        while not self.server.over.is_set():
+            try:
+                self.wfile.write(b"x")
+                self.server.asked.set()
+            except OSError:
+                return
+            time.sleep(0.05)
+
+    def log_message(self, *arguments: object) -> None:
+        """Not on the tests' output."""
+
+
+@pytest.fixture
+def dripping() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Dripping)
+    server.asked, server.over = threading.Event(), threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("number", "status"), [
+    (signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_an_interrupted_run_leaves_no_server_and_no_running_state(
+        new_home: Path, tmp_path: Path, dripping: ThreadingHTTPServer, number: int,
+        status: int) -> None:
+    path = declaration(tmp_path, f"http://127.0.0.1:{dripping.server_port}/text.txt")
+    run = one_run(new_home, path)
+    assert dripping.asked.wait(60)
+    run.send_signal(number)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, out) == (status, ""), err
+    assert server_processes(new_home) == []
+    assert rows(new_home, "select state_type from flow_run") == [("CRASHED",)]
+    assert rows(new_home, "select state_type, name from task_run") == [
+        ("CRASHED", "far-away · source")]
+    record = Runs(new_home / "runs").get("latest")
+    assert (record["state"], record["error"]) == ("failed", "interrupted")
+    assert record["stages"][0]["action"] == "failed"

@@ -1,0 +1,166 @@
+"""Contract 4: killed anywhere, a rerun ends with the weights of an undisturbed run, bit by bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import training
+from pipelines.backend import load_keras, make_reproducible
+from pipelines.errors import FolioError
+from pipelines.keras_file import load_model, save_model
+from pipelines.models import build_model, copy_weights, state_names
+from pipelines.spec import BatchesSpec, ModelSpec, TrainingSpec
+from pipelines.store import Workspace
+from tests.conftest import PROJECT
+from tests.pipelines.test_batches import build as build_batches
+from tests.pipelines.test_batches import documents
+
+CLASSIFIER = ModelSpec(kind="classifier", cell="lstm", bidirectional=True, embedding=6,
+                       units=(5, 4), dense=7, dropout=0.3)
+WRITER = ModelSpec(kind="language_model", cell="gru", embedding=6, units=(11,), dropout=0.2,
+                   stateful=True)
+TRAINING = TrainingSpec(epochs=3, learning_rate=0.01, checkpoint_every=0.01)
+
+
+@pytest.fixture(scope="module")
+def batches(tmp_path_factory) -> dict[str, Path]:
+    reviews = documents([1 + i * 7 % 29 for i in range(90)])
+    long = [[2 + (i * i // 3) % 38 for i in range(2000)]]
+    return {
+        "classifier": build_batches(
+            tmp_path_factory.mktemp("c"), BatchesSpec(batch_size=8, max_buckets=3),
+            train=reviews, validation=reviews[:11], test=reviews[:5])[0],
+        "language_model": build_batches(
+            tmp_path_factory.mktemp("l"), BatchesSpec(batch_size=6, sequence_length=20),
+            "language_model", True, train=long, validation=[long[0][:210]],
+            test=[long[0][:90]])[0]}
+
+
+def train(folder: Path, batches: Path, spec: ModelSpec, settings: TrainingSpec = TRAINING,
+          progress=lambda done, total, unit: None) -> dict:
+    out, scratch = folder / "out", folder / "scratch"
+    out.mkdir(parents=True, exist_ok=True), scratch.mkdir(exist_ok=True)
+    return training.build({"batches": SimpleNamespace(path=batches)},
+                          {"model": spec, "training": settings, "seed": 5},
+                          Workspace(out, scratch, folder, progress))
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {project!r})
+from pathlib import Path
+from tests.pipelines import test_training as t
+def progress(done, total, unit):
+    if done == {kill_at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+t.train(Path({folder!r}), Path({batches!r}), t.{spec}, progress=progress)
+"""
+
+
+@pytest.mark.parametrize(("name", "kills"), [("CLASSIFIER", (5, 17)), ("WRITER", (8, 25))])
+def test_a_killed_training_ends_with_the_same_bits(
+        tmp_path: Path, batches: dict[str, Path], name: str, kills: tuple[int, ...]) -> None:
+    spec = globals()[name]
+    whole = train(tmp_path / "whole", batches[spec.kind], spec)
+    assert not whole["resumed"]
+    for kill_at in kills:  # the second time it has already gone on from a checkpoint
+        code = KILLED.format(project=str(PROJECT), kill_at=kill_at, folder=str(tmp_path / "killed"),
+                             batches=str(batches[spec.kind]), spec=name)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+        assert not (tmp_path / "killed" / "out" / "model.keras").exists()
+    steps: list[float] = []
+    rest = train(tmp_path / "killed", batches[spec.kind], spec,
+                 progress=lambda done, total, unit: steps.append(done))
+    assert rest["resumed"] and kills[-1] - 1 <= steps[0] <= kills[-1]  # nothing done twice
+    for file in ("model.keras", "history.parquet", "model.json"):
+        assert ((tmp_path / "killed" / "out" / file).read_bytes()
+                == (tmp_path / "whole" / "out" / file).read_bytes()), file
+
+
+def test_history_and_best_epoch(tmp_path: Path, batches: dict[str, Path]) -> None:
+    counts = train(tmp_path, batches["classifier"], CLASSIFIER)
+    history = pq.read_table(tmp_path / "out" / "history.parquet").to_pylist()
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert history[-1]["loss"] < history[0]["loss"]
+    best = min(history, key=lambda row: row["validation_loss"])
+    assert counts["best_epoch"] == best["epoch"] and counts["best"] == best
+    assert counts["parameters"] > 0 and len(counts["epoch_seconds"]) == 3
+    declared = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert declared["model"]["units"] == [5, 4] and declared["vocabulary_size"] == 40
+
+
+def test_patience_stops_early(tmp_path: Path, batches: dict[str, Path]) -> None:
+    settings = TrainingSpec(epochs=40, learning_rate=0.3, patience=2)
+    counts = train(tmp_path, batches["classifier"], CLASSIFIER, settings)
+    assert counts["epochs"] == counts["best_epoch"] + 2 < 40
+
+
+def test_a_loss_that_is_not_finite_is_named(tmp_path: Path, batches: dict[str, Path]) -> None:
+    settings = TrainingSpec(epochs=2, optimizer="sgd", learning_rate=1e38)
+    with pytest.raises(FolioError, match=r"the loss is (nan|inf) at epoch 1.*learning_rate"):
+        train(tmp_path, batches["classifier"], CLASSIFIER, settings)
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def test_carried_state_equals_one_long_read(cell: str) -> None:
+    """Feeding a text in two pieces with the state carried is feeding it at once."""
+    keras = load_keras("tensorflow")
+    make_reproducible(keras, 3)
+    spec = ModelSpec(kind="language_model", cell=cell, embedding=4, units=(5, 3))
+    model = build_model(spec, 13)
+    tokens = np.random.default_rng(0).integers(2, 13, (2, 9)).astype(np.int32)
+
+    def states(rows: int) -> dict[str, np.ndarray]:
+        each = len(state_names(spec)) // 2
+        return {name: np.zeros((rows, spec.units[i // each]), np.float32)
+                for i, name in enumerate(state_names(spec))}
+
+    whole = model({"tokens": tokens, "length": np.array([9, 9]), **states(2)})["logits"]
+    first = model({"tokens": tokens[:, :4], "length": np.array([4, 4]), **states(2)})
+    carried = {name: np.asarray(first[name]) for name in state_names(spec)}
+    second = model({"tokens": tokens[:, 4:], "length": np.array([5, 5]), **carried})["logits"]
+    np.testing.assert_allclose(np.concatenate([first["logits"], second], 1), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", [CLASSIFIER, WRITER], ids=lambda spec: spec.kind)
+def test_padding_changes_nothing(spec: ModelSpec) -> None:
+    keras = load_keras("tensorflow")
+    make_reproducible(keras, 3)
+    model = build_model(spec.model_copy(update={"stateful": False}), 13, training_batch=2)
+    short = np.array([[4, 5, 6], [7, 8, 0]], np.int32)
+    wide = np.pad(short, ((0, 0), (0, 5)), constant_values=9)  # whatever stands in the padding
+    length = np.array([3, 2], np.int32)
+    a, b = (np.asarray(model({"tokens": t, "length": length})) for t in (short, wide))
+    if spec.kind == "classifier":
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    else:
+        np.testing.assert_allclose(a[0, :3], b[0, :3], atol=1e-6)
+        np.testing.assert_allclose(a[1, :2], b[1, :2], atol=1e-6)
+
+
+def test_the_training_model_and_the_saved_one_agree(tmp_path: Path) -> None:
+    keras = load_keras("tensorflow")
+    make_reproducible(keras, 3)
+    spec = WRITER.model_copy(update={"dropout": 0.0})
+    trainable = build_model(spec, 13, training_batch=2)
+    plain = build_model(spec, 13)
+    copy_weights(trainable, plain)
+    save_model(plain, tmp_path / "again.keras")
+    save_model(plain, tmp_path / "model.keras")
+    tokens = np.array([[2, 3, 4], [5, 6, 7]], np.int32)
+    inputs = {"tokens": tokens, "length": np.array([3, 3], np.int32)}
+    wanted = np.asarray(trainable(inputs))
+    state = {"state_0": np.zeros((2, 11), np.float32)}
+    loaded = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(loaded({**inputs, **state})["logits"]), wanted)
+    assert (tmp_path / "again.keras").read_bytes() == (tmp_path / "model.keras").read_bytes()
