@@ -161,11 +161,11 @@ def predict(name: Name,
       folio predict imdb - < reviews.txt
     """
     given = [line.rstrip("\n") for line in sys.stdin] if texts == ["-"] else texts
-    predictor = _predictor(name, version)
-    if predictor.kind == "classifier":
-        answers = predictor.predict(given)
-    else:
-        answers = [{"text": text, "next": predictor.next_tokens(text, top)} for text in given]
+    with _predictor(name, version) as predictor:
+        if predictor.kind == "classifier":
+            answers = predictor.predict(given)
+        else:
+            answers = [{"text": text, "next": predictor.next_tokens(text, top)} for text in given]
     _answer(answers, as_json, display.predictions)
 
 
@@ -188,9 +188,9 @@ def generate(name: Name,
     Examples:
       folio generate shakespeare --start "ROMEO: " --length 600 --temperature 0.7
     """
-    predictor = _predictor(name, version)
-    made = predictor.generate(start or [""], length=length, temperature=temperature, seed=seed,
-                              top_k=top_k, replace_unknown=replace_unknown)
+    with _predictor(name, version) as predictor:
+        made = predictor.generate(start or [""], length=length, temperature=temperature,
+                                  seed=seed, top_k=top_k, replace_unknown=replace_unknown)
     _answer(made, as_json, display.texts)
 
 
@@ -275,8 +275,13 @@ def _model_name(name: str) -> str:
     return Path(name).stem if name.endswith((".yaml", ".yml")) else name
 
 
-def _predictor(name: str, version: int | None) -> Predictor:
+@contextlib.contextmanager
+def _predictor(name: str, version: int | None) -> Iterator[Predictor]:
+    from flows.console import NATIVE_LOG, native_notices_to
     from pipelines.inference import Predictor
     from pipelines.registry import load_champion
 
-    return Predictor.load(load_champion(_settings().home, _model_name(name), version))
+    home = _settings().home
+    folder = load_champion(home, _model_name(name), version)
+    with native_notices_to(home / NATIVE_LOG):
+        yield Predictor.load(folder)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 LOG_SECONDS = 5.0  # between lines in a log
+NATIVE_LOG = "logs/native.log"  # under the home
 SCREEN_SECONDS = 0.1  # between updates on a terminal
 
 
@@ -140,3 +144,23 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def native_notices_to(log: Path) -> Iterator[None]:
+    """What C++ libraries write to descriptor 2 goes to `log`; Python's own stays on the screen.
+
+    TensorFlow prints a dozen lines about the processor before any of its settings is read.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    screen, python = os.dup(2), sys.stderr
+    with log.open("ab") as file, os.fdopen(screen, "w", buffering=1) as ours:
+        python.flush()
+        os.dup2(file.fileno(), 2)
+        sys.stderr = ours
+        try:
+            yield
+        finally:
+            ours.flush()
+            sys.stderr = python
+            os.dup2(screen, 2)

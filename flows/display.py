@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterable
@@ -107,8 +108,14 @@ def _next(record: dict[str, Any]) -> str | None:
     if "accuracy" in record["metrics"]:
         return f'folio predict {name} "A film to remember."'
     if "perplexity" in record["metrics"]:
-        return f'folio generate {name} --start "ROMEO: "'
+        return f"folio generate {name} --start {json.dumps(_start(record), ensure_ascii=False)}"
     return f"folio show {record['run']}"
+
+
+def _start(record: dict[str, Any]) -> str:
+    """What the report's samples begin with."""
+    metrics = json.loads((Path(record["report"]).parent / "metrics.json").read_bytes())
+    return next((sample["start"] for sample in metrics["samples"]), "")
 
 
 def run(record: dict[str, Any]) -> None:

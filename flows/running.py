@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.console import NATIVE_LOG, native_notices_to
 from pipelines.declarations import load_spec
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
@@ -23,7 +24,7 @@ def run_pipelines(names: list[str], settings: Settings, *, profile: str,
     from flows.server import prefect_api
 
     records, code = [], 0
-    with prefect_api(settings.home):
+    with native_notices_to(settings.home / NATIVE_LOG), prefect_api(settings.home):
         from flows.retrain import retrain
 
         for name, spec in zip(names, specs, strict=True):

@@ -40,13 +40,16 @@ class Limits:
     header: int = 2**16  # of a long name or pax header
 
 
+LIMITS = Limits()
+
+
 class _Member(NamedTuple):
     name: str
     size: int
     is_file: bool
 
 
-def read_members(path: Path, wanted: Callable[[str], bool], limits: Limits = Limits()
+def read_members(path: Path, wanted: Callable[[str], bool], limits: Limits = LIMITS
                  ) -> Iterator[tuple[str, bytes | None]]:
     """Every regular file of a .tar or .tar.gz in its order: name, and content where wanted.
 

@@ -140,7 +140,6 @@ def _fill_buckets(tokens: Path, split: str, writers: list[BatchWriter], widths: 
     """Documents in order; each bucket writes whole batches and keeps the rest for later."""
     waiting: dict[int, list[pa.Table]] = {}
     for shard in sorted(tokens.glob(f"{split}-*.parquet")):
-        work.progress(sum(w.rows for w in writers), None, f"{split} rows batched")
         table = pq.read_table(shard)
         buckets = assign(table["length"].to_numpy(), widths)
         for bucket in np.unique(buckets):
@@ -150,6 +149,7 @@ def _fill_buckets(tokens: Path, split: str, writers: list[BatchWriter], widths: 
             whole = rows.num_rows - rows.num_rows % writers[bucket].batch_size
             writers[bucket].write(rows.slice(0, whole))
             waiting[bucket] = [rows.slice(whole)]
+        work.progress(sum(w.rows for w in writers), None, f"{split} rows batched")
     for bucket, rest in waiting.items():
         writers[bucket].write(rest[0])
     for writer in writers:
@@ -190,9 +190,9 @@ def _write_text(tokens: Path, spec: BatchesSpec, vocabulary: Vocabulary, common:
         writer = BatchWriter(work.out / "batches" / split, f"width-{width:05}",
                              _schema(width, id_type, "targets", metadata), 1)
         for batch in stream.lanes(lanes, width) if lanes else stream.rows(width, spec.batch_size):
-            work.progress(writer.real, len(stream.ids), f"{split} tokens batched")
             writer.batch_size = batch.num_rows
             writer.write(batch.cast(writer.schema))
+            work.progress(writer.real, len(stream.ids), f"{split} tokens batched")
         writer.close()
         counts[split] = writer.counts(width)
     return counts

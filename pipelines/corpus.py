@@ -153,7 +153,15 @@ def _counts(listing: Listing, decision: Decision, shards: dict[str, _Buffer],
     assert kept + quarantined == read, f"{kept} kept + {quarantined} quarantined != {read} read"
     return {"read": read, "kept": kept, "quarantined": quarantined, "cut": len(decision.cuts),
             "splits": {split: shard.totals for split, shard in shards.items()},
-            "reasons": dict(sorted(decision.reasons.items()))}
+            "reasons": dict(sorted(decision.reasons.items())),
+            "groups_in_two_splits": _straddling_groups(listing, decision)}
+
+
+def _straddling_groups(listing: Listing, decision: Decision) -> int:
+    """How many groups an official split has on both sides (aclImdb: one film)."""
+    first: dict[str, str] = {}
+    return len({group for group, fate in zip(listing.groups, decision.fates, strict=True)
+                if group is not None and fate in SPLITS and first.setdefault(group, fate) != fate})
 
 
 def _rows(index: int, text: str, listing: Listing, decision: Decision) -> Iterator[Row]:

@@ -268,4 +268,4 @@ def _padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def _width(length: int) -> int:
     """The least of 16, 24, 32, 48, 64, 96, … that holds `length` tokens."""
     power = max(16, 1 << (length - 1).bit_length())
-    return power * 3 // 4 if 16 < power and length <= power * 3 // 4 else power
+    return power * 3 // 4 if power > 16 and length <= power * 3 // 4 else power

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ def render(template: str, **values: Any) -> str:
     """
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"count": _count, "percent": _percent, "seconds": _seconds,
-                            "megabytes": _megabytes, "visible": _visible}
+    environment.filters |= {"count": _count, "percent": _percent, "interval": _interval,
+                            "seconds": _seconds, "megabytes": _megabytes, "visible": _visible}
     return environment.get_template(template).render(**values)
 
 
@@ -28,6 +29,10 @@ def _count(value: float | None) -> str:
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return "—" if value is None else f"{value:.{digits}%}"
+
+
+def _interval(row: Mapping[str, float]) -> str:
+    return f"{100 * row['low']:.1f}\u2013{row['high']:.1%}"
 
 
 def _seconds(value: float | None) -> str:

@@ -31,8 +31,8 @@ STYLE = {
     "xtick.color": MUTED, "ytick.color": MUTED, "axes.edgecolor": MUTED, "axes.linewidth": 0.7,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE,
     "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.7, "lines.markersize": 5,
-    "hatch.linewidth": 0.6, "legend.facecolor": "white", "legend.edgecolor": "none", "legend.framealpha": 0.85,
-    "legend.fancybox": False,
+    "hatch.linewidth": 0.6, "legend.facecolor": "white", "legend.edgecolor": "none",
+    "legend.framealpha": 0.85, "legend.fancybox": False,
 }
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 PERCENT = FuncFormatter(lambda value, _: f"{round(100 * value, 3):g}%")

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.archives import Limits, read_members
+from pipelines.archives import LIMITS, read_members
 from pipelines.cleaning import STRAY, body, decoded, excerpt, unix_lines, without_tags
 from pipelines.errors import FolioError, UsageError
 from pipelines.spec import LABELLED_READERS, CorpusSpec
@@ -163,8 +163,8 @@ def _labelled_files(root: Path) -> Iterator[tuple[str, bytes | None]]:
             yield from read_members(path, _is_of_use)
         elif not _is_of_use(name):
             yield name, None
-        elif path.stat().st_size > Limits.member:
-            raise FolioError(f"{name}: more than {Limits.member:,} bytes, too long for a review")
+        elif path.stat().st_size > LIMITS.member:
+            raise FolioError(f"{name}: more than {LIMITS.member:,} bytes, too long for a review")
         else:
             yield name, path.read_bytes()
 

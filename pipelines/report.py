@@ -20,13 +20,16 @@ import pyarrow.parquet as pq
 from pipelines import plots
 from pipelines.page import render
 from pipelines.stages import NAMES, Inputs
-from pipelines.statistics import calibration_error, reliability_bins, wilson
+from pipelines.statistics import calibration_error, per_class, reliability_bins, wilson
 from pipelines.store import Artifact
 
 SPLITS = ("train", "validation", "test")
 MISTAKES, EXCERPT_CHARACTERS = 20, 300
 FEW_TOKENS = 500  # a mean over fewer moves by a tenth of a nat from text to text
 FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
+# What a manifest lacks when no run made it.
+UNKNOWN_ORIGIN = {"pipeline": None, "profile": None, "run": None, "sample": False,
+                  "git_commit": None}
 # How each headline figure is called and shown, and what it means.
 HEADLINES = {
     "accuracy": ("Accuracy", "{:.1%}", "of the test documents are labelled right"),
@@ -58,7 +61,7 @@ def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
     page = render(
         "report.html",
         classifier=classifier, metrics=metrics, headline=_headline(metrics),
-        made=model.manifest, parameters=model.counts.get("parameters"),
+        made=UNKNOWN_ORIGIN | model.manifest, parameters=model.counts.get("parameters"),
         training=_training(model, classifier, pictures), judged=judged,
         data=_data(inputs, pictures), lineage=_lineage(inputs), origins=_origins(inputs),
         settings=_settings(inputs), pictures=pictures.uris)
@@ -123,7 +126,7 @@ def _classifier(metrics: Mapping[str, Any], table: pa.Table, inputs: Inputs,
     bins = reliability_bins(label, probability)
     pictures.add("reliability", plots.reliability(bins, names[1]))
     return {"names": names, "confusion": _confusion(metrics["confusion"]),
-            "per_class": _per_class(metrics["confusion"]), "slices": slices, "slice_labels": SLICES,
+            "per_class": per_class(metrics["confusion"]), "slices": slices, "slice_labels": SLICES,
             "bins": bins, "calibration_error": calibration_error(bins),
             "mistakes": _mistakes(table, inputs["corpus"].path)}
 
@@ -145,24 +148,13 @@ def _confusion(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
              for j, cell in enumerate(row)] for i, row in enumerate(cells)]
 
 
-def _per_class(counts: Mapping[str, int]) -> list[dict[str, float | None]]:
-    """Precision, recall and F1 of class 0 and of class 1; None where nothing is divided."""
-    rows = []
-    for mine, missed, wrongly in (("true_negative", "false_positive", "false_negative"),
-                                  ("true_positive", "false_negative", "false_positive")):
-        hits, said = counts[mine], counts[mine] + counts[wrongly]
-        there = counts[mine] + counts[missed]
-        rows.append({"precision": hits / said if said else None,
-                     "recall": hits / there if there else None,
-                     "f1": 2 * hits / (said + there) if said + there else None})
-    return rows
-
-
 def _mistakes(table: pa.Table, corpus: Path) -> list[dict[str, Any]]:
     """The wrong answers given with most confidence, and what the documents say."""
     wrong = pc.not_equal(pc.greater(table["probability"], 0.5), pc.greater(table["label"], 0.5))
     rows = table.filter(wrong).sort_by([("nats", "descending"), ("id", "ascending")])
     chosen = rows.slice(0, MISTAKES).to_pylist()
+    if not chosen:
+        return []
     texts = _texts(corpus, [row["id"] for row in chosen])
     for row in chosen:
         said_one = row["probability"] > 0.5
@@ -263,7 +255,8 @@ def _lineage(inputs: Inputs) -> dict[str, Any]:
     order = [name for name in NAMES if name in present]
     edges = [{"from": order.index(a), "to": order.index(b), "span": order.index(b) - order.index(a)}
              for b, names in sources.items() for a in names if a in order]
-    stages = [inputs[name].manifest | {"stage": name} for name in order if name in inputs]
+    stages = [UNKNOWN_ORIGIN | inputs[name].manifest | {"stage": name}
+              for name in order if name in inputs]
     return {"nodes": [{"name": name, "key": inputs[name].key[:8] if name in inputs else ""}
                       for name in order],
             "edges": sorted(edges, key=lambda edge: (edge["from"], edge["to"])), "stages": stages}
@@ -275,10 +268,11 @@ def _origins(inputs: Inputs) -> list[tuple[str, str]]:
     values: dict[str, dict[str, list[str]]] = {}
     for stage in order:
         manifest = inputs[stage].manifest
-        facts = {"seed": manifest.get("seed"), "git commit": (manifest.get("git_commit") or "")[:12],
+        facts = {"seed": manifest.get("seed"),
+                 "git commit": (manifest.get("git_commit") or "")[:12],
                  **dict(sorted(manifest["libraries"].items(), key=lambda kv: kv[0] != "python"))}
         for name, value in facts.items():
-            shown = str(value or "not known")
+            shown = "not known" if value in (None, "") else str(value)
             values.setdefault(name, {}).setdefault(shown, []).append(stage)
     return [(name, _agreed(found)) for name, found in values.items()]
 

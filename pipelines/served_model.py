@@ -41,7 +41,8 @@ class ServedModel:
         else:
             settings = dict(PARAMETERS) | (params or {})
             rows = [self._go_on(text, **settings) for text in texts]
-        return pd.DataFrame(rows, index=model_input.index, columns=list(COLUMNS[self.predictor.kind]))
+        columns = list(COLUMNS[self.predictor.kind])
+        return pd.DataFrame(rows, index=model_input.index, columns=columns)
 
     def _go_on(self, text: str, length: int, temperature: float, seed: int) -> dict[str, Any]:
         try:

@@ -175,19 +175,20 @@ def carve(pool: Sequence[int], listing: Listing, wanted: int, seed: int,
         name = f"document {listing.ids[index]}" if group is None else f"group {group}"
         members.setdefault(name, []).append(index)
     order = sorted(members, key=lambda name: _rank(seed, name.encode()))
-    labels = Counter(listing.labels[index] for index in pool)
-    quota = {label: wanted * count / len(pool) + 1 for label, count in labels.items()}
+    quota = {label: wanted * number / len(pool) + 1
+             for label, number in Counter(listing.labels[index] for index in pool).items()}
     have: Counter[float | None] = Counter()
     taken: list[int] = []
     for careful in ((True, False) if balanced else (False,)):
         for name in order:
             if len(taken) == wanted:
                 return taken
-            own = Counter(listing.labels[index] for index in members.get(name, ()))
-            fits = own and len(taken) + own.total() <= wanted
-            if fits and not (careful and any(have[x] + own[x] > quota[x] for x in own)):
+            if not 0 < len(members.get(name, ())) <= wanted - len(taken):
+                continue
+            own = Counter(listing.labels[index] for index in members[name]) if careful else {}
+            if all(have[label] + own[label] <= quota[label] for label in own):
                 taken += members.pop(name)
-                have += own
+                have.update(own)
     return taken + _nearest(list(members.values()), wanted - len(taken))
 
 

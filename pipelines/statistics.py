@@ -1,8 +1,9 @@
-"""How sure a measured share is, and how far a model's probabilities can be trusted."""
+"""Figures of a classifier: shares with their intervals, calibration, precision and recall."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,16 @@ def calibration_error(bins: list[dict[str, Any]]) -> float:
     """Mean gap between promised and observed share, each bin by its documents."""
     gaps = sum(row["documents"] * abs(row["predicted"] - row["observed"]) for row in bins)
     return gaps / max(sum(row["documents"] for row in bins), 1)
+
+
+def per_class(counts: Mapping[str, int]) -> list[dict[str, float | None]]:
+    """Precision, recall and F1 of class 0 and of class 1; None where nothing is divided."""
+    rows = []
+    for mine, missed, wrongly in (("true_negative", "false_positive", "false_negative"),
+                                  ("true_positive", "false_negative", "false_positive")):
+        hits, said = counts[mine], counts[mine] + counts[wrongly]
+        there = counts[mine] + counts[missed]
+        rows.append({"precision": hits / said if said else None,
+                     "recall": hits / there if there else None,
+                     "f1": 2 * hits / (said + there) if said + there else None})
+    return rows

@@ -33,12 +33,12 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     (work.out / "tokens").mkdir()
     totals: dict[str, Totals] = {}
     shards = sorted(documents.glob("*.parquet"))
-    for done, shard in enumerate(shards):
-        work.progress(done, len(shards), "shards coded")
+    for done, shard in enumerate(shards, 1):
         table = code(pl.read_parquet(shard), vocabulary, spec)
         pq.write_table(table, work.out / "tokens" / shard.name, compression="zstd")
         for split in table["split"].unique().to_pylist():
             totals.setdefault(split, Totals()).add(table)
+        work.progress(done, len(shards), "shards coded")
     return {"vocabulary": vocabulary.size} | {split: vars(t) for split, t in totals.items()}
 
 
@@ -107,12 +107,12 @@ def _count_characters(documents: Path, spec: TokensSpec) -> Counter[str]:
 
 def _count_words(documents: Path, spec: TokensSpec, work: Workspace) -> Counter[str]:
     total = pl.DataFrame(schema={"text": pl.String, "count": pl.UInt64})
-    for done, texts in enumerate(_train_texts(documents)):
-        work.progress(done, None, "train shards counted")
+    for done, texts in enumerate(_train_texts(documents), 1):
         words = split_words(texts, spec.lower).explode(empty_as_null=False).to_frame()
         shard = words.lazy().group_by("text").agg(pl.len().cast(pl.UInt64).alias("count"))
         both = pl.concat([total.lazy(), shard]).group_by("text").agg(pl.col("count").sum())
         total = both.collect(engine="streaming")
+        work.progress(done, None, "train shards counted")
     return Counter(dict(total.iter_rows()))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from flows.server import prefect_api
 from pipelines.errors import FolioError
+from tests.flows.one_run import BURST
 from tests.prefect_server import database, one_run, rows, server_processes
 
 
@@ -50,10 +51,12 @@ def test_a_server_left_by_a_killed_run_is_adopted_and_stopped(new_home: Path, pl
     url, _ = killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     (orphan,) = server_processes(new_home)
-    heir = one_run(new_home, play)
+    heir = one_run(new_home, play, "burst")
     assert heir.communicate()[0] == url
     assert server_processes(new_home) == [], f"{orphan} was to be stopped by its heir"
     assert heir.returncode == 0
+    assert rows(new_home, "select state_name, count(*) from task_run where name like 'short%' "
+                "group by 1") == [("Completed", BURST)], "the server went before all was reported"
 
 
 def test_a_server_that_cannot_start_is_an_error_that_names_its_log(new_home: Path,

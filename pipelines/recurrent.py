@@ -1,0 +1,307 @@
+"""LSTM and GRU layers that train faster on a CPU; weights, configuration and results are Keras's.
+
+Keras differentiates its scan step by step. Here the scan keeps only the product that must wait
+for the step before, and its gradient is written out:
+
+- forward: the input projection of all steps is one product; the scan adds `h @ U` and the gates;
+- backward: what the gates contribute is computed for all steps at once; the scan only carries the
+  state's gradient through `U` transposed, which is copied once, because products with a
+  transposed argument are up to three times slower;
+- the gradients of the weights are one product each over all steps.
+
+Only training runs this way, and only where it gains: TensorFlow graphs and JAX, on a CPU, in
+float32, with biases and the default activations (see `_gains`). The rest is inherited, so these
+layers may stand wherever Keras's do. Save models with Keras's own:
+`plain.set_weights(fast.get_weights())`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import keras
+from keras import ops
+
+Tensor = Any
+# states, this step's inputs -> new states, this step's outputs
+Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
+
+# Up to this many units a step is so short that XLA's fused kernels pay, although they compile for
+# each new shape. Above it the products dominate, and TensorFlow's own are the faster.
+LARGEST_COMPILED_UNITS = 256
+
+
+@keras.saving.register_keras_serializable("folio")
+class LSTM(keras.layers.LSTM):
+    """`keras.layers.LSTM`, faster in training: (batch, time, features) -> (batch, time, units)."""
+
+    def inner_loop(self, sequences: Tensor, initial_state: list[Tensor], mask: Tensor | None,
+                   training: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
+        if not (training and _gains(self)):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        x, mask = _time_major(self, sequences, mask)
+        h, c = _lstm(mask, x, *_weights(self), *initial_state)
+        return *_outputs(self, h, mask), [h[-1], c]
+
+
+@keras.saving.register_keras_serializable("folio")
+class GRU(keras.layers.GRU):
+    """`keras.layers.GRU`, faster in training: (batch, time, features) -> (batch, time, units)."""
+
+    def inner_loop(self, sequences: Tensor, initial_state: list[Tensor], mask: Tensor | None,
+                   training: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
+        if not (training and self.reset_after and _gains(self)):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        x, mask = _time_major(self, sequences, mask)
+        h = _gru(mask, x, *_weights(self), *initial_state)
+        return *_outputs(self, h, mask), [h[-1]]
+
+
+def _gains(layer: keras.layers.RNN) -> bool:
+    """Whether the written-out gradient holds for this layer, and gains on this machine."""
+    cell = layer.cell
+    if not (cell.activation is keras.activations.tanh and cell.use_bias
+            and cell.recurrent_activation is keras.activations.sigmoid
+            and not (cell.dropout or cell.recurrent_dropout or layer.unroll)
+            and layer.compute_dtype == "float32"):
+        return False
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return not tf.executing_eagerly() and not tf.config.list_logical_devices("GPU")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    return False
+
+
+def _time_major(layer: keras.layers.RNN, sequences: Tensor,
+                mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Inputs (time, batch, features) and mask (time, batch, 1), in the order of processing."""
+    x = ops.transpose(sequences, (1, 0, 2))
+    if mask is not None:
+        mask = ops.transpose(ops.cast(keras.tree.flatten(mask)[0], "bool"))[:, :, None]
+    if layer.go_backwards:
+        x, mask = ops.flip(x, 0), None if mask is None else ops.flip(mask, 0)
+    return x, mask
+
+
+def _weights(layer: keras.layers.RNN) -> list[Tensor]:
+    cell = layer.cell  # as tensors, because TensorFlow's custom_gradient refuses variables
+    return [ops.convert_to_tensor(w) for w in (cell.kernel, cell.recurrent_kernel, cell.bias)]
+
+
+def _outputs(layer: keras.layers.RNN, h: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The last output (batch, units) and all (batch, time, units), as Keras masks them."""
+    if mask is not None and layer.zero_output_for_mask:
+        h = ops.where(mask, h, 0.0)
+    elif mask is not None and keras.backend.backend() == "tensorflow":
+        # A masked step repeats the output before it, which is zero until the row's first step.
+        steps = ops.arange(ops.shape(mask)[0], dtype="int32")[:, None, None]
+        begun = ops.logical_and(steps >= ops.argmax(mask, axis=0), ops.any(mask, axis=0))
+        h = ops.where(begun, h, 0.0)
+    return h[-1], ops.transpose(h, (1, 0, 2)) if layer.return_sequences else h[-1][:, None]
+
+
+def _lstm(mask: Tensor | None, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+    """x, kernel, recurrent kernel, bias, h, c -> all h (time, batch, units), the last c."""
+
+    @ops.custom_gradient
+    def run(x, kernel, recurrent, bias, first_h, first_c):
+        h, c, *gates = _call(_lstm_forward, mask, recurrent, _project(x, kernel, bias),
+                             first_h, first_c)
+
+        def gradient(*upstream):
+            dz, dh, dc = _call(_lstm_backward, mask, recurrent, *keras.tree.flatten(upstream),
+                               _before(first_c, c), c, *gates)
+            return (_input_gradient(x, kernel, dz), _weight_gradient(x, dz),
+                    _weight_gradient(_before(first_h, h), dz), ops.sum(dz, axis=(0, 1)), dh, dc)
+
+        return (h, c[-1]), gradient
+
+    return run(*arguments)
+
+
+def _lstm_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: Tensor,
+                  c: Tensor) -> list[Tensor]:
+    """All h, c and gates i, f, g, o: each (time, batch, units)."""
+
+    def step(states, inputs):
+        h, c = states
+        i, f, g, o = ops.split(inputs[0] + ops.matmul(h, recurrent), 4, axis=1)
+        i, f, g, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)
+        new_c = f * c + i * g
+        new = [o * ops.tanh(new_c), new_c]
+        if mask is not None:
+            new = [ops.where(inputs[1], a, b) for a, b in zip(new, states, strict=True)]
+        return new, [*new, i, f, g, o]
+
+    return _scan(step, [h, c], _present(projected, mask), [h.shape[1]] * 6)[1]
+
+
+def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tensor,
+                   c_before: Tensor, c: Tensor, i: Tensor, f: Tensor, g: Tensor,
+                   o: Tensor) -> list[Tensor]:
+    """The gradients of the gates' sums (time, batch, 4 units) and of the first h and c.
+
+    dh, dc: the gradients of all h (time, batch, units) and of the last c (batch, units).
+    """
+    tanh_c = ops.tanh(c)
+    to_c = o * (1 - tanh_c * tanh_c)
+    to_gates = ops.concatenate([g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g),
+                                tanh_c * o * (1 - o)], axis=2)
+    if mask is not None:  # a masked step hands both gradients on unchanged
+        to_c, to_gates = ops.where(mask, to_c, 0.0), ops.where(mask, to_gates, 0.0)
+        f = ops.where(mask, f, 1.0)
+    transposed = ops.transpose(recurrent)
+
+    def step(states, inputs):
+        (dh, dc), (above, to_c, to_gates, f) = states, inputs[:4]
+        dh = dh + above
+        dc = dc + dh * to_c
+        dz = ops.concatenate([dc, dc, dc, dh], axis=1) * to_gates
+        earlier = ops.matmul(dz, transposed)
+        if mask is not None:
+            earlier = ops.where(inputs[4], earlier, dh)
+        return [earlier, dc * f], [dz]
+
+    states, (dz,) = _scan(step, [ops.zeros_like(dc), dc], _present(dh, to_c, to_gates, f, mask),
+                          [to_gates.shape[2]], reverse=True)
+    return [dz, *states]
+
+
+def _gru(mask: Tensor | None, *arguments: Tensor) -> Tensor:
+    """x, kernel, recurrent kernel, bias, h -> all h (time, batch, units)."""
+
+    @ops.custom_gradient
+    def run(x, kernel, recurrent, bias, first_h):
+        gated = 2 * recurrent.shape[0]  # columns of the gates z and r; the candidate's follow
+        # Only the candidate's recurrent bias is scaled, by r; the others add to the input's.
+        added = bias[0] + ops.pad(bias[1, :gated], (0, recurrent.shape[0]))
+        h, *gates = _call(_gru_forward, mask, recurrent, _project(x, kernel, added),
+                          bias[1, gated:], first_h)
+
+        def gradient(*upstream):
+            before = _before(first_h, h)
+            da, dg, dh = _call(_gru_backward, mask, recurrent, *keras.tree.flatten(upstream),
+                               before, *gates)
+            dz = ops.concatenate([da[:, :, :gated], dg], axis=2)
+            dbias = ops.stack([ops.sum(dz, axis=(0, 1)), ops.sum(da, axis=(0, 1))])
+            return (_input_gradient(x, kernel, dz), _weight_gradient(x, dz),
+                    _weight_gradient(before, da), dbias, dh)
+
+        return h, gradient
+
+    return run(*arguments)
+
+
+def _gru_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, bias: Tensor,
+                 h: Tensor) -> list[Tensor]:
+    """All h, gates z and r, candidates g and their `a = h @ U + bias`: (time, batch, units)."""
+    gated = 2 * h.shape[1]
+
+    def step(states, inputs):
+        (h,), x = states, inputs[0]
+        product = ops.matmul(h, recurrent)
+        z, r = ops.split(ops.sigmoid(x[:, :gated] + product[:, :gated]), 2, axis=1)
+        a = product[:, gated:] + bias
+        g = ops.tanh(x[:, gated:] + r * a)
+        new = z * h + (1 - z) * g
+        if mask is not None:
+            new = ops.where(inputs[1], new, h)
+        return [new], [new, z, r, g, a]
+
+    return _scan(step, [h], _present(projected, mask), [h.shape[1]] * 5)[1]
+
+
+def _gru_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, before: Tensor, z: Tensor,
+                  r: Tensor, g: Tensor, a: Tensor) -> list[Tensor]:
+    """The gradients of `h @ U` (time, batch, 3 units), the candidates' sums and the first h.
+
+    dh: the gradient of all h; before: the state before each step (time, batch, units).
+    """
+    to_g = (1 - z) * (1 - g * g)
+    to_product = ops.concatenate([(before - g) * z * (1 - z), to_g * a * r * (1 - r), to_g * r],
+                                 axis=2)
+    if mask is not None:  # a masked step hands the gradient on unchanged
+        to_g, to_product = ops.where(mask, to_g, 0.0), ops.where(mask, to_product, 0.0)
+        z = ops.where(mask, z, 1.0)
+    transposed = ops.transpose(recurrent)
+
+    def step(states, inputs):
+        (dh,), (above, to_product, z) = states, inputs
+        dh = dh + above
+        da = ops.concatenate([dh, dh, dh], axis=1) * to_product
+        return [dh * z + ops.matmul(da, transposed)], [da, dh]
+
+    (first,), (da, total) = _scan(step, [ops.zeros_like(dh[0])], [dh, to_product, z],
+                                  [to_product.shape[2], dh.shape[2]], reverse=True)
+    return [da, total * to_g, first]
+
+
+def _present(*tensors: Tensor | None) -> list[Tensor]:
+    return [tensor for tensor in tensors if tensor is not None]
+
+
+def _before(first: Tensor, states: Tensor) -> Tensor:
+    """(batch, units), (time, batch, units) -> the state before each step, shaped like `states`."""
+    return ops.concatenate([first[None], states[:-1]], axis=0)
+
+
+def _project(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """(time, batch, features) -> (time, batch, gates), as one product."""
+    time, batch, features = ops.shape(x)
+    rows = ops.matmul(ops.reshape(x, (-1, features)), kernel) + bias
+    return ops.reshape(rows, (time, batch, kernel.shape[1]))
+
+
+def _input_gradient(x: Tensor, kernel: Tensor, dz: Tensor) -> Tensor:
+    rows = ops.matmul(ops.reshape(dz, (-1, dz.shape[2])), ops.transpose(kernel))
+    return ops.reshape(rows, ops.shape(x))
+
+
+def _weight_gradient(x: Tensor, dz: Tensor) -> Tensor:
+    """(time, batch, n), (time, batch, m) -> (n, m), as one product over all steps."""
+    return ops.matmul(ops.transpose(ops.reshape(x, (-1, x.shape[2]))),
+                      ops.reshape(dz, (-1, dz.shape[2])))
+
+
+def _call(function: Callable[..., list[Tensor]], mask: Tensor | None, recurrent: Tensor,
+          *tensors: Tensor) -> list[Tensor]:
+    if keras.backend.backend() == "tensorflow" and recurrent.shape[0] <= LARGEST_COMPILED_UNITS:
+        function = _with_xla(function)
+    return function(mask, recurrent, *tensors)
+
+
+@cache
+def _with_xla(function: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
+    # Each scan is a program of its own, so that TensorFlow runs the two directions of a
+    # bidirectional layer side by side, one on each core. Within one program they would queue.
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
+def _scan(step: Step, states: list[Tensor], inputs: list[Tensor], widths: list[int],
+          reverse: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+    """The last states, and each output of all steps as (time, batch, width)."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.lax.scan(step, states, inputs, reverse=reverse)
+    import tensorflow as tf  # keras.ops.scan loses outputs that are not shaped like the states
+
+    steps, batch, dtype = tf.shape(inputs[0])[0], states[0].shape[0], states[0].dtype
+    reads = [tf.TensorArray(x.dtype, steps, element_shape=x.shape[1:]).unstack(x) for x in inputs]
+    writes = [tf.TensorArray(dtype, steps, element_shape=(batch, width)) for width in widths]
+
+    def body(n, states, writes):
+        t = steps - 1 - n if reverse else n
+        states, outputs = step(states, [array.read(t) for array in reads])
+        return n + 1, states, [w.write(t, y) for w, y in zip(writes, outputs, strict=True)]
+
+    _, states, writes = tf.while_loop(lambda n, *_: n < steps, body, (0, states, writes))
+    return states, [array.stack() for array in writes]

@@ -1,0 +1,204 @@
+"""The registered model versions, and the one place where MLflow is imported.
+
+Importing MLflow takes seconds, so a registry in SQLite, which is the default, is read directly
+and read-only; what people move in MLflow's own pages is seen all the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import sqlite3
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from pipelines.errors import FolioError
+from pipelines.fingerprint import digest_json
+
+if TYPE_CHECKING:
+    import mlflow
+
+SQLITE = "sqlite:///"
+LOCK_SECONDS = 10  # another process may hold the database for that long
+DELETED = "Deleted_Internal"  # MLflow's mark on a deleted version
+# No reports to its makers, no progress bars, no looking for other projects' files.
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "MLFLOW_UV_AUTO_DETECT": "false",
+         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version. `location` is its folder, or an address that MLflow fetches from."""
+
+    name: str
+    number: int
+    created: str
+    location: str
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the model lies, or None when it is on another machine."""
+        parts = urlsplit(self.location)
+        if parts.scheme not in ("", "file"):
+            return None
+        return Path(unquote(parts.path) if parts.scheme else self.location)
+
+
+def tracking_uri(home: Path) -> str:
+    """MLFLOW_TRACKING_URI, else the database of this home."""
+    own = f"{SQLITE}{home.absolute()}/mlflow/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own
+
+
+def registry_uri(home: Path) -> str:
+    return os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri(home)
+
+
+def versions(home: Path, name: str | None = None) -> list[Version]:
+    """All registered versions, or those of one name, oldest first.
+
+    Raises FolioError when the registry does not answer.
+    """
+    uri = registry_uri(home)
+    if not uri.startswith(SQLITE):
+        return _ask_mlflow(home, name)
+    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    if not path.is_file():
+        return []
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as database:
+            return _read(database, name)
+    except sqlite3.OperationalError:
+        # Another release of MLflow made it, or a killed writer left a journal to roll back.
+        return _ask_mlflow(home, name)
+    except sqlite3.DatabaseError as error:
+        raise FolioError(f"{path}: not an MLflow database ({error}); move it away and release "
+                         "again") from error
+
+
+def _read(database: sqlite3.Connection, name: str | None) -> list[Version]:
+    tags: dict[tuple[str, int], dict[str, str]] = {}
+    for model, number, key, value in database.execute(
+            "SELECT name, version, key, value FROM model_version_tags"):
+        tags.setdefault((model, number), {})[key] = value
+    aliases: dict[tuple[str, int], list[str]] = {}
+    for model, number, alias in database.execute(
+            "SELECT name, version, alias FROM registered_model_aliases ORDER BY alias"):
+        aliases.setdefault((model, number), []).append(alias)
+    rows = database.execute(
+        "SELECT name, version, creation_time, coalesce(storage_location, source) "
+        "FROM model_versions WHERE current_stage != ? AND (? IS NULL OR name = ?) "
+        "ORDER BY name, version", (DELETED, name, name))
+    return [Version(model, number, _utc(created), location, tags.get((model, number), {}),
+                    tuple(aliases.get((model, number), ())))
+            for model, number, created, location in rows]
+
+
+def _ask_mlflow(home: Path, name: str | None) -> list[Version]:
+    with mlflow_at(home) as (_, client):
+        return asked(client, name)
+
+
+def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]:
+    """As `versions`, of a registry that is open already."""
+    found = []
+    for model in client.search_registered_models(filter_string=_named(name)):
+        aliases: dict[int, list[str]] = {}
+        for alias, number in sorted(client.get_registered_model(model.name).aliases.items()):
+            aliases.setdefault(int(number), []).append(alias)
+        for one in client.search_model_versions(_named(model.name)):
+            number = int(one.version)
+            location = client.get_model_version_download_uri(model.name, str(number))
+            found.append(Version(model.name, number, _utc(one.creation_timestamp), location,
+                                 dict(one.tags), tuple(aliases.get(number, ()))))
+    return sorted(found, key=lambda version: (version.name, version.number))
+
+
+def _named(name: str | None) -> str | None:
+    return f"name = '{name}'" if name else None
+
+
+def _utc(milliseconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(milliseconds // 1000))
+
+
+def fetched(home: Path, version: Version) -> Path:
+    """The version's folder on this machine; downloaded once when it is on another."""
+    if version.folder is not None:
+        return version.folder
+    identity = digest_json([registry_uri(home), version.location, version.created])[:16]
+    final = home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
+    if not final.is_dir():
+        partial = final.with_name(f".{final.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        with mlflow_at(home) as (mlflow, _):
+            mlflow.artifacts.download_artifacts(
+                version.location, dst_path=str(partial), registry_uri=registry_uri(home))
+        partial.rename(final)
+    return final
+
+
+@contextmanager
+def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
+    """(mlflow, client) on the registry of `home`: silent, one user at a time, nothing left set.
+
+    What MLflow raises becomes a FolioError.
+    """
+    (home / "mlflow").mkdir(parents=True, exist_ok=True)
+    # Its settings are the process's and it migrates a new database without a lock of its own.
+    with (home / "mlflow" / ".lock").open("a") as lock, _environment(), \
+            warnings.catch_warnings():
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        warnings.simplefilter("ignore")
+        uri = tracking_uri(home)
+        import mlflow
+
+        levels = _set_levels({"mlflow": logging.ERROR, "alembic": logging.ERROR})
+        before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+        mlflow.set_tracking_uri(uri)
+        try:
+            yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
+        except mlflow.exceptions.MlflowException as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise FolioError(f"MLflow at {uri}: {first[:300]}; see that it answers (`folio "
+                             "doctor`), or set MLFLOW_TRACKING_URI to one that does") from error
+        finally:
+            mlflow.set_tracking_uri(before)
+            _set_levels(levels)
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """QUIET and PATIENCE where the user set nothing; everything of MLflow's as it was, after."""
+    before = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
+    for key, value in (QUIET | PATIENCE).items():
+        os.environ.setdefault(key, value)
+    try:
+        yield
+    finally:
+        for key in [key for key in os.environ if key.startswith("MLFLOW_")]:
+            if key not in before and key not in QUIET:
+                del os.environ[key]
+        os.environ.update(before)
+
+
+def _set_levels(levels: dict[str, int]) -> dict[str, int]:
+    """Set loggers' levels and return those that they had."""
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    return before

@@ -1,0 +1,220 @@
+"""A package answers as the model was trained and measured, and no text makes it fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipelines import inference
+from pipelines.errors import FolioError, UsageError
+from pipelines.execute import Settings
+from pipelines.inference import Predictor, write_package
+from tests.conftest import artifact_of
+
+REVIEWS, PLAY = "tiny-reviews", "tiny-play"
+
+
+def package(trained: Settings, pipeline: str, folder: Path) -> Path:
+    write_package(folder, artifact_of(trained, pipeline, "model"),
+                  artifact_of(trained, pipeline, "tokens"), pipeline=pipeline,
+                  labels=("bad", "good"), sample=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("packages")
+    return {name: package(trained, name, root / name) for name in (REVIEWS, PLAY)}
+
+
+@pytest.fixture(scope="module")
+def reviews_predictor(folders: dict[str, Path]) -> Predictor:
+    return Predictor.load(folders[REVIEWS], "tensorflow")
+
+
+@pytest.fixture(scope="module")
+def play_predictor(folders: dict[str, Path]) -> Predictor:
+    return Predictor.load(folders[PLAY])
+
+
+def test_a_package_is_whole_and_its_bytes_depend_on_the_model_alone(
+        trained: Settings, folders: dict[str, Path], tmp_path: Path) -> None:
+    again = package(trained, REVIEWS, tmp_path / "again")
+    names = sorted(str(path.relative_to(again)) for path in again.rglob("*") if path.is_file())
+    assert names == ["model.json", "model.keras", "package.json", "vocabulary/settings.json",
+                     "vocabulary/tokens.tsv"]
+    assert all((again / n).read_bytes() == (folders[REVIEWS] / n).read_bytes() for n in names)
+    assert json.loads((again / "package.json").read_text()) == {
+        "pipeline": REVIEWS, "kind": "classifier", "labels": ["bad", "good"],
+        "tokens": {"kind": "word", "lower": False, "max_tokens": 40, "keep": "last"},
+        "backend": "tensorflow", "sample": False}
+
+
+def test_model_and_vocabulary_must_belong_together(trained: Settings, tmp_path: Path) -> None:
+    with pytest.raises(FolioError, match="was not trained with the vocabulary"):
+        write_package(tmp_path / "p", artifact_of(trained, REVIEWS, "model"),
+                      artifact_of(trained, PLAY, "tokens"), pipeline="x", labels=("a", "b"),
+                      sample=False)
+
+
+# Classifiers
+
+
+def test_predictions_are_those_that_were_measured(trained: Settings,
+                                                  reviews_predictor: Predictor) -> None:
+    documents = pl.read_parquet(
+        artifact_of(trained, REVIEWS, "corpus").path / "documents" / "test-*.parquet")
+    measured = dict(pl.read_parquet(
+        artifact_of(trained, REVIEWS, "metrics").path / "predictions.parquet",
+        columns=["id", "probability"]).iter_rows())
+    rows = reviews_predictor.predict(documents["text"])
+    assert len(rows) == len(measured) > 20
+    for name, text, row in zip(documents["id"], documents["text"], rows, strict=True):
+        assert row["positive_probability"] == pytest.approx(measured[name], abs=1e-5)
+        positive = measured[name] > 0.5
+        assert row["label"] == ("good" if positive else "bad")
+        assert row["probability"] == max(row["positive_probability"],
+                                         1 - row["positive_probability"])
+        assert row["text"] == text and "error" not in row
+
+
+def test_order_and_company_do_not_matter(reviews_predictor: Predictor,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["a fine film " * n for n in (1, 40, 3, 9, 2)] + ["dull"] * 3
+    together = reviews_predictor.predict(texts)
+    monkeypatch.setattr(inference, "WINDOW_TEXTS", 2)
+    monkeypatch.setattr(inference, "MAX_ROWS", 2)
+    apart = reviews_predictor.predict(iter(texts))
+    assert [row["text"] for row in apart] == texts
+    assert [row["positive_probability"] for row in apart] == pytest.approx(
+        [row["positive_probability"] for row in together], abs=1e-6)
+
+
+def test_texts_are_cleaned_and_cut_as_in_training(reviews_predictor: Predictor) -> None:
+    end = "good " * 40
+    plain, longer, tagged = reviews_predictor.predict([
+        "A<br />fine\nfilm", "dull " * 100 + end, end])
+    assert plain["positive_probability"] == pytest.approx(
+        reviews_predictor.predict(["A\r\nfine<br>film"])[0]["positive_probability"], abs=1e-6)
+    assert longer["positive_probability"] == pytest.approx(tagged["positive_probability"],
+                                                           abs=1e-6)
+
+
+@pytest.mark.parametrize(("text", "error"), [
+    ("", "the text is empty"), (" \n\t ", "the text is empty"),
+    (None, "not a text but NoneType"), (3.5, "not a text but float"),
+    (b"bytes", "not a text but bytes"), ("broken \ud800 text", "the text is not valid Unicode")])
+def test_what_cannot_be_judged_says_why(reviews_predictor: Predictor, text: object,
+                                        error: str) -> None:
+    rows = reviews_predictor.predict(["fine", text, "dull"])
+    assert rows[1]["error"] == error
+    assert rows[1]["label"] is rows[1]["probability"] is rows[1]["positive_probability"] is None
+    assert rows[0]["label"] and rows[2]["label"]
+    json.dumps(rows, ensure_ascii=False).encode()
+
+
+def test_a_huge_text_is_cut_like_any_other(reviews_predictor: Predictor) -> None:
+    huge = "word " * 2_000_000 + "good " * 40
+    row, short = reviews_predictor.predict([huge, "good " * 40])
+    assert row["positive_probability"] == pytest.approx(short["positive_probability"], abs=1e-6)
+
+
+def test_a_huge_text_that_nothing_cuts_is_refused_alone(
+        folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders[REVIEWS], tmp_path / "uncut")
+    settings = json.loads((folder / "package.json").read_text())
+    settings["tokens"]["max_tokens"] = None
+    (folder / "package.json").write_text(json.dumps(settings))
+    rows = Predictor.load(folder).predict(["fine", "word " * 60_000, "dull"])
+    assert rows[1]["error"] == "the text has more than 50,000 tokens"
+    assert rows[0]["label"] and not rows[1]["label"] and rows[2]["label"]
+
+
+def test_a_text_without_words_is_judged(reviews_predictor: Predictor) -> None:
+    assert reviews_predictor.predict(["!!!", "映画"])[0]["label"] in ("bad", "good")
+
+
+# Language models
+
+
+def test_the_samples_of_the_report_come_out_again(trained: Settings,
+                                                  play_predictor: Predictor) -> None:
+    metrics = json.loads(
+        (artifact_of(trained, PLAY, "metrics").path / "metrics.json").read_bytes())
+    for made in metrics["samples"]:
+        row = play_predictor.generate([made["start"]], 30, made["temperature"], made["seed"])
+        assert row == [{"start": made["start"], "text": made["text"],
+                        "temperature": made["temperature"], "seed": made["seed"]}]
+
+
+def test_next_tokens_are_ranked(play_predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+                                ) -> None:
+    ranked = play_predictor.next_tokens("MARIAN:", 1000)
+    chances = [row["probability"] for row in ranked]
+    assert chances == sorted(chances, reverse=True)
+    assert sum(chances) == pytest.approx(1)
+    assert {row["token"] for row in ranked} == set(play_predictor.vocabulary.tokens[2:])
+    assert play_predictor.next_tokens("MARIAN:", 2) == ranked[:2]
+    likeliest = play_predictor.generate(["MARIAN:"], 1, 0.0, 1)[0]["text"]
+    assert likeliest == ranked[0]["token"]
+    monkeypatch.setattr(inference, "CHUNK", 3)
+    again = play_predictor.next_tokens("MARIAN:", 1000)
+    assert np.allclose([row["probability"] for row in again], chances, atol=1e-6)
+
+
+def test_an_empty_start_is_a_line_break(play_predictor: Predictor) -> None:
+    empty, line = play_predictor.generate(["", "\n"], 20, 1.0, 1)
+    assert empty["text"] == line["text"] and len(empty["text"]) == 20
+    assert play_predictor.next_tokens("") == play_predictor.next_tokens("\n")
+
+
+def test_unknown_characters_are_named_or_replaced(play_predictor: Predictor) -> None:
+    with pytest.raises(FolioError, match=r"has never seen '猫', '€'; write"):
+        play_predictor.generate(["MARIAN", "a 猫 for €, 猫"], 5, 1.0, 1)
+    with pytest.raises(FolioError, match="never seen '猫'"):
+        play_predictor.next_tokens("猫")
+    made = play_predictor.generate(["猫"], 5, 1.0, 1, replace_unknown=True)
+    assert made[0]["start"] == "猫" and len(made[0]["text"]) == 5
+    assert len(play_predictor.next_tokens("猫", 4, replace_unknown=True)) == 4
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"temperature": -1.0}, "temperature -1"), ({"length": 0}, "length 0"),
+    ({"top_k": 0}, "top_k 0"), ({"starts": [3]}, "not a text but int"),
+    ({"starts": ["\udc80"]}, "not valid Unicode")])
+def test_impossible_wishes_are_refused(play_predictor: Predictor, given: dict, message: str
+                                       ) -> None:
+    wish = {"starts": ["A"], "length": 5, "temperature": 1.0, "seed": 1} | given
+    with pytest.raises(UsageError, match=message):
+        play_predictor.generate(**wish)
+
+
+def test_the_wrong_kind_says_what_to_use(play_predictor: Predictor, reviews_predictor: Predictor
+                                         ) -> None:
+    with pytest.raises(UsageError, match="tiny-play is a language model: use generate"):
+        play_predictor.predict(["x"])
+    with pytest.raises(UsageError, match="tiny-reviews is a classifier: use predict"):
+        reviews_predictor.generate(["x"], 5, 1.0, 1)
+
+
+# Loading
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("package.json", None), ("package.json", b"{}"), ("package.json", b"[1"),
+    ("model.json", b"{}"), ("vocabulary/tokens.tsv", None), ("model.keras", None),
+    ("model.keras", b"not a model")])
+def test_a_broken_package_is_one_line(folders: dict[str, Path], tmp_path: Path, name: str,
+                                      content: bytes | None) -> None:
+    folder = shutil.copytree(folders[PLAY], tmp_path / "broken")
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(FolioError, match="not a whole model package") as caught:
+        Predictor.load(folder)
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)

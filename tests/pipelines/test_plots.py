@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from pipelines import plots
+
+HISTORY = pa.table({"epoch": [1, 2, 3, 4, 5], "loss": [0.7, 0.5, 0.3, 0.2, 0.1],
+                    "validation_loss": [0.65, 0.5, 0.45, 0.5, 0.6]})
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+
+
+@pytest.mark.parametrize("max_bytes", [30_000, 15_000])
+def test_loss_curve_fits(max_bytes: int) -> None:
+    png = plots.loss_curve_png(HISTORY, max_bytes)
+    assert len(png) <= max_bytes
+    assert _pixels(png).min() < 100  # something dark is drawn
+
+
+def test_loss_curve_that_cannot_fit_says_so() -> None:
+    with pytest.raises(ValueError, match="max_bytes is 100"):
+        plots.loss_curve_png(HISTORY, 100)
+
+
+def test_one_epoch_is_a_curve_too() -> None:
+    assert plots.loss_curve_png(HISTORY.slice(0, 1)) != plots.loss_curve_png(HISTORY)
+
+
+def test_own_settings_change_nothing(tmp_path: Path) -> None:
+    """Neither what a matplotlibrc says before, nor what is left behind after."""
+    before = plots.training_curves(HISTORY, 3, "nats a token")
+    with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 30.0}):
+        assert plots.training_curves(HISTORY, 3, "nats a token") == before
+        assert matplotlib.rcParams["font.size"] == 30.0
+
+
+def test_series_differ_without_colour() -> None:
+    looks = [series["linestyle"] for series in plots.SERIES]
+    assert len(set(looks)) == len(looks)
+
+
+def test_a_class_without_documents_is_drawn() -> None:
+    ones, scores = np.ones(5, np.float32), np.linspace(0.1, 0.9, 5)
+    assert _pixels(plots.score_histogram(ones, scores, ("no", "yes"))).min() < 100
+
+
+def test_lengths_of_splits_of_unlike_reach() -> None:
+    counts = {"train": np.bincount([3, 3, 9, 40, 41]), "validation": np.bincount([1, 2]),
+              "test": np.bincount([700])}
+    uncut, cut = plots.length_histogram(counts, None), plots.length_histogram(counts, 40)
+    assert uncut != cut

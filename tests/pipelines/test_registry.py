@@ -1,0 +1,329 @@
+"""Releases into a real MLflow registry; the trained home's models are what is released."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.errors import FolioError
+from pipelines.execute import Settings
+from pipelines.inference import Predictor
+from pipelines.registry import build, champions, is_registered, list_models, load_champion
+from pipelines.spec import RegistrySpec
+from pipelines.store import Artifact, Workspace
+from pipelines.versions import mlflow_at
+from tests.conftest import artifact_of
+
+REVIEWS, PLAY = "tiny-reviews", "tiny-play"
+NAME = "films"
+ACCURACY = RegistrySpec(metric="accuracy", floor=0.3)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty registry: making its tables takes seconds, copying it does not."""
+    home = tmp_path_factory.mktemp("empty")
+    with mlflow_at(home) as (_, client):
+        client.search_registered_models()
+    return home / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def home(database: Path, tmp_path: Path) -> Path:
+    (tmp_path / "home" / "mlflow").mkdir(parents=True)
+    shutil.copyfile(database, tmp_path / "home" / "mlflow" / "mlflow.db")
+    return tmp_path / "home"
+
+
+Release = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def release(trained: Settings, home: Path, tmp_path: Path) -> Release:
+    """`release(accuracy, sample=…)`: the trained classifier, with that accuracy measured."""
+    def run(accuracy: float | None, *, sample: bool = False, spec: RegistrySpec = ACCURACY,
+            ) -> dict[str, Any]:
+        inputs = {name: artifact_of(trained, REVIEWS, name) for name in ("model", "tokens")}
+        inputs["metrics"] = measured(artifact_of(trained, REVIEWS, "metrics"), accuracy, tmp_path)
+        return released(inputs, {"registry": spec, "name": NAME, "sample": sample}, home, tmp_path)
+
+    return run
+
+
+def measured(metrics: Artifact, accuracy: float | None, folder: Path) -> Artifact:
+    path = folder / f"metrics-{accuracy}"
+    path.mkdir(exist_ok=True)
+    (path / "metrics.json").write_text(json.dumps({"headline": {"accuracy": accuracy,
+                                                                "log_loss": 0.6}}))
+    manifest = metrics.manifest | {"digest": f"digest of {accuracy}"}
+    return Artifact("metrics", metrics.key, path, manifest)
+
+
+def released(inputs: dict[str, Artifact], config: dict[str, Any], home: Path,
+             folder: Path) -> dict[str, Any]:
+    number = len(list(folder.glob("out-*")))
+    work = Workspace(folder / f"out-{number}", folder / f"scratch-{number}", home)
+    work.out.mkdir()
+    work.scratch.mkdir()
+    counts = build(inputs, config, work)
+    result = json.loads((work.out / "release.json").read_bytes())
+    assert counts == {"version": result["version"], "verdict": result["verdict"]}
+    return result
+
+
+def aliases(home: Path) -> dict[int, list[str]]:
+    (model,) = list_models(home, NAME)
+    return {version["version"]: version["aliases"] for version in model["versions"]}
+
+
+def test_the_first_version_is_champion(release: Release, home: Path) -> None:
+    assert release(0.7) == {
+        "name": NAME, "version": 1, "verdict": "promote",
+        "reason": "accuracy 0.7, and there was no champion", "champion": 1, "metric": "accuracy",
+        "value": 0.7, "champion_value": None, "sample": False, "uri": f"models:/{NAME}@champion"}
+    assert aliases(home) == {1: ["challenger", "champion"]}
+    assert champions(home)[NAME]["version"] == 1
+
+
+def test_the_better_one_becomes_champion(release: Release, home: Path) -> None:
+    release(0.7)
+    worse, better = release(0.6), release(0.8)
+    assert (worse["version"], worse["verdict"], worse["champion"]) == (2, "reject", 1)
+    assert worse["reason"] == "accuracy 0.6 is not better than 0.7 of champion version 1"
+    assert worse["champion_value"] == 0.7
+    assert (better["version"], better["verdict"], better["champion"]) == (3, "promote", 3)
+    assert aliases(home) == {1: [], 2: [], 3: ["challenger", "champion"]}
+
+
+def test_a_rejected_one_is_challenger(release: Release, home: Path) -> None:
+    release(0.7)
+    release(0.5)
+    assert aliases(home) == {1: ["champion"], 2: ["challenger"]}
+
+
+def test_the_floor_keeps_the_first_one_out(release: Release, home: Path) -> None:
+    low = release(0.2)
+    assert (low["verdict"], low["champion"]) == ("reject", None)
+    assert low["uri"] == f"models:/{NAME}@challenger"
+    with pytest.raises(FolioError, match=rf"no version is champion \(registered: 1\).*--version"):
+        load_champion(home, NAME)
+    assert load_champion(home, NAME, 1).is_dir()
+
+
+def test_samples_serve_only_until_there_is_a_real_model(release: Release, home: Path) -> None:
+    assert release(0.1, sample=True)["verdict"] == "promote"
+    assert champions(home)[NAME]["sample"] is True
+    assert release(0.5)["champion"] == 2
+    assert release(0.99, sample=True)["champion"] == 2
+    assert [v["sample"] for v in list_models(home)[0]["versions"]] == [True, False, True]
+
+
+def test_the_same_model_is_registered_once(release: Release, home: Path) -> None:
+    release(0.7)
+    again = release(0.7)
+    assert (again["version"], again["verdict"]) == (1, "promote")
+    assert again["reason"] == "accuracy 0.7: version 1 is the champion already"
+    release(0.6)
+    judged = release(0.6, spec=RegistrySpec(metric="accuracy", floor=0.65))
+    assert (judged["version"], judged["reason"]) == (2, "accuracy 0.6 is under the floor 0.65")
+    assert aliases(home) == {1: ["champion"], 2: ["challenger"]}
+    assert list_models(home)[0]["versions"][1]["reason"] == judged["reason"]
+
+
+def test_a_version_whose_files_are_gone_is_registered_anew(release: Release, home: Path) -> None:
+    release(0.7)
+    shutil.rmtree(home / "mlflow" / "artifacts")
+    assert not is_registered(home, NAME, 1)
+    with pytest.raises(FolioError, match=f"folio run {NAME} --only release"):
+        load_champion(home, NAME)
+    assert release(0.7)["version"] == 2
+    assert is_registered(home, NAME, 2)
+
+
+def test_tags_tell_the_lineage(release: Release, home: Path, trained: Settings) -> None:
+    release(0.7)
+    with mlflow_at(home) as (mlflow, client):
+        version = client.get_model_version(NAME, "1")
+        run = mlflow.get_run(version.run_id)
+    for stage in ("source", "corpus", "tokens", "batches", "model", "metrics"):
+        assert version.tags[f"folio.{stage}.key"] == artifact_of(trained, REVIEWS, stage).key
+    digest = artifact_of(trained, REVIEWS, "source").digest
+    assert version.tags["folio.source.digest"] == digest
+    assert version.tags["folio.profile"] == "full" and version.tags["folio.run"]
+    assert version.tags["folio.sample"] == "false"
+    assert run.data.metrics["accuracy"] == 0.7
+    assert run.data.params["model.embedding"] == "6"
+
+
+def test_the_package_answers(release: Release, home: Path) -> None:
+    release(0.7)
+    predictor = Predictor.load(load_champion(home, NAME))
+    assert predictor.labels == ["negative", "positive"]
+    assert predictor.predict(["fine"])[0]["label"] in predictor.labels
+
+
+def test_a_deleted_version_is_noticed(release: Release, home: Path) -> None:
+    release(0.7)
+    release(0.6)
+    with mlflow_at(home) as (_, client):
+        client.delete_model_version(NAME, "1")
+    assert not is_registered(home, NAME, 1)
+    assert is_registered(home, NAME, 2)
+    with pytest.raises(FolioError, match="there is no version 1; registered: 2"):
+        load_champion(home, NAME, 1)
+    assert champions(home) == {}
+
+
+def test_an_alias_moved_in_mlflow_is_followed(release: Release, home: Path) -> None:
+    release(0.7)
+    release(0.6)
+    with mlflow_at(home) as (_, client):
+        client.set_registered_model_alias(NAME, "champion", "2")
+    assert champions(home)[NAME]["version"] == 2
+    assert load_champion(home, NAME) == load_champion(home, NAME, 2) != load_champion(home, NAME, 1)
+    assert release(0.65)["champion_value"] == 0.6
+
+
+def test_nothing_registered(home: Path, tmp_path: Path) -> None:
+    for place in (home, tmp_path / "never-used"):
+        assert list_models(place) == [] and champions(place) == {}
+        assert not is_registered(place, NAME, 1)
+        with pytest.raises(FolioError, match=f"train one with: folio run {NAME}"):
+            load_champion(place, NAME)
+    assert not (tmp_path / "never-used").exists()
+
+
+def test_a_database_that_is_none_is_named(home: Path) -> None:
+    path = home / "mlflow" / "mlflow.db"
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(FolioError, match=f"{path}: not an MLflow database"):
+        champions(home)
+
+
+def test_asking_does_not_import_mlflow(trained: Settings) -> None:
+    code = ("import sys; from pathlib import Path; from pipelines.registry import *; "
+            "home = Path(sys.argv[1]); assert len(champions(home)) == len(list_models(home)) == 2; "
+            "assert is_registered(home, 'tiny-play', 1); load_champion(home, 'tiny-play'); "
+            "print([m for m in ('mlflow', 'keras', 'polars', 'pandas') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code, str(trained.home)], capture_output=True,
+                          text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_sqlite_says_is_what_mlflow_says(release: Release, home: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    release(0.7)
+    release(0.8)
+    read = list_models(home)
+    # No such table any more, as after a change in MLflow: then MLflow itself is asked.
+    monkeypatch.setattr("pipelines.versions._read", fails)
+    assert list_models(home) == read
+    assert load_champion(home, NAME).is_dir()
+
+
+def fails(*_: object) -> None:
+    raise sqlite3.OperationalError("no such table")
+
+
+def test_releases_at_the_same_time_leave_one_champion(trained: Settings, home: Path,
+                                                      tmp_path: Path) -> None:
+    def run(accuracy: float) -> dict[str, Any]:
+        folder = tmp_path / str(accuracy)
+        folder.mkdir()
+        inputs = {name: artifact_of(trained, REVIEWS, name) for name in ("model", "tokens")}
+        inputs["metrics"] = measured(artifact_of(trained, REVIEWS, "metrics"), accuracy, folder)
+        return released(inputs, {"registry": ACCURACY, "name": NAME, "sample": False}, home,
+                        folder)
+
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(run, (0.5, 0.7, 0.6)))
+    assert sorted(one["version"] for one in done) == [1, 2, 3]
+    assert champions(home)[NAME]["value"] == 0.7
+
+
+def test_a_release_is_silent_and_leaves_nothing_set(
+        release: Release, capfd: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    import mlflow
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    settings = {key: value for key, value in os.environ.items() if key.endswith("_URI")}
+    level = logging.getLogger("mlflow").level
+    release(0.7)
+    assert capfd.readouterr() == ("", "")
+    assert (mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None) == before
+    assert {key: value for key, value in os.environ.items() if key.endswith("_URI")} == settings
+    assert logging.getLogger("mlflow").level == level
+    assert not (tmp_path / "mlruns").exists() and not (tmp_path / "mlflow.db").exists()
+
+
+def test_the_registry_may_be_elsewhere(release: Release, home: Path, tmp_path: Path,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere.db"
+    shutil.copyfile(home / "mlflow" / "mlflow.db", elsewhere)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
+    release(0.7)
+    assert champions(home)[NAME]["version"] == 1
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert champions(home) == {}
+
+
+def test_a_server_that_does_not_answer_is_one_line(release: Release,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(FolioError, match=r"^MLflow at http://127.0.0.1:9: ") as caught:
+        release(0.7)
+    assert "\n" not in str(caught.value)
+
+
+def test_mlflow_loads_it_without_folio(trained: Settings, tmp_path: Path) -> None:
+    """In a process that sees the installed libraries, but neither this folder nor its packages."""
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import importlib.util
+assert importlib.util.find_spec("pipelines") is None
+import mlflow, pandas
+mlflow.set_tracking_uri(sys.argv[2])
+frame = pandas.DataFrame({"text": ["fine", "", "dull and long"]}, index=[5, 6, 7])
+reviews = mlflow.pyfunc.load_model("models:/tiny-reviews@champion").predict(frame)
+play = mlflow.pyfunc.load_model("models:/tiny-play@champion")
+frame = pandas.DataFrame({"text": ["MARIAN:", "\u732b"]})
+written = play.predict(frame, params={"length": 12, "seed": 3})
+assert sys.modules["pipelines"].__path__[0].startswith(sys.argv[3])
+print("RESULT", reviews.to_json(orient="split"), written.to_json(orient="split"), sep="\\t")
+"""
+    uri = f"sqlite:///{trained.home}/mlflow/mlflow.db"
+    site = sysconfig.get_paths()["purelib"]  # without its .pth files, so without this project
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, site, uri, str(trained.home / "mlflow")],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    reviews, written = (json.loads(part) for part in line.split("\t")[1:])
+    assert reviews["columns"] == ["label", "probability", "positive_probability", "error"]
+    assert reviews["index"] == [5, 6, 7]
+    predictor = Predictor.load(load_champion(trained.home, REVIEWS))
+    expected = predictor.predict(["fine", "", "dull and long"])
+    for row, told in zip(reviews["data"], expected, strict=True):
+        assert (row[0], row[3]) == (told["label"], told.get("error"))
+        assert row[1] == pytest.approx(told["probability"], abs=1e-6)
+    play = Predictor.load(load_champion(trained.home, PLAY))
+    assert written["data"][0][0] == play.next_tokens("MARIAN:", 1)[0]["token"]
+    assert written["data"][0][2] == play.generate(["MARIAN:"], 12, 0.8, 3)[0]["text"]
+    assert "never seen '猫'" in written["data"][1][3]

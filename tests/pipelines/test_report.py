@@ -1,0 +1,280 @@
+"""The report, made by the real stages on tiny texts: whole, safe, and the same each time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.execute import Settings, execute_stage
+from pipelines.report import EXCERPT_CHARACTERS, MISTAKES, excerpt, write_report
+from pipelines.stages import STAGES
+from tests.conftest import PLAY, PROJECT, REVIEWS, spec_of
+
+SAMPLES = PROJECT / "data" / "samples"
+HOSTILE = "<script src=http://evil.example/x.js>alert('1')</script></blockquote>&amp;\x07"
+VOID = {"meta", "img", "br"}
+SECTIONS = {"classifier": ["training", "answers", "slices", "scores", "mistakes"],
+            "language_model": ["training", "context", "samples"]}
+
+
+def _evaluated(folder: Path, name: str, declaration: str) -> SimpleNamespace:
+    """Source to metrics, the report with them, in a store of its own."""
+    path = folder / f"{name}.yaml"
+    path.write_text(declaration.replace("epochs: 2", "epochs: 1"), encoding="utf-8")
+    settings, artifacts = Settings.at(folder), {}
+    for stage in STAGES[:-1]:
+        inputs = {name: artifacts[name] for name in stage.inputs}
+        result = execute_stage(stage, spec_of(path), inputs, settings, run=f"run-of-{name}")
+        artifacts[stage.name] = result.artifact
+    return SimpleNamespace(
+        path=artifacts["metrics"].path, inputs=inputs,
+        metrics=json.loads((artifacts["metrics"].path / "metrics.json").read_bytes()),
+        predictions=pq.read_table(artifacts["metrics"].path / "predictions.parquet"))
+
+
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SimpleNamespace]:
+    """One of each kind; every review ends in a script of its own, every label is markup."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    with (SAMPLES / "reviews.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["review"] + HOSTILE, f"<b>{row['sentiment']}") for row in csv.DictReader(file)]
+    with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("review", "sentiment"), *rows])
+    reviews = REVIEWS.replace("label_column: sentiment",
+                              'label_column: sentiment, labels: ["<b>negative", "<b>positive"]')
+    return {"classifier": _evaluated(folder, "reviews", reviews.format(samples=folder)),
+            "language_model": _evaluated(folder, "play", PLAY.format(samples=SAMPLES))}
+
+
+@pytest.fixture(scope="session", params=["classifier", "language_model"])
+def one(request: pytest.FixtureRequest,
+        evaluated: dict[str, SimpleNamespace]) -> SimpleNamespace:
+    return evaluated[request.param]
+
+
+class Page(HTMLParser):
+    """Elements in order, their attributes, and the text outside <style>. Checks the nesting."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = self.css = ""
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self.open:
+            self.css += data
+        else:
+            self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [found[name] for _, found in self.elements if name in found]
+
+
+def _render(one: SimpleNamespace, out: Path, **changes: object) -> Page:
+    given = vars(one) | changes
+    write_report(out, given["metrics"], given["inputs"], given["predictions"])
+    return Page(out / "report.html")
+
+
+def test_page_stands_alone(one: SimpleNamespace) -> None:
+    page = Page(one.path / "report.html")
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "iframe", "object", "base", "form"}
+    assert "url(" not in page.css and "@import" not in page.css
+    images = page.values("src")
+    assert images and all(image.startswith("data:image/png;base64,") for image in images)
+    for _, attributes in page.elements:
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            assert "http:" not in (value or "") and "https:" not in (value or ""), name
+    assert len(images) == len(list((one.path / "plots").glob("*.png")))
+
+
+def test_every_link_has_its_section(one: SimpleNamespace) -> None:
+    page = Page(one.path / "report.html")
+    sections = [attributes["id"] for tag, attributes in page.elements if tag == "h2"]
+    assert sections == [*SECTIONS[one.metrics["kind"]], "data", "lineage", "settings", "again"]
+    assert page.values("href") == [f"#{name}" for name in sections]
+
+
+def test_lineage_settings_and_commands(one: SimpleNamespace) -> None:
+    page = Page(one.path / "report.html")
+    for artifact in one.inputs.values():
+        assert artifact.key[:12] in page.text
+        for digest in artifact.manifest["inputs"].values():
+            assert digest[:8] in page.text
+        for name, version in artifact.manifest["libraries"].items():
+            assert re.search(rf"{name}\s*{re.escape(version)}", page.text)
+        for key in artifact.manifest["config"]:
+            assert key in page.text
+    made = one.inputs["model"].manifest
+    assert f"folio run {made['pipeline']} --profile full\n" in page.text
+    assert f"folio show {made['run']}\n" in page.text
+
+
+def test_classifier_page_gives_the_figures(evaluated: dict[str, SimpleNamespace]) -> None:
+    one = evaluated["classifier"]
+    page = Page(one.path / "report.html")
+    headline, confusion = one.metrics["headline"], one.metrics["confusion"]
+    assert f"{headline['accuracy']:.1%}" in page.text
+    assert f"{headline['log_loss']:.4f}" in page.text
+    assert f"{headline['roc_auc']:.4f}" in page.text
+    shown = [page.text.index(f"truly {name}") for name in ("<b>positive", "<b>negative")]
+    first, second = page.text[shown[0]:shown[1]], page.text[shown[1]:shown[1] + 120]
+    assert first.split()[2::2] != second.split()[2::2]
+    for row, keys in ((first, ("true_positive", "false_negative")),
+                      (second, ("false_positive", "true_negative"))):
+        assert re.match(rf"truly \S+\s+{confusion[keys[0]]}[\d.]+%\s+{confusion[keys[1]]}[\d.]+%",
+                        row)
+    for rows in one.metrics["slices"].values():
+        for row in rows:
+            assert re.search(rf"{row['slice']}\s*{row['documents']}\s*{row['accuracy']:.1%}"
+                             rf"[\d.]+–[\d.]+%\s*{row['log_loss']:.4f}", page.text)
+    for row in one.inputs["batches"].counts["train"]["per_width"]:
+        assert re.search(rf"{row['width']}\s*{row['batches']}\s*{row['rows']}\s*"
+                         rf"{row['padding_share']:.1%}", page.text)
+
+
+def test_mistakes_are_the_surest_and_quoted(evaluated: dict[str, SimpleNamespace]) -> None:
+    one = evaluated["classifier"]
+    rows = one.predictions.to_pylist()
+    wrong = [row for row in rows if (row["probability"] > 0.5) != (row["label"] > 0.5)]
+    wrong.sort(key=lambda row: (-abs(row["probability"] - 0.5), row["id"]))
+    assert wrong
+    html = (one.path / "report.html").read_text(encoding="utf-8")
+    listed = re.findall(r'unknown, <span class="mono">(.*?)</span>', html)
+    assert listed == [row["id"] for row in wrong[:MISTAKES]]
+    corpus = pq.read_table(one.inputs["corpus"].path / "documents").to_pylist()
+    texts = {row["id"]: row["text"] for row in corpus}
+    page = Page(one.path / "report.html")
+    for name in listed:
+        assert excerpt(texts[name]).replace("\x07", "␇") in page.text
+
+
+def test_hostile_text_stays_text(evaluated: dict[str, SimpleNamespace]) -> None:
+    html = (evaluated["classifier"].path / "report.html").read_text(encoding="utf-8")
+    assert "&lt;script src=http://evil.example/x.js&gt;" in html
+    assert "<script" not in html and "<b>negative" not in html and "\x07" not in html
+
+
+def test_hostile_sample_stays_text(evaluated: dict[str, SimpleNamespace], tmp_path: Path) -> None:
+    one = evaluated["language_model"]
+    made = [{"temperature": 1.0, "seed": 1, "start": "<i>", "text": f"</pre>{HOSTILE}"}]
+    page = _render(one, tmp_path, metrics=one.metrics | {"samples": made})
+    assert "<i></pre><script src=http://evil.example" in page.text
+    assert not {tag for tag, _ in page.elements} & {"script", "i"}
+
+
+def test_language_model_page_gives_the_figures(evaluated: dict[str, SimpleNamespace]) -> None:
+    one = evaluated["language_model"]
+    page = Page(one.path / "report.html")
+    headline, bins = one.metrics["headline"], one.metrics["by_position"]
+    assert f"{headline['bits_per_character']:.3f}" in page.text
+    assert f"{headline['nats_per_character']:.3f}" in page.text
+    assert f"{headline['perplexity']:.2f}" in page.text
+    for tokens, nats in zip(bins["tokens"], bins["nats"], strict=True):
+        if tokens:
+            assert re.search(rf"{tokens:,.0f}\s*{nats / tokens:.4f}", page.text)
+    assert re.search(r"10 to 29\s*20\d\.\d{4}", page.text)  # 20 places, one lane
+    samples = one.metrics["samples"]
+    assert [sample["temperature"] for sample in samples] == [0.5, 1.0]
+    for sample in samples:
+        assert sample["start"] + sample["text"] in page.text
+
+
+def test_same_input_same_bytes(one: SimpleNamespace, tmp_path: Path) -> None:
+    given = one.path / "predictions.parquet"  # a path serves as well as a table
+    _render(one, tmp_path, predictions=given)
+    names = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(one.path) for path in one.path.rglob("*")
+                           if path.suffix in (".png", ".html"))
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (one.path / name).read_bytes(), name
+
+
+def test_history_and_the_chosen_epoch(one: SimpleNamespace, tmp_path: Path) -> None:
+    history = pq.read_table(one.inputs["model"].path / "history.parquet").to_pylist()[0]
+    rows = [history | {"epoch": epoch, "validation_loss": loss}
+            for epoch, loss in ((1, 0.75), (2, 0.5), (3, 0.625))]
+    (tmp_path / "model").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "model" / "history.parquet")
+    model = one.inputs["model"]
+    counts = model.counts | {"best_epoch": 2, "epoch_seconds": [1.0, 61.0, 3661.0]}
+    model = replace(model, path=tmp_path / "model",
+                    manifest=model.manifest | {"counts": counts})
+    page = _render(one, tmp_path, inputs=one.inputs | {"model": model})
+    chosen = [attributes for tag, attributes in page.elements
+              if attributes.get("class") == "chosen" and tag == "tr"]
+    assert len(chosen) == 1
+    for loss, time in (("0.7500", "1.0 s"), ("0.5000", "1 min 1 s"), ("0.6250", "1 h 1 min")):
+        assert re.search(rf"{loss}[\d.]+%?[\d,]+{time}", page.text)
+
+
+def test_sample_models_are_called_so(one: SimpleNamespace, tmp_path: Path) -> None:
+    assert "Sample." not in Page(one.path / "report.html").text
+    model = replace(one.inputs["model"], manifest=one.inputs["model"].manifest | {"sample": True})
+    page = _render(one, tmp_path, inputs=one.inputs | {"model": model})
+    assert "Sample." in page.text and "--allow-sample" in page.text
+
+
+def test_missing_counts_leave_gaps(one: SimpleNamespace, tmp_path: Path) -> None:
+    corpus = one.inputs["corpus"]
+    bare = {key: value for key, value in corpus.manifest.items()
+            if key not in ("pipeline", "profile", "run", "git_commit", "sample", "seed")}
+    corpus = replace(corpus, manifest=bare | {"counts": {}})
+    page = _render(one, tmp_path, inputs=one.inputs | {"corpus": corpus})
+    assert "Every document that was read" not in page.text
+    assert "not known (corpus)" in page.text
+
+
+def test_quarantine_reasons_are_counted(one: SimpleNamespace, tmp_path: Path) -> None:
+    corpus = one.inputs["corpus"]
+    counts = corpus.counts | {"read": 1234, "quarantined": 17, "reasons": {"not-utf8": 17}}
+    corpus = replace(corpus, manifest=corpus.manifest | {"counts": counts})
+    page = _render(one, tmp_path, inputs=one.inputs | {"corpus": corpus})
+    assert re.search(r"quarantined\s*17\s*not-utf8\s*17\s*read\s*1,234\s", page.text)
+
+
+def test_no_mistake_and_one_class(evaluated: dict[str, SimpleNamespace], tmp_path: Path) -> None:
+    one = evaluated["classifier"]
+    right = one.predictions.filter(pa.compute.greater(one.predictions["label"], 0.5))
+    probability = pa.array([0.875] * right.num_rows)
+    right = right.set_column(right.column_names.index("probability"), "probability", probability)
+    headline = one.metrics["headline"] | {"roc_auc": None}
+    page = _render(one, tmp_path, predictions=right, metrics=one.metrics | {
+        "headline": headline, "slices": {},
+        "confusion": {"true_positive": right.num_rows, "false_positive": 0, "true_negative": 0,
+                      "false_negative": 0}})
+    assert "every test document was labelled right" in page.text
+    assert "holds one class only" in page.text
+    assert "#slices" not in page.values("href")
+
+
+def test_excerpt_keeps_both_ends() -> None:
+    assert excerpt("  two\n\nlines ") == "two lines"
+    text = "first " + "middle " * 200 + "last"
+    cut = excerpt(text)
+    assert len(cut) <= EXCERPT_CHARACTERS
+    assert cut.startswith("first middle") and cut.endswith("middle last") and " … " in cut
+    assert len(excerpt("x" * 1000)) == EXCERPT_CHARACTERS - 1  # no blanks to cut at: two halves

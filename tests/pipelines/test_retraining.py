@@ -1,0 +1,168 @@
+"""Runs of the first stages without Prefect: records, selections, the sample, what went wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import FolioError, UnreachableError, UsageError
+from pipelines.execute import Settings, git_commit, home_folder
+from pipelines.plan import Selection
+from pipelines.retraining import Retraining, one_line, retrain_plain
+from tests.conftest import PLAY, PROJECT
+
+FIRST = Selection(stages=("source", "corpus"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.at(tmp_path / "home")
+
+
+def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(settings: Settings,
+                                                                     play: Path) -> None:
+    said: list[str] = []
+    made = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
+    again = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
+    assert list(made) == ["pipeline", "profile", "run", "state", "sample", "seconds", "started",
+                          "stages", "metrics", "version", "verdict", "report", "error"]
+    assert (made["pipeline"], made["profile"], made["state"]) == ("tiny-play", "full", "done")
+    assert [(e["stage"], e["action"], e["reason"]) for e in made["stages"]] == [
+        ("source", "run", "never made"), ("corpus", "run", "never made")]
+    assert again["state"] == "nothing-to-do"
+    for first, second in zip(made["stages"], again["stages"], strict=True):
+        assert (second["action"], second["key"]) == ("reuse", first["key"])
+        assert settings.store.open(first["stage"], first["key"]).path == Path(second["path"])
+    assert [record["run"] for record in settings.runs if record == again] == [again["run"]]
+    assert said[2:] == ["tiny-play · source: reused (nothing changed)",
+                        "tiny-play · corpus: reused (nothing changed)"]
+
+
+def test_manifests_say_where_an_artifact_came_from(settings: Settings, play: Path) -> None:
+    record = retrain_plain(str(play), "full", ("seed=7",), settings=settings, selection=FIRST,
+                           run="my-run", notice=lambda text: None)
+    manifest = settings.store.open("corpus", record["stages"][1]["key"]).manifest
+    assert {name: manifest[name] for name in ("pipeline", "profile", "seed", "sample", "run")} == {
+        "pipeline": "tiny-play", "profile": "full", "seed": 7, "sample": False, "run": "my-run"}
+    assert manifest["git_commit"] == git_commit()
+
+
+def test_the_git_commit_is_the_one_checked_out() -> None:
+    done = subprocess.run(["git", "-C", str(PROJECT), "rev-parse", "HEAD"], capture_output=True,
+                          text=True, check=False)
+    assert git_commit() == (done.stdout.strip() if done.returncode == 0 else None)
+
+
+def test_repeating_a_stage_needs_what_lies_above_it(settings: Settings, play: Path) -> None:
+    later = Selection.of(only="corpus")
+    with pytest.raises(UsageError, match=r"stage source is not there .*never made.*--only/--from"):
+        retrain_plain(str(play), settings=settings, selection=later, notice=lambda text: None)
+    retrain_plain(str(play), settings=settings, selection=FIRST, notice=lambda text: None)
+    record = retrain_plain(str(play), settings=settings, selection=later,
+                           notice=lambda text: None)
+    assert [(e["stage"], e["action"]) for e in record["stages"]] == [
+        ("source", "reuse"), ("corpus", "run")]
+
+
+def test_a_failed_stage_is_in_the_record_and_its_error_reaches_the_caller(
+        settings: Settings, play: Path) -> None:
+    with pytest.raises(FolioError) as caught:
+        retrain_plain(str(play), "full", ("corpus.start=nowhere to be found",), settings=settings,
+                      selection=FIRST, notice=lambda text: None)
+    record = settings.runs.get("latest")
+    assert (record["state"], record["error"]) == ("failed", str(caught.value))
+    assert [e["action"] for e in record["stages"]] == ["run", "failed"]
+    assert record["stages"][1]["reason"] == record["error"]
+
+
+def test_a_wrong_declaration_leaves_no_record(settings: Settings) -> None:
+    with pytest.raises(UsageError, match="unknown pipeline"):
+        retrain_plain("macbeth", settings=settings)
+    assert list(settings.runs) == []
+
+
+def far(tmp_path: Path, sample: str) -> Path:
+    path = tmp_path / "far.yaml"
+    text = PLAY.replace("{{path: {samples}/play.txt}}",
+                        "{{url: 'http://127.0.0.1:1/play.txt'" + sample + "}}")
+    path.write_text(text.format(), encoding="utf-8")
+    return path
+
+
+def test_the_sample_stands_in_only_when_allowed_and_declared(settings: Settings,
+                                                             tmp_path: Path) -> None:
+    offline = dataclasses.replace(settings, offline=True)
+    allowed = dataclasses.replace(offline, allow_sample=True)
+    declared = str(far(tmp_path, ", sample: data/samples/play.txt"))
+    said: list[str] = []
+    with pytest.raises(UnreachableError):
+        retrain_plain(declared, settings=offline, selection=FIRST, notice=said.append)
+    assert said == []
+    record = retrain_plain(declared, settings=allowed, selection=FIRST, notice=said.append)
+    assert record["sample"] and record["state"] == "done"
+    assert said[0].startswith("WARNING: http://127.0.0.1:1/play.txt: not fetched")
+    assert "SAMPLE" in said[1]
+    with pytest.raises(UnreachableError):
+        retrain_plain(str(far(tmp_path, "")), settings=allowed, selection=FIRST,
+                      notice=said.append)
+
+
+def test_a_stage_can_be_repeated_on_the_sample(settings: Settings, tmp_path: Path) -> None:
+    allowed = dataclasses.replace(settings, offline=True, allow_sample=True)
+    declared = str(far(tmp_path, ", sample: data/samples/play.txt"))
+    retrain_plain(declared, settings=allowed, selection=FIRST, notice=lambda text: None)
+    record = retrain_plain(declared, settings=allowed, selection=Selection.of(only="corpus"),
+                           notice=lambda text: None)
+    assert record["sample"] and [e["action"] for e in record["stages"]] == ["reuse", "run"]
+
+
+def test_an_interruption_is_recorded_and_goes_on(settings: Settings, play: Path) -> None:
+    def interrupted(run: Retraining) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Retraining(str(play), settings=settings) as run:
+        run.stage("source", interrupted)
+    record = settings.runs.get("latest")
+    assert (record["state"], record["error"]) == ("failed", "interrupted")
+
+
+def test_a_record_that_cannot_be_written_hides_no_other_error(settings: Settings,
+                                                              play: Path) -> None:
+    settings.home.mkdir()
+    settings.runs.folder.write_text("a file where the folder should be")
+    said: list[str] = []
+    with pytest.raises(FolioError, match="record could not be written"):
+        retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
+    with (pytest.raises(ZeroDivisionError),
+          Retraining(str(play), settings=settings, notice=said.append)):
+        raise ZeroDivisionError
+    assert "record could not be written" in said[-1]
+
+
+def test_figures_come_from_what_the_stages_wrote(trained: Settings) -> None:
+    record = next(record for record in trained.runs if record["pipeline"] == "tiny-reviews")
+    paths = {entry["stage"]: Path(entry["path"]) for entry in record["stages"]}
+    metrics = json.loads((paths["metrics"] / "metrics.json").read_bytes())
+    release = json.loads((paths["release"] / "release.json").read_bytes())
+    assert record["metrics"] == metrics["headline"] and record["metrics"]
+    assert (record["version"], record["verdict"]) == (release["version"], release["verdict"])
+    assert Path(record["report"]).is_file()
+
+
+def test_an_error_is_one_line() -> None:
+    assert one_line(UsageError("what to do")) == "what to do"
+    assert one_line(ValueError("first\nsecond")) == "ValueError: first"
+    assert one_line(ZeroDivisionError()) == "ZeroDivisionError: no message"
+    assert one_line(SystemExit(143)) == one_line(KeyboardInterrupt()) == "interrupted"
+
+
+def test_home_is_the_environments_or_the_projects(monkeypatch: pytest.MonkeyPatch,
+                                                  tmp_path: Path) -> None:
+    monkeypatch.setenv("FOLIO_HOME", str(tmp_path))
+    assert home_folder() == tmp_path
+    monkeypatch.delenv("FOLIO_HOME")
+    assert home_folder() == PROJECT / "data"

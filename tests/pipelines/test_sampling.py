@@ -1,0 +1,139 @@
+"""Drawing text: what comes out is what the model says, on every path and in every block size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines import sampling
+from pipelines.backend import load_keras
+from pipelines.errors import UsageError
+from pipelines.models import build_model, state_names
+from pipelines.sampling import FIRST_ID, sample, zero_states
+from pipelines.spec import ModelSpec
+
+VOCABULARY = 11
+START = np.array([4, 9, 2])
+Models = dict[str, tuple[Any, ModelSpec]]
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    """A language model per kind of cell, two layers each, with logits that differ clearly."""
+    keras = load_keras("tensorflow")
+    keras.utils.set_random_seed(3)
+    made = {}
+    for cell in ("simple", "lstm", "gru"):
+        spec = ModelSpec(kind="language_model", cell=cell, units=(5, 7), embedding=3)
+        model = build_model(spec, VOCABULARY)
+        for variable in model.trainable_variables:
+            variable.assign(variable * 3 + 0.1)
+        made[cell] = model, spec
+    return made
+
+
+def logits_after(model: Any, spec: ModelSpec, ids: np.ndarray) -> np.ndarray:
+    """(tokens, vocabulary): the model read in one go, as evaluation reads it."""
+    states = dict(zip(state_names(spec), zero_states(spec, 1), strict=True))
+    outputs = model.predict_on_batch({"tokens": ids[None].astype(np.int32),
+                                      "length": np.array([len(ids)], np.int32), **states})
+    return outputs["logits"][0]
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def test_temperature_0_takes_the_likeliest(models: Models, cell: str) -> None:
+    model, spec = models[cell]
+    drawn = sample(model, spec, START, 1, 20, 0.0, seed=1)[0]
+    logits = logits_after(model, spec, np.concatenate([START, drawn]))[len(START) - 1:-1]
+    assert drawn.tolist() == (logits[:, FIRST_ID:].argmax(axis=1) + FIRST_ID).tolist()
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+@pytest.mark.parametrize("top_k", [None, 3])
+@pytest.mark.parametrize("streams", [2, 600])
+def test_the_compiled_loop_draws_what_the_plain_one_draws(
+        models: Models, cell: str, top_k: int | None, streams: int,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    model, spec = models[cell]
+    assert (streams * 7 > sampling.XLA_VALUES) == (streams == 600)  # both kinds of compilation
+    compiled = sample(model, spec, START, streams, 12, 0.9, 5, top_k)
+    monkeypatch.setattr(sampling, "advance_of", sampling.plain_advance)
+    plain = sample(model, spec, START, streams, 12, 0.9, 5, top_k)
+    assert compiled.shape == (streams, 12)
+    assert (compiled == plain).all()
+
+
+def test_draws_follow_the_softmax(models: Models) -> None:
+    model, spec = models["gru"]
+    streams, temperature = 4000, 1.7
+    drawn = sample(model, spec, START, streams, 1, temperature, seed=2)[:, 0]
+    logits = logits_after(model, spec, START)[-1, FIRST_ID:].astype(np.float64) / temperature
+    chance = np.exp(logits) / np.exp(logits).sum()
+    share = np.bincount(drawn - FIRST_ID, minlength=VOCABULARY - FIRST_ID) / streams
+    assert np.abs(share - chance).max() < 5 * np.sqrt(0.25 / streams)
+    assert (share > 0).sum() > 3
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_padding_and_unknown_never_come_out(models: Models, temperature: float) -> None:
+    model, spec = models["lstm"]
+    bias = model.get_layer("logits").bias
+    before = bias.numpy()
+    bias.assign(before + np.where(np.arange(VOCABULARY) < FIRST_ID, 50, 0))
+    try:
+        assert sample(model, spec, START, 3, 40, temperature, seed=1).min() >= FIRST_ID
+    finally:
+        bias.assign(before)
+
+
+def test_a_stream_depends_on_seed_and_number_alone(models: Models) -> None:
+    model, spec = models["gru"]
+    many = sample(model, spec, START, 5, 90, 1.0, seed=7)
+    few = sample(model, spec, START, 2, 30, 1.0, seed=7)
+    assert (many[:2, :30] == few).all()
+    assert len({tuple(row) for row in many}) == 5
+    assert (many == sample(model, spec, START, 5, 90, 1.0, seed=7)).all()
+    assert (many != sample(model, spec, START, 5, 90, 1.0, seed=8)).any()
+
+
+def test_each_stream_may_have_its_temperature(models: Models) -> None:
+    model, spec = models["gru"]
+    mixed = sample(model, spec, START, 3, 25, np.array([0.0, 1.0, 0.5]), seed=4)
+    for row, temperature in enumerate((0.0, 1.0, 0.5)):
+        assert (mixed[row] == sample(model, spec, START, 3, 25, temperature, seed=4)[row]).all()
+
+
+@pytest.mark.parametrize("start", [1, 7, 20])
+def test_blocks_leave_no_trace(models: Models, start: int,
+                               monkeypatch: pytest.MonkeyPatch) -> None:
+    model, spec = models["lstm"]
+    ids = np.arange(start) % (VOCABULARY - FIRST_ID) + FIRST_ID
+    whole = sample(model, spec, ids, 2, 30, 1.0, seed=1)
+    monkeypatch.setattr(sampling, "STEPS", 7)
+    assert (sample(model, spec, ids, 2, 30, 1.0, seed=1) == whole).all()
+
+
+def test_top_k_of_1_is_the_likeliest_and_a_large_one_changes_nothing(models: Models) -> None:
+    model, spec = models["gru"]
+    assert (sample(model, spec, START, 2, 15, 2.0, 1, top_k=1)
+            == sample(model, spec, START, 2, 15, 0.0, 1)).all()
+    assert (sample(model, spec, START, 2, 15, 2.0, 1, top_k=1000)
+            == sample(model, spec, START, 2, 15, 2.0, 1)).all()
+
+
+def test_an_empty_start_is_the_first_token(models: Models) -> None:
+    model, spec = models["gru"]
+    assert (sample(model, spec, np.array([], np.uint16), 1, 9, 1.0, 1)
+            == sample(model, spec, np.array([FIRST_ID]), 1, 9, 1.0, 1)).all()
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("length", 0), ("streams", 0), ("seed", -1), ("top_k", 0), ("temperature", -0.1),
+    ("temperature", float("nan")), ("temperature", float("inf"))])
+def test_impossible_values_are_refused(models: Models, name: str, value: float) -> None:
+    model, spec = models["gru"]
+    given = {"streams": 1, "length": 5, "temperature": 1.0, "seed": 1} | {name: value}
+    with pytest.raises(UsageError, match=f"{name} {value}"):
+        sample(model, spec, START, **given)
