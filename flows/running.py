@@ -6,7 +6,6 @@ from typing import Any
 
 from flows.console import NATIVE_LOG, native_notices_to
 from pipelines.declarations import load_spec
-from pipelines.errors import FolioError
 from pipelines.execute import Settings
 from pipelines.plan import Selection
 from pipelines.runs import Runs
@@ -31,9 +30,9 @@ def run_pipelines(names: list[str], settings: Settings, *, profile: str,
             run = Runs.new_id(spec.name)
             try:
                 retrain(name, profile, overrides, only, since, run=run, **options)
-            except FolioError as error:
-                code = max(code, error.exit_code)
-            except Exception:  # the record says what; the other pipelines still run
-                code = max(code, 1)
+            except Exception as error:  # the record says what; the other pipelines still run
+                if not settings.runs.has(run):
+                    raise
+                code = max(code, getattr(error, "exit_code", 1))
             records.append(settings.runs.get(run))
     return records, code

@@ -1,4 +1,4 @@
-"""Bytes to clean text: encoding, line ends, publishers' frames; and what counts as the same text."""
+"""Bytes to clean text: encoding, line ends, publishers' frames. And which texts are the same."""
 
 from __future__ import annotations
 

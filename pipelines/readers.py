@@ -127,8 +127,8 @@ def _read_labelled_folders(root: Path, spec: CorpusSpec, notes: Notes) -> Iterat
                                  "reader labelled-folders wants one")
             yield _review(name.removesuffix(".txt"), data, place)
     if not homes:
-        raise FolioError("the source has no train/pos/*.txt, train/neg/*.txt, test/…; reader "
-                         "labelled-folders wants that layout, in a folder or a .tar.gz")
+        raise FolioError(f"{_files(root)[0].name}: no train/pos/*.txt, train/neg/*.txt, test/… in "
+                         "it; reader labelled-folders wants that layout, plain or in a .tar.gz")
 
 
 @lru_cache(64)
@@ -184,8 +184,11 @@ def _review(name: str, data: bytes, place: dict[str, str | None]) -> Document:
     return Document(name, text, label, None, part, None if text.strip() else EMPTY)
 
 
-def film_of(document: str, films: dict[str, list[str]]) -> str:
-    """The film of review `train/pos/12_9`: line 12, from 0, of `train/urls_pos.txt`."""
+def film_of(document: str, films: dict[str, list[str]]) -> str | None:
+    """The film of review `train/pos/12_9`: line 12, from 0, of `train/urls_pos.txt`.
+
+    None when the line is blank; FolioError when there is no such line.
+    """
     numbered = NUMBERED.fullmatch(document)
     if numbered is None:
         raise FolioError(f"{document}.txt: corpus.group film needs names like 12_9.txt; "
@@ -196,7 +199,7 @@ def film_of(document: str, films: dict[str, list[str]]) -> str:
         where = folder.replace("/", "/urls_") + ".txt"
         raise FolioError(f"{document}.txt: corpus.group film looks for line {line + 1} of {where}, "
                          f"which has {len(listed)}; add the list or remove corpus.group")
-    return listed[line]
+    return listed[line] or None
 
 
 def _read_csv(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:

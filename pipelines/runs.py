@@ -38,6 +38,9 @@ class Runs:
             except (OSError, json.JSONDecodeError):
                 continue  # a record cut short by a full disk hides no other
 
+    def has(self, run: str) -> bool:
+        return (self.folder / f"{run}.json").is_file()
+
     def get(self, run: str) -> dict[str, Any]:
         """The record whose id is `run`, or the only one that begins with it."""
         if run == "latest":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 
 def _as_tuple(value: Any) -> Any:
@@ -31,11 +31,15 @@ class Section(BaseModel):
 
 
 class SourceSpec(Section):
-    """Where the raw bytes come from: one of `url` and `path`."""
+    """Where the raw bytes come from: one of `url`, `path` (or `files`) and `tfds`."""
 
     url: OneOrMany = Field((), description="public address, or several")
     path: str | None = Field(None, description="a file or folder of your own, beside the YAML",
+                             validation_alias=AliasChoices("path", "files"),
                              json_schema_extra=OPERATIONAL)  # its content is in the key instead
+    tfds: str | None = Field(None, description="a tensorflow-datasets builder: NAME or NAME/CONFIG")
+    tfds_splits: OneOrMany = Field(("train", "validation", "test"), description="of the builder")
+    tfds_feature: str = Field("text", description="the feature that holds the text")
     sha256: OneOrMany = Field((), description="accepted digests; a file with another is refused")
     max_bytes: PositiveInt = Field(4 * 2**30, description="refuse a larger download",
                                    json_schema_extra=OPERATIONAL)
@@ -46,15 +50,15 @@ class SourceSpec(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSpec:
-        if bool(self.url) == bool(self.path):
-            raise ValueError("give either url or path")
+        if sum(map(bool, (self.url, self.path, self.tfds))) != 1:
+            raise ValueError("give one of url, path and tfds")
         return self
 
 
 class CorpusSpec(Section):
     """How raw files become documents, and which document is in which split."""
 
-    reader: Literal["text", "files", "csv", "labelled-folders"]
+    reader: Literal["text", "files", "csv", "labelled-folders", "lines", "paragraphs", "tfds"]
     split: Literal["official", "hash", "shuffled", "contiguous"]
     validation: CountOrShare = Field(0.05, description="documents (>= 1) or share (< 1)")
     test: CountOrShare = Field(0.05, description="the same; ignored by the official split")
@@ -66,6 +70,10 @@ class CorpusSpec(Section):
     labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
     start: str | None = Field(None, description="the text begins at this line (kept)")
     end: str | None = Field(None, description="the text ends before this line")
+    length: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="fewest and most characters of a document; others are left out, counted")
+    markup: Literal["wiki40b"] | None = Field(
+        None, description="markup to take apart: wiki40b's _START_ARTICLE_, _NEWLINE_, …")
     max_quarantined: float = Field(0.02, ge=0, le=1, description="share that may be set aside")
 
     @model_validator(mode="after")
@@ -81,10 +89,16 @@ class CorpusSpec(Section):
 
 
 class TokensSpec(Section):
-    """How text becomes ids. Id 0 is padding and id 1 the unknown token, always."""
+    """How text becomes ids."""
 
-    kind: Literal["char", "word"]
+    kind: Literal["char", "word", "subword"]
     lower: bool = False
+    words: Literal["all", "letters"] = Field(
+        "all", description="all: runs of letters, digits and _; letters: only letters, ' and - "
+        "are kept, words that begin with - dropped")
+    begin: str | None = Field(None, description="token put before each document")
+    end: str | None = Field(None, description="token put after each document; generation stops "
+                            "there")
     min_count: PositiveInt = Field(1, description="rarer tokens of train become unknown")
     max_size: PositiveInt | None = Field(None, description="vocabulary entries, pad and unknown in")
     max_tokens: PositiveInt | None = Field(None, description="longer documents are cut to this")
@@ -97,6 +111,9 @@ class BatchesSpec(Section):
     batch_size: PositiveInt = 64
     buckets: Literal["auto"] | tuple[PositiveInt, ...] = Field("auto", description="row widths")
     max_buckets: PositiveInt = Field(8, description="how many widths auto may choose")
+    layout: Literal["text", "documents", "windows"] = Field(
+        "text", description="language models: text is running text cut into rows; documents gives "
+        "each its own row; windows predicts only the token after each sequence_length tokens")
     sequence_length: PositiveInt | None = Field(None, description="tokens a row, language models")
 
 
@@ -104,7 +121,7 @@ class ModelSpec(Section):
     """The recurrent network."""
 
     kind: Literal["classifier", "language_model"]
-    cell: Literal["simple", "lstm", "gru"] = "lstm"
+    cell: Literal["simple", "lstm", "gru", "peephole"] = "lstm"
     bidirectional: bool = False
     embedding: PositiveInt = Field(64, description="size of a token's vector")
     units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="one number a layer")
@@ -133,6 +150,11 @@ class TrainingSpec(Section):
     patience: PositiveInt | None = Field(None, description="stop after this many epochs that "
                                          "do not better the best validation loss")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient")
+    truncate: PositiveInt | None = Field(
+        None, description="longest stretch of steps that gradients flow back through; the state "
+        "is carried over, the gradient cut")
+    loop: Literal["fit", "custom"] = Field(
+        "fit", description="Keras's own training step, or ours, written out")
     shuffle: bool = Field(True, description="reshuffle each epoch; off when the state is carried")
     checkpoint_every: float = Field(60, gt=0, description="seconds of work at risk at most",
                                     json_schema_extra=OPERATIONAL)
@@ -146,6 +168,10 @@ class EvaluationSpec(Section):
     temperatures: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 0.8, 1.0)
     sample_length: PositiveInt = Field(400, description="tokens a sample")
     start: str = Field("\n", description="what samples begin with")
+    context: PositiveInt | None = Field(
+        None, description="samples see only this many tokens back; unset: all, by the state")
+    baseline_order: PositiveInt = Field(5, description="tokens in the longest n-gram of the "
+                                        "baseline that language models are compared with")
 
 
 class RegistrySpec(Section):
@@ -176,6 +202,8 @@ class Spec(Section):
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     registry: RegistrySpec
+    grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
+        {}, description="comparisons for `folio compare`: {name: {dotted key: values}}")
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
@@ -184,19 +212,35 @@ class Spec(Section):
             self._require(labelled, "model.kind classifier needs labels: use corpus.reader "
                           "labelled-folders, or csv with corpus.label_column")
             self._require(self.tokens.kind == "word", "a classifier reads words: set tokens.kind")
-            self._require(self.batches.sequence_length is None,
-                          "batches.sequence_length is for language models; use tokens.max_tokens")
+            self._require(self.batches.sequence_length is None and self.batches.layout == "text",
+                          "batches.sequence_length and layout are for language models; "
+                          "use tokens.max_tokens")
             self._require(self.registry.metric in ("accuracy", "log_loss", "roc_auc"),
                           f"registry.metric {self.registry.metric} is not measured on a classifier")
+            self._require(self.training.truncate is None,
+                          "training.truncate would cut reviews apart; use tokens.max_tokens")
+            self._require(not (self.tokens.begin or self.tokens.end),
+                          "tokens.begin and end are for language models")
         else:
-            self._require(self.batches.sequence_length is not None,
-                          "a language model needs batches.sequence_length (tokens a row)")
-            self._require(self.tokens.max_tokens is None,
-                          "tokens.max_tokens would cut the running text; remove it")
-            self._require(self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
-                          f"registry.metric {self.registry.metric} is not measured on a "
-                          "language model")
+            self._language_model_agrees()
         return self
+
+    def _language_model_agrees(self) -> None:
+        documents = self.batches.layout == "documents"
+        self._require(documents == (self.batches.sequence_length is None),
+                      "a language model over documents has no batches.sequence_length" if documents
+                      else "a language model needs batches.sequence_length (tokens a row), or "
+                      "batches.layout documents")
+        self._require(documents or self.tokens.max_tokens is None,
+                      "tokens.max_tokens would cut the running text; remove it")
+        self._require(self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
+                      f"registry.metric {self.registry.metric} is not measured on a language model")
+        self._require(not (self.batches.layout == "windows" and self.model.stateful),
+                      "model.stateful makes no sense with batches.layout windows: each window "
+                      "is a question of its own")
+        self._require(self.training.truncate is None or documents,
+                      "training.truncate is for batches.layout documents; in running text "
+                      "batches.sequence_length already is the cut")
 
     @staticmethod
     def _require(holds: bool, message: str) -> None:

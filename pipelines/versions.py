@@ -146,9 +146,11 @@ def fetched(home: Path, version: Version) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with mlflow_at(home) as (mlflow, _):
-            mlflow.artifacts.download_artifacts(
+            # The folder itself or one below it, as the address has it.
+            found = mlflow.artifacts.download_artifacts(
                 version.location, dst_path=str(partial), registry_uri=registry_uri(home))
-        partial.rename(final)
+        Path(found).rename(final)
+        shutil.rmtree(partial, ignore_errors=True)
     return final
 
 

@@ -23,14 +23,14 @@ def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
     (("epochs: 2", "epocs: 2"), ":8: unknown key training.epocs; did you mean epochs?"),
     (("training:", "trainin:"), ":8: unknown key trainin; did you mean training?"),
     (("embedding: 6", "embedding: -6"), ":7: model.embedding: input should be greater than 0"),
-    (("cell: lstm", "cell: lstn"), ":7: model.cell: input should be 'simple', 'lstm' or 'gru'"),
+    (("cell: lstm", "cell: lstn"), ":7: model.cell: input should be 'simple', 'lstm', 'gru' or 'peephole'"),
     (("kind: word", "kind: char"), "a classifier reads words"),
     (("split: hash", "split: official"), "split official needs reader labelled-folders, not csv"),
     (("label_column: sentiment", "text_column: review"), "given twice"),
     (("metric: accuracy", "metric: perplexity"), "is not measured on a classifier"),
     (("epochs: 2", "epochs: [2"), "not valid YAML"),
     (("learning_rate: 0.02", "learning_rate: fast"), ":8: training.learning_rate: input should"),
-    (("source: {{path: {samples}/reviews.csv}}", "source: {{}}"), "give either url or path"),
+    (("source: {{path: {samples}/reviews.csv}}", "source: {{}}"), "give one of url, path and tfds"),
 ])
 def test_a_wrong_declaration_names_file_line_and_key(
         declare, change: tuple[str, str], message: str) -> None:

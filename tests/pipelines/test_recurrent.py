@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import itertools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from pipelines.backend import load_keras, make_reproducible
 from tests.conftest import PROJECT
 
 BATCH, TIME, FEATURES, UNITS = 5, 7, 3, 4
-OPTIONS = [
-    {},
-    {"return_sequences": True},
-    {"go_backwards": True, "return_state": True},
-    {"return_sequences": True, "go_backwards": True, "return_state": True},
-    {"return_sequences": True, "zero_output_for_mask": True},
+OPTIONS = [  # the last: whether first states are given
+    ({}, False),
+    ({"return_sequences": True}, True),
+    ({"go_backwards": True, "return_state": True}, True),
+    ({"return_sequences": True, "go_backwards": True, "return_state": True}, False),
+    ({"return_sequences": True, "zero_output_for_mask": True}, False),
 ]
 UNSUPPORTED = [
     {"activation": "relu"}, {"recurrent_activation": "hard_sigmoid"}, {"use_bias": False},
@@ -55,58 +55,44 @@ def layers(recurrent: ModuleType, cell: str, units: int, **options: Any) -> tupl
     return pair[0], pair[1]
 
 
-def masks(kind: str) -> np.ndarray | None:
-    if kind == "none":
-        return None
-    if kind == "padded":
-        return np.arange(TIME) < np.array([[TIME], [1], [4], [1], [TIME - 1]])
-    holes = np.random.default_rng(9).random((BATCH, TIME)) < 0.5
-    holes[1], holes[2, 0], holes[3, :3] = False, True, False  # no step, the first, a late start
-    return holes
+def a_mask() -> np.ndarray:
+    """A full row, one of a single step, one of none, one that starts late and one with holes."""
+    mask = np.random.default_rng(9).random((BATCH, TIME)) < 0.5
+    mask[0], mask[1, 0], mask[1, 1:], mask[2], mask[3, :3] = True, True, False, False, False
+    return mask
 
 
 def outputs_and_gradients(layer: Any, x: Any, mask: Any, states: Any, scales: Any) -> list[Any]:
-    """All outputs; the gradients, of a scaled sum of them, of inputs, first states and weights."""
+    """All outputs; the gradients, of their sum scaled, of inputs, first states and weights."""
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         tape.watch([x, *states])
         found = layer(x, mask=mask, initial_state=list(states) or None, training=True)
         found = list(found) if isinstance(found, (list, tuple)) else [found]
-        total = sum(tf.reduce_sum(y * scales[:y.shape[0], ..., :y.shape[-1]][..., -1, :]
-                                  if len(y.shape) == 2 else tf.reduce_sum(y * scales))
-                    for y in found)
+        total = sum(tf.reduce_sum(y * (scales if len(y.shape) == 3 else scales[:, i]))
+                    for i, y in enumerate(found))
     variables = [variable.value for variable in layer.trainable_variables]
     return found + tape.gradient(total, [x, *states, *variables])
 
 
-def inputs(cell: str, with_states: bool) -> tuple[Any, list[Any], Any]:
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_outputs_and_gradients_are_those_of_keras(
+        recurrent: ModuleType, monkeypatch: pytest.MonkeyPatch, cell: str, masked: bool) -> None:
     import tensorflow as tf
 
+    monkeypatch.setattr(recurrent, "LARGEST_COMPILED_UNITS", 0)  # the models below compile
     random = np.random.default_rng(3)
     x, scales, *states = (
         tf.constant(random.normal(size=shape).astype("float32"))
         for shape in [(BATCH, TIME, FEATURES), (BATCH, TIME, UNITS)] + [(BATCH, UNITS)] * 2)
-    return x, states[:{"LSTM": 2, "GRU": 1}[cell]] if with_states else [], scales
-
-
-@pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize("kind", ["none", "padded", "holes"])
-@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
-def test_outputs_and_gradients_are_those_of_keras(
-        recurrent: ModuleType, monkeypatch: pytest.MonkeyPatch, cell: str, kind: str,
-        compiled: bool) -> None:
-    import tensorflow as tf
-
-    monkeypatch.setattr(recurrent, "LARGEST_COMPILED_UNITS", UNITS if compiled else 0)
-    mask = masks(kind)
-    for options, with_states in itertools.product(OPTIONS, [False, True]):
+    mask = tf.constant(a_mask()) if masked else None
+    for options, with_states in OPTIONS:
         plain, fast = layers(recurrent, cell, UNITS, **options)
-        x, states, scales = inputs(cell, with_states)
-        expected = outputs_and_gradients(plain, x, mask, states, scales)
-        graph = tf.function(lambda *a, fast=fast: outputs_and_gradients(fast, *a))
-        found = graph(x, mask, states, scales)
-        assert len(found) == len(expected)
+        given = states[:len(fast.state_size)] if with_states else []
+        expected = outputs_and_gradients(plain, x, mask, given, scales)
+        found = tf.function(outputs_and_gradients)(fast, x, mask, given, scales)
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=f"{options}")
 
@@ -161,7 +147,8 @@ def batches(kind: str, count: int, rows: int = 6) -> Iterator[tuple[np.ndarray, 
         if kind == "language_model":
             yield tokens[:, :-1], tokens[:, 1:]
             continue
-        lengths = random.integers(1, tokens.shape[1] + 1, rows)
+        tokens = tokens[:rows - 2 * (i % 3 == 2)]  # the narrowest batch is a smaller one
+        lengths = random.integers(1, tokens.shape[1] + 1, len(tokens))
         lengths[0], lengths[1] = 1, tokens.shape[1]
         tokens[np.arange(tokens.shape[1]) >= lengths[:, None]] = 0
         yield tokens, (tokens.sum(axis=1, keepdims=True) % 2).astype("float32")
@@ -171,11 +158,15 @@ def losses(trained: Any, kind: str, count: int) -> list[float]:
     return [float(trained.train_on_batch(x, y)) for x, y in batches(kind, count)]
 
 
-def train_both(recurrent: ModuleType, kind: str, steps: int) -> None:
+def both(recurrent: ModuleType, kind: str) -> list[Any]:
     import keras
 
-    expected = losses(model(keras.layers, kind, None if kind == "classifier" else 6), kind, steps)
-    found = losses(model(recurrent, kind, None if kind == "classifier" else 6), kind, steps)
+    batch = None if kind == "classifier" else 6
+    return [model(module, kind, batch) for module in (keras.layers, recurrent)]
+
+
+def train_both(recurrent: ModuleType, kind: str, steps: int) -> None:
+    expected, found = (losses(trained, kind, steps) for trained in both(recurrent, kind))
     assert expected[-1] != expected[0]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -185,30 +176,28 @@ def test_a_hundred_training_steps_lose_the_same(recurrent: ModuleType, kind: str
     train_both(recurrent, kind, 100)
 
 
-def test_training_compiled_as_one_program_loses_the_same(recurrent: ModuleType) -> None:
-    import keras
-
-    expected = losses(model(keras.layers, "classifier"), "classifier", 4)
-    np.testing.assert_allclose(losses(model(recurrent, "classifier", jit=True), "classifier", 4),
-                               expected, rtol=1e-5)
+def test_a_model_compiled_as_one_program_loses_the_same(recurrent: ModuleType) -> None:
+    expected = losses(both(recurrent, "classifier")[0], "classifier", 2)
+    found = losses(model(recurrent, "classifier", jit=True), "classifier", 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_fit_takes_a_smaller_last_batch(recurrent: ModuleType) -> None:
     import keras
 
-    x, y = next(batches("classifier", 1, rows=20))
-    histories = [model(module, "classifier").fit(x, y, batch_size=8, epochs=2, shuffle=False,
-                                                 verbose=0, validation_data=(x, y)).history
-                 for module in (keras.layers, recurrent)]
-    for name, values in histories[0].items():
-        np.testing.assert_allclose(histories[1][name], values, rtol=1e-5)
+    x, y = next(batches("language_model", 1, rows=11))
+    expected, found = (
+        model(module, "language_model").fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0,
+                                            validation_data=(x, y)).history
+        for module in (keras.layers, recurrent))
+    assert sorted(expected) == ["loss", "val_loss"]
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
 
 
 def test_state_is_carried_from_batch_to_batch(recurrent: ModuleType) -> None:
-    import keras
-
-    pair = [model(module, "language_model", batch=6) for module in (keras.layers, recurrent)]
-    for x, y in batches("language_model", 3):
+    pair = both(recurrent, "language_model")
+    for x, y in batches("language_model", 2):
         for trained in pair:
             trained.train_on_batch(x, y)
         for expected, found in zip(pair[0].layers[2:4], pair[1].layers[2:4], strict=True):
@@ -223,22 +212,20 @@ def test_weights_move_to_a_plain_model_and_its_file(recurrent: ModuleType, kind:
                                                     tmp_path: Path) -> None:
     import keras
 
-    fast, plain = (model(m, kind, None if kind == "classifier" else 6)
-                   for m in (recurrent, keras.layers))
-    losses(fast, kind, 5)
-    strip = [[w.path.split("/", 1)[1] for w in m.weights] for m in (fast, plain)]
-    assert strip[0] == strip[1]
-    x, _ = next(batches(kind, 1))
-    for trained in (fast, plain):
-        for layer in trained.layers:
-            if getattr(layer, "stateful", False):
-                layer.reset_state()
+    plain, fast = both(recurrent, kind)
+    losses(fast, kind, 1)
+    assert [re.sub(r"_\d+", "", w.path) for w in fast.weights] == [
+        re.sub(r"_\d+", "", w.path) for w in plain.weights]
     plain.set_weights(fast.get_weights())
-    expected = fast.predict(x, verbose=0, batch_size=6)
     plain.save(tmp_path / "plain.keras")
     reloaded = keras.saving.load_model(tmp_path / "plain.keras")
-    assert {type(layer).__module__.split(".")[0] for layer in reloaded.layers} == {"keras"}
-    np.testing.assert_allclose(reloaded.predict(x, verbose=0, batch_size=6), expected, atol=1e-6)
+    for layer in reloaded.layers + fast.layers:
+        assert type(layer).__module__.startswith("keras.") or layer in fast.layers
+        if getattr(layer, "stateful", False):
+            layer.reset_state()
+    x, _ = next(batches(kind, 1))
+    found, expected = (m.predict(x, verbose=0, batch_size=6) for m in (reloaded, fast))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def digest_after_training() -> str:

@@ -6,12 +6,12 @@ import json
 import logging
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pipelines.inference import Predictor
 from pipelines.registry import build, champions, is_registered, list_models, load_champion
 from pipelines.spec import RegistrySpec
 from pipelines.store import Artifact, Workspace
-from pipelines.versions import mlflow_at
+from pipelines.versions import asked, fetched, mlflow_at, versions
 from tests.conftest import artifact_of
 
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
@@ -117,7 +117,7 @@ def test_the_floor_keeps_the_first_one_out(release: Release, home: Path) -> None
     low = release(0.2)
     assert (low["verdict"], low["champion"]) == ("reject", None)
     assert low["uri"] == f"models:/{NAME}@challenger"
-    with pytest.raises(FolioError, match=rf"no version is champion \(registered: 1\).*--version"):
+    with pytest.raises(FolioError, match=r"no version is champion \(registered: 1\).*--version"):
         load_champion(home, NAME)
     assert load_champion(home, NAME, 1).is_dir()
 
@@ -222,19 +222,31 @@ def test_asking_does_not_import_mlflow(trained: Settings) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_sqlite_says_is_what_mlflow_says(release: Release, home: Path,
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_sqlite_says_is_what_mlflow_says(release: Release, home: Path) -> None:
     release(0.7)
-    release(0.8)
-    read = list_models(home)
-    # No such table any more, as after a change in MLflow: then MLflow itself is asked.
-    monkeypatch.setattr("pipelines.versions._read", fails)
-    assert list_models(home) == read
-    assert load_champion(home, NAME).is_dir()
+    release(0.8, sample=True)
+    with mlflow_at(home) as (_, client):
+        assert asked(client) == asked(client, NAME) == versions(home, NAME) == versions(home)
+        assert asked(client, "another") == versions(home, "another") == []
 
 
-def fails(*_: object) -> None:
-    raise sqlite3.OperationalError("no such table")
+def test_a_model_on_another_machine_is_fetched_once(release: Release, home: Path) -> None:
+    release(0.7)
+    (version,) = versions(home, NAME)
+    elsewhere = replace(version, location=f"models:/{NAME}/1")
+    assert elsewhere.folder is None
+    folder = fetched(home, elsewhere)
+    assert home / "mlflow" / "downloads" == folder.parent
+    assert Predictor.load(folder / "data" / "package").kind == "classifier"
+    (folder / "mark").touch()
+    assert (fetched(home, elsewhere) / "mark").exists()
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_database_without_tables_is_mlflows_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "mlflow.db").touch()  # what a kill at the very beginning leaves
+    assert champions(tmp_path) == {}
 
 
 def test_releases_at_the_same_time_leave_one_champion(trained: Settings, home: Path,
