@@ -53,7 +53,7 @@ def build(inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspac
     _check_quarantine(listing, decision, spec, notes)
     counts = _write(spool, listing, decision, work)
     _empty(work.scratch)
-    return counts | {"ignored": dict(sorted(notes.ignored.items())),
+    return counts | {"ignored": dict(sorted((+notes.ignored).items())),
                      "other_labels": dict(sorted(notes.other_labels.items()))}
 
 

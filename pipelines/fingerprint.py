@@ -30,9 +30,9 @@ def digest_json(value: Any) -> str:
     return digest_bytes(text.encode())
 
 
-def code_fingerprint(module: str) -> dict[str, str]:
-    """{project file: digest} of a module and of all project modules that it imports."""
-    pending, seen = [module], {}
+def code_fingerprint(module: str, files: tuple[str, ...] = ()) -> dict[str, str]:
+    """{project file: digest} of a module, of all project modules that it imports, of `files`."""
+    pending, seen = [module], {name: digest_file(PROJECT / name) for name in files}
     while pending:
         name = pending.pop()
         path = _module_path(name)

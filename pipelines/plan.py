@@ -113,7 +113,7 @@ def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact]) -> Recip
     if libraries:
         libraries["python"] = ".".join(map(str, sys.version_info[:2]))
     return Recipe(stage.name, stage.version, config, digests,
-                  code_fingerprint(stage.module), libraries)
+                  code_fingerprint(stage.module, stage.files), libraries)
 
 
 def local_digests(path: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ class Stage:
     inputs: tuple[str, ...]
     config: tuple[str, ...]
     libraries: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()  # read by the code and part of it: templates
     version: int = 1  # raise it when the meaning of the files changes though no code here does
 
     @property
@@ -41,7 +42,8 @@ STAGES = (
           ("keras", "numpy", "backend")),
     Stage("metrics", "pipelines.evaluation", ("model", "batches", "tokens", "corpus"),
           ("evaluation", "model.kind", "training.backend", "seed"),
-          ("keras", "numpy", "pyarrow", "backend")),
+          ("keras", "numpy", "pyarrow", "backend", "matplotlib", "jinja2"),
+          ("pipelines/templates/report.html",)),
     Stage("release", "pipelines.registry", ("model", "metrics", "tokens"),
           ("registry", "name", "sample"), ("keras", "mlflow")),
 )

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.errors import FolioError
+from pipelines.spec import CorpusSpec
+from pipelines.splits import SPLITS, Decision, Listing, carve, decide
+
+
+def listing(texts: list[str], groups: list[str | None] | None = None,
+            parts: list[str | None] | None = None, labels: list[float] | None = None) -> Listing:
+    n = len(texts)
+    return Listing(ids=[f"d{i}" for i in range(n)],
+                   labels=labels or [float(i % 2) for i in range(n)],
+                   groups=groups or [None] * n, parts=parts or [None] * n, reasons=[None] * n,
+                   digests=[text.encode() for text in texts],
+                   characters=[len(text) for text in texts])
+
+
+def split(found: Listing, seed: int = 3, **settings: Any) -> Decision:
+    reader = {"official": "labelled-folders", "contiguous": "files"}.get(settings["split"], "csv")
+    return decide(found, CorpusSpec(reader=reader, **settings), seed)
+
+
+TEXTS = [f"text {i}" for i in range(400)]
+
+
+def test_official_keeps_test_and_carves_whole_groups() -> None:
+    parts = ["train"] * 300 + ["test"] * 100
+    groups = [f"film {i // 7}" for i in range(400)]
+    decision = split(listing(TEXTS, groups, parts), split="official", validation=61)
+    assert decision.fates[300:] == ["test"] * 100
+    count = Counter(decision.fates)
+    assert abs(count["validation"] - 61) <= 3
+    validation = {g for g, f in zip(groups, decision.fates, strict=True) if f == "validation"}
+    train = {g for g, f in zip(groups, decision.fates, strict=True) if f == "train"}
+    assert not validation & train
+
+
+def test_carve_is_balanced_when_the_groups_are_not() -> None:
+    labels = [float(i % 20 < 5) for i in range(400)]  # groups of five with one label each
+    found = listing(TEXTS, [f"film {i // 5}" for i in range(400)], labels=labels)
+    taken = carve(range(400), found, 100, seed=1)
+    assert len(taken) == 100
+    assert 20 <= sum(labels[i] for i in taken) <= 30
+
+
+def test_carve_takes_what_is_nearest() -> None:
+    found = listing(TEXTS[:20], [f"film {i // 10}" for i in range(20)])
+    assert len(carve(range(20), found, 6, seed=1)) == 10
+    assert len(carve(range(20), found, 4, seed=1)) == 0
+    assert len(carve(range(20), found, 13, seed=1)) == 10
+
+
+def test_official_repeats() -> None:
+    texts = ["a", "b", "a", "c", "c", "d", "e", "f", "b", "c"]
+    parts = ["train", "train", "train", "test", "test", "train", "train", "train", "train", "train"]
+    fates = split(listing(texts, parts=parts), split="official", validation=1).fates
+    assert fates[2] == fates[8] == "duplicate"
+    assert fates[9] == "duplicate-of-test"
+    assert fates[3] == fates[4] == "test"
+    assert Counter(fates)["validation"] == 1
+
+
+def test_hash_is_stable_when_others_come_and_go() -> None:
+    before = dict(zip(TEXTS, split(listing(TEXTS), split="hash", validation=0.1, test=0.2).fates,
+                      strict=True))
+    fewer = TEXTS[::-3]
+    after = split(listing(fewer), split="hash", validation=0.1, test=0.2).fates
+    assert after == [before[text] for text in fewer]
+    count = Counter(before.values())
+    assert 15 < count["validation"] < 65 and 50 < count["test"] < 110
+    other = split(listing(TEXTS), seed=4, split="hash", validation=0.1, test=0.2).fates
+    assert other != list(before.values())
+
+
+def test_hash_by_group_and_by_counts() -> None:
+    groups = [f"author {i % 40}" for i in range(400)]
+    fates = split(listing(TEXTS, groups), split="hash", validation=40, test=80).fates
+    where: dict[str, set[str]] = {}
+    for group, fate in zip(groups, fates, strict=True):
+        where.setdefault(group, set()).add(fate)
+    assert all(len(splits) == 1 for splits in where.values())
+    assert set(fates) == set(SPLITS)
+
+
+def test_repeats_of_unsplit_text_keep_the_one_in_test() -> None:
+    groups = [f"author {i}" for i in range(300)]  # so that equal texts fall into several splits
+    texts = [f"text {i % 100}" for i in range(300)]
+    alone = split(listing(TEXTS[:300], groups), split="hash", validation=0.3, test=0.3).fates
+    fates = split(listing(texts, groups), split="hash", validation=0.3, test=0.3).fates
+    for text in range(100):
+        copies = [text, text + 100, text + 200]
+        kept = [i for i in copies if fates[i] in SPLITS]
+        in_test = [i for i in copies if alone[i] == "test"]
+        assert kept == [(in_test or copies)[0]]
+        for i in set(copies) - set(kept):
+            leaks = bool(in_test) and alone[i] != "test"
+            assert fates[i] == ("duplicate-of-test" if leaks else "duplicate")
+
+
+def test_shuffled_gives_exact_counts() -> None:
+    texts = TEXTS + TEXTS[:20]
+    fates = split(listing(texts), split="shuffled", validation=50, test=200).fates
+    assert Counter(fates) == {"train": 150, "validation": 50, "test": 200, "duplicate": 20}
+    assert fates[400:] == ["duplicate"] * 20
+    assert fates != split(listing(texts), seed=4, split="shuffled", validation=50, test=200).fates
+
+
+def test_shuffled_keeps_groups_whole() -> None:
+    groups = [f"film {i // 8}" for i in range(400)]
+    fates = split(listing(TEXTS, groups), split="shuffled", validation=40, test=80).fates
+    assert Counter(fates) == {"train": 280, "validation": 40, "test": 80}
+    assert all(len(set(fates[i:i + 8])) == 1 for i in range(0, 400, 8))
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.data())
+def test_contiguous_pieces_tile_the_text(lengths: list[int], data: st.DataObject) -> None:
+    total = sum(lengths)
+    if total < 3:
+        return
+    validation = data.draw(st.integers(1, total - 2))
+    test = data.draw(st.integers(1, total - 1 - validation))
+    found = listing([f"{i:03d}" for i in range(len(lengths))])
+    found.characters = lengths
+    decision = split(found, split="contiguous", validation=validation, test=test)
+    order = []
+    for index, length in enumerate(lengths):
+        pieces = decision.cuts.get(index) or [(decision.fates[index], 0, length)]
+        for name, start, stop in pieces:
+            order += [name] * (stop - start)
+        assert [pieces[0][1], pieces[-1][2]] == [0, length]
+    assert order == (["train"] * (total - validation - test) + ["validation"] * validation
+                     + ["test"] * test)
+
+
+@pytest.mark.parametrize("settings", [
+    {"split": "shuffled", "validation": 0.5, "test": 0.5}, {"split": "shuffled", "test": 10},
+    {"split": "shuffled", "validation": 0.01}, {"split": "hash", "validation": 8, "test": 8},
+    {"split": "hash", "validation": 0.0001}, {"split": "official", "validation": 10},
+    {"split": "contiguous", "validation": 0.001}, {"split": "contiguous", "test": 60},
+    {"split": "contiguous", "validation": 30, "test": 30},
+])
+def test_too_little_for_the_wanted_parts(settings: dict) -> None:
+    found = listing(TEXTS[:10], parts=["train"] * 9 + ["test"])
+    with pytest.raises(FolioError, match=r"corpus\.") as caught:
+        split(found, **settings)
+    assert "\n" not in str(caught.value)
