@@ -142,6 +142,7 @@ def _write(spool: Path, listing: Listing, decision: Decision, work: Workspace) -
                 work.progress(index, len(listing.ids), "documents written")
         for buffer in (quarantine, *shards.values()):
             buffer.flush()
+    work.progress(len(listing.ids), len(listing.ids), "documents written")
     return _counts(listing, decision, shards, quarantine)
 
 

@@ -43,8 +43,12 @@ class Settings:
 
     @classmethod
     def at(cls, home: Path, remote: str | None = None, **others: Any) -> Settings:
-        """The settings of the store and the runs under `home`."""
-        return cls(home, Store(home / "store", remote), Runs(home / "runs"), **others)
+        """The settings of the store and the runs under `home`.
+
+        `remote` (FOLIO_STORE by default), such as s3://bucket/folio, shares the artifacts.
+        """
+        store = Store(home / "store", remote or os.environ.get("FOLIO_STORE"))
+        return cls(home, store, Runs(home / "runs"), **others)
 
 
 @dataclass(frozen=True)

@@ -22,22 +22,24 @@ def build_model(spec: ModelSpec, vocabulary_size: int, training_batch: int | Non
 
     A classifier maps {tokens (batch, time), length (batch,)} to a logit (batch, 1). A language
     model maps {tokens, length, state_0, …} to {logits (batch, time, vocabulary), state_0, …}.
-    With `training_batch`, a language model is built for training instead: it returns the logits
-    alone and, when `spec.stateful`, keeps the state itself for batches of that many rows.
+    With `training_batch` the network is built for training instead, from layers that train faster
+    (pipelines/recurrent.py): a language model then returns the logits alone and, when
+    `spec.stateful`, keeps the state itself for batches of that many rows.
     """
     if spec.kind == "classifier":
-        return _classifier(spec, vocabulary_size, dropout_seed)
+        return _classifier(spec, vocabulary_size, training_batch is not None, dropout_seed)
     if training_batch is not None:
         return _training_language_model(spec, vocabulary_size, training_batch, dropout_seed)
     return _language_model(spec, vocabulary_size)
 
 
-def _classifier(spec: ModelSpec, vocabulary_size: int, seed: int) -> keras.Model:
+def _classifier(spec: ModelSpec, vocabulary_size: int, training: bool,
+                seed: int) -> keras.Model:
     from keras import Model, layers
 
     inputs, x, mask = _embedded(spec, vocabulary_size, None)
     for i, units in enumerate(spec.units):
-        layer = _cell(spec, i, units, return_sequences=i < len(spec.units) - 1)
+        layer = _cell(spec, i, units, training, return_sequences=i < len(spec.units) - 1)
         if spec.bidirectional:
             layer = layers.Bidirectional(layer, name=f"both_directions_{i}")
         x = layer(x, mask=mask)  # (batch, time, units) and after the last (batch, units)
@@ -57,7 +59,7 @@ def _language_model(spec: ModelSpec, vocabulary_size: int) -> keras.Model:
         names = state_names(spec, i)
         states = [Input((units,), name=name) for name in names]
         inputs |= dict(zip(names, states, strict=True))
-        x, *after = _cell(spec, i, units, return_sequences=True, return_state=True)(
+        x, *after = _cell(spec, i, units, False, return_sequences=True, return_state=True)(
             x, mask=mask, initial_state=states)  # (batch, time, units)
         outputs |= dict(zip(names, after, strict=True))
     logits = layers.Dense(vocabulary_size, name="logits")(x)  # (batch, time, vocabulary)
@@ -70,7 +72,8 @@ def _training_language_model(spec: ModelSpec, vocabulary_size: int, batch: int,
 
     inputs, x, mask = _embedded(spec, vocabulary_size, batch if spec.stateful else None)
     for i, units in enumerate(spec.units):
-        x = _cell(spec, i, units, return_sequences=True, stateful=spec.stateful)(x, mask=mask)
+        x = _cell(spec, i, units, True, return_sequences=True,
+                  stateful=spec.stateful)(x, mask=mask)
         if spec.dropout:
             x = layers.Dropout(spec.dropout, seed=seed + i, name=f"dropout_{i}")(x)
     logits = layers.Dense(vocabulary_size, name="logits")(x)
@@ -88,10 +91,14 @@ def _embedded(spec: ModelSpec, vocabulary_size: int, batch: int | None) -> tuple
     return {"tokens": tokens, "length": length}, x, mask
 
 
-def _cell(spec: ModelSpec, number: int, units: int, **options: Any) -> keras.layers.Layer:
+def _cell(spec: ModelSpec, number: int, units: int, training: bool,
+          **options: Any) -> keras.layers.Layer:
     from keras import layers
 
-    kind = {"simple": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}[spec.cell]
+    from pipelines import recurrent
+
+    faster = recurrent if training else layers
+    kind = {"simple": layers.SimpleRNN, "lstm": faster.LSTM, "gru": faster.GRU}[spec.cell]
     return kind(units, name=f"{spec.cell}_{number}", **options)
 
 

@@ -108,9 +108,9 @@ def _staged(inputs: Inputs, config: dict[str, Any], above: Mapping[str, dict[str
     from pipelines.inference import write_package
 
     shutil.rmtree(folder, ignore_errors=True)
+    labels = config.get("corpus.labels") or above["corpus"]["config"]["corpus.labels"]
     write_package(folder / PACKAGE, inputs["model"], inputs["tokens"], pipeline=config["name"],
-                  labels=tuple(above["corpus"]["config"]["corpus.labels"]),
-                  sample=config["sample"])
+                  labels=tuple(labels), sample=config["sample"])
     modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
     for name in sorted(modules):
         (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)

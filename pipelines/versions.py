@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -34,6 +35,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "MLFLOW_UV_AUT
          "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
          "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+PASSWORD = re.compile(r"//[^/@\s]*@")  # user and password in an address
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def versions(home: Path, name: str | None = None) -> list[Version]:
         with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as database:
             return _read(database, name)
     except sqlite3.OperationalError:
-        # Another release of MLflow made it, or a killed writer left a journal to roll back.
+        # A newer MLflow made it, or a killed writer left it without tables or to be rolled back.
         return _ask_mlflow(home, name)
     except sqlite3.DatabaseError as error:
         raise FolioError(f"{path}: not an MLflow database ({error}); move it away and release "
@@ -160,27 +162,33 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
 
     What MLflow raises becomes a FolioError.
     """
-    (home / "mlflow").mkdir(parents=True, exist_ok=True)
-    # Its settings are the process's and it migrates a new database without a lock of its own.
-    with (home / "mlflow" / ".lock").open("a") as lock, _environment(), \
-            warnings.catch_warnings():
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(home / "mlflow"), _environment(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         uri = tracking_uri(home)
         import mlflow
 
         levels = _set_levels({"mlflow": logging.ERROR, "alembic": logging.ERROR})
-        before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
         mlflow.set_tracking_uri(uri)
         try:
             yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
         except mlflow.exceptions.MlflowException as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise FolioError(f"MLflow at {uri}: {first[:300]}; see that it answers (`folio "
-                             "doctor`), or set MLFLOW_TRACKING_URI to one that does") from error
+            message = (f"MLflow at {uri}: {first[:300]}; mend that, or name another registry in "
+                       "MLFLOW_TRACKING_URI")
+            raise FolioError(PASSWORD.sub("//", message)) from error
         finally:
-            mlflow.set_tracking_uri(before)
+            mlflow.set_tracking_uri(None)  # what was set before is in the environment as well
             _set_levels(levels)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """MLflow's settings are the process's, and it makes a new database without a lock of its own:
+    one thread of one process at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -37,9 +37,15 @@ class Built:
         (self.scratch / "texts.arrow").write_bytes(b"left by a killed try")
         (self.scratch / "left").mkdir()
         self.progress: list[tuple[float, float | None, str]] = []
-        work = Workspace(self.out, self.scratch, folder, lambda *step: self.progress.append(step))
+        self.scratch_at_first: list[str] | None = None
+        work = Workspace(self.out, self.scratch, folder, self._note)
         self.counts = corpus.build({"source": SimpleNamespace(path=source)},
                                    {"corpus": CorpusSpec(**settings), "seed": seed}, work)
+
+    def _note(self, *step: Any) -> None:
+        self.progress.append(step)
+        if self.scratch_at_first is None:
+            self.scratch_at_first = [path.name for path in self.scratch.iterdir()]
 
     @property
     def shards(self) -> list[Path]:
@@ -166,9 +172,10 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
                                               key=lambda name: int(name.split(":")[1]))
 
 
-def test_scratch_is_left_empty_and_progress_told(tmp_path: Path) -> None:
+def test_scratch_is_emptied_first_and_last_and_progress_told(tmp_path: Path) -> None:
     built = Built(tmp_path, {"r.csv": table(reviews(60))}, split="hash", validation=0.2, test=0.2,
                   **BOOK)
+    assert built.scratch_at_first == ["texts.arrow"]
     assert not list(built.scratch.iterdir())
     assert (60, None, "documents read") in built.progress
     assert {what for _, _, what in built.progress} == {"documents read", "documents written"}

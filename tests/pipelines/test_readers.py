@@ -57,6 +57,7 @@ def test_start_and_end() -> None:
     assert body(text, "THE TALE", "THE END", "x") == "THE TALE\none\n"
     assert body(text, "THE TALE", None, "x") == "THE TALE\none\nTHE END\ntwo\n"
     assert body(text, None, "THE T", "x") == "by me\n"
+    assert body(text, "THE TALE", "THE LICENCE", "x") == "THE TALE\none\nTHE END\ntwo\n"
     assert body(text, "THE TALE", "*** END", "x") == "THE TALE\none\nTHE END\ntwo\n"
     with pytest.raises(FolioError, match=r"x: corpus\.start: no line begins with 'THE LICENCE'"):
         body(text, "THE LICENCE", None, "x")

@@ -222,25 +222,21 @@ def digest_after_training() -> str:
     return hashlib.sha256(b"".join(w.tobytes() for w in trained.get_weights())).hexdigest()
 
 
-def python(code: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", code], text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, cwd=PROJECT, env=os.environ | environment)
+def python(code: str, **environment: str) -> str:
+    code = f"from tests.pipelines import test_recurrent as t; from pipelines import recurrent; {code}"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, cwd=PROJECT,
+                          env=os.environ | environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()
 
 
-def test_two_processes_train_the_same_bits() -> None:
-    code = "from tests.pipelines import test_recurrent as t; print(t.digest_after_training())"
-    done = [process.communicate() for process in (python(code), python(code))]
-    digests = [out.strip() for out, _ in done]
-    assert len(digests[0]) == 64, done[0][1]
-    assert digests[0] == digests[1]
+def test_two_processes_train_the_same_bits(recurrent: ModuleType) -> None:
+    assert python("print(t.digest_after_training())") == digest_after_training()
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_lose_the_same(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    code = ("from tests.pipelines import test_recurrent as t; from pipelines import recurrent\n"
-            "for kind in 'classifier', 'language_model': t.train_both(recurrent, kind, 20)")
-    process = python(code, KERAS_BACKEND=backend)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors[-3000:]
+    python("[t.train_both(recurrent, kind, 20) for kind in ('classifier', 'language_model')]",
+           KERAS_BACKEND=backend)

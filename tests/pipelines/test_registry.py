@@ -295,11 +295,11 @@ def test_the_registry_may_be_elsewhere(release: Release, home: Path, tmp_path: P
 
 def test_a_server_that_does_not_answer_is_one_line(release: Release,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(FolioError, match=r"^MLflow at http://127.0.0.1:9: ") as caught:
         release(0.7)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
 
 
 def test_mlflow_loads_it_without_folio(trained: Settings, tmp_path: Path) -> None:
