@@ -15,9 +15,8 @@ from flows import display
 from pipelines.errors import FolioError, UsageError
 
 if TYPE_CHECKING:
-    from pipelines.inference import Predictor
-
     from pipelines.execute import Settings
+    from pipelines.inference import Predictor
     from pipelines.plan import Selection
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
@@ -52,9 +51,8 @@ ModelVersion = Annotated[int | None, typer.Option(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """The pipelines of the catalog: champion, its metric, when they last ran."""
-    from pipelines.registry import champions
-
     from pipelines.declarations import catalog_names, load_spec
+    from pipelines.registry import champions
 
     settings = _settings()
     crowned, rows = champions(settings.home), []

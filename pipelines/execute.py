@@ -94,8 +94,8 @@ def _obtain(stage: Stage, decision: Decision, spec: Spec, inputs: Mapping[str, A
               "sample": spec.sample, "git_commit": git_commit(), "run": run}
     return settings.store.obtain(
         decision.recipe, partial(_build, stage, spec, inputs), manifest=origin,
-        force=stage.name in selection.forced, progress=settings.progress(stage.name),
-        mirror=settings.mirror, offline=settings.offline)
+        force=stage.name in selection.forced or decision.action == "rebuild",
+        progress=settings.progress(stage.name), mirror=settings.mirror, offline=settings.offline)
 
 
 def _build(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],

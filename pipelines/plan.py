@@ -93,12 +93,23 @@ def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], store: Stor
             return Decision(stage.name, "rebuild", reason, recipe)
         previous = runs.previous_manifest(store, spec.name, stage.name)
         return Decision(stage.name, "run", why_changed(recipe, previous), recipe)
-    problem = store.damage(found)
+    problem = store.damage(found) or _unregistered(stage, found, store)
     if problem:
         return Decision(stage.name, "rebuild", f"artifact damaged: {problem}", recipe)
     if forced:
         return Decision(stage.name, "run", "asked for, though nothing changed", recipe)
     return Decision(stage.name, "reuse", "nothing changed", recipe, found)
+
+
+def _unregistered(stage: Stage, found: Artifact, store: Store) -> str | None:
+    """A release is whole only while the registry has its version."""
+    if stage.name != "release":
+        return None
+    from pipelines.registry import is_registered
+
+    name, version = found.manifest["config"]["name"], found.counts["version"]
+    return None if is_registered(store.root.parent, name, version) else (
+        f"the registry no longer has {name} version {version}")
 
 
 def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact]) -> Recipe:

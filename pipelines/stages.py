@@ -45,7 +45,7 @@ STAGES = (
           ("keras", "numpy", "pyarrow", "backend", "matplotlib", "jinja2"),
           ("pipelines/templates/report.html",)),
     Stage("release", "pipelines.registry", ("model", "metrics", "tokens"),
-          ("registry", "name", "sample"), ("keras", "mlflow")),
+          ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow")),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 VERBS = {"download": "source", "tokenize": "tokens", "train": "model", "evaluate": "metrics",

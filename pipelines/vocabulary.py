@@ -1,40 +1,55 @@
 """The tokens a model knows, and how text becomes their ids and ids become text again.
 
-A vocabulary is two files that people can read: `tokens.tsv` (id, token as JSON, count in train)
-and `settings.json` (kind, lower). Id 0 is padding, id 1 the unknown token.
+A vocabulary is files that people can read: `tokens.tsv` (id, token as JSON, count in train) and
+`settings.json` (how text is split, the markers, which ids are padding and the unknown token).
+Subwords have SentencePiece's own file as well, `subwords.model`.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines import subwords
 from pipelines.fingerprint import digest_file
 
 if TYPE_CHECKING:
     import polars as pl
 
-PAD_ID = 0
+PAD_ID = 0  # of characters and words; `Vocabulary.pad_id` and `unknown_id` hold for all kinds
 UNKNOWN_ID = 1
 SPECIAL = ("<pad>", "<unknown>")
 # What Python's \w matches, spelled out: the split that tensorflow-datasets' Tokenizer makes.
 WORD = r"[\p{L}\p{N}_]+"
+SETTINGS = ("kind", "lower", "words", "begin", "end", "pad_id", "unknown_id")
+TOKENS_FILE, SETTINGS_FILE, MODEL_FILE = "tokens.tsv", "settings.json", "subwords.model"
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """`tokens[i]` is the token of id i; `counts[i]` how often train has it."""
+    """`tokens[i]` is the token of id i; `counts[i]` how often train has it.
+
+    `begin` and `end` are the tokens put around each document. Text never encodes to them: where
+    it has the same characters or word, that is the unknown token.
+    """
 
     kind: str
     lower: bool
     tokens: tuple[str, ...]
     counts: tuple[int, ...]
+    words: str = "all"
+    begin: str | None = None
+    end: str | None = None
+    pad_id: int = PAD_ID
+    unknown_id: int = UNKNOWN_ID
+    model: bytes | None = field(default=None, repr=False)
 
     @property
     def size(self) -> int:
@@ -45,15 +60,47 @@ class Vocabulary:
         """The narrowest type that Parquet batches use for the ids."""
         return np.uint16 if self.size <= 2**16 else np.int32
 
+    @cached_property
+    def begin_id(self) -> int | None:
+        return None if self.begin is None else self.tokens.index(self.begin)
+
+    @cached_property
+    def end_id(self) -> int | None:
+        return None if self.end is None else self.tokens.index(self.end)
+
+    @property
+    def markers(self) -> tuple[int, ...]:
+        """The ids of `begin` and `end`, as far as they are set."""
+        return tuple(i for i in (self.begin_id, self.end_id) if i is not None)
+
+    @property
+    def never_drawn(self) -> tuple[int, ...]:
+        """Ids that no generated text may have: padding, unknown, and markers but the end's."""
+        special = {self.pad_id, self.unknown_id, *self.markers}
+        if self.kind == "subword":
+            special |= {subwords.BEGIN_ID, subwords.END_ID}
+        return tuple(sorted(special - {self.end_id}))
+
     def encode(self, text: str) -> np.ndarray:
-        """Ids of one text: (tokens,) in `id_type`; characters or words never seen become 1."""
+        """Ids of one text, without markers: (tokens,) in `id_type`."""
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: Sequence[str] | pl.Series) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of all texts end to end, in `id_type`, and where each begins: (texts + 1,)."""
+        if self.kind == "word":
+            import polars as pl
+
+            lists = self.encode_words(pl.Series(texts, dtype=pl.String)).to_arrow()
+            return lists.flatten().to_numpy(), lists.offsets.to_numpy() - lists.offsets[0].as_py()
         if self.kind == "char":
-            return self.encode_characters(text)
-        import polars as pl
+            ids = [self._encode_characters(text) for text in texts]
+        else:
+            ids = self._processor.encode([self._folded(t) for t in texts], return_type="numpy")
+        edges = np.cumsum([0, *map(len, ids)])
+        flat = np.concatenate([np.empty(0, self.id_type), *ids], dtype=self.id_type)
+        return flat, edges
 
-        return self.encode_words(pl.Series([text], dtype=pl.String))[0].to_numpy()
-
-    def encode_characters(self, text: str) -> np.ndarray:
+    def _encode_characters(self, text: str) -> np.ndarray:
         points = np.frombuffer(self._folded(text).encode("utf-32-le"), np.uint32)
         return self._table[np.minimum(points, self._table.size - 1)]
 
@@ -61,71 +108,101 @@ class Vocabulary:
         """A list of ids per text."""
         import polars as pl
 
-        known = pl.Enum(self.tokens)
-        codes = pl.element().cast(known, strict=False).to_physical().fill_null(UNKNOWN_ID)
+        # No word has such signs, so no word of the text is taken for a special token.
+        special = {i: f"<{i}>" for i in (self.pad_id, self.unknown_id, *self.markers)}
+        known = pl.Enum([special.get(i, token) for i, token in enumerate(self.tokens)])
+        codes = pl.element().cast(known, strict=False).to_physical().fill_null(self.unknown_id)
         kind = pl.UInt16 if self.id_type is np.uint16 else pl.Int32
-        return split_words(texts, self.lower).list.eval(codes.cast(kind))
+        return split_words(texts, self.lower, self.words).list.eval(codes.cast(kind))
 
     def decode(self, ids: np.ndarray) -> str:
-        """The text of ids, padding left out. Words are joined by blanks."""
-        glue = "" if self.kind == "char" else " "
-        return glue.join(self.tokens[i] for i in ids if i != PAD_ID)
+        """The text of ids, padding and markers left out. Words are joined by blanks."""
+        silent = {self.pad_id, *self.markers}
+        told = [int(i) for i in ids if i not in silent]
+        if self.kind == "subword":
+            return self._processor.decode(told)
+        return ("" if self.kind == "char" else " ").join(self.tokens[i] for i in told)
 
     def unknown_in(self, text: str) -> list[str]:
         """The distinct characters or words of `text` that are not in the vocabulary, in order."""
+        if self.kind == "subword":
+            return subwords.unknown_characters(self._processor, self._folded(text))
         if self.kind == "char":
             parts = list(self._folded(text))
         else:
             import polars as pl
 
-            parts = split_words(pl.Series([text], dtype=pl.String), self.lower)[0].to_list()
+            parts = split_words(pl.Series([text], dtype=pl.String), self.lower,
+                                self.words)[0].to_list()
         return [part for part in dict.fromkeys(parts) if part not in self._known]
 
     def _folded(self, text: str) -> str:
         return text.lower() if self.lower else text
 
     @cached_property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self.tokens[len(SPECIAL):])
+    def _known(self) -> dict[str, int]:
+        """Token → id, of the tokens that text can have."""
+        special = {self.pad_id, self.unknown_id, *self.markers}
+        return {token: i for i, token in enumerate(self.tokens) if i not in special}
 
     @cached_property
     def _table(self) -> np.ndarray:
         """Code point → id; the last entry stands for all code points beyond the known ones."""
-        points = [ord(token) for token in self.tokens[len(SPECIAL):]]
-        table = np.full(max(points, default=0) + 2, UNKNOWN_ID, self.id_type)
-        table[points] = np.arange(len(SPECIAL), self.size)
+        points = [ord(token) for token in self._known]
+        table = np.full(max(points, default=0) + 2, self.unknown_id, self.id_type)
+        table[points] = list(self._known.values())
         return table
+
+    @cached_property
+    def _processor(self) -> Any:
+        return subwords.load(self.model)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "tokens.tsv").open("w", encoding="utf-8", newline="") as file:
+        with (folder / TOKENS_FILE).open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None,
                               lineterminator="\n")
             rows.writerow(("id", "token", "count"))
             for i, (token, count) in enumerate(zip(self.tokens, self.counts, strict=True)):
                 rows.writerow((i, json.dumps(token, ensure_ascii=False), count))
-        settings = {"kind": self.kind, "lower": self.lower}
-        (folder / "settings.json").write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        text = json.dumps(settings, ensure_ascii=False)
+        (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+        if self.model is not None:
+            (folder / MODEL_FILE).write_bytes(self.model)
 
     @classmethod
     def load(cls, folder: Path) -> Vocabulary:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        lines = (folder / "tokens.tsv").read_text(encoding="utf-8").split("\n")[1:-1]
+        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        lines = (folder / TOKENS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]
         fields = [line.split("\t") for line in lines]
-        return cls(settings["kind"], settings["lower"],
-                   tuple(json.loads(field[1]) for field in fields),
-                   tuple(int(field[2]) for field in fields))
+        model = (folder / MODEL_FILE).read_bytes() if settings["kind"] == "subword" else None
+        vocabulary = cls(tokens=tuple(json.loads(field[1]) for field in fields),
+                         counts=tuple(int(field[2]) for field in fields), model=model, **settings)
+        if model is not None:
+            vocabulary._processor  # noqa: B018 - a broken file is noticed here
+        return vocabulary
 
 
-def split_words(texts: pl.Series, lower: bool) -> pl.Series:
-    """A list of words per text: runs of letters, digits and underscores."""
+def split_words(texts: pl.Series, lower: bool, words: str = "all") -> pl.Series:
+    """A list of words per text.
+
+    `all`: runs of letters, digits and underscores. `letters`: only the letters A to Z, ' and -
+    are read, whatever else stands between them; white space parts words, and words that begin
+    with - are left out.
+    """
     import polars as pl
 
-    words = pl.col("text").str.to_lowercase() if lower else pl.col("text")
-    frame = texts.alias("text").to_frame().lazy().select(words.str.extract_all(WORD))
+    text = pl.col("text").str.to_lowercase() if lower else pl.col("text")
+    if words == "all":
+        found = text.str.extract_all(WORD)
+    else:
+        read = text.str.replace_all(r"\s", " ").str.replace_all(r"[^a-zA-Z '\-]", "")
+        found = read.str.replace_all(r"(^| )-[^ ]*", "").str.extract_all("[^ ]+")
+    frame = texts.alias("text").to_frame().lazy().select(found)
     return frame.collect(engine="streaming")["text"]  # in morsels, on all cores
 
 
 def folder_digest(folder: Path) -> str:
     """Digest of the vocabulary's tokens: what batches and models were made with."""
-    return digest_file(folder / "tokens.tsv")
+    return digest_file(folder / TOKENS_FILE)

@@ -23,7 +23,7 @@ def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
     (("epochs: 2", "epocs: 2"), ":8: unknown key training.epocs; did you mean epochs?"),
     (("training:", "trainin:"), ":8: unknown key trainin; did you mean training?"),
     (("embedding: 6", "embedding: -6"), ":7: model.embedding: input should be greater than 0"),
-    (("cell: lstm", "cell: lstn"), ":7: model.cell: input should be 'simple', 'lstm', 'gru' or 'peephole'"),
+    (("cell: lstm", "cell: lstn"), ":7: model.cell: input should be 'simple', 'lstm', 'gru'"),
     (("kind: word", "kind: char"), "a classifier reads words"),
     (("split: hash", "split: official"), "split official needs reader labelled-folders, not csv"),
     (("label_column: sentiment", "text_column: review"), "given twice"),

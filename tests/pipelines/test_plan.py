@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,3 +136,15 @@ def test_only_needs_what_lies_above(tmp_path: Path, reviews: Path) -> None:
                       selection=Selection.of(only="tokens"), notice=lambda text: None)
     with pytest.raises(UsageError, match="exclude each other"):
         Selection.of(only="tokens", since="model")
+
+
+def test_a_version_deleted_from_the_registry_is_noticed(home: Settings, play: Path) -> None:
+    with sqlite3.connect(home.home / "mlflow" / "mlflow.db") as registry:
+        registry.execute("delete from model_version_tags where name = 'tiny-play'")
+        registry.execute("delete from registered_model_aliases where name = 'tiny-play'")
+        registry.execute("delete from model_versions where name = 'tiny-play'")
+    said = actions(home, play)["release"]
+    assert said[0] == "rebuild" and "no longer has tiny-play version 1" in said[1]
+    record = retrain_plain(str(play), settings=home, notice=lambda text: None)
+    assert record["stages"][-1]["action"] == "rebuild" and record["version"] is not None
+    assert set(actions(home, play).values()) == {("reuse", "nothing changed")}

@@ -223,7 +223,8 @@ def digest_after_training() -> str:
 
 
 def python(code: str, **environment: str) -> str:
-    code = f"from tests.pipelines import test_recurrent as t; from pipelines import recurrent; {code}"
+    """What `code` prints, run with this module as `t` in a process of its own."""
+    code = f"from tests.pipelines import test_recurrent as t\n{code}"
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, cwd=PROJECT,
                           env=os.environ | environment)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -238,5 +239,6 @@ def test_two_processes_train_the_same_bits(recurrent: ModuleType) -> None:
 def test_other_backends_lose_the_same(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    python("[t.train_both(recurrent, kind, 20) for kind in ('classifier', 'language_model')]",
+    python("from pipelines import recurrent\n"
+           "for kind in 'classifier', 'language_model': t.train_both(recurrent, kind, 20)",
            KERAS_BACKEND=backend)

@@ -1,0 +1,232 @@
+"""The command as a user meets it: a real process, its exit code, its one line, what it leaves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.server import prefect_api
+from pipelines.execute import Settings
+from pipelines.stages import NAMES
+from tests.conftest import PLAY, PROJECT, REVIEWS
+
+FOLIO = str(Path(sys.executable).with_name("folio"))
+Folio = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def api(prefect_home: Path) -> str:
+    with prefect_api(prefect_home) as url:  # the session's server is running: this joins it
+        return url
+
+
+@pytest.fixture
+def environment(api: str, tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "FOLIO_HOME": str(tmp_path / "home"), "PREFECT_API_URL": api}
+
+
+@pytest.fixture
+def folio(environment: dict[str, str]) -> Folio:
+    def call(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([FOLIO, *arguments], env=environment, text=True, input=text,
+                              capture_output=True, timeout=250)
+    return call
+
+
+@pytest.fixture
+def ready(trained: Settings, tmp_path: Path) -> None:
+    """The test's home is one in which both tiny pipelines have run."""
+    shutil.copytree(trained.home, tmp_path / "home")
+
+
+def write(folder: Path, text: str, name: str = "mine") -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(text.format(samples=PROJECT / "data" / "samples"), encoding="utf-8")
+    return str(path)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+    last = done.stderr.strip().splitlines()[-1] + done.stdout
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+    for part in parts:
+        assert part in last, done.stderr + done.stdout
+
+
+def test_help_has_examples(folio: Folio) -> None:
+    assert "folio run shakespeare imdb" in folio("--help").stdout
+    for command in ("plan", "run", "predict", "generate"):
+        assert f"folio {command}" in folio(command, "--help").stdout
+
+
+@pytest.mark.parametrize(("arguments", "parts"), [
+    (("run", "imbd"), ("imbd", "shakespeare")),
+    (("plan", "imdb", "--set", "training.epocs=2"), ("training.epocs", "did you mean epochs")),
+    (("run", "imdb", "--only", "tokenz"), ("tokenz", "tokens")),
+    (("run", "imdb", "--only", "tokens", "--from", "model"), ("exclude each other",)),
+    (("run", "imdb", "--profile", "fast"), ("no profile 'fast'", "quick")),
+    (("show", "nothing"), ("no run named 'nothing'", "folio runs")),
+    (("models", "imdb"), ("folio run imdb",)),
+    (("run", "./nowhere.yaml"), ("no such declaration",)),
+])
+def test_wrong_usage_runs_nothing(folio: Folio, tmp_path: Path, arguments: tuple[str, ...],
+                                  parts: tuple[str, ...]) -> None:
+    assert_one_line(folio(*arguments), 2, *parts)
+    assert not (tmp_path / "home" / "store").exists()
+
+
+def test_predicting_without_a_model_says_what_to_do(folio: Folio) -> None:
+    assert_one_line(folio("predict", "imdb", "x"), 1, "imdb", "folio run imdb")
+
+
+def csv_of(rows: list[str]) -> str:
+    return "review,sentiment\n" + "".join(f"{row}\n" for row in rows)
+
+
+GOOD = [f"text number {i} with words,{'positive' if i % 2 else 'negative'}" for i in range(40)]
+OWN_CSV = REVIEWS.replace("{samples}/reviews.csv", "own.csv")
+
+
+@pytest.mark.parametrize(("content", "parts"), [
+    (csv_of([*GOOD, *["so so,neutral"] * 5]).encode(), ("neutral",)),
+    (csv_of([*GOOD, *[",positive"] * 5]).encode(), ("empty",)),
+    (csv_of([*GOOD, *["caf\xe9,positive"] * 5]).encode("latin-1"), ("not-utf8",)),
+    (csv_of(GOOD).replace("sentiment", "mood", 1).encode(), ("sentiment", "mood")),
+    (b"", ("own.csv",)),
+])
+def test_bad_reviews_are_one_line(folio: Folio, tmp_path: Path, content: bytes,
+                                  parts: tuple[str, ...]) -> None:
+    (tmp_path / "own.csv").write_bytes(content)
+    path = write(tmp_path, OWN_CSV)
+    assert_one_line(folio("run", path), 1, *parts)
+    planned = folio("plan", path, "--json")
+    assert json.loads(planned.stdout)["stages"][1]["action"] == "run"
+
+
+def test_a_text_shorter_than_one_sequence(folio: Folio, tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("Too short a text for this.\n")
+    path = write(tmp_path, PLAY.replace("{samples}/play.txt", "short.txt"))
+    assert_one_line(folio("run", path), 1, "too few for one sequence of 50")
+    assert folio("plan", path).returncode == 0
+
+
+FOLDERS = REVIEWS.replace("{samples}/reviews.csv", "own.tar.gz").replace(
+    "reader: csv, split: hash", "reader: labelled-folders, split: official").replace(
+    "text_column: review,\n         label_column: sentiment", "group: film")
+
+
+def archive(folder: Path, hostile: bool) -> Path:
+    path = folder / "own.tar.gz"
+    (folder / "1_9.txt").write_text("a fine film " * 500)
+    with tarfile.open(path, "w:gz") as tar:
+        for i in range(30):
+            split, label = ("train", "test")[i % 2], ("pos", "neg")[i % 3 == 0]
+            tar.add(folder / "1_9.txt", f"root/{split}/{label}/{i}_9.txt")
+        if hostile:
+            tar.add(folder / "1_9.txt", "root/../../outside.txt")
+    return path
+
+
+@pytest.mark.parametrize("harm", ["truncated", "hostile", "no archive"])
+def test_bad_archives_are_refused(folio: Folio, tmp_path: Path, harm: str) -> None:
+    path = archive(tmp_path, harm == "hostile")
+    if harm == "truncated":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif harm == "no archive":
+        path.write_bytes(gzip.compress(b"this is no archive " * 100))
+    declared = write(tmp_path, FOLDERS)
+    assert_one_line(folio("run", declared), 1, "own.tar.gz")
+    assert folio("plan", declared).returncode == 0
+    assert not (tmp_path.parent / "outside.txt").exists()
+
+
+def test_run_json_is_one_document(folio: Folio, tmp_path: Path) -> None:
+    path = write(tmp_path, PLAY)
+    done = folio("run", path, "--json")
+    (record,) = json.loads(done.stdout)
+    assert done.returncode == 0 and record["state"] == "done" and record["error"] is None
+    assert record["pipeline"] == "mine" and record["profile"] == "full" and not record["sample"]
+    assert [entry["stage"] for entry in record["stages"]] == list(NAMES)
+    assert all(Path(entry["path"]).is_dir() for entry in record["stages"])
+    assert record["version"] == 1 and record["verdict"] == "promote"
+    assert record["metrics"]["bits_per_character"] > 0
+    assert Path(record["report"]).is_file()
+    assert "mine · model: done" in done.stderr
+
+    planned = json.loads(folio("plan", path, "--json").stdout)
+    assert [s["action"] for s in planned["stages"]] == ["reuse"] * 7
+    assert folio("plan", path, "--exit-code").returncode == 0
+    assert folio("plan", path, "--exit-code", "--set", "training.epochs=1").returncode == 3
+    again = json.loads(folio("run", path, "--json").stdout)
+    assert again[0]["state"] == "nothing-to-do"
+    assert {entry["action"] for entry in again[0]["stages"]} == {"reuse"}
+
+
+def test_what_the_readme_shows(folio: Folio, ready: None) -> None:
+    answers = json.loads(folio("predict", "tiny-reviews", "a fine film", "", "--json").stdout)
+    assert answers[0]["label"] in ("positive", "negative") and 0.5 <= answers[0]["probability"] <= 1
+    lines = folio("predict", "tiny-reviews", "-", text="a fine film\ndull\n").stdout.splitlines()
+    assert len(lines) == 2
+    made = [json.loads(folio("generate", "tiny-play", "--start", "MARIAN:", "--length", "20",
+                             "--seed", "3", "--json").stdout) for _ in range(2)]
+    assert made[0] == made[1]
+    assert made[0][0]["start"] == "MARIAN:" and len(made[0][0]["text"]) == 20
+    assert_one_line(folio("generate", "tiny-play", "--start", "漢", "--length", "5"), 1, "漢")
+    assert_one_line(folio("generate", "tiny-play", "--temperature", "-1"), 2, "temperature")
+    assert "tiny-play" in folio("list").stdout and "champion" in folio("models").stdout
+    assert "tiny-reviews" in folio("runs").stdout
+    shown = json.loads(folio("show", "--json").stdout)
+    assert shown["stages"][0]["manifest"]["counts"]
+
+
+def test_two_runs_at_once_do_the_work_once(tmp_path: Path, environment: dict[str, str]) -> None:
+    path = write(tmp_path, REVIEWS)
+    both = [subprocess.Popen([FOLIO, "run", path, "--json"], env=environment, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    answers = [process.communicate(timeout=250) for process in both]
+    assert [process.returncode for process in both] == [0, 0], answers
+    records = [json.loads(out)[0] for out, _ in answers]
+    for stage in range(7):
+        actions = [record["stages"][stage]["action"] for record in records]
+        assert sorted(actions) == ["reuse", "run"], (NAMES[stage], actions)
+    assert records[0]["version"] == records[1]["version"] == 1
+
+
+@pytest.mark.parametrize("after", [None, *NAMES[:-1]])
+def test_ctrl_c_in_each_stage(tmp_path: Path, environment: dict[str, str], folio: Folio,
+                              after: str | None) -> None:
+    """Interrupted as soon as the stage before is done; then a rerun ends well."""
+    path = write(tmp_path, PLAY)
+    process = subprocess.Popen([FOLIO, "run", path], env=environment, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    seen: list[str] = []
+    if after is None:
+        while not (tmp_path / "home" / "logs").exists():  # about to look for a server
+            time.sleep(0.02)
+    else:
+        for line in process.stderr:
+            seen.append(line)
+            if line.startswith(f"mine · {after}: done"):
+                break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    whole = "".join(seen) + err
+    assert process.returncode == 130, whole
+    assert whole.strip().splitlines()[-1].startswith("folio: interrupted")
+    assert "Traceback" not in whole + out
+    assert folio("plan", path).returncode == 0
+    if after == "batches":  # training was interrupted
+        assert folio("run", path).returncode == 0
+        planned = json.loads(folio("plan", path, "--json").stdout)
+        assert {stage["action"] for stage in planned["stages"]} == {"reuse"}
