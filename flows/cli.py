@@ -220,13 +220,15 @@ def main() -> None:
 def _one_line_errors(verbose: bool) -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
+    except SystemExit as leaving:
+        if leaving.code != INTERRUPTED:  # which is how typer passes Ctrl-C on
+            raise
         _fail("interrupted; what was published stays, and a rerun goes on from there", INTERRUPTED)
     except FolioError as error:
         if verbose:
             raise
         _fail(str(error), error.exit_code)
-    except (typer.Exit, BrokenPipeError):
+    except BrokenPipeError:
         raise
     except Exception as error:
         if verbose:

@@ -1,0 +1,97 @@
+"""Writes padded rows to Parquet, a row group a batch, and counts them (docs/batches.md)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+BATCHES_PER_FILE = 4096
+SUMMED = ("batches", "rows", "slots", "tokens", "padding")
+
+
+class BatchWriter:
+    """Writes row groups of `batch_size` rows to `<folder>/<name>-NNNN.parquet`.
+
+    Rows that do not fill a batch wait for the next ones; `close` writes the last as they are.
+    """
+
+    def __init__(self, folder: Path, name: str, schema: pa.Schema, batch_size: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.name, self.schema, self.batch_size = folder, name, schema, batch_size
+        self.batches = self.rows = self.real = 0
+        self._waiting: pa.Table | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self._parts = 0
+
+    def write(self, table: pa.Table) -> None:
+        table = table.cast(self.schema)
+        if self._waiting is not None:
+            table = pa.concat_tables([self._waiting, table])
+        whole = table.num_rows - table.num_rows % self.batch_size
+        self._write(table.slice(0, whole))
+        self._waiting = table.slice(whole)
+
+    def close(self) -> None:
+        if self._waiting is not None:
+            self._write(self._waiting)
+        if self._writer is not None:
+            self._writer.close()
+
+    def counts(self, width: int) -> dict[str, Any]:
+        slots = self.rows * width
+        return {"width": width, "batches": self.batches, "rows": self.rows, "slots": slots,
+                "tokens": self.real, "padding": slots - self.real,
+                "padding_share": round(1 - self.real / slots, 4) if slots else 0.0}
+
+    def _write(self, table: pa.Table) -> None:
+        for start in range(0, table.num_rows, self.batch_size * BATCHES_PER_FILE):
+            part = table.slice(start, self.batch_size * BATCHES_PER_FILE)
+            if self._writer is None or self.batches >= self._parts * BATCHES_PER_FILE:
+                self._next_file()
+            self._writer.write_table(part, row_group_size=self.batch_size)
+            self.batches += -(-part.num_rows // self.batch_size)
+            self.rows += part.num_rows
+            self.real += int(part["length"].to_numpy().sum())
+
+    def _next_file(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        path = self.folder / f"{self.name}-{self._parts:04}.parquet"
+        self._writer = pq.ParquetWriter(path, self.schema, compression="zstd",
+                                        use_dictionary=False, write_statistics=False)
+        self._parts += 1
+
+
+def schema(width: int, id_type: type[np.generic], outcome: str,
+           metadata: dict[str, Any]) -> pa.Schema:
+    """Columns of rows of one width. `outcome` is "label" or "targets"."""
+    ids = pa.list_(pa.from_numpy_dtype(id_type), width)
+    return pa.schema(
+        [pa.field("tokens", ids), pa.field("length", pa.int32()),
+         pa.field(outcome, pa.float32() if outcome == "label" else ids),
+         pa.field("id", pa.string()), pa.field("weight", pa.float32())],
+        metadata={key: json.dumps(value) for key, value in metadata.items()})
+
+
+def padded(ids: np.ndarray, lengths: np.ndarray, width: int, pad_id: int) -> np.ndarray:
+    """Ragged ids, end to end, as rows: (rows, width), the pad id on the right."""
+    rows = np.full((len(lengths), width), pad_id, ids.dtype)
+    rows[np.arange(width) < lengths[:, None]] = ids
+    return rows
+
+
+def column(rows: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+
+
+def total(writers: list[BatchWriter], widths: list[int]) -> dict[str, Any]:
+    """Counts over all widths, and of each that has rows."""
+    per_width = [w.counts(width) for w, width in zip(writers, widths, strict=True) if w.rows]
+    sums = {key: sum(row[key] for row in per_width) for key in SUMMED}
+    share = sums["padding"] / sums["slots"] if sums["slots"] else 0.0
+    return sums | {"padding_share": round(share, 4), "per_width": per_width}
