@@ -18,18 +18,23 @@ class BatchWriter:
     """Writes row groups of `batch_size` rows to `<folder>/<name>-NNNN.parquet`.
 
     Rows that do not fill a batch wait for the next ones; `close` writes the last as they are.
+    `predicted` counts the targets that a loss counts, `predicted_text` those that are no marker.
     """
 
-    def __init__(self, folder: Path, name: str, schema: pa.Schema, batch_size: int) -> None:
+    def __init__(self, folder: Path, name: str, schema: pa.Schema, batch_size: int,
+                 markers: tuple[int, ...] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.name, self.schema, self.batch_size = folder, name, schema, batch_size
-        self.batches = self.rows = self.real = 0
+        self.markers = markers
+        self.batches = self.rows = self.real = self.predicted = self.predicted_text = 0
         self._waiting: pa.Table | None = None
         self._writer: pq.ParquetWriter | None = None
         self._parts = 0
 
     def write(self, table: pa.Table) -> None:
         table = table.cast(self.schema)
+        if "targets" in table.column_names:
+            self._count_targets(table)
         if self._waiting is not None:
             table = pa.concat_tables([self._waiting, table])
         whole = table.num_rows - table.num_rows % self.batch_size
@@ -41,6 +46,15 @@ class BatchWriter:
             self._write(self._waiting)
         if self._writer is not None:
             self._writer.close()
+
+    def _count_targets(self, table: pa.Table) -> None:
+        targets = matrix(table["targets"])
+        lengths = table["length"].to_numpy()[:, None]
+        place = np.arange(targets.shape[1])
+        last_only = json.loads(self.schema.metadata[b"predict"]) == "last"
+        chosen = targets[place == lengths - 1 if last_only else place < lengths]
+        self.predicted += len(chosen)
+        self.predicted_text += len(chosen) - int(np.isin(chosen, self.markers).sum())
 
     def counts(self, width: int) -> dict[str, Any]:
         slots = self.rows * width
@@ -87,6 +101,13 @@ def padded(ids: np.ndarray, lengths: np.ndarray, width: int, pad_id: int) -> np.
 
 def column(rows: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+
+
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A fixed_size_list column as (rows, width), in the ids' own type."""
+    parts = [chunk.flatten().to_numpy() for chunk in column.chunks]
+    flat = np.concatenate(parts) if parts else np.empty(0, np.int32)
+    return flat.reshape(-1, column.type.list_size)
 
 
 def total(writers: list[BatchWriter], widths: list[int]) -> dict[str, Any]:

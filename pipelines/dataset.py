@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,8 @@ class Batch:
     outcome: np.ndarray
     weight: np.ndarray  # (rows,) float32
     ids: list[str] | None = None
+    pad_id: int = 0
+    predicts_last: bool = False  # only the last real target of a row counts
 
     def filled(self, rows: int) -> Batch:
         """The same with rows of weight 0 added, so that every batch has one shape."""
@@ -36,14 +38,27 @@ class Batch:
         if missing <= 0:
             return self
         # Length 1, not 0: a row that is all padding crashes cuDNN (tensorflow#36139).
-        return Batch(_extend(self.tokens, missing, 0), _extend(self.length, missing, 1),
-                     _extend(self.outcome, missing, 0), _extend(self.weight, missing, 0))
+        outcome = self.pad_id if self.outcome.ndim == 2 else 0
+        return replace(self, tokens=_extend(self.tokens, missing, self.pad_id),
+                       length=_extend(self.length, missing, 1),
+                       outcome=_extend(self.outcome, missing, outcome),
+                       weight=_extend(self.weight, missing, 0), ids=None)
+
+    def take(self, rows: np.ndarray) -> Batch:
+        """The rows of these numbers, without ids."""
+        return replace(self, tokens=self.tokens[rows], length=self.length[rows],
+                       outcome=self.outcome[rows], weight=self.weight[rows], ids=None)
+
+    @property
+    def real(self) -> np.ndarray:
+        """(rows, width) bool: the targets that count; of a row of weight 0 as well."""
+        place, length = np.arange(self.tokens.shape[1]), self.length[:, None]
+        return place == length - 1 if self.predicts_last else place < length
 
     @property
     def mask(self) -> np.ndarray:
-        """(rows, width) float32: the row's weight where there is a token, else 0."""
-        real = np.arange(self.tokens.shape[1]) < self.length[:, None]
-        return real * self.weight[:, None]
+        """(rows, width) float32: the row's weight where a target counts, else 0."""
+        return self.real * self.weight[:, None]
 
 
 def _extend(values: np.ndarray, missing: int, fill: int) -> np.ndarray:
@@ -64,8 +79,18 @@ class Split:
         self.outcome = "label" if self.metadata["kind"] == "classifier" else "targets"
 
     @property
+    def layout(self) -> str:
+        """documents, rows, lanes or windows: see docs/batches.md."""
+        return self.metadata["layout"]
+
+    @property
     def carries_state(self) -> bool:
-        return self.metadata["layout"] == "lanes"
+        """Whether row k of a batch is the text that follows row k of the batch before."""
+        return self.layout == "lanes"
+
+    @property
+    def predicts_last(self) -> bool:
+        return self.metadata.get("predict") == "last"
 
     @property
     def batch_size(self) -> int:
@@ -89,7 +114,7 @@ class Split:
         """Every batch as written."""
         for groups in self.buckets.values():
             for group in groups:
-                yield _batch(self._read([group], ids), self.outcome)
+                yield self._batch([group], ids)
 
     def epoch(self, epoch: int, start: int = 0, shuffle: bool = True) -> Iterator[Batch]:
         """The batches of an epoch from step `start` on: a pure function of seed and epoch.
@@ -100,7 +125,7 @@ class Split:
         if self.carries_state or not shuffle:
             groups = [group for bucket in self.buckets.values() for group in bucket]
             for group in groups[start:]:
-                yield _batch(self._read([group]), self.outcome)
+                yield self._batch([group])
             return
         turns = np.repeat(np.arange(len(self.buckets)), [len(g) for g in self.buckets.values()])
         self._random(epoch, "turns").shuffle(turns)
@@ -118,15 +143,22 @@ class Split:
             if skip >= len(window):
                 skip -= len(window)
                 continue
-            rows = _batch(self._read(window), self.outcome)
+            rows = self._batch(window)
             mixed = self._random(epoch, f"rows {width} {first}").permutation(len(rows.length))
             for picked in _deal(mixed, len(window), self.batch_size)[skip:]:
-                yield Batch(rows.tokens[picked], rows.length[picked], rows.outcome[picked],
-                            rows.weight[picked])
+                yield rows.take(picked)
             skip = 0
 
     def _random(self, epoch: int, purpose: str) -> np.random.Generator:
         return np.random.default_rng([self.metadata["seed"], epoch, *purpose.encode()])
+
+    def _batch(self, groups: list[tuple[int, int]], ids: bool = False) -> Batch:
+        table = self._read(groups, ids)
+        outcome = table[self.outcome]
+        return Batch(_matrix(table["tokens"]), table["length"].to_numpy(),
+                     outcome.to_numpy() if self.outcome == "label" else _matrix(outcome),
+                     table["weight"].to_numpy(), table["id"].to_pylist() if ids else None,
+                     self.metadata["pad_id"], self.predicts_last)
 
     def _read(self, groups: list[tuple[int, int]], ids: bool = False) -> pa.Table:
         columns = ["tokens", "length", self.outcome, "weight", *(["id"] if ids else [])]
@@ -141,13 +173,6 @@ class Split:
 def _deal(rows: np.ndarray, batches: int, batch_size: int) -> list[np.ndarray]:
     """Rows into exactly `batches` batches: full ones, and the bucket's short one last."""
     return [rows[i * batch_size:(i + 1) * batch_size] for i in range(batches)]
-
-
-def _batch(table: pa.Table, outcome: str) -> Batch:
-    return Batch(_matrix(table["tokens"]), table["length"].to_numpy(),
-                 _matrix(table[outcome]) if outcome == "targets" else table[outcome].to_numpy(),
-                 table["weight"].to_numpy(),
-                 table["id"].to_pylist() if "id" in table.column_names else None)
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:

@@ -44,4 +44,6 @@ def load_model(path: Path) -> keras.Model:
     """Load without running code from the file (Keras safe mode)."""
     import keras
 
+    import pipelines.cells  # noqa: F401  registers the cells that are not Keras's own
+
     return keras.saving.load_model(path, compile=False, safe_mode=True)

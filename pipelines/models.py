@@ -13,7 +13,7 @@ from pipelines.spec import ModelSpec
 if TYPE_CHECKING:
     import keras
 
-STATES = {"simple": 1, "gru": 1, "lstm": 2}  # state tensors a layer carries
+STATES = {"simple": 1, "gru": 1, "lstm": 2, "peephole": 2}  # state tensors a layer carries
 
 
 def build_model(spec: ModelSpec, vocabulary_size: int, training_batch: int | None = None,
@@ -95,11 +95,14 @@ def _cell(spec: ModelSpec, number: int, units: int, training: bool,
           **options: Any) -> keras.layers.Layer:
     from keras import layers
 
-    from pipelines import recurrent
+    from pipelines import cells, recurrent
 
+    name = f"{spec.cell}_{number}"
+    if spec.cell == "peephole":
+        return layers.RNN(cells.PeepholeLSTMCell(units), name=name, **options)
     faster = recurrent if training else layers
     kind = {"simple": layers.SimpleRNN, "lstm": faster.LSTM, "gru": faster.GRU}[spec.cell]
-    return kind(units, name=f"{spec.cell}_{number}", **options)
+    return kind(units, name=name, **options)
 
 
 def state_names(spec: ModelSpec, layer: int | None = None) -> list[str]:

@@ -168,6 +168,13 @@ class TrainingSpec(Section):
                                     json_schema_extra=OPERATIONAL)
     backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
 
+    @model_validator(mode="after")
+    def _possible(self) -> TrainingSpec:
+        if self.loop == "custom" and self.backend != "tensorflow":
+            raise ValueError(f"loop custom is written for tensorflow, not for {self.backend}; "
+                             "use fit")
+        return self
+
 
 class EvaluationSpec(Section):
     """What is measured on the held-out text."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,12 @@ from pipelines.scoring import Scorer
 from pipelines.spec import ModelSpec, TrainingSpec
 from pipelines.stages import Inputs
 from pipelines.store import Workspace
+from pipelines.training_step import compiled
 
 if TYPE_CHECKING:
     import keras
+
+Arguments = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]  # x, y, weight
 
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
@@ -73,13 +77,15 @@ class Trainer:
         self.spec, self.training, self.work = spec, training, work
         self.train, self.validation = train, validation
         size = train.metadata["vocabulary_size"]
-        self.model = build_model(spec, size, training_batch=train.batch_size, dropout_seed=seed)
+        # A truncated gradient needs the state kept from stretch to stretch of a batch.
+        keeping = spec.model_copy(update={"stateful": True}) if training.truncate else spec
+        self.model = build_model(keeping, size, training_batch=train.batch_size, dropout_seed=seed)
         self.plain = build_model(spec, size)
         self.scorer = Scorer(self.plain, spec)
-        _compile(self.model, spec, training)
+        self.train_step = compiled(self.model, spec.kind, training)
         self.position = Position()
-        self.variables = [*self.model.variables, *carried_state(self.model),
-                          *self.model.optimizer.variables]
+        self.carried = carried_state(self.model)
+        self.variables = [*self.model.variables, *self.carried, *self.model.optimizer.variables]
         self.resumed = False
 
     def run(self) -> None:
@@ -104,8 +110,7 @@ class Trainer:
     def _epoch(self) -> None:
         position, started = self.position, time.monotonic()
         if position.step == 0:
-            for state in carried_state(self.model):
-                state.assign(np.zeros(state.shape, np.float32))
+            self._forget()
         saved, before = started, position.seconds
         shuffle = self.training.shuffle and not self.spec.stateful
         for batch in self.train.epoch(position.epoch, position.step, shuffle):
@@ -124,20 +129,39 @@ class Trainer:
     def _step(self, batch: Batch) -> None:
         position = self.position
         x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
-        self.model.reset_metrics()  # or Keras returns the mean since the last reset
-        loss = float(self.model.train_on_batch(x, y, sample_weight=weight))
-        if not math.isfinite(loss):
-            raise FolioError(f"training: the loss is {loss} at epoch {position.epoch + 1}, step "
-                             f"{position.step + 1}; lower training.learning_rate or set "
-                             "training.clip_norm")
-        total = float(weight.sum())
-        position.loss_sum += loss * total
-        position.loss_weight += total
+        if not self.spec.stateful:
+            self._forget()
+        for part in self._stretches(x, y, weight):
+            loss, total = self.train_step(*part), float(part[2].sum())
+            if not math.isfinite(loss):
+                raise FolioError(f"training: the loss is {loss} at epoch {position.epoch + 1}, "
+                                 f"step {position.step + 1}; lower training.learning_rate or set "
+                                 "training.clip_norm")
+            position.loss_sum += loss * total
+            position.loss_weight += total
         position.step += 1
         position.tokens += int(batch.length.sum())
-        self._report(loss)
+        self._report()
 
-    def _report(self, loss: float) -> None:
+    def _stretches(self, x: dict[str, np.ndarray], y: np.ndarray,
+                   weight: np.ndarray) -> Iterator[Arguments]:
+        """The batch whole, or cut into stretches of `truncate` steps, each a step of its own."""
+        steps, width = self.training.truncate, x["tokens"].shape[1]
+        if steps is None or width <= steps:
+            yield x, y, weight
+            return
+        for start in range(0, width, steps):
+            part = slice(start, start + steps)
+            if weight[:, part].any():
+                length = np.clip(x["length"] - start, 1, steps)  # of rows that ended: weight 0
+                tokens = x["tokens"][:, part]
+                yield {"tokens": tokens, "length": length}, y[:, part], weight[:, part]
+
+    def _forget(self) -> None:
+        for state in self.carried:
+            state.assign(np.zeros(state.shape, np.float32))
+
+    def _report(self) -> None:
         position, steps = self.position, self.train.batch_count
         self.work.progress(
             position.epoch * steps + position.step, self.training.epochs * steps,
@@ -172,27 +196,11 @@ class Trainer:
         return patience is not None and best is not None and self.position.epoch - best >= patience
 
 
-def _arguments(batch: Batch, spec: ModelSpec) -> tuple[dict[str, np.ndarray], Any, np.ndarray]:
+def _arguments(batch: Batch, spec: ModelSpec) -> Arguments:
     x = {"tokens": batch.tokens, "length": batch.length}
     if spec.kind == "classifier":
         return x, batch.outcome[:, None], batch.weight
     return x, batch.outcome, batch.mask
-
-
-def _compile(model: keras.Model, spec: ModelSpec, training: TrainingSpec) -> None:
-    import keras
-
-    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop,
-             "sgd": keras.optimizers.SGD}
-    # Rows and tokens of weight 0 count neither in the sum nor in what it is divided by.
-    reduction = "mean_with_sample_weight"
-    loss = (keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
-            if spec.kind == "classifier" else
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction))
-    optimizer = kinds[training.optimizer](training.learning_rate,
-                                          global_clipnorm=training.clip_norm)
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
-    optimizer.build(model.trainable_variables)
 
 
 def carried_state(model: keras.Model) -> list[keras.Variable]:

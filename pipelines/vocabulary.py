@@ -97,8 +97,8 @@ class Vocabulary:
         else:
             ids = self._processor.encode([self._folded(t) for t in texts], return_type="numpy")
         edges = np.cumsum([0, *map(len, ids)])
-        flat = np.concatenate([np.empty(0, self.id_type), *ids], dtype=self.id_type)
-        return flat, edges
+        flat = np.concatenate([np.empty(0, self.id_type), *ids])
+        return flat.astype(self.id_type, copy=False), edges
 
     def _encode_characters(self, text: str) -> np.ndarray:
         points = np.frombuffer(self._folded(text).encode("utf-32-le"), np.uint32)

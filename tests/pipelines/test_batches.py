@@ -28,27 +28,34 @@ from pipelines.vocabulary import Vocabulary
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=60)
 
 
-def tokens(folder: Path, vocabulary_size: int = 40, **splits: list[list[int]]) -> dict:
+def vocabulary_of(size: int, **settings) -> Vocabulary:
+    words = tuple(f"t{i}" for i in range(size - 4))
+    special = ("<unknown>", "<s>", "</s>", "<pad>")
+    return Vocabulary("word", False, (*special, *words), (1,) * size, pad_id=3, unknown_id=0,
+                      **settings)
+
+
+def tokens(folder: Path, vocabulary: Vocabulary, **splits: list[list[int]]) -> dict:
+    """Documents of any ids; a document of n tokens has 10 n characters."""
     (folder / "tokens").mkdir(parents=True)
-    words = tuple(f"t{i}" for i in range(vocabulary_size - 2))
-    Vocabulary("word", False, ("<pad>", "<unknown>", *words),
-               (1,) * vocabulary_size).save(folder / "vocabulary")
-    kind = pa.uint16() if vocabulary_size <= 2**16 else pa.int32()
+    vocabulary.save(folder / "vocabulary")
     for split, rows in splits.items():
         for part in range(0, max(len(rows), 1), 25):  # several shards
             some = rows[part:part + 25]
             pq.write_table(pa.table({
-                "id": [f"{split}/{part + i}" for i in range(len(some))],
-                "tokens": pa.array(some, pa.list_(kind)),
+                "id": pa.array([f"{split}/{part + i}" for i in range(len(some))], pa.string()),
+                "tokens": pa.array(some, pa.list_(pa.from_numpy_dtype(vocabulary.id_type))),
                 "length": pa.array([len(r) for r in some], pa.int32()),
+                "characters": pa.array([10 * len(r) for r in some], pa.int64()),
+                "truncated": pa.array([0] * len(some), pa.int32()),
                 "label": pa.array([float(sum(r) % 2) for r in some], pa.float32())}),
                 folder / "tokens" / f"{split}-{part // 25:04}.parquet")
     return {"tokens": SimpleNamespace(path=folder)}
 
 
 def build(folder: Path, spec: BatchesSpec, kind: str = "classifier", stateful: bool = False,
-          **splits: list[list[int]]) -> tuple[Path, dict]:
-    inputs = tokens(folder / "in", **splits)
+          vocabulary: Vocabulary | None = None, **splits: list[list[int]]) -> tuple[Path, dict]:
+    inputs = tokens(folder / "in", vocabulary or vocabulary_of(40), **splits)
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir(), scratch.mkdir()
     config = {"batches": spec, "model.kind": kind, "model.stateful": stateful, "seed": 3}
@@ -56,7 +63,7 @@ def build(folder: Path, spec: BatchesSpec, kind: str = "classifier", stateful: b
 
 
 def documents(lengths: list[int]) -> list[list[int]]:
-    return [[2 + (i + j) % 38 for j in range(n)] for i, n in enumerate(lengths)]
+    return [[4 + (i + j) % 36 for j in range(n)] for i, n in enumerate(lengths)]
 
 
 @settings(max_examples=20, deadline=None)
@@ -75,7 +82,7 @@ def test_every_document_comes_out_once_right_padded(
                 assert full == size or group == file.num_row_groups - 1  # only the last is short
             for row in file.read().to_pylist():
                 assert row["id"] not in rows and row["length"] >= 1 and row["weight"] == 1
-                assert all(t == 0 for t in row["tokens"][row["length"]:])
+                assert all(t == 3 for t in row["tokens"][row["length"]:])
                 rows[row["id"]] = (row["tokens"][:row["length"]], row["label"])
         wanted = {f"{split}/{i}": (d, float(sum(d) % 2)) for i, d in enumerate(documents(lengths))}
         assert rows == wanted
@@ -105,7 +112,9 @@ def test_metadata_and_types(tmp_path: Path) -> None:
     schema = pq.read_schema(out / "batches" / "train" / "width-00005-0000.parquet")
     assert schema.field("tokens").type == pa.list_(pa.uint16(), 5)
     stored = {k.decode(): json.loads(v) for k, v in schema.metadata.items() if k[:5] != b"ARROW"}
-    assert stored["pad_id"] == 0 and stored["vocabulary_size"] == 40
+    assert stored["pad_id"] == 3 and stored["unknown_id"] == 0
+    assert stored["predict"] == "all" and stored["layout"] == "documents"
+    assert stored["vocabulary_size"] == 40
     assert stored["buckets"] == [5, 30] and stored["seed"] == 3 and stored["batch_size"] == 4
     assert len(stored["vocabulary_digest"]) == 64
 
@@ -115,7 +124,7 @@ def test_other_readers_need_no_help(tmp_path: Path) -> None:
     out, _ = build(tmp_path, BatchesSpec(batch_size=2, buckets=(9,)), train=rows,
                    validation=documents([2]), test=documents([2]))
     path = out / "batches" / "train" / "width-00009-0000.parquet"
-    wanted = [(f"train/{i}", len(r), r + [0] * (9 - len(r))) for i, r in enumerate(rows)]
+    wanted = [(f"train/{i}", len(r), r + [3] * (9 - len(r))) for i, r in enumerate(rows)]
     frame = pd.read_parquet(path)
     read = zip(frame["id"], frame["length"], map(list, frame["tokens"]), strict=True)
     assert list(read) == wanted
@@ -132,7 +141,7 @@ def test_a_document_too_long_for_the_declared_widths_is_refused(tmp_path: Path) 
 
 
 def text(n: int) -> list[list[int]]:
-    return [[2 + i % 38 for i in range(n)]]
+    return [[4 + i % 36 for i in range(n)]]
 
 
 @settings(max_examples=15, deadline=None)

@@ -1,0 +1,58 @@
+"""One training step: Keras's own (`loop: fit`), or the gradient step written out (`custom`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.spec import TrainingSpec
+
+if TYPE_CHECKING:
+    import keras
+
+Inputs = dict[str, np.ndarray]
+Step = Callable[[Inputs, np.ndarray, np.ndarray], float]  # x, y, weight -> loss
+
+
+def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
+    """Give the model its optimizer and loss; the step that trains it on one batch."""
+    import keras
+
+    optimizers = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop,
+                  "sgd": keras.optimizers.SGD}
+    # Rows and tokens of weight 0 count neither in the sum nor in what it is divided by.
+    reduction = "mean_with_sample_weight"
+    loss = (keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
+            if kind == "classifier" else
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction))
+    optimizer = optimizers[training.optimizer](training.learning_rate,
+                                               global_clipnorm=training.clip_norm)
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return _custom(model) if training.loop == "custom" else _keras(model)
+
+
+def _keras(model: keras.Model) -> Step:
+    def step(x: Inputs, y: np.ndarray, weight: np.ndarray) -> float:
+        model.reset_metrics()  # or Keras returns the mean since the last reset
+        return float(model.train_on_batch(x, y, sample_weight=weight))
+
+    return step
+
+
+def _custom(model: keras.Model) -> Step:
+    """Forward, gradient, update: what `fit` does, as the notebooks write it out."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def step(x: dict[str, Any], y: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = model.loss(y, model(x, training=True), sample_weight=weight)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    return lambda x, y, weight: float(step({k: tf.constant(v) for k, v in x.items()},
+                                           tf.constant(y), tf.constant(weight)))
