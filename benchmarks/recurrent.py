@@ -1,10 +1,12 @@
 """Training steps with the layers of pipelines/recurrent.py against Keras's own, on TensorFlow.
 
-    python -m benchmarks.recurrent [--rounds N] [CASE…]
+    python -m benchmarks.recurrent [--rounds N] [--jit] [CASE…]
 
 The variants of a case take turns in one process, a burst of steps each, because a machine's speed
 drifts more between processes than the layers differ. A step is `train_on_batch`, optimizer
 included. For language models the rate is also set against the machine's largest matrix product.
+Without --jit the operations are deterministic, as in the training stage; Keras then compiles no
+whole step, so --jit gives that up to compare compiled steps too.
 """
 
 from __future__ import annotations
@@ -69,16 +71,17 @@ def largest_product() -> Callable[[], float]:
     return lambda: float(product())
 
 
-def variants(case: str) -> tuple[dict[str, Callable[[], float]], float, int]:
+def variants(case: str, jit: bool) -> tuple[dict[str, Callable[[], float]], float, int]:
     """The steps to compare, the floating-point operations of a token, the tokens of a step."""
     import keras
 
     from pipelines import recurrent
 
     kinds = {"Keras": (keras.layers, False), "fast": (recurrent, False)}
+    if jit:
+        kinds |= {"Keras, jit": (keras.layers, True), "fast, jit": (recurrent, True)}
     if case.startswith("bi-LSTM"):
         width = int(case.split()[-1])
-        kinds |= {"Keras, jit": (keras.layers, True), "fast, jit": (recurrent, True)}
         return {k: classifier(m, width, jit) for k, (m, jit) in kinds.items()}, 0, 32 * width
     cell, units = case.split()[0], int(case.split()[1])
     weights = ((EMBEDDING + int(units)) * {"LSTM": 4, "GRU": 3}[cell] + VOCABULARY) * int(units)
@@ -86,31 +89,37 @@ def variants(case: str) -> tuple[dict[str, Callable[[], float]], float, int]:
     return steps | {"product": largest_product()}, 6 * weights, BATCH * TIME
 
 
-def measure(steps: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Median seconds of a step; the first two calls, which compile, are left out."""
+def measure(steps: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of a step in each round; two calls before them, which compile, are left out."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     first = {name: (step(), step())[0] for name, step in steps.items() if name != "product"}
     assert max(first.values()) - min(first.values()) < 1e-5, first  # the same loss
     for _ in range(rounds):
         for name, step in steps.items():
-            burst, begin = 0, time.perf_counter()
-            while burst < 1 or time.perf_counter() - begin < 0.5:
+            calls, begin = 0, time.perf_counter()
+            while calls < 1 or time.perf_counter() - begin < 0.5:
                 step()
-                burst += 1
-            seconds[name].append((time.perf_counter() - begin) / burst)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+                calls += 1
+            seconds[name].append((time.perf_counter() - begin) / calls)
+    return seconds
 
 
-def report(case: str, rounds: int) -> None:
-    steps, operations, tokens = variants(case)
+def times_faster(seconds: list[float], reference: list[float]) -> float:
+    """The median over rounds: only what ran in the same seconds is compared."""
+    return statistics.median(b / a for a, b in zip(seconds, reference, strict=True))
+
+
+def report(case: str, rounds: int, jit: bool) -> None:
+    steps, operations, tokens = variants(case, jit)
     found = measure(steps, rounds)
-    product = found.pop("product", 0)
+    product = found.pop("product", None)
     for name, seconds in found.items():
-        line = (f"{case:20} {name:11} {seconds * 1e3:8.1f} ms  {tokens / seconds / 1e3:7.2f} k "
-                f"tokens/s  {found['Keras'] / seconds:5.2f} × Keras")
+        line = (f"{case:20} {name:11} {statistics.median(seconds) * 1e3:8.1f} ms "
+                f"{tokens / statistics.median(seconds) / 1e3:7.2f} k tokens/s "
+                f"{times_faster(seconds, found['Keras']):5.2f} × Keras")
         if product:
-            limit = 2 * 2048 ** 3 / product / operations
-            line += f"  {tokens / seconds / limit:4.0%} of {limit / 1e3:.1f} k"
+            share = times_faster(seconds, product) * tokens * operations / (2 * 2048 ** 3)
+            line += f"  {share:4.0%} of the largest product's rate"
         print(line, flush=True)
 
 
@@ -118,16 +127,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("case", nargs="*", default=CASES, help="; ".join(CASES))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--jit", action="store_true", help="compare compiled steps too")
     arguments = parser.parse_args()
     keras = load_keras("tensorflow")
     import tensorflow as tf
 
-    make_reproducible(keras, SEED)  # as the training stage does
+    if not arguments.jit:
+        make_reproducible(keras, SEED)  # as the training stage does
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load "
           f"{os.getloadavg()[0]:.1f} · python {platform.python_version()}, "
           f"tensorflow {tf.__version__}, keras {keras.__version__}")
     for case in arguments.case:
-        report(case, arguments.rounds)
+        report(case, arguments.rounds, arguments.jit)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,20 @@ def summary(records: list[dict[str, Any]]) -> None:
             _outcome(record)
 
 
+def comparison(compared: dict[str, Any]) -> None:
+    """The end of `folio compare`."""
+    from pipelines.comparison import label
+
+    metrics = list(dict.fromkeys(name for row in compared["rows"] for name in row["metrics"]))
+    print(f"\n{compared['pipeline']}, profile {compared['profile']}, by {compared['metric']}")
+    _table(("variant", *metrics, "best epoch", "seconds/epoch", "parameters", "error"), (
+        (label(row["variant"]), *(row["metrics"].get(name) for name in metrics),
+         row["best_epoch"], row["seconds_per_epoch"],
+         row["parameters"] and f"{row['parameters']:,}", row["error"] or "")
+        for row in compared["rows"]))
+    print(f"table and plot: {compared['folder']}")
+
+
 _ACTIONS = {"run": "run", "reuse": "reused", "rebuild": "rebuilt"}
 
 
@@ -105,10 +119,10 @@ def _registered(record: dict[str, Any]) -> str | None:
 
 def _next(record: dict[str, Any]) -> str | None:
     name = record["pipeline"]
-    if "accuracy" in record["metrics"]:
-        return f'folio predict {name} "A film to remember."'
     if "perplexity" in record["metrics"]:
         return f"folio generate {name} --start {json.dumps(_start(record), ensure_ascii=False)}"
+    if record["metrics"]:
+        return f'folio predict {name} "A film to remember."'
     return f"folio show {record['run']}"
 
 

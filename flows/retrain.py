@@ -41,8 +41,8 @@ def tag_as_sample() -> None:
 
 @flow(name="retrain", flow_run_name=run_id, persist_result=False)
 def retrain(pipeline: str, profile: str = "full", overrides: tuple[str, ...] = (),
-            only: str | None = None, since: str | None = None, mirror: str | None = None,
-            offline: bool = False, allow_sample: bool = False,
+            only: str | None = None, since: str | None = None, until: str | None = None,
+            mirror: str | None = None, offline: bool = False, allow_sample: bool = False,
             run: str | None = None) -> dict[str, Any] | State:
     """Retrain one pipeline; what has not changed is reused. Gives the run's record.
 
@@ -52,6 +52,7 @@ def retrain(pipeline: str, profile: str = "full", overrides: tuple[str, ...] = (
         overrides: key=value for single values of the declaration
         only: repeat this stage alone, on what is there
         since: repeat from this stage on
+        until: leave out what lies below this stage
         mirror: folder or address where the source's files are looked for first
         offline: fetch nothing from the net
         allow_sample: when the source cannot be reached, go on with the small sample
@@ -62,7 +63,7 @@ def retrain(pipeline: str, profile: str = "full", overrides: tuple[str, ...] = (
                                allow_sample=allow_sample, progress=console.progress)
         try:
             with Retraining(pipeline, profile, overrides, settings=settings,
-                            selection=Selection.of(only, since), run=flow_run.name,
+                            selection=Selection.of(only, since, until), run=flow_run.name,
                             notice=console.notice, on_sample=tag_as_sample) as job:
                 source = download(job)
                 corpus = build_corpus(job, source)

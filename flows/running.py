@@ -12,24 +12,33 @@ from pipelines.runs import Runs
 
 
 def run_pipelines(names: list[str], settings: Settings, *, profile: str,
-                  overrides: tuple[str, ...], only: str | None, since: str | None,
-                  **options: Any) -> tuple[list[dict[str, Any]], int]:
+                  overrides: tuple[str, ...], only: str | None = None, since: str | None = None,
+                  until: str | None = None, **options: Any) -> tuple[list[dict[str, Any]], int]:
     """The records of all runs and the command's exit code. One failing stops no other.
 
     Raises UsageError before anything runs when a declaration or the selection is wrong.
     """
-    Selection.of(only, since)
-    specs = [load_spec(name, profile, overrides) for name in names]
+    selected = {"only": only, "since": since, "until": until}
+    return run_variants([(name, overrides) for name in names], settings, profile=profile,
+                        **selected, **options)
+
+
+def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, *, profile: str,
+                 only: str | None = None, since: str | None = None, until: str | None = None,
+                 **options: Any) -> tuple[list[dict[str, Any]], int]:
+    """As `run_pipelines`, each pipeline with overrides of its own."""
+    Selection.of(only, since, until)
+    specs = [load_spec(name, profile, overrides) for name, overrides in wanted]
     from flows.server import prefect_api
 
     records, code = [], 0
     with native_notices_to(settings.home / NATIVE_LOG), prefect_api(settings.home):
         from flows.retrain import retrain
 
-        for name, spec in zip(names, specs, strict=True):
+        for (name, overrides), spec in zip(wanted, specs, strict=True):
             run = Runs.new_id(spec.name)
             try:
-                retrain(name, profile, overrides, only, since, run=run, **options)
+                retrain(name, profile, overrides, only, since, until, run=run, **options)
             except Exception as error:  # the record says what; the other pipelines still run
                 if not settings.runs.has(run):
                     raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -25,6 +26,26 @@ class Sequences:
 
     ids: np.ndarray
     before: np.ndarray
+
+    @classmethod
+    def of_train(cls, tokens: Path, joined: bool) -> Sequences:
+        """The train split in a tokens artifact's folder `tokens`, cut after MOST_TOKENS.
+
+        `joined`: the documents are one running text.
+        """
+        ids, lengths = [np.empty(0, np.int32)], [0]
+        for shard in sorted(tokens.glob("train-*.parquet")):
+            table = pq.read_table(shard, columns=["tokens", "length"])
+            ids += [chunk.flatten().to_numpy() for chunk in table["tokens"].chunks]
+            lengths += table["length"].to_pylist()
+            if sum(lengths) >= MOST_TOKENS:
+                break
+        flat = np.concatenate(ids, dtype=np.int32)[:MOST_TOKENS]
+        place = np.arange(len(flat), dtype=np.int32)
+        if joined:
+            return cls(flat, place)
+        begins = np.repeat(np.cumsum(lengths)[:-1], lengths[1:])[:len(flat)]
+        return cls(flat, (place - begins).astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,20 @@ class Grams:
     best_probability: np.ndarray
 
 
+def baselines(train: Sequences, held_out: Sequences, predicted: np.ndarray, order: int,
+              vocabulary: int) -> dict[str, dict[str, Any]]:
+    """Sums of the unigram and of the n-gram model over the same tokens: {name: {tokens, nats,
+    correct}}. `predicted` (n,) says which tokens of `held_out` count."""
+    sums = {}
+    for n in sorted({1, order}):
+        probability, guess = NGrams(train, n, vocabulary).score(held_out)
+        sums["unigram" if n == 1 else f"{n}-gram"] = {
+            "tokens": int(predicted.sum()),
+            "nats": float(-np.log(probability[predicted]).sum()),
+            "correct": int((guess == held_out.ids)[predicted].sum())}
+    return sums
+
+
 class NGrams:
     """An n-gram model of `order` tokens a string over ids 0 … vocabulary - 1; order 1: unigrams."""
 
@@ -54,7 +89,7 @@ class NGrams:
         self.grams: list[Grams] = []
         strings = list(_strings(train, order, vocabulary))
         for n, (keys, suffix, counts) in enumerate(strings, 1):
-            if n < order:  # strings with one more token before it
+            if n < len(strings):  # in how many longer strings each is, but for its first token
                 counts = counts + np.bincount(strings[n][1], minlength=len(keys))
             self.grams.append(self._smoothed(keys, suffix, counts))
 
@@ -101,6 +136,8 @@ def _strings(train: Sequences, order: int, vocabulary: int) -> Iterator[tuple[np
     shorter_keys, shorter_suffix = np.zeros(1, np.int64), np.zeros(1, np.int32)
     for n in range(1, order + 1):
         known = np.flatnonzero(context >= 0)
+        if not len(known):  # no text is that long
+            return
         keys, number, counts = np.unique(context[known] * vocabulary + train.ids[known],
                                          return_inverse=True, return_counts=True)
         if n < order:

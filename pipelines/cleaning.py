@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 from pipelines.errors import FolioError
 
 BOM = b"\xef\xbb\xbf"
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 STRAY = re.compile("[\ud800-\udfff]")  # what surrogateescape makes of bytes that are not UTF-8
-# The title may run on into the next line.
-FRAME_START = re.compile(r"^\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG"
-                         r"(?:[^*\n]*(?:\n[^*\n]+)?\*\*\*|)[^\n]*\n?", re.MULTILINE)
-FRAME_END = re.compile(r"^(?:\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG"
-                       r"|End of (?:the |this )?Project Gutenberg)", re.MULTILINE)
+FRAME_START = re.compile(r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^*\n]*")
+FRAME_START_GOES_ON = re.compile(r"[^*\n]+\*\*\*")  # a long title's second line
+FRAME_END = re.compile(r"\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG"
+                       r"|End of (?:the |this )?Project Gutenberg")
 DIGEST_BYTES = 16
 WINDOW = 2**20  # characters whose words are held as a list at once
 
@@ -36,35 +38,65 @@ def without_tags(text: str) -> str:
     return BREAK.sub("\n", text) if "<" in text else text
 
 
-def body(text: str, start: str | None, end: str | None, name: str) -> str:
-    """The text without Project Gutenberg's licence frame, cut to `start` and `end`.
+class Body(NamedTuple):
+    """Lines `first` to before `last` of a text; whether the licence frame's two ends were seen."""
+
+    first: int
+    last: int
+    opened: bool
+    closed: bool
+
+
+def find_body(lines: Iterable[str], start: str | None, end: str | None, name: str) -> Body:
+    """Where the text is within Project Gutenberg's licence frame, cut to `start` and `end`.
 
     `start` is the first line that begins so (kept), `end` the first such line after it (not
     kept). Raises FolioError when one of them is given and not found.
     """
-    opening = FRAME_START.search(text)
-    first = opening.end() if opening else 0
-    closing = FRAME_END.search(text, first)
-    last = closing.start() if closing else len(text)
-    behind = first
-    if start:
-        first = _line_that_begins(start, text, first, last, f"{name}: corpus.start")
-        behind = text.find("\n", first, last) + 1 or last
-    if end:
-        # The frame's own last line may be the mark, so look for it beyond the frame as well.
-        found = _line_that_begins(end, text, behind, len(text), f"{name}: corpus.end")
-        last = min(last, found)
-    cut = text[first:last]
-    if opening and not start:
+    opened = closed = begun = ended = None
+    number, title_goes_on = -1, False
+    for number, line in enumerate(lines):
+        if title_goes_on and FRAME_START_GOES_ON.match(line):
+            opened = number
+        title_goes_on = False
+        if opened is None and (opening := FRAME_START.match(line)):
+            opened, closed, begun, ended = number, None, None, None
+            title_goes_on = line[opening.end():] in ("", "\n")
+            continue
+        if closed is None and FRAME_END.match(line):
+            closed = number
+        if start and begun is None and closed is None and line.startswith(start):
+            begun = number
+        # The frame's own last line may be the mark, so it is looked for beyond the frame as well.
+        elif end and ended is None and (begun is not None or not start) and line.startswith(end):
+            ended = number
+    for key, mark, found in (("start", start, begun), ("end", end, ended)):
+        if mark and found is None:
+            raise FolioError(f"{name}: corpus.{key}: no line begins with {mark!r}; mend it in the "
+                             "declaration")
+    first = begun if begun is not None else 0 if opened is None else opened + 1
+    last = min(at for at in (closed, ended, number + 1) if at is not None)
+    return Body(first, last, opened is not None, closed is not None)
+
+
+def body(text: str, start: str | None, end: str | None, name: str) -> str:
+    """The lines that `find_body` finds, without the empty ones that the frame leaves behind."""
+    found = find_body(_lines(text), start, end, name)
+    first = sum(map(len, islice(_lines(text), found.first)))
+    size = sum(map(len, islice(_lines(text), found.first, found.last)))
+    cut = text[first:first + size]
+    if found.opened and not start:
         cut = cut.lstrip("\n")
-    return cut.rstrip("\n") + "\n" if closing and not end else cut
+    return cut.rstrip("\n") + "\n" if found.closed and not end else cut
 
 
-def _line_that_begins(mark: str, text: str, since: int, until: int, what: str) -> int:
-    found = re.compile("^" + re.escape(mark), re.MULTILINE).search(text, since, until)
-    if found is None:
-        raise FolioError(f"{what}: no line begins with {mark!r}; mend it in the declaration")
-    return found.start()
+def _lines(text: str) -> Iterator[str]:
+    """The lines with their ends, one at a time: a list of them would weigh more than the text."""
+    at = 0
+    while at < len(text):
+        stop = text.find("\n", at) + 1 or len(text)
+        yield text[at:stop]
+        at = stop
 
 
 def excerpt(data: bytes) -> str:

@@ -1,7 +1,8 @@
 """The corpus stage: raw files to documents by split, and a quarantine that says why.
 
 Which split a document is in may hang on files that come last (film lists, the test folder), so
-the texts wait in a spool on disk while ids, groups and digests of the texts decide.
+the texts and ids wait in a spool on disk while groups and digests of the texts decide. Memory holds
+some documents at a time and a few dozen bytes of each.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.cleaning import text_digest
+from pipelines.documents import Document, Notes
 from pipelines.errors import FolioError
-from pipelines.readers import Document, Notes, film_of, read
+from pipelines.readers import film_of, read
 from pipelines.spec import CorpusSpec
-from pipelines.splits import CUT, SPLITS, TRAIN, Decision, Listing, decide
+from pipelines.splits import CUT, REPEATS, SPLITS, TRAIN, Decision, Listing, decide
 from pipelines.store import Artifact, Workspace
 
 DOCUMENTS = pa.schema([("id", pa.string()), ("split", pa.string()), ("text", pa.string()),
                        ("label", pa.float32()), ("group", pa.string())])
 QUARANTINE = pa.schema([("id", pa.string()), ("reason", pa.string()), ("excerpt", pa.string())])
-SPOOL = pa.schema([("text", pa.string())])
+SPOOL = pa.schema([("id", pa.string()), ("text", pa.string())])
 BATCH_DOCUMENTS, BATCH_CHARACTERS = 1000, 2 * 2**20  # spooled at a time
 SHARD_DOCUMENTS, SHARD_CHARACTERS = 10_000, 16 * 2**20
 EXCERPT_CHARACTERS = 200
@@ -39,22 +41,23 @@ def build(inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspac
           ) -> dict[str, Any]:
     """Writes `documents/<split>-NNNN.parquet` and `quarantine.parquet`; returns the counts.
 
-    Raises FolioError for files that are not what the declaration says, and when more than
-    `corpus.max_quarantined` of the documents would have to be set aside.
+    Read = kept + quarantined + left out, as `corpus.length` and `markup` ask for. Raises FolioError
+    for files that are not what the declaration says, and when more than `corpus.max_quarantined`
+    of the documents would have to be set aside.
     """
     spec, seed = config["corpus"], config["seed"]
     _empty(work.scratch)
     notes, spool = Notes(), work.scratch / "texts.arrow"
-    listing = _spool(read(inputs["source"].path, spec, notes), spool, work)
-    _check_quarantine(listing, Decision([why or TRAIN for why in listing.reasons]), spec, notes)
+    documents = _of_length(read(inputs["source"].path, spec, notes), spec, notes)
+    listing = _spool(documents, spool, notes, work)
+    _check_quarantine(Decision([why or TRAIN for why in listing.reasons]), spool, spec, notes)
     if spec.group and spec.reader == "labelled-folders":
-        listing.groups = [film_of(name, notes.films) for name in listing.ids]
+        listing.groups = [film_of(name, notes.films) for name, _ in _spooled(spool)]
     decision = decide(listing, spec, seed)
-    _check_quarantine(listing, decision, spec, notes)
-    counts = _write(spool, listing, decision, work)
+    _check_quarantine(decision, spool, spec, notes)
+    counts = _write(spool, listing, decision, notes, work)
     _empty(work.scratch)
-    return counts | {"ignored": dict(sorted((+notes.ignored).items())),
-                     "other_labels": dict(sorted(notes.other_labels.items()))}
+    return counts
 
 
 def _empty(folder: Path) -> None:
@@ -66,21 +69,38 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-def _spool(documents: Iterator[Document], path: Path, work: Workspace) -> Listing:
-    """Writes the texts to `path` in batches; returns all else that is known of them."""
+def _of_length(documents: Iterator[Document], spec: CorpusSpec, notes: Notes
+               ) -> Iterator[Document]:
+    """Those of `corpus.length` characters; the others are counted as left out."""
+    if spec.length is None:
+        yield from documents
+        return
+    fewest, most = spec.length
+    for document in documents:
+        if document.reason is None and len(document.text) < fewest:
+            notes.left_out["too short"] += 1
+        elif document.reason is None and len(document.text) > most:
+            notes.left_out["too long"] += 1
+        else:
+            yield document
+
+
+def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Workspace) -> Listing:
+    """Writes ids and texts to `path` in batches; returns all else that is known of them."""
     listing = Listing()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, SPOOL) as writer:
         for batch in _batches(documents):
             for document in batch:
                 _enter(listing, document)
-            texts = [d.text[:EXCERPT_CHARACTERS] if d.reason else d.text for d in batch]
-            writer.write(pa.record_batch([pa.array(texts, pa.string())], schema=SPOOL))
-            work.progress(len(listing.ids), None, "documents read")
-    if not listing.ids:
+            columns = zip(*((d.id, d.text[:EXCERPT_CHARACTERS] if d.reason else d.text)
+                            for d in batch), strict=True)
+            writer.write(pa.record_batch(list(map(pa.array, columns)), schema=SPOOL))
+            work.progress(len(listing), None, "documents read")
+    if not len(listing):
+        if notes.left_out:
+            raise FolioError(f"all {notes.left_out.total():,} documents are left out "
+                             f"({_listed(notes.left_out)}); mend corpus.length or corpus.markup")
         raise FolioError("the source holds no documents; look at its files and at corpus.reader")
-    if len(set(listing.ids)) < len(listing.ids):
-        twice = Counter(listing.ids).most_common(1)[0][0]
-        raise FolioError(f"the source has two documents called {twice}; keep one of them")
     return listing
 
 
@@ -98,64 +118,75 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
 
 
 def _enter(listing: Listing, document: Document) -> None:
-    listing.ids.append(document.id)
-    listing.labels.append(document.label)
-    listing.groups.append(document.group)
-    listing.parts.append(document.part)
-    listing.reasons.append(document.reason)
-    listing.digests.append(b"" if document.reason else text_digest(document.text))
-    listing.characters.append(len(document.text))
+    digest = None if document.reason else text_digest(document.text)
+    listing.add(len(document.text), digest, document.label, document.group, document.part,
+                document.reason)
 
 
-def _check_quarantine(listing: Listing, decision: Decision, spec: CorpusSpec, notes: Notes) -> None:
+def _check_quarantine(decision: Decision, spool: Path, spec: CorpusSpec, notes: Notes) -> None:
     reasons = decision.reasons
-    share = reasons.total() / len(listing.ids)
+    if not spec.labelled:  # short speeches are alike by nature: no sign of a wrong source
+        reasons = Counter({why: n for why, n in reasons.items() if why not in REPEATS})
+    share = reasons.total() / len(decision.fates)
     if share <= spec.max_quarantined:
         return
-    listed = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common())
-    example = listing.ids[decision.fates.index(reasons.most_common(1)[0][0])]
+    worst = decision.fates.index(reasons.most_common(1)[0][0])
+    example, _ = next(islice(_spooled(spool), worst, None))
     wrong = ""
     if notes.other_labels:
         labels = ", ".join(repr(label) for label, _ in notes.other_labels.most_common(3))
         wrong = (f"; label {labels} is neither {spec.labels[0]!r} nor {spec.labels[1]!r} "
                  "(corpus.labels)")
-    raise FolioError(f"{share:.1%} of {len(listing.ids):,} documents cannot be used, more than "
-                     f"corpus.max_quarantined {spec.max_quarantined:.1%}: {listed}; for example "
-                     f"{example}{wrong}. Mend the source or the declaration")
+    raise FolioError(f"{share:.1%} of {len(decision.fates):,} documents cannot be used, more than "
+                     f"corpus.max_quarantined {spec.max_quarantined:.1%}: {_listed(reasons)}; for "
+                     f"example {example}{wrong}. Mend the source or the declaration")
 
 
-def _write(spool: Path, listing: Listing, decision: Decision, work: Workspace) -> dict[str, Any]:
+def _listed(numbers: Counter[str]) -> str:
+    return ", ".join(f"{what} {number}" for what, number in numbers.most_common())
+
+
+def _write(spool: Path, listing: Listing, decision: Decision, notes: Notes, work: Workspace
+           ) -> dict[str, Any]:
     """The spooled texts once more, each to its split's shards or to the quarantine."""
     folder = work.out / "documents"
     folder.mkdir()
     with pq.ParquetWriter(work.out / "quarantine.parquet", QUARANTINE, **PARQUET) as file:
         quarantine = _Buffer(QUARANTINE, file.write_table)
         shards = {split: _Buffer(DOCUMENTS, _shard_writer(folder, split)) for split in SPLITS}
-        for index, text in enumerate(_spooled(spool)):
+        for index, (name, text) in enumerate(_spooled(spool)):
             fate = decision.fates[index]
             if fate in SPLITS or fate == CUT:
-                for row in _rows(index, text, listing, decision):
+                for row in _rows(index, name, text, listing, decision):
                     shards[row[1]].add(row, len(row[2]), row[3])
             else:
-                quarantine.add((listing.ids[index], fate, text[:EXCERPT_CHARACTERS]), 0)
+                quarantine.add((name, fate, text[:EXCERPT_CHARACTERS]), 0)
             if index % BATCH_DOCUMENTS == 0:
-                work.progress(index, len(listing.ids), "documents written")
+                work.progress(index, len(listing), "documents written")
         for buffer in (quarantine, *shards.values()):
             buffer.flush()
-    work.progress(len(listing.ids), len(listing.ids), "documents written")
-    return _counts(listing, decision, shards, quarantine)
+    work.progress(len(listing), len(listing), "documents written")
+    return _counts(listing, decision, notes, shards, quarantine)
 
 
-def _counts(listing: Listing, decision: Decision, shards: dict[str, _Buffer],
+def _counts(listing: Listing, decision: Decision, notes: Notes, shards: dict[str, _Buffer],
             quarantine: _Buffer) -> dict[str, Any]:
-    read, quarantined = len(listing.ids), quarantine.totals["documents"]
+    left_out, quarantined = notes.left_out.total(), quarantine.totals["documents"]
+    read = len(listing) + left_out
     pieces = sum(len(cut) - 1 for cut in decision.cuts.values())
     kept = sum(shard.totals["documents"] for shard in shards.values()) - pieces
-    assert kept + quarantined == read, f"{kept} kept + {quarantined} quarantined != {read} read"
-    return {"read": read, "kept": kept, "quarantined": quarantined, "cut": len(decision.cuts),
+    assert kept + quarantined + left_out == read, (
+        f"{kept} kept + {quarantined} quarantined + {left_out} left out != {read} read")
+    return {"read": read, "kept": kept, "quarantined": quarantined,
+            "left_out": _sorted(notes.left_out), "cut": len(decision.cuts),
             "splits": {split: shard.totals for split, shard in shards.items()},
-            "reasons": dict(sorted(decision.reasons.items())),
-            "groups_in_two_splits": _straddling_groups(listing, decision)}
+            "reasons": _sorted(decision.reasons),
+            "groups_in_two_splits": _straddling_groups(listing, decision),
+            "ignored": _sorted(notes.ignored), "other_labels": _sorted(notes.other_labels)}
+
+
+def _sorted(numbers: Counter[str]) -> dict[str, int]:
+    return dict(sorted((+numbers).items()))
 
 
 def _straddling_groups(listing: Listing, decision: Decision) -> int:
@@ -165,9 +196,9 @@ def _straddling_groups(listing: Listing, decision: Decision) -> int:
                 if group is not None and fate in SPLITS and first.setdefault(group, fate) != fate})
 
 
-def _rows(index: int, text: str, listing: Listing, decision: Decision) -> Iterator[Row]:
+def _rows(index: int, name: str, text: str, listing: Listing, decision: Decision) -> Iterator[Row]:
     """A document's row; several for one that the contiguous split cuts."""
-    name, fate = listing.ids[index], decision.fates[index]
+    fate = decision.fates[index]
     rest = (listing.labels[index], listing.groups[index])
     if fate != CUT:
         yield name, fate, text, *rest
@@ -176,10 +207,11 @@ def _rows(index: int, text: str, listing: Listing, decision: Decision) -> Iterat
         yield f"{name}#{split}", split, text[start:stop], *rest
 
 
-def _spooled(path: Path) -> Iterator[str]:
+def _spooled(path: Path) -> Iterator[tuple[str, str]]:
+    """(id, text), in the listing's order."""
     with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as batches:
         for batch in batches:
-            yield from batch.column(0).to_pylist()
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _shard_writer(folder: Path, split: str) -> Callable[[pa.Table], None]:

@@ -15,6 +15,7 @@ from pipelines.spec import Spec
 CATALOG = Path(__file__).parent / "catalog"
 PROJECT = CATALOG.parent.parent
 FULL = "full"
+ORIGINS = ("url", "path", "files", "tfds")  # of source: one of them at a time
 
 
 def catalog_names() -> list[str]:
@@ -25,16 +26,17 @@ def catalog_names() -> list[str]:
 def load_spec(
     pipeline: str, profile: str = FULL, overrides: tuple[str, ...] = (), sample: bool = False
 ) -> Spec:
-    """The declaration of `pipeline` with a profile and `key=value` overrides applied.
+    """The declaration of `pipeline` with profiles and `key=value` overrides applied, in order.
 
-    With `sample`, the source is the declaration's small sample and its profile `sample` is
-    applied as well. Raises UsageError naming file, line and key.
+    `profile` is one, or several joined by +, such as quick+lines. With `sample`, the source is the
+    declaration's small sample and its profile `sample` is applied as well. Raises UsageError
+    naming file, line and key.
     """
     path = _find(pipeline)
     data, places = _read(path)
     profiles = data.pop("profiles", None) or {}
     changes: dict[str, Any] = {}
-    for name in (profile, "sample") if sample else (profile,):
+    for name in (*profile.split("+"), *(["sample"] if sample else ())):
         chosen = _profile(path, places, profiles, name)
         changes |= chosen
         places |= {key: places[f"profiles.{name}.{key}"] for key in chosen}
@@ -43,6 +45,7 @@ def load_spec(
     chosen = dict(_override(text) for text in overrides)
     changes |= chosen
     places |= {key: f"--set {key}" for key in chosen}
+    _drop_replaced_origin(data, changes)
     for key, value in changes.items():
         _put(data, key, value)
     _resolve_paths(path, data)
@@ -127,9 +130,18 @@ def _override(text: str) -> tuple[str, Any]:
     if not equals:
         raise UsageError(f"--set {text}: write key=value, such as training.epochs=2")
     try:
-        return key.strip(), yaml.safe_load(value)
+        return _of_working_folder(key.strip(), yaml.safe_load(value))
     except yaml.YAMLError as error:
         raise UsageError(f"--set {text}: the value is not valid YAML") from error
+
+
+def _of_working_folder(key: str, value: Any) -> tuple[str, Any]:
+    """A path given on the command line is meant from there, not from beside the declaration."""
+    if key in ("source.path", "source.files") and isinstance(value, str):
+        value = str(Path(value).expanduser().absolute())
+    elif key == "source" and isinstance(value, dict):
+        value = {name: _of_working_folder(f"source.{name}", own)[1] for name, own in value.items()}
+    return key, value
 
 
 def _sample_source(path: Path, data: dict[str, Any]) -> dict[str, Any]:
@@ -137,6 +149,15 @@ def _sample_source(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     if not sample:
         raise UsageError(f"{path}: declares no source.sample, so --allow-sample cannot help")
     return {"source": {"path": str(PROJECT / sample)}}
+
+
+def _drop_replaced_origin(data: dict[str, Any], changes: dict[str, Any]) -> None:
+    """A text from elsewhere takes the declared one's place, the digests of that one too."""
+    source = data.get("source")
+    new = {name for name in ORIGINS if changes.get(f"source.{name}")}
+    if isinstance(source, dict) and new and not any(source.get(name) for name in new):
+        data["source"] = {name: value for name, value in source.items()
+                          if name not in (*ORIGINS, "sha256")}
 
 
 def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
@@ -150,9 +171,10 @@ def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
 def _resolve_paths(path: Path, data: dict[str, Any]) -> None:
     """A path in a declaration is beside the declaration, whatever the working folder."""
     source = data.get("source")
-    if isinstance(source, dict) and isinstance(source.get("path"), str):
-        own = Path(source["path"]).expanduser()
-        data["source"] = source | {"path": str(own if own.is_absolute() else path.parent / own)}
+    for name in ("path", "files"):
+        if isinstance(source, dict) and isinstance(source.get(name), str):
+            own = Path(source[name]).expanduser()
+            data["source"] = source | {name: str(path.parent / own)}
 
 
 def _validate(path: Path, places: dict[str, str], data: dict[str, Any]) -> Spec:

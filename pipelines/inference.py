@@ -22,9 +22,9 @@ from pipelines.cleaning import unix_lines, without_tags
 from pipelines.errors import FolioError, UsageError
 from pipelines.keras_file import load_model
 from pipelines.models import state_names
-from pipelines.sampling import FIRST_ID, sample, zero_states
+from pipelines.sampling import sample, zero_states
 from pipelines.spec import ModelSpec
-from pipelines.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary, folder_digest
+from pipelines.vocabulary import Vocabulary, folder_digest
 
 if TYPE_CHECKING:
     from pipelines.store import Artifact
@@ -133,13 +133,14 @@ class Predictor:
         rows = self.vocabulary.encode_words(cleaned)
         if most is not None:
             rows = rows.list.tail(most) if keep == "last" else rows.list.head(most)
-        return [row.to_numpy() if len(row) else np.array([UNKNOWN_ID]) for row in rows]
+        unknown = np.array([self.vocabulary.unknown_id])
+        return [row.to_numpy() if len(row) else unknown for row in rows]
 
     def _probabilities(self, ids: list[np.ndarray]) -> list[float | None]:
         """Of the second label, per text, in order; None for a text that is too long."""
         chances: list[float | None] = [None] * len(ids)
         for rows in _batches([len(row) for row in ids]):
-            tokens, length = _padded([ids[i] for i in rows])
+            tokens, length = _padded([ids[i] for i in rows], self.vocabulary.pad_id)
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
             chance = 1 / (1 + np.exp(-logits[:len(rows), 0].astype(np.float64)))
             for i, value in zip(rows, chance, strict=True):
@@ -154,11 +155,13 @@ class Predictor:
         self._require("language_model", "use predict")
         if top < 1:
             raise UsageError(f"top {top}: give 1 or more")
-        logits = self._read(self._start(text, replace_unknown))[FIRST_ID:].astype(np.float64)
+        logits = self._read(self._start(text, replace_unknown)).astype(np.float64)
+        never = list(self.vocabulary.never_drawn)
+        logits[never] = -np.inf
         chance = np.exp(logits - logits.max())
         chance /= chance.sum()
-        best = np.argsort(-chance, kind="stable")[:top]
-        return [{"token": self.vocabulary.tokens[i + FIRST_ID], "probability": float(chance[i])}
+        best = np.argsort(-chance, kind="stable")[:min(top, len(logits) - len(never))]
+        return [{"token": self.vocabulary.tokens[i], "probability": float(chance[i])}
                 for i in best]
 
     def generate(self, starts: Iterable[str], length: int, temperature: float, seed: int,
@@ -173,13 +176,15 @@ class Predictor:
         coded = [(text, self._start(text, replace_unknown)) for text in starts]
         rows = []
         for text, ids in coded:
-            drawn = sample(self.model, self.spec, ids, 1, length, temperature, seed, top_k)
+            drawn = sample(self.model, self.spec, ids, 1, length, temperature, seed, top_k,
+                           self.vocabulary.never_drawn)
             rows.append({"start": text, "text": self.vocabulary.decode(drawn[0]),
                          "temperature": temperature, "seed": seed})
         return rows
 
     def _start(self, text: str, replace_unknown: bool) -> np.ndarray:
-        """Ids of a start; of an empty one the line break, where the model knows it."""
+        """Ids of a start, after the token that begins documents where there is one; else of an
+        empty start the line break, where the model knows it."""
         problem = _problem(text, may_be_empty=True)
         if problem:
             raise UsageError(f"start {_printable(text)!r}: {problem}")
@@ -190,17 +195,21 @@ class Predictor:
             more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
             raise FolioError(f"start {text[:40]!r}: {self.pipeline} has never seen {named}{more}; "
                              "write it without them, or have them replaced by the unknown token")
+        if self.vocabulary.begin_id is not None:
+            ids = self.vocabulary.encode(cleaned).astype(np.int32)
+            return np.concatenate([[self.vocabulary.begin_id], ids])
         if not cleaned and "\n" in self.vocabulary.tokens:
             cleaned = "\n"
         ids = self.vocabulary.encode(cleaned)
-        return ids if len(ids) else np.array([FIRST_ID])
+        never = self.vocabulary.never_drawn
+        return ids if len(ids) else np.array([min(set(range(len(never) + 1)) - set(never))])
 
     def _read(self, ids: np.ndarray) -> np.ndarray:
         """Logits (vocabulary,) of what follows `ids`."""
         names = state_names(self.spec)
         states = dict(zip(names, zero_states(self.spec, 1), strict=True))
         for first in range(0, len(ids), CHUNK):
-            tokens, length = _padded([ids[first:first + CHUNK]])
+            tokens, length = _padded([ids[first:first + CHUNK]], self.vocabulary.pad_id)
             outputs = self.model.predict_on_batch({"tokens": tokens, "length": length, **states})
             states = {name: outputs[name] for name in names}
         return outputs["logits"][0, length[0] - 1]
@@ -255,10 +264,10 @@ def _batches(lengths: list[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _padded(rows: list[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
     """Tokens (rows, width) and length (rows,), in few shapes, so that few are compiled."""
     height = 1 << (len(rows) - 1).bit_length()
-    tokens = np.full((height, _width(max(map(len, rows)))), PAD_ID, np.int32)
+    tokens = np.full((height, _width(max(map(len, rows)))), pad_id, np.int32)
     length = np.ones(height, np.int32)  # a row that is all padding crashes cuDNN
     for i, row in enumerate(rows):
         tokens[i, :len(row)], length[i] = row, len(row)

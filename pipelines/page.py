@@ -1,7 +1,8 @@
-"""Turns values into an HTML page: templates, escaping, and how numbers are written."""
+"""Turns values into an HTML page: templates, escaping, pictures, and how numbers are written."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,19 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Pictures:
+    """Writes each plot to a file and keeps it as a data: URI for the page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uris: dict[str, str] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, name: str, png: bytes) -> None:
+        (self.folder / f"{name}.png").write_bytes(png)
+        self.uris[name] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def render(template: str, **values: Any) -> str:

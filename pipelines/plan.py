@@ -46,10 +46,16 @@ class Selection:
     forced: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, only: str | None = None, since: str | None = None) -> Selection:
-        """`only` one stage, or all `since` one: repeated, on whatever lies above them."""
-        if only and since:
-            raise UsageError("--only and --from exclude each other")
+    def of(cls, only: str | None = None, since: str | None = None,
+           until: str | None = None) -> Selection:
+        """`only` one stage, or all `since` one: repeated, on whatever lies above them.
+
+        `until` leaves the stages below it out; nothing is repeated for that.
+        """
+        if sum(map(bool, (only, since, until))) > 1:
+            raise UsageError("--only, --from and --until exclude each other")
+        if until:
+            return cls(NAMES[: NAMES.index(until) + 1])
         if only:
             return cls(NAMES[: NAMES.index(only) + 1], (only,))
         if since:

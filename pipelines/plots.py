@@ -160,6 +160,26 @@ def loss_by_position(rows: Sequence[Mapping[str, Any]], mean: float) -> bytes:
         return _png(figure)
 
 
+def baseline_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Bits per character of the baselines and, last, of the model.
+
+    `rows` have name and bits_per_character.
+    """
+    with _figure((SIZE[0], 0.8 + 0.42 * len(rows))) as figure:
+        axes = figure.add_subplot()
+        places = np.arange(len(rows))[::-1]
+        bars = axes.barh(places, [row["bits_per_character"] for row in rows], 0.62,
+                         color="white", edgecolor=THIRD, hatch="////")
+        bars[-1].set(facecolor=f"{FIRST}99", edgecolor=FIRST, hatch="")
+        axes.bar_label(bars, [f"{row['bits_per_character']:.3f}" for row in rows], padding=3,
+                       fontsize=8.5, color=INK)
+        axes.set_yticks(places, [row["name"] for row in rows])
+        axes.margins(x=0.12)
+        axes.grid(visible=False, axis="y")
+        axes.set(xlabel="bits a character: shorter is better")
+        return _png(figure)
+
+
 def length_histogram(lengths: Mapping[str, np.ndarray], cut: int | None) -> bytes:
     """Documents by length. `lengths[split][n]` is how many documents have n tokens."""
     longest = max(len(counts) for counts in lengths.values())
@@ -211,6 +231,19 @@ def padding_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="row width (tokens)", ylabel="slots")
         axes.legend(loc="upper left")
+        return _png(figure)
+
+
+def comparison_png(labels: Sequence[str], values: Sequence[float], metric: str) -> bytes:
+    """One bar a variant, in the order given, its value beside it."""
+    with _figure((6.0, 0.9 + 0.3 * len(labels))) as figure:
+        axes = figure.add_subplot()
+        bars = axes.barh(range(len(labels)), values, color=FIRST, height=0.6)
+        axes.bar_label(bars, [f" {value:.4f}" for value in values], color=INK)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.invert_yaxis()
+        axes.set_xlabel(metric.replace("_", " "))
+        axes.margins(x=0.15)
         return _png(figure)
 
 

@@ -2,7 +2,7 @@
 
 Every reader is `read(root, spec, notes) -> Iterator[Document]` and gives the documents in an order
 that the files alone decide. What it cannot use it still gives, with a reason; what is no document
-at all it counts in `notes.ignored`.
+at all it counts in `notes.ignored`. The readers of many short documents are in `passages`.
 """
 
 from __future__ import annotations
@@ -10,20 +10,26 @@ from __future__ import annotations
 import csv
 import difflib
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 from pipelines.archives import LIMITS, read_members
 from pipelines.cleaning import STRAY, body, decoded, excerpt, unix_lines, without_tags
-from pipelines.errors import FolioError, UsageError
-from pipelines.spec import LABELLED_READERS, CorpusSpec
+from pipelines.documents import (
+    EMPTY,
+    NO_LABEL,
+    NOT_UTF8,
+    Document,
+    Notes,
+    Reader,
+    matching_files,
+    source_files,
+)
+from pipelines.errors import FolioError
+from pipelines.passages import read_lines, read_paragraphs, read_records
+from pipelines.spec import CorpusSpec
 
-MANIFEST = "manifest.json"  # the source artifact's own file, no data
-EMPTY, NOT_UTF8, NO_LABEL = "empty", "not-utf8", "no-label"
 MAX_TEXT_BYTES = 512 * 2**20  # a text is held in memory whole
 MAX_FIELD_CHARACTERS = 64 * 2**20
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -34,48 +40,13 @@ FILM = re.compile(r"tt\d+")  # IMDb's title number in a film's address
 OTHER_LABELS = 10  # distinct wrong labels remembered
 
 
-class Document(NamedTuple):
-    """`text` is clean, or the bytes' beginning where `reason` says why it is set aside."""
-
-    id: str
-    text: str
-    label: float | None = None
-    group: str | None = None
-    part: str | None = None  # train or test, where the source itself says so
-    reason: str | None = None
-
-
-@dataclass
-class Notes:
-    """What a reader saw besides documents."""
-
-    ignored: Counter[str] = field(default_factory=Counter)
-    other_labels: Counter[str] = field(default_factory=Counter)
-    films: dict[str, list[str]] = field(default_factory=dict)  # train/pos: film of each line
-
-
 def read(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """The documents under `root`. Raises FolioError for files that are not what `spec` says."""
-    if spec.reader in LABELLED_READERS and (spec.start or spec.end):
-        raise UsageError(f"corpus.start and corpus.end cut running text; reader {spec.reader} "
-                         "has none: remove them")
-    if spec.group and spec.reader not in LABELLED_READERS:
-        raise UsageError(f"corpus.group: reader {spec.reader} knows no groups; remove it")
-    if spec.group not in (None, "film") and spec.reader == "labelled-folders":
-        raise UsageError(f"corpus.group: labelled-folders has group film, not {spec.group}")
     return READERS[spec.reader](root, spec, notes)
 
 
-def _files(root: Path) -> list[Path]:
-    """All data files, in an order that does not depend on the file system."""
-    found = sorted(p for p in root.rglob("*") if p.is_file() and p != root / MANIFEST)
-    if not found:
-        raise FolioError(f"{root}: the source holds no file; run the source stage again")
-    return found
-
-
 def _read_text(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    files = _files(root)
+    files = source_files(root)
     if len(files) > 1:
         names = ", ".join(path.name for path in files[:3])
         raise FolioError(f"corpus.reader text wants one file, the source has {len(files)} "
@@ -84,16 +55,7 @@ def _read_text(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]
 
 
 def _read_files(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    files = _files(root)
-    if ".." in Path(spec.glob).parts or spec.glob.startswith("/") or not spec.glob:
-        raise UsageError(f"corpus.glob {spec.glob!r}: write a pattern within the source's folder, "
-                         "such as **/*.txt")
-    matching = {path for path in root.glob(spec.glob) if path.is_file()} - {root / MANIFEST}
-    if not matching:
-        raise FolioError(f"corpus.glob {spec.glob!r} matches none of the source's {len(files)} "
-                         f"files (such as {files[0].relative_to(root)}); mend it")
-    notes.ignored["other files"] += len(set(files) - matching)
-    for path in sorted(matching):
+    for path in matching_files(root, spec, notes):
         yield _whole_text(path, path.relative_to(root).as_posix(), spec)
 
 
@@ -112,6 +74,7 @@ def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
 
 def _read_labelled_folders(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     homes: set[str | None] = set()
+    seen: set[str] = set()
     for path, data in _labelled_files(root):
         folder, _, name = path.rpartition("/")
         place = _folder(folder)
@@ -125,10 +88,16 @@ def _read_labelled_folders(root: Path, spec: CorpusSpec, notes: Notes) -> Iterat
             if len(homes) > 1:
                 raise FolioError(f"two corpora in one source: {' and '.join(map(str, homes))}; "
                                  "reader labelled-folders wants one")
-            yield _review(name.removesuffix(".txt"), data, place)
+            review = _review(name.removesuffix(".txt"), data, place)
+            if review.id in seen:
+                raise FolioError(f"the source has two documents called {review.id}; keep one of "
+                                 "them")
+            seen.add(review.id)
+            yield review
     if not homes:
-        raise FolioError(f"{_files(root)[0].name}: no train/pos/*.txt, train/neg/*.txt, test/… in "
-                         "it; reader labelled-folders wants that layout, plain or in a .tar.gz")
+        raise FolioError(f"{source_files(root)[0].name}: no train/pos/*.txt, train/neg/*.txt, "
+                         "test/… in it; reader labelled-folders wants that layout, plain or in a "
+                         ".tar.gz")
 
 
 @lru_cache(64)
@@ -156,7 +125,7 @@ def _why_ignored(place: dict[str, str | None] | None, name: str) -> str:
 
 def _labelled_files(root: Path) -> Iterator[tuple[str, bytes | None]]:
     """(name, content if it is of use) of all files, in archives or plain."""
-    files = _files(root)
+    files = source_files(root)
     for path in files:
         name = path.relative_to(root).as_posix()
         if name.endswith(ARCHIVES) or (len(files) == 1 and not _is_of_use(name)):
@@ -203,7 +172,7 @@ def film_of(document: str, films: dict[str, list[str]]) -> str | None:
 
 
 def _read_csv(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    files = _files(root)
+    files = source_files(root)
     tables = [path for path in files if path.suffix.lower() == ".csv"] or files
     notes.ignored["other files"] += len(files) - len(tables)
     before = csv.field_size_limit(MAX_FIELD_CHARACTERS)
@@ -279,6 +248,6 @@ def _csv_document(name: str, text: str, label: str | None, group: str | None,
     return Document(name, text, value, group, None, None if text.strip() else EMPTY)
 
 
-Reader = Callable[[Path, CorpusSpec, Notes], Iterator[Document]]
 READERS: dict[str, Reader] = {"text": _read_text, "files": _read_files, "csv": _read_csv,
-                              "labelled-folders": _read_labelled_folders}
+                              "labelled-folders": _read_labelled_folders, "lines": read_lines,
+                              "paragraphs": read_paragraphs, "tfds": read_records}

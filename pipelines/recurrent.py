@@ -5,13 +5,12 @@ for the step before, and its gradient is written out:
 
 - forward: the input projection of all steps is one product; the scan adds `h @ U` and the gates;
 - backward: what the gates contribute is computed for all steps at once; the scan only carries the
-  state's gradient through `U` transposed, which is copied once, because products with a
-  transposed argument are up to three times slower;
+  state's gradient through a transposed copy of U (TensorFlow multiplies by a transposed argument
+  at a third of the speed);
 - the gradients of the weights are one product each over all steps.
 
-Only training runs this way, and only where it gains: TensorFlow graphs and JAX, on a CPU, in
-float32, with biases and the default activations (see `_gains`). The rest is inherited, so these
-layers may stand wherever Keras's do. Save models with Keras's own:
+Only training runs this way, and only where it gains (see `_gains`); the rest is inherited, so
+these layers may stand wherever Keras's do. Save models with Keras's own, which take the weights:
 `plain.set_weights(fast.get_weights())`.
 """
 
@@ -28,10 +27,6 @@ Tensor = Any
 # states, this step's inputs -> new states, this step's outputs
 Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
-# Up to this many units a step is so short that XLA's fused kernels pay, although they compile for
-# each new shape. Above it the products dominate, and TensorFlow's own are the faster.
-LARGEST_COMPILED_UNITS = 256
-
 
 @keras.saving.register_keras_serializable("folio")
 class LSTM(keras.layers.LSTM):
@@ -42,7 +37,7 @@ class LSTM(keras.layers.LSTM):
         if not (training and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
         x, mask = _time_major(self, sequences, mask)
-        h, c = _lstm(mask, x, *_weights(self), *initial_state)
+        h, c = _lstm(mask, x, *_weights(self.cell), *initial_state)
         return *_outputs(self, h, mask), [h[-1], c]
 
 
@@ -55,12 +50,12 @@ class GRU(keras.layers.GRU):
         if not (training and self.reset_after and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
         x, mask = _time_major(self, sequences, mask)
-        h = _gru(mask, x, *_weights(self), *initial_state)
+        h = _gru(mask, x, *_weights(self.cell), *initial_state)
         return *_outputs(self, h, mask), [h[-1]]
 
 
 def _gains(layer: keras.layers.RNN) -> bool:
-    """Whether the written-out gradient holds for this layer, and gains on this machine."""
+    """Whether the written-out gradient holds for this layer, and gains: on a CPU, in graphs."""
     cell = layer.cell
     if not (cell.activation is keras.activations.tanh and cell.use_bias
             and cell.recurrent_activation is keras.activations.sigmoid
@@ -89,8 +84,8 @@ def _time_major(layer: keras.layers.RNN, sequences: Tensor,
     return x, mask
 
 
-def _weights(layer: keras.layers.RNN) -> list[Tensor]:
-    cell = layer.cell  # as tensors, because TensorFlow's custom_gradient refuses variables
+def _weights(cell: keras.layers.Layer) -> list[Tensor]:
+    # As tensors, because TensorFlow's custom_gradient refuses variables.
     return [ops.convert_to_tensor(w) for w in (cell.kernel, cell.recurrent_kernel, cell.bias)]
 
 
@@ -108,15 +103,14 @@ def _outputs(layer: keras.layers.RNN, h: Tensor, mask: Tensor | None) -> tuple[T
 
 def _lstm(mask: Tensor | None, *arguments: Tensor) -> tuple[Tensor, Tensor]:
     """x, kernel, recurrent kernel, bias, h, c -> all h (time, batch, units), the last c."""
-
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h, first_c):
-        h, c, *gates = _call(_lstm_forward, mask, recurrent, _project(x, kernel, bias),
-                             first_h, first_c)
+        h, c, *gates = _compiled(_lstm_forward)(
+            mask, recurrent, _project(x, kernel, bias), first_h, first_c)
 
         def gradient(*upstream):
-            dz, dh, dc = _call(_lstm_backward, mask, recurrent, *keras.tree.flatten(upstream),
-                               _before(first_c, c), c, *gates)
+            dz, dh, dc = _compiled(_lstm_backward)(
+                mask, recurrent, *keras.tree.flatten(upstream), _before(first_c, c), c, *gates)
             dx, dkernel, dbias = _projection_gradients(x, kernel, dz)
             return dx, dkernel, _over_steps(_before(first_h, h), dz), dbias, dh, dc
 
@@ -128,7 +122,6 @@ def _lstm(mask: Tensor | None, *arguments: Tensor) -> tuple[Tensor, Tensor]:
 def _lstm_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: Tensor,
                   c: Tensor) -> list[Tensor]:
     """All h, c and gates i, f, g, o: each (time, batch, units)."""
-
     def step(states, inputs):
         h, c = states
         i, f, g, o = ops.split(inputs[0] + ops.matmul(h, recurrent), 4, axis=1)
@@ -139,7 +132,7 @@ def _lstm_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: 
             new = [ops.where(inputs[1], a, b) for a, b in zip(new, states, strict=True)]
         return new, [*new, i, f, g, o]
 
-    return _scan(step, [h, c], _present(projected, mask), [h.shape[1]] * 6)[1]
+    return _scan(step, [h, c], [projected, mask], [h.shape[1]] * 6)[1]
 
 
 def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tensor,
@@ -168,26 +161,25 @@ def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tenso
             earlier = ops.where(inputs[4], earlier, dh)
         return [earlier, dc * f], [dz]
 
-    states, (dz,) = _scan(step, [ops.zeros_like(dc), dc], _present(dh, to_c, to_gates, f, mask),
+    states, (dz,) = _scan(step, [ops.zeros_like(dc), dc], [dh, to_c, to_gates, f, mask],
                           [to_gates.shape[2]], reverse=True)
     return [dz, *states]
 
 
 def _gru(mask: Tensor | None, *arguments: Tensor) -> Tensor:
     """x, kernel, recurrent kernel, bias, h -> all h (time, batch, units)."""
-
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h):
         gated = 2 * recurrent.shape[0]  # columns of the gates z and r; the candidate's follow
         # Only the candidate's recurrent bias is scaled, by r; the others add to the input's.
         added = bias[0] + ops.pad(bias[1, :gated], (0, recurrent.shape[0]))
-        h, *gates = _call(_gru_forward, mask, recurrent, _project(x, kernel, added),
-                          bias[1, gated:], first_h)
+        h, *gates = _compiled(_gru_forward)(
+            mask, recurrent, _project(x, kernel, added), bias[1, gated:], first_h)
 
         def gradient(*upstream):
             before = _before(first_h, h)
-            da, dg, dh = _call(_gru_backward, mask, recurrent, *keras.tree.flatten(upstream),
-                               before, *gates)
+            da, dg, dh = _compiled(_gru_backward)(
+                mask, recurrent, *keras.tree.flatten(upstream), before, *gates)
             dx, dkernel, dbias = _projection_gradients(
                 x, kernel, ops.concatenate([da[:, :, :gated], dg], axis=2))
             return dx, dkernel, _over_steps(before, da), ops.stack([dbias, _total(da)]), dh
@@ -213,7 +205,7 @@ def _gru_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, bias
             new = ops.where(inputs[1], new, h)
         return [new], [new, z, r, g, a]
 
-    return _scan(step, [h], _present(projected, mask), [h.shape[1]] * 5)[1]
+    return _scan(step, [h], [projected, mask], [h.shape[1]] * 5)[1]
 
 
 def _gru_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, before: Tensor, z: Tensor,
@@ -239,10 +231,6 @@ def _gru_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, before: Te
     (first,), (da, total) = _scan(step, [ops.zeros_like(dh[0])], [dh, to_product, z],
                                   [to_product.shape[2], dh.shape[2]], reverse=True)
     return [da, total * to_g, first]
-
-
-def _present(*tensors: Tensor | None) -> list[Tensor]:
-    return [tensor for tensor in tensors if tensor is not None]
 
 
 def _before(first: Tensor, states: Tensor) -> Tensor:
@@ -276,15 +264,11 @@ def _total(dz: Tensor) -> Tensor:
     return _over_steps(ops.ones_like(dz[:, :, :1]), dz)[0]
 
 
-def _call(function: Callable[..., list[Tensor]], mask: Tensor | None, recurrent: Tensor,
-          *tensors: Tensor) -> list[Tensor]:
-    if keras.backend.backend() == "tensorflow" and recurrent.shape[0] <= LARGEST_COMPILED_UNITS:
-        function = _with_xla(function)
-    return function(mask, recurrent, *tensors)
-
-
 @cache
-def _with_xla(function: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
+def _compiled(function: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
+    """`function` as an XLA program, compiled once for each shape; JAX compiles the whole step."""
+    if keras.backend.backend() != "tensorflow":
+        return function
     # Each scan is a program of its own, so that TensorFlow runs the two directions of a
     # bidirectional layer side by side, one on each core. Within one program they would queue.
     import tensorflow as tf
@@ -292,9 +276,10 @@ def _with_xla(function: Callable[..., list[Tensor]]) -> Callable[..., list[Tenso
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def _scan(step: Step, states: list[Tensor], inputs: list[Tensor], widths: list[int],
+def _scan(step: Step, states: list[Tensor], inputs: list[Tensor | None], widths: list[int],
           reverse: bool = False) -> tuple[list[Tensor], list[Tensor]]:
     """The last states, and each output of all steps as (time, batch, width)."""
+    inputs = [each for each in inputs if each is not None]
     if keras.backend.backend() == "jax":
         import jax
 

@@ -34,7 +34,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 PACKAGE = "package"  # the folder in the model that inference reads
 LOADER = "pipelines.served_model"
 CONTRACTS = ("__init__", "errors", "spec")  # imported by the loader, but in no fingerprint
-LIBRARIES = ("keras", "numpy", "pandas", "polars", "pydantic")
+LIBRARIES = ("keras", "numpy", "pandas", "polars", "pydantic", "sentencepiece")
 STEPS = 3
 
 

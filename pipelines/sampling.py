@@ -16,12 +16,11 @@ import numpy as np
 from pipelines.errors import UsageError
 from pipelines.models import STATES, state_names
 from pipelines.spec import ModelSpec
-from pipelines.vocabulary import SPECIAL
+from pipelines.vocabulary import PAD_ID, UNKNOWN_ID
 
 if TYPE_CHECKING:
     import keras
 
-FIRST_ID = len(SPECIAL)  # an empty start reads this: in sorted characters mostly the line break
 STEPS = 64  # tokens drawn by one compiled call
 NOISE_VALUES = 2**23  # at once: 32 MiB
 XLA_VALUES = 4096  # state values up to which XLA is faster; beyond, TensorFlow's matrix products
@@ -34,21 +33,23 @@ Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, n
 
 
 def sample(model: keras.Model, spec: ModelSpec, start: np.ndarray, streams: int, length: int,
-           temperature: float | np.ndarray, seed: int, top_k: int | None = None) -> np.ndarray:
+           temperature: float | np.ndarray, seed: int, top_k: int | None = None,
+           never: tuple[int, ...] = (PAD_ID, UNKNOWN_ID)) -> np.ndarray:
     """Continuations (streams, length) of `start` (tokens,), int32, from the zero state.
 
     `model` is `build_model(spec, vocabulary_size)`; `temperature` one number or one a stream;
-    `top_k` draws from that many likeliest tokens alone. Padding and the unknown token never come
-    out. Stream k draws from (seed, k), whatever the number of streams and the length. An empty
-    start begins from token 2, the vocabulary's first. Raises UsageError on impossible values.
+    `top_k` draws from that many likeliest tokens alone; the ids `never`
+    (`Vocabulary.never_drawn`) do not come out. Stream k draws from (seed, k), whatever the number
+    of streams and the length. An empty start begins from the least id that may come out. Raises
+    UsageError on impossible values.
     """
     temperatures = _checked(streams, length, temperature, seed, top_k)
-    known = np.concatenate([start, [] if len(start) else [FIRST_ID]]).astype(np.int32)
+    choices = tuple(i for i in range(model.output["logits"].shape[-1]) if i not in never)
+    known = np.concatenate([start, [] if len(start) else choices[:1]]).astype(np.int32)
     forced = np.concatenate([known[1:], np.full(length, -1)]).astype(np.int32)
-    choices = model.output["logits"].shape[-1] - FIRST_ID
-    advance = advance_of(model, spec, None if top_k is None else min(top_k, choices))
-    noise = Noise(seed, temperatures, choices)
-    steps = max(1, min(STEPS, NOISE_VALUES // (streams * choices)))
+    advance = advance_of(model, spec, choices, None if top_k is None else min(top_k, len(choices)))
+    noise = Noise(seed, temperatures, len(choices))
+    steps = max(1, min(STEPS, NOISE_VALUES // (streams * len(choices))))
     token, states = np.full(streams, known[0], np.int32), zero_states(spec, streams)
     drawn = []
     for first in range(0, len(forced), steps):
@@ -87,18 +88,20 @@ class Noise:
 
 
 @lru_cache(maxsize=1)  # samples are asked for one after another of the same model
-def advance_of(model: keras.Model, spec: ModelSpec, top_k: int | None) -> Advance:
-    """The fastest way to draw a block of tokens on this process's backend."""
+def advance_of(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
+               top_k: int | None) -> Advance:
+    """The fastest way to draw a block of tokens, ids of `choices`, on this process's backend."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        return tensorflow_advance(model, spec, top_k)
-    return plain_advance(model, spec, top_k)
+        return tensorflow_advance(model, spec, choices, top_k)
+    return plain_advance(model, spec, choices, top_k)
 
 
-def plain_advance(model: keras.Model, spec: ModelSpec, top_k: int | None) -> Advance:
+def plain_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
+                  top_k: int | None) -> Advance:
     """One call of the model a token: any backend."""
-    names = state_names(spec)
+    names, ids = state_names(spec), np.array(choices, np.int32)
 
     def advance(token: np.ndarray, states: States, forced: np.ndarray,
                 noise: np.ndarray) -> tuple[States, np.ndarray]:
@@ -108,22 +111,23 @@ def plain_advance(model: keras.Model, spec: ModelSpec, top_k: int | None) -> Adv
                 "tokens": token[:, None], "length": np.ones(len(token), np.int32),
                 **dict(zip(names, states, strict=True))})
             states = [outputs[name] for name in names]
-            logits = outputs["logits"][:, 0, FIRST_ID:]  # (streams, choices)
+            logits = outputs["logits"][:, 0, ids]  # (streams, choices)
             if top_k is not None:
                 least = np.partition(logits, -top_k, axis=-1)[:, -top_k, None]
                 logits = np.where(logits >= least, logits, -np.inf)
-            drawn.append(np.argmax(logits + gumbel, axis=-1).astype(np.int32) + FIRST_ID)
+            drawn.append(ids[np.argmax(logits + gumbel, axis=-1)])
             token = drawn[-1] if given < 0 else np.full_like(token, given)
         return states, np.stack(drawn)
 
     return advance
 
 
-def tensorflow_advance(model: keras.Model, spec: ModelSpec, top_k: int | None) -> Advance:
+def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
+                       top_k: int | None) -> Advance:
     """A block of tokens in one compiled loop that runs the layers' cells."""
     import tensorflow as tf
 
-    step = _step(model, spec, top_k)
+    step = _step(model, spec, choices, top_k)
 
     def loop(token: Any, states: list[Any], forced: Any, noise: Any) -> Any:
         steps = tf.shape(forced)[0]
@@ -150,24 +154,25 @@ def tensorflow_advance(model: keras.Model, spec: ModelSpec, top_k: int | None) -
     return advance
 
 
-def _step(model: keras.Model, spec: ModelSpec, top_k: int | None) -> Callable[..., Any]:
+def _step(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
+          top_k: int | None) -> Callable[..., Any]:
     """(token (streams,), states, noise (streams, choices)) → (chosen (streams,), states)."""
     from keras import ops
 
     embedding, head = model.get_layer("embedding"), model.get_layer("logits")
     cells = [model.get_layer(f"{spec.cell}_{i}").cell for i in range(len(spec.units))]
-    each = STATES[spec.cell]
+    each, ids = STATES[spec.cell], np.array(choices, np.int32)
 
     def step(token: Any, states: list[Any], noise: Any) -> tuple[Any, list[Any]]:
         x, after = embedding(token), []  # (streams, embedding)
         for i, cell in enumerate(cells):
             x, new = cell(x, states[i * each:(i + 1) * each])
             after += new
-        logits = head(x)[:, FIRST_ID:]  # (streams, choices)
+        logits = ops.take(head(x), ids, axis=-1)  # (streams, choices)
         if top_k is not None:
             least = ops.top_k(logits, top_k)[0][:, -1:]
             logits = ops.where(logits >= least, logits, -float("inf"))
-        return ops.argmax(logits + noise, axis=-1) + FIRST_ID, after
+        return ops.take(ids, ops.argmax(logits + noise, axis=-1)), after
 
     return step
 

@@ -1,4 +1,5 @@
-"""The source stage: raw files, byte for byte, from a mirror, an address, or a folder of one's own.
+"""The source stage: raw files, byte for byte, from a mirror, an address, or a folder of one's own;
+or the records of a tensorflow-datasets dataset (tfds_source).
 
 Each file of `source.url` is looked for in the mirror first, then at its address, and lies in the
 artifact under the last part of that address. A file is believed only when its SHA-256 is among
@@ -9,18 +10,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.spec import SourceSpec
 from pipelines.store import MANIFEST, Artifact, Workspace
+from pipelines.tfds_source import write_records
 from pipelines.transfer import MissingError, copy, download, forget, is_complete, shown
 
 SCHEMES = ("http", "https", "file")
+# Where tfds keeps datasets that take long to prepare, laid out as in its data_dir.
+PUBLISHED = "https://storage.googleapis.com/tfds-data/datasets"
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,16 @@ def build(inputs: Mapping[str, Artifact], config: dict[str, Any],
     """Write the raw files to work.out.
 
     Returns {"files", "bytes", "origins": {name: {"from", "address", "bytes", "sha256"}}}; a folder
-    of one's own is one origin, with its "files" counted, as the manifest lists their digests.
+    of one's own is one origin, with its "files" counted, as the manifest lists their digests; so
+    is a tfds dataset (see tfds_source.write_records).
     Raises UsageError on an address that cannot be right, UnreachableError when a place did not
     answer or `offline` forbids to ask it, FolioError on refusals, wrong bytes and oversize.
     """
     source: SourceSpec = config["source"]
     if source.path:
         return _own(Path(source.path), source, work)
+    if source.tfds:
+        return write_records(source, work, partial(_published, source, work))
     named = _file_names(source.url)
     origins = {name: _fetch(name, url, source, work) for name, url in named.items()}
     for name in named:
@@ -100,34 +108,56 @@ def _part(name: str, work: Workspace) -> Path:
 
 def _fetch(name: str, url: str, source: SourceSpec, work: Workspace) -> dict[str, Any]:
     """Bring one file to its `.part`, from the first place that has it; where that was."""
+    try:
+        return _from_first(_places(name, url, work.mirror), name, source, work)
+    except (MissingError, UnreachableError) as failure:
+        advice = f"get {name} otherwise and give --mirror DIR with it"
+        if isinstance(failure, MissingError):
+            advice = f"mend source.url, or {advice}"
+        elif work.offline:
+            advice += ", or leave --offline out"
+        else:
+            advice = f"look at the network, or {advice}"
+        raise type(failure)(f"{failure}; {advice}") from failure
+
+
+def _published(source: SourceSpec, work: Workspace, name: str, public: bool) -> Path:
+    """A file of a prepared dataset, named as in a tfds data_dir: its `.part`."""
+    url = f"{PUBLISHED}/{quote(name)}"
+    places = [_mirrored(name, work.mirror)] if work.mirror else []
+    if public:
+        places.append(Place("public address", url))
+    if not places:
+        raise MissingError(f"{name}: not published")
+    _part(name, work).parent.mkdir(parents=True, exist_ok=True)
+    _from_first(places, name, source, work)
+    return _part(name, work)
+
+
+def _from_first(places: Iterable[Place], name: str, source: SourceSpec, work: Workspace
+                ) -> dict[str, Any]:
+    """As `_bring`, from the first place that has the file. Raises as the last one did."""
     failures: list[FolioError] = []
-    for place in _places(name, url, work.mirror):
+    for place in places:
         if failures:
             work.progress(0, None, f"{failures[-1]}; going on to {shown(place.address)}")
         try:
             return _bring(name, place, source, work)
         except (MissingError, UnreachableError) as failure:
             failures.append(failure)
-    advice = f"get {name} otherwise and give --mirror DIR with it"
-    if isinstance(failures[-1], MissingError):
-        advice = f"mend source.url, or {advice}"
-    elif work.offline:
-        advice += ", or leave --offline out"
-    else:
-        advice = f"look at the network, or {advice}"
-    raise type(failures[-1])(f"{'; '.join(map(str, failures))}; {advice}")
+    raise type(failures[-1])("; ".join(map(str, failures)))
 
 
 def _places(name: str, url: str, mirror: str | None) -> Iterator[Place]:
     if mirror:
-        yield _mirrored(name, url, mirror)
+        yield _mirrored(name, mirror)
     yield Place("public address", _local(url) or url)
 
 
-def _mirrored(name: str, url: str, mirror: str) -> Place:
+def _mirrored(name: str, mirror: str) -> Place:
     folder = _local(mirror) if "://" in mirror else Path(mirror).expanduser()
     if folder is None:
-        path = f"{_path_of(mirror).rstrip('/')}/{_path_of(url).rpartition('/')[2]}"
+        path = f"{_path_of(mirror).rstrip('/')}/{quote(name)}"
         return Place("mirror url", urlunsplit(urlsplit(mirror)._replace(path=path)))
     if not folder.is_dir():
         raise UsageError(f"--mirror {folder}: no such folder")

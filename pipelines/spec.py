@@ -9,91 +9,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
+from pipelines.text_spec import OPERATIONAL, CorpusSpec, Section, SourceSpec
 
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-CountOrShare = Annotated[int | float, Field(ge=0)]
-LABELLED_READERS = ("labelled-folders", "csv")
 LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
-
-
-# Marks a value that decides how a stage works but not what bytes come out: not in any key.
-OPERATIONAL = {"operational": True}
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SourceSpec(Section):
-    """Where the raw bytes come from: one of `url`, `path` (or `files`) and `tfds`."""
-
-    url: OneOrMany = Field((), description="public address, or several")
-    path: str | None = Field(None, description="a file or folder of your own, beside the YAML",
-                             validation_alias=AliasChoices("path", "files"),
-                             json_schema_extra=OPERATIONAL)  # its content is in the key instead
-    tfds: str | None = Field(None, description="a tensorflow-datasets builder: NAME or NAME/CONFIG")
-    tfds_splits: OneOrMany = Field(("train", "validation", "test"), description="of the builder")
-    tfds_feature: str = Field("text", description="the feature that holds the text")
-    sha256: OneOrMany = Field((), description="accepted digests; a file with another is refused")
-    max_bytes: PositiveInt = Field(4 * 2**30, description="refuse a larger download",
-                                   json_schema_extra=OPERATIONAL)
-    timeout_seconds: float = Field(30, gt=0, json_schema_extra=OPERATIONAL,
-                                   description="silence after which a try is given up")
-    sample: str | None = Field(None, description="stands in under --allow-sample",
-                               json_schema_extra=OPERATIONAL)
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> SourceSpec:
-        if sum(map(bool, (self.url, self.path, self.tfds))) != 1:
-            raise ValueError("give one of url, path and tfds")
-        return self
-
-
-class CorpusSpec(Section):
-    """How raw files become documents, and which document is in which split."""
-
-    reader: Literal["text", "files", "csv", "labelled-folders", "lines", "paragraphs", "tfds"]
-    split: Literal["official", "hash", "shuffled", "contiguous"]
-    validation: CountOrShare = Field(0.05, description="documents (>= 1) or share (< 1)")
-    test: CountOrShare = Field(0.05, description="the same; ignored by the official split")
-    group: str | None = Field(None, description="documents of one group stay in one split: "
-                              "`film` for aclImdb, a column's name for csv")
-    glob: str = Field("**/*.txt", description="which files of a folder (reader files)")
-    text_column: str = "text"
-    label_column: str | None = Field(None, description="csv without it is unlabelled text")
-    labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
-    start: str | None = Field(None, description="the text begins at this line (kept)")
-    end: str | None = Field(None, description="the text ends before this line")
-    length: tuple[PositiveInt, PositiveInt] | None = Field(
-        None, description="fewest and most characters of a document; others are left out, counted")
-    markup: Literal["wiki40b"] | None = Field(
-        None, description="markup to take apart: wiki40b's _START_ARTICLE_, _NEWLINE_, …")
-    max_quarantined: float = Field(0.02, ge=0, le=1, description="share that may be set aside")
-
-    @model_validator(mode="after")
-    def _split_fits_reader(self) -> CorpusSpec:
-        if self.split == "official" and self.reader != "labelled-folders":
-            raise ValueError(f"split official needs reader labelled-folders, not {self.reader}")
-        if self.split == "contiguous" and self.reader in LABELLED_READERS:
-            raise ValueError(f"split contiguous is for running text, not for reader {self.reader}")
-        if self.reader == "text" and self.split != "contiguous":
-            raise ValueError(f"reader text is one document: split {self.split} cannot divide it; "
-                             "use contiguous")
-        return self
 
 
 class TokensSpec(Section):
@@ -111,6 +31,14 @@ class TokensSpec(Section):
     max_size: PositiveInt | None = Field(None, description="vocabulary entries, pad and unknown in")
     max_tokens: PositiveInt | None = Field(None, description="longer documents are cut to this")
     keep: Literal["first", "last"] = Field("last", description="which end survives the cut")
+
+    @model_validator(mode="after")
+    def _possible(self) -> TokensSpec:
+        if self.words == "letters" and self.kind != "word":
+            raise ValueError(f"words letters is for kind word, not for {self.kind}")
+        if self.min_count > 1 and self.kind == "subword":
+            raise ValueError("min_count does nothing for subwords; max_size says how many")
+        return self
 
 
 class BatchesSpec(Section):
@@ -222,10 +150,16 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
-        labelled = self.corpus.reader == "labelled-folders" or self.corpus.label_column is not None
+        reader = self.corpus.reader
+        self._require(reader == "tfds" or not self.source.tfds,
+                      f"corpus.reader {reader} cannot read source.tfds; use reader tfds, or give "
+                      "source.path a text of your own")
+        self._require(reader != "tfds" or bool(self.source.tfds),
+                      "corpus.reader tfds reads source.tfds; for a text of your own with a "
+                      "document a line set corpus.reader to lines and corpus.markup to null")
         if self.model.kind == "classifier":
-            self._require(labelled, "model.kind classifier needs labels: use corpus.reader "
-                          "labelled-folders, or csv with corpus.label_column")
+            self._require(self.corpus.labelled, "model.kind classifier needs labels: use "
+                          "corpus.reader labelled-folders, or csv with corpus.label_column")
             self._require(self.tokens.kind == "word", "a classifier reads words: set tokens.kind")
             self._require(self.batches.sequence_length is None and self.batches.layout == "text",
                           "batches.sequence_length and layout are for language models; "

@@ -1,38 +1,70 @@
 """Which document is in which split, and which repeats another. Pure decisions from a listing.
 
-Every order comes from SHA-256 of the seed and a document's id, text or group, never from a
+Every order comes from SHA-256 of the seed and a document's text or group, never from a
 library's random numbers, so that it is the same with every version of every library.
 """
 
 from __future__ import annotations
 
 import hashlib
+from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from pipelines.cleaning import DIGEST_BYTES
 from pipelines.errors import FolioError
 from pipelines.spec import CorpusSpec
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 CUT = "cut"  # kept, in pieces, because two splits meet within it
-DUPLICATE, DUPLICATE_OF_TEST = "duplicate", "duplicate-of-test"
+DUPLICATE, DUPLICATE_OF_TEST = REPEATS = ("duplicate", "duplicate-of-test")
+CUTTABLE = ("text", "files")  # readers of running text; other documents stay whole
 
 
 @dataclass
 class Listing:
-    """One entry a document, in the reader's order: all that is known of it but the text."""
+    """One entry a document, in the reader's order: all that the splits hang on.
 
-    ids: list[str] = field(default_factory=list)
+    Some 60 bytes a document; texts and ids, which would be many times that, stay on disk.
+    """
+
     labels: list[float | None] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)
     parts: list[str | None] = field(default_factory=list)  # the split that the source itself names
     reasons: list[str | None] = field(default_factory=list)  # why the reader could not use it
-    digests: list[bytes] = field(default_factory=list)  # of the text; see cleaning.text_digest
-    characters: list[int] = field(default_factory=list)
+    digests: bytearray = field(default_factory=bytearray)  # DIGEST_BYTES each; zeros with a reason
+    characters: array[int] = field(default_factory=lambda: array("q"))
 
-    def sound(self) -> list[int]:
-        return [index for index, reason in enumerate(self.reasons) if reason is None]
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def add(self, characters: int, digest: bytes | None, label: float | None = None,
+            group: str | None = None, part: str | None = None, reason: str | None = None) -> None:
+        """`digest` is the text's (cleaning.text_digest); none for a document with a reason."""
+        self.labels.append(label)
+        self.groups.append(group)
+        self.parts.append(part)
+        self.reasons.append(reason)
+        self.digests += digest or bytes(DIGEST_BYTES)
+        self.characters.append(characters)
+
+    def digest(self, index: int) -> bytes:
+        return bytes(self.digests[index * DIGEST_BYTES:(index + 1) * DIGEST_BYTES])
+
+    def sound(self) -> Iterator[int]:
+        return (index for index, reason in enumerate(self.reasons) if reason is None)
+
+    def repeated(self) -> list[int]:
+        """The sound documents that share the first half of their digest with another one."""
+        halves = np.frombuffer(self.digests, np.uint64)[::2]
+        ordered = np.sort(halves)
+        shared = ordered[1:][ordered[1:] == ordered[:-1]]
+        found = np.flatnonzero(np.isin(halves, shared)).tolist()
+        return [index for index in found if self.reasons[index] is None]
 
 
 @dataclass
@@ -70,10 +102,10 @@ def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
     """Test as it came; train without repeats; validation carved out of what train then has."""
     fates = [reason or part or TRAIN
              for reason, part in zip(listing.reasons, listing.parts, strict=True)]
-    seen = {listing.digests[i]: DUPLICATE_OF_TEST for i, fate in enumerate(fates) if fate == TEST}
+    seen = {listing.digest(i): DUPLICATE_OF_TEST for i, fate in enumerate(fates) if fate == TEST}
     train: list[int] = []
     for index in (i for i, fate in enumerate(fates) if fate == TRAIN):
-        digest = listing.digests[index]
+        digest = listing.digest(index)
         if digest in seen:
             fates[index] = seen[digest]
         else:
@@ -87,14 +119,14 @@ def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
 
 def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
     """By each text's (or group's) own hash: nobody moves when others come or go."""
-    sound = listing.sound()
-    test, validation = _share(spec.test, len(sound)), _share(spec.validation, len(sound))
+    total = listing.reasons.count(None)
+    test, validation = _share(spec.test, total), _share(spec.validation, total)
     if test + validation >= 1:
-        raise _nothing_left(spec, f"{len(sound)} documents")
+        raise _nothing_left(spec, f"{total} documents")
     fates = [reason or TRAIN for reason in listing.reasons]
-    for index in sound:
+    for index in listing.sound():
         group = listing.groups[index]
-        point = _point(seed, group.encode() if group else listing.digests[index])
+        point = _point(seed, group.encode() if group else listing.digest(index))
         if point < test + validation:
             fates[index] = TEST if point < test else VALIDATION
     _set_repeats_aside(listing, fates)
@@ -127,10 +159,14 @@ def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
     test = _wanted(spec.test, total, "corpus.test", "characters")
     if validation + test >= total:
         raise _nothing_left(spec, f"{total} characters")
+    bounds = (total - test - validation, total - test)  # where validation and test begin
     at = 0
     for index in kept:
         length = listing.characters[index]
-        pieces = list(_pieces((total - test - validation - at, total - test - at), length))
+        if spec.reader in CUTTABLE:
+            pieces = list(_pieces((bounds[0] - at, bounds[1] - at), length))
+        else:  # to where its middle lies
+            pieces = [(SPLITS[bisect_right(bounds, at + length // 2)], 0, length)]
         decision.fates[index] = pieces[0][0] if len(pieces) == 1 else CUT
         if len(pieces) > 1:
             decision.cuts[index] = pieces
@@ -150,13 +186,13 @@ def _pieces(bounds: tuple[int, int], length: int) -> Iterator[tuple[str, int, in
 def _set_repeats_aside(listing: Listing, fates: list[str]) -> None:
     """Of equal texts one stays: the first that is in test, else the first."""
     stays: dict[bytes, int] = {}
-    sound = listing.sound()
-    for index in sound:
-        first = stays.setdefault(listing.digests[index], index)
+    repeated = listing.repeated()
+    for index in repeated:
+        first = stays.setdefault(listing.digest(index), index)
         if fates[index] == TEST and fates[first] != TEST:
-            stays[listing.digests[index]] = index
-    for index in sound:
-        stay = stays[listing.digests[index]]
+            stays[listing.digest(index)] = index
+    for index in repeated:
+        stay = stays[listing.digest(index)]
         if stay != index:
             leaks = fates[stay] == TEST and fates[index] != TEST
             fates[index] = DUPLICATE_OF_TEST if leaks else DUPLICATE
@@ -164,17 +200,17 @@ def _set_repeats_aside(listing: Listing, fates: list[str]) -> None:
 
 def carve(pool: Sequence[int], listing: Listing, wanted: int, seed: int,
           balanced: bool = True) -> list[int]:
-    """About `wanted` documents of `pool`: whole groups, in an order shuffled by the seed.
+    """About `wanted` documents of `pool`, no two alike: whole groups, shuffled by the seed.
 
     A group that would pass `wanted` is left out and the next one tried, so that the number is met
     as nearly as the groups allow; `balanced` keeps the pool's proportion of labels likewise.
     """
-    members: dict[str, list[int]] = {}
+    members: dict[bytes, list[int]] = {}
     for index in pool:
         group = listing.groups[index]
-        name = f"document {listing.ids[index]}" if group is None else f"group {group}"
+        name = listing.digest(index) if group is None else b"group " + group.encode()
         members.setdefault(name, []).append(index)
-    order = sorted(members, key=lambda name: _rank(seed, name.encode()))
+    order = sorted(members, key=lambda name: _rank(seed, name))
     quota = {label: wanted * number / len(pool) + 1
              for label, number in Counter(listing.labels[index] for index in pool).items()}
     have: Counter[float | None] = Counter()

@@ -34,8 +34,9 @@ class Stage:
 
 STAGES = (
     Stage("source", "pipelines.sources", (), ("source",)),
-    Stage("corpus", "pipelines.corpus", ("source",), ("corpus", "seed"), ("pyarrow", "polars")),
-    Stage("tokens", "pipelines.tokens", ("corpus",), ("tokens",), ("pyarrow", "polars")),
+    Stage("corpus", "pipelines.corpus", ("source",), ("corpus", "seed"), ("pyarrow",)),
+    Stage("tokens", "pipelines.tokens", ("corpus",), ("tokens",),
+          ("pyarrow", "polars", "sentencepiece")),
     Stage("batches", "pipelines.batches", ("tokens",),
           ("batches", "model.kind", "model.stateful", "seed"), ("pyarrow", "numpy")),
     Stage("model", "pipelines.training", ("batches",), ("model", "training", "seed"),

@@ -48,13 +48,17 @@ def train(read: Callable[[], Iterable[pl.Series]], size: int, lower: bool, begin
                          lower))
     if not lines:
         raise FolioError("corpus train split: no text to learn subwords from")
-    alphabet = len(set().union(*lines))
+    alphabet = set().union(*lines)
+    for name, marker in (("begin", begin), ("end", end)):
+        if marker in alphabet:
+            raise FolioError(f"tokens.{name} {marker!r}: train text has it, so it cannot mark "
+                             f"where a document {name}s; choose a longer one, such as '<{name}>'")
     file = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines), model_writer=file, model_type="unigram",
             vocab_size=size, character_coverage=(
-                ALL_CHARACTERS if 4 * alphabet <= size else MOST_CHARACTERS),
+                ALL_CHARACTERS if 4 * len(alphabet) <= size else MOST_CHARACTERS),
             normalization_rule_name="identity", add_dummy_prefix=False,
             remove_extra_whitespaces=False, user_defined_symbols=["\n"] if breaks else [],
             unk_id=UNKNOWN_ID, bos_id=BEGIN_ID, eos_id=END_ID, pad_id=PAD_ID,
@@ -93,6 +97,9 @@ def _clearer(error: Exception, size: int) -> FolioError:
     if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
         return FolioError(f"tokens.max_size {size}: the train text's characters alone make "
                           f"{found[1]} subwords; set tokens.max_size well above {found[1]}")
+    if found := re.search(r"(\S+) is already defined", message):
+        return FolioError(f"tokens.begin, tokens.end: {found[1]!r} is taken; give each marker a "
+                          "name of its own")
     return FolioError(f"tokens: SentencePiece cannot learn {size} subwords from the train text: "
                       f"{' '.join(message.split())}")
 

@@ -8,14 +8,16 @@ text of the same length. Memory is bounded by the texts judged, not by the train
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 Unit = Literal["words", "characters"]
 WORD = re.compile(r"(?:[^\W\d_]|['’])+")
-CUT_WORDS = re.compile(r"^(?:[^\W\d_]|['’])+|(?:[^\W\d_]|['’])+$")
+FIRST_WORD = re.compile(rf"\A{WORD.pattern}")
+LAST_WORD = re.compile(rf"{WORD.pattern}\Z")
 NOT_BLANK = re.compile(r"\S")
 FEWEST_BLANKS = 0.05  # of the characters, in text that writes blanks between words
 STRING = 10  # characters
@@ -24,25 +26,37 @@ ORDERS = (1, 2, 3, 4)  # units a string
 
 def unit_of(text: str) -> Unit:
     """Words, or characters where fewer than one character in twenty is white space."""
-    blanks = len(text) - len(NOT_BLANK.findall(text))
+    blanks = sum(map(str.isspace, text))
     return "words" if blanks >= FEWEST_BLANKS * len(text) else "characters"
 
 
 def split_units(text: str, unit: Unit) -> list[str]:
-    return (WORD if unit == "words" else NOT_BLANK).findall(text)
+    """The words in lower case, or the characters that are no white space."""
+    return _pattern(unit).findall(text.lower())
 
 
-def without_cut_words(text: str) -> str:
-    """Without the word that the text begins in and that it ends in, which may be cut."""
-    return CUT_WORDS.sub("", text)
+def _pattern(unit: Unit) -> re.Pattern[str]:
+    return WORD if unit == "words" else NOT_BLANK
 
 
-def stretches(text: str, count: int, characters: int) -> list[str]:
-    """`count` pieces of `characters` each, evenly spread; of a shorter text, all of it."""
+def without_last_word(text: str, unit: Unit) -> str:
+    """Without the word that the text ends in, which may be cut in two."""
+    return LAST_WORD.sub("", text) if unit == "words" else text
+
+
+def without_cut_words(text: str, unit: Unit) -> str:
+    """Without the word that the text begins in and that it ends in."""
+    text = without_last_word(text, unit)
+    return FIRST_WORD.sub("", text) if unit == "words" else text
+
+
+def stretches(text: str, count: int, characters: int, unit: Unit) -> list[str]:
+    """`count` pieces of `characters` each, evenly spread, without words cut in two; of a shorter
+    text, all of it."""
     if count * characters >= len(text):
         return [text]
     starts = np.linspace(0, len(text) - characters, count).astype(int)
-    return [text[start:start + characters] for start in starts]
+    return [without_cut_words(text[start:start + characters], unit) for start in starts]
 
 
 def trimmed(pieces: Iterable[str], units: int, unit: Unit) -> list[str]:
@@ -51,10 +65,34 @@ def trimmed(pieces: Iterable[str], units: int, unit: Unit) -> list[str]:
     for piece in pieces:
         if not left:
             break
-        ends = [match.end() for match in (WORD if unit == "words" else NOT_BLANK).finditer(piece)]
+        ends = [match.end() for match in _pattern(unit).finditer(piece)]
         kept.append(piece if len(ends) <= left else piece[:ends[left - 1]])
         left -= min(len(ends), left)
     return kept
+
+
+def side_by_side(texts: Mapping[str, Sequence[str]], train: Iterable[str],
+                 unit: Unit) -> dict[str, Any] | None:
+    """`compare` over the same number of units of each text: of as many as the shortest has.
+
+    None when no text has any; a text without any is left out.
+    """
+    lengths = {name: sum(len(split_units(piece, unit)) for piece in pieces)
+               for name, pieces in texts.items()}
+    units = min((length for length in lengths.values() if length), default=0)
+    if not units:
+        return None
+    read = Counter()
+    judged = {name: trimmed(pieces, units, unit) for name, pieces in texts.items()
+              if lengths[name]}
+    return {"unit": unit, "units": units, "texts": compare(judged, _counted(train, read), unit),
+            "train_characters": read["characters"]}
+
+
+def _counted(texts: Iterable[str], read: Counter[str]) -> Iterator[str]:
+    for text in texts:
+        read["characters"] += len(text)
+        yield text
 
 
 def compare(texts: Mapping[str, Sequence[str]], train: Iterable[str],

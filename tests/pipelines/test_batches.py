@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import batches
+from pipelines import batch_files, batches, token_stream
 from pipelines.buckets import assign, best_widths
 from pipelines.dataset import Split
 from pipelines.errors import FolioError
@@ -182,6 +182,164 @@ def test_too_short_a_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolioError, match=r"train text has 30 tokens.*one sequence of 100"):
         build(tmp_path, BatchesSpec(sequence_length=100), "language_model",
               train=text(30), validation=text(200), test=text(200))
+
+
+# Language models over documents
+
+
+LANGUAGE = st.lists(st.integers(0, 30), max_size=50)
+
+
+def language_model(folder: Path, spec: BatchesSpec, train: list[list[int]], stateful: bool = False,
+                   **settings) -> tuple[Split, dict]:
+    vocabulary = vocabulary_of(40, **settings)
+    out, counts = build(folder, spec, "language_model", stateful, vocabulary, train=train,
+                        validation=documents([9]), test=documents([30]))
+    return Split(out, "train"), counts["train"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(LANGUAGE, st.integers(1, 7), st.integers(1, 4), st.booleans())
+def test_each_document_predicts_its_own_tokens(
+        tmp_path_factory, lengths: list[int], size: int, buckets: int, stateful: bool) -> None:
+    train = documents([*lengths, 2])
+    spec = BatchesSpec(layout="documents", batch_size=size, max_buckets=buckets)
+    split, counts = language_model(tmp_path_factory.mktemp("d"), spec, train, stateful)
+    read, order = {}, []
+    for batch in split.in_order(ids=True):
+        assert (batch.real.sum(1) == batch.length).all() and (batch.length >= 1).all()
+        assert (batch.tokens[~batch.real] == 3).all() and (batch.outcome[~batch.real] == 3).all()
+        for row, name in enumerate(batch.ids):
+            read[name] = (batch.tokens[row][batch.real[row]].tolist(),
+                          batch.outcome[row][batch.real[row]].tolist())
+            order.append((batch.tokens.shape[1], int(name.split("/")[1])))
+    assert read == {f"train/{i}": (d[:-1], d[1:]) for i, d in enumerate(train) if len(d) > 1}
+    assert order == sorted(order) and len(order) == len(read)  # in each width in their order
+    assert counts["rows"] == len(read) and counts["documents"] == len(train)
+    assert counts["rows"] + counts["too_short"] == counts["documents"]
+    assert counts["predicted"] == counts["tokens"] == sum(len(d) - 1 for d in train if len(d) > 1)
+    assert split.layout == "documents" and not split.predicts_last
+    if stateful:  # the last batch alone may be short, so that row k follows row k
+        assert len(split.buckets) == 1
+        assert [len(b.length) for b in split.in_order()][:-1] == [size] * (split.batch_count - 1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(LANGUAGE, st.integers(1, 8), st.integers(1, 7))
+def test_windows_predict_the_token_after_them(
+        tmp_path_factory, lengths: list[int], width: int, size: int) -> None:
+    train = documents([*lengths, width + 1, width])
+    spec = BatchesSpec(layout="windows", sequence_length=width, batch_size=size)
+    split, counts = language_model(tmp_path_factory.mktemp("w"), spec, train)
+    read, names = [], []
+    for batch in split.in_order(ids=True):
+        assert batch.tokens.shape[1] == width and (batch.length == width).all()
+        assert (batch.tokens[:, 1:] == batch.outcome[:, :-1]).all()
+        assert (batch.real.sum(1) == 1).all() and batch.mask.sum() == len(batch.length)
+        read += zip(map(tuple, batch.tokens.tolist()), batch.outcome[batch.real].tolist(),
+                    strict=True)
+        names += batch.ids
+    windows = [(i, at) for i, d in enumerate(train) for at in range(len(d) - width)]
+    assert read == [(tuple(train[i][at:at + width]), train[i][at + width]) for i, at in windows]
+    assert names == [f"train/{i}@{at}" for i, at in windows]
+    assert counts["rows"] == counts["predicted"] == len(windows)
+    assert counts["too_short"] == sum(len(d) <= width for d in train) >= 1
+    assert split.layout == "windows" and split.predicts_last
+    assert split.metadata["predict"] == "last"
+
+
+def test_windows_are_made_in_parts_without_a_trace(tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = BatchesSpec(layout="windows", sequence_length=5, batch_size=4)
+    train = documents([20, 3, 0, 50, 6, 6, 1])
+    language_model(tmp_path / "a", spec, train)
+    monkeypatch.setattr(token_stream, "WINDOW_TOKENS", 35)
+    language_model(tmp_path / "b", spec, train)
+    assert bytes_in(tmp_path / "a") == bytes_in(tmp_path / "b")
+
+
+def bytes_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted((folder / "out").rglob("*.parquet"))}
+
+
+@pytest.mark.parametrize(("kind", "stateful", "spec"), [
+    ("classifier", False, BatchesSpec(batch_size=3)),
+    ("language_model", False, BatchesSpec(batch_size=3, sequence_length=5)),
+    ("language_model", True, BatchesSpec(batch_size=3, sequence_length=5)),
+    ("language_model", False, BatchesSpec(batch_size=3, layout="documents")),
+    ("language_model", True, BatchesSpec(batch_size=3, layout="documents")),
+    ("language_model", False, BatchesSpec(batch_size=3, layout="windows", sequence_length=5))])
+def test_the_same_tokens_give_the_same_bytes(tmp_path: Path, kind: str, stateful: bool,
+                                             spec: BatchesSpec) -> None:
+    rows = {"train": documents([9 + i % 13 for i in range(60)]), "validation": documents([40, 9]),
+            "test": documents([30])}
+    for name in ("a", "b"):
+        build(tmp_path / name, spec, kind, stateful, **rows)
+    first = bytes_in(tmp_path / "a")
+    assert len(first) >= 3 and first == bytes_in(tmp_path / "b")
+
+
+def test_a_bucket_fills_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_files, "BATCHES_PER_FILE", 4)
+    spec = BatchesSpec(layout="windows", sequence_length=5, batch_size=2)
+    split, counts = language_model(tmp_path, spec, documents([40, 30, 7]))
+    assert len(split.paths) == 8 and split.batch_count == counts["batches"] == 31
+    assert counts["rows"] == sum(len(b.length) for b in split.epoch(0)) == 62
+    sizes = [pq.ParquetFile(path).num_row_groups for path in split.paths]
+    assert sizes == [4] * 7 + [3]
+
+
+@pytest.mark.parametrize(("spec", "predicted", "own"), [
+    (BatchesSpec(layout="documents"), 9 + 9 + 1, 16),
+    (BatchesSpec(layout="windows", sequence_length=4), 6 + 6, 10),
+    (BatchesSpec(sequence_length=4), 21, 16)])
+def test_predicted_characters_leave_markers_out(tmp_path: Path, spec: BatchesSpec,
+                                                predicted: int, own: int) -> None:
+    document = [1, *range(10, 18), 2]
+    rows = [document, document, [1, 2]]  # 16 tokens that spell 220 characters, and 6 markers
+    out, counts = build(tmp_path, spec, "language_model", vocabulary=vocabulary_of(
+        40, begin="<s>", end="</s>"), train=rows, validation=rows, test=rows)
+    for split in ("train", "validation", "test"):
+        assert counts[split]["predicted"] == predicted
+        assert counts[split]["characters"] == round(220 * own / 16)
+        assert predicted == sum(int(b.real.sum()) for b in Split(out, split).in_order())
+
+
+@pytest.mark.parametrize(("spec", "message"), [
+    (BatchesSpec(layout="documents"), "test text has no document of 2 tokens or more"),
+    (BatchesSpec(layout="windows", sequence_length=1), "test text has no document of more than 1")])
+def test_a_split_that_predicts_nothing_is_named(tmp_path: Path, spec: BatchesSpec,
+                                                message: str) -> None:
+    with pytest.raises(FolioError, match=message):
+        build(tmp_path, spec, "language_model", train=documents([9]), validation=documents([9]),
+              test=documents([1, 0, 1]))
+
+
+@pytest.mark.parametrize("spec", [
+    BatchesSpec(layout="documents", batch_size=3, max_buckets=3),
+    BatchesSpec(layout="windows", sequence_length=4, batch_size=3)])
+def test_epochs_of_documents_and_windows(tmp_path: Path, spec: BatchesSpec) -> None:
+    split, counts = language_model(tmp_path, spec, documents([i * 7 % 19 for i in range(150)]))
+
+    def rows(stream) -> list[tuple]:
+        return [(tuple(b.tokens[i][:n]), tuple(b.outcome[i][b.real[i]]))
+                for b in stream for i, n in enumerate(b.length)]
+
+    in_order, first, second = (rows(s) for s in (split.in_order(), split.epoch(0), split.epoch(1)))
+    assert sorted(in_order) == sorted(first) == sorted(second) and len(first) == counts["rows"]
+    assert in_order != first != second and first == rows(split.epoch(0))
+    assert rows(split.epoch(0, start=70)) == rows(itertools.islice(split.epoch(0), 70, None))
+    assert rows(split.epoch(0, shuffle=False)) == in_order
+
+
+def test_filled_rows_count_nothing_whatever_the_layout(tmp_path: Path) -> None:
+    spec = BatchesSpec(layout="windows", sequence_length=4, batch_size=3)
+    split, _ = language_model(tmp_path, spec, documents([8]))
+    batch = list(split.in_order())[-1].filled(3)
+    assert batch.weight.tolist() == [1, 0, 0] and batch.length.tolist() == [4, 1, 1]
+    assert (batch.tokens[1:] == 3).all() and (batch.outcome[1:] == 3).all()
+    assert batch.mask.tolist() == [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 
 class TestEpochs:

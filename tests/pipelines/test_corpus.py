@@ -116,7 +116,7 @@ def test_official_split_of_labelled_folders(tmp_path: Path) -> None:
     assert documents.columns == COLUMNS
     assert documents.schema["label"] == pl.Float32
     assert built.counts == {
-        "read": 160, "kept": 158, "quarantined": 2, "cut": 0,
+        "read": 160, "kept": 158, "quarantined": 2, "left_out": {}, "cut": 0,
         "reasons": {"duplicate": 1, "duplicate-of-test": 1}, "groups_in_two_splits": 0,
         "splits": {split: {"documents": len(part), "characters": sum(map(len, part["text"])),
                            "positives": part["label"].sum()}
@@ -298,7 +298,7 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
 def test_two_documents_of_one_name(tmp_path: Path) -> None:
     files = aclimdb()
     message = fails(tmp_path, {"a.tar.gz": packed(files), **files}, **OFFICIAL)
-    assert "two documents called train/neg/0_3" in message
+    assert "two documents called test/neg/0_3" in message
 
 
 @needs_mirror

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pipelines import cleaning
 from pipelines.cleaning import body, decoded, text_digest, without_tags
+from pipelines.documents import Document, Notes
 from pipelines.errors import FolioError, UsageError
-from pipelines.readers import Document, Notes, film_of, read
+from pipelines.readers import film_of, read
 from pipelines.spec import CorpusSpec
 
 START = "*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***"
@@ -103,16 +104,6 @@ def test_an_empty_source(tmp_path: Path) -> None:
     lay(tmp_path, {"manifest.json": "{}"})
     with pytest.raises(FolioError, match="holds no file"):
         documents(tmp_path, reader="text", split="contiguous")
-
-
-@pytest.mark.parametrize("settings", [
-    {"reader": "csv", "split": "hash", "start": "A"},
-    {"reader": "files", "split": "hash", "group": "film"},
-    {"reader": "labelled-folders", "split": "hash", "group": "author"},
-])
-def test_settings_that_the_reader_cannot_follow(tmp_path: Path, settings: dict) -> None:
-    with pytest.raises(UsageError, match=r"corpus\.(start|group)"):
-        documents(tmp_path, **settings)
 
 
 FOLDERS = {

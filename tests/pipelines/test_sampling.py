@@ -11,10 +11,11 @@ from pipelines import sampling
 from pipelines.backend import load_keras
 from pipelines.errors import UsageError
 from pipelines.models import build_model, state_names
-from pipelines.sampling import FIRST_ID, sample, zero_states
+from pipelines.sampling import sample, zero_states
 from pipelines.spec import ModelSpec
 
 VOCABULARY = 11
+FIRST_ID = 2  # padding and the unknown token are before it
 START = np.array([4, 9, 2])
 Models = dict[str, tuple[Any, ModelSpec]]
 
@@ -86,6 +87,21 @@ def test_padding_and_unknown_never_come_out(models: Models, temperature: float) 
         assert sample(model, spec, START, 3, 40, temperature, seed=1).min() >= FIRST_ID
     finally:
         bias.assign(before)
+
+
+@pytest.mark.parametrize("path", ["advance_of", "plain_advance"])
+def test_what_never_comes_out_can_be_anywhere(models: Models, path: str,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    model, spec = models["gru"]
+    monkeypatch.setattr(sampling, "advance_of", getattr(sampling, path))
+    never = (0, 1, 3, 10)  # as subwords have it, and the last
+    drawn = sample(model, spec, START, 400, 1, 9.0, 1, never=never)
+    assert set(drawn.ravel().tolist()) == {2, 4, 5, 6, 7, 8, 9}
+    likeliest = logits_after(model, spec, START)[-1]
+    likeliest[list(never)] = -np.inf
+    assert sample(model, spec, START, 1, 1, 0.0, 1, never=never)[0, 0] == likeliest.argmax()
+    assert (sample(model, spec, START[:0], 1, 9, 1.0, 1, never=never)
+            == sample(model, spec, np.array([2]), 1, 9, 1.0, 1, never=never)).all()
 
 
 def test_a_stream_depends_on_seed_and_number_alone(models: Models) -> None:

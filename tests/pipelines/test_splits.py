@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.cleaning import text_digest
 from pipelines.errors import FolioError
 from pipelines.spec import CorpusSpec
 from pipelines.splits import SPLITS, Decision, Listing, carve, decide
@@ -15,11 +17,11 @@ from pipelines.splits import SPLITS, Decision, Listing, carve, decide
 def listing(texts: list[str], groups: list[str | None] | None = None,
             parts: list[str | None] | None = None, labels: list[float] | None = None) -> Listing:
     n = len(texts)
-    return Listing(ids=[f"d{i}" for i in range(n)],
-                   labels=labels or [float(i % 2) for i in range(n)],
-                   groups=groups or [None] * n, parts=parts or [None] * n, reasons=[None] * n,
-                   digests=[text.encode() for text in texts],
-                   characters=[len(text) for text in texts])
+    found = Listing()
+    for row in zip(texts, labels or [float(i % 2) for i in range(n)], groups or [None] * n,
+                   parts or [None] * n, strict=True):
+        found.add(len(row[0]), text_digest(row[0]), *row[1:])
+    return found
 
 
 def split(found: Listing, seed: int = 3, **settings: Any) -> Decision:
@@ -127,7 +129,7 @@ def test_contiguous_pieces_tile_the_text(lengths: list[int], data: st.DataObject
     validation = data.draw(st.integers(1, total - 2))
     test = data.draw(st.integers(1, total - 1 - validation))
     found = listing([f"{i:03d}" for i in range(len(lengths))])
-    found.characters = lengths
+    found.characters = array("q", lengths)
     decision = split(found, split="contiguous", validation=validation, test=test)
     order = []
     for index, length in enumerate(lengths):

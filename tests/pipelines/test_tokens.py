@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import string
 import sys
 import unicodedata
 from collections import Counter
@@ -84,6 +85,92 @@ def test_characters(tmp_path: Path) -> None:
     assert rows["test"]["tokens"].to_pylist() == [[4, UNKNOWN_ID, UNKNOWN_ID]]
     assert vocabulary.decode(vocabulary.encode("bab\n\t")) == "bab\n\t"
     assert vocabulary.unknown_in("a😀cc") == ["😀", "c"]
+
+
+# Only letters
+
+
+def letters(text: str, lower: bool) -> list[str]:
+    """The notebook's words, in plain Python."""
+    kept = [" " if c.isspace() else c for c in (text.lower() if lower else text)]
+    allowed = set(string.ascii_letters + "'- ")
+    words = "".join(c for c in kept if c in allowed).split(" ")
+    return [word for word in words if word and not word.startswith("-")]
+
+
+@given(st.lists(st.text(st.sampled_from("aZéſ K'’-— \n\t.,1_\"")), max_size=4), st.booleans())
+def test_letters_alone_are_words(texts: list[str], lower: bool) -> None:
+    ours = split_words(pl.Series(texts, dtype=pl.String), lower, "letters").to_list()
+    assert ours == [letters(text, lower) for text in texts]
+
+
+def test_the_model_reads_words_as_they_were_learned(tmp_path: Path) -> None:
+    spec = TokensSpec(kind="word", words="letters", lower=True, min_count=2)
+    vocabulary, rows, _ = run(tmp_path, spec, train=[
+        "\"It's well-known,\" said the\nCaptain -- and -so- 12 the captain's; it’s IT'S"])
+    assert vocabulary.tokens == ("<pad>", "<unknown>", "it's", "the")
+    coded = rows["train"]["tokens"][0].as_py()
+    assert coded == [2, 1, 1, 3, 1, 1, 3, 1, 1, 2]
+    assert vocabulary.encode("It's THE\ncaptain").tolist() == [2, 3, 1]
+    assert vocabulary.unknown_in("the Captain -x 99 captain!") == ["captain"]
+    loaded = Vocabulary.load(tmp_path / "out" / "vocabulary")
+    assert loaded.encode("a-the -the the").tolist() == [1, 3]
+
+
+# Markers
+
+
+def test_a_marker_ends_each_speech(tmp_path: Path) -> None:
+    spec = TokensSpec(kind="char", end="*", min_count=2)
+    vocabulary, rows, counts = run(tmp_path, spec, train=["bba", "ab"], test=["b*c", ""])
+    assert vocabulary.tokens == ("<pad>", "<unknown>", "*", "a", "b")
+    assert vocabulary.counts == (0, 0, 2, 2, 3)
+    assert rows["train"]["tokens"].to_pylist() == [[4, 4, 3, 2], [3, 4, 2]]
+    assert rows["train"]["length"].to_pylist() == [4, 3]
+    assert rows["train"]["characters"].to_pylist() == [3, 2]  # the text's own
+    assert rows["test"]["tokens"].to_pylist() == [[4, 1, 1, 2], [2]]  # its own * is no end
+    assert counts["train"] | {"tokens": 7, "characters": 5} == counts["train"]
+    assert vocabulary.begin_id is None and vocabulary.end_id == 2
+    assert vocabulary.never_drawn == (0, 1)
+    assert vocabulary.decode(np.array([4, 3, 2, 0])) == "ba"
+    assert vocabulary.encode("a*").tolist() == [3, 1] and vocabulary.unknown_in("a*") == ["*"]
+
+
+@pytest.mark.parametrize("kind", ["char", "word"])
+def test_markers_around_documents_of_any_kind(tmp_path: Path, kind: str) -> None:
+    spec = TokensSpec(kind=kind, begin="<s>", end="</s>", min_count=2, max_size=7)
+    vocabulary, rows, _ = run(tmp_path, spec, train=["a b a b", "s", ""], test=["b"])
+    assert vocabulary.tokens[:4] == ("<pad>", "<unknown>", "<s>", "</s>")
+    assert vocabulary.counts[2:4] == (3, 3) and vocabulary.size == (7 if kind == "char" else 6)
+    assert vocabulary.never_drawn == (0, 1, 2)
+    for row, text in zip(rows["train"]["tokens"].to_pylist(), ["a b a b", "s", ""], strict=True):
+        assert row == [2, *vocabulary.encode(text).tolist(), 3]
+    assert vocabulary.decode(np.array(rows["train"]["tokens"][0].as_py())) == "a b a b"
+
+
+def test_a_cut_document_has_lost_the_marker_of_that_side(tmp_path: Path) -> None:
+    for keep, wanted in (("first", [2, 4, 4]), ("last", [4, 4, 3])):
+        spec = TokensSpec(kind="char", begin="^", end="$", max_tokens=3, keep=keep)
+        _, rows, _ = run(tmp_path / keep, spec, train=["aaaa"], test=["a"])
+        assert rows["train"]["tokens"].to_pylist() == [wanted]
+        assert rows["train"]["truncated"].to_pylist() == [3]
+        assert rows["test"]["tokens"].to_pylist() == [[2, 4, 3]]
+
+
+@pytest.mark.parametrize(("kind", "end", "message"), [
+    ("char", "*", r"tokens.end '\*': train text has it 2 times.*such as '<end>'"),
+    ("word", "fin", "tokens.end 'fin': train text has it 1 times"),
+    ("word", "<pad>", "tokens.end '<pad>': every vocabulary has this token")])
+def test_a_marker_that_text_has_is_refused(tmp_path: Path, kind: str, end: str,
+                                           message: str) -> None:
+    with pytest.raises(FolioError, match=message):
+        run(tmp_path, TokensSpec(kind=kind, end=end), train=["a *b* fin", "b"])
+
+
+def test_one_marker_may_do_both(tmp_path: Path) -> None:
+    vocabulary, rows, _ = run(tmp_path, TokensSpec(kind="char", begin="|", end="|"), train=["ab"])
+    assert rows["train"]["tokens"].to_pylist() == [[2, 3, 4, 2]]
+    assert vocabulary.counts == (0, 0, 2, 1, 1) and vocabulary.never_drawn == (0, 1)
 
 
 def test_no_token_left_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""What the commands share: their options, where they read, how they answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipelines.execute import Settings
+    from pipelines.plan import Selection
+
+Name = Annotated[str, typer.Argument(help="a pipeline of the catalog, or the path of a YAML file")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+Profile = Annotated[str, typer.Option(help="which profile of the declaration: full, quick, …")]
+Overrides = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="change a value, such as training.epochs=2")]
+Backend = Annotated[str | None, typer.Option(help="tensorflow, jax or torch, where installed")]
+Only = Annotated[str | None, typer.Option(metavar="STAGE", help="repeat this stage alone")]
+Since = Annotated[str | None, typer.Option("--from", metavar="STAGE",
+                                           help="repeat this stage and all below")]
+Mirror = Annotated[str | None, typer.Option(
+    metavar="DIR|URL", help="look for the files here first")]
+Offline = Annotated[bool, typer.Option("--offline", help="fetch nothing from the net")]
+AllowSample = Annotated[bool, typer.Option(
+    "--allow-sample", help="use the small sample when a source cannot be reached")]
+ModelVersion = Annotated[int | None, typer.Option(
+    "--version", help="a version of the registry instead of the champion")]
+
+
+def answer(value: Any, as_json: bool, show: Any) -> None:
+    if as_json:
+        print(json.dumps(value, indent=1, ensure_ascii=False))
+    else:
+        show(value)
+
+
+def settings() -> Settings:
+    """Where this Folio keeps everything."""
+    from pipelines.execute import Settings, home_folder
+
+    return Settings.at(home_folder())
+
+
+def overridden(given: list[str] | None, backend: str | None) -> tuple[str, ...]:
+    return (*(given or ()), *([f"training.backend={backend}"] if backend else ()))
+
+
+def stage(name: str | None) -> str | None:
+    from pipelines.stages import stage_named
+
+    return stage_named(name).name if name else None
+
+
+def selection(only: str | None, since: str | None) -> Selection:
+    from pipelines.plan import Selection
+
+    return Selection.of(stage(only), stage(since))
+
+
+def model_name(name: str) -> str:
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name

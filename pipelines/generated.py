@@ -1,0 +1,111 @@
+"""What a trained language model writes: samples to read, and figures of more of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines import text_statistics
+from pipelines.spec import EvaluationSpec
+from pipelines.text_statistics import Unit
+from pipelines.vocabulary import Vocabulary, split_words
+
+# (start (tokens,), temperatures (streams,), tokens a stream) → ids (streams, tokens)
+Draw = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+TOKENS = 8192  # drawn at each temperature for the figures
+STREAM_TOKENS = 512  # of running text; documents end by themselves
+MOST_CHARACTERS = 10_000_000  # read of a split, the first: what bounds time and memory
+
+
+class Writer:
+    """Continues `spec.start` at the declared temperatures.
+
+    `documents`: the model learned single documents and writes such; else running text.
+    """
+
+    def __init__(self, draw: Draw, vocabulary: Vocabulary, spec: EvaluationSpec,
+                 documents: bool) -> None:
+        self.draw, self.vocabulary, self.spec, self.documents = draw, vocabulary, spec, documents
+        begin = [] if vocabulary.begin_id is None else [vocabulary.begin_id]
+        self.start = np.concatenate([begin, vocabulary.encode(spec.start)]).astype(np.int32)
+
+    def samples(self, seed: int) -> list[dict[str, Any]]:
+        """One unselected continuation per temperature: start and text are read as one."""
+        made = []
+        blank = " " if self.vocabulary.kind == "word" and self.spec.start else ""
+        for temperature in self.spec.temperatures:
+            ids = self.draw(self.start, np.array([temperature]), self.spec.sample_length)[0]
+            made.append({"temperature": temperature, "seed": seed, "start": self.spec.start,
+                         "text": blank + self.vocabulary.decode(self._until_end(ids))})
+        return made
+
+    def figures(self, corpus: Path, seed: int) -> dict[str, Any] | None:
+        """Figures of text drawn for them beside those of as much held-out text; None where there
+        are no temperatures or no words. `corpus` is the corpus artifact's folder."""
+        if not self.spec.temperatures:
+            return None
+        documents = list(texts(corpus, "test", self.vocabulary))
+        unit = text_statistics.unit_of("".join(documents))
+        written = self._written(unit)
+        held_out = self._held_out(documents, next(iter(written.values())), unit, seed)
+        train = texts(corpus, "train", self.vocabulary)
+        return text_statistics.side_by_side(written | {"held_out": held_out}, train, unit)
+
+    def _held_out(self, documents: list[str], written: list[str], unit: Unit,
+                  seed: int) -> list[str]:
+        """About as much of the test split, in pieces like those written."""
+        if not self.documents:
+            return text_statistics.stretches("\n".join(documents), len(written),
+                                             max(map(len, written)), unit)
+        np.random.default_rng(seed).shuffle(documents)  # neighbours are alike
+        ends = np.cumsum([len(document) for document in documents])
+        return documents[:np.searchsorted(ends, sum(map(len, written))) + 1]
+
+    def _written(self, unit: Unit) -> dict[str, list[str]]:
+        """{temperature: texts}, about as much at each."""
+        temperatures = np.array(self.spec.temperatures)
+        length = self.spec.sample_length if self.documents else STREAM_TOKENS
+        streams = max(1, TOKENS // length)
+        drawn = self.draw(self.start, np.repeat(temperatures, streams), length)
+        return {f"{temperature:g}": [self._text(row, unit) for row in rows] for temperature, rows
+                in zip(temperatures, np.split(drawn, len(temperatures)), strict=True)}
+
+    def _text(self, ids: np.ndarray, unit: Unit) -> str:
+        """A document with its start; or running text without, and without words cut in two."""
+        told = self._until_end(ids)
+        if not self.documents:
+            return text_statistics.without_cut_words(self.vocabulary.decode(told), unit)
+        text = self.vocabulary.decode(np.concatenate([self.start, told]))
+        ended = len(told) < len(ids)
+        return text if ended else text_statistics.without_last_word(text, unit)
+
+    def _until_end(self, ids: np.ndarray) -> np.ndarray:
+        if self.vocabulary.end_id is None:
+            return ids
+        ends = np.flatnonzero(ids == self.vocabulary.end_id)
+        return ids[:ends[0]] if len(ends) else ids
+
+
+def texts(corpus: Path, split: str, vocabulary: Vocabulary) -> Iterator[str]:
+    """A split's documents as the model could write them, MOST_CHARACTERS of them at the most.
+
+    Of a vocabulary of words those words joined by blanks, whether it knows them or not.
+    """
+    left = MOST_CHARACTERS
+    for shard in sorted((corpus / "documents").glob(f"{split}-*.parquet")):
+        for text in _as_written(pl.read_parquet(shard, columns=["text"])["text"], vocabulary):
+            yield text[:left]
+            left -= len(text)
+            if left <= 0:
+                return
+
+
+def _as_written(documents: pl.Series, vocabulary: Vocabulary) -> pl.Series:
+    if vocabulary.kind == "word":
+        return split_words(documents, vocabulary.lower, vocabulary.words).list.join(" ")
+    return documents.str.to_lowercase() if vocabulary.lower else documents

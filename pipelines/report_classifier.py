@@ -1,0 +1,87 @@
+"""The report's part on a classifier: answers, slices, scores, and its most confident mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines import plots
+from pipelines.page import Pictures
+from pipelines.stages import Inputs
+from pipelines.statistics import calibration_error, per_class, reliability_bins, wilson
+
+MISTAKES, EXCERPT_CHARACTERS = 20, 300
+SLICES = {"length": "tokens read", "unknown_rate": "share of unknown tokens"}
+
+
+def classifier_section(metrics: Mapping[str, Any], table: pa.Table, inputs: Inputs,
+                       pictures: Pictures) -> dict[str, Any]:
+    """What the page says of a classifier; draws its plots."""
+    names = inputs["corpus"].manifest["config"].get("corpus.labels", ["negative", "positive"])
+    label, probability = (table[name].to_numpy() for name in ("label", "probability"))
+    slices = {name: _with_intervals(rows) for name, rows in metrics.get("slices", {}).items()}
+    for name, rows in slices.items():
+        pictures.add(f"accuracy-by-{name.replace('_', '-')}", plots.accuracy_by_slice(
+            rows, metrics["headline"]["accuracy"], SLICES.get(name, name)))
+    pictures.add("scores", plots.score_histogram(label, probability, names))
+    bins = reliability_bins(label, probability)
+    pictures.add("reliability", plots.reliability(bins, names[1]))
+    return {"names": names, "confusion": _confusion(metrics["confusion"]),
+            "per_class": per_class(metrics["confusion"]), "slices": slices, "slice_labels": SLICES,
+            "bins": bins, "calibration_error": calibration_error(bins),
+            "mistakes": _mistakes(table, inputs["corpus"].path)}
+
+
+def _with_intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    intervals = [wilson(row["correct"], row["documents"]) for row in rows]
+    return [row | {"low": low, "high": high}
+            for row, (low, high) in zip(rows, intervals, strict=True)]
+
+
+def _confusion(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
+    """Rows are the truth, class 1 first; columns what the model says; shares are of the row."""
+    cells = [[counts["true_positive"], counts["false_negative"]],
+             [counts["false_positive"], counts["true_negative"]]]
+    return [[{"count": cell, "share": cell / max(sum(row), 1), "right": i == j}
+             for j, cell in enumerate(row)] for i, row in enumerate(cells)]
+
+
+def _mistakes(table: pa.Table, corpus: Path) -> list[dict[str, Any]]:
+    """The wrong answers given with most confidence, and what the documents say."""
+    wrong = pc.not_equal(pc.greater(table["probability"], 0.5), pc.greater(table["label"], 0.5))
+    rows = table.filter(wrong).sort_by([("nats", "descending"), ("id", "ascending")])
+    chosen = rows.slice(0, MISTAKES).to_pylist()
+    if not chosen:
+        return []
+    texts = _texts(corpus, [row["id"] for row in chosen])
+    for row in chosen:
+        said_one = row["probability"] > 0.5
+        row |= {"truth": int(row["label"] > 0.5), "said": int(said_one), "text": texts[row["id"]],
+                "confidence": row["probability"] if said_one else 1 - row["probability"]}
+    return chosen
+
+
+def _texts(corpus: Path, ids: list[str]) -> dict[str, str]:
+    """Excerpts of the test documents with these ids, read shard by shard."""
+    found = dict.fromkeys(ids, "(not in the corpus)")
+    for shard in sorted((corpus / "documents").glob("test-*.parquet")):
+        rows = pq.read_table(shard, columns=["id", "text"], filters=[("id", "in", ids)])
+        found |= {row["id"]: excerpt(row["text"]) for row in rows.to_pylist()}
+    return found
+
+
+def excerpt(text: str, characters: int = EXCERPT_CHARACTERS) -> str:
+    """The text on one line; of a longer one the opening and the end, where verdicts stand."""
+    flat = " ".join(text.split())
+    if len(flat) <= characters:
+        return flat
+    half = (characters - 3) // 2
+    opening, end = flat[:half], flat[-half:]
+    if " " in opening and " " in end:  # whole words, where there are any
+        opening, end = opening.rsplit(" ", 1)[0], end.split(" ", 1)[1]
+    return f"{opening} … {end}"

@@ -1,0 +1,96 @@
+"""The report's part on data and origins: splits, padding, lineage, libraries, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipelines import plots
+from pipelines.page import Pictures
+from pipelines.stages import NAMES, Inputs
+
+SPLITS = ("train", "validation", "test")
+FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
+# What a manifest lacks when no run made it.
+UNKNOWN_ORIGIN = {"pipeline": None, "profile": None, "run": None, "sample": False,
+                  "git_commit": None}
+
+
+def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
+    """Documents, lengths and padding of each split; draws their plots."""
+    corpus, tokens, batches = (inputs[name].counts for name in ("corpus", "tokens", "batches"))
+    lengths = _lengths(inputs["tokens"].path / "tokens")
+    if min(counts.sum() for counts in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
+        cut = inputs["tokens"].manifest["config"].get("tokens.max_tokens")
+        pictures.add("lengths", plots.length_histogram(lengths, cut))
+    buckets = batches["train"].get("per_width", [])
+    if len(buckets) > 1:
+        pictures.add("padding", plots.padding_bars(buckets))
+    kept = corpus.get("splits", {})
+    splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
+    return {"splits": splits, "vocabulary": tokens["vocabulary"], "corpus": corpus,
+            "buckets": buckets, "batches": {split: batches[split] for split in SPLITS}}
+
+
+def _lengths(folder: Path) -> dict[str, np.ndarray]:
+    """{split: documents per length in tokens, before any cut}."""
+    found: dict[str, np.ndarray] = {}
+    for split in SPLITS:
+        total = np.zeros(1, np.int64)
+        for shard in sorted(folder.glob(f"{split}-*.parquet")):
+            table = pq.read_table(shard, columns=["length", "truncated"])
+            more = np.bincount(table["length"].to_numpy() + table["truncated"].to_numpy())
+            total, more = sorted((total, more.astype(np.int64)), key=len)
+            more[: len(total)] += total
+            total = more
+        found[split] = total
+    return found
+
+
+def lineage(inputs: Inputs) -> dict[str, Any]:
+    """What was made from what, as a table and as a graph from left to right."""
+    sources = {name: list(artifact.manifest["inputs"]) for name, artifact in inputs.items()}
+    sources["metrics"] = list(inputs)
+    present = {name for names in sources.values() for name in names} | set(sources)
+    order = [name for name in NAMES if name in present]
+    edges = [{"from": order.index(a), "to": order.index(b), "span": order.index(b) - order.index(a)}
+             for b, names in sources.items() for a in names if a in order]
+    stages = [UNKNOWN_ORIGIN | inputs[name].manifest | {"stage": name}
+              for name in order if name in inputs]
+    return {"nodes": [{"name": name, "key": inputs[name].key[:8] if name in inputs else ""}
+                      for name in order],
+            "edges": sorted(edges, key=lambda edge: (edge["from"], edge["to"])), "stages": stages}
+
+
+def origins(inputs: Inputs) -> list[tuple[str, str]]:
+    """Libraries, commit and seed. Where stages differ, each value names its stages."""
+    order = [name for name in NAMES if name in inputs]
+    values: dict[str, dict[str, list[str]]] = {}
+    for stage in order:
+        manifest = inputs[stage].manifest
+        facts = {"seed": manifest.get("seed"),
+                 "git commit": (manifest.get("git_commit") or "")[:12],
+                 **dict(sorted(manifest["libraries"].items(), key=lambda kv: kv[0] != "python"))}
+        for name, value in facts.items():
+            shown = "not known" if value in (None, "") else str(value)
+            values.setdefault(name, {}).setdefault(shown, []).append(stage)
+    return [(name, _agreed(found)) for name, found in values.items()]
+
+
+def _agreed(found: Mapping[str, list[str]]) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{value} ({', '.join(stages)})" for value, stages in found.items())
+
+
+def settings(inputs: Inputs) -> list[tuple[str, Any]]:
+    """The declared values that decided the artifacts' bytes, in the order of the stages."""
+    merged: dict[str, Any] = {}
+    for name in NAMES:
+        if name in inputs:
+            merged |= inputs[name].manifest["config"]
+    return list(merged.items())
