@@ -166,9 +166,11 @@ def _find(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:
-    """What to take off counts 0, 1, 2 and 3 or more (Chen and Goodman 1998, section 3.3)."""
-    once, twice, *more = (int((counts == c).sum()) for c in range(1, 5))
-    share = once / (once + 2 * twice) if once else 0.0
-    seen = [once, twice, *more]
-    taken = [c - (c + 1) * share * seen[c] / seen[c - 1] if seen[c - 1] else c for c in (1, 2, 3)]
+    """What to take off counts 0, 1, 2 and 3 or more (Chen and Goodman 1998, section 3.3); half of
+    them where too few strings are seen once and twice to tell."""
+    seen = [int((counts == c).sum()) for c in range(1, 5)]
+    if not all(seen[:3]):
+        return np.array([0.0, 0.5, 1.0, 1.5])
+    share = seen[0] / (seen[0] + 2 * seen[1])
+    taken = [c - (c + 1) * share * seen[c] / seen[c - 1] for c in (1, 2, 3)]
     return np.array([0.0, *np.clip(taken, LEAST_DISCOUNT, (1, 2, 3))])

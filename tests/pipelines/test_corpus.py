@@ -253,6 +253,46 @@ def test_bad_files_are_set_aside_with_their_reason(tmp_path: Path) -> None:
         ("empty.txt", "empty", ""), ("latin.txt", "not-utf8", ("caf\ufffd " * 100)[:200])]
 
 
+LINES = "".join(f"Line number {i}.\n" for i in range(60)) + "Ay.\n" * 9 + "x" * 50 + "\n"
+
+
+@pytest.mark.parametrize("split", ["hash", "shuffled", "contiguous"])
+def test_documents_of_other_lengths_are_left_out_and_counted(tmp_path: Path, split: str) -> None:
+    built = Built(tmp_path, {"t.txt": LINES}, reader="lines", split=split, validation=0.2,
+                  test=0.2, length=(4, 40))
+    counts = built.counts
+    assert (counts["read"], counts["kept"], counts["quarantined"]) == (70, 60, 0)
+    assert counts["left_out"] == {"too long": 1, "too short": 9}
+    assert sorted(built.documents["id"].to_list()) == sorted(f"t.txt:{i + 1}" for i in range(60))
+    if split == "contiguous":
+        ids = [name for part in ("train", "validation", "test")
+               for name in built.column("id", part)]
+        assert ids == [f"t.txt:{i + 1}" for i in range(60)]
+        assert counts["cut"] == 0
+
+
+def test_repeats_in_a_text_leave_it_but_are_no_failure(tmp_path: Path) -> None:
+    built = Built(tmp_path, {"t.txt": LINES}, reader="lines", split="hash", validation=0.2,
+                  test=0.2)
+    assert built.counts["reasons"] == {"duplicate": 8}  # more than max_quarantined would allow
+    assert built.counts["read"] == built.counts["kept"] + 8 == 70
+
+
+def test_all_left_out(tmp_path: Path) -> None:
+    message = fails(tmp_path, {"t.txt": LINES}, reader="lines", split="hash", length=(60, 70))
+    assert "all 70 documents are left out (too short 70); mend corpus.length" in message
+
+
+def test_an_own_folder_of_text_files(tmp_path: Path) -> None:
+    built = Built(tmp_path / "a", {"1.txt": "one two " * 40, "sub/2.txt": "three " * 40,
+                                   "cover.jpg": b"\xff\xd8"},
+                  reader="files", split="contiguous", validation=0.1, test=0.2)
+    assert built.column("id", "train") == ["1.txt", "sub/2.txt#train"]
+    assert built.counts["ignored"] == {"other files": 1}
+    message = fails(tmp_path / "b", {"notes.md": "x"}, reader="files", split="contiguous")
+    assert "'**/*.txt' matches none of the source's 1 files (such as notes.md)" in message
+
+
 def fails(folder: Path, files: dict[str, bytes | str], **settings: Any) -> str:
     with pytest.raises(FolioError) as caught:
         Built(folder, files, **settings)
@@ -319,6 +359,28 @@ def test_the_mysterious_island(tmp_path: Path) -> None:
     assert text.startswith("THE MYSTERIOUS ISLAND\n\nby Jules Verne")
     assert text.rstrip().endswith("the name of Captain Nemo.")
     assert "Gutenberg" not in text and len(text) == 1_112_267
+
+
+@needs_mirror
+def test_speeches(tmp_path: Path) -> None:
+    data = (MIRROR / "shakespeare.txt").read_bytes()
+    built = Built(tmp_path, {"shakespeare.txt": data}, reader="paragraphs", split="hash",
+                  validation=0.1, test=0.1, length=(10, 80))
+    counts = built.counts
+    assert (counts["read"], counts["kept"], counts["reasons"]) == (7222, 3433, {"duplicate": 46})
+    assert counts["left_out"] == {"too long": 3682, "too short": 61}
+    assert built.column("text", "train")[0] == (
+        "First Citizen:\nBefore we proceed any further, hear me speak.")
+
+
+@needs_mirror
+def test_paragraphs_of_wikipedia(tmp_path: Path) -> None:
+    data = (MIRROR / "jawiki_sample.txt").read_bytes()
+    built = Built(tmp_path, {"jawiki_sample.txt": data}, reader="lines", split="hash",
+                  validation=0.02, test=0.02)
+    assert built.counts["read"] == built.counts["kept"] == 2301
+    assert "".join(f"{text}\n" for text in built.documents.sort(
+        pl.col("id").str.split(":").list.last().cast(int))["text"]).rstrip() == data.decode().rstrip()
 
 
 @needs_mirror

@@ -141,6 +141,33 @@ def test_contiguous_pieces_tile_the_text(lengths: list[int], data: st.DataObject
                      + ["test"] * test)
 
 
+@given(st.lists(st.integers(1, 40), min_size=6, max_size=30))
+def test_contiguous_documents_stay_whole_and_in_order(lengths: list[int]) -> None:
+    found = listing([f"{i:03d}" for i in range(len(lengths))])
+    found.characters = array("q", lengths)
+    share = max(lengths) / sum(lengths)  # enough that each part gets a document
+    if 3 * share >= 1:
+        return
+    decision = decide(found, CorpusSpec(reader="lines", split="contiguous", validation=share,
+                                        test=share), seed=3)
+    assert not decision.cuts
+    assert decision.fates == sorted(decision.fates, key=SPLITS.index)
+    for part in ("validation", "test"):
+        held = sum(n for n, fate in zip(lengths, decision.fates, strict=True) if fate == part)
+        assert abs(held - max(lengths)) <= max(lengths)
+
+
+@given(st.lists(st.integers(0, 12)))
+def test_repeated_finds_what_equal_texts_share(numbers: list[int]) -> None:
+    found = listing([f"text {number}" for number in numbers])
+    found.add(3, None, reason="empty")
+    found.add(3, None, reason="empty")
+    count = Counter(numbers)
+    assert found.repeated() == [i for i, number in enumerate(numbers) if count[number] > 1]
+    assert len(found) == len(numbers) + 2
+    assert list(found.sound()) == list(range(len(numbers)))
+
+
 @pytest.mark.parametrize("settings", [
     {"split": "shuffled", "validation": 0.5, "test": 0.5}, {"split": "shuffled", "test": 10},
     {"split": "shuffled", "validation": 0.01}, {"split": "hash", "validation": 8, "test": 8},

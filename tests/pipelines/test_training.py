@@ -99,6 +99,58 @@ def test_history_and_best_epoch(tmp_path: Path, batches: dict[str, Path]) -> Non
     assert declared["model"]["units"] == [5, 4] and declared["vocabulary_size"] == 40
 
 
+def weights_after(folder: Path, batches: Path, spec: ModelSpec, **changes) -> list[np.ndarray]:
+    train(folder, batches, spec, TRAINING.model_copy(update={"epochs": 1, **changes}))
+    return load_model(folder / "out" / "model.keras").get_weights()
+
+
+def test_the_step_written_out_is_keras_own(tmp_path: Path, batches: dict[str, Path]) -> None:
+    spec = CLASSIFIER.model_copy(update={"dropout": 0.0})
+    ours = weights_after(tmp_path / "a", batches["classifier"], spec, loop="custom", clip_norm=0.5)
+    keras = weights_after(tmp_path / "b", batches["classifier"], spec, loop="fit", clip_norm=0.5)
+    for a, b in zip(ours, keras, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_clip_norm_bounds_the_step(tmp_path: Path, batches: dict[str, Path]) -> None:
+    """With plain SGD a step moves the weights by rate times the clipped norm at most."""
+    many = 34  # steps of the classifier's one epoch, rounded up
+    settings = {"optimizer": "sgd", "learning_rate": 1.0, "clip_norm": 1e-4}
+    moved = weights_after(tmp_path / "a", batches["classifier"], CLASSIFIER, **settings)
+    still = weights_after(tmp_path / "b", batches["classifier"], CLASSIFIER,
+                          **settings | {"clip_norm": 1e-12})
+    norm = np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(moved, still, strict=True)))
+    assert 0 < norm <= many * 1e-4
+
+
+@pytest.fixture(scope="module")
+def speeches(tmp_path_factory) -> Path:
+    """Documents as rows for a language model, 2 to 30 tokens long, in batches of 8."""
+    rows = documents([2 + i * 7 % 29 for i in range(60)])
+    return build_batches(tmp_path_factory.mktemp("d"),
+                         BatchesSpec(batch_size=8, layout="documents", buckets=(30,)),
+                         "language_model", False, train=rows, validation=rows[:9],
+                         test=rows[:5])[0]
+
+
+def test_truncation_cuts_the_gradient_and_carries_the_state(tmp_path: Path,
+                                                            speeches: Path) -> None:
+    spec = WRITER.model_copy(update={"stateful": False, "dropout": 0.0})
+    still = {"optimizer": "sgd", "learning_rate": 1e-30}
+    losses = []
+    for name, truncate in (("whole", None), ("cut", 7)):
+        train(tmp_path / name, speeches, spec,
+              TRAINING.model_copy(update={"epochs": 1, "truncate": truncate, **still}))
+        losses.append(pq.read_table(tmp_path / name / "out" / "history.parquet")["loss"][0].as_py())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # the state goes on over the cut
+    whole = weights_after(tmp_path / "a", speeches, spec)
+    cut = weights_after(tmp_path / "b", speeches, spec, truncate=7)
+    assert max(abs(a - b).max() for a, b in zip(whole, cut, strict=True)) > 1e-4
+    longer = weights_after(tmp_path / "c", speeches, spec, truncate=30)
+    for a, b in zip(whole, longer, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def test_patience_stops_early(tmp_path: Path, batches: dict[str, Path]) -> None:
     settings = TrainingSpec(epochs=40, learning_rate=0.3, patience=2)
     counts = train(tmp_path, batches["classifier"], CLASSIFIER, settings)
@@ -111,7 +163,7 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path: Path, batches: dict[str, P
         train(tmp_path, batches["classifier"], CLASSIFIER, settings)
 
 
-@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru", "peephole"])
 def test_carried_state_equals_one_long_read(cell: str) -> None:
     """Feeding a text in two pieces with the state carried is feeding it at once."""
     keras = load_keras("tensorflow")
