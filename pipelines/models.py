@@ -97,12 +97,12 @@ def _cell(spec: ModelSpec, number: int, units: int, training: bool,
 
     from pipelines import cells, recurrent
 
-    name = f"{spec.cell}_{number}"
+    name, start = f"{spec.cell}_{number}", {"recurrent_initializer": spec.recurrent_initializer}
     if spec.cell == "peephole":
-        return layers.RNN(cells.PeepholeLSTMCell(units), name=name, **options)
+        return layers.RNN(cells.PeepholeLSTMCell(units, **start), name=name, **options)
     faster = recurrent if training else layers
     kind = {"simple": layers.SimpleRNN, "lstm": faster.LSTM, "gru": faster.GRU}[spec.cell]
-    return kind(units, name=name, **options)
+    return kind(units, name=name, **start, **options)
 
 
 def state_names(spec: ModelSpec, layer: int | None = None) -> list[str]:

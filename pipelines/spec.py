@@ -63,6 +63,7 @@ class ModelSpec(Section):
     units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="one number a layer")
     dense: PositiveInt | None = Field(None, description="hidden ReLU units before the logit")
     dropout: float = Field(0.0, ge=0, lt=1)
+    recurrent_initializer: Literal["orthogonal", "glorot_uniform"] = "orthogonal"
     stateful: bool = Field(False, description="carry the state from batch to batch")
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import logging
 import os
 import re
 import sys
@@ -81,10 +82,12 @@ def _prepared(source: SourceSpec, work: Workspace, bring: Bring
     """A builder whose data are on disk, and where they came from."""
     builder = _builder(source.tfds, os.environ.get("TFDS_DATA_DIR"))
     here = {"from": "prepared here", "address": str(builder.data_path)}
-    if builder.is_prepared():
-        return builder, here
+    with _errors_alone("absl"):
+        if builder.is_prepared():
+            return builder, here
     wanted = f"source.tfds {source.tfds}: not prepared in {builder.data_path}"
-    advice = f"let TFDS_DATA_DIR or --mirror name a folder with {builder.info.full_name} in it"
+    advice = (f"let TFDS_DATA_DIR or --mirror name a folder with {builder.info.full_name} in it, "
+              "or give source.path a text of your own")
     try:
         return _fetched(builder, source, work, bring)
     except UnreachableError as failure:
@@ -128,7 +131,8 @@ def _fetched(builder: DatasetBuilder, source: SourceSpec, work: Workspace, bring
 def _builder(name: str, data_dir: str | None) -> DatasetBuilder:
     tfds = _tfds()
     try:
-        return tfds.builder(name, data_dir=data_dir)
+        with _errors_alone("absl"):
+            return tfds.builder(name, data_dir=data_dir)
     except Exception as error:
         dataset, _, rest = name.partition(":")[0].partition("/")
         known = tfds.list_builders(with_community_datasets=False)
@@ -217,15 +221,22 @@ def _examples(builder: DatasetBuilder, split: Any) -> Iterator[bytes]:
 
 def _tf_records(path: str) -> Iterator[bytes]:
     """As tf.data.TFRecordDataset, which would take hold of the GPU's memory for it."""
-    import tensorflow as tf
+    from tensorflow.compat.v1.io import tf_record_iterator
 
-    logger = tf.get_logger()
-    before = logger.level
-    logger.setLevel("ERROR")  # it recommends tf.data, at length
+    with _errors_alone("tensorflow"):  # it recommends tf.data, at length
+        return tf_record_iterator(path)
+
+
+@contextlib.contextmanager
+def _errors_alone(logger: str) -> Iterator[None]:
+    """Without a library's warnings, of which the user can make nothing."""
+    found = logging.getLogger(logger)
+    before = found.level
+    found.setLevel(logging.ERROR)
     try:
-        return tf.compat.v1.io.tf_record_iterator(path)
+        yield
     finally:
-        logger.setLevel(before)
+        found.setLevel(before)
 
 
 class _Writer:

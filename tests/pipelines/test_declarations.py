@@ -14,7 +14,8 @@ from tests.conftest import PLAY, REVIEWS, spec_of
 @pytest.mark.parametrize("name", catalog_names())
 def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
     for profile in profile_names(name):
-        assert load_spec(name, profile).profile == profile
+        own = ("source.path=mine.txt",) if profile == "lines" else ()  # which it is there for
+        assert load_spec(name, profile, own).profile == profile
     if has_sample(name):
         assert Path(load_spec(name, "quick", sample=True).source.path).exists()
 
@@ -31,6 +32,17 @@ def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
     (("epochs: 2", "epochs: [2"), "not valid YAML"),
     (("learning_rate: 0.02", "learning_rate: fast"), ":8: training.learning_rate: input should"),
     (("source: {{path: {samples}/reviews.csv}}", "source: {{}}"), "give one of url, path and tfds"),
+    (("corpus: {{", "corpus: {{start: A, "), ":3: corpus: start and end cut running text"),
+    (("corpus: {{", "corpus: {{length: [9, 8], "), ":3: corpus: length [9, 8]: the fewest"),
+    (("corpus: {{", "corpus: {{markup: wiki40b, "), "markup is taken apart by reader tfds, not by"),
+    (("reader: csv, split: hash", "reader: labelled-folders, split: hash, group: author"),
+     "reader labelled-folders has group film, not author"),
+    (("reader: csv, split: hash", "reader: labelled-folders, split: official, length: [1, 9]"),
+     "would thin an official test split"),
+    (("path: {samples}/reviews.csv", "tfds: imdb reviews"), "write NAME, NAME/CONFIG or NAME"),
+    (("path: {samples}/reviews.csv", "tfds: a, sha256: b"), "sha256 is for files; pin a tfds"),
+    (("path: {samples}/reviews.csv", "tfds: imdb_reviews"),
+     "corpus.reader csv cannot read source.tfds; use reader tfds"),
 ])
 def test_a_wrong_declaration_names_file_line_and_key(
         declare, change: tuple[str, str], message: str) -> None:
@@ -49,6 +61,10 @@ def test_impossible_language_models_are_refused(declare) -> None:
         ((", sequence_length: 50", ""), "needs batches.sequence_length"),
         (("kind: char", "kind: char, max_tokens: 9"), "would cut the running text"),
         (("split: contiguous", "split: hash"), "is one document"),
+        (("corpus: {{", "corpus: {{length: [1, 9], "), "would leave out the whole text"),
+        (("corpus: {{", "corpus: {{group: film, "), "reader text knows no groups"),
+        (("reader: text", "reader: lines, end: FIN"), "reader lines has none"),
+        (("reader: text", "reader: tfds"), "tfds reads source.tfds; for a text of your own"),
     ]:
         with pytest.raises(UsageError, match=message):
             load_spec(str(declare("wrong", PLAY.replace(*change))))
@@ -85,6 +101,40 @@ def test_source_paths_are_beside_the_declaration(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         PLAY.replace("{samples}/play.txt", "texts/a.txt").replace("{{", "{").replace("}}", "}"))
     assert load_spec(str(tmp_path / "mine.yaml")).source.path == str(tmp_path / "texts" / "a.txt")
+
+
+OTHER = """\
+source: {{url: "https://a.org/a.txt", sha256: abc, sample: play.txt}}
+profiles:
+  quick: {{training.epochs: 1}}
+  lines: {{corpus.reader: lines, corpus.split: hash}}
+"""
+
+
+def test_a_text_of_ones_own_takes_the_declared_ones_place(
+        declare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(declare("other", PLAY.replace("source: {{path: {samples}/play.txt}}\n", OTHER)))
+    monkeypatch.chdir(tmp_path)
+    for text in ("source.path=my/a.txt", "source.files=my/a.txt"):
+        source = load_spec(path, overrides=(text,)).source
+        assert (source.path, source.url, source.sha256) == (str(tmp_path / "my/a.txt"), (), ())
+        assert source.sample == "play.txt"
+    source = load_spec(path, overrides=("source.url=https://b.org/a.txt",)).source
+    assert (source.url, source.sha256) == (("https://b.org/a.txt",), ("abc",))
+    source = load_spec(path, overrides=("source={path: a.txt}",)).source
+    assert (source.path, source.sample) == (str(tmp_path / "a.txt"), None)
+    source = load_spec(path, overrides=("source.tfds=wiki40b/ja", "corpus.reader=tfds",
+                                        "corpus.split=hash")).source
+    assert (source.tfds, source.url, source.sha256) == ("wiki40b/ja", (), ())
+
+
+def test_profiles_joined_apply_in_order(declare) -> None:
+    path = str(declare("other", PLAY.replace("source: {{path: {samples}/play.txt}}\n", OTHER)))
+    spec = load_spec(path, "quick+lines", ("source.path=a.txt",))
+    assert (spec.profile, spec.training.epochs) == ("quick+lines", 1)
+    assert (spec.corpus.reader, spec.corpus.split) == ("lines", "hash")
+    with pytest.raises(UsageError, match="no profile 'line'; did you mean lines"):
+        load_spec(path, "quick+line")
 
 
 def test_operational_values_are_in_no_key(reviews: Path) -> None:

@@ -15,44 +15,47 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.execute import Settings, execute_stage
-from pipelines.report import EXCERPT_CHARACTERS, MISTAKES, excerpt, write_report
+from pipelines.report import write_report
+from pipelines.report_classifier import EXCERPT_CHARACTERS, MISTAKES, excerpt
 from pipelines.stages import STAGES
-from tests.conftest import PLAY, PROJECT, REVIEWS, spec_of
+from pipelines.store import Artifact
+from tests.conftest import PROJECT, REVIEWS, artifact_of, spec_of
 
 SAMPLES = PROJECT / "data" / "samples"
 HOSTILE = "<script src=http://evil.example/x.js>alert('1')</script></blockquote>&amp;\x07"
 VOID = {"meta", "img", "br"}
 SECTIONS = {"classifier": ["training", "answers", "slices", "scores", "mistakes"],
-            "language_model": ["training", "context", "samples"]}
+            "language_model": ["training", "baselines", "context", "samples", "generated"]}
 
 
-def _evaluated(folder: Path, name: str, declaration: str) -> SimpleNamespace:
-    """Source to metrics, the report with them, in a store of its own."""
-    path = folder / f"{name}.yaml"
-    path.write_text(declaration.replace("epochs: 2", "epochs: 1"), encoding="utf-8")
-    settings, artifacts = Settings.at(folder), {}
-    for stage in STAGES[:-1]:
-        inputs = {name: artifacts[name] for name in stage.inputs}
-        result = execute_stage(stage, spec_of(path), inputs, settings, run=f"run-of-{name}")
-        artifacts[stage.name] = result.artifact
+def _opened(artifacts: dict[str, Artifact]) -> SimpleNamespace:
+    metrics = artifacts.pop("metrics").path
     return SimpleNamespace(
-        path=artifacts["metrics"].path, inputs=inputs,
-        metrics=json.loads((artifacts["metrics"].path / "metrics.json").read_bytes()),
-        predictions=pq.read_table(artifacts["metrics"].path / "predictions.parquet"))
+        path=metrics, inputs={name: artifacts[name] for name in STAGES[5].inputs},
+        metrics=json.loads((metrics / "metrics.json").read_bytes()),
+        predictions=pq.read_table(metrics / "predictions.parquet"))
 
 
 @pytest.fixture(scope="session")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SimpleNamespace]:
+def evaluated(tmp_path_factory: pytest.TempPathFactory,
+              trained: Settings) -> dict[str, SimpleNamespace]:
     """One of each kind; every review ends in a script of its own, every label is markup."""
     folder = tmp_path_factory.mktemp("evaluated")
     with (SAMPLES / "reviews.csv").open(encoding="utf-8", newline="") as file:
         rows = [(row["review"] + HOSTILE, f"<b>{row['sentiment']}") for row in csv.DictReader(file)]
     with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("review", "sentiment"), *rows])
-    reviews = REVIEWS.replace("label_column: sentiment",
-                              'label_column: sentiment, labels: ["<b>negative", "<b>positive"]')
-    return {"classifier": _evaluated(folder, "reviews", reviews.format(samples=folder)),
-            "language_model": _evaluated(folder, "play", PLAY.format(samples=SAMPLES))}
+    declared = folder / "reviews.yaml"
+    declared.write_text(REVIEWS.format(samples=folder).replace("epochs: 2", "epochs: 1").replace(
+        "label_column: sentiment",
+        'label_column: sentiment, labels: ["<b>negative", "<b>positive"]'), encoding="utf-8")
+    reviews: dict[str, Artifact] = {}
+    for stage in STAGES[:-1]:
+        inputs = {name: reviews[name] for name in stage.inputs}
+        reviews[stage.name] = execute_stage(stage, spec_of(declared), inputs, Settings.at(folder),
+                                            run="run-of-reviews").artifact
+    play = {stage.name: artifact_of(trained, "tiny-play", stage.name) for stage in STAGES[:-1]}
+    return {"classifier": _opened(reviews), "language_model": _opened(play)}
 
 
 @pytest.fixture(scope="session", params=["classifier", "language_model"])
@@ -196,11 +199,58 @@ def test_language_model_page_gives_the_figures(evaluated: dict[str, SimpleNamesp
     for tokens, nats in zip(bins["tokens"], bins["nats"], strict=True):
         if tokens:
             assert re.search(rf"{tokens:,.0f}\s*{nats / tokens:.4f}", page.text)
-    assert re.search(r"10 to 29\s*20\d\.\d{4}", page.text)  # 20 places, one lane
+    assert re.search(r"1 to 9\s*9\d\.\d{4}", page.text)  # 9 places, one lane
+    assert re.search(r"10 to 29\s*20\d\.\d{4}", page.text)
     samples = one.metrics["samples"]
     assert [sample["temperature"] for sample in samples] == [0.5, 1.0]
     for sample in samples:
         assert sample["start"] + sample["text"] in page.text
+
+
+def test_baselines_stand_beside_the_model(evaluated: dict[str, SimpleNamespace],
+                                          tmp_path: Path) -> None:
+    one = evaluated["language_model"]
+    page = Page(one.path / "report.html")
+    rows = one.metrics["baselines"] | {"this model": one.metrics["headline"]}
+    assert list(rows) == ["unigram", "5-gram", "this model"]
+    for name, row in rows.items():
+        assert re.search(rf"{name}\s*{row['bits_per_character']:.3f}{row['perplexity']:.2f}"
+                         rf"{row['accuracy']:.1%}", page.text)
+    train = one.inputs["tokens"].counts["train"]["tokens"]
+    assert f"counted over {train:,} train tokens." in page.text
+    better = {name: row | {"bits_per_character": bits, "train_tokens_left_out": 12345}
+              for (name, row), bits in zip(one.metrics["baselines"].items(), (5.0, 4.0),
+                                           strict=True)}
+    headline = one.metrics["headline"] | {"bits_per_character": 3.0}
+    page = _render(one, tmp_path, metrics=one.metrics | {"baselines": better,
+                                                         "headline": headline})
+    assert "needs 25.0% fewer bits than the 5-gram model" in page.text
+    assert "the first; the other 12,345 were left out." in page.text
+
+
+def test_generated_text_stands_beside_the_held_out(evaluated: dict[str, SimpleNamespace],
+                                                   tmp_path: Path) -> None:
+    one = evaluated["language_model"]
+    page, found = Page(one.path / "report.html"), one.metrics["generated"]
+    assert f"{found['units']:,} words of each" in page.text
+    assert re.search(r"temperature 0\.5temperature 1test text", page.text)
+    for name, key in (("words known from training", "known"),
+                      ("new strings of 4 words", "new_4"),
+                      ("new strings of 10 characters", "new_string"),
+                      (r"different strings of 3 words \(distinct-3\)", "distinct_3")):
+        shares = "".join(f"{figures[key]['share']:.1%}" for figures in found["texts"].values())
+        assert re.search(rf"{name}{shares}", page.text), key
+    page = _render(one, tmp_path, metrics=one.metrics | {"generated": None, "samples": []})
+    assert "#generated" not in page.values("href") and "None were asked for" in page.text
+
+
+def test_one_class_of_context_needs_no_section(evaluated: dict[str, SimpleNamespace],
+                                               tmp_path: Path) -> None:
+    one = evaluated["language_model"]
+    bins = one.metrics["by_position"]
+    only = [0, bins["tokens"][1], *[0] * (len(bins["tokens"]) - 2)]
+    page = _render(one, tmp_path, metrics=one.metrics | {"by_position": bins | {"tokens": only}})
+    assert "#context" not in page.values("href") and "#samples" in page.values("href")
 
 
 def test_same_input_same_bytes(one: SimpleNamespace, tmp_path: Path) -> None:
