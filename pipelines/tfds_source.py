@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module, util
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,10 +68,6 @@ def write_records(source: SourceSpec, work: Workspace, bring: Bring) -> dict[str
 
 def _tfds() -> Any:
     """tensorflow-datasets, which never writes to standard output here and shows no bars."""
-    if util.find_spec("importlib_resources") is None:
-        # tfds 4.9.10 imports it, but no package that it requires brings it any more.
-        sys.modules["importlib_resources"] = import_module("importlib.resources")
-        import_module("importlib.resources.abc")
     tfds = import_module("tensorflow_datasets")
     tfds.disable_progress_bar()
     return tfds
