@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-MOST_TOKENS = 10_000_000  # of the train split, the first: 5-grams of these take about 1 GB
+MOST_TOKENS = 10_000_000  # of the train split, the first: 5-grams of these take 2 GB at most
 LEAST_DISCOUNT = 0.1  # of a count, so that every context leaves something to unseen tokens
 
 

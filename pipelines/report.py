@@ -35,6 +35,8 @@ HEADLINES = {
                    "as unsure of the next token as among so many equally likely ones"),
 }
 GUESSES = "of the test text's tokens are the model's first guess"
+WORDS_ONLY = ("lower is better, but compare word models alone: punctuation is not predicted, and "
+              "{:.1%} of the words are the one unknown token")
 
 
 def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
@@ -52,7 +54,7 @@ def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
     model = inputs["model"]
     page = render(
         "report.html",
-        classifier=classifier, metrics=metrics, headline=_headline(metrics, classifier),
+        classifier=classifier, metrics=metrics, headline=_headline(metrics, inputs),
         made=report_data.UNKNOWN_ORIGIN | model.manifest,
         parameters=model.counts.get("parameters"),
         training=_training(model, classifier, pictures), judged=judged,
@@ -62,15 +64,18 @@ def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
     (out / "report.html").write_text(page, encoding="utf-8")
 
 
-def _headline(metrics: Mapping[str, Any], classifier: bool) -> list[dict[str, str]]:
-    figures = []
+def _headline(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[str, str]]:
+    figures, sums = [], metrics["sums"]
+    words = inputs["tokens"].manifest["config"].get("tokens.kind") == "word"
     for name, value in metrics["headline"].items():
         title, shown, meaning = HEADLINES.get(name, (name.replace("_", " "), "{:.4g}", ""))
-        if name == "accuracy" and classifier:
-            low, high = wilson(metrics["sums"]["correct"], metrics["sums"]["documents"])
+        if name == "accuracy" and metrics["kind"] == "classifier":
+            low, high = wilson(sums["correct"], sums["documents"])
             meaning += f" (95% interval {low:.1%} to {high:.1%})"
         elif name == "accuracy":
             meaning = GUESSES
+        elif name == "bits_per_character" and words:
+            meaning = WORDS_ONLY.format(sums["unknown"] / sums["tokens"])
         if value is None:
             meaning = "cannot be told: the test split holds one class only"
         figures.append({"name": title, "meaning": meaning,

@@ -112,8 +112,6 @@ class EvaluationSpec(Section):
     temperatures: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 0.8, 1.0)
     sample_length: PositiveInt = Field(400, description="tokens a sample")
     start: str = Field("\n", description="what samples begin with")
-    context: PositiveInt | None = Field(
-        None, description="samples see only this many tokens back; unset: all, by the state")
     baseline_order: PositiveInt = Field(5, description="tokens in the longest n-gram of the "
                                         "baseline that language models are compared with")
 

@@ -43,7 +43,7 @@ STAGES = (
           ("keras", "numpy", "backend")),
     Stage("metrics", "pipelines.evaluation", ("model", "batches", "tokens", "corpus"),
           ("evaluation", "model.kind", "training.backend", "seed"),
-          ("keras", "numpy", "pyarrow", "backend", "matplotlib", "jinja2"),
+          ("keras", "numpy", "pyarrow", "polars", "backend", "matplotlib", "jinja2"),
           ("pipelines/templates/report.html",)),
     Stage("release", "pipelines.registry", ("model", "metrics", "tokens"),
           ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow")),

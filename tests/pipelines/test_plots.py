@@ -58,3 +58,12 @@ def test_lengths_of_splits_of_unlike_reach() -> None:
               "test": np.bincount([700])}
     uncut, cut = plots.length_histogram(counts, None), plots.length_histogram(counts, 40)
     assert uncut != cut
+
+
+def test_baselines_grow_with_their_bits() -> None:
+    few = [{"name": "unigram", "bits_per_character": 4.5},
+           {"name": "ours", "bits_per_character": 2.0}]
+    more = [few[0], {"name": "5-gram", "bits_per_character": 2.5}, few[1]]
+    short, tall = _pixels(plots.baseline_bars(few)), _pixels(plots.baseline_bars(more))
+    assert len(short) < len(tall) and short.min() < 100
+    assert plots.baseline_bars(few) == plots.baseline_bars(few)

@@ -244,6 +244,20 @@ def test_generated_text_stands_beside_the_held_out(evaluated: dict[str, SimpleNa
     assert "#generated" not in page.values("href") and "None were asked for" in page.text
 
 
+def test_bits_of_word_models_come_with_a_warning(evaluated: dict[str, SimpleNamespace],
+                                                 tmp_path: Path) -> None:
+    one = evaluated["language_model"]
+    assert "comparable whatever the tokens" in Page(one.path / "report.html").text
+    tokens = one.inputs["tokens"]
+    config = tokens.manifest["config"] | {"tokens.kind": "word"}
+    words = replace(tokens, manifest=tokens.manifest | {"config": config})
+    sums = one.metrics["sums"] | {"tokens": 1000, "unknown": 45}
+    page = _render(one, tmp_path, inputs=one.inputs | {"tokens": words},
+                   metrics=one.metrics | {"sums": sums})
+    assert "4.5% of the words are the one unknown token" in page.text
+    assert "comparable whatever the tokens" not in page.text
+
+
 def test_one_class_of_context_needs_no_section(evaluated: dict[str, SimpleNamespace],
                                                tmp_path: Path) -> None:
     one = evaluated["language_model"]

@@ -69,7 +69,7 @@ def test_words_cut_in_two_are_left_out() -> None:
 def test_stretches_are_spread_over_the_text() -> None:
     text = " ".join(f"w{'abcdefghij'[i // 10]}{'abcdefghij'[i % 10]}" for i in range(100))
     pieces = stretches(text, 3, 23, "words")
-    assert [piece.split() for piece in pieces][0] == ["waa", "wab", "wac", "wad", "wae"][1:]
+    assert pieces[0].split() == ["wab", "wac", "wad", "wae"]  # the first may be cut in two
     assert pieces[2].split()[-1] == "wji"
     assert "wf" in pieces[1]
     assert stretches("short text", 3, 23, "words") == ["short text"]
