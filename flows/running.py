@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flows.console import NATIVE_LOG, native_notices_to
@@ -32,7 +35,8 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
     from flows.server import prefect_api
 
     records, code = [], 0
-    with native_notices_to(settings.home / NATIVE_LOG), prefect_api(settings.home):
+    with (native_notices_to(settings.home / NATIVE_LOG), prefect_api(settings.home),
+          _noted_interrupts() as interrupted):
         from flows.retrain import retrain
 
         for (name, overrides), spec in zip(wanted, specs, strict=True):
@@ -40,8 +44,29 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
             try:
                 retrain(name, profile, overrides, only, since, until, run=run, **options)
             except Exception as error:  # the record says what; the other pipelines still run
+                if interrupted():
+                    raise KeyboardInterrupt from error
                 if not settings.runs.has(run):
                     raise
                 code = max(code, getattr(error, "exit_code", 1))
             records.append(settings.runs.get(run))
+            if interrupted():  # and swallowed on the way
+                raise KeyboardInterrupt
     return records, code
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed: libraries turn its KeyboardInterrupt into errors of their own."""
+    pressed = False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
