@@ -49,7 +49,7 @@ def notebook(texts: list[str], labels: list[int]) -> tuple[float, float]:
 
     started = time.perf_counter()
     tokenizer, counts = tfds.deprecated.text.Tokenizer(), Counter()
-    dataset = tf.data.Dataset.from_tensor_slices((texts, labels))
+    dataset = tf.data.Dataset.from_tensor_slices((texts, tf.constant(labels, tf.int64)))
     for text, _ in dataset:
         counts.update(tokenizer.tokenize(text.numpy()))
     encoder = tfds.deprecated.text.TokenTextEncoder(list(counts))
@@ -92,7 +92,7 @@ def main() -> None:
             settings = Settings.at(Path(folder))
             record = ours(options.mirror, Path(folder))
             mine.append(record["seconds"])
-            peak = max(peak, peak_bytes(record, settings))
+            peak = peak or peak_bytes(record, settings)  # before the other side loads TensorFlow
             corpus = next(e["path"] for e in record["stages"] if e["stage"] == "corpus")
             shard = next((Path(corpus) / "documents").glob("train-*.parquet"))
             some = pq.read_table(shard).slice(0, options.reviews)

@@ -153,6 +153,7 @@ def _widths(plan: Plan, lengths: dict[str, np.ndarray]) -> list[int]:
 def _fill_buckets(plan: Plan, split: str, writers: list[BatchWriter], widths: list[int],
                   work: Workspace) -> None:
     """Documents in order, each to the narrowest width that holds it."""
+    read = 0
     for shard in sorted(plan.tokens.glob(f"{split}-*.parquet")):
         table = pq.read_table(shard)
         lengths = table["length"].to_numpy() - int(plan.language_model)
@@ -161,7 +162,8 @@ def _fill_buckets(plan: Plan, split: str, writers: list[BatchWriter], widths: li
             chosen = table.filter(pa.array(buckets == bucket))
             if chosen.num_rows:
                 writers[bucket].write(_rows(chosen, widths[bucket], plan))
-        work.progress(sum(w.rows for w in writers), None, f"{split} rows batched")
+        read += table.num_rows
+        work.progress(read, None, f"{split} documents batched")
     for writer in writers:
         writer.close()
 
