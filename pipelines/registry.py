@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 PACKAGE = "package"  # the folder in the model that inference reads
 LOADER = "pipelines.served_model"
-CONTRACTS = ("__init__", "errors", "spec")  # imported by the loader, but in no fingerprint
+# Imported by the loader, but in no fingerprint.
+CONTRACTS = ("__init__", "errors", "spec", "text_spec")
 LIBRARIES = ("keras", "numpy", "pandas", "polars", "pydantic", "sentencepiece")
 STEPS = 3
 
