@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -87,25 +86,11 @@ def publish_loss_curve(pipeline: str, model: Path) -> None:
     """The losses by epoch, from the model artifact's history, as a small picture."""
     import pyarrow.parquet as pq
 
-    history = pq.read_table(model / "history.parquet").to_pydict()
-    picture = base64.b64encode(loss_curve(history)).decode()
-    last = ", ".join(f"{name} {values[-1]:,.4g}" for name, values in history.items())
+    from pipelines.plots import loss_curve_png
+
+    history = pq.read_table(model / "history.parquet")
+    # Prefect stores the picture whole, and refuses a large one.
+    picture = base64.b64encode(loss_curve_png(history)).decode()
+    last = ", ".join(f"{name} {values[-1]:,.4g}" for name, values in history.to_pydict().items())
     create_markdown_artifact(f"![loss by epoch](data:image/png;base64,{picture})\n\n{last}",
                              artifact_key(pipeline, "loss"), f"Loss of {pipeline} by epoch")
-
-
-def loss_curve(history: Mapping[str, list[float]]) -> bytes:
-    """A PNG of some 15 kB: Prefect stores it whole, and refuses large ones."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3), dpi=80, layout="constrained")
-    axes = figure.subplots()
-    for name in ("loss", "validation_loss"):
-        if name in history:
-            axes.plot(history["epoch"], history[name], marker="o", label=name.replace("_", " "))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss")
-    axes.legend()
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    return png.getvalue()
