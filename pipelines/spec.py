@@ -6,6 +6,7 @@ anything runs. `pipelines/declarations.py` reads the files; this module only say
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -128,6 +129,29 @@ class RegistrySpec(Section):
         return self.metric in LOWER_IS_BETTER
 
 
+class ScheduleSpec(Section):
+    """When a deployment retrains by itself."""
+
+    cron: str = Field(description="minute hour day month weekday, such as 0 3 * * *")
+    timezone: str = Field("UTC", description="whose clock cron means, such as Europe/Berlin")
+    profile: str = Field("full", description="the profile that is run")
+
+    @model_validator(mode="after")
+    def _possible(self) -> ScheduleSpec:
+        from zoneinfo import available_timezones
+
+        from cronsim import CronSim, CronSimError
+
+        if self.timezone not in available_timezones():
+            raise ValueError(f"timezone {self.timezone!r} is not known; write it like Asia/Tokyo")
+        try:
+            CronSim(self.cron, datetime(2000, 1, 1))
+        except CronSimError as error:
+            raise ValueError(f"cron {self.cron!r}: {error}; write minute hour day month weekday, "
+                             "such as 0 3 * * *") from error
+        return self
+
+
 class Spec(Section):
     """One pipeline. `name` and `folder` come from the file, the rest from what it says."""
 
@@ -144,6 +168,7 @@ class Spec(Section):
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     registry: RegistrySpec
+    schedule: ScheduleSpec | None = Field(None, description="none: it runs when asked")
     grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
         {}, description="comparisons for `folio compare`: {name: {dotted key: values}}")
 
