@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from typing import Any
 from pipelines.declarations import FULL, has_sample, load_spec
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.execute import Settings, StageResult, execute_stage
+from pipelines.liveness import living
 from pipelines.plan import Selection
 from pipelines.runs import Runs
 from pipelines.stages import STAGES, stage_named
@@ -98,28 +100,41 @@ class Retraining:
 
     def __enter__(self) -> Retraining:
         self._started, self._clock = time.gmtime(), time.perf_counter()
+        self._ending = ExitStack()  # the run lives until its record is saved
+        try:
+            self._ending.enter_context(living(self.settings.runs.folder, self._beginning()))
+        except OSError as problem:
+            raise self._unwritable(problem) from problem
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.record = self._summary(error)
         try:
-            self.settings.runs.save(self.record)
+            with self._ending:
+                self.settings.runs.save(self.record)
         except OSError as problem:
-            failure = FolioError(f"{self.settings.runs.folder}: the run's record could not be "
-                                 f"written: {problem.strerror}; mend it (free space, rights)")
             if error is None:
-                raise failure from problem
-            self._notice(str(failure))  # the error that ended the run says more
+                raise self._unwritable(problem) from problem
+            self._notice(str(self._unwritable(problem)))  # the error that ended the run says more
+
+    def _unwritable(self, problem: OSError) -> FolioError:
+        return FolioError(f"{self.settings.runs.folder}: the run's record could not be written: "
+                          f"{problem.strerror}; mend it (free space, rights)")
+
+    def _beginning(self) -> dict[str, Any]:
+        """What is known of the run when it starts."""
+        pipeline, profile, overrides = self._declared
+        return {"run": self.run, "pipeline": self.spec.name, "declared": pipeline,
+                "profile": profile, "overrides": list(overrides), "sample": self.spec.sample,
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started)}
 
     def _summary(self, error: BaseException | None) -> dict[str, Any]:
         release = self._read("release", "release.json")
         report = self._file("metrics", "report.html")
-        return {
-            "pipeline": self.spec.name, "profile": self.spec.profile, "run": self.run,
-            "state": self._state(error), "sample": self.spec.sample,
+        return self._beginning() | {
+            "state": self._state(error),
             "seconds": round(time.perf_counter() - self._clock, 3),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
             "stages": self._entries,
             "metrics": self._read("metrics", "metrics.json").get("headline", {}),
             "version": release.get("version"), "verdict": release.get("verdict"),

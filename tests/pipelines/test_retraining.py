@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.execute import Settings, git_commit, home_folder
+from pipelines.liveness import live_runs
 from pipelines.plan import Selection
 from pipelines.retraining import Retraining, one_line, retrain_plain
 from tests.conftest import PLAY, PROJECT
@@ -28,8 +30,9 @@ def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(settings: S
     said: list[str] = []
     made = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
     again = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
-    assert list(made) == ["pipeline", "profile", "run", "state", "sample", "seconds", "started",
-                          "stages", "metrics", "version", "verdict", "report", "error"]
+    assert list(made) == ["run", "pipeline", "declared", "profile", "overrides", "sample",
+                          "started", "state", "seconds", "stages", "metrics", "version",
+                          "verdict", "report", "error"]
     assert (made["pipeline"], made["profile"], made["state"]) == ("tiny-play", "full", "done")
     assert [(e["stage"], e["action"], e["reason"]) for e in made["stages"]] == [
         ("source", "run", "never made"), ("corpus", "run", "never made")]
@@ -132,15 +135,33 @@ def test_an_interruption_is_recorded_and_goes_on(settings: Settings, play: Path)
 
 def test_a_record_that_cannot_be_written_hides_no_other_error(settings: Settings,
                                                               play: Path) -> None:
-    settings.home.mkdir()
-    settings.runs.folder.write_text("a file where the folder should be")
     said: list[str] = []
-    with pytest.raises(FolioError, match="record could not be written"):
-        retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
     with (pytest.raises(ZeroDivisionError),
           Retraining(str(play), settings=settings, notice=said.append)):
+        spoil(settings.runs.folder)
         raise ZeroDivisionError
     assert "record could not be written" in said[-1]
+
+
+def test_a_run_that_cannot_be_recorded_does_not_begin(settings: Settings, play: Path) -> None:
+    spoil(settings.runs.folder)
+    with pytest.raises(FolioError, match="record could not be written"):
+        retrain_plain(str(play), settings=settings, selection=FIRST, notice=lambda text: None)
+    assert not settings.store.root.exists()
+
+
+def spoil(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("a file where the folder should be")
+
+
+def test_a_run_is_known_while_it_goes_on(settings: Settings, play: Path) -> None:
+    with Retraining(str(play), "full", ("seed=3",), settings=settings, run="now") as retraining:
+        (live,) = live_runs(settings.runs.folder)
+        assert (live["run"], live["overrides"]) == ("now", ["seed=3"])
+        retraining.stage("source", lambda run: run.execute("source", ()))
+    assert live_runs(settings.runs.folder) == []
 
 
 def test_figures_come_from_what_the_stages_wrote(trained: Settings) -> None:
