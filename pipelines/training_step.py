@@ -27,11 +27,35 @@ def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
     loss = (keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
             if kind == "classifier" else
             keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction))
-    optimizer = optimizers[training.optimizer](training.learning_rate,
-                                               global_clipnorm=training.clip_norm)
+    optimizer = _exact(optimizers[training.optimizer])(training.learning_rate,
+                                                       global_clipnorm=training.clip_norm)
     model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
     optimizer.build(model.trainable_variables)
     return _custom(model) if training.loop == "custom" else _keras(model)
+
+
+def _exact(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
+    """`kind`, which sees one gradient for each row of an embedding.
+
+    TensorFlow gives one for each token that was looked up. Keras 3 squares them one by one instead
+    of their sum, so that its Adam moves a token that stands n times in a batch up to √n too far.
+    """
+    class Exact(kind):
+        def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
+            super().apply([_summed(gradient) for gradient in grads], trainable_variables)
+
+    return Exact
+
+
+def _summed(gradient: Any) -> Any:
+    """Entries of equal rows added up, as a dense tensor; other backends' are so already."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return gradient
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(gradient)
 
 
 def _keras(model: keras.Model) -> Step:
