@@ -8,14 +8,16 @@ from typing import Any
 from prefect import State, flow
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 
 from flows.console import Console
+from flows.parameters import Override, Pipeline, Profile, StageName, TrainIn
 from pipelines.errors import FolioError
 from pipelines.execute import Settings, home_folder
 from pipelines.plan import Selection
 from pipelines.retraining import Retraining
 from pipelines.runs import Runs
+from tasks.pool import hands_over
 from tasks.stages import (
     build_corpus,
     download,
@@ -23,12 +25,17 @@ from tasks.stages import (
     register,
     tokenize,
     train,
+    train_in_pool,
     write_batches,
 )
+
+MAX_ATTEMPTS = 5  # processes that may die over one run before it is given up
 
 
 def run_id() -> str:
     """The id that the run was given, or a new one: the flow run's name and the record's."""
+    if flow_run.run_count > 1:
+        return flow_run.name  # the run of a process that died goes on under its name
     given = flow_run.parameters
     return given.get("run") or Runs.new_id(Path(given["pipeline"]).stem)
 
@@ -40,38 +47,49 @@ def tag_as_sample() -> None:
 
 
 @flow(name="retrain", flow_run_name=run_id, persist_result=False)
-def retrain(pipeline: str, profile: str = "full", overrides: tuple[str, ...] = (),
-            only: str | None = None, since: str | None = None, until: str | None = None,
-            mirror: str | None = None, offline: bool = False, allow_sample: bool = False,
+def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[Override] = (),
+            only: StageName | None = None, since: StageName | None = None,
+            until: StageName | None = None, using: str | None = None,
+            train_in: TrainIn = "auto", require_gpu: bool = False, mirror: str | None = None,
+            offline: bool = False, allow_sample: bool = False,
             run: str | None = None) -> dict[str, Any] | State:
     """Retrain one pipeline; what has not changed is reused. Gives the run's record.
 
     Args:
         pipeline: a name of the catalog, or the path of a declaration
-        profile: which of its profiles
+        profile: which of its profiles; full, or that of the run named by using
         overrides: key=value for single values of the declaration
         only: repeat this stage alone, on what is there
         since: repeat from this stage on
         until: leave out what lies below this stage
+        using: an earlier run, on whose artifacts only or since repeat
+        train_in: pool, here, or auto: the pool gpu where it has a worker
+        require_gpu: fail where there is no GPU, instead of training on the CPU
         mirror: folder or address where the source's files are looked for first
         offline: fetch nothing from the net
         allow_sample: when the source cannot be reached, go on with the small sample
         run: id of the run; made up when empty
     """
+    if flow_run.run_count > MAX_ATTEMPTS:
+        return Failed(message=f"given up: {MAX_ATTEMPTS} processes died over it; look at their "
+                              "logs, then run it again: it goes on from what was published")
     with Console() as console:
         settings = Settings.at(home_folder(), mirror=mirror, offline=offline,
-                               allow_sample=allow_sample, progress=console.progress)
+                               allow_sample=allow_sample, progress=console.progress,
+                               gpu="required" if require_gpu else "any")
         try:
-            with Retraining(pipeline, profile, overrides, settings=settings,
-                            selection=Selection.of(only, since, until), run=flow_run.name,
+            with Retraining(pipeline, profile, tuple(overrides), settings=settings,
+                            selection=Selection.of(only, since, until), using=using,
+                            run=flow_run.name, attempt=flow_run.run_count,
                             notice=console.notice, on_sample=tag_as_sample) as job:
                 source = download(job)
                 corpus = build_corpus(job, source)
                 tokens = tokenize(job, corpus)
                 batches = write_batches(job, tokens)
-                model = train(job, batches)
+                model = (train_in_pool if hands_over(train_in) else train)(job, batches)
                 metrics = evaluate(job, model, batches, tokens, corpus)
                 register(job, model, metrics, tokens)
         except FolioError as error:
             return Failed(message=str(error), data=error)
-    return job.record
+    idle = job.record["state"] == "nothing-to-do"
+    return Completed(name="Nothing to do" if idle else "Completed", data=job.record)

@@ -42,7 +42,7 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
         for (name, overrides), spec in zip(wanted, specs, strict=True):
             run = Runs.new_id(spec.name)
             try:
-                retrain(name, profile, overrides, only, since, until, run=run, **options)
+                retrain(name, profile, list(overrides), only, since, until, run=run, **options)
             except Exception as error:  # the record says what; the other pipelines still run
                 if interrupted():
                     raise KeyboardInterrupt from error

@@ -5,9 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from pipelines.errors import FolioError, UsageError
+
+if TYPE_CHECKING:
+    from pipelines.store import GpuWish
 
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
@@ -36,3 +41,33 @@ def make_reproducible(keras: ModuleType, seed: int) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+
+
+def training_device(backend: str, gpu: GpuWish, say: Callable[[str], None]) -> str:
+    """"gpu" or "cpu": where keras on `backend` trains here.
+
+    Raises FolioError when a GPU is required and there is none; one that was preferred is only
+    missed aloud.
+    """
+    if _has_gpu(backend):
+        return "gpu"
+    if gpu == "required":
+        raise FolioError(f"no GPU that {backend} can use on this machine; leave --require-gpu out "
+                         "to train on the CPU, or run where there is one")
+    if gpu == "preferred":
+        say(f"no GPU that {backend} can use on this machine: training on the CPU")
+    return "cpu"
+
+
+def _has_gpu(backend: str) -> bool:
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() == "gpu"
+    import torch
+
+    return torch.cuda.is_available()

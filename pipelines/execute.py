@@ -17,7 +17,7 @@ from pipelines.plan import Decision, Selection, decide
 from pipelines.runs import Runs
 from pipelines.spec import Spec
 from pipelines.stages import Stage
-from pipelines.store import Artifact, Progress, Store, Workspace, silent
+from pipelines.store import Artifact, GpuWish, Progress, Store, Workspace, silent
 
 
 def home_folder() -> Path:
@@ -39,6 +39,7 @@ class Settings:
     mirror: str | None = None
     offline: bool = False
     allow_sample: bool = False
+    gpu: GpuWish = "any"
     progress: Callable[[str], Progress] = no_progress  # a stage's name to where it reports
 
     @classmethod
@@ -95,7 +96,8 @@ def _obtain(stage: Stage, decision: Decision, spec: Spec, inputs: Mapping[str, A
     return settings.store.obtain(
         decision.recipe, partial(_build, stage, spec, inputs), manifest=origin,
         force=stage.name in selection.forced or decision.action == "rebuild",
-        progress=settings.progress(stage.name), mirror=settings.mirror, offline=settings.offline)
+        progress=settings.progress(stage.name), mirror=settings.mirror, offline=settings.offline,
+        gpu=settings.gpu)
 
 
 def _build(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],

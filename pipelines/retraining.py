@@ -17,12 +17,13 @@ from types import TracebackType
 from typing import Any
 
 from pipelines.declarations import FULL, has_sample, load_spec
+from pipelines.earlier import EarlierRun
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.execute import Settings, StageResult, execute_stage
 from pipelines.liveness import living
-from pipelines.plan import Selection
+from pipelines.plan import Decision, Selection, decide
 from pipelines.runs import Runs
-from pipelines.stages import STAGES, stage_named
+from pipelines.stages import NAMES, STAGES, stage_named
 from pipelines.store import Progress
 
 Call = Callable[..., StageResult]  # (the Retraining, the results it reads) -> its own result
@@ -36,21 +37,36 @@ def on_stderr(text: str) -> None:
 class Retraining:
     """`with Retraining(…) as run:` then `run.stage(…)` for each stage; `run.record` at the end.
 
-    The record is saved however the block ends. Raises UsageError on a wrong declaration, before
-    anything is recorded.
+    `using` names an earlier run: what lies above the repeated stage is taken as that run had it,
+    and so are profile and overrides where none are given. `attempt` counts the processes that have
+    tried this run. The record is saved however the block ends. Raises UsageError on a wrong
+    declaration, before anything is recorded.
     """
 
-    def __init__(self, pipeline: str, profile: str = FULL, overrides: tuple[str, ...] = (), *,
-                 settings: Settings, selection: Selection = Selection(), run: str | None = None,
-                 notice: Notice = on_stderr, on_sample: Callable[[], None] = lambda: None) -> None:
-        self.spec = load_spec(pipeline, profile, overrides)
+    def __init__(self, pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (),
+                 *, settings: Settings, selection: Selection = Selection(), run: str | None = None,
+                 using: str | None = None, attempt: int = 1, notice: Notice = on_stderr,
+                 on_sample: Callable[[], None] = lambda: None) -> None:
+        self._earlier = EarlierRun.of(using, selection, settings) if using else None
+        if self._earlier is not None:
+            profile, overrides = self._earlier.declared(pipeline, profile, overrides)
+        self._declared = (pipeline, profile or FULL, tuple(overrides))
+        sample = self._earlier is not None and self._earlier.sample
+        self.spec = load_spec(*self._declared, sample=sample)
         self.run = run or Runs.new_id(self.spec.name)
-        self.settings, self.selection = settings, selection
+        self.settings, self.selection, self._attempt = settings, selection, attempt
         self.record: dict[str, Any] = {}
-        self._declared = (pipeline, profile, overrides)
-        self._notice, self._on_sample = notice, on_sample
+        self.notice, self._on_sample = notice, on_sample
         self._entries: list[dict[str, Any]] = []
         self._results: dict[str, StageResult] = {}
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What `load_spec` is to be given elsewhere for the same declaration."""
+        pipeline, profile, overrides = self._declared
+        if pipeline != self.spec.name:
+            pipeline = str(Path(pipeline).absolute())
+        return {"pipeline": pipeline, "profile": profile, "overrides": list(overrides)}
 
     def stage(self, name: str, call: Call, *inputs: StageResult | None) -> StageResult | None:
         """`call(self, *inputs)` when the stage is selected, else None; noted in the record."""
@@ -66,16 +82,38 @@ class Retraining:
             raise
         self._entries.append(result.as_json())
         self._results[name] = result
-        self._notice(f"{self.spec.name} · {name}: {_ended(result)}")
+        self.notice(f"{self.spec.name} · {name}: {_ended(result)}")
         return result
 
     def execute(self, name: str, inputs: tuple[StageResult, ...],
                 progress: Callable[[str], Progress] | None = None) -> StageResult:
         """The stage itself, as plain Python; `progress` in place of the settings' own."""
+        if self._earlier is not None and self.selection.needs_existing(name):
+            return self._earlier.result(name, self.settings.store)
         settings = replace(self.settings, progress=progress or self.settings.progress)
         artifacts = {result.stage: result.artifact for result in inputs}
         return execute_stage(stage_named(name), self.spec, artifacts, settings, self.selection,
                              self.run)
+
+    def execute_elsewhere(self, name: str, inputs: tuple[StageResult, ...],
+                          work: Callable[[Decision], None]) -> StageResult:
+        """As `execute`, but where the stage must run, `work` has another process publish it."""
+        if self.selection.needs_existing(name):
+            return self.execute(name, inputs)
+        started = time.perf_counter()
+        decision = self.decide(name, inputs)
+        if decision.action == "reuse":
+            return self.execute(name, inputs)
+        work(decision)
+        artifact = self.settings.store.open(name, decision.recipe.key)
+        return StageResult(name, decision.action, decision.reason,
+                           round(time.perf_counter() - started, 3), artifact)
+
+    def decide(self, name: str, inputs: tuple[StageResult, ...]) -> Decision:
+        """What is to be done about a stage whose inputs are known."""
+        artifacts = {result.stage: result.artifact for result in inputs}
+        return decide(stage_named(name), self.spec, artifacts, self.settings.store,
+                      self.settings.runs, self.selection)
 
     def _call(self, name: str, call: Call, inputs: tuple[StageResult | None, ...]) -> StageResult:
         try:
@@ -93,8 +131,8 @@ class Retraining:
 
     def _use_sample(self, error: FolioError) -> None:
         self.spec = load_spec(*self._declared, sample=True)
-        self._notice(f"WARNING: {error}")
-        self._notice(f"WARNING: {self.spec.name} goes on with the small SAMPLE text that comes "
+        self.notice(f"WARNING: {error}")
+        self.notice(f"WARNING: {self.spec.name} goes on with the small SAMPLE text that comes "
                      "with Folio: what it makes is for trying out, not a real model")
         self._on_sample()
 
@@ -110,13 +148,15 @@ class Retraining:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.record = self._summary(error)
+        if self.record["stale"]:
+            self.notice(_staleness(self.spec.name, self.record["stale"]))
         try:
             with self._ending:
                 self.settings.runs.save(self.record)
         except OSError as problem:
             if error is None:
                 raise self._unwritable(problem) from problem
-            self._notice(str(self._unwritable(problem)))  # the error that ended the run says more
+            self.notice(str(self._unwritable(problem)))  # the error that ended the run says more
 
     def _unwritable(self, problem: OSError) -> FolioError:
         return FolioError(f"{self.settings.runs.folder}: the run's record could not be written: "
@@ -124,10 +164,10 @@ class Retraining:
 
     def _beginning(self) -> dict[str, Any]:
         """What is known of the run when it starts."""
-        pipeline, profile, overrides = self._declared
-        return {"run": self.run, "pipeline": self.spec.name, "declared": pipeline,
-                "profile": profile, "overrides": list(overrides), "sample": self.spec.sample,
-                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started)}
+        return {"run": self.run, **self.declared, "pipeline": self.spec.name,
+                "declaration": self.declared["pipeline"], "sample": self.spec.sample,
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
+                "attempt": self._attempt}
 
     def _summary(self, error: BaseException | None) -> dict[str, Any]:
         release = self._read("release", "release.json")
@@ -138,8 +178,22 @@ class Retraining:
             "stages": self._entries,
             "metrics": self._read("metrics", "metrics.json").get("headline", {}),
             "version": release.get("version"), "verdict": release.get("verdict"),
-            "report": str(report) if report else None,
+            "report": str(report) if report else None, "stale": [] if error else self._stale(),
             "error": one_line(error) if error else None}
+
+    def _stale(self) -> list[str]:
+        """The stages below a repeated one that no longer stand on what is there now."""
+        if not self.selection.forced:
+            return []
+        artifacts = {name: result.artifact for name, result in self._results.items()}
+        stale = []
+        for stage in STAGES[NAMES.index(self.selection.stages[-1]) + 1:]:
+            decision = decide(stage, self.spec, artifacts, self.settings.store, self.settings.runs)
+            if decision.action == "reuse" and decision.artifact is not None:
+                artifacts[stage.name] = decision.artifact
+            else:
+                stale.append(stage.name)
+        return stale
 
     def _state(self, error: BaseException | None) -> str:
         if error is not None:
@@ -157,13 +211,13 @@ class Retraining:
         return json.loads(path.read_bytes()) if path else {}
 
 
-def retrain_plain(pipeline: str, profile: str = FULL, overrides: tuple[str, ...] = (), *,
+def retrain_plain(pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (), *,
                   settings: Settings, selection: Selection = Selection(), run: str | None = None,
-                  notice: Notice = on_stderr) -> dict[str, Any]:
+                  using: str | None = None, notice: Notice = on_stderr) -> dict[str, Any]:
     """The record of a retraining without Prefect. Raises what a stage raises."""
     results: dict[str, StageResult | None] = {}
     with Retraining(pipeline, profile, overrides, settings=settings, selection=selection,
-                    run=run, notice=notice) as retraining:
+                    run=run, using=using, notice=notice) as retraining:
         for stage in STAGES:
             inputs = [results[name] for name in stage.inputs]
             results[stage.name] = retraining.stage(stage.name, _plain(stage.name), *inputs)
@@ -189,3 +243,9 @@ def _ended(result: StageResult) -> str:
         return f"reused ({result.reason})"
     done = "rebuilt" if result.action == "rebuild" else "done"
     return f"{done} in {result.seconds:.1f} s ({result.reason})"
+
+
+def _staleness(pipeline: str, stale: list[str]) -> str:
+    stands = "stands" if len(stale) == 1 else "stand"
+    return (f"{pipeline}: below it {', '.join(stale)} no longer {stands} on what is there now; "
+            f"bring up to date with: folio run {pipeline}")

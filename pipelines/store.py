@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.errors import DamagedError, FolioError
 from pipelines.fingerprint import digest_file, digest_json
@@ -26,6 +26,7 @@ from pipelines.measure import Measurement
 
 MANIFEST = "manifest.json"
 Progress = Callable[[float, float | None, str], None]  # done, total if known, what is counted
+GpuWish = Literal["any", "preferred", "required"]  # preferred: its absence is told
 
 
 def silent(done: float, total: float | None, unit: str) -> None:
@@ -42,6 +43,7 @@ class Workspace:
     progress: Progress = silent
     mirror: str | None = None
     offline: bool = False
+    gpu: GpuWish = "any"
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Store:
     def obtain(
         self, recipe: Recipe, build: Build, *, manifest: dict[str, Any], force: bool = False,
         progress: Progress = silent, mirror: str | None = None, offline: bool = False,
+        gpu: GpuWish = "any",
     ) -> tuple[Artifact, bool]:
         """The artifact of `recipe`, built if it must be; and whether it was built here.
 
@@ -142,7 +145,7 @@ class Store:
             folder = self.root / recipe.stage
             work = Workspace(_emptied(folder / f".tmp-{recipe.key}"),
                              _made(folder / f".work-{recipe.key}"), self.root.parent,
-                             progress, mirror, offline)
+                             progress, mirror, offline, gpu)
             try:
                 return self._build(recipe, build, work, manifest, found if sound else None), True
             except OSError as error:

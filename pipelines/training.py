@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines import checkpoints
-from pipelines.backend import load_keras, make_reproducible
+from pipelines.backend import load_keras, make_reproducible, training_device
 from pipelines.dataset import Batch, Split
 from pipelines.errors import FolioError
 from pipelines.keras_file import save_model
@@ -41,6 +41,8 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     train = Split(inputs["batches"].path, "train")
     validation = Split(inputs["batches"].path, "validation")
     keras = load_keras(config["training"].backend)
+    device = training_device(config["training"].backend, work.gpu,
+                             lambda text: work.progress(0, None, text))
     make_reproducible(keras, config["seed"])
     trainer = Trainer(spec, config["training"], config["seed"], train, validation, work)
     trainer.run()
@@ -51,7 +53,7 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
                 "vocabulary_digest": train.metadata["vocabulary_digest"]}
     (work.out / "model.json").write_text(json.dumps(declared, indent=1) + "\n")
     _write_history(trainer.position.history, work.out / "history.parquet")
-    return trainer.counts() | {"parameters": model.count_params()}
+    return trainer.counts() | {"parameters": model.count_params(), "device": device}
 
 
 @dataclass

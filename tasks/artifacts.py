@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from prefect.artifacts import (
 )
 
 from pipelines.execute import StageResult
+from pipelines.store import Progress
 
 PROGRESS_SECONDS = 2  # between updates of a progress artifact: each is a request
 MAX_ROWS = 200  # of a table
@@ -80,6 +81,22 @@ class ProgressArtifact:
             self._id = create_progress_artifact(percent, self._key, unit)
         else:
             update_progress_artifact(self._id, percent, unit)
+
+
+def watched(pipeline: str, progress: Callable[[str], Progress]) -> Callable[[str], Progress]:
+    """`progress`, shown in Prefect as well."""
+    artifact = ProgressArtifact(artifact_key(pipeline, "progress"))
+
+    def of_stage(stage: str) -> Progress:
+        shown = progress(stage)
+
+        def both(done: float, total: float | None, unit: str) -> None:
+            shown(done, total, unit)
+            artifact(done, total, unit)
+
+        return both
+
+    return of_stage
 
 
 def publish_loss_curve(pipeline: str, model: Path) -> None:

@@ -4,7 +4,7 @@ gives its StageResult, or raises what the stage raised, or gives None when it is
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
@@ -14,16 +14,12 @@ from prefect.states import Completed, Failed
 from pipelines.errors import FolioError
 from pipelines.execute import StageResult
 from pipelines.retraining import Retraining
-from pipelines.store import Progress
-from tasks.artifacts import (
-    ProgressArtifact,
-    artifact_key,
-    publish_counts,
-    publish_loss_curve,
-)
+from tasks.artifacts import publish_counts, publish_loss_curve, watched
+from tasks.pool import PoolTraining
 from tasks.reporting import note_task_run
 
 StageTask = Callable[..., StageResult | None]
+Execute = Callable[[Retraining, str, tuple[StageResult, ...]], StageResult]
 STATE_NAMES = {"run": "Completed", "reuse": "Reused", "rebuild": "Rebuilt"}
 
 
@@ -47,11 +43,11 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
 
 
 def attempt(run: Retraining, stage: str, *inputs: StageResult,
-            progress: Callable[[str], Progress] | None = None) -> State:
+            execute: Execute = Retraining.execute) -> State:
     """Do the stage; the State says whether it was made or reused, or in one line why not."""
     note_task_run(str(task_run.id))
     try:
-        result = run.execute(stage, inputs, progress)
+        result = execute(run, stage, inputs)
     except FolioError as error:
         return Failed(message=str(error), data=error)
     publish_counts(run.spec.name, result)
@@ -84,19 +80,20 @@ def write_batches(run: Retraining, tokens: StageResult) -> State:
 
 @stage_task("model")
 def train(run: Retraining, batches: StageResult) -> State:
-    """Batches to a trained model; its progress and its loss curve can be watched in Prefect."""
-    watched = ProgressArtifact(artifact_key(run.spec.name, "progress"))
+    """Batches to a trained model, in this process; it can be watched in Prefect."""
+    progress = watched(run.spec.name, run.settings.progress)
+    return _trained(run, batches, partial(Retraining.execute, progress=progress))
 
-    def progress(stage: str) -> Progress:
-        shown = run.settings.progress(stage)
 
-        def both(done: float, total: float | None, unit: str) -> None:
-            shown(done, total, unit)
-            watched(done, total, unit)
+@stage_task("model")
+def train_in_pool(run: Retraining, batches: StageResult) -> State:
+    """The same by a worker of the work pool gpu."""
+    training = PoolTraining(run, batches.artifact.key, run.settings.progress("model"))
+    return _trained(run, batches, partial(Retraining.execute_elsewhere, work=training))
 
-        return both
 
-    state = attempt(run, "model", batches, progress=progress)
+def _trained(run: Retraining, batches: StageResult, execute: Execute) -> State:
+    state = attempt(run, "model", batches, execute=execute)
     if state.is_completed() and state.name != STATE_NAMES["reuse"]:
         publish_loss_curve(run.spec.name, state.data.artifact.path)
     return state

@@ -67,7 +67,7 @@ def test_a_run_with_nothing_to_do_shows_each_stage_as_reused(
     record = retrain(str(play))
     assert record["state"] == "nothing-to-do" and record["metrics"] and record["version"]
     assert record == Runs(home / "runs").get(record["run"])
-    assert flow_run_of(prefect_home, record["run"])[:2] == ("COMPLETED", "Completed")
+    assert flow_run_of(prefect_home, record["run"])[:2] == ("COMPLETED", "Nothing to do")
     assert task_runs_of(prefect_home, record["run"]) == [
         (f"tiny-play · {stage.name}", "Reused", "nothing changed") for stage in STAGES]
     assert read_by_tasks(prefect_home, record["run"]) == {

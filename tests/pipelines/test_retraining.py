@@ -30,9 +30,9 @@ def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(settings: S
     said: list[str] = []
     made = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
     again = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
-    assert list(made) == ["run", "pipeline", "declared", "profile", "overrides", "sample",
-                          "started", "state", "seconds", "stages", "metrics", "version",
-                          "verdict", "report", "error"]
+    assert list(made) == ["run", "pipeline", "profile", "overrides", "declaration", "sample",
+                          "started", "attempt", "state", "seconds", "stages", "metrics",
+                          "version", "verdict", "report", "stale", "error"]
     assert (made["pipeline"], made["profile"], made["state"]) == ("tiny-play", "full", "done")
     assert [(e["stage"], e["action"], e["reason"]) for e in made["stages"]] == [
         ("source", "run", "never made"), ("corpus", "run", "never made")]

@@ -1,0 +1,18 @@
+"""The flows' parameters, typed: Prefect's page shows a form and refuses nonsense before a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Pipeline = Annotated[str, Field(min_length=1, description="a name of the catalog, or the path of "
+                                "a declaration")]
+Profile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$", description="which profile "
+                               "of the declaration, such as full or quick")]
+Override = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_.-]*=", description="key=value for a "
+                                "single value of the declaration, such as training.epochs=2")]
+StageName = Literal["source", "corpus", "tokens", "batches", "model", "metrics", "release"]
+TrainIn = Annotated[Literal["auto", "pool", "here"], Field(
+    description="pool: a worker of the work pool gpu trains; here: this process; auto: the pool "
+    "where such a worker is there")]

@@ -1,0 +1,71 @@
+"""What a worker of the work pool gpu does: the model stage of a run that goes on elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import State, flow
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.console import Console
+from flows.parameters import Override, Pipeline, Profile
+from pipelines.declarations import load_spec
+from pipelines.errors import FolioError
+from pipelines.execute import Settings, StageResult, execute_stage, home_folder
+from pipelines.liveness import living
+from pipelines.plan import Selection, recipe_of, why_changed
+from pipelines.stages import stage_named
+from pipelines.store import Recipe
+from tasks.artifacts import watched
+
+MODEL = stage_named("model")
+Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class TrainingOrder(BaseModel):
+    """One training, named so that two machines mean the same: `tasks/pool.py` writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pipeline: Pipeline
+    profile: Profile
+    overrides: list[Override] = []
+    sample: bool = False
+    run: str = Field(description="id of the run that the training is part of")
+    batches: Key = Field(description="the artifact to train on")
+    recipe: dict[str, Any] = Field(description="all that decides the model's bytes, as the run "
+                                   "that asks sees it")
+    force: bool = Field(False, description="train though the model is there")
+    require_gpu: bool = False
+
+
+@flow(name="train", persist_result=False)
+def train(order: TrainingOrder) -> State:
+    """Train, and publish the model in the store that the worker shares with whoever asks."""
+    with Console() as console:
+        settings = Settings.at(home_folder(), gpu="required" if order.require_gpu else "preferred",
+                               progress=watched(Path(order.pipeline).stem, console.progress))
+        going_on = {"run": flow_run.name, "part_of": order.run, "pipeline": order.pipeline,
+                    "attempt": flow_run.run_count}
+        try:
+            with living(settings.runs.folder, going_on):
+                result = carried_out(order, settings)
+        except FolioError as error:
+            return Failed(message=str(error))
+    return Completed(message=f"{result.action} ({result.reason}), {result.seconds:.1f} s")
+
+
+def carried_out(order: TrainingOrder, settings: Settings) -> StageResult:
+    """The model as ordered. Raises FolioError when this worker would not make the very same."""
+    spec = load_spec(order.pipeline, order.profile, tuple(order.overrides), order.sample)
+    inputs = {"batches": settings.store.open("batches", order.batches)}
+    recipe = recipe_of(MODEL, spec, inputs)
+    if recipe.key != Recipe(**order.recipe).key:
+        raise FolioError(f"this worker would make another model than run {order.run} asks for: "
+                         f"{why_changed(recipe, order.recipe)}; give both the same version of "
+                         "Folio and of its packages")
+    forced = (MODEL.name,) if order.force else ()
+    return execute_stage(MODEL, spec, inputs, settings, Selection((MODEL.name,), forced), order.run)

@@ -1,0 +1,124 @@
+"""Hands training to a worker of the work pool `gpu`: another process, perhaps another machine.
+
+Nothing but names travels: the worker finds the batches in the store that both share, publishes
+the model there, and this process takes it from there.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun, WorkerStatus
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling
+
+from pipelines.errors import FolioError
+from pipelines.plan import Decision
+from pipelines.retraining import Retraining
+from pipelines.store import Progress
+
+POOL = "gpu"
+DEPLOYMENT = "train/train"
+POLL_SECONDS = 1.0
+MAX_TRIES = 5  # of a training whose process keeps dying; each goes on from the last checkpoint
+
+
+def hands_over(train_in: str) -> bool:
+    """Whether the pool trains: when it must, or when it may and somebody is there to do it."""
+    return train_in == "pool" or (train_in == "auto" and _is_ready())
+
+
+def _is_ready() -> bool:
+    """Whether the pool has a worker, and the deployment that it would run."""
+    try:
+        with get_client(sync_client=True) as client:
+            client.read_deployment_by_name(DEPLOYMENT)
+            return _is_manned(client)
+    except (ObjectNotFound, httpx.HTTPError):
+        return False
+
+
+def _is_manned(client: SyncPrefectClient) -> bool:
+    return any(worker.status == WorkerStatus.ONLINE
+               for worker in client.read_workers_for_work_pool(POOL))
+
+
+@dataclass
+class PoolTraining:
+    """`PoolTraining(run, inputs, progress)(decision)` returns when the model is published.
+
+    Killed in the middle, training is handed over again, up to MAX_TRIES times. A restarted parent
+    finds the training that it had begun. Raises FolioError with the worker's own words.
+    """
+
+    run: Retraining
+    batches: str  # the key of their artifact
+    progress: Progress
+
+    def __call__(self, decision: Decision) -> None:
+        for attempt in range(1, MAX_TRIES + 1):
+            state = self._wait(self._submitted(decision, attempt)).state
+            if state.is_completed():
+                return
+            said = state.message or state.name
+            if not state.is_crashed():
+                raise FolioError(f"training in pool {POOL}: {said}")
+            self.run.notice(f"{self.run.spec.name} · model: the training process died ({said}); "
+                        "it is started again from its last checkpoint")
+        raise FolioError(f"training in pool {POOL} died {MAX_TRIES} times; look at the log of its "
+                         "worker, or train in this process with --train-in here")
+
+    def _submitted(self, decision: Decision, attempt: int) -> FlowRun:
+        recipe, spec = decision.recipe, self.run.spec
+        order = {
+            **self.run.declared, "sample": spec.sample, "run": self.run.run,
+            "batches": self.batches, "recipe": asdict(recipe),
+            "force": decision.action == "rebuild" or "model" in self.run.selection.forced,
+            "require_gpu": self.run.settings.gpu == "required"}
+        return run_deployment(
+            DEPLOYMENT, parameters={"order": order}, timeout=0,
+            flow_run_name=f"{self.run.run}-model",
+            idempotency_key=f"{self.run.run}-{recipe.key}-{attempt}")
+
+    def _wait(self, training: FlowRun) -> FlowRun:
+        try:
+            while not (training.state and training.state.is_final()):
+                time.sleep(POLL_SECONDS)
+                training = self._looked_at(training)
+        except (KeyboardInterrupt, SystemExit):
+            with get_client(sync_client=True) as client:
+                client.set_flow_run_state(training.id, Cancelling())
+            raise
+        return training
+
+    def _looked_at(self, training: FlowRun) -> FlowRun:
+        """The training as it is now; as it was when the server does not answer just now."""
+        try:
+            with get_client(sync_client=True) as client:
+                now = client.read_flow_run(training.id)
+                if now.state and now.state.is_scheduled() and not _is_manned(client):
+                    self.progress(0, None, f"waiting for a worker of pool {POOL}; start one with: "
+                                           f"folio up, or prefect worker start --pool {POOL}")
+                elif now.state and now.state.is_running():
+                    self._show(_latest_progress(client, training.id))
+                return now
+        except httpx.HTTPError:
+            return training
+
+    def _show(self, artifact: Any) -> None:
+        if artifact is not None:
+            self.progress(float(artifact.data), 100, f"% of {artifact.description}")
+
+
+def _latest_progress(client: SyncPrefectClient, flow_run: UUID) -> Any:
+    found = client.read_artifacts(
+        artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run])),
+        sort="UPDATED_DESC", limit=5)
+    return next((artifact for artifact in found if artifact.type == "progress"), None)
