@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -17,12 +18,18 @@ from pipelines.errors import UsageError
 if TYPE_CHECKING:
     from pipelines.inference import Predictor
 
+TEMPERATURE = 0.8
+ReplaceUnknown = Annotated[bool, typer.Option(
+    "--replace-unknown", help="read what the model has never seen as its unknown token")]
+
+
 @app.command()
 def predict(name: Name,
             texts: Annotated[list[str], typer.Argument(metavar="TEXT…|-",
                                                        help="texts, or - for lines of stdin")],
             top: Annotated[int, typer.Option(help="next tokens shown, language models",
                                              min=1)] = 10,
+            replace_unknown: ReplaceUnknown = False,
             version: ModelVersion = None, as_json: AsJson = False) -> None:
     """Ask a classifier for the label of texts, a language model for what comes next.
 
@@ -30,13 +37,16 @@ def predict(name: Name,
     Examples:
       folio predict imdb "A film to remember."
       folio predict imdb - < reviews.txt
+      folio predict words "some of them looks like" --top 5
     """
     given = [line.rstrip("\n") for line in sys.stdin] if texts == ["-"] else texts
     with _predictor(name, version) as predictor:
         if predictor.kind == "classifier":
             answers = predictor.predict(given)
         else:
-            answers = [{"text": text, "next": predictor.next_tokens(text, top)} for text in given]
+            answers = [{"text": text, "next": predictor.next_tokens(text, top, replace_unknown)}
+                       for text in given]
+            _tell(predictor.shortness(given))
     answer(answers, as_json, display.predictions)
 
 
@@ -45,23 +55,32 @@ def generate(name: Name,
              start: Annotated[list[str] | None, typer.Option(
                  help="what the text begins with; give it again for several")] = None,
              length: Annotated[int, typer.Option(help="tokens to write")] = 400,
-             temperature: Annotated[float, typer.Option(
-                 help="0 always takes the likeliest; 1 draws as the model learned")] = 0.8,
+             temperature: Annotated[float | None, typer.Option(
+                 help="0 always takes the likeliest; 1 draws as the model learned",
+                 show_default=str(TEMPERATURE))] = None,
+             scale: Annotated[float | None, typer.Option(
+                 help="the same as 1 / temperature: above 1 the likeliest gain")] = None,
+             context: Annotated[int | None, typer.Option(
+                 help="draw each token from the last N alone, read from the zero state",
+                 metavar="N", show_default="as declared, else all")] = None,
              seed: Annotated[int, typer.Option(help="the same seed writes the same text")] = 1,
              top_k: Annotated[int | None, typer.Option(
                  help="draw from the likeliest K only")] = None,
-             replace_unknown: Annotated[bool, typer.Option(
-                 "--replace-unknown", help="go on though START has unknown characters")] = False,
+             replace_unknown: ReplaceUnknown = False,
              version: ModelVersion = None, as_json: AsJson = False) -> None:
     """Let a language model write.
 
     \b
     Examples:
       folio generate shakespeare --start "ROMEO: " --length 600 --temperature 0.7
+      folio generate shakespeare --start "ROMEO: " --start "JULIET: " --top-k 5
+      folio generate mysterious-island --start "The island" --scale 2 --context 40
     """
+    starts, heat = start or [""], _temperature(temperature, scale)
     with _predictor(name, version) as predictor:
-        made = predictor.generate(start or [""], length=length, temperature=temperature,
-                                  seed=seed, top_k=top_k, replace_unknown=replace_unknown)
+        made = predictor.generate(starts, length=length, temperature=heat, seed=seed, top_k=top_k,
+                                  replace_unknown=replace_unknown, context=context)
+        _tell(predictor.shortness(starts))
     answer(made, as_json, display.texts)
 
 
@@ -75,6 +94,22 @@ def models(name: Annotated[str | None, typer.Argument(help="only this pipeline's
     if name and not listed:
         raise UsageError(f"{name}: no version is registered; train one with: folio run {name}")
     answer(listed, as_json, display.models)
+
+
+def _temperature(temperature: float | None, scale: float | None) -> float:
+    if scale is None:
+        return TEMPERATURE if temperature is None else temperature
+    if temperature is not None:
+        raise UsageError("--scale and --temperature exclude each other: "
+                         "a scale is 1 / temperature; give one")
+    if not 0 < scale < math.inf:
+        raise UsageError(f"scale {scale}: give a number above 0, such as 2 (temperature 0.5)")
+    return 1 / scale
+
+
+def _tell(notice: str | None) -> None:
+    if notice:
+        print(notice, file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -88,14 +88,17 @@ def _written(model: keras.Model, model_spec: ModelSpec, test: Split, inputs: Inp
     """Samples to read, and figures of more text that the model wrote."""
     vocabulary = Vocabulary.load(inputs["tokens"].path / "vocabulary")
 
+    window = max(test.buckets) if test.layout == "windows" else None
+    context = window or spec.context
+
     def draw(start: np.ndarray, temperatures: np.ndarray, length: int) -> np.ndarray:
         return sample(model, model_spec, start, len(temperatures), length, temperatures, seed,
-                      never=vocabulary.never_drawn)
+                      never=vocabulary.never_drawn, context=context)
 
     work.progress(0, None, "samples drawn")
     writer = Writer(draw, vocabulary, spec, test.layout == "documents")
-    return {"samples": writer.samples(seed), "generated": writer.figures(inputs["corpus"].path,
-                                                                         seed)}
+    return {"window": window, "context": context, "samples": writer.samples(seed),
+            "generated": writer.figures(inputs["corpus"].path, seed)}
 
 
 def _write_samples(samples: list[dict[str, Any]], path: Path) -> None:

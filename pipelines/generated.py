@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pipelines import text_statistics
+from pipelines.sampling import continuation, until_end
 from pipelines.spec import EvaluationSpec
 from pipelines.text_statistics import Unit
 from pipelines.vocabulary import Vocabulary, split_words
@@ -37,11 +38,10 @@ class Writer:
     def samples(self, seed: int) -> list[dict[str, Any]]:
         """One unselected continuation per temperature: start and text are read as one."""
         made = []
-        blank = " " if self.vocabulary.kind == "word" and self.spec.start else ""
         for temperature in self.spec.temperatures:
             ids = self.draw(self.start, np.array([temperature]), self.spec.sample_length)[0]
             made.append({"temperature": temperature, "seed": seed, "start": self.spec.start,
-                         "text": blank + self.vocabulary.decode(self._until_end(ids))})
+                         "text": continuation(self.vocabulary, self.spec.start, ids)})
         return made
 
     def figures(self, corpus: Path, seed: int) -> dict[str, Any] | None:
@@ -77,18 +77,12 @@ class Writer:
 
     def _text(self, ids: np.ndarray, unit: Unit) -> str:
         """A document with its start; or running text without, and without words cut in two."""
-        told = self._until_end(ids)
+        told = until_end(self.vocabulary, ids)
         if not self.documents:
             return text_statistics.without_cut_words(self.vocabulary.decode(told), unit)
         text = self.vocabulary.decode(np.concatenate([self.start, told]))
         ended = len(told) < len(ids)
         return text if ended else text_statistics.without_last_word(text, unit)
-
-    def _until_end(self, ids: np.ndarray) -> np.ndarray:
-        if self.vocabulary.end_id is None:
-            return ids
-        ends = np.flatnonzero(ids == self.vocabulary.end_id)
-        return ids[:ends[0]] if len(ends) else ids
 
 
 def texts(corpus: Path, split: str, vocabulary: Vocabulary) -> Iterator[str]:

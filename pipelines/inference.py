@@ -1,7 +1,8 @@
 """A model that can be asked: one folder with all that it takes, and what reads it.
 
 The package holds `model.keras`, `model.json`, `vocabulary/` and `package.json` (kind, how text
-becomes ids, the labels' names, the pipeline, whether it was trained on the sample text).
+becomes ids, how many tokens are read at a time, the labels' names, the pipeline, whether it was
+trained on the sample text).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,27 +23,28 @@ from pipelines.cleaning import unix_lines, without_tags
 from pipelines.errors import FolioError, UsageError
 from pipelines.keras_file import load_model
 from pipelines.models import state_names
-from pipelines.sampling import sample, zero_states
+from pipelines.sampling import continuation, sample, zero_states
 from pipelines.spec import ModelSpec
+from pipelines.text_groups import MAX_TOKENS, batches, groups, padded
 from pipelines.vocabulary import Vocabulary, folder_digest
 
 if TYPE_CHECKING:
     from pipelines.store import Artifact
 
 SETTINGS = "package.json"
-MAX_ROWS = 64  # texts in one call of the model
-MAX_SLOTS = 2**16  # tokens with padding in one call
-MAX_TOKENS = 50_000  # of one text; training reads a few thousand at most
-WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 2**23  # texts that are held as ids at once
 CHUNK = 512  # tokens of a long start that are read at once
+UNITS = {"char": "characters", "word": "words", "subword": "subwords"}
 SHOWN = 10  # unknown characters or words that an error names
 
 
 def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: str,
-                  labels: tuple[str, str], sample: bool) -> None:
+                  labels: tuple[str, str], sample: bool, window: int | None = None,
+                  context: int | None = None) -> None:
     """Put a trained model and its vocabulary into `folder`, which must not exist yet.
 
-    Raises FolioError when they do not belong together.
+    `window`: tokens of each window that a language model was trained on, if it was; `context`:
+    tokens that it reads before the next one, if not all. Raises FolioError when model and
+    vocabulary do not belong together.
     """
     declared = json.loads((model.path / "model.json").read_bytes())
     vocabulary = tokens.path / "vocabulary"
@@ -57,8 +59,8 @@ def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: 
     settings = {
         "pipeline": pipeline, "kind": declared["model"]["kind"],
         "tokens": {key: config[f"tokens.{key}"] for key in ("kind", "lower", "max_tokens", "keep")},
-        "labels": list(labels), "backend": model.manifest["config"]["training.backend"],
-        "sample": sample}
+        "window": window, "context": context, "labels": list(labels),
+        "backend": model.manifest["config"]["training.backend"], "sample": sample}
     text = json.dumps(settings, indent=1, ensure_ascii=False)
     (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
 
@@ -70,6 +72,8 @@ class Predictor:
         self.pipeline, self.kind = settings["pipeline"], settings["kind"]
         self.labels, self.sample = settings["labels"], settings["sample"]
         self._tokens = settings["tokens"]
+        # Packages of earlier versions lack both.
+        self.window, self.context = settings.get("window"), settings.get("context")
         declared = json.loads((folder / "model.json").read_bytes())
         self.spec = ModelSpec.model_validate(declared["model"])
         self.vocabulary = Vocabulary.load(folder / "vocabulary")
@@ -105,14 +109,14 @@ class Predictor:
         MAX_TOKENS after the cut) has None in place of them, and `error`.
         """
         self._require("classifier", "use generate or next_tokens")
-        return [row for window in _windows(texts) for row in self._judge(window)]
+        return [row for group in groups(texts) for row in self._judge(group)]
 
-    def _judge(self, window: list[Any]) -> list[dict[str, Any]]:
-        errors = [_problem(text) for text in window]
-        ids = self._encode([text for text, error in zip(window, errors, strict=True) if not error])
+    def _judge(self, group: list[Any]) -> list[dict[str, Any]]:
+        errors = [_problem(text) for text in group]
+        ids = self._encode([text for text, error in zip(group, errors, strict=True) if not error])
         chances = iter(self._probabilities(ids))
         rows = []
-        for text, error in zip(window, errors, strict=True):
+        for text, error in zip(group, errors, strict=True):
             row = {"text": _printable(text), "label": None, "probability": None,
                    "positive_probability": None}
             chance = None if error else next(chances)
@@ -139,8 +143,8 @@ class Predictor:
     def _probabilities(self, ids: list[np.ndarray]) -> list[float | None]:
         """Of the second label, per text, in order; None for a text that is too long."""
         chances: list[float | None] = [None] * len(ids)
-        for rows in _batches([len(row) for row in ids]):
-            tokens, length = _padded([ids[i] for i in rows], self.vocabulary.pad_id)
+        for rows in batches([len(row) for row in ids]):
+            tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id)
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
             chance = 1 / (1 + np.exp(-logits[:len(rows), 0].astype(np.float64)))
             for i, value in zip(rows, chance, strict=True):
@@ -151,11 +155,15 @@ class Predictor:
 
     def next_tokens(self, text: str, top: int = 5,
                     replace_unknown: bool = False) -> list[dict[str, Any]]:
-        """The `top` likeliest next tokens as {token, probability}, likeliest first."""
+        """The `top` likeliest next tokens as {token, probability}, likeliest first.
+
+        They follow the last `self.context` tokens, or all where that is None.
+        """
         self._require("language_model", "use predict")
         if top < 1:
             raise UsageError(f"top {top}: give 1 or more")
-        logits = self._read(self._start(text, replace_unknown)).astype(np.float64)
+        ids = self._start(text, replace_unknown)[-(self.context or 0):]
+        logits = self._read(ids).astype(np.float64)
         never = list(self.vocabulary.never_drawn)
         logits[never] = -np.inf
         chance = np.exp(logits - logits.max())
@@ -165,22 +173,39 @@ class Predictor:
                 for i in best]
 
     def generate(self, starts: Iterable[str], length: int, temperature: float, seed: int,
-                 top_k: int | None = None, replace_unknown: bool = False) -> list[dict[str, Any]]:
-        """A row a start: start, text (`length` tokens that go on from it), temperature, seed.
+                 top_k: int | None = None, replace_unknown: bool = False,
+                 context: int | None = None) -> list[dict[str, Any]]:
+        """A row a start: start, text (what goes on from it: `length` tokens, or less where the
+        model ends its document), temperature, seed.
 
-        Each text depends on its own start and the seed alone. A start with characters or words
-        that are not in the vocabulary raises FolioError, unless `replace_unknown` has the model
-        read the unknown token there. Raises UsageError on impossible values.
+        Each text depends on its own start and the seed alone. Each token is drawn from the last
+        `context` ones, else from `self.context`. A start with characters or words that are not in
+        the vocabulary raises FolioError, unless `replace_unknown` has the model read the unknown
+        token there. Raises UsageError on impossible values.
         """
         self._require("language_model", "use predict")
         coded = [(text, self._start(text, replace_unknown)) for text in starts]
         rows = []
         for text, ids in coded:
             drawn = sample(self.model, self.spec, ids, 1, length, temperature, seed, top_k,
-                           self.vocabulary.never_drawn)
-            rows.append({"start": text, "text": self.vocabulary.decode(drawn[0]),
+                           self.vocabulary.never_drawn,
+                           self.context if context is None else context)
+            rows.append({"start": text, "text": continuation(self.vocabulary, text, drawn[0]),
                          "temperature": temperature, "seed": seed})
         return rows
+
+    def shortness(self, texts: Iterable[str]) -> str | None:
+        """Which of `texts` have fewer tokens than the windows that the model was trained on."""
+        if self.window is None:
+            return None
+        lengths = {text: len(self.vocabulary.encode(unix_lines(text))) for text in texts}
+        short = [(text, length) for text, length in lengths.items() if length < self.window]
+        if not short:
+            return None
+        text, length = short[0]
+        more = f" (and {len(short) - 1} more such texts)" if len(short) > 1 else ""
+        return (f"{self.pipeline}: only {length} of the {self.window} "
+                f"{UNITS[self.vocabulary.kind]} that it was trained on: {text[:40]!r}{more}")
 
     def _start(self, text: str, replace_unknown: bool) -> np.ndarray:
         """Ids of a start, after the token that begins documents where there is one; else of an
@@ -194,7 +219,8 @@ class Predictor:
             named = ", ".join(repr(part) for part in unknown[:SHOWN])
             more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
             raise FolioError(f"start {text[:40]!r}: {self.pipeline} has never seen {named}{more}; "
-                             "write it without them, or have them replaced by the unknown token")
+                             "write it without them, or have them replaced by the unknown token "
+                             "(--replace-unknown)")
         if self.vocabulary.begin_id is not None:
             ids = self.vocabulary.encode(cleaned).astype(np.int32)
             return np.concatenate([[self.vocabulary.begin_id], ids])
@@ -209,7 +235,7 @@ class Predictor:
         names = state_names(self.spec)
         states = dict(zip(names, zero_states(self.spec, 1), strict=True))
         for first in range(0, len(ids), CHUNK):
-            tokens, length = _padded([ids[first:first + CHUNK]], self.vocabulary.pad_id)
+            tokens, length = padded([ids[first:first + CHUNK]], self.vocabulary.pad_id)
             outputs = self.model.predict_on_batch({"tokens": tokens, "length": length, **states})
             states = {name: outputs[name] for name in names}
         return outputs["logits"][0, length[0] - 1]
@@ -232,49 +258,3 @@ def _printable(text: Any) -> str:
     if not isinstance(text, str):
         return repr(text)[:200]
     return text if text.isascii() else text.encode(errors="replace").decode()
-
-
-def _windows(texts: Iterable[Any]) -> Iterator[list[Any]]:
-    """The texts in groups that bound how much is held as ids."""
-    window: list[Any] = []
-    characters = 0
-    for text in texts:
-        window.append(text)
-        characters += len(text) if isinstance(text, str) else 0
-        if len(window) == WINDOW_TEXTS or characters >= WINDOW_CHARACTERS:
-            yield window
-            window, characters = [], 0
-    if window:
-        yield window
-
-
-def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Row numbers, texts of like length together, those over MAX_TOKENS left out."""
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if lengths[i] > MAX_TOKENS:
-            break
-        width = _width(lengths[i])
-        if batch and (len(batch) == MAX_ROWS or (len(batch) + 1) * width > MAX_SLOTS
-                      or width != _width(lengths[batch[0]])):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
-
-
-def _padded(rows: list[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens (rows, width) and length (rows,), in few shapes, so that few are compiled."""
-    height = 1 << (len(rows) - 1).bit_length()
-    tokens = np.full((height, _width(max(map(len, rows)))), pad_id, np.int32)
-    length = np.ones(height, np.int32)  # a row that is all padding crashes cuDNN
-    for i, row in enumerate(rows):
-        tokens[i, :len(row)], length[i] = row, len(row)
-    return tokens, length
-
-
-def _width(length: int) -> int:
-    """The least of 16, 24, 32, 48, 64, 96, … that holds `length` tokens."""
-    power = max(16, 1 << (length - 1).bit_length())
-    return power * 3 // 4 if power > 16 and length <= power * 3 // 4 else power

@@ -45,10 +45,11 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     Returns version and verdict. Raises FolioError when the registry does not answer.
     """
     work.progress(0, STEPS, "steps: packing the model")
-    figures = json.loads((inputs["metrics"].path / "metrics.json").read_bytes())["headline"]
+    metrics = json.loads((inputs["metrics"].path / "metrics.json").read_bytes())
+    figures = metrics["headline"]
     above = lineage(inputs)
     requirements = _requirements(inputs["model"].manifest["config"]["training.backend"])
-    folder = _staged(inputs, config, above, work.scratch / "staged")
+    folder = _staged(inputs, config, above, metrics, work.scratch / "staged")
     tags = _tags(above, config, figures, folder, requirements)
     work.progress(1, STEPS, "steps: opening the registry")
     with mlflow_at(work.home) as (mlflow, client):
@@ -99,19 +100,19 @@ def _manifest(folder: Path, digest: str) -> dict[str, Any] | None:
 
 
 def _requirements(backend: str) -> list[str]:
-    names = sorted({*LIBRARIES, backend})
-    return [f"{name}=={library_version(name)}" for name in names]
+    return [f"{name}=={library_version(name)}" for name in sorted({*LIBRARIES, backend})]
 
 
 def _staged(inputs: Inputs, config: dict[str, Any], above: Mapping[str, dict[str, Any]],
-            folder: Path) -> Path:
+            metrics: Mapping[str, Any], folder: Path) -> Path:
     """`package/`, and in `code/` the modules that read it, so that it needs no Folio around."""
     from pipelines.inference import write_package
 
     shutil.rmtree(folder, ignore_errors=True)
     labels = config.get("corpus.labels") or above["corpus"]["config"]["corpus.labels"]
     write_package(folder / PACKAGE, inputs["model"], inputs["tokens"], pipeline=config["name"],
-                  labels=tuple(labels), sample=config["sample"])
+                  labels=tuple(labels), sample=config["sample"], window=metrics.get("window"),
+                  context=metrics.get("context"))
     modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
     for name in sorted(modules):
         (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,27 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
         pictures.add("padding", plots.padding_bars(buckets))
     kept = corpus.get("splits", {})
     splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
-    return {"splits": splits, "vocabulary": tokens["vocabulary"], "corpus": corpus,
+    length = inputs["corpus"].manifest["config"].get("corpus.length")
+    return {"splits": splits, "vocabulary": tokens["vocabulary"],
+            "read": _documents_read(corpus, length), "ignored": corpus.get("ignored", {}),
             "buckets": buckets, "batches": {split: batches[split] for split in SPLITS}}
+
+
+def _documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
+                    ) -> list[tuple[str, int, dict[str, int]]]:
+    """(fate, documents, how many of them for which reason), those before the last adding up to it;
+    empty where the counts are not known."""
+    if "read" not in corpus:
+        return []
+    left_out = dict(corpus.get("left_out", {}))
+    if length:
+        whys = {"too short": f"fewer than {length[0]:,}", "too long": f"more than {length[1]:,}"}
+        left_out = {f"{why}: {whys[why]} characters" if why in whys else why: number
+                    for why, number in left_out.items()}
+    fates = [("kept", corpus["kept"], {}),
+             ("quarantined", corpus["quarantined"], corpus.get("reasons", {})),
+             ("left out", sum(left_out.values()), left_out), ("read", corpus["read"], {})]
+    return [fate for fate in fates if fate[0] != "left out" or left_out]
 
 
 def _lengths(folder: Path) -> dict[str, np.ndarray]:

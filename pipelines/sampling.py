@@ -1,8 +1,12 @@
-"""Draws text from a language model, token by token, with the state carried along.
+"""Draws text from a language model, token by token.
 
 The next token is argmax(logits + temperature · g), g Gumbel noise: a draw from
 softmax(logits / temperature) (Gumbel 1954), and the likeliest token at temperature 0. The noise
 is made by numpy, so every backend draws the same.
+
+The state is carried along; or, with a `context` of N, each token is drawn after reading the N
+before it from the zero state. No token is read twice for that: N readers a stream go on side by
+side, each begun a token after the one before it, and the one that has read N tokens draws.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import numpy as np
 from pipelines.errors import UsageError
 from pipelines.models import STATES, state_names
 from pipelines.spec import ModelSpec
-from pipelines.vocabulary import PAD_ID, UNKNOWN_ID
+from pipelines.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary
 
 if TYPE_CHECKING:
     import keras
@@ -29,28 +33,37 @@ LEAST = np.float32(1e-30)  # keeps the noise finite
 States = list[np.ndarray]
 # (token (streams,), states, forced (steps,), noise (steps, streams, choices)) →
 # (states, drawn (steps, streams)). `forced` is the id to go on with, or -1 for the drawn one.
+# States have a row a stream; with a context a row a reader, the latest of each stream first.
 Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, np.ndarray]]
 
 
 def sample(model: keras.Model, spec: ModelSpec, start: np.ndarray, streams: int, length: int,
            temperature: float | np.ndarray, seed: int, top_k: int | None = None,
-           never: tuple[int, ...] = (PAD_ID, UNKNOWN_ID)) -> np.ndarray:
+           never: tuple[int, ...] = (PAD_ID, UNKNOWN_ID),
+           context: int | None = None) -> np.ndarray:
     """Continuations (streams, length) of `start` (tokens,), int32, from the zero state.
 
     `model` is `build_model(spec, vocabulary_size)`; `temperature` one number or one a stream;
     `top_k` draws from that many likeliest tokens alone; the ids `never`
-    (`Vocabulary.never_drawn`) do not come out. Stream k draws from (seed, k), whatever the number
-    of streams and the length. An empty start begins from the least id that may come out. Raises
-    UsageError on impossible values.
+    (`Vocabulary.never_drawn`) do not come out; of the text so far the last `context` tokens are
+    read, all where it is None. Stream k draws from (seed, k), whatever the number of streams and
+    the length. An empty start begins from the least id that may come out. Raises UsageError on
+    impossible values.
     """
-    temperatures = _checked(streams, length, temperature, seed, top_k)
+    temperatures = _checked(streams, length, temperature, seed, top_k, context)
     choices = tuple(i for i in range(model.output["logits"].shape[-1]) if i not in never)
     known = np.concatenate([start, [] if len(start) else choices[:1]]).astype(np.int32)
+    if context is not None:
+        known = known[-context:]
+        if context >= len(known) + length - 1:  # all that is ever read: the carried state is it
+            context = None
     forced = np.concatenate([known[1:], np.full(length, -1)]).astype(np.int32)
-    advance = advance_of(model, spec, choices, None if top_k is None else min(top_k, len(choices)))
+    advance = advance_of(model, spec, choices, None if top_k is None else min(top_k, len(choices)),
+                         context)
     noise = Noise(seed, temperatures, len(choices))
     steps = max(1, min(STEPS, NOISE_VALUES // (streams * len(choices))))
-    token, states = np.full(streams, known[0], np.int32), zero_states(spec, streams)
+    token = np.full(streams, known[0], np.int32)
+    states = zero_states(spec, streams * (context or 1))
     drawn = []
     for first in range(0, len(forced), steps):
         # Always whole blocks, so that one program serves any length.
@@ -60,6 +73,23 @@ def sample(model: keras.Model, spec: ModelSpec, start: np.ndarray, streams: int,
         token = np.where(block[-1] < 0, ids[-1], block[-1]).astype(np.int32)
         drawn.append(ids)
     return np.concatenate(drawn)[len(known) - 1:][:length].T
+
+
+def continuation(vocabulary: Vocabulary, start: str, ids: np.ndarray) -> str:
+    """What drawn `ids` add to a text that is `start` so far, up to the token that ends documents.
+
+    Words follow a start after a blank.
+    """
+    blank = " " if vocabulary.kind == "word" and start and not start[-1].isspace() else ""
+    return blank + vocabulary.decode(until_end(vocabulary, ids))
+
+
+def until_end(vocabulary: Vocabulary, ids: np.ndarray) -> np.ndarray:
+    """Those before the first token that ends documents, where the vocabulary has one."""
+    if vocabulary.end_id is None:
+        return ids
+    ends = np.flatnonzero(ids == vocabulary.end_id)
+    return ids[:ends[0]] if len(ends) else ids
 
 
 def zero_states(spec: ModelSpec, rows: int) -> States:
@@ -89,29 +119,32 @@ class Noise:
 
 @lru_cache(maxsize=1)  # samples are asked for one after another of the same model
 def advance_of(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-               top_k: int | None) -> Advance:
+               top_k: int | None, context: int | None) -> Advance:
     """The fastest way to draw a block of tokens, ids of `choices`, on this process's backend."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        return tensorflow_advance(model, spec, choices, top_k)
-    return plain_advance(model, spec, choices, top_k)
+        return tensorflow_advance(model, spec, choices, top_k, context)
+    return plain_advance(model, spec, choices, top_k, context)
 
 
 def plain_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-                  top_k: int | None) -> Advance:
+                  top_k: int | None, context: int | None) -> Advance:
     """One call of the model a token: any backend."""
     names, ids = state_names(spec), np.array(choices, np.int32)
 
     def advance(token: np.ndarray, states: States, forced: np.ndarray,
                 noise: np.ndarray) -> tuple[States, np.ndarray]:
-        drawn = []
+        drawn, streams = [], len(token)
         for given, gumbel in zip(forced, noise, strict=True):
+            if context is not None:
+                states = _begun_anew(states, streams, np)
+            readers = np.tile(token, context or 1)
             outputs = model.predict_on_batch({
-                "tokens": token[:, None], "length": np.ones(len(token), np.int32),
+                "tokens": readers[:, None], "length": np.ones_like(readers),
                 **dict(zip(names, states, strict=True))})
             states = [outputs[name] for name in names]
-            logits = outputs["logits"][:, 0, ids]  # (streams, choices)
+            logits = outputs["logits"][-streams:, 0, ids]  # (streams, choices)
             if top_k is not None:
                 least = np.partition(logits, -top_k, axis=-1)[:, -top_k, None]
                 logits = np.where(logits >= least, logits, -np.inf)
@@ -122,12 +155,21 @@ def plain_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
     return advance
 
 
+def _begun_anew(states: list[Any], streams: int, ops: Any) -> list[Any]:
+    """Each stream's earliest reader is done; one with the zero state stands before the others.
+
+    `ops` is numpy or keras.ops.
+    """
+    return [ops.concatenate([ops.zeros_like(state[:streams]), state[:-streams]])
+            for state in states]
+
+
 def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-                       top_k: int | None) -> Advance:
+                       top_k: int | None, context: int | None) -> Advance:
     """A block of tokens in one compiled loop that runs the layers' cells."""
     import tensorflow as tf
 
-    step = _step(model, spec, choices, top_k)
+    step = _step(model, spec, choices, top_k, context)
 
     def loop(token: Any, states: list[Any], forced: Any, noise: Any) -> Any:
         steps = tf.shape(forced)[0]
@@ -146,7 +188,7 @@ def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, 
 
     def advance(token: np.ndarray, states: States, forced: np.ndarray,
                 noise: np.ndarray) -> tuple[States, np.ndarray]:
-        run = compiled if len(token) * max(spec.units) <= XLA_VALUES else graph
+        run = compiled if len(states[0]) * max(spec.units) <= XLA_VALUES else graph
         states, drawn = run(*(tf.nest.map_structure(tf.constant, value)
                               for value in (token, states, forced, noise)))
         return [state.numpy() for state in states], drawn.numpy()
@@ -155,7 +197,7 @@ def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, 
 
 
 def _step(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-          top_k: int | None) -> Callable[..., Any]:
+          top_k: int | None, context: int | None) -> Callable[..., Any]:
     """(token (streams,), states, noise (streams, choices)) → (chosen (streams,), states)."""
     from keras import ops
 
@@ -164,11 +206,13 @@ def _step(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
     each, ids = STATES[spec.cell], np.array(choices, np.int32)
 
     def step(token: Any, states: list[Any], noise: Any) -> tuple[Any, list[Any]]:
-        x, after = embedding(token), []  # (streams, embedding)
+        x, after, streams = embedding(token), [], token.shape[0]  # (streams, embedding)
+        if context is not None:
+            x, states = ops.tile(x, (context, 1)), _begun_anew(states, streams, ops)
         for i, cell in enumerate(cells):
             x, new = cell(x, states[i * each:(i + 1) * each])
             after += new
-        logits = ops.take(head(x), ids, axis=-1)  # (streams, choices)
+        logits = ops.take(head(x[-streams:]), ids, axis=-1)  # (streams, choices)
         if top_k is not None:
             least = ops.top_k(logits, top_k)[0][:, -1:]
             logits = ops.where(logits >= least, logits, -float("inf"))
@@ -178,10 +222,11 @@ def _step(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
 
 
 def _checked(streams: int, length: int, temperature: float | np.ndarray, seed: int,
-             top_k: int | None) -> np.ndarray:
+             top_k: int | None, context: int | None) -> np.ndarray:
     """The temperatures (streams,). Raises UsageError."""
     for name, value, least in (("streams", streams, 1), ("length", length, 1),
-                               ("seed", seed, 0), ("top_k", top_k, 1)):
+                               ("seed", seed, 0), ("top_k", top_k, 1),
+                               ("context", context, 1)):
         if value is not None and value < least:
             raise UsageError(f"{name} {value}: give {least} or more")
     temperatures = np.asarray(temperature, np.float32)

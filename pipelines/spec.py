@@ -113,6 +113,9 @@ class EvaluationSpec(Section):
     temperatures: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 0.8, 1.0)
     sample_length: PositiveInt = Field(400, description="tokens a sample")
     start: str = Field("\n", description="what samples begin with")
+    context: PositiveInt | None = Field(
+        None, description="tokens before the next one that are read, from the zero state, when "
+        "text is drawn; unset: all, with the state carried. Scores do not depend on it")
     baseline_order: PositiveInt = Field(5, description="tokens in the longest n-gram of the "
                                         "baseline that language models are compared with")
 
@@ -194,6 +197,8 @@ class Spec(Section):
                           "training.truncate would cut reviews apart; use tokens.max_tokens")
             self._require(not (self.tokens.begin or self.tokens.end),
                           "tokens.begin and end are for language models")
+            self._require(self.evaluation.context is None,
+                          "evaluation.context is for language models")
         else:
             self._language_model_agrees()
         return self
@@ -211,6 +216,9 @@ class Spec(Section):
         self._require(not (self.batches.layout == "windows" and self.model.stateful),
                       "model.stateful makes no sense with batches.layout windows: each window "
                       "is a question of its own")
+        self._require(not (self.batches.layout == "windows" and self.evaluation.context),
+                      "evaluation.context: with batches.layout windows text is drawn from the "
+                      "batches.sequence_length tokens of a window; remove it")
         self._require(self.training.truncate is None or documents,
                       "training.truncate is for batches.layout documents; in running text "
                       "batches.sequence_length already is the cut")

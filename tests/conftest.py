@@ -42,6 +42,28 @@ training: {{epochs: 2, learning_rate: 0.02}}
 evaluation: {{start: "MARIAN:", sample_length: 30, temperatures: [0.5, 1.0]}}
 registry: {{metric: bits_per_character, floor: 8.0}}
 """
+NEXT_WORD = """\
+title: Tiny words
+source: {{path: {samples}/play.txt}}
+corpus: {{reader: text, split: contiguous, validation: 0.1, test: 0.2}}
+tokens: {{kind: word, lower: true, words: letters, min_count: 2}}
+batches: {{layout: windows, sequence_length: 4, batch_size: 32}}
+model: {{kind: language_model, cell: lstm, embedding: 6, units: [7]}}
+training: {{epochs: 1, learning_rate: 0.02}}
+evaluation: {{start: "some of them", sample_length: 12, temperatures: [1.0]}}
+registry: {{metric: perplexity, floor: 5000}}
+"""
+JAPANESE = """\
+title: Tiny Japanese
+source: {{path: {samples}/jawiki.txt}}
+corpus: {{reader: lines, split: hash, validation: 0.1, test: 0.1}}
+tokens: {{kind: subword, max_size: 1500, begin: <s>, end: </s>}}
+batches: {{layout: documents, batch_size: 16, max_buckets: 2}}
+model: {{kind: language_model, cell: simple, embedding: 8, units: [16]}}
+training: {{epochs: 2, learning_rate: 0.02}}
+evaluation: {{start: "", sample_length: 150, temperatures: [1.0]}}
+registry: {{metric: perplexity, floor: 5000}}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +95,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory, reviews: Path, play: Path)
     settings = Settings.at(tmp_path_factory.mktemp("home"))
     for pipeline in (reviews, play):
         retrain_plain(str(pipeline), settings=settings, notice=lambda text: None)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def writers(tmp_path_factory: pytest.TempPathFactory,
+            declare: Callable[[str, str], Path]) -> Settings:
+    """A home with a model of windows of words and one of Japanese subwords. Read only."""
+    settings = Settings.at(tmp_path_factory.mktemp("writers"))
+    for name, text in (("tiny-words", NEXT_WORD), ("tiny-japanese", JAPANESE)):
+        retrain_plain(str(declare(name, text)), settings=settings, notice=lambda text: None)
     return settings
 
 

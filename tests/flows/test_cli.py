@@ -19,7 +19,7 @@ import pytest
 from flows.server import prefect_api
 from pipelines.execute import Settings
 from pipelines.stages import NAMES
-from tests.conftest import PLAY, PROJECT, REVIEWS
+from tests.conftest import JAPANESE, PLAY, PROJECT, REVIEWS
 
 FOLIO = str(Path(sys.executable).with_name("folio"))
 Folio = Callable[..., subprocess.CompletedProcess[str]]
@@ -57,7 +57,7 @@ def write(folder: Path, text: str, name: str = "mine") -> str:
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
-    last = done.stderr.strip().splitlines()[-1] + done.stdout
+    last = "".join(done.stderr.splitlines()[-1:]) + done.stdout
     assert done.returncode == code, done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
     for part in parts:
@@ -79,6 +79,9 @@ def test_help_has_examples(folio: Folio) -> None:
     (("show", "nothing"), ("no run named 'nothing'", "folio runs")),
     (("models", "imdb"), ("folio run imdb",)),
     (("run", "./nowhere.yaml"), ("no such declaration",)),
+    (("generate", "imdb", "--scale", "2", "--temperature", "1"), ("exclude each other",)),
+    (("generate", "imdb", "--scale", "0"), ("scale 0.0", "above 0")),
+    (("generate", "imdb", "--scale", "inf"), ("scale inf", "above 0")),
 ])
 def test_wrong_usage_runs_nothing(folio: Folio, tmp_path: Path, arguments: tuple[str, ...],
                                   parts: tuple[str, ...]) -> None:
@@ -119,6 +122,24 @@ def test_a_text_shorter_than_one_sequence(folio: Folio, tmp_path: Path) -> None:
     path = write(tmp_path, PLAY.replace("{samples}/play.txt", "short.txt"))
     assert_one_line(folio("run", path), 1, "too few for one sequence of 50")
     assert folio("plan", path).returncode == 0
+
+
+@pytest.mark.parametrize(("changes", "parts"), [
+    ({"{samples}/jawiki.txt": "notes", "reader: lines, split: hash":
+      "reader: files, split: contiguous"}, ("**/*.txt", "matches none", "notes.md")),
+    ({"max_size: 1500": "max_size: 90000"}, ("max_size 90000", "or less")),
+    ({"path: {samples}/jawiki.txt": "tfds: wiki40d/ja", "reader: lines": "reader: tfds"},
+     ("no 'wiki40d'", "did you mean wiki40b")),
+])
+def test_bad_texts_are_one_line(folio: Folio, tmp_path: Path, changes: dict[str, str],
+                                parts: tuple[str, ...]) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "notes.md").write_text("no text file")
+    text = JAPANESE
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    assert_one_line(folio("run", write(tmp_path, text)), 1, *parts)
 
 
 FOLDERS = REVIEWS.replace("{samples}/reviews.csv", "own.tar.gz").replace(
@@ -188,6 +209,34 @@ def test_what_the_readme_shows(folio: Folio, ready: None) -> None:
     assert "tiny-reviews" in folio("runs").stdout
     shown = json.loads(folio("show", "--json").stdout)
     assert shown["stages"][0]["manifest"]["counts"]
+
+
+def test_a_window_of_words(folio: Folio, writers: Settings, tmp_path: Path) -> None:
+    shutil.copytree(writers.home, tmp_path / "home")
+    notice = "tiny-words: only 3 of the 4 words that it was trained on: 'some of them'\n"
+    done = folio("predict", "tiny-words", "some of them", "--top", "100000", "--json")
+    [answer] = json.loads(done.stdout)
+    assert done.stderr == notice and sum(one["probability"] for one in answer["next"]) > 0.9999
+    assert answer["next"] == sorted(answer["next"], key=lambda one: -one["probability"])
+    shown = folio("predict", "tiny-words", "and some of them", "--top", "2")
+    assert shown.stderr == "" and len(shown.stdout.splitlines()) == 3
+
+    wish = ("generate", "tiny-words", "--start", "some of them", "--start", "the zzz of them",
+            "--length", "9", "--scale", "2", "--json")
+    assert_one_line(folio(*wish), 1, "never seen 'zzz'", "--replace-unknown")
+    done = folio(*wish, "--replace-unknown")
+    made = json.loads(done.stdout)
+    assert done.stderr == notice and [one["temperature"] for one in made] == [0.5, 0.5]
+    assert all(len(one["text"].split()) == 9 for one in made)
+    assert json.loads(folio(*wish, "--replace-unknown", "--context", "1").stdout) != made
+
+
+def test_japanese_in_japanese_out(folio: Folio, writers: Settings, tmp_path: Path) -> None:
+    shutil.copytree(writers.home, tmp_path / "home")
+    done = folio("generate", "tiny-japanese", "--start", "日本の", "--length", "30", "--top-k", "5")
+    assert done.stderr == "" and done.stdout.startswith("日本の")
+    assert any("ぁ" <= character <= "ん" for character in done.stdout.removeprefix("日本の"))
+    assert_one_line(folio("generate", "tiny-japanese", "--start", "日本€"), 1, "never seen '€'")
 
 
 def test_two_runs_at_once_do_the_work_once(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from pipelines.declarations import catalog_names, has_sample, load_spec, profile
 from pipelines.errors import UsageError
 from pipelines.spec import operational, plain
 from pipelines.stages import STAGES
-from tests.conftest import PLAY, REVIEWS, spec_of
+from tests.conftest import NEXT_WORD, PLAY, REVIEWS, spec_of
 
 
 @pytest.mark.parametrize("name", catalog_names())
@@ -18,6 +18,18 @@ def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
         assert load_spec(name, profile, own).profile == profile
     if has_sample(name):
         assert Path(load_spec(name, "quick", sample=True).source.path).exists()
+
+
+def test_a_context_is_for_running_text(declare) -> None:
+    for name, text, message in (
+            ("windows", NEXT_WORD.replace("evaluation: {{", "evaluation: {{context: 4, "),
+             "evaluation.context: with batches.layout windows text is drawn from"),
+            ("reviews", REVIEWS.replace("evaluation: {{", "evaluation: {{context: 4, "),
+             "evaluation.context is for language models")):
+        with pytest.raises(UsageError, match=message):
+            load_spec(str(declare(name, text)))
+    play = declare("play-context", PLAY.replace("evaluation: {{", "evaluation: {{context: 4, "))
+    assert load_spec(str(play)).evaluation.context == 4
 
 
 @pytest.mark.parametrize(("change", "message"), [

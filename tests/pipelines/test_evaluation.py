@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ from pipelines.keras_file import load_model
 from pipelines.spec import EvaluationSpec, ModelSpec, TrainingSpec
 from pipelines.stages import STAGES
 from pipelines.store import Artifact, Workspace
-from tests.conftest import PROJECT, artifact_of, spec_of
+from tests.conftest import NEXT_WORD, PROJECT, artifact_of, spec_of
 
 INPUTS = ("model", "batches", "tokens", "corpus")
 SPEECHES = """\
@@ -32,17 +34,6 @@ model: {{kind: language_model, cell: gru, embedding: 6, units: [11]}}
 training: {{epochs: 1, learning_rate: 0.02}}
 evaluation: {{start: "M", sample_length: 40, temperatures: [1.0], baseline_order: 4}}
 registry: {{metric: bits_per_character, floor: 8.0}}
-"""
-NEXT_WORD = """\
-title: Tiny words
-source: {{path: {samples}/play.txt}}
-corpus: {{reader: text, split: contiguous, validation: 0.1, test: 0.2}}
-tokens: {{kind: word, lower: true, words: letters, min_count: 2}}
-batches: {{layout: windows, sequence_length: 4, batch_size: 32}}
-model: {{kind: language_model, cell: lstm, embedding: 6, units: [7]}}
-training: {{epochs: 1, learning_rate: 0.02}}
-evaluation: {{start: "some of them", sample_length: 12, temperatures: [1.0]}}
-registry: {{metric: perplexity, floor: 5000}}
 """
 
 
@@ -133,6 +124,21 @@ def test_an_end_marker_is_predicted_but_is_no_character(made: Any) -> None:
     assert sums["tokens"] == tokens["characters"]
     assert sums["characters"] == tokens["characters"] - tokens["documents"]
     assert tokens["documents"] > 10
+
+
+def test_the_report_says_what_was_left_out(made: Any) -> None:
+    artifacts = made("speeches")
+    counts = artifacts["corpus"].counts
+    page = html.unescape((artifacts["metrics"].path / "report.html").read_text())
+    rows = [("kept", counts["kept"]), ("quarantined", counts["quarantined"]),
+            *counts["reasons"].items(), ("left out", sum(counts["left_out"].values())),
+            ("too long: more than 200 characters", counts["left_out"]["too long"]),
+            ("read", counts["read"])]
+    assert len(counts["left_out"]) == 1 and counts["left_out"]["too long"] > 0
+    assert counts["read"] == (counts["kept"] + counts["quarantined"]
+                              + counts["left_out"]["too long"])
+    table = r"\s+".join(rf"{what}\s+{number:,}" for what, number in rows)
+    assert re.search(table, re.sub("<[^>]*>", " ", page))
 
 
 def test_windows_are_scored_once_each(made: Any) -> None:

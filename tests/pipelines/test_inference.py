@@ -10,13 +10,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines import inference
+from pipelines import inference, text_groups
 from pipelines.errors import FolioError, UsageError
 from pipelines.execute import Settings
 from pipelines.inference import Predictor, write_package
+from pipelines.registry import load_champion
+from pipelines.sampling import sample
 from tests.conftest import artifact_of
 
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
+WORDS, JAPANESE = "tiny-words", "tiny-japanese"
+WISH = {"length": 30, "temperature": 1.0, "seed": 1}
 
 
 def package(trained: Settings, pipeline: str, folder: Path) -> Path:
@@ -42,6 +46,16 @@ def play_predictor(folders: dict[str, Path]) -> Predictor:
     return Predictor.load(folders[PLAY])
 
 
+@pytest.fixture(scope="module")
+def words_predictor(writers: Settings) -> Predictor:
+    return Predictor.load(load_champion(writers.home, WORDS))
+
+
+@pytest.fixture(scope="module")
+def japanese_predictor(writers: Settings) -> Predictor:
+    return Predictor.load(load_champion(writers.home, JAPANESE))
+
+
 def test_a_package_is_whole_and_its_bytes_depend_on_the_model_alone(
         trained: Settings, folders: dict[str, Path], tmp_path: Path) -> None:
     again = package(trained, REVIEWS, tmp_path / "again")
@@ -52,7 +66,7 @@ def test_a_package_is_whole_and_its_bytes_depend_on_the_model_alone(
     assert json.loads((again / "package.json").read_text()) == {
         "pipeline": REVIEWS, "kind": "classifier", "labels": ["bad", "good"],
         "tokens": {"kind": "word", "lower": False, "max_tokens": 40, "keep": "last"},
-        "backend": "tensorflow", "sample": False}
+        "window": None, "context": None, "backend": "tensorflow", "sample": False}
 
 
 def test_model_and_vocabulary_must_belong_together(trained: Settings, tmp_path: Path) -> None:
@@ -87,8 +101,8 @@ def test_order_and_company_do_not_matter(reviews_predictor: Predictor,
                                          monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a fine film " * n for n in (1, 40, 3, 9, 2)] + ["dull"] * 3
     together = reviews_predictor.predict(texts)
-    monkeypatch.setattr(inference, "WINDOW_TEXTS", 2)
-    monkeypatch.setattr(inference, "MAX_ROWS", 2)
+    monkeypatch.setattr(text_groups, "GROUP_TEXTS", 2)
+    monkeypatch.setattr(text_groups, "MAX_ROWS", 2)
     apart = reviews_predictor.predict(iter(texts))
     assert [row["text"] for row in apart] == texts
     assert [row["positive_probability"] for row in apart] == pytest.approx(
@@ -142,12 +156,15 @@ def test_a_text_without_words_is_judged(reviews_predictor: Predictor) -> None:
 # Language models
 
 
-def test_the_samples_of_the_report_come_out_again(trained: Settings,
-                                                  play_predictor: Predictor) -> None:
-    metrics = json.loads(
-        (artifact_of(trained, PLAY, "metrics").path / "metrics.json").read_bytes())
+@pytest.mark.parametrize(("name", "length"), [(PLAY, 30), (WORDS, 12), (JAPANESE, 150)])
+def test_the_samples_of_the_report_come_out_again(
+        trained: Settings, writers: Settings, request: pytest.FixtureRequest, name: str,
+        length: int) -> None:
+    home = trained if name == PLAY else writers
+    predictor = request.getfixturevalue(f"{name.removeprefix('tiny-')}_predictor")
+    metrics = json.loads((artifact_of(home, name, "metrics").path / "metrics.json").read_bytes())
     for made in metrics["samples"]:
-        row = play_predictor.generate([made["start"]], 30, made["temperature"], made["seed"])
+        row = predictor.generate([made["start"]], length, made["temperature"], made["seed"])
         assert row == [{"start": made["start"], "text": made["text"],
                         "temperature": made["temperature"], "seed": made["seed"]}]
 
@@ -200,6 +217,82 @@ def test_the_wrong_kind_says_what_to_use(play_predictor: Predictor, reviews_pred
         play_predictor.predict(["x"])
     with pytest.raises(UsageError, match="tiny-reviews is a classifier: use predict"):
         reviews_predictor.generate(["x"], 5, 1.0, 1)
+
+
+# Windows, contexts, ends
+
+
+def test_only_the_window_is_read(words_predictor: Predictor) -> None:
+    window, longer = "some of them said", "and so it was that some of them said"
+    assert words_predictor.next_tokens(window, 10**6) == words_predictor.next_tokens(longer, 10**6)
+    outputs = words_predictor.model.predict_on_batch({
+        "tokens": words_predictor.vocabulary.encode(window)[None].astype(np.int32),
+        "length": np.array([4], np.int32),
+        **{f"state_{i}": np.zeros((1, 7), np.float32) for i in (0, 1)}})
+    chance = np.exp(outputs["logits"][0, -1, 2:].astype(np.float64))
+    ranked = words_predictor.next_tokens(window, 10**6)
+    assert [row["token"] for row in ranked[:5]] == [
+        words_predictor.vocabulary.tokens[2 + i] for i in np.argsort(-chance)[:5]]
+    assert [row["probability"] for row in ranked] == pytest.approx(
+        sorted(chance / chance.sum(), reverse=True), rel=1e-4)
+
+
+@pytest.mark.parametrize("start", ["the", "and so it was that some of them said"])
+def test_each_word_is_the_likeliest_after_the_window(words_predictor: Predictor, start: str
+                                                     ) -> None:
+    text = start
+    for _ in range(8):
+        text += " " + words_predictor.next_tokens(text, 1)[0]["token"]
+    made = words_predictor.generate([start], 8, 0.0, 1)[0]
+    assert made["start"] + made["text"] == text
+
+
+def test_fewer_words_than_the_window_are_said(words_predictor: Predictor,
+                                              play_predictor: Predictor) -> None:
+    few, many = "some of", "some of them said that"
+    assert words_predictor.shortness([many, "Some, of them said!"]) is None
+    assert words_predictor.shortness([many, few]) == (
+        "tiny-words: only 2 of the 4 words that it was trained on: 'some of'")
+    assert "only 0 of the 4 words" in words_predictor.shortness(["", few, "the", few])
+    assert words_predictor.shortness(["", few, "the", few]).endswith("'' (and 2 more such texts)")
+    assert play_predictor.shortness([""]) is None
+
+
+def test_a_context_is_asked_for_or_declared(play_predictor: Predictor, folders: dict[str, Path],
+                                            tmp_path: Path) -> None:
+    folder = shutil.copytree(folders[PLAY], tmp_path / "declared")
+    settings = json.loads((folder / "package.json").read_text())
+    (folder / "package.json").write_text(json.dumps(settings | {"context": 3}))
+    declared, start = Predictor.load(folder), ["MARIAN: I", "e: I"]
+    asked = play_predictor.generate(start, **WISH, context=3)
+    assert declared.generate(start, **WISH) == asked
+    assert asked[0]["text"] == asked[1]["text"]  # the last three are the same
+    carried = play_predictor.generate(start, **WISH)
+    assert carried[0]["text"] != asked[0]["text"]
+    assert declared.generate(start, **WISH, context=1000) == carried
+    assert declared.next_tokens(start[0]) == declared.next_tokens(start[1])
+    assert declared.next_tokens(start[0]) == play_predictor.next_tokens(": I")
+
+
+def test_packages_of_earlier_versions_carry_the_state(folders: dict[str, Path], tmp_path: Path,
+                                                      play_predictor: Predictor) -> None:
+    folder = shutil.copytree(folders[PLAY], tmp_path / "earlier")
+    settings = json.loads((folder / "package.json").read_text())
+    del settings["window"], settings["context"]
+    (folder / "package.json").write_text(json.dumps(settings))
+    assert Predictor.load(folder).generate(["M"], **WISH) == play_predictor.generate(["M"], **WISH)
+
+
+def test_japanese_in_and_out_until_the_model_ends(japanese_predictor: Predictor) -> None:
+    [made] = japanese_predictor.generate(["日本の"], 150, 1.0, 1)
+    drawn = sample(japanese_predictor.model, japanese_predictor.spec,
+                   japanese_predictor._start("日本の", False), 1, 150, 1.0, 1,
+                   never=japanese_predictor.vocabulary.never_drawn)[0]
+    end = drawn.tolist().index(japanese_predictor.vocabulary.end_id)
+    assert made["text"] == japanese_predictor.vocabulary.decode(drawn[:end])
+    assert sum(ord(character) > 0x3000 for character in made["text"]) > len(made["text"]) / 2
+    with pytest.raises(FolioError, match="never seen '€'"):
+        japanese_predictor.generate(["日本€"], 5, 1.0, 1)
 
 
 # Loading

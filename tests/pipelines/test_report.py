@@ -320,6 +320,19 @@ def test_quarantine_reasons_are_counted(one: SimpleNamespace, tmp_path: Path) ->
     assert re.search(r"quarantined\s*17\s*not-utf8\s*17\s*read\s*1,234\s", page.text)
 
 
+def test_what_was_left_out_and_ignored_is_said(one: SimpleNamespace, tmp_path: Path) -> None:
+    corpus = one.inputs["corpus"]
+    counts = corpus.counts | {"read": 1300, "kept": 1200, "quarantined": 0, "reasons": {},
+                              "left_out": {"title": 60, "too short": 40},
+                              "ignored": {"blank lines": 7654, "other files": 2}}
+    config = corpus.manifest["config"] | {"corpus.length": [10, 80]}
+    corpus = replace(corpus, manifest=corpus.manifest | {"counts": counts, "config": config})
+    page = _render(one, tmp_path, inputs=one.inputs | {"corpus": corpus})
+    assert "Ignored, being none: 7,654 blank lines, 2 other files." in page.text
+    assert re.search(r"kept\s*1,200\s*quarantined\s*0\s*left out\s*100\s*title\s*60\s*"
+                     r"too short: fewer than 10 characters\s*40\s*read\s*1,300\s", page.text)
+
+
 def test_no_mistake_and_one_class(evaluated: dict[str, SimpleNamespace], tmp_path: Path) -> None:
     one = evaluated["classifier"]
     right = one.predictions.filter(pa.compute.greater(one.predictions["label"], 0.5))

@@ -11,12 +11,15 @@ from pipelines import sampling
 from pipelines.backend import load_keras
 from pipelines.errors import UsageError
 from pipelines.models import build_model, state_names
-from pipelines.sampling import sample, zero_states
+from pipelines.sampling import Noise, sample, zero_states
 from pipelines.spec import ModelSpec
 
 VOCABULARY = 11
 FIRST_ID = 2  # padding and the unknown token are before it
 START = np.array([4, 9, 2])
+LONG_START = np.arange(20) % 9 + FIRST_ID
+LENGTH = 20
+CELLS = ("simple", "lstm", "gru", "peephole")
 Models = dict[str, tuple[Any, ModelSpec]]
 
 
@@ -26,7 +29,7 @@ def models() -> Models:
     keras = load_keras("tensorflow")
     keras.utils.set_random_seed(3)
     made = {}
-    for cell in ("simple", "lstm", "gru"):
+    for cell in CELLS:
         spec = ModelSpec(kind="language_model", cell=cell, units=(5, 7), embedding=3)
         model = build_model(spec, VOCABULARY)
         for variable in model.trainable_variables:
@@ -43,7 +46,17 @@ def logits_after(model: Any, spec: ModelSpec, ids: np.ndarray) -> np.ndarray:
     return outputs["logits"][0]
 
 
-@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def logits_after_each(model: Any, spec: ModelSpec, texts: list[np.ndarray]) -> np.ndarray:
+    """(texts, vocabulary): as training reads windows, right-padded and masked by their length."""
+    length = np.array([len(ids) for ids in texts], np.int32)
+    tokens = np.stack([np.pad(ids, (0, max(length) - len(ids))) for ids in texts])
+    states = dict(zip(state_names(spec), zero_states(spec, len(texts)), strict=True))
+    outputs = model.predict_on_batch({"tokens": tokens.astype(np.int32), "length": length,
+                                      **states})
+    return outputs["logits"][np.arange(len(texts)), length - 1]
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_temperature_0_takes_the_likeliest(models: Models, cell: str) -> None:
     model, spec = models[cell]
     drawn = sample(model, spec, START, 1, 20, 0.0, seed=1)[0]
@@ -51,19 +64,51 @@ def test_temperature_0_takes_the_likeliest(models: Models, cell: str) -> None:
     assert drawn.tolist() == (logits[:, FIRST_ID:].argmax(axis=1) + FIRST_ID).tolist()
 
 
-@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
-@pytest.mark.parametrize("top_k", [None, 3])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("top_k", "context"), [(None, None), (3, None), (3, 4)])
 @pytest.mark.parametrize("streams", [2, 600])
 def test_the_compiled_loop_draws_what_the_plain_one_draws(
-        models: Models, cell: str, top_k: int | None, streams: int,
+        models: Models, cell: str, top_k: int | None, context: int | None, streams: int,
         monkeypatch: pytest.MonkeyPatch) -> None:
     model, spec = models[cell]
     assert (streams * 7 > sampling.XLA_VALUES) == (streams == 600)  # both kinds of compilation
-    compiled = sample(model, spec, START, streams, 12, 0.9, 5, top_k)
+    compiled = sample(model, spec, START, streams, 12, 0.9, 5, top_k, context=context)
     monkeypatch.setattr(sampling, "advance_of", sampling.plain_advance)
-    plain = sample(model, spec, START, streams, 12, 0.9, 5, top_k)
+    plain = sample(model, spec, START, streams, 12, 0.9, 5, top_k, context=context)
     assert compiled.shape == (streams, 12)
     assert (compiled == plain).all()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("start", "context"), [(START, 1), (START, 8), (LONG_START, 8)])
+def test_a_context_is_read_from_the_zero_state(models: Models, cell: str, context: int,
+                                               start: np.ndarray) -> None:
+    model, spec = models[cell]
+    drawn = sample(model, spec, start, 1, LENGTH, 1.5, seed=1, context=context)[0]
+    text = np.concatenate([start, drawn])
+    windows = [text[max(0, place - context):place] for place in range(len(start), len(text))]
+    noise = Noise(1, np.array([1.5]), VOCABULARY - FIRST_ID).block(np.full(LENGTH, -1))[:, 0]
+    logits = logits_after_each(model, spec, windows)[:, FIRST_ID:]
+    assert drawn.tolist() == ((logits + noise).argmax(axis=1) + FIRST_ID).tolist()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_context_of_all_is_the_carried_state(models: Models, cell: str) -> None:
+    model, spec = models[cell]
+    carried = sample(model, spec, START, 3, 70, 1.0, seed=6)
+    assert (sample(model, spec, START, 3, 70, 1.0, seed=6, context=72) == carried).all()
+    assert (sample(model, spec, START, 3, 70, 1.0, seed=6, context=10**9) == carried).all()
+    # A token of context less, and only the last token can tell: the readers are the carried state.
+    assert (sample(model, spec, START, 3, 70, 1.0, seed=6, context=71)[:, :-1]
+            == carried[:, :-1]).all()
+
+
+def test_a_context_leaves_streams_and_seeds_apart(models: Models) -> None:
+    model, spec = models["gru"]
+    many = sample(model, spec, START, 5, 90, 1.0, seed=7, context=4)
+    assert (many[:2, :30] == sample(model, spec, START, 2, 30, 1.0, seed=7, context=4)).all()
+    assert len({tuple(row) for row in many}) == 5
+    assert (many != sample(model, spec, START, 5, 90, 1.0, seed=7, context=5)).any()
 
 
 def test_draws_follow_the_softmax(models: Models) -> None:
@@ -146,7 +191,8 @@ def test_an_empty_start_is_the_first_token(models: Models) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("length", 0), ("streams", 0), ("seed", -1), ("top_k", 0), ("temperature", -0.1),
+    ("length", 0), ("streams", 0), ("seed", -1), ("top_k", 0),
+    ("context", 0), ("temperature", -0.1),
     ("temperature", float("nan")), ("temperature", float("inf"))])
 def test_impossible_values_are_refused(models: Models, name: str, value: float) -> None:
     model, spec = models["gru"]
