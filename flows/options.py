@@ -37,11 +37,11 @@ def answer(value: Any, as_json: bool, show: Any) -> None:
         show(value)
 
 
-def settings() -> Settings:
-    """Where this Folio keeps everything."""
+def settings(**others: Any) -> Settings:
+    """Where this Folio keeps everything; `others` as Settings has them, such as mirror."""
     from pipelines.execute import Settings, home_folder
 
-    return Settings.at(home_folder())
+    return Settings.at(home_folder(), **others)
 
 
 def overridden(given: list[str] | None, backend: str | None) -> tuple[str, ...]:

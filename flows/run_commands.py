@@ -51,7 +51,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def plan(name: Name, profile: Profile = "full", overrides: Overrides = None,
          backend: Backend = None, only: Only = None, since: Since = None,
-         as_json: AsJson = False,
+         mirror: Mirror = None, offline: Offline = False, as_json: AsJson = False,
          exit_code: Annotated[bool, typer.Option(
              "--exit-code", help="exit with 3 when work is pending")] = False) -> None:
     """What a run would do, stage by stage, and why. Runs nothing.
@@ -64,9 +64,9 @@ def plan(name: Name, profile: Profile = "full", overrides: Overrides = None,
     from pipelines.declarations import load_spec
     from pipelines.plan import plan as decisions_of
 
-    here = settings()
     spec = load_spec(name, profile, overridden(overrides, backend))
-    decisions = decisions_of(spec, here.store, here.runs, selection(only, since))
+    decisions = decisions_of(spec, settings(mirror=mirror, offline=offline),
+                             selection(only, since))
     stages = [decision.as_json() for decision in decisions]
     answer({"pipeline": spec.name, "profile": profile, "stages": stages}, as_json, display.plan)
     if exit_code and any(stage["action"] != "reuse" for stage in stages):

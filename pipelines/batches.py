@@ -202,7 +202,8 @@ def _write_sequences(plan: Plan, split: str, stream: TokenStream, texts: Texts,
     if len(stream.ids) <= (width if split == "train" else 1):
         raise FolioError(f"{split} text has {len(stream.ids)} tokens, too few for one sequence "
                          f"of {width}; give more text or a shorter batches.sequence_length")
-    lanes = HELD_OUT_LANES.get(split, batch_size if plan.stateful else 0)
+    continued = plan.stateful and plan.spec.layout == "text"
+    lanes = HELD_OUT_LANES.get(split, batch_size if continued else 0)
     lanes = min(lanes, (len(stream.ids) - 1) // width)
     writer = plan.writer(work, split, width, lanes or batch_size,
                          layout="lanes" if lanes else "rows", buckets=[width])

@@ -76,13 +76,13 @@ def execute_stage(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], sett
     that is not there, and what the stage itself raises.
     """
     started = time.perf_counter()
-    decision = decide(stage, spec, inputs, settings.store, settings.runs, selection)
+    decision = decide(stage, spec, inputs, settings, selection)
     action, reason, artifact = decision.action, decision.reason, decision.artifact
     if action != "reuse" and selection.needs_existing(stage.name):
         raise UsageError(f"stage {stage.name} is not there to build on ({reason}); "
                          "run without --only/--from")
     if action != "reuse" or artifact is None:
-        artifact, built = _obtain(stage, decision, spec, inputs, settings, selection, run)
+        artifact, built = _obtain(stage, decision, spec, inputs, settings, run)
         if not built:
             action, reason = "reuse", "made meanwhile by another run"
     return StageResult(stage.name, action, reason, round(time.perf_counter() - started, 3),
@@ -90,12 +90,12 @@ def execute_stage(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], sett
 
 
 def _obtain(stage: Stage, decision: Decision, spec: Spec, inputs: Mapping[str, Artifact],
-            settings: Settings, selection: Selection, run: str | None) -> tuple[Artifact, bool]:
+            settings: Settings, run: str | None) -> tuple[Artifact, bool]:
     origin = {"pipeline": spec.name, "profile": spec.profile, "seed": spec.seed,
               "sample": spec.sample, "git_commit": git_commit(), "run": run}
     return settings.store.obtain(
         decision.recipe, partial(_build, stage, spec, inputs), manifest=origin,
-        force=stage.name in selection.forced or decision.action == "rebuild",
+        force=decision.artifact is not None,
         progress=settings.progress(stage.name), mirror=settings.mirror, offline=settings.offline,
         gpu=settings.gpu)
 

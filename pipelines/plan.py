@@ -11,21 +11,28 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.errors import UsageError
+from pipelines.errors import FolioError, UsageError
 from pipelines.fingerprint import code_fingerprint, digest_file, library_version
-from pipelines.runs import Runs
+from pipelines.origin import change, doubt, must_be_asked, versions
 from pipelines.spec import Spec, operational, plain
 from pipelines.stages import NAMES, STAGES, Stage
 from pipelines.store import Artifact, Recipe, Store
+
+if TYPE_CHECKING:
+    from pipelines.execute import Settings
 
 Action = Literal["run", "reuse", "rebuild"]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What happens to one stage. `recipe` is None while its inputs are not known."""
+    """What happens to one stage. `recipe` is None while its inputs are not known.
+
+    `artifact` is what is there: to be reused, else to be made again.
+    """
 
     stage: str
     action: Action
@@ -67,44 +74,73 @@ class Selection:
         return bool(self.forced) and NAMES.index(stage) < NAMES.index(self.forced[0])
 
 
-def plan(spec: Spec, store: Store, runs: Runs,
-         selection: Selection = Selection()) -> list[Decision]:
+def plan(spec: Spec, settings: Settings, selection: Selection = Selection()) -> list[Decision]:
     """The decisions for all selected stages, upstream first."""
     decisions: list[Decision] = []
     artifacts: dict[str, Artifact] = {}
     for stage in STAGES:
         if stage.name not in selection.stages:
             continue
-        decision = decide(stage, spec, artifacts, store, runs, selection)
+        decision = decide(stage, spec, artifacts, settings, selection)
         decisions.append(decision)
         if decision.artifact is not None and decision.action == "reuse":
             artifacts[stage.name] = decision.artifact
     return decisions
 
 
-def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], store: Store, runs: Runs,
+def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: Settings,
            selection: Selection = Selection()) -> Decision:
     """What to do about one stage, given the artifacts above it that are known."""
-    forced = stage.name in selection.forced
+    store, forced = settings.store, stage.name in selection.forced
     missing = [name for name in stage.inputs if name not in inputs]
     if missing:
         spared = "" if forced else "; reused if its bytes come out the same"
         changed = ", ".join(missing)
         return Decision(stage.name, "run", f"{changed} to be made first{spared}")
-    recipe = recipe_of(stage, spec, inputs)
+    named, unasked = _versions(stage, spec, settings, selection)
+    recipe = recipe_of(stage, spec, inputs, named)
     found = store.find(stage.name, recipe.key)
     if found is None:
-        if store.has_remains(stage.name, recipe.key):
-            reason = "artifact damaged: no readable manifest"
-            return Decision(stage.name, "rebuild", reason, recipe)
-        previous = runs.previous_manifest(store, spec.name, stage.name)
-        return Decision(stage.name, "run", why_changed(recipe, previous), recipe)
+        return _absent(recipe, spec, settings, unasked)
     problem = store.damage(found) or _unregistered(stage, found, store)
     if problem:
-        return Decision(stage.name, "rebuild", f"artifact damaged: {problem}", recipe)
+        return Decision(stage.name, "rebuild", f"artifact damaged: {problem}", recipe, found)
     if forced:
-        return Decision(stage.name, "run", "asked for, though nothing changed", recipe)
+        return Decision(stage.name, "run", "asked for, though nothing changed", recipe, found)
+    if unasked:
+        return Decision(stage.name, "reuse", f"{unasked}; its newest copy is used", recipe, found)
+    if doubtful := doubt(named, found):
+        return Decision(stage.name, "run", doubtful, recipe, found)
     return Decision(stage.name, "reuse", "nothing changed", recipe, found)
+
+
+def _absent(recipe: Recipe, spec: Spec, settings: Settings, unasked: str | None) -> Decision:
+    if settings.store.has_remains(recipe.stage, recipe.key):
+        return Decision(recipe.stage, "rebuild", "artifact damaged: no readable manifest", recipe)
+    previous = settings.runs.previous_manifest(settings.store, spec.name, recipe.stage)
+    reasons = filter(None, (why_changed(recipe, previous), unasked))
+    return Decision(recipe.stage, "run", "; ".join(reasons), recipe)
+
+
+def _versions(stage: Stage, spec: Spec, settings: Settings,
+              selection: Selection) -> tuple[dict[str, str], str | None]:
+    """The versions of an unpinned source's files ({} for all else).
+
+    With why they are those of its newest artifact ({} if there is none) when it was not asked.
+    """
+    if stage.name != "source" or not must_be_asked(spec.source):
+        return {}, None
+    if selection.needs_existing(stage.name):
+        unasked = "the source was not asked: --only and --from build on what is there"
+    else:
+        try:
+            return versions(spec.source, settings.mirror, settings.offline), None
+        except UsageError:
+            raise
+        except FolioError as error:
+            unasked = f"the source could not be asked: {error}"
+    newest = settings.store.newest(recipe_of(stage, spec, {}))
+    return (newest.manifest["inputs"] if newest else {}), unasked
 
 
 def _unregistered(stage: Stage, found: Artifact, store: Store) -> str | None:
@@ -118,9 +154,10 @@ def _unregistered(stage: Stage, found: Artifact, store: Store) -> str | None:
         f"the registry no longer has {name} version {version}")
 
 
-def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact]) -> Recipe:
-    """Everything that decides the stage's bytes."""
-    digests = {name: inputs[name].digest for name in stage.inputs}
+def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],
+              versions: Mapping[str, str] = MappingProxyType({})) -> Recipe:
+    """Everything that decides the stage's bytes; `versions` of files that have no checksum."""
+    digests = {name: inputs[name].digest for name in stage.inputs} | versions
     if stage.name == "source" and spec.source.path:
         digests = local_digests(Path(spec.source.path))
     config = {key: value for key, value in plain(spec.select(stage.config)).items()
@@ -155,10 +192,19 @@ def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:
     reasons += [f"{name} {previous['libraries'].get(name, 'absent')} → "
                 f"{recipe.libraries.get(name, 'absent')}"
                 for name in _differing(recipe.libraries, previous["libraries"])]
-    reasons += [f"{name} changed" for name in _differing(recipe.inputs, previous["inputs"])]
+    reasons += _changed_inputs(recipe, previous["inputs"])
     if recipe.version != previous["version"]:
         reasons.append(f"format version {previous['version']} → {recipe.version}")
     return "; ".join(reasons) or "its artifact is gone"
+
+
+def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
+    if not recipe.inputs:  # or the source was not asked, and nothing is known of its files
+        return []
+    if recipe.stage != "source" or not recipe.config["source.url"]:
+        return [f"{name} changed" for name in _differing(recipe.inputs, before)]
+    return [f"source changed: {change(name, before.get(name, 'unasked'), version)}"
+            for name, version in recipe.inputs.items() if before.get(name) != version]
 
 
 def _differing(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:

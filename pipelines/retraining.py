@@ -112,8 +112,7 @@ class Retraining:
     def decide(self, name: str, inputs: tuple[StageResult, ...]) -> Decision:
         """What is to be done about a stage whose inputs are known."""
         artifacts = {result.stage: result.artifact for result in inputs}
-        return decide(stage_named(name), self.spec, artifacts, self.settings.store,
-                      self.settings.runs, self.selection)
+        return decide(stage_named(name), self.spec, artifacts, self.settings, self.selection)
 
     def _call(self, name: str, call: Call, inputs: tuple[StageResult | None, ...]) -> StageResult:
         try:
@@ -188,7 +187,7 @@ class Retraining:
         artifacts = {name: result.artifact for name, result in self._results.items()}
         stale = []
         for stage in STAGES[NAMES.index(self.selection.stages[-1]) + 1:]:
-            decision = decide(stage, self.spec, artifacts, self.settings.store, self.settings.runs)
+            decision = decide(stage, self.spec, artifacts, self.settings)
             if decision.action == "reuse" and decision.artifact is not None:
                 artifacts[stage.name] = decision.artifact
             else:

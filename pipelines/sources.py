@@ -1,48 +1,41 @@
 """The source stage: raw files, byte for byte, from a mirror, an address, or a folder of one's own;
 or the records of a tensorflow-datasets dataset (tfds_source).
 
-Each file of `source.url` is looked for in the mirror first, then at its address, and lies in the
-artifact under the last part of that address. A file is believed only when its SHA-256 is among
-those that the declaration accepts, if it names any.
+Each file of `source.url` is looked for in the mirror first, then at its address (places), and lies
+in the artifact under the last part of that address. A file is believed only when its SHA-256 is
+among those that the declaration accepts, if it names any.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote
 
-from pipelines.errors import FolioError, UnreachableError, UsageError
+from pipelines.errors import FolioError, UnreachableError
+from pipelines.places import Place, file_names, from_first, mirrored, places, refuse_reserved
 from pipelines.spec import SourceSpec
-from pipelines.store import MANIFEST, Artifact, Workspace
+from pipelines.store import Artifact, Workspace
 from pipelines.tfds_source import write_records
-from pipelines.transfer import MissingError, copy, download, forget, is_complete, shown
+from pipelines.transfer import copy, download, forget, is_complete, version_fetched
+from pipelines.web import MissingError, shown
 
-SCHEMES = ("http", "https", "file")
 # Where tfds keeps datasets that take long to prepare, laid out as in its data_dir.
 PUBLISHED = "https://storage.googleapis.com/tfds-data/datasets"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a file may be found: a local Path, or an http(s) address."""
-
-    kind: str  # "mirror dir", "mirror url" or "public address"
-    address: str | Path
 
 
 def build(inputs: Mapping[str, Artifact], config: dict[str, Any],
           work: Workspace) -> dict[str, Any]:
     """Write the raw files to work.out.
 
-    Returns {"files", "bytes", "origins": {name: {"from", "address", "bytes", "sha256"}}}; a folder
-    of one's own is one origin, with its "files" counted, as the manifest lists their digests; so
-    is a tfds dataset (see tfds_source.write_records).
+    Returns {"files", "bytes", "origins": {name: {"from", "address", "bytes", "sha256"}}}, and of a
+    file of `source.url` the "version" that its origin named when it was fetched; a folder of one's
+    own is one origin, with its "files" counted, as the manifest lists their digests; so is a tfds
+    dataset (see tfds_source.write_records).
     Raises UsageError on an address that cannot be right, UnreachableError when a place did not
     answer or `offline` forbids to ask it, FolioError on refusals, wrong bytes and oversize.
     """
@@ -51,7 +44,7 @@ def build(inputs: Mapping[str, Artifact], config: dict[str, Any],
         return _own(Path(source.path), source, work)
     if source.tfds:
         return write_records(source, work, partial(_published, source, work))
-    named = _file_names(source.url)
+    named = file_names(source.url)
     origins = {name: _fetch(name, url, source, work) for name, url in named.items()}
     for name in named:
         _part(name, work).replace(work.out / name)
@@ -63,45 +56,6 @@ def _counts(origins: dict[str, dict[str, Any]], files: int) -> dict[str, Any]:
     return {"files": files, "bytes": size, "origins": origins}
 
 
-def _file_names(urls: tuple[str, ...]) -> dict[str, str]:
-    """{file name: its address}, refusing addresses that name no file or the same one."""
-    named: dict[str, str] = {}
-    for url in urls:
-        name = unquote(_path_of(url).rpartition("/")[2])
-        if name in ("", ".", "..") or "/" in name or not name.isprintable():
-            raise UsageError(f"source.url {shown(url)}: its last part is no file name; give the "
-                             "address of a file")
-        _refuse_reserved(name, f"source.url {shown(url)}")
-        if name in named:
-            raise UsageError(f"source.url: {shown(named[name])} and {shown(url)} end in the same "
-                             "name; one file would replace the other")
-        named[name] = url
-    return named
-
-
-def _path_of(url: str) -> str:
-    """The path of a well-formed address, still percent-coded."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:  # a password in the wrong place may be the cause: nothing is repeated
-        raise UsageError("source.url or --mirror: an address is malformed; write it like "
-                         "https://host/folder/file") from None
-    if parts.scheme not in SCHEMES:
-        raise UsageError(f"{shown(url)}: only {', '.join(SCHEMES)} addresses can be fetched")
-    local = parts.scheme == "file"
-    if local and not (parts.netloc in ("", "localhost") and parts.path.startswith("/")):
-        raise UsageError(f"{shown(url)}: names no file of this machine; write file:///folder/file")
-    if not local and not host:
-        raise UsageError(f"{shown(url)}: names no host; write it like https://host/folder/file")
-    return parts.path
-
-
-def _refuse_reserved(name: str, where: str) -> None:
-    if name == MANIFEST:
-        raise UsageError(f"{where}: the name {MANIFEST} is the store's own; rename the file")
-
-
 def _part(name: str, work: Workspace) -> Path:
     return work.scratch / f"{name}.part"
 
@@ -109,7 +63,7 @@ def _part(name: str, work: Workspace) -> Path:
 def _fetch(name: str, url: str, source: SourceSpec, work: Workspace) -> dict[str, Any]:
     """Bring one file to its `.part`, from the first place that has it; where that was."""
     try:
-        return _from_first(_places(name, url, work.mirror), name, source, work)
+        return _from_first(places(name, url, work.mirror), name, source, work)
     except (MissingError, UnreachableError) as failure:
         advice = f"get {name} otherwise and give --mirror DIR with it"
         if isinstance(failure, MissingError):
@@ -124,50 +78,20 @@ def _fetch(name: str, url: str, source: SourceSpec, work: Workspace) -> dict[str
 def _published(source: SourceSpec, work: Workspace, name: str, public: bool) -> Path:
     """A file of a prepared dataset, named as in a tfds data_dir: its `.part`."""
     url = f"{PUBLISHED}/{quote(name)}"
-    places = [_mirrored(name, work.mirror)] if work.mirror else []
+    candidates = [mirrored(name, work.mirror)] if work.mirror else []
     if public:
-        places.append(Place("public address", url))
-    if not places:
+        candidates.append(Place("public address", url))
+    if not candidates:
         raise MissingError(f"{name}: not published")
     _part(name, work).parent.mkdir(parents=True, exist_ok=True)
-    _from_first(places, name, source, work)
+    _from_first(candidates, name, source, work)
     return _part(name, work)
 
 
-def _from_first(places: Iterable[Place], name: str, source: SourceSpec, work: Workspace
+def _from_first(candidates: list[Place], name: str, source: SourceSpec, work: Workspace
                 ) -> dict[str, Any]:
-    """As `_bring`, from the first place that has the file. Raises as the last one did."""
-    failures: list[FolioError] = []
-    for place in places:
-        if failures:
-            work.progress(0, None, f"{failures[-1]}; going on to {shown(place.address)}")
-        try:
-            return _bring(name, place, source, work)
-        except (MissingError, UnreachableError) as failure:
-            failures.append(failure)
-    raise type(failures[-1])("; ".join(map(str, failures)))
-
-
-def _places(name: str, url: str, mirror: str | None) -> Iterator[Place]:
-    if mirror:
-        yield _mirrored(name, mirror)
-    yield Place("public address", _local(url) or url)
-
-
-def _mirrored(name: str, mirror: str) -> Place:
-    folder = _local(mirror) if "://" in mirror else Path(mirror).expanduser()
-    if folder is None:
-        path = f"{_path_of(mirror).rstrip('/')}/{quote(name)}"
-        return Place("mirror url", urlunsplit(urlsplit(mirror)._replace(path=path)))
-    if not folder.is_dir():
-        raise UsageError(f"--mirror {folder}: no such folder")
-    return Place("mirror dir", folder / name)
-
-
-def _local(url: str) -> Path | None:
-    """The path that a file: address means."""
-    path = _path_of(url)
-    return Path(unquote(path)) if urlsplit(url).scheme == "file" else None
+    return from_first(candidates, lambda place: _bring(name, place, source, work),
+                      lambda text: work.progress(0, None, text))
 
 
 def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict[str, Any]:
@@ -182,7 +106,10 @@ def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict
         raise UnreachableError(f"{shown(place.address)}: not fetched, as --offline forbids it")
     elif not (is_complete(part, place.address) and _digest(part) in _accepted(source)):
         download(place.address, part, source, report)
-    return _origin(place.kind, place.address, part, _proved(part, place, source))
+    digest = _proved(part, place, source)
+    local = isinstance(place.address, Path)
+    version = place.version(f"SHA-256 {digest}" if local else version_fetched(part))
+    return _origin(place.kind, place.address, part, digest) | {"version": version}
 
 
 def _origin(kind: str, address: str | Path, file: Path, digest: str) -> dict[str, Any]:
@@ -222,7 +149,7 @@ def _own(path: Path, source: SourceSpec, work: Workspace) -> dict[str, Any]:
     files = {path.name: path} if path.is_file() else dict(_tree(path))
     total, done = sum(file.stat().st_size for file in files.values()), 0
     for name, file in files.items():
-        _refuse_reserved(name, str(file))
+        refuse_reserved(name, str(file))
         target = work.out / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)

@@ -48,9 +48,10 @@ class BatchesSpec(Section):
     batch_size: PositiveInt = 64
     buckets: Literal["auto"] | tuple[PositiveInt, ...] = Field("auto", description="row widths")
     max_buckets: PositiveInt = Field(8, description="how many widths auto may choose")
-    layout: Literal["text", "documents", "windows"] = Field(
-        "text", description="language models: text is running text cut into rows; documents gives "
-        "each its own row; windows predicts only the token after each sequence_length tokens")
+    layout: Literal["text", "rows", "documents", "windows"] = Field(
+        "text", description="language models: text is running text cut into rows, or laid in lanes "
+        "for a carried state; rows cuts it in any case; documents gives each its own row; windows "
+        "predicts only the token after each sequence_length tokens")
     sequence_length: PositiveInt | None = Field(None, description="tokens a row, language models")
 
 
@@ -93,7 +94,8 @@ class TrainingSpec(Section):
         "is carried over, the gradient cut")
     loop: Literal["fit", "custom"] = Field(
         "fit", description="Keras's own training step, or ours, written out")
-    shuffle: bool = Field(True, description="reshuffle each epoch; off when the state is carried")
+    shuffle: bool | None = Field(None, description="reshuffle each epoch; unset: unless the state "
+                                 "is carried")
     checkpoint_every: float = Field(60, gt=0, description="seconds of work at risk at most",
                                     json_schema_extra=OPERATIONAL)
     backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
@@ -219,6 +221,10 @@ class Spec(Section):
         self._require(not (self.batches.layout == "windows" and self.evaluation.context),
                       "evaluation.context: with batches.layout windows text is drawn from the "
                       "batches.sequence_length tokens of a window; remove it")
+        self._require(not (self.training.shuffle and self.model.stateful
+                           and self.batches.layout == "text"),
+                      "training.shuffle would tear the lanes apart along which model.stateful "
+                      "carries the state; remove it, or shuffle batches.layout rows or documents")
         self._require(self.training.truncate is None or documents,
                       "training.truncate is for batches.layout documents; in running text "
                       "batches.sequence_length already is the cut")

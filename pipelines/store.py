@@ -106,6 +106,15 @@ class Store:
         except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
             return None
 
+    def newest(self, recipe: Recipe) -> Artifact | None:
+        """The latest artifact here that differs from `recipe` in its inputs alone."""
+        fixed = {"version", "config", "code", "libraries"}
+        found = [self.find(recipe.stage, path.parent.name)
+                 for path in (self.root / recipe.stage).glob(f"[!.]*/{MANIFEST}")]
+        alike = [artifact for artifact in found if artifact is not None
+                 and all(artifact.manifest[name] == getattr(recipe, name) for name in fixed)]
+        return max(alike, key=lambda artifact: artifact.manifest["created"], default=None)
+
     def damage(self, artifact: Artifact) -> str | None:
         """What is wrong with the files, in words, or None when every byte is as published."""
         for name, entry in artifact.manifest["files"].items():

@@ -47,7 +47,8 @@ class SourceSpec(Section):
                                    description="of the builder, slices such as train[:1%] too; "
                                    "corpus.split divides anew what they hold")
     tfds_feature: str = Field("text", description="the feature that holds the text")
-    sha256: OneOrMany = Field((), description="accepted digests; a file with another is refused")
+    sha256: OneOrMany = Field((), description="accepted digests; a file with another is "
+                              "refused. Without, the origin is asked whether the file changed")
     max_bytes: PositiveInt = Field(4 * 2**30, description="refuse a larger download",
                                    json_schema_extra=OPERATIONAL)
     timeout_seconds: float = Field(30, gt=0, json_schema_extra=OPERATIONAL,

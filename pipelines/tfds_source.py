@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.spec import SourceSpec
 from pipelines.store import Workspace
-from pipelines.transfer import MissingError
+from pipelines.web import MissingError
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder

@@ -114,8 +114,7 @@ class Trainer:
         if position.step == 0:
             self._forget()
         saved, before = started, position.seconds
-        shuffle = self.training.shuffle and not self.spec.stateful
-        for batch in self.train.epoch(position.epoch, position.step, shuffle):
+        for batch in self.train.epoch(position.epoch, position.step, self._shuffles()):
             self._step(batch)
             now = time.monotonic()
             if now - saved >= self.training.checkpoint_every:
@@ -127,6 +126,11 @@ class Trainer:
         position.epoch, position.step, position.seconds = position.epoch + 1, 0, 0.0
         position.loss_sum = position.loss_weight = 0.0
         self._save()
+
+    def _shuffles(self) -> bool:
+        """As declared; else a carried state meets the text in its own order."""
+        declared = self.training.shuffle
+        return not self.spec.stateful if declared is None else declared
 
     def _step(self, batch: Batch) -> None:
         position = self.position

@@ -1,8 +1,8 @@
 """Brings one address, or one local file, to a `.part` file: bounded, and resumed when broken off.
 
-Beside `NAME.part` lies `NAME.part.json`: which address the bytes came from, and the server's mark
-for that version of the file (ETag or date). Without a mark nothing proves that the rest would fit
-what is there, so the download starts anew.
+Beside `NAME.part` lies `NAME.part.json`: which address the bytes came from, how the server names
+that version of the file, and its mark for resuming (ETag or date). Without a mark nothing proves
+that the rest would fit what is there, so the download starts anew.
 """
 
 from __future__ import annotations
@@ -10,17 +10,23 @@ from __future__ import annotations
 import json
 import os
 import re
-import ssl
 import time
-from collections.abc import Callable, Iterator
-from http.client import responses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.spec import SourceSpec
 from pipelines.store import write_json
+from pipelines.web import (
+    HEADERS,
+    MissingError,
+    Redirects,
+    answered,
+    explained,
+    shown,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from requests import Response
@@ -28,13 +34,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 16  # what a broken connection may lose, and what is held in memory
 WAITS_SECONDS = (0.5, 1.0)  # between the tries: one more try than waits
 CONNECT_SECONDS = 10  # a host that accepts no connection within this will not
-MAX_REDIRECTS = 5
 REPORT_SECONDS = 0.1
 Report = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
-
-
-class MissingError(FolioError):
-    """The place answers, and has no such file. The message says so and gives no advice."""
 
 
 class _TryAgain(Exception):
@@ -43,13 +44,6 @@ class _TryAgain(Exception):
     def __init__(self, final: FolioError) -> None:
         super().__init__(str(final))
         self.final = final
-
-
-def shown(address: str | Path) -> str:
-    """An address fit for messages and manifests: no user, password or query."""
-    if isinstance(address, Path):
-        return str(address)
-    return re.sub(r"\?[^#]*", "?…", re.sub(r"//[^/?#]*@", "//", address))
 
 
 def forget(part: Path) -> None:
@@ -62,6 +56,11 @@ def is_complete(part: Path, url: str) -> bool:
     """Whether an earlier, interrupted build has brought the whole of `url` already."""
     note = _read_note(part)
     return part.is_file() and "complete" in note and note["address"] == shown(url)
+
+
+def version_fetched(part: Path) -> str:
+    """How the server named the version of the file that `download` brought to `part`."""
+    return _read_note(part)["version"]
 
 
 def copy(path: Path, part: Path, source: SourceSpec, report: Report) -> None:
@@ -104,9 +103,8 @@ def _try(url: str, part: Path, source: SourceSpec, report: Report) -> None:
     silence = source.timeout_seconds
     sink = _Sink(part, shown(url), source.max_bytes, report)
     answer = _Answer(url, sink)
-    # identity: the file's own bytes are wanted, not a packed form of them
     fetch = HTTPDownloader(chunk_size=CHUNK_BYTES, timeout=(min(CONNECT_SECONDS, silence), silence),
-                           headers={"Accept-Encoding": "identity"} | answer.resumption(),
+                           headers=HEADERS | answer.resumption(),
                            hooks={"response": answer.judge})
     try:
         with sink, answer:
@@ -166,7 +164,7 @@ class _Answer:
 
     def __init__(self, url: str, sink: _Sink) -> None:
         self.url, self.sink, self.part = url, sink, sink.part
-        self._hops = 0
+        self._redirects = Redirects(url)
         self._response: Response | None = None
         note = _read_note(self.part)
         same = note.get("address") == shown(url) and "complete" not in note
@@ -190,7 +188,7 @@ class _Answer:
         """The hook that requests calls for each answer, those that redirect too."""
         self._response = response
         if response.is_redirect:
-            return self._check_redirect(response)
+            return self._redirects.check(response)
         if response.status_code not in (200, 206):
             raise self._refusal(response)
         # Some servers take a .tar.gz for packed text, which would be unpacked on the way.
@@ -198,7 +196,8 @@ class _Answer:
         start, total = self._extent(response)
         self.sink.open(start, total)
         if not start:
-            note = {"address": shown(self.url), "mark": _mark(response)}
+            note = {"address": shown(self.url), "mark": _mark(response),
+                    "version": version_of(response, total)}
             write_json(_note_path(self.part), note)
 
     def _extent(self, response: Response) -> tuple[int, int | None]:
@@ -217,8 +216,7 @@ class _Answer:
         return self._kept, None if found[2] == "*" else int(found[2])
 
     def _refusal(self, response: Response) -> Exception:
-        code = response.status_code
-        said = f"{shown(self.url)}: answered {code} {responses.get(code, '')}".rstrip()
+        code, said = response.status_code, answered(self.url, response)
         if code == 416 and self._kept:
             forget(self.part)  # there is no such rest: what is here is not of this file
             return _TryAgain(FolioError(f"{said}; run again"))
@@ -230,53 +228,21 @@ class _Answer:
         return FolioError(f"{said}; mend source.url, or get the file otherwise and give "
                           "--mirror DIR")
 
-    def _check_redirect(self, response: Response) -> None:
-        self._hops += 1
-        before = urlsplit(response.url).scheme
-        try:
-            target = urljoin(response.url, response.headers["location"])
-            after = urlsplit(target).scheme
-        except ValueError:
-            target, after = "a malformed address", ""
-        if self._hops > MAX_REDIRECTS:
-            raise FolioError(f"{shown(self.url)}: redirects more than {MAX_REDIRECTS} times; "
-                             "mend source.url")
-        if after not in ("http", "https") or (before, after) == ("https", "http"):
-            raise FolioError(f"{shown(self.url)}: redirects from {before} to {shown(target)}, "
-                             "which is not safe; mend source.url")
-
 
 def _explained(error: Exception, sink: _Sink) -> Exception:
     """The user's error for a library's, wrapped in _TryAgain when another try may help."""
-    import requests
+    from requests.exceptions import ChunkedEncodingError
 
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return FolioError(f"{sink.where}: its certificate is not trusted "
-                              f"({cause.verify_message}); mend source.url or this machine's "
-                              "certificates")
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+    if isinstance(error, ChunkedEncodingError):
         return _TryAgain(_broken_off(sink))
-    if not isinstance(error, requests.ConnectionError | requests.Timeout):
-        return FolioError(f"{sink.where}: cannot be fetched ({type(error).__name__}); mend "
-                          "source.url, or get the file otherwise and give --mirror DIR")
-    system = [cause for cause in causes
-              if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)]
-    reason = (system[-1].strerror or str(system[-1])) if system else "not a proper answer"
-    return _TryAgain(UnreachableError(f"{sink.where}: no answer in several tries ({reason})"))
+    found = explained(error, sink.where)
+    return _TryAgain(found) if isinstance(found, UnreachableError) else found
 
 
 def _broken_off(sink: _Sink) -> FolioError:
     total = "" if sink.total is None else f" of {sink.total:,}"
     return FolioError(f"{sink.where}: broke off after {sink.done:,}{total} bytes, several times; "
                       "run again to go on, or get the file otherwise and give --mirror DIR")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _mark(response: Response) -> str | None:

@@ -80,7 +80,7 @@ class PoolTraining:
         order = {
             **self.run.declared, "sample": spec.sample, "run": self.run.run,
             "batches": self.batches, "recipe": asdict(recipe),
-            "force": decision.action == "rebuild" or "model" in self.run.selection.forced,
+            "force": decision.artifact is not None,
             "require_gpu": self.run.settings.gpu == "required"}
         return run_deployment(
             DEPLOYMENT, parameters={"order": order}, timeout=0,

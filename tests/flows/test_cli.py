@@ -142,6 +142,19 @@ def test_bad_texts_are_one_line(folio: Folio, tmp_path: Path, changes: dict[str,
     assert_one_line(folio("run", write(tmp_path, text)), 1, *parts)
 
 
+def test_plan_asks_where_run_would(folio: Folio, tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/play.txt"
+    path = write(tmp_path, PLAY.replace("path: {samples}/play.txt", f'url: "{url}"'))
+
+    def reason(*options: str) -> str:
+        return json.loads(folio("plan", path, "--json", *options).stdout)["stages"][0]["reason"]
+
+    assert reason("--offline") == (
+        f"never made; the source could not be asked: {url}: --offline forbids it")
+    (tmp_path / "play.txt").write_text("A text of one's own.")
+    assert reason("--offline", "--mirror", str(tmp_path)) == "never made"
+
+
 FOLDERS = REVIEWS.replace("{samples}/reviews.csv", "own.tar.gz").replace(
     "reader: csv, split: hash", "reader: labelled-folders, split: official").replace(
     "text_column: review,\n         label_column: sentiment", "group: film")

@@ -184,6 +184,15 @@ def test_too_short_a_text_is_named(tmp_path: Path) -> None:
               train=text(30), validation=text(200), test=text(200))
 
 
+def test_rows_stay_rows_though_the_state_is_carried(tmp_path: Path) -> None:
+    texts = {"train": text(200), "validation": text(90), "test": text(90)}
+    for name, layout, stateful in (("a", "rows", True), ("b", "text", False)):
+        build(tmp_path / name, BatchesSpec(layout=layout, batch_size=4, sequence_length=7),
+              "language_model", stateful, **texts)
+    assert bytes_in(tmp_path / "a") == bytes_in(tmp_path / "b")
+    assert Split(tmp_path / "a" / "out", "train").layout == "rows"
+
+
 # Language models over documents
 
 

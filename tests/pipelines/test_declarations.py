@@ -82,6 +82,17 @@ def test_impossible_language_models_are_refused(declare) -> None:
             load_spec(str(declare("wrong", PLAY.replace(*change))))
 
 
+def test_what_a_carried_state_may_be_shuffled_with(declare) -> None:
+    stateful = PLAY.replace("kind: language_model", "kind: language_model, stateful: true")
+    lanes = str(declare("lanes", stateful))
+    assert load_spec(lanes).training.shuffle is None
+    assert load_spec(lanes, overrides=("training.shuffle=false",)).training.shuffle is False
+    with pytest.raises(UsageError, match=r"training\.shuffle would tear the lanes apart"):
+        load_spec(lanes, overrides=("training.shuffle=true",))
+    load_spec(lanes, overrides=("training.shuffle=true", "batches.layout=rows"))
+    load_spec("speeches", overrides=("training.shuffle=true",))  # documents
+
+
 def test_an_unknown_pipeline_lists_the_known() -> None:
     with pytest.raises(UsageError, match=r"imbd.*imdb, .*shakespeare"):
         load_spec("imbd")

@@ -31,7 +31,7 @@ def actions(settings: Settings, path: Path, *overrides: str, **selected) -> dict
     spec = load_spec(str(path), overrides=overrides)
     selection = Selection.of(**selected) if selected else Selection()
     return {d.stage: (d.action, d.reason)
-            for d in plan(spec, settings.store, settings.runs, selection)}
+            for d in plan(spec, settings, selection)}
 
 
 def test_nothing_changed_is_reused_and_says_so(home: Settings, reviews: Path) -> None:

@@ -198,7 +198,7 @@ def test_download_keeps_bytes_and_says_where_they_came_from(site: Site, run: Run
     assert (built.counts["files"], built.counts["bytes"]) == (1, len(BODY))
     assert built.origin("a play.txt") == {
         "from": "public address", "address": site.url("a%20play.txt") + "?…",
-        "bytes": len(BODY), "sha256": DIGEST}
+        "bytes": len(BODY), "sha256": DIGEST, "version": "no version named"}
     assert (0, len(BODY), "bytes of a play.txt") in built.told
     assert built.told[-1] == (len(BODY), len(BODY), "bytes of a play.txt")
 

@@ -29,12 +29,14 @@ CLASSIFIER = ModelSpec(kind="classifier", cell="lstm", bidirectional=True, embed
 WRITER = ModelSpec(kind="language_model", cell="gru", embedding=6, units=(11,), dropout=0.2,
                    stateful=True)
 TRAINING = TrainingSpec(epochs=3, learning_rate=0.01, checkpoint_every=0.01)
+SHUFFLED = TRAINING.model_copy(update={"shuffle": True})
 
 
 @pytest.fixture(scope="module")
 def batches(tmp_path_factory) -> dict[str, Path]:
     reviews = documents([1 + i * 7 % 29 for i in range(90)])
     long = [[2 + (i * i // 3) % 38 for i in range(2000)]]
+    rows = documents([2 + i * 7 % 29 for i in range(60)])
     return {
         "classifier": build_batches(
             tmp_path_factory.mktemp("c"), BatchesSpec(batch_size=8, max_buckets=3),
@@ -42,7 +44,11 @@ def batches(tmp_path_factory) -> dict[str, Path]:
         "language_model": build_batches(
             tmp_path_factory.mktemp("l"), BatchesSpec(batch_size=6, sequence_length=20),
             "language_model", True, train=long, validation=[long[0][:210]],
-            test=[long[0][:90]])[0]}
+            test=[long[0][:90]])[0],
+        "speeches": build_batches(  # documents of 2 to 30 tokens, a row each
+            tmp_path_factory.mktemp("d"),
+            BatchesSpec(batch_size=8, layout="documents", buckets=(30,)),
+            "language_model", train=rows, validation=rows[:9], test=rows[:5])[0]}
 
 
 def train(folder: Path, batches: Path, spec: ModelSpec, settings: TrainingSpec = TRAINING,
@@ -62,24 +68,28 @@ from tests.pipelines import test_training as t
 def progress(done, total, unit):
     if done == {kill_at}:
         os.kill(os.getpid(), signal.SIGKILL)
-t.train(Path({folder!r}), Path({batches!r}), t.{spec}, progress=progress)
+t.train(Path({folder!r}), Path({batches!r}), t.{spec}, t.{settings}, progress=progress)
 """
 
 
-@pytest.mark.parametrize(("name", "kills"), [("CLASSIFIER", (5, 17)), ("WRITER", (8, 25))])
+@pytest.mark.parametrize(("data", "name", "setting", "kills"), [
+    ("classifier", "CLASSIFIER", "TRAINING", (5, 17)),
+    ("language_model", "WRITER", "TRAINING", (8, 25)),
+    ("speeches", "WRITER", "SHUFFLED", (6, 19))])
 def test_a_killed_training_ends_with_the_same_bits(
-        tmp_path: Path, batches: dict[str, Path], name: str, kills: tuple[int, ...]) -> None:
-    spec = globals()[name]
-    whole = train(tmp_path / "whole", batches[spec.kind], spec)
+        tmp_path: Path, batches: dict[str, Path], data: str, name: str, setting: str,
+        kills: tuple[int, ...]) -> None:
+    spec, settings = globals()[name], globals()[setting]
+    whole = train(tmp_path / "whole", batches[data], spec, settings)
     assert not whole["resumed"]
     for kill_at in kills:  # the second time it has already gone on from a checkpoint
         code = KILLED.format(project=str(PROJECT), kill_at=kill_at, folder=str(tmp_path / "killed"),
-                             batches=str(batches[spec.kind]), spec=name)
+                             batches=str(batches[data]), spec=name, settings=setting)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True)
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
         assert not (tmp_path / "killed" / "out" / "model.keras").exists()
     steps: list[float] = []
-    rest = train(tmp_path / "killed", batches[spec.kind], spec,
+    rest = train(tmp_path / "killed", batches[data], spec, settings,
                  progress=lambda done, total, unit: steps.append(done))
     assert rest["resumed"] and kills[-1] - 1 <= steps[0] <= kills[-1]  # nothing done twice
     for file in ("model.keras", "history.parquet", "model.json"):
@@ -123,21 +133,25 @@ def test_clip_norm_bounds_the_step(tmp_path: Path, batches: dict[str, Path]) -> 
     assert 0 < norm <= many * 1e-4
 
 
-@pytest.fixture(scope="module")
-def speeches(tmp_path_factory) -> Path:
-    """Documents as rows for a language model, 2 to 30 tokens long, in batches of 8."""
-    rows = documents([2 + i * 7 % 29 for i in range(60)])
-    return build_batches(tmp_path_factory.mktemp("d"),
-                         BatchesSpec(batch_size=8, layout="documents", buckets=(30,)),
-                         "language_model", False, train=rows, validation=rows[:9],
-                         test=rows[:5])[0]
+def test_a_carried_state_is_shuffled_only_when_asked(tmp_path: Path,
+                                                     batches: dict[str, Path]) -> None:
+    def weights(stateful: bool, shuffle: bool | None) -> np.ndarray:
+        spec = WRITER.model_copy(update={"stateful": stateful, "dropout": 0.0})
+        found = weights_after(tmp_path / f"{stateful} {shuffle}", batches["speeches"], spec,
+                              shuffle=shuffle)
+        return np.concatenate([values.ravel() for values in found])
+
+    unsaid, in_order, mixed = (weights(True, shuffle) for shuffle in (None, False, True))
+    np.testing.assert_array_equal(unsaid, in_order)
+    assert abs(mixed - in_order).max() > 1e-3
+    assert abs(mixed - weights(False, True)).max() > 1e-3  # the same batches, no state carried
 
 
 def test_truncation_cuts_the_gradient_and_carries_the_state(tmp_path: Path,
-                                                            speeches: Path) -> None:
+                                                            batches: dict[str, Path]) -> None:
     spec = WRITER.model_copy(update={"stateful": False, "dropout": 0.0})
     still = {"optimizer": "sgd", "learning_rate": 1e-30}
-    losses = []
+    speeches, losses = batches["speeches"], []
     for name, truncate in (("whole", None), ("cut", 7)):
         train(tmp_path / name, speeches, spec,
               TRAINING.model_copy(update={"epochs": 1, "truncate": truncate, **still}))

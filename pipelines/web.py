@@ -1,0 +1,102 @@
+"""What asking and downloading share about HTTP: addresses fit to be shown, safe redirects, the
+version of a file that an answer names, and why there was no answer, in words."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from http.client import responses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from pipelines.errors import FolioError, UnreachableError
+
+if TYPE_CHECKING:
+    from requests import Response
+
+MAX_REDIRECTS = 5
+# The file's own bytes are wanted, not a packed form of them.
+HEADERS = {"Accept-Encoding": "identity"}
+UNNAMED = "no version named"
+
+
+class MissingError(FolioError):
+    """The place answers, and has no such file. The message says so and gives no advice."""
+
+
+def shown(address: str | Path) -> str:
+    """An address fit for messages and manifests: no user, password or query."""
+    if isinstance(address, Path):
+        return str(address)
+    return re.sub(r"\?[^#]*", "?…", re.sub(r"//[^/?#]*@", "//", address))
+
+
+def answered(url: str, response: Response) -> str:
+    """How a message about a refusal begins."""
+    code = response.status_code
+    return f"{shown(url)}: answered {code} {responses.get(code, '')}".rstrip()
+
+
+def version_of(response: Response, size: int | None) -> str:
+    """What the answer names this version of the file: its ETag, else its date and size.
+
+    UNNAMED when it says neither. Weak ETags count: they change with what the file means.
+    """
+    etag, date = (response.headers.get(name) for name in ("ETag", "Last-Modified"))
+    if etag:
+        return f"ETag {etag}"
+    if date:
+        return f"Last-Modified {date}" + ("" if size is None else f", {size} bytes")
+    return UNNAMED
+
+
+class Redirects:
+    """Follows an address's redirects, as many and to where it is safe."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self._hops = url, 0
+
+    def check(self, response: Response, **_: Any) -> None:
+        """The hook that requests calls for each answer. Raises FolioError when it leads astray."""
+        if not response.is_redirect:
+            return
+        self._hops += 1
+        before = urlsplit(response.url).scheme
+        try:
+            target = urljoin(response.url, response.headers["location"])
+            after = urlsplit(target).scheme
+        except ValueError:
+            target, after = "a malformed address", ""
+        if self._hops > MAX_REDIRECTS:
+            raise FolioError(f"{shown(self.url)}: redirects more than {MAX_REDIRECTS} times; "
+                             "mend source.url")
+        if after not in ("http", "https") or (before, after) == ("https", "http"):
+            raise FolioError(f"{shown(self.url)}: redirects from {before} to {shown(target)}, "
+                             "which is not safe; mend source.url")
+
+
+def explained(error: Exception, where: str) -> FolioError:
+    """The user's error for a library's: an UnreachableError where another try may help."""
+    import requests
+
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return FolioError(f"{where}: its certificate is not trusted "
+                              f"({cause.verify_message}); mend source.url or this machine's "
+                              "certificates")
+    if not isinstance(error, requests.ConnectionError | requests.Timeout):
+        return FolioError(f"{where}: cannot be fetched ({type(error).__name__}); mend "
+                          "source.url, or get the file otherwise and give --mirror DIR")
+    system = [cause for cause in causes
+              if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)]
+    reason = (system[-1].strerror or str(system[-1])) if system else "not a proper answer"
+    return UnreachableError(f"{where}: no answer ({reason})")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
