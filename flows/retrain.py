@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from flows.console import Console
+from pipelines.dashboard import dashboard_after
 from pipelines.errors import FolioError
 from pipelines.execute import Settings, home_folder
 from pipelines.plan import Selection
@@ -62,9 +63,10 @@ def retrain(pipeline: str, profile: str = "full", overrides: tuple[str, ...] = (
         settings = Settings.at(home_folder(), mirror=mirror, offline=offline,
                                allow_sample=allow_sample, progress=console.progress)
         try:
-            with Retraining(pipeline, profile, overrides, settings=settings,
-                            selection=Selection.of(only, since, until), run=flow_run.name,
-                            notice=console.notice, on_sample=tag_as_sample) as job:
+            with (dashboard_after(settings, console.notice),
+                  Retraining(pipeline, profile, overrides, settings=settings,
+                             selection=Selection.of(only, since, until), run=flow_run.name,
+                             notice=console.notice, on_sample=tag_as_sample) as job):
                 source = download(job)
                 corpus = build_corpus(job, source)
                 tokens = tokenize(job, corpus)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipelines.declarations import FULL, has_sample, load_spec
+from pipelines.declarations import FULL, absolute, has_sample, load_spec
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.execute import Settings, StageResult, execute_stage
 from pipelines.plan import Selection
@@ -115,8 +115,10 @@ class Retraining:
     def _summary(self, error: BaseException | None) -> dict[str, Any]:
         release = self._read("release", "release.json")
         report = self._file("metrics", "report.html")
+        pipeline, _, overrides = self._declared
         return {
             "pipeline": self.spec.name, "profile": self.spec.profile, "run": self.run,
+            "declaration": absolute(pipeline), "overrides": list(overrides),
             "state": self._state(error), "sample": self.spec.sample,
             "seconds": round(time.perf_counter() - self._clock, 3),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
