@@ -145,15 +145,14 @@ def write_page(home: Path, state: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     charts = {one["pipeline"]: metric_chart(one["versions"], one["metric"])
               for one in state["pipelines"]}
-    reports = {run["run"]: report_link(run["report"], home) for run in state["runs"]}
+    reports = {run["run"]: report_link(run, home) for run in state["runs"]}
     page = render("dashboard.html", charts=charts, reports=reports, **state)
     write_whole(folder / "index.html", page)
     return folder / "index.html"
 
 
-def report_link(report: str | None, home: Path) -> str | None:
-    """From the page to a report that is there and in the same home."""
-    path, home = Path(report or ""), home.absolute()
-    if not report or not path.is_relative_to(home) or not path.is_file():
-        return None
-    return quote(f"../{path.relative_to(home)}")
+def report_link(run: dict[str, Any], home: Path) -> str | None:
+    """From the page to the run's report, while the store has it. Holds when the home is moved."""
+    key = next((stage["key"] for stage in run["stages"] if stage["stage"] == "metrics"), None)
+    report = f"store/metrics/{key}/report.html"
+    return f"../{quote(report)}" if key and (home / report).is_file() else None

@@ -74,7 +74,8 @@ def nice_ticks(low: float, high: float) -> list[float]:
     rough = span / MOST_STEPS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    first, last = math.floor(low / step), math.ceil(high / step)
+    # Rounded first: 0.7 / 0.05 is a little less than 14.
+    first, last = math.floor(round(low / step, 9)), math.ceil(round(high / step, 9))
     if first == last:
         first, last = first - 1, last + 1
     return [round(number * step, 12) for number in range(first, last + 1)]
