@@ -118,7 +118,6 @@ class Retraining:
         pipeline, _, overrides = self._declared
         return {
             "pipeline": self.spec.name, "profile": self.spec.profile, "run": self.run,
-            "declaration": absolute(pipeline), "overrides": list(overrides),
             "state": self._state(error), "sample": self.spec.sample,
             "seconds": round(time.perf_counter() - self._clock, 3),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
@@ -126,7 +125,8 @@ class Retraining:
             "metrics": self._read("metrics", "metrics.json").get("headline", {}),
             "version": release.get("version"), "verdict": release.get("verdict"),
             "report": str(report) if report else None,
-            "error": one_line(error) if error else None}
+            "error": one_line(error) if error else None,
+            "declaration": absolute(pipeline), "overrides": list(overrides)}
 
     def _state(self, error: BaseException | None) -> str:
         if error is not None:
