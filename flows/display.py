@@ -158,7 +158,7 @@ def _lineage(entry: dict[str, Any]) -> tuple[str, str, str]:
 
 def dashboard(written: dict[str, Any]) -> None:
     for note in written["attention"]:
-        print(f"{note['pipeline'] or 'attention'}: {note['text']}")
+        print(" ".join(filter(None, (note["pipeline"], note["text"]))))
     print(written["page"])
 
 

@@ -101,6 +101,7 @@ def _pipeline(name: str, records: list[dict[str, Any]], versions: list[dict[str,
     metric = spec.registry.metric if spec else versions[-1]["metric"] if versions else "metric"
     return {
         "pipeline": name, "title": spec.title if spec else "", "declaration": declaration,
+        "started": bool(records or versions),
         "metric": metric, "lower_is_better": metric in LOWER_IS_BETTER,
         "champion": next((v for v in versions if CHAMPION in v["aliases"]), None),
         "versions": versions, "schedule": schedule.model_dump() if schedule else None,
@@ -129,11 +130,11 @@ def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What a person should look at, each in one sentence."""
     name, fresh, last = pipeline["pipeline"], pipeline["freshness"], pipeline["last_run"]
     if fresh["state"] == "late":
-        yield {"pipeline": name, "text": f"late: a run was due {moment(fresh['due'])}, the last "
+        yield {"pipeline": name, "text": f"is late: a run was due {moment(fresh['due'])}, the last "
                f"good one began {moment(fresh['last'])}"}
     if last is not None and last["state"] == "failed":
         yield {"pipeline": name,
-               "text": f"the run of {moment(last['started'])} failed: {last['error']}"}
+               "text": f"failed on {moment(last['started'])}: {last['error']}"}
 
 
 # The page

@@ -121,7 +121,7 @@ def test_the_scheduled_profile_is_planned_and_waited_for(home: Settings, tmp_pat
     later = collect(home, began.replace(year=began.year + 1))
     assert of(later, "nightly")["freshness"]["state"] == "late"
     (note,) = [note for note in later["attention"] if note["pipeline"] == "nightly"]
-    assert note["text"].startswith("late: a run was due ")
+    assert note["text"].startswith("is late: a run was due ")
     assert note["text"].endswith(record["started"][:16].replace("T", " "))
 
 
@@ -166,7 +166,7 @@ def test_a_failed_run_wants_attention(home: Settings) -> None:
     home.runs.save(record | {"run": "z-failed", "state": "failed", "error": "the disk is on fire"})
     (note,) = collect(home, NOW)["attention"]
     assert note["pipeline"] == record["pipeline"]
-    assert note["text"].endswith("failed: the disk is on fire")
+    assert note["text"].endswith(": the disk is on fire")
 
 
 def test_a_full_disk_wants_attention(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
