@@ -126,7 +126,7 @@ class Retraining:
             "version": release.get("version"), "verdict": release.get("verdict"),
             "report": str(report) if report else None,
             "error": one_line(error) if error else None,
-            "declaration": absolute(pipeline), "overrides": list(overrides)}
+            "declared": absolute(pipeline), "overrides": list(overrides)}
 
     def _state(self, error: BaseException | None) -> str:
         if error is not None:

@@ -128,9 +128,9 @@ def test_the_scheduled_profile_is_planned_and_waited_for(home: Settings, tmp_pat
 def test_a_declaration_that_is_gone_leaves_the_rest(home: Settings, tmp_path: Path) -> None:
     record = next(iter(home.runs))
     gone = str(tmp_path / "gone.yaml")
-    home.runs.save(record | {"run": "z-gone", "pipeline": "gone", "declaration": gone})
+    home.runs.save(record | {"run": "z-gone", "pipeline": "gone", "declared": gone})
     home.runs.save({key: value for key, value in record.items()
-                    if key not in ("declaration", "overrides")}
+                    if key not in ("declared", "overrides")}
                    | {"run": "z-older", "pipeline": "older"})
     state = collect(home, NOW)
     assert of(state, "gone")["plan"] == {

@@ -30,7 +30,7 @@ def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(settings: S
     again = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
     assert list(made) == ["pipeline", "profile", "run", "state", "sample", "seconds", "started",
                           "stages", "metrics", "version", "verdict", "report", "error",
-                          "declaration", "overrides"]
+                          "declared", "overrides"]
     assert (made["pipeline"], made["profile"], made["state"]) == ("tiny-play", "full", "done")
     assert [(e["stage"], e["action"], e["reason"]) for e in made["stages"]] == [
         ("source", "run", "never made"), ("corpus", "run", "never made")]
@@ -48,11 +48,11 @@ def test_a_record_says_what_was_asked_for(settings: Settings, play: Path,
     monkeypatch.chdir(play.parent)
     record = retrain_plain(f"./{play.name}", "full", ("seed=7",), settings=settings,
                            selection=FIRST, notice=lambda text: None)
-    assert record["declaration"] == str(play) and record["overrides"] == ["seed=7"]
+    assert record["declared"] == str(play) and record["overrides"] == ["seed=7"]
     with pytest.raises(UnreachableError):
         retrain_plain("words", settings=Settings.at(settings.home, offline=True),
                       notice=lambda text: None)
-    assert settings.runs.get("latest")["declaration"] == "words"
+    assert settings.runs.get("latest")["declared"] == "words"
 
 
 def test_manifests_say_where_an_artifact_came_from(settings: Settings, play: Path) -> None:
