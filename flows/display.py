@@ -156,6 +156,12 @@ def _lineage(entry: dict[str, Any]) -> tuple[str, str, str]:
             f"{manifest['peak_memory_bytes'] / 1e6:,.0f} MB", entry["key"][:12])
 
 
+def dashboard(written: dict[str, Any]) -> None:
+    for note in written["attention"]:
+        print(" ".join(filter(None, (note["pipeline"], note["text"]))))
+    print(written["page"])
+
+
 def predictions(answers: list[dict[str, Any]]) -> None:
     for answer in answers:
         if answer.get("error"):

@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 
 from flows.console import Console
 from flows.parameters import Override, Pipeline, Profile, StageName, TrainIn
+from pipelines.dashboard import dashboard_after
 from pipelines.errors import FolioError
 from pipelines.execute import Settings, home_folder
 from pipelines.plan import Selection
@@ -78,10 +79,11 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
                                allow_sample=allow_sample, progress=console.progress,
                                gpu="required" if require_gpu else "any")
         try:
-            with Retraining(pipeline, profile, tuple(overrides), settings=settings,
-                            selection=Selection.of(only, since, until), using=using,
-                            run=flow_run.name, attempt=flow_run.run_count,
-                            notice=console.notice, on_sample=tag_as_sample) as job:
+            with (dashboard_after(settings, console.notice),
+                  Retraining(pipeline, profile, tuple(overrides), settings=settings,
+                             selection=Selection.of(only, since, until), using=using,
+                             run=flow_run.name, attempt=flow_run.run_count,
+                             notice=console.notice, on_sample=tag_as_sample) as job):
                 source = download(job)
                 corpus = build_corpus(job, source)
                 tokens = tokenize(job, corpus)

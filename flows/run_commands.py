@@ -156,3 +156,14 @@ def show(run: Annotated[str, typer.Argument(
     answer(record, as_json, display.run)
 
 
+@app.command()
+def dashboard(as_json: AsJson = False) -> None:
+    """Write the page on all pipelines, as after every run, and say where it is."""
+    from datetime import UTC, datetime
+
+    from pipelines.dashboard import collect, write_page
+
+    here = settings()
+    state = collect(here, datetime.now(UTC))
+    page = write_page(here.home, state)
+    answer({"page": str(page), **state}, as_json, display.dashboard)

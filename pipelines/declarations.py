@@ -63,8 +63,17 @@ def profile_names(pipeline: str) -> list[str]:
     return [FULL, *(name for name in data.get("profiles") or {} if name not in (FULL, "sample"))]
 
 
+def absolute(pipeline: str) -> str:
+    """A name of the catalog as it is; a path so that it means the same from any folder."""
+    return str(Path(pipeline).resolve()) if _is_path(pipeline) else pipeline
+
+
+def _is_path(pipeline: str) -> bool:
+    return pipeline.endswith((".yaml", ".yml")) or "/" in pipeline
+
+
 def _find(pipeline: str) -> Path:
-    if pipeline.endswith((".yaml", ".yml")) or "/" in pipeline:
+    if _is_path(pipeline):
         path = Path(pipeline)
         if not path.is_file():
             raise UsageError(f"{pipeline}: no such declaration; give the path of a YAML file")

@@ -43,7 +43,8 @@ def code_fingerprint(module: str, files: tuple[str, ...] = ()) -> dict[str, str]
     return dict(sorted(seen.items()))
 
 
-def _project_imports(source: str) -> list[str]:
+@cache
+def _project_imports(source: str) -> tuple[str, ...]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -51,7 +52,7 @@ def _project_imports(source: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
     wanted = {n for n in names if n.startswith("pipelines.")} - CONTRACTS
-    return [name for name in wanted if _module_path(name).is_file()]
+    return tuple(name for name in wanted if _module_path(name).is_file())
 
 
 def _module_path(name: str) -> Path:

@@ -10,6 +10,19 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 TEMPLATES = Path(__file__).parent / "templates"
+# How each headline figure is called and shown, and what it means.
+HEADLINES = {
+    "accuracy": ("Accuracy", "{:.1%}", "of the test documents are labelled right"),
+    "log_loss": ("Log loss", "{:.4f}",
+                 "nats of surprise a document: 0 is sure and right, 0.693 a coin's toss"),
+    "roc_auc": ("ROC AUC", "{:.4f}",
+                "the chance that a positive document scores above a negative one"),
+    "bits_per_character": ("Bits per character", "{:.3f}", "to write down the test text: lower is "
+                           "better, and comparable whatever the tokens"),
+    "nats_per_character": ("Nats per character", "{:.3f}", "the same in nats: 1 is 1.443 bits"),
+    "perplexity": ("Perplexity", "{:.2f}",
+                   "as unsure of the next token as among so many equally likely ones"),
+}
 
 
 class Pictures:
@@ -33,8 +46,19 @@ def render(template: str, **values: Any) -> str:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "percent": _percent, "interval": _interval,
-                            "seconds": _seconds, "megabytes": _megabytes, "visible": _visible}
+                            "seconds": _seconds, "megabytes": _megabytes, "visible": _visible,
+                            "moment": moment, "figure": shown_figure,
+                            "called": lambda name: headline(name)[0].lower()}
     return environment.get_template(template).render(**values)
+
+
+def headline(name: str) -> tuple[str, str, str]:
+    """How a figure is called, its format, and what it means."""
+    return HEADLINES.get(name, (name.replace("_", " "), "{:.4g}", ""))
+
+
+def shown_figure(value: float | None, name: str) -> str:
+    return "—" if value is None else headline(name)[1].format(value)
 
 
 def _count(value: float | None) -> str:
@@ -57,6 +81,11 @@ def _seconds(value: float | None) -> str:
     minutes, seconds = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def moment(time: str | None) -> str:
+    """2026-01-31T04:05:06Z to the minute."""
+    return "—" if time is None else time[:16].replace("T", " ")
 
 
 def _megabytes(value: float | None) -> str:

@@ -14,26 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import plots, report_data
-from pipelines.page import Pictures, render
+from pipelines.page import Pictures, headline, render, shown_figure
 from pipelines.report_classifier import classifier_section
 from pipelines.report_language import language_section
 from pipelines.stages import Inputs
 from pipelines.statistics import wilson
 from pipelines.store import Artifact
 
-# How each headline figure is called and shown, and what it means.
-HEADLINES = {
-    "accuracy": ("Accuracy", "{:.1%}", "of the test documents are labelled right"),
-    "log_loss": ("Log loss", "{:.4f}",
-                 "nats of surprise a document: 0 is sure and right, 0.693 a coin's toss"),
-    "roc_auc": ("ROC AUC", "{:.4f}",
-                "the chance that a positive document scores above a negative one"),
-    "bits_per_character": ("Bits per character", "{:.3f}", "to write down the test text: lower is "
-                           "better, and comparable whatever the tokens"),
-    "nats_per_character": ("Nats per character", "{:.3f}", "the same in nats: 1 is 1.443 bits"),
-    "perplexity": ("Perplexity", "{:.2f}",
-                   "as unsure of the next token as among so many equally likely ones"),
-}
 GUESSES = "of the test text's tokens are the model's first guess"
 WORDS_ONLY = ("lower is better, but compare word models alone: punctuation is not predicted, and "
               "{:.1%} of the words are the one unknown token")
@@ -68,7 +55,7 @@ def _headline(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[str, str]
     figures, sums = [], metrics["sums"]
     words = inputs["tokens"].manifest["config"].get("tokens.kind") == "word"
     for name, value in metrics["headline"].items():
-        title, shown, meaning = HEADLINES.get(name, (name.replace("_", " "), "{:.4g}", ""))
+        title, _, meaning = headline(name)
         if name == "accuracy" and metrics["kind"] == "classifier":
             low, high = wilson(sums["correct"], sums["documents"])
             meaning += f" (95% interval {low:.1%} to {high:.1%})"
@@ -79,7 +66,7 @@ def _headline(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[str, str]
         if value is None:
             meaning = "cannot be told: the test split holds one class only"
         figures.append({"name": title, "meaning": meaning,
-                        "value": "—" if value is None else shown.format(value)})
+                        "value": shown_figure(value, name)})
     return figures
 
 

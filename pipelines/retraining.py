@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipelines.declarations import FULL, has_sample, load_spec
+from pipelines.declarations import FULL, absolute, has_sample, load_spec
 from pipelines.earlier import EarlierRun
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.execute import Settings, StageResult, execute_stage
@@ -64,9 +64,7 @@ class Retraining:
     def declared(self) -> dict[str, Any]:
         """What `load_spec` is to be given elsewhere for the same declaration."""
         pipeline, profile, overrides = self._declared
-        if pipeline != self.spec.name:
-            pipeline = str(Path(pipeline).absolute())
-        return {"pipeline": pipeline, "profile": profile, "overrides": list(overrides)}
+        return {"pipeline": absolute(pipeline), "profile": profile, "overrides": list(overrides)}
 
     def stage(self, name: str, call: Call, *inputs: StageResult | None) -> StageResult | None:
         """`call(self, *inputs)` when the stage is selected, else None; noted in the record."""
@@ -164,7 +162,7 @@ class Retraining:
     def _beginning(self) -> dict[str, Any]:
         """What is known of the run when it starts."""
         return {"run": self.run, **self.declared, "pipeline": self.spec.name,
-                "declaration": self.declared["pipeline"], "sample": self.spec.sample,
+                "declared": self.declared["pipeline"], "sample": self.spec.sample,
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
                 "attempt": self._attempt}
 

@@ -134,6 +134,13 @@ class RegistrySpec(Section):
         return self.metric in LOWER_IS_BETTER
 
 
+@cache
+def _timezones() -> set[str]:
+    from zoneinfo import available_timezones
+
+    return available_timezones()
+
+
 class ScheduleSpec(Section):
     """When a deployment retrains by itself."""
 
@@ -143,11 +150,9 @@ class ScheduleSpec(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> ScheduleSpec:
-        from zoneinfo import available_timezones
-
         from cronsim import CronSim, CronSimError
 
-        if self.timezone not in available_timezones():
+        if self.timezone not in _timezones():
             raise ValueError(f"timezone {self.timezone!r} is not known; write it like Asia/Tokyo")
         try:
             CronSim(self.cron, datetime(2000, 1, 1))

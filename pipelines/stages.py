@@ -44,7 +44,7 @@ STAGES = (
     Stage("metrics", "pipelines.evaluation", ("model", "batches", "tokens", "corpus"),
           ("evaluation", "model.kind", "training.backend", "seed"),
           ("keras", "numpy", "pyarrow", "polars", "backend", "matplotlib", "jinja2"),
-          ("pipelines/templates/report.html",)),
+          ("pipelines/templates/report.html", "pipelines/templates/style.css")),
     Stage("release", "pipelines.registry", ("model", "metrics", "tokens"),
           ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow")),
 )

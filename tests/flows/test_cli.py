@@ -252,6 +252,16 @@ def test_japanese_in_japanese_out(folio: Folio, writers: Settings, tmp_path: Pat
     assert_one_line(folio("generate", "tiny-japanese", "--start", "日本€"), 1, "never seen '€'")
 
 
+def test_the_dashboard_says_where_its_page_is(folio: Folio, ready: None, tmp_path: Path) -> None:
+    page = tmp_path / "home" / "dashboard" / "index.html"
+    assert folio("dashboard").stdout == f"{page}\n"
+    assert "tiny-play" in page.read_text(encoding="utf-8")
+    told = json.loads(folio("dashboard", "--json").stdout)
+    assert told["page"] == str(page) and told["disk"]["total"] > 0
+    assert {"tiny-play", "tiny-reviews"} < {one["pipeline"] for one in told["pipelines"]}
+    assert [run["pipeline"] for run in told["runs"]] == ["tiny-play", "tiny-reviews"]
+
+
 def test_two_runs_at_once_do_the_work_once(tmp_path: Path, environment: dict[str, str]) -> None:
     path = write(tmp_path, REVIEWS)
     both = [subprocess.Popen([FOLIO, "run", path, "--json"], env=environment, text=True,

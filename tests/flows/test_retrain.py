@@ -72,6 +72,11 @@ def test_a_run_with_nothing_to_do_shows_each_stage_as_reused(
         (f"tiny-play · {stage.name}", "Reused", "nothing changed") for stage in STAGES]
     assert read_by_tasks(prefect_home, record["run"]) == {
         stage.name: set(stage.inputs) for stage in STAGES}
+    assert record["run"] in dashboard_of(home)
+
+
+def dashboard_of(home: Path) -> str:
+    return (home / "dashboard" / "index.html").read_text(encoding="utf-8")
 
 
 def read_by_tasks(prefect_home: Path, run: str) -> dict[str, set[str]]:
@@ -106,6 +111,7 @@ def test_a_stage_that_is_not_there_to_build_on_fails_the_run_with_one_line(
     record = Runs(home / "runs").get("too-early")
     assert (record["state"], record["error"]) == ("failed", line)
     assert record["stages"][0]["action"] == "failed" and record["stages"][0]["key"] is None
+    assert "too-early" in dashboard_of(home) and "never made" in dashboard_of(home)
 
 
 def test_the_sample_stands_in_for_a_source_that_cannot_be_reached(
@@ -174,3 +180,4 @@ def test_an_interrupted_run_leaves_no_server_and_no_running_state(
     record = Runs(new_home / "runs").get("latest")
     assert (record["state"], record["error"]) == ("failed", "interrupted")
     assert record["stages"][0]["action"] == "failed"
+    assert record["run"] in dashboard_of(new_home)

@@ -30,7 +30,7 @@ def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(settings: S
     said: list[str] = []
     made = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
     again = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
-    assert list(made) == ["run", "pipeline", "profile", "overrides", "declaration", "sample",
+    assert list(made) == ["run", "pipeline", "profile", "overrides", "declared", "sample",
                           "started", "attempt", "state", "seconds", "stages", "metrics",
                           "version", "verdict", "report", "stale", "error"]
     assert (made["pipeline"], made["profile"], made["state"]) == ("tiny-play", "full", "done")
@@ -43,6 +43,18 @@ def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(settings: S
     assert [record["run"] for record in settings.runs if record == again] == [again["run"]]
     assert said[2:] == ["tiny-play · source: reused (nothing changed)",
                         "tiny-play · corpus: reused (nothing changed)"]
+
+
+def test_a_record_says_what_was_asked_for(settings: Settings, play: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(play.parent)
+    record = retrain_plain(f"./{play.name}", "full", ("seed=7",), settings=settings,
+                           selection=FIRST, notice=lambda text: None)
+    assert record["declared"] == str(play) and record["overrides"] == ["seed=7"]
+    with pytest.raises(UnreachableError):
+        retrain_plain("words", settings=Settings.at(settings.home, offline=True),
+                      notice=lambda text: None)
+    assert settings.runs.get("latest")["declared"] == "words"
 
 
 def test_manifests_say_where_an_artifact_came_from(settings: Settings, play: Path) -> None:

@@ -71,6 +71,16 @@ def test_a_damaged_artifact_is_set_aside_and_rebuilt(tmp_path: Path, harm: str) 
     assert len(list((tmp_path / "store" / ".damaged").iterdir())) == 1
 
 
+def test_a_look_believes_the_sizes(tmp_path: Path) -> None:
+    glance = Store(tmp_path / "store", digests=False)
+    artifact, _ = Store(tmp_path / "store").obtain(recipe(), write("abc"), manifest={})
+    data = artifact.path / "deep" / "data.txt"
+    data.write_text("abd")
+    assert glance.damage(artifact) is None
+    data.write_text("ab")
+    assert glance.damage(artifact) == "deep/data.txt is not what was published"
+
+
 def test_a_failed_build_publishes_nothing_but_keeps_its_scratch(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
 
