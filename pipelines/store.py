@@ -3,18 +3,22 @@
     store/<stage>/<key>/manifest.json   written last: no manifest, no artifact
     store/<stage>/.tmp-<key>/           being written; never read
     store/<stage>/.work-<key>/          survives a crash: partial downloads, checkpoints
+    store/<stage>/.lock-<key>           held by whoever writes or removes anything of that key
     store/.damaged/                     artifacts whose bytes were not those published
+    store/.removed/                     on its way out; never read
+
+A run that reads an artifact holds a shared lock on its manifest until it ends.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +26,7 @@ from typing import Any
 
 from pipelines.errors import DamagedError, FolioError
 from pipelines.fingerprint import digest_file, digest_json
+from pipelines.locks import share, try_lock
 from pipelines.measure import Measurement
 
 MANIFEST = "manifest.json"
@@ -87,6 +92,8 @@ class Store:
 
     def __init__(self, root: Path, remote: str | None = None) -> None:
         self.root = root
+        self._held: list[int] = []  # descriptors, see `hold`
+        weakref.finalize(self, _close, self._held)
         self.remote = None
         if remote:
             from upath import UPath
@@ -138,13 +145,16 @@ class Store:
             found = self.find(recipe.stage, recipe.key)
             sound = found is not None and self.damage(found) is None
             if found and sound and (waited or not force):
+                self.hold(found)
                 return found, False
             folder = self.root / recipe.stage
             work = Workspace(_emptied(folder / f".tmp-{recipe.key}"),
                              _made(folder / f".work-{recipe.key}"), self.root.parent,
                              progress, mirror, offline)
             try:
-                return self._build(recipe, build, work, manifest, found if sound else None), True
+                made = self._build(recipe, build, work, manifest, found if sound else None)
+                self.hold(made)
+                return made, True
             except OSError as error:
                 raise _disk_error(error, folder) from error
             finally:
@@ -183,19 +193,25 @@ class Store:
 
     @contextmanager
     def _lock(self, recipe: Recipe, progress: Progress) -> Iterator[bool]:
-        """Exclusive per key. The kernel frees it when its holder dies, however it dies."""
-        path = _made(self.root / recipe.stage) / f".lock-{recipe.key}"
+        """Exclusive per key; tells whether another had it first."""
+        path = lock_of(_made(self.root / recipe.stage), recipe.key)
         waited = False
-        with path.open("a+") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    waited = True
-                    progress(0, None, "waiting for another run that builds the same")
-                    time.sleep(0.2)
+        while (file := try_lock(path)) is None:
+            waited = True
+            progress(0, None, "waiting for another run that builds the same")
+            time.sleep(0.2)
+        with file:
             yield waited
+
+    def hold(self, artifact: Artifact) -> bool:
+        """Keep the artifact from being removed while this Store lives; False: it is gone."""
+        descriptor = share(artifact.path / MANIFEST)
+        if descriptor is None:
+            return False
+        self._held.append(descriptor)
+        with suppress(OSError):  # a store that we may only read
+            os.utime(descriptor)  # when it was last taken
+        return True
 
     def _upload(self, folder: Path, recipe: Recipe) -> None:
         target = self.remote / recipe.stage / recipe.key
@@ -219,6 +235,16 @@ class Store:
             partial.rename(self.root / stage / key)
         except OSError:  # another process fetched it meanwhile
             shutil.rmtree(partial)
+
+
+def lock_of(folder: Path, key: str) -> Path:
+    """What is locked by whoever writes or removes anything of a key, in a stage's folder."""
+    return folder / f".lock-{key}"
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _entry(path: Path) -> dict[str, Any]:
