@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+_NUMBERS = ("seconds", "metric", "version", "how many", "MB")
 LOG_WIDTH = 160  # where there is no terminal to ask
 
 
@@ -19,7 +20,7 @@ def _table(headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in headers:
         table.add_column(header, overflow="fold",
-                         justify="right" if header in ("seconds", "metric", "version") else "left")
+                         justify="right" if header in _NUMBERS else "left")
     for row in rows:
         table.add_row(*(_text(cell) for cell in row))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else LOG_WIDTH
@@ -193,3 +194,25 @@ def _metric(version: dict[str, Any]) -> str | None:
         return None
     sample = " (sample)" if version.get("sample") else ""
     return f"{version['metric']} {version['value']:.4f}{sample}"
+
+
+def garbage(found: dict[str, Any]) -> None:
+    """What `folio gc` would delete, or has deleted, by kind and reason."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for item in found["items"]:
+        groups.setdefault((item["kind"], item["reason"]), []).append(item["bytes"])
+    rows = [(kind, len(sizes), _megabytes(sum(sizes)), reason)
+            for (kind, reason), sizes in groups.items()]
+    if rows:
+        total = ("total", len(found["items"]), _megabytes(found["bytes"]), "")
+        _table(("what", "how many", "MB", "why it may go"), [*rows, total])
+    if not found["dry_run"]:
+        print("deleted" if rows else "nothing to delete")
+    elif rows:
+        print("nothing was deleted; do it with: folio gc --yes")
+    else:
+        print("nothing may go")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f}"

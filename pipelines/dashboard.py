@@ -60,7 +60,7 @@ def collect(settings: Settings, now: datetime) -> dict[str, Any]:
         models = {}
         attention.append({"pipeline": None, "text": str(error)})
     ran = {record["pipeline"] for record in records}
-    # Each byte of the store, and the net, are for `folio plan` to ask: here they would take seconds.
+    # Each byte of the store, and the net, are for `folio plan` to ask: that takes seconds.
     glance = replace(settings, store=Store(settings.store.root, digests=False), offline=True)
     pipelines = [
         _pipeline(name, [record for record in records if record["pipeline"] == name],

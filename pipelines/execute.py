@@ -78,6 +78,8 @@ def execute_stage(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], sett
     started = time.perf_counter()
     decision = decide(stage, spec, inputs, settings, selection)
     action, reason, artifact = decision.action, decision.reason, decision.artifact
+    if action == "reuse" and artifact is not None and not settings.store.hold(artifact):
+        action, reason = "run", "its artifact was removed just now"
     if action != "reuse" and selection.needs_existing(stage.name):
         raise UsageError(f"stage {stage.name} is not there to build on ({reason}); "
                          "run without --only/--from")

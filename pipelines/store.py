@@ -3,28 +3,34 @@
     store/<stage>/<key>/manifest.json   written last: no manifest, no artifact
     store/<stage>/.tmp-<key>/           being written; never read
     store/<stage>/.work-<key>/          survives a crash: partial downloads, checkpoints
+    store/<stage>/.lock-<key>           held by whoever writes or removes anything of that key
     store/.damaged/                     artifacts whose bytes were not those published
+    store/.removed/                     on its way out; never read
+
+A run that reads an artifact holds a shared lock on its manifest until it ends.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines import remote
 from pipelines.errors import DamagedError, FolioError
 from pipelines.fingerprint import digest_file, digest_json
+from pipelines.locks import share, try_lock
 from pipelines.measure import Measurement
+from pipelines.remote import MANIFEST
 
-MANIFEST = "manifest.json"
 Progress = Callable[[float, float | None, str], None]  # done, total if known, what is counted
 GpuWish = Literal["any", "preferred", "required"]  # preferred: its absence is told
 
@@ -85,25 +91,27 @@ Build = Callable[[Workspace], dict[str, Any]]
 
 
 class Store:
-    """Artifacts under `root`; with `remote`, also published to and fetched from there.
+    """Artifacts under `root`; with `shared`, an address, also published to and fetched from there.
 
     Without `digests` files are believed by their sizes: for a look, never for a run.
     """
 
-    def __init__(self, root: Path, remote: str | None = None, *, digests: bool = True) -> None:
+    def __init__(self, root: Path, shared: str | None = None, *, digests: bool = True) -> None:
         self.root = root
         self.digests = digests
+        self._held: list[int] = []  # descriptors, see `hold`
+        weakref.finalize(self, _close, self._held)
         self.remote = None
-        if remote:
+        if shared:
             from upath import UPath
 
-            self.remote = UPath(remote)
+            self.remote = UPath(shared)
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """The artifact, unchecked, or None. Fetches it from the remote when only that has it."""
         path = self.root / stage / key
         if not (path / MANIFEST).is_file() and self.remote is not None:
-            self._fetch(stage, key)
+            remote.fetch(self.remote / stage / key, path)
         try:
             manifest = json.loads((path / MANIFEST).read_bytes())
             return Artifact(stage, key, path, manifest) if "digest" in manifest else None
@@ -141,6 +149,7 @@ class Store:
         problem = self.damage(artifact) if artifact else "it is not in the store"
         if artifact is None or problem:
             raise DamagedError(f"{stage} artifact {key[:12]}: {problem}; run the pipeline again")
+        self.hold(artifact)
         return artifact
 
     def obtain(
@@ -156,13 +165,16 @@ class Store:
             found = self.find(recipe.stage, recipe.key)
             sound = found is not None and self.damage(found) is None
             if found and sound and (waited or not force):
+                self.hold(found)
                 return found, False
             folder = self.root / recipe.stage
             work = Workspace(_emptied(folder / f".tmp-{recipe.key}"),
                              _made(folder / f".work-{recipe.key}"), self.root.parent,
                              progress, mirror, offline, gpu)
             try:
-                return self._build(recipe, build, work, manifest, found if sound else None), True
+                made = self._build(recipe, build, work, manifest, found if sound else None)
+                self.hold(made)
+                return made, True
             except OSError as error:
                 raise _disk_error(error, folder) from error
             finally:
@@ -197,46 +209,39 @@ class Store:
         _sync_folder(final.parent)
         shutil.rmtree(work.scratch, ignore_errors=True)
         if self.remote is not None:
-            self._upload(final, recipe)
+            remote.upload(final, self.remote / recipe.stage / recipe.key)
 
     @contextmanager
     def _lock(self, recipe: Recipe, progress: Progress) -> Iterator[bool]:
-        """Exclusive per key. The kernel frees it when its holder dies, however it dies."""
-        path = _made(self.root / recipe.stage) / f".lock-{recipe.key}"
+        """Exclusive per key; tells whether another had it first."""
+        path = lock_of(_made(self.root / recipe.stage), recipe.key)
         waited = False
-        with path.open("a+") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    waited = True
-                    progress(0, None, "waiting for another run that builds the same")
-                    time.sleep(0.2)
+        while (file := try_lock(path)) is None:
+            waited = True
+            progress(0, None, "waiting for another run that builds the same")
+            time.sleep(0.2)
+        with file:
             yield waited
 
-    def _upload(self, folder: Path, recipe: Recipe) -> None:
-        target = self.remote / recipe.stage / recipe.key
-        names = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
-        for name in sorted(names, key=lambda name: name == MANIFEST):  # the manifest last
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            with (folder / name).open("rb") as read, (target / name).open("wb") as write:
-                shutil.copyfileobj(read, write, 1 << 20)
+    def hold(self, artifact: Artifact) -> bool:
+        """Keep the artifact from being removed while this Store lives; False: it is gone."""
+        descriptor = share(artifact.path / MANIFEST)
+        if descriptor is None:
+            return False
+        self._held.append(descriptor)
+        with suppress(OSError):  # a store that we may only read
+            os.utime(descriptor)  # when it was last taken
+        return True
 
-    def _fetch(self, stage: str, key: str) -> None:
-        source = self.remote / stage / key
-        if not (source / MANIFEST).exists():
-            return
-        manifest = json.loads((source / MANIFEST).read_bytes())
-        partial = _emptied(self.root / stage / f".fetch-{key}-{os.getpid()}")
-        for name in [*manifest["files"], MANIFEST]:
-            (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            with (source / name).open("rb") as read, (partial / name).open("wb") as write:
-                shutil.copyfileobj(read, write, 1 << 20)
-        try:
-            partial.rename(self.root / stage / key)
-        except OSError:  # another process fetched it meanwhile
-            shutil.rmtree(partial)
+
+def lock_of(folder: Path, key: str) -> Path:
+    """What is locked by whoever writes or removes anything of a key, in a stage's folder."""
+    return folder / f".lock-{key}"
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _entry(path: Path) -> dict[str, Any]:

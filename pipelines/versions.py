@@ -14,8 +14,8 @@ import shutil
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,12 +60,20 @@ class Version:
 
 def tracking_uri(home: Path) -> str:
     """MLFLOW_TRACKING_URI, else the database of this home."""
-    own = f"{SQLITE}{home.absolute()}/mlflow/mlflow.db"
-    return os.environ.get("MLFLOW_TRACKING_URI") or own
+    return os.environ.get("MLFLOW_TRACKING_URI") or _own_uri(home)
 
 
 def registry_uri(home: Path) -> str:
     return os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri(home)
+
+
+def is_own(home: Path) -> bool:
+    """Whether tracking and registry are the database of this home, and no one else's."""
+    return tracking_uri(home) == registry_uri(home) == _own_uri(home)
+
+
+def _own_uri(home: Path) -> str:
+    return f"{SQLITE}{home.absolute()}/mlflow/mlflow.db"
 
 
 def versions(home: Path, name: str | None = None) -> list[Version]:
@@ -104,7 +112,7 @@ def _read(database: sqlite3.Connection, name: str | None) -> list[Version]:
         "SELECT name, version, creation_time, coalesce(storage_location, source) "
         "FROM model_versions WHERE current_stage != ? AND (? IS NULL OR name = ?) "
         "ORDER BY name, version", (DELETED, name, name))
-    return [Version(model, number, _utc(created), location, tags.get((model, number), {}),
+    return [Version(model, number, utc(created / 1000), location, tags.get((model, number), {}),
                     tuple(aliases.get((model, number), ())))
             for model, number, created, location in rows]
 
@@ -124,7 +132,7 @@ def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]
         for one in client.search_model_versions(_named(model.name)):
             number = int(one.version)
             location = client.get_model_version_download_uri(model.name, str(number))
-            found.append(Version(model.name, number, _utc(one.creation_timestamp), location,
+            found.append(Version(model.name, number, utc(one.creation_timestamp / 1000), location,
                                  dict(one.tags), tuple(aliases.get(number, ()))))
     return sorted(found, key=lambda version: (version.name, version.number))
 
@@ -133,16 +141,16 @@ def _named(name: str | None) -> str | None:
     return f"name = '{name}'" if name else None
 
 
-def _utc(milliseconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(milliseconds // 1000))
+def utc(seconds: float) -> str:
+    """As manifests and records write times."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def fetched(home: Path, version: Version) -> Path:
     """The version's folder on this machine; downloaded once when it is on another."""
     if version.folder is not None:
         return version.folder
-    identity = digest_json([registry_uri(home), version.location, version.created])[:16]
-    final = home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
+    final = download_folder(home, version)
     if not final.is_dir():
         partial = final.with_name(f".{final.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
@@ -154,6 +162,38 @@ def fetched(home: Path, version: Version) -> Path:
         Path(found).rename(final)
         shutil.rmtree(partial, ignore_errors=True)
     return final
+
+
+def download_folder(home: Path, version: Version) -> Path:
+    identity = digest_json([registry_uri(home), version.location, version.created])[:16]
+    return home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
+
+
+def is_within(home: Path, version: Version) -> bool:
+    """Whether its files are this home's: in a copied home they are still those of the original."""
+    return version.folder is not None and version.folder.is_relative_to(home.absolute() / "mlflow")
+
+
+def forget(client: mlflow.MlflowClient, home: Path, version: Version,
+           others: Iterable[Version]) -> None:
+    """Delete a version, and its run and files unless one of `others` shares them.
+
+    The files go first: killed here, the version is found again. Then its rows, for good; the
+    command `mlflow gc` would delete the experiments in MLflow's bin as well.
+    """
+    found = client.get_model_version(version.name, str(version.number))
+    alone = all(other.location != version.location for other in others)
+    if alone and is_within(home, version):
+        shutil.rmtree(version.folder, ignore_errors=True)
+        with suppress(OSError):  # it holds something else
+            version.folder.parent.rmdir()
+    client.delete_model_version(version.name, found.version)
+    if alone:
+        store, model = client._tracking_client.store, found.source.removeprefix("models:/")
+        client.delete_logged_model(model)
+        client.delete_run(found.run_id)
+        store._hard_delete_logged_model(model)
+        store._hard_delete_run(found.run_id)
 
 
 @contextmanager

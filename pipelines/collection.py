@@ -1,0 +1,139 @@
+"""Garbage collection: looks what there is, and deletes what `garbage.decide` lets go."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.execute import Settings
+from pipelines.garbage import Item, Leftover, Policy, Stock, decide, kept_versions
+from pipelines.liveness import live_runs
+from pipelines.locks import is_locked
+from pipelines.removal import REMOVED, changed, discard, remove, size_of
+from pipelines.store import MANIFEST, Artifact, Store, lock_of
+from pipelines.versions import (
+    asked,
+    download_folder,
+    forget,
+    is_own,
+    is_within,
+    mlflow_at,
+    versions,
+)
+
+HIDDEN = {"tmp": "unfinished", "fetch": "unfinished copy", "work": "partial work", "lock": "lock"}
+LEFTOVER = re.compile(rf"\.({'|'.join(HIDDEN)})-([0-9a-f]{{64}})(-\d+)?")
+KEY = re.compile(r"[0-9a-f]{64}")
+Notice = Callable[[str], None]
+
+
+def take_stock(settings: Settings) -> Stock:
+    """What there is on this machine; a store elsewhere is neither asked nor fetched from."""
+    home, now = settings.home, time.time()
+    store = Store(settings.store.root)
+    artifacts = list(_artifacts(store))
+    return Stock(
+        now, settings.runs.folder, artifacts,
+        {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
+        list(settings.runs), live_runs(settings.runs.folder), versions(home),
+        [*_leftovers(store), *_aged("comparison", home / "comparisons"),
+         *_aged("log", home / "logs"), *_downloads(home)])
+
+
+def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
+    """What may go, with its bytes. A registry that others may use as well is left alone."""
+    return [_weighed(item, settings.home) for item in decide(stock, policy)
+            if item.version is None or is_own(settings.home)]
+
+
+def _weighed(item: Item, home: Path) -> Item:
+    if item.path is None or (item.version and not is_within(home, item.version)):
+        return replace(item, path=None)
+    return replace(item, bytes=size_of(item.path))
+
+
+def _stages(store: Store) -> Iterator[Path]:
+    return (path for path in sorted(store.root.glob("[!.]*")) if path.is_dir())
+
+
+def _artifacts(store: Store) -> Iterator[Artifact]:
+    for folder in _stages(store):
+        for path in sorted(folder.iterdir()):
+            artifact = store.find(folder.name, path.name) if KEY.fullmatch(path.name) else None
+            if artifact is not None:
+                yield artifact
+
+
+def _leftovers(store: Store) -> Iterator[Leftover]:
+    for folder in _stages(store):
+        for path in sorted(folder.iterdir()):
+            hidden = LEFTOVER.fullmatch(path.name)
+            if hidden:
+                kind, key = HIDDEN[hidden[1]], hidden[2]
+            elif KEY.fullmatch(path.name) and store.has_remains(folder.name, path.name):
+                kind, key = "damaged artifact", path.name
+            else:
+                continue
+            yield Leftover(kind, path, changed(path), key, is_locked(lock_of(folder, key)))
+    for path in sorted((store.root / ".damaged").glob("*")):
+        moved = path.name.rpartition("-")[2]  # in nanoseconds: moving it left its own times
+        yield Leftover("damaged artifact", path,
+                       int(moved) / 1e9 if moved.isdigit() else changed(path))
+    for path in sorted((store.root / REMOVED).glob("*")):
+        yield Leftover("unfinished", path, changed(path))  # a removal that was killed
+
+
+def _aged(kind: str, folder: Path) -> Iterator[Leftover]:
+    return (Leftover(kind, path, changed(path)) for path in sorted(folder.glob("*")))
+
+
+def _downloads(home: Path) -> Iterator[Leftover]:
+    """Copies of versions that lie elsewhere, less those of versions that are still registered."""
+    folder = home / "mlflow" / "downloads"
+    if folder.is_dir():
+        wanted = {download_folder(home, version) for version in versions(home)}
+        yield from (one for one in _aged("download", folder) if one.path not in wanted)
+
+
+def collect(items: list[Item], settings: Settings, policy: Policy, since: float,
+            failed: Notice) -> list[Item]:
+    """Delete the items, and return those that are gone: what a run took `since`, stays.
+
+    `failed` is told of what could not be deleted.
+    """
+    gone = [item for item in items if item.version is None and _delete(item, since, failed)]
+    return gone + _delete_versions([item for item in items if item.version], settings, policy)
+
+
+def _delete(item: Item, since: float, failed: Notice) -> bool:
+    try:
+        if item.key is not None:
+            return discard(item.path, item.key, since)
+        remove(item.path)
+        return True
+    except FileNotFoundError:
+        return True  # somebody else removed it
+    except OSError as error:
+        failed(f"{error.filename or item.path}: {error.strerror or error}")
+        return False
+
+
+def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> list[Item]:
+    """Decided once more while nobody releases, by the release artifacts that have stayed."""
+    if not items:
+        return []
+    gone = []
+    with mlflow_at(settings.home) as (_, client):
+        known = asked(client)
+        releases = [one for one in _artifacts(Store(settings.store.root))
+                    if one.stage == "release"]
+        kept = kept_versions(known, releases, policy.runs)
+        for item in items:
+            if item.version in known and (item.version.name, item.version.number) not in kept:
+                others = [one for one in known if one != item.version]
+                forget(client, settings.home, item.version, others)
+                gone.append(item)
+    return gone

@@ -1,0 +1,62 @@
+"""Locks on files. The kernel frees them when their holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+
+def try_lock(path: Path) -> IO[str] | None:
+    """The file, made when missing and locked by us alone; None while another process has it.
+
+    Who holds the lock may delete the file. The next to come makes a new one, so that only a lock
+    on the file that stands at `path` counts.
+    """
+    while True:
+        file = path.open("a+")
+        if not _locked(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB):
+            file.close()
+            return None
+        if _stands_at(file.fileno(), path):
+            return file
+        file.close()
+
+
+def share(path: Path) -> int | None:
+    """A descriptor that keeps `path` from being locked until it is closed; None: no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if _locked(descriptor, fcntl.LOCK_SH) and _stands_at(descriptor, path):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the file, shared or alone, or we may not ask. Makes no file."""
+    try:
+        with path.open("r+") as file:
+            return not _locked(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError:
+        return True
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def _stands_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
