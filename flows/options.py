@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.errors import UsageError
+
 if TYPE_CHECKING:
     from pipelines.execute import Settings
     from pipelines.plan import Selection
@@ -15,12 +17,22 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="a pipeline of the catalog, or the path of a YAML file")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
 Profile = Annotated[str, typer.Option(help="which profile of the declaration: full, quick, …")]
+RunProfile = Annotated[str | None, typer.Option(
+    "--profile", help="which profile of the declaration: quick, …; full by default, or with "
+    "--using that run's")]
 Overrides = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="change a value, such as training.epochs=2")]
 Backend = Annotated[str | None, typer.Option(help="tensorflow, jax or torch, where installed")]
 Only = Annotated[str | None, typer.Option(metavar="STAGE", help="repeat this stage alone")]
 Since = Annotated[str | None, typer.Option("--from", metavar="STAGE",
                                            help="repeat this stage and all below")]
+Using = Annotated[str | None, typer.Option(
+    metavar="RUN", help="take what lies above the repeated stage as this run had it")]
+TrainIn = Annotated[str, typer.Option(
+    metavar="WHERE", help="pool: a worker of the work pool gpu; here: this process; auto: the "
+    "pool where it has a worker")]
+RequireGpu = Annotated[bool, typer.Option(
+    "--require-gpu", help="fail where there is no GPU, instead of training on the CPU")]
 Mirror = Annotated[str | None, typer.Option(
     metavar="DIR|URL", help="look for the files here first")]
 Offline = Annotated[bool, typer.Option("--offline", help="fetch nothing from the net")]
@@ -58,6 +70,12 @@ def selection(only: str | None, since: str | None) -> Selection:
     from pipelines.plan import Selection
 
     return Selection.of(stage(only), stage(since))
+
+
+def place(train_in: str) -> str:
+    if train_in not in ("auto", "pool", "here"):
+        raise UsageError(f"--train-in {train_in}: give auto, pool or here")
+    return train_in
 
 
 def model_name(name: str) -> str:

@@ -18,10 +18,15 @@ from flows.options import (
     Only,
     Overrides,
     Profile,
+    RequireGpu,
+    RunProfile,
     Since,
+    TrainIn,
+    Using,
     answer,
     model_name,
     overridden,
+    place,
     selection,
     settings,
     stage,
@@ -75,8 +80,9 @@ def plan(name: Name, profile: Profile = "full", overrides: Overrides = None,
 
 @app.command()
 def run(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="pipelines to retrain")],
-        profile: Profile = "full", only: Only = None, since: Since = None,
-        overrides: Overrides = None, backend: Backend = None,
+        profile: RunProfile = None, only: Only = None, since: Since = None, using: Using = None,
+        overrides: Overrides = None, backend: Backend = None, train_in: TrainIn = "auto",
+        require_gpu: RequireGpu = False,
         mirror: Mirror = None, offline: Offline = False, allow_sample: AllowSample = False,
         as_json: AsJson = False) -> None:
     """Retrain pipelines; what has not changed is reused.
@@ -85,14 +91,15 @@ def run(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="pipe
     Examples:
       folio run imdb --profile quick
       folio run imdb --from tokens --set tokens.min_count=3
+      folio run imdb --only metrics --using 20261124-031500-imdb-5f0c
       folio run ./mine.yaml --mirror /srv/texts
     """
     from flows.running import run_pipelines
 
     records, code = run_pipelines(
         names, settings(), profile=profile, overrides=overridden(overrides, backend),
-        only=stage(only), since=stage(since), mirror=mirror, offline=offline,
-        allow_sample=allow_sample)
+        only=stage(only), since=stage(since), using=using, train_in=place(train_in),
+        require_gpu=require_gpu, mirror=mirror, offline=offline, allow_sample=allow_sample)
     answer(records, as_json, display.summary)
     raise typer.Exit(code)
 

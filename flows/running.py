@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from flows.console import NATIVE_LOG, native_notices_to
-from pipelines.declarations import load_spec
+from pipelines.declarations import FULL, load_spec
+from pipelines.earlier import EarlierRun
 from pipelines.execute import Settings
 from pipelines.plan import Selection
 from pipelines.runs import Runs
 
 
-def run_pipelines(names: list[str], settings: Settings, *, profile: str,
+def run_pipelines(names: list[str], settings: Settings, *, profile: str | None,
                   overrides: tuple[str, ...], only: str | None = None, since: str | None = None,
                   until: str | None = None, **options: Any) -> tuple[list[dict[str, Any]], int]:
     """The records of all runs and the command's exit code. One failing stops no other.
@@ -26,12 +27,15 @@ def run_pipelines(names: list[str], settings: Settings, *, profile: str,
                         **selected, **options)
 
 
-def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, *, profile: str,
-                 only: str | None = None, since: str | None = None, until: str | None = None,
+def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, *,
+                 profile: str | None, only: str | None = None, since: str | None = None,
+                 until: str | None = None, using: str | None = None,
                  **options: Any) -> tuple[list[dict[str, Any]], int]:
     """As `run_pipelines`, each pipeline with overrides of its own."""
-    Selection.of(only, since, until)
-    specs = [load_spec(name, profile, overrides) for name, overrides in wanted]
+    selection = Selection.of(only, since, until)
+    if using:
+        EarlierRun.of(using, selection, settings)
+    specs = [load_spec(name, profile or FULL, overrides) for name, overrides in wanted]
     from flows.server import prefect_api
 
     records, code = [], 0
@@ -42,7 +46,8 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
         for (name, overrides), spec in zip(wanted, specs, strict=True):
             run = Runs.new_id(spec.name)
             try:
-                retrain(name, profile, list(overrides), only, since, until, run=run, **options)
+                retrain(name, profile, list(overrides), only, since, until, using,
+                        run=run, **options)
             except Exception as error:  # the record says what; the other pipelines still run
                 if interrupted():
                     raise KeyboardInterrupt from error

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,3 +200,59 @@ def test_home_is_the_environments_or_the_projects(monkeypatch: pytest.MonkeyPatc
     assert home_folder() == tmp_path
     monkeypatch.delenv("FOLIO_HOME")
     assert home_folder() == PROJECT / "data"
+
+
+@pytest.fixture
+def twice(trained: Settings, play: Path, tmp_path: Path) -> tuple[Settings, dict[str, Any]]:
+    """A home in which the play was trained with another seed since, and its first run."""
+    shutil.copytree(trained.home, tmp_path / "home")
+    settings = Settings.at(tmp_path / "home")
+    first = next(record for record in settings.runs if record["pipeline"] == "tiny-play")
+    retrain_plain(str(play), overrides=("seed=2",), settings=settings, notice=lambda text: None)
+    return settings, first
+
+
+def keys(record: dict[str, Any]) -> dict[str, str]:
+    return {entry["stage"]: entry["key"] for entry in record["stages"]}
+
+
+def test_an_old_model_is_evaluated_again_with_all_that_it_had(
+        twice: tuple[Settings, dict[str, Any]], play: Path) -> None:
+    settings, first = twice
+    said: list[str] = []
+    again = retrain_plain(str(play), settings=settings, using=first["run"],
+                          selection=Selection.of("metrics"), notice=said.append)
+    assert keys(again) == {stage: key for stage, key in keys(first).items() if stage != "release"}
+    assert again["metrics"] == first["metrics"] and again["stale"] == []
+    assert f"tiny-play · model: reused (as run {first['run']} had it)" in said
+    assert again["stages"][-1]["action"] == "run"
+
+
+def test_an_earlier_run_is_for_a_stage_of_its_own_pipeline(
+        twice: tuple[Settings, dict[str, Any]], play: Path, reviews: Path) -> None:
+    settings, first = twice
+    metrics = Selection.of("metrics")
+    for pipeline, using, selection, message in (
+            (play, first["run"], Selection(), "--only or --from"),
+            (reviews, first["run"], metrics, "a run of tiny-play, not of tiny-reviews"),
+            (play, "2020", metrics, "no run named '2020'")):
+        with pytest.raises(UsageError, match=message):
+            Retraining(str(pipeline), settings=settings, using=using, selection=selection)
+    model = settings.store.open("model", keys(first)["model"])
+    (model.path / "model.keras").unlink()
+    with pytest.raises(FolioError, match=r"model\.keras is missing"):
+        retrain_plain(str(play), settings=settings, using=first["run"], selection=metrics,
+                      notice=lambda text: None)
+
+
+def test_what_lies_below_a_repeated_stage_is_said_to_be_stale(trained: Settings, play: Path,
+                                                              tmp_path: Path) -> None:
+    shutil.copytree(trained.home, tmp_path / "home")
+    said: list[str] = []
+    settings, tokens = Settings.at(tmp_path / "home"), Selection.of("tokens")
+    same = retrain_plain(str(play), settings=settings, selection=tokens, notice=said.append)
+    assert same["stale"] == [] and "no longer" not in said[-1]
+    other = retrain_plain(str(play), overrides=("tokens.lower=true",), settings=settings,
+                          selection=tokens, notice=said.append)
+    assert other["stale"] == ["batches", "model", "metrics", "release"]
+    assert said[-1].startswith("tiny-play: below it batches, model, metrics, release no longer")
