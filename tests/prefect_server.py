@@ -34,7 +34,7 @@ def new_home(prefect_home: Path, tmp_path: Path) -> Path:
     with (closing(sqlite3.connect(database(prefect_home))) as old,
           closing(sqlite3.connect(folder / "prefect.db")) as new):
         old.backup(new)
-        for table in ("flow_run", "task_run"):
+        for table in ("flow_run", "flow_run_state", "task_run", "log", "artifact"):
             new.execute(f"delete from {table}")
         new.commit()
     return folder.parent
