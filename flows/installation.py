@@ -22,6 +22,7 @@ from flows.environment import changed
 from pipelines.errors import FolioError
 
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
+AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
 LIMITS = {CPU: None, GPU: 1}  # runs at a time: one training a GPU
 TAG = "folio"
 
@@ -76,12 +77,14 @@ def automations() -> list[AutomationCore]:
         match={"prefect.resource.id": "prefect.flow-run.*"}, for_each={"prefect.resource.id"},
         posture=Posture.Proactive, threshold=1, within=SILENCE)
     crashed = EventTrigger(
-        expect={"prefect.flow-run.Crashed"}, match={"prefect.resource.id": "prefect.flow-run.*"},
+        after={"prefect.flow-run.Crashed"}, expect={"prefect.flow-run.AwaitingRetry"},
+        match={"prefect.resource.id": "prefect.flow-run.*"},
         match_related=[{"prefect.resource.role": "flow", "prefect.resource.name":
                         ["retrain", "stage"]},
                        {"prefect.resource.role": "deployment",
                         "prefect.resource.id": "prefect.deployment.*"}],
-        for_each={"prefect.resource.id"}, posture=Posture.Reactive, threshold=1)
+        for_each={"prefect.resource.id"}, posture=Posture.Proactive, threshold=1,
+        within=AFTERMATH)
     again = "its process died; tried again, from what was published"
     return [
         AutomationCore(
