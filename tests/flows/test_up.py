@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -263,7 +264,8 @@ def test_all_killed_in_the_middle_of_training_go_on_after_a_new_start(up: Up) ->
     run = up.begin("retrain/shakespeare", **seeded)
     wait_for(lambda: is_training(up))
     for process in up.processes():
-        process.kill()
+        with suppress(psutil.Error):  # it went when another one did
+            process.kill()
     psutil.wait_procs(up.processes(), 10)
     assert up.process is not None
     up.process.communicate()
