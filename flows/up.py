@@ -89,11 +89,13 @@ def _only_one(home: Path) -> Iterator[None]:
     lock = try_lock(home / "up" / "lock")
     if lock is None:
         raise UsageError(f"folio up runs already in {home}; see: folio status")
+    state = home / "up" / "up.json"
     with lock:
+        state.unlink(missing_ok=True)  # of one that was killed
         try:
             yield
         finally:
-            (home / "up" / "up.json").unlink(missing_ok=True)
+            state.unlink(missing_ok=True)
 
 
 def _require_free(ports: Ports, home: Path) -> None:
