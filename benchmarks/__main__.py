@@ -15,6 +15,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -34,12 +35,10 @@ MIRROR = PROJECT.parent / "shared" / "mirror"  # where the tests find the real f
 
 def main() -> int:
     options = _options()
-    names = options.only or [name for name in COMPARISONS if options.long or name not in LONG]
     conditions = Conditions(options.home / ("quick" if options.quick else "full"), options.mirror,
                             2 if options.quick else options.repeats, options.quick)
-    facts, rows, failed = machine.described(), [], []
-    _say(facts)
-    for name in names:
+    rows, failed = results.load(options.add.parent, options.add.name) if options.add else [], []
+    for name in [] if options.add else options.only or _usual(options.long):
         started = time.perf_counter()
         try:
             rows += _measured(name, conditions)
@@ -48,23 +47,27 @@ def main() -> int:
             _say(f"FAILED {name}: {error}")
         _say(f"{name}: {time.perf_counter() - started:.0f} s")
     folder = conditions.home if options.quick else options.out
-    rows = results.merged(results.load(folder), rows, COMPARISONS)
-    results.save(folder, rows, facts, _command(options))
+    rows = results.merged(results.load(folder), rows, (*COMPARISONS, "gpu"))
+    results.save(folder, rows, _command(options))
     plot.draw(rows, folder)
     print("\n".join(results.table(rows)))
     _say(f"written: {folder / results.PAGE}, {results.JSON}, {results.PLOT}")
     return 1 if failed else 0
 
 
+def _usual(long: bool) -> list[str]:
+    return [name for name in COMPARISONS if long or name not in LONG]
+
+
 def _measured(name: str, conditions: Conditions) -> Iterator[results.Row]:
+    """The rows of one comparison, told as they come."""
+    facts, load = machine.described(), round(os.getloadavg()[0], 1)
     for row in import_module(f"benchmarks.{COMPARISONS[name]}").compare(conditions):
         if row.ours is None:
             _say(f"SKIPPED {row.name}: {row.note}")
         else:
-            _say(f"{row.name}: {results.amount(row.ours, row.unit)}"
-                 + (f", other {results.amount(row.other, row.unit)}, {results.times(row.ratio)}"
-                    if row.ratio is not None else ""))
-        yield row
+            _say(results.table([row])[-1])
+        yield replace(row, machine=facts, load=load)
 
 
 def _options() -> argparse.Namespace:
@@ -77,6 +80,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="turns of each side")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
     parser.add_argument("--long", action="store_true", help=f"{', '.join(LONG)} as well")
+    parser.add_argument("--add", type=Path, metavar="FILE",
+                        help="measure nothing; take over the results.json of another machine")
     parser.add_argument("--home", type=Path, default=PROJECT / "data" / "benchmarks",
                         help="where artifacts are kept between runs")
     parser.add_argument("--out", type=Path, default=PROJECT / "benchmarks",
@@ -89,6 +94,8 @@ def _options() -> argparse.Namespace:
 
 
 def _command(options: argparse.Namespace) -> str:
+    if options.add:
+        return f"python -m benchmarks --add {options.add.name}"
     if options.quick:
         return "python -m benchmarks --quick (tiny sizes: no figures)"
     only = f" ONLY={shlex.quote(' '.join(options.only))}" if options.only else ""

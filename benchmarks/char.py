@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from benchmarks.data import Declared, Training, characters, made
 from benchmarks.harness import Conditions, Side, Turn, apart, rate, take_turns
 from benchmarks.product import largest_product
 from benchmarks.results import Row, skipped
+from benchmarks.torch_models import torch_step
 from pipelines.dataset import Split
 
 GATES = {"lstm": 4, "gru": 3}
@@ -100,7 +100,7 @@ def torch_loop(text: Path, cell: str, units: int) -> Turn:
     ids, vocabulary = coded(text)
     usable = len(ids) - 1 - (len(ids) - 1) % TIME
     x, y = (torch.from_numpy(ids[shift:usable + shift].reshape(-1, TIME)) for shift in (0, 1))
-    step = torch_step(torch, cell, units, vocabulary)
+    step = torch_step(cell, EMBEDDING, units, vocabulary)
     starts = (i for _ in count() for i in range(0, len(x) - BATCH + 1, BATCH))
 
     def next_step() -> None:
@@ -108,25 +108,6 @@ def torch_loop(text: Path, cell: str, units: int) -> Turn:
         step(x[first:first + BATCH], y[first:first + BATCH])
 
     return rate(next_step, BATCH * TIME, 2)
-
-
-def torch_step(torch: Any, cell: str, units: int, vocabulary: int,
-               device: str = "cpu") -> Callable[[Any, Any], float]:
-    """One step of Adam on x and y (batch, time)."""
-    embedding = torch.nn.Embedding(vocabulary, EMBEDDING)
-    layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](EMBEDDING, units, batch_first=True)
-    network = torch.nn.ModuleList([embedding, layer, torch.nn.Linear(units, vocabulary)]).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
-
-    def step(x: Any, y: Any) -> float:
-        optimizer.zero_grad()
-        logits = network[2](layer(embedding(x))[0])  # (batch, time, vocabulary)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
-        loss.backward()
-        optimizer.step()
-        return float(loss)
-
-    return step
 
 
 def _vocabulary_size(batches: Path) -> int:

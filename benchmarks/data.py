@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Conditions, apart
-from pipelines.declarations import PROJECT, load_spec
 from pipelines.dataset import Batch, Split
+from pipelines.declarations import PROJECT, load_spec
 from pipelines.execute import Settings
 from pipelines.plan import Selection
 from pipelines.retraining import retrain_plain

@@ -13,11 +13,10 @@ PACKAGES = ("tensorflow", "keras", "torch", "jax", "tokenizers", "numpy", "polar
 
 
 def described() -> str:
-    """One paragraph: processor, cores, memory, versions, how busy it was."""
+    """One paragraph: processor, cores, memory, versions."""
     versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
     return (f"Machine: {processor()}, {os.cpu_count()} cores, {memory_bytes() / 2**30:.0f} GiB, "
-            f"{platform.system()}; load {os.getloadavg()[0]:.1f} at the start. Python "
-            f"{platform.python_version()}, {versions}.")
+            f"{platform.system()}. Python {platform.python_version()}, {versions}.")
 
 
 def processor() -> str:

@@ -55,7 +55,8 @@ def from_memory(batches: Path) -> Turn:
             order = random.permutation(len(arrays[0]))
             for first in range(0, len(order), size):
                 rows = order[first:first + size]
-                slots += [values[rows] for values in arrays][0].size
+                tokens, *_ = (values[rows] for values in arrays)  # all of them are dealt
+                slots += tokens.size
         return slots
 
     return lambda: timed(epoch)

@@ -13,6 +13,7 @@ from benchmarks.harness import Measured
 from pipelines.store import write_json, write_whole
 
 JSON, PAGE, PLOT = "results.json", "RESULTS.md", "results.svg"
+BUSY = 1.0  # load before a comparison beyond which its figures are in doubt
 
 
 def today() -> str:
@@ -40,6 +41,8 @@ class Row:
     runs: int = 0
     note: str = ""  # how it was measured, and what bounds it
     date: str = field(default_factory=today)
+    machine: str = ""
+    load: float = 0.0  # of the machine, before
 
     @classmethod
     def times(cls, name: str, title: str, against: str, ours: Measured, other: Measured,
@@ -69,8 +72,8 @@ def skipped(name: str, title: str, against: str, why: str) -> Row:
     return Row(name, title, against, note=why)
 
 
-def load(folder: Path) -> list[Row]:
-    path, known = folder / JSON, {each.name for each in fields(Row)}
+def load(folder: Path, name: str = JSON) -> list[Row]:
+    path, known = folder / name, {each.name for each in fields(Row)}
     entries = json.loads(path.read_bytes()) if path.is_file() else []
     return [Row(**{key: value for key, value in entry.items() if key in known})
             for entry in entries]
@@ -89,25 +92,26 @@ def merged(earlier: Iterable[Row], new: Iterable[Row], order: Iterable[str]) -> 
     return sorted(rows.values(), key=lambda row: ranks.get(row.comparison, len(ranks)))
 
 
-def save(folder: Path, rows: list[Row], machine: str, command: str) -> None:
+def save(folder: Path, rows: list[Row], command: str) -> None:
     """results.json with what was measured, RESULTS.md with all."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / JSON, [asdict(row) for row in rows if row.ours is not None])
-    write_whole(folder / PAGE, page(rows, machine, command))
+    write_whole(folder / PAGE, page(rows, command))
 
 
-def page(rows: list[Row], machine: str, command: str) -> str:
+def page(rows: list[Row], command: str) -> str:
     """RESULTS.md."""
     measured = [row for row in rows if row.ours is not None]
     judged = [row for row in measured if row.met is not None]
     met = sum(row.met for row in judged)
     lines = ["# Measured comparisons", "",
              f"{met} of {len(judged)} goals met. {_dates(measured)} Last command: `{command}`.", "",
-             machine, "",
              "Each side runs in a process of its own, in turns with the others; a figure is the "
              "median of its turns, a ratio the median of the rounds' ratios. Above 1 Folio is "
-             "the better one.", "",
-             f"![ratios]({PLOT})", "", *table(rows), ""]
+             "the better one.", "", f"![ratios]({PLOT})", ""]
+    for machine in dict.fromkeys(row.machine for row in rows):
+        here = [row for row in rows if row.machine == machine]
+        lines += [f"{machine}{_busy(here)}", "", *table(here), ""]
     for title, chosen in (
             ("Missed", [row for row in judged if not row.met]),
             ("How it was measured", [row for row in measured if row.met is not False]),
@@ -158,6 +162,12 @@ def _gap(row: Row) -> str:
     if row.other is None:
         return f"{amount(row.ours - row.goal, row.unit)} over the goal. "
     return f"{times(row.ratio)} of {times(row.goal)} wanted. "
+
+
+def _busy(rows: list[Row]) -> str:
+    """A warning where other programs ran beside the measurement."""
+    load = max(row.load for row in rows)
+    return f" It was busy with other work (load up to {load:g}): read with care." * (load > BUSY)
 
 
 def _dates(rows: list[Row]) -> str:
