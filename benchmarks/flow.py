@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def bare(declaration: str, home: Path) -> Turn:
 def flow(declaration: str, home: Path, address: str) -> Turn:
     """Seconds of the same as a flow on the server at `address`."""
     os.environ |= {"FOLIO_HOME": str(home), "PREFECT_API_URL": address}
+    sys.stderr = open(os.devnull, "w")  # its notices, stage by stage
     from flows.server import prefect_api
 
     def retrain(since: str | None) -> None:
