@@ -216,7 +216,7 @@ def padding_bars(rows: Sequence[Mapping[str, Any]], max_bytes: int | None = None
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="row width (tokens)", ylabel="slots")
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above the bars
         return _png(figure, max_bytes)
 
 

@@ -28,7 +28,7 @@ from pipelines.report_data import (
 from pipelines.stages import Inputs
 from pipelines.store import Artifact
 
-PICTURE_BYTES = 30_000  # at most: whoever keeps a page keeps its pictures whole
+PICTURE_BYTES = 40_000  # at most: whoever keeps a page keeps its pictures whole
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def _batches(artifact: Artifact, inputs: Inputs) -> list[Page]:
 
 def _model(artifact: Artifact, inputs: Inputs) -> list[Page]:
     history, counts = pq.read_table(artifact.path / "history.parquet"), artifact.counts
-    classifier = "validation_accuracy" in history.column_names and (
-        "validation_perplexity" not in history.column_names)
+    classifier = artifact.manifest["config"]["model.kind"] == "classifier"
     unit = "nats a document" if classifier else "nats a token"
     drawn = picture("loss by epoch", plots.training_curves(
         history, counts.get("best_epoch"), unit, PICTURE_BYTES))
@@ -180,9 +179,10 @@ def _blocks(*blocks: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table of short texts and numbers, the first column being names."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+    """Columns of numbers stand to the right."""
+    rules = ["---:" if all(str(cell)[:1].isdigit() for cell in column) else "---"
+             for column in zip(*rows, strict=True)]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in (header, rules, *rows))
 
 
 def _cell(value: Any) -> str:
