@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ from prefect.states import Completed, Crashed, Failed
 from flows.notifications import AUTOMATIONS, BLOCK, install_notifications, remove_notifications
 from pipelines.errors import FolioError, UsageError
 from tasks.failures import failed
+from tests.conftest import PROJECT
 from tests.prefect_server import rows
 
 WAIT_SECONDS = 20
@@ -106,6 +108,9 @@ def test_a_failure_and_a_crash_arrive_and_nothing_else(
         "url": f"http://127.0.0.1:4200/runs/flow-run/{killed}"}
     with pytest.raises(Empty):
         receiver.got.get(timeout=1)
+    page = (PROJECT / "docs" / "notifications.md").read_text(encoding="utf-8")
+    assert set(json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])) == {
+        "flow", "run", "state", "message", "url"}
 
 
 def test_the_last_address_alone_is_told_and_none_once_removed(
