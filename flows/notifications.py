@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from prefect.blocks.webhook import Webhook
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 from prefect.states import StateType
 
+from flows.installation import install_automation
 from pipelines.errors import UsageError
 from pipelines.links import addresses
 from pipelines.web import shown
@@ -41,7 +42,7 @@ def install_notifications(url: str) -> None:
     document = block.save(BLOCK, overwrite=True)
     with get_client(sync_client=True) as client:
         for automation in _automations(document):
-            _install(client, automation)
+            install_automation(client, automation)
 
 
 def remove_notifications() -> None:
@@ -90,12 +91,3 @@ def _payload() -> str:
     values = [f'"{name}": {{{{ {value} | tojson }}}}' for name, value in FIELDS.items()]
     url = json.dumps(f"{page}/runs/flow-run/{{{{ flow_run.id }}}}")
     return "{" + ", ".join([*values, f'"url": {url}']) + "}"
-
-
-def _install(client: SyncPrefectClient, automation: AutomationCore) -> None:
-    """Create it, or replace the one of its name."""
-    found = client.read_automations_by_name(automation.name)
-    if found:
-        client.update_automation(found[0].id, automation)
-    else:
-        client.create_automation(automation)
