@@ -37,7 +37,7 @@ def sweep(runs: Runs) -> list[str]:
     with get_client(sync_client=True) as client, suppress(httpx.HTTPError):
         for record in dead_runs(runs.folder):
             _end(client, record["run"])
-            if "started" in record and not runs.has(record["run"]):
+            if "part_of" not in record and not runs.has(record["run"]):
                 runs.save(_record(record))
             bury(runs.folder, record["run"])
             swept.append(record["run"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from flows.parameters import Override, Pipeline, Profile
 from pipelines.declarations import load_spec
 from pipelines.errors import FolioError
 from pipelines.execute import Settings, StageResult, execute_stage, home_folder
+from pipelines.freshness import utc
 from pipelines.liveness import living
 from pipelines.plan import Selection, recipe_of, why_changed
 from pipelines.stages import stage_named
@@ -51,7 +53,7 @@ def train(order: TrainingOrder) -> State:
                                progress=watched(Path(order.pipeline).stem, console.progress,
                                                 console.notice))
         going_on = {"run": flow_run.name, "part_of": order.run, "pipeline": order.pipeline,
-                    "attempt": flow_run.run_count}
+                    "started": utc(datetime.now(UTC)), "attempt": flow_run.run_count}
         try:
             with living(settings.runs.folder, going_on):
                 result = carried_out(order, settings)
