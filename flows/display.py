@@ -157,6 +157,32 @@ def _lineage(entry: dict[str, Any]) -> tuple[str, str, str]:
             f"{manifest['peak_memory_bytes'] / 1e6:,.0f} MB", entry["key"][:12])
 
 
+def addresses(named: dict[str, str | None]) -> None:
+    """The end of a start of `folio up`."""
+    for name, address in named.items():
+        if address:
+            print(f"{name:10} {address}")
+
+
+def status(told: dict[str, Any]) -> None:
+    if not told["addresses"]:
+        print("folio up does not run here; start it with: folio up")
+    for name, address in told["addresses"].items():
+        if address:
+            print(f"{name:10} {address}{'' if told['answering'][name] else '  DOES NOT ANSWER'}")
+    for worker in told["workers"] or []:
+        print(f"worker     {worker['worker']}: {worker['status']}, heard of at {worker['heard']}")
+    if told["runs"]:
+        _table(("going on", "pipeline", "since", "pid"), (
+            (run["run"], run.get("pipeline"), run.get("started"), run.get("pid"))
+            for run in told["runs"]))
+    else:
+        print("no run goes on")
+    if told["scheduled"]:
+        _table(("next", "at", "state"), (
+            (run["pipeline"], run["at"], run["state"]) for run in told["scheduled"]))
+
+
 def dashboard(written: dict[str, Any]) -> None:
     for note in written["attention"]:
         print(" ".join(filter(None, (note["pipeline"], note["text"]))))
