@@ -17,6 +17,7 @@ import pytest
 
 from flows.environment import QUIET
 from pipelines.registry import champions, load_champion
+from tests.conftest import PROJECT
 from tests.pipelines.test_registry import NAME, Release, database, home, release
 from tests.postgres import Postgres, free_port, postgres
 from tests.prefect_server import one_run
@@ -62,8 +63,8 @@ def await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.1)
 
 
-def test_prefect_keeps_its_runs_in_postgresql(server: Postgres, tmp_path: Path,
-                                              play: Path) -> None:
+def test_prefect_keeps_its_schedules_and_runs_in_postgresql(server: Postgres, tmp_path: Path,
+                                                            play: Path) -> None:
     server.create("prefect")
     port, own = free_port(), tmp_path / "home"
     api = f"http://127.0.0.1:{port}/api"
@@ -71,12 +72,40 @@ def test_prefect_keeps_its_runs_in_postgresql(server: Postgres, tmp_path: Path,
                  "--port", str(port), health=f"{api}/health", PREFECT_HOME=str(tmp_path),
                  PREFECT_API_DATABASE_CONNECTION_URL=server.url("asyncpg", "prefect")):
         run = one_run(own, play, PREFECT_API_URL=api)
+        installed = install(own, PREFECT_API_URL=api)
         said, complained = run.communicate()
-    assert (run.returncode, said.strip()) == (0, api), complained
+        assert (run.returncode, said.strip()) == (0, api), complained
+        await_row(server, "select 1 from flow_run where state_type = 'SCHEDULED' limit 1")
+    assert (installed.returncode, installed.stderr) == (0, "")
+    assert installed.stdout == f"{api} has its pools, deployments and automations\n"
     assert not (own / "prefect").exists() and not list(tmp_path.glob("*.db"))
-    assert server.rows("prefect", "select state_type::text from flow_run") == [("COMPLETED",)]
+    assert server.rows("prefect", "select state_type::text from flow_run where start_time "
+                                  "is not null") == [("COMPLETED",)]
     assert server.rows("prefect", "select state_type::text, name from task_run") == [
         ("COMPLETED", "tiny-play · source")]
+    assert server.rows("prefect", "select name, type, concurrency_limit from work_pool "
+                                  "order by name") == [("cpu", "process", None),
+                                                       ("gpu", "process", 1)]
+    assert len(server.rows("prefect", "select 1 from automation")) == 2
+
+
+def test_installing_on_no_server_is_refused(tmp_path: Path) -> None:
+    done = install(tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("folio: PREFECT_API_URL: name the")
+
+
+def install(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    return subprocess.run([sys.executable, "-m", "flows.installation"], cwd=PROJECT, text=True,
+                          env={**own, "FOLIO_HOME": str(home), **environment},
+                          capture_output=True, check=False)
+
+
+def await_row(server: Postgres, query: str) -> None:
+    deadline = time.monotonic() + BOOT_SECONDS
+    while not server.rows("prefect", query):
+        assert time.monotonic() < deadline, query
+        time.sleep(0.2)
 
 
 def test_mlflow_keeps_its_versions_in_postgresql(server: Postgres, tmp_path: Path,
