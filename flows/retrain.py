@@ -35,7 +35,7 @@ MAX_ATTEMPTS = 5  # processes that may die over one run before it is given up
 
 def run_id() -> str:
     """The id that the run was given, or a new one: the flow run's name and the record's."""
-    if flow_run.run_count > 1:
+    if flow_run.run_count > 0:  # asked before this attempt is counted
         return flow_run.name  # the run of a process that died goes on under its name
     given = flow_run.parameters
     return given.get("run") or Runs.new_id(Path(given["pipeline"]).stem)

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pipelines.errors import FolioError
 from pipelines.fingerprint import (
@@ -25,7 +26,7 @@ from pipelines.promotion import Figures, Verdict, decide
 from pipelines.spec import RegistrySpec
 from pipelines.stages import Inputs
 from pipelines.store import MANIFEST, Workspace
-from pipelines.versions import SQLITE, Version, asked, fetched, mlflow_at, tracking_uri, versions
+from pipelines.versions import Version, asked, fetched, mlflow_at, tracking_uri, versions
 
 if TYPE_CHECKING:
     import mlflow
@@ -193,10 +194,12 @@ def _register(mlflow: Any, client: mlflow.MlflowClient, home: Path, folder: Path
 
 def _experiment(client: mlflow.MlflowClient, home: Path, name: str) -> str:
     """The pipeline's experiment; its files lie in this home where no server keeps them."""
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+
     found = client.get_experiment_by_name(name)
     if found is None:
-        own = tracking_uri(home).startswith(SQLITE)
-        location = (home.absolute() / "mlflow" / "artifacts" / name).as_uri() if own else None
+        direct = urlsplit(tracking_uri(home)).scheme.partition("+")[0] in DATABASE_ENGINES
+        location = (home.absolute() / "mlflow" / "artifacts" / name).as_uri() if direct else None
         return client.create_experiment(name, artifact_location=location)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)

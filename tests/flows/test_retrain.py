@@ -115,6 +115,22 @@ def test_a_stage_that_is_not_there_to_build_on_fails_the_run_with_one_line(
     assert "too-early" in dashboard_of(home) and "never made" in dashboard_of(home)
 
 
+def test_a_run_that_is_tried_again_keeps_its_id(home: Path, play: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+    from prefect.states import AwaitingRetry, Crashed
+
+    given = {"pipeline": str(play), "until": "source"}
+    with get_client(sync_client=True) as client:
+        first = client.create_flow_run(retrain, parameters=given)
+        record = run_flow(retrain, flow_run=first, parameters=given)
+        for state in (Crashed(), AwaitingRetry()):
+            client.set_flow_run_state(first.id, state, force=True)
+        again = run_flow(retrain, flow_run=client.read_flow_run(first.id), parameters=given)
+    assert (record["run"], record["attempt"]) == (again["run"], again["attempt"] - 1)
+    assert [one["attempt"] for one in Runs(home / "runs")] == [2]
+
+
 def test_an_unforeseen_error_is_one_line_too(
         prefect_home: Path, home: Path, play: Path) -> None:
     (home / "store").mkdir(parents=True)

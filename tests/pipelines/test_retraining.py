@@ -202,6 +202,20 @@ def test_home_is_the_environments_or_the_projects(monkeypatch: pytest.MonkeyPatc
     assert home_folder() == PROJECT / "data"
 
 
+def test_what_was_made_before_there_was_a_shared_store_is_published_there(tmp_path: Path,
+                                                                          play: Path) -> None:
+    def corpus(home: str, remote: str | None) -> dict[str, str]:
+        record = retrain_plain(str(play), settings=Settings.at(tmp_path / home, remote),
+                               selection=Selection.of(until="corpus"), notice=lambda text: None)
+        return {entry["stage"]: entry["action"] for entry in record["stages"]}
+
+    shared = f"file://{tmp_path / 'shared'}"
+    assert corpus("first", None) == {"source": "run", "corpus": "run"}
+    assert not (tmp_path / "shared").exists()
+    for home in ("first", "second"):
+        assert corpus(home, shared) == {"source": "reuse", "corpus": "reuse"}
+
+
 @pytest.fixture
 def twice(trained: Settings, play: Path, tmp_path: Path) -> tuple[Settings, dict[str, Any]]:
     """A home in which the play was trained with another seed since, and its first run."""
