@@ -88,7 +88,7 @@ def generate(name: Name,
 def models(name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
            as_json: AsJson = False) -> None:
     """The registered versions: which is champion, and why."""
-    from pipelines.registry import list_models
+    from pipelines.registered import list_models
 
     listed = list_models(settings().home, model_name(name) if name else None)
     if name and not listed:
@@ -116,7 +116,7 @@ def _tell(notice: str | None) -> None:
 def _predictor(name: str, version: int | None) -> Iterator[Predictor]:
     from flows.console import NATIVE_LOG, native_notices_to
     from pipelines.inference import Predictor
-    from pipelines.registry import load_champion
+    from pipelines.registered import load_champion
 
     home = settings().home
     folder = load_champion(home, model_name(name), version)

@@ -9,16 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.scoring import Scored
-
-LENGTH_EDGES = (100, 200, 400)  # tokens: the slices' upper ends
-UNKNOWN_EDGES = (0.0, 0.01, 0.03)  # share of unknown tokens
+from pipelines.slices import EDGES, slice_names
 
 
 def predictions_table(scored: Iterable[Scored], unknown_id: int) -> pa.Table:
-    """A row a document, sorted by id: id, label, probability (of class 1), nats, length (tokens)
-    and unknown_rate (share of unknown tokens)."""
+    """A row a document, sorted by id: id, label, probability (of class 1), correct, nats, length
+    (tokens) and unknown_rate (share of unknown tokens)."""
     columns: dict[str, list[Any]] = {name: [] for name in (
-        "id", "label", "probability", "nats", "length", "unknown_rate")}
+        "id", "label", "probability", "correct", "nats", "length", "unknown_rate")}
     for one in scored:
         batch = one.batch
         real = np.arange(batch.tokens.shape[1]) < batch.length[:, None]
@@ -26,6 +24,7 @@ def predictions_table(scored: Iterable[Scored], unknown_id: int) -> pa.Table:
         columns["id"] += batch.ids
         columns["label"].append(batch.outcome)
         columns["probability"].append(one.probability)
+        columns["correct"].append(one.correct)
         columns["nats"].append(one.nats)
         columns["length"].append(batch.length)
         columns["unknown_rate"].append(unknown / batch.length)
@@ -62,17 +61,9 @@ def _figures(correct: np.ndarray, nats: np.ndarray) -> dict[str, Any]:
 
 def _sliced(values: np.ndarray, name: str, correct: np.ndarray,
             nats: np.ndarray) -> list[dict[str, Any]]:
-    edges = LENGTH_EDGES if name == "length" else UNKNOWN_EDGES
-    which = np.searchsorted(np.asarray(edges), values, side="left")
-    return [{"slice": _slice_name(i, edges, name)} | _figures(correct[which == i], nats[which == i])
-            for i in range(len(edges) + 1) if (which == i).any()]
-
-
-def _slice_name(i: int, edges: tuple[float, ...], name: str) -> str:
-    show = (lambda v: f"{v:,.0f}") if name == "length" else (lambda v: f"{v:.0%}")
-    if i == len(edges):
-        return f"over {show(edges[-1])}"
-    return f"up to {show(edges[i])}" if edges[i] else "none"
+    which = np.searchsorted(np.asarray(EDGES[name]), values, side="left")
+    return [{"slice": called} | _figures(correct[which == i], nats[which == i])
+            for i, called in enumerate(slice_names(name)) if (which == i).any()]
 
 
 def roc_auc(label: np.ndarray, probability: np.ndarray) -> float | None:

@@ -1,8 +1,8 @@
 """The metrics stage: the only reader of the test split.
 
 Writes `metrics.json` (sums, counts and what follows from them), `predictions.parquet` (a row a
-document or sequence), `samples.txt` for language models, plots and `report.html`. What each
-figure means is in docs/metrics.md.
+document or sequence), for language models `segments.parquet` and `samples.txt`, plots and
+`report.html`. What each figure means is in docs/metrics.md.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pipelines.language import HeldOut, figures, language_metrics
 from pipelines.report import write_report
 from pipelines.sampling import sample
 from pipelines.scoring import Scored, Scorer
+from pipelines.segments import SEGMENTS, Segments
 from pipelines.spec import EvaluationSpec, ModelSpec
 from pipelines.stages import Inputs
 from pipelines.store import Workspace
@@ -48,11 +49,16 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         predictions = predictions_table(scored, test.metadata["unknown_id"])
         metrics = classifier_metrics(predictions, spec.slices)
     else:
-        held_out = HeldOut.collect(scored, test.carries_state)
+        vocabulary = Vocabulary.load(inputs["tokens"].path / "vocabulary")
+        segments = Segments.of(inputs["corpus"].path, inputs["tokens"].path, vocabulary,
+                               inputs["tokens"].manifest["config"]["tokens.keep"],
+                               positions=test.layout != "documents")
+        held_out = HeldOut.collect(segments.watch(scored), test.carries_state)
         predictions = held_out.rows
         metrics = _language_model(held_out, test, inputs, spec, work)
         metrics |= _written(model, model_spec, test, inputs, spec, config["seed"], work)
         _write_samples(metrics["samples"], work.out / "samples.txt")
+        pq.write_table(segments.table(), work.out / SEGMENTS, compression="zstd")
     pq.write_table(predictions, work.out / "predictions.parquet", compression="zstd")
     text = json.dumps(metrics, indent=1, ensure_ascii=False)
     (work.out / "metrics.json").write_text(text + "\n", encoding="utf-8")
@@ -97,7 +103,8 @@ def _written(model: keras.Model, model_spec: ModelSpec, test: Split, inputs: Inp
 
     work.progress(0, None, "samples drawn")
     writer = Writer(draw, vocabulary, spec, test.layout == "documents")
-    return {"window": window, "context": context, "samples": writer.samples(seed),
+    return {"layout": test.layout, "window": window, "context": context,
+            "samples": writer.samples(seed),
             "generated": writer.figures(inputs["corpus"].path, seed)}
 
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.registry import CHAMPION
 from pipelines.store import Artifact
-from pipelines.versions import Version, utc
+from pipelines.versions import CHAMPION, Version, utc
 
 DAY = 86_400  # seconds
 ENDED_WELL = ("done", "nothing-to-do")

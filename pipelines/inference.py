@@ -39,12 +39,12 @@ SHOWN = 10  # unknown characters or words that an error names
 
 def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: str,
                   labels: tuple[str, str], sample: bool, window: int | None = None,
-                  context: int | None = None) -> None:
+                  context: int | None = None, layout: str | None = None) -> None:
     """Put a trained model and its vocabulary into `folder`, which must not exist yet.
 
     `window`: tokens of each window that a language model was trained on, if it was; `context`:
-    tokens that it reads before the next one, if not all. Raises FolioError when model and
-    vocabulary do not belong together.
+    tokens that it reads before the next one, if not all; `layout`: of its test batches. Raises
+    FolioError when model and vocabulary do not belong together.
     """
     declared = json.loads((model.path / "model.json").read_bytes())
     vocabulary = tokens.path / "vocabulary"
@@ -59,7 +59,7 @@ def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: 
     settings = {
         "pipeline": pipeline, "kind": declared["model"]["kind"],
         "tokens": {key: config[f"tokens.{key}"] for key in ("kind", "lower", "max_tokens", "keep")},
-        "window": window, "context": context, "labels": list(labels),
+        "window": window, "context": context, "layout": layout, "labels": list(labels),
         "backend": model.manifest["config"]["training.backend"], "sample": sample}
     text = json.dumps(settings, indent=1, ensure_ascii=False)
     (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
@@ -71,9 +71,10 @@ class Predictor:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.pipeline, self.kind = settings["pipeline"], settings["kind"]
         self.labels, self.sample = settings["labels"], settings["sample"]
-        self._tokens = settings["tokens"]
-        # Packages of earlier versions lack both.
+        self.tokens = settings["tokens"]
+        # Packages of earlier versions lack these.
         self.window, self.context = settings.get("window"), settings.get("context")
+        self._layout = settings.get("layout")
         declared = json.loads((folder / "model.json").read_bytes())
         self.spec = ModelSpec.model_validate(declared["model"])
         self.vocabulary = Vocabulary.load(folder / "vocabulary")
@@ -99,6 +100,13 @@ class Predictor:
     @cached_property
     def model(self) -> Any:
         return load_model(self._path)
+
+    @property
+    def layout(self) -> str:
+        """How a language model reads held-out text: documents, lanes or windows."""
+        if self._layout is None:
+            return "windows" if self.window else "documents" if self.vocabulary.markers else "lanes"
+        return self._layout
 
     # Classifiers
 
@@ -133,7 +141,7 @@ class Predictor:
         import polars as pl
 
         cleaned = pl.Series([without_tags(unix_lines(text)) for text in texts], dtype=pl.String)
-        most, keep = self._tokens["max_tokens"], self._tokens["keep"]
+        most, keep = self.tokens["max_tokens"], self.tokens["keep"]
         rows = self.vocabulary.encode_words(cleaned)
         if most is not None:
             rows = rows.list.tail(most) if keep == "last" else rows.list.head(most)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
+from pipelines.slices import slice_names
 from pipelines.text_spec import OPERATIONAL, CorpusSpec, Section, SourceSpec
 
 LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
@@ -123,11 +124,18 @@ class EvaluationSpec(Section):
 
 
 class RegistrySpec(Section):
-    """Which figure decides, and the worst value that may become champion."""
+    """Which figure decides, and what a new model must show to become champion."""
 
     metric: Literal["accuracy", "log_loss", "roc_auc", "bits_per_character",
                     "nats_per_character", "perplexity"]
-    floor: float | None = Field(None, description="a maximum where lower is better")
+    floor: float | None = Field(None, description="the worst value that may become champion: a "
+                                "maximum where lower is better")
+    margin: float = Field(0.0, ge=0, description="how much better than the champion it must be, "
+                          "in the metric's own unit")
+    confidence: float = Field(0.95, ge=0.5, lt=1, description="how sure one must be of that")
+    slice_floors: dict[Literal["length", "unknown_rate"], float | dict[str, float]] = Field(
+        {}, description="a floor for every slice of evaluation.slices: {length: 0.7}, or for those "
+        "named: {length: {over 400: 0.7}}")
 
     @property
     def lower_is_better(self) -> bool:
@@ -206,9 +214,22 @@ class Spec(Section):
                           "tokens.begin and end are for language models")
             self._require(self.evaluation.context is None,
                           "evaluation.context is for language models")
+            self._slice_floors_agree()
         else:
             self._language_model_agrees()
         return self
+
+    def _slice_floors_agree(self) -> None:
+        floors, metric = self.registry.slice_floors, self.registry.metric
+        for kind, floor in floors.items():
+            self._require(kind in self.evaluation.slices, f"registry.slice_floors.{kind}: is not "
+                          "measured; add it to evaluation.slices")
+            for name in floor if isinstance(floor, dict) else ():
+                self._require(name in slice_names(kind), f"registry.slice_floors.{kind}: no slice "
+                              f"{name!r}; known: {', '.join(slice_names(kind))}")
+        self._require(not floors or metric in ("accuracy", "log_loss"),
+                      f"registry.slice_floors: {metric} is not measured on slices; use metric "
+                      "accuracy or log_loss")
 
     def _language_model_agrees(self) -> None:
         documents = self.batches.layout == "documents"
@@ -220,6 +241,8 @@ class Spec(Section):
                       "tokens.max_tokens would cut the running text; remove it")
         self._require(self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
                       f"registry.metric {self.registry.metric} is not measured on a language model")
+        self._require(not self.registry.slice_floors,
+                      "registry.slice_floors are for classifiers; remove them")
         self._require(not (self.batches.layout == "windows" and self.model.stateful),
                       "model.stateful makes no sense with batches.layout windows: each window "
                       "is a question of its own")

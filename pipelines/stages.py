@@ -45,8 +45,8 @@ STAGES = (
           ("evaluation", "model.kind", "training.backend", "seed"),
           ("keras", "numpy", "pyarrow", "polars", "backend", "matplotlib", "jinja2"),
           ("pipelines/templates/report.html", "pipelines/templates/style.css")),
-    Stage("release", "pipelines.registry", ("model", "metrics", "tokens"),
-          ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow")),
+    Stage("release", "pipelines.registry", ("model", "metrics", "tokens", "corpus"),
+          ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow", "numpy")),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 VERBS = {"download": "source", "tokenize": "tokens", "train": "model", "evaluate": "metrics",

@@ -27,6 +27,7 @@ from pipelines.fingerprint import digest_json
 if TYPE_CHECKING:
     import mlflow
 
+CHAMPION, CHALLENGER = "champion", "challenger"  # the aliases
 SQLITE = "sqlite:///"
 LOCK_SECONDS = 10  # another process may hold the database for that long
 DELETED = "Deleted_Internal"  # MLflow's mark on a deleted version
@@ -74,6 +75,12 @@ def is_own(home: Path) -> bool:
 
 def _own_uri(home: Path) -> str:
     return f"{SQLITE}{home.absolute()}/mlflow/mlflow.db"
+
+
+def journal_path(home: Path) -> Path:
+    """Beside the home's registry; of a registry elsewhere, what this home did to it."""
+    other = "" if is_own(home) else f"-{digest_json([registry_uri(home)])[:16]}"
+    return home / "mlflow" / f"journal{other}.jsonl"
 
 
 def versions(home: Path, name: str | None = None) -> list[Version]:

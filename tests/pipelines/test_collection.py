@@ -19,7 +19,7 @@ from pipelines.garbage import DAY, Item, Policy
 from pipelines.inference import Predictor
 from pipelines.locks import try_lock
 from pipelines.plan import plan
-from pipelines.registry import champions, list_models, load_champion
+from pipelines.registered import champions, list_models, load_champion
 from pipelines.removal import size_of
 from pipelines.retraining import retrain_plain
 from pipelines.spec import RegistrySpec

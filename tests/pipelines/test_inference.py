@@ -14,7 +14,7 @@ from pipelines import inference, text_groups
 from pipelines.errors import FolioError, UsageError
 from pipelines.execute import Settings
 from pipelines.inference import Predictor, write_package
-from pipelines.registry import load_champion
+from pipelines.registered import load_champion
 from pipelines.sampling import sample
 from tests.conftest import artifact_of
 
