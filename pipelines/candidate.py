@@ -134,9 +134,12 @@ def _stage(inputs: Inputs, config: dict[str, Any], labels: tuple[str, str],
         shutil.copyfile(PROJECT / name, folder / "code" / name)
 
 
-def packed_digest(folder: Path) -> str:
-    """Of the names and bytes of all files that a version holds: `package/` and `code/`."""
-    return digest_json(_files(folder))
+def registered_digest(folder: Path) -> str:
+    """What `folio.files` should be, of the files that MLflow keeps of a version in `folder`."""
+    kept = {f"{ours}/{name}": digest for ours, theirs in ((PACKAGE, f"data/{PACKAGE}"),
+                                                          ("code", "code"))
+            for name, digest in _files(folder / theirs).items() if "__pycache__" not in name}
+    return digest_json(kept)
 
 
 def _files(folder: Path) -> dict[str, str]:

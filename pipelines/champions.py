@@ -23,6 +23,7 @@ from pipelines.versions import (
     asked,
     journal_path,
     mlflow_at,
+    rollback_target,
     utc,
     versions,
 )
@@ -148,20 +149,14 @@ def rollback(home: Path, name: str, reason: str) -> Line:
         mended = settle(home, client, name)
         if mended and (mended["model"], mended["action"]) == (name, "rollback"):
             return mended
-        target = rollback_target(known, reigns(journal_of(home).lines(name)))
+        there = [one for one in known if one.folder is None or one.folder.is_dir()]
+        target = rollback_target(there, name, reigns(journal_of(home).lines(name)))
         if target is None:
             raise FolioError(f"{name}: the champion has no former one that is still registered; "
                              f"`folio models {name}` lists the versions, `folio promote {name} "
                              "VERSION` takes one of them")
         return record(home, client, name, action="rollback", version=target.number,
                       champion=target.number, reason=reason, digests=digests(target.tags))
-
-
-def rollback_target(known: list[Version], stack: list[int]) -> Version | None:
-    """The last champion before the present one that is there with its files. `stack` as
-    `journal.reigns` gives it."""
-    there = {one.number: one for one in known if one.folder is None or one.folder.is_dir()}
-    return next((there[number] for number in reversed(stack[:-1]) if number in there), None)
 
 
 def _usable(known: list[Version], name: str, number: int) -> Version:

@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +142,18 @@ def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]
             found.append(Version(model.name, number, utc(one.creation_timestamp / 1000), location,
                                  dict(one.tags), tuple(aliases.get(number, ()))))
     return sorted(found, key=lambda version: (version.name, version.number))
+
+
+def rollback_target(known: Iterable[Version], name: str, stack: Sequence[int]) -> Version | None:
+    """The champion before the present one that is among `known`; `stack` as `journal.reigns` gives
+    it. What was before there was a journal is told from the versions' verdicts."""
+    own = {one.number: one for one in known if one.name == name}
+    told = [own[number] for number in stack[:-1] if number in own]
+    champion = next((one.number for one in own.values() if CHAMPION in one.aliases), None)
+    promoted = [own[number] for number in sorted(own)
+                if own[number].tags.get("folio.verdict") == "promote"
+                and (champion is None or number < champion)]
+    return next(iter((*reversed(told), *reversed(promoted))), None)
 
 
 def _named(name: str | None) -> str | None:
