@@ -183,7 +183,7 @@ def models(listed: list[dict[str, Any]]) -> None:
     if not listed:
         print("no models yet; train one with: folio run NAME")
         return
-    headers = ("model", "version", "aliases", "metric", "verdict", "against the champion", "created")
+    headers = ("model", "version", "aliases", "metric", "verdict", "against champion", "created")
     _table(headers, (
         (model["name"], version["version"], ", ".join(version["aliases"]),
          _metric(version), version.get("verdict"), _difference(version.get("evidence")),

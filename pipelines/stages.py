@@ -34,7 +34,8 @@ class Stage:
 
 STAGES = (
     Stage("source", "pipelines.sources", (), ("source",)),
-    Stage("corpus", "pipelines.corpus", ("source",), ("corpus", "seed"), ("pyarrow",)),
+    Stage("corpus", "pipelines.corpus", ("source",), ("corpus", "seed"),
+          ("pyarrow", "polars", "numpy")),
     Stage("tokens", "pipelines.tokens", ("corpus",), ("tokens",),
           ("pyarrow", "polars", "sentencepiece")),
     Stage("batches", "pipelines.batches", ("tokens",),
