@@ -26,7 +26,7 @@ from pipelines.store import MANIFEST
 from pipelines.versions import Version
 
 # Imported by the loader, but in no fingerprint.
-CONTRACTS = ("__init__", "errors", "slices", "spec", "text_spec")
+CONTRACTS = ("__init__", "errors", "evaluation_spec", "slices", "spec", "text_spec")
 LIBRARIES = ("keras", "numpy", "pandas", "polars", "pydantic", "sentencepiece")
 
 
@@ -126,8 +126,7 @@ def _stage(inputs: Inputs, config: dict[str, Any], labels: tuple[str, str],
 
     shutil.rmtree(folder, ignore_errors=True)
     write_package(folder / PACKAGE, inputs["model"], inputs["tokens"], pipeline=config["name"],
-                  labels=labels, sample=config["sample"],
-                  **{key: metrics.get(key) for key in ("window", "context", "layout")})
+                  labels=labels, sample=config["sample"], measured=metrics)
     modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
     for name in sorted(modules):
         (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -8,24 +8,29 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.calibration import Calibration
 from pipelines.scoring import Scored
 from pipelines.slices import EDGES, slice_names
+from pipelines.statistics import calibration_error, reliability_bins
 
 
-def predictions_table(scored: Iterable[Scored], unknown_id: int) -> pa.Table:
-    """A row a document, sorted by id: id, label, probability (of class 1), correct, nats, length
-    (tokens) and unknown_rate (share of unknown tokens)."""
+def predictions_table(scored: Iterable[Scored], unknown_id: int,
+                      calibration: Calibration) -> pa.Table:
+    """A row a document, sorted by id: id, label, logit (as the model gives it), probability (of
+    class 1) and correct (as calibrated), nats, length (tokens) and unknown_rate (share of unknown
+    tokens)."""
     columns: dict[str, list[Any]] = {name: [] for name in (
-        "id", "label", "probability", "correct", "nats", "length", "unknown_rate")}
+        "id", "label", "logit", "probability", "correct", "nats", "length", "unknown_rate")}
     for one in scored:
         batch = one.batch
         real = np.arange(batch.tokens.shape[1]) < batch.length[:, None]
         unknown = ((batch.tokens == unknown_id) & real).sum(axis=1)
         columns["id"] += batch.ids
         columns["label"].append(batch.outcome)
-        columns["probability"].append(one.probability)
-        columns["correct"].append(one.correct)
-        columns["nats"].append(one.nats)
+        columns["logit"].append(one.logit)
+        columns["probability"].append(calibration.probability(one.logit))
+        columns["correct"].append(calibration.correct(one.logit, batch.outcome))
+        columns["nats"].append(calibration.nats(one.logit, batch.outcome))
         columns["length"].append(batch.length)
         columns["unknown_rate"].append(unknown / batch.length)
     return pa.table({name: values if name == "id" else np.concatenate(values)
@@ -34,9 +39,8 @@ def predictions_table(scored: Iterable[Scored], unknown_id: int) -> pa.Table:
 
 def classifier_metrics(predictions: pa.Table, slices: tuple[str, ...]) -> dict[str, Any]:
     """Figures of a predictions table, over all and by slice (`length`, `unknown_rate`)."""
-    label, probability, nats = (predictions[name].to_numpy() for name in
-                                ("label", "probability", "nats"))
-    correct = (probability > 0.5) == (label > 0.5)
+    label, probability, nats, correct = (predictions[name].to_numpy() for name in
+                                         ("label", "probability", "nats", "correct"))
     total = _figures(correct, nats)
     return {
         "kind": "classifier", "split": "test",
@@ -51,6 +55,16 @@ def classifier_metrics(predictions: pa.Table, slices: tuple[str, ...]) -> dict[s
         "slices": {name: _sliced(predictions[name].to_numpy(), name, correct, nats)
                    for name in slices},
     }
+
+
+def calibration_figures(predictions: pa.Table, found: Calibration) -> dict[str, Any]:
+    """What was learned, and log loss and calibration error of the test documents without the
+    temperature and with it."""
+    logit, label = (predictions[name].to_numpy() for name in ("logit", "label"))
+    figures = {name: {"log_loss": float(one.nats(logit, label).mean()), "calibration_error":
+                      calibration_error(reliability_bins(label, one.probability(logit)))}
+               for name, one in (("before", Calibration()), ("after", found))}
+    return {"temperature": found.temperature, "threshold": found.threshold, **figures}
 
 
 def _figures(correct: np.ndarray, nats: np.ndarray) -> dict[str, Any]:

@@ -8,7 +8,7 @@ document or sequence), for language models `segments.parquet` and `samples.txt`,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,12 @@ import pyarrow.parquet as pq
 
 from pipelines.backend import load_keras, make_reproducible
 from pipelines.baselines import Sequences, baselines
-from pipelines.classification import classifier_metrics, predictions_table
+from pipelines.calibration import Calibration
+from pipelines.classification import (
+    calibration_figures,
+    classifier_metrics,
+    predictions_table,
+)
 from pipelines.dataset import Split
 from pipelines.generated import Writer
 from pipelines.keras_file import load_model
@@ -43,11 +48,13 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     model = load_model(inputs["model"].path / "model.keras")
     declared = json.loads((inputs["model"].path / "model.json").read_bytes())
     model_spec = ModelSpec.model_validate(declared["model"])
-    test = Split(inputs["batches"].path, "test")
-    scored = _watched(Scorer(model, model_spec).batches(test, ids=True), test, work)
+    scorer, test = Scorer(model, model_spec), Split(inputs["batches"].path, "test")
+    scored = _watched(scorer.batches(test, ids=True), test, work)
     if model_spec.kind == "classifier":
-        predictions = predictions_table(scored, test.metadata["unknown_id"])
+        calibration = _calibrated(scorer, Split(inputs["batches"].path, "validation"), spec, work)
+        predictions = predictions_table(scored, test.metadata["unknown_id"], calibration)
         metrics = classifier_metrics(predictions, spec.slices)
+        metrics["calibration"] = calibration_figures(predictions, calibration)
     else:
         vocabulary = Vocabulary.load(inputs["tokens"].path / "vocabulary")
         segments = Segments.of(inputs["corpus"].path, inputs["tokens"].path, vocabulary,
@@ -66,10 +73,21 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     return metrics["headline"]
 
 
-def _watched(scored: Iterable[Scored], split: Split, work: Workspace) -> Iterable[Scored]:
+def _watched(scored: Iterable[Scored], split: Split, work: Workspace) -> Iterator[Scored]:
     for done, one in enumerate(scored, 1):
-        work.progress(done, split.batch_count, "test batches scored")
+        work.progress(done, split.batch_count, f"{split.metadata['split']} batches scored")
         yield one
+
+
+def _calibrated(scorer: Scorer, validation: Split, spec: EvaluationSpec,
+                work: Workspace) -> Calibration:
+    scaled = spec.calibration == "temperature"
+    if not scaled and spec.threshold != "best":
+        return Calibration(threshold=spec.threshold)
+    scored = list(_watched(scorer.batches(validation), validation, work))
+    logit, label = (np.concatenate(parts) for parts in (
+        [one.logit for one in scored], [one.batch.outcome for one in scored]))
+    return Calibration.fitted(logit, label, scaled, spec.threshold)
 
 
 def _language_model(held_out: HeldOut, test: Split, inputs: Inputs, spec: EvaluationSpec,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.evaluation_spec import LOWER_IS_BETTER
 from pipelines.resampling import (
     RESAMPLES,
     Interval,
@@ -21,7 +22,6 @@ from pipelines.resampling import (
     interval,
     mcnemar,
 )
-from pipelines.spec import LOWER_IS_BETTER
 
 Figure = Callable[[np.ndarray], np.ndarray]  # sums (…, columns) to the figure (…,)
 DOCUMENTS, SEGMENTS_OF_TEXT = "test documents", "segments of the test text"

@@ -35,7 +35,8 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
     length = inputs["corpus"].manifest["config"].get("corpus.length")
     return {"splits": splits, "vocabulary": tokens["vocabulary"],
-            "read": _documents_read(corpus, length), "leaks": _leaks(inputs["corpus"]), "ignored": corpus.get("ignored", {}),
+            "read": _documents_read(corpus, length), "leaks": _leaks(inputs["corpus"]),
+            "ignored": corpus.get("ignored", {}),
             "buckets": buckets, "batches": {split: batches[split] for split in SPLITS}}
 
 

@@ -34,7 +34,7 @@ class Batches(Protocol):
 class Scored:
     """A batch and what the model says of it.
 
-    Classifier: `nats`, `correct` and `probability` (of class 1) are (rows,). Language model:
+    Classifier: `nats`, `correct` and `logit` (of class 1) are (rows,). Language model:
     `nats` and `correct` (rows, width), 0 where nothing is predicted, and `read` (rows,): the
     tokens that the row's lane had read before.
     """
@@ -42,7 +42,7 @@ class Scored:
     batch: Batch
     nats: np.ndarray
     correct: np.ndarray
-    probability: np.ndarray | None = None
+    logit: np.ndarray | None = None
     read: np.ndarray | None = None
 
 
@@ -83,9 +83,9 @@ class Scorer:
             logits = self.model.predict_on_batch({"tokens": filled.tokens,
                                                   "length": filled.length})
             logits = logits[:len(batch.length), 0].astype(np.float64)
-            probability, positive = 1 / (1 + np.exp(-logits)), batch.outcome > 0.5
+            positive = batch.outcome > 0.5
             yield Scored(batch, np.logaddexp(0, np.where(positive, -logits, logits)),
-                         (probability > 0.5) == positive, probability)
+                         (logits > 0) == positive, logits)
 
     def _texts(self, split: Batches, ids: bool) -> Iterator[Scored]:
         size = split.batch_size

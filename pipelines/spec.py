@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
+from pipelines.evaluation_spec import EvaluationSpec, RegistrySpec
 from pipelines.slices import slice_names
 from pipelines.text_spec import OPERATIONAL, CorpusSpec, Section, SourceSpec
-
-LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
 
 
 class TokensSpec(Section):
@@ -107,39 +106,6 @@ class TrainingSpec(Section):
             raise ValueError(f"loop custom is written for tensorflow, not for {self.backend}; "
                              "use fit")
         return self
-
-
-class EvaluationSpec(Section):
-    """What is measured on the held-out text."""
-
-    slices: tuple[Literal["length", "unknown_rate"], ...] = ()
-    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 0.8, 1.0)
-    sample_length: PositiveInt = Field(400, description="tokens a sample")
-    start: str = Field("\n", description="what samples begin with")
-    context: PositiveInt | None = Field(
-        None, description="tokens before the next one that are read, from the zero state, when "
-        "text is drawn; unset: all, with the state carried. Scores do not depend on it")
-    baseline_order: PositiveInt = Field(5, description="tokens in the longest n-gram of the "
-                                        "baseline that language models are compared with")
-
-
-class RegistrySpec(Section):
-    """Which figure decides, and what a new model must show to become champion."""
-
-    metric: Literal["accuracy", "log_loss", "roc_auc", "bits_per_character",
-                    "nats_per_character", "perplexity"]
-    floor: float | None = Field(None, description="the worst value that may become champion: a "
-                                "maximum where lower is better")
-    margin: float = Field(0.0, ge=0, description="how much better than the champion it must be, "
-                          "in the metric's own unit")
-    confidence: float = Field(0.95, ge=0.5, lt=1, description="how sure one must be of that")
-    slice_floors: dict[Literal["length", "unknown_rate"], float | dict[str, float]] = Field(
-        {}, description="a floor for every slice of evaluation.slices: {length: 0.7}, or for those "
-        "named: {length: {over 400: 0.7}}")
-
-    @property
-    def lower_is_better(self) -> bool:
-        return self.metric in LOWER_IS_BETTER
 
 
 @cache
@@ -243,6 +209,8 @@ class Spec(Section):
                       f"registry.metric {self.registry.metric} is not measured on a language model")
         self._require(not self.registry.slice_floors,
                       "registry.slice_floors are for classifiers; remove them")
+        self._require(self.evaluation.threshold == 0.5,
+                      "evaluation.threshold is for classifiers; remove it")
         self._require(not (self.batches.layout == "windows" and self.model.stateful),
                       "model.stateful makes no sense with batches.layout windows: each window "
                       "is a question of its own")
