@@ -38,8 +38,8 @@ class RegistrySpec(Section):
                     "nats_per_character", "perplexity"]
     floor: float | None = Field(None, description="the worst value that may become champion: a "
                                 "maximum where lower is better")
-    margin: float = Field(0.0, ge=0, description="how much better than the champion it must be, "
-                          "in the metric's own unit")
+    margin: float = Field(0.0, ge=0, description="smaller differences to the champion decide "
+                          "nothing: what another seed does, in the metric's own unit")
     confidence: float = Field(0.95, ge=0.5, lt=1, description="how sure one must be of that")
     slice_floors: dict[Literal["length", "unknown_rate"], float | dict[str, float]] = Field(
         {}, description="a floor for every slice of evaluation.slices: {length: 0.7}, or for those "

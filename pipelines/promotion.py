@@ -117,23 +117,24 @@ def _across_samples(challenger: Figures, champion: Figures, figure: str,
 
 
 def _by_evidence(found: Evidence, champion: Figures, spec: RegistrySpec) -> Verdict:
-    """The whole interval must be beyond the margin, for or against; accuracy must pass McNemar's
-    test as well."""
+    """The whole interval must be beyond the margin, for or against: what is smaller, another seed
+    may do as well. For accuracy McNemar's test must agree."""
     low, high = found.gain
     new = f"{found.metric} {shown(found.challenger)}"
     anew = ", scored anew on the new test text" if found.rescored else ""
     held = f"{shown(found.champion)} of champion version {champion.version}{anew}"
     measured, margin = _measured(found), shown(spec.margin)
+    more = f" by more than the margin {margin}" if spec.margin else ""
     if low > spec.margin:
         if found.metric == "accuracy" and found.mcnemar["p"] > 1 - found.confidence:
             return Verdict("inconclusive", f"{new} against {held}: McNemar's test does not confirm "
                            f"the difference: {measured}", found)
-        more = f" by more than the margin {margin}" if spec.margin else ""
         return Verdict("promote", f"{new} is better than {held}{more}: {measured}", found)
-    if high < spec.margin:
-        worse = "is worse than" if high < 0 else f"is not better by the margin {margin} than"
-        return Verdict("reject", f"{new} {worse} {held}: {measured}", found)
-    may = "may be chance" if low <= 0 <= high else f"may be less than the margin {margin}"
+    if high < -spec.margin:
+        return Verdict("reject", f"{new} is worse than {held}{more}: {measured}", found)
+    within = f"is within the margin {margin}" if -spec.margin <= low <= high <= spec.margin else (
+        f"may be within the margin {margin}")
+    may = within if spec.margin else "may be chance"
     return Verdict("inconclusive", f"{new} against {held}: the difference {may}: {measured}", found)
 
 

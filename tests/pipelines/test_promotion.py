@@ -70,9 +70,12 @@ def test_what_is_decided_without_a_comparison(challenger: Figures, champion: Fig
      "25,000 test documents, McNemar p 0.001)"),
     (documents(0.01, 0.03), 0.005, "promote", "better than 0.85 of champion version 3 by more than "
      "the margin 0.005: +0.02"),
-    (documents(0.01, 0.03), 0.02, "inconclusive", "the difference may be less than the margin "
-     "0.02: +0.02"),
-    (documents(0.01, 0.03), 0.04, "reject", "is not better by the margin 0.04 than 0.85"),
+    (documents(0.01, 0.03), 0.02, "inconclusive", "the difference may be within the margin 0.02: "
+     "+0.02"),
+    (documents(0.01, 0.03), 0.04, "inconclusive", "the difference is within the margin 0.04: +0.02"),
+    (documents(-0.03, -0.01), 0.02, "inconclusive", "the difference may be within the margin 0.02"),
+    (documents(-0.03, -0.01), 0.005, "reject", "is worse than 0.85 of champion version 3 by more "
+     "than the margin 0.005: -0.02"),
     (documents(-0.01, 0.03), 0, "inconclusive",
      "accuracy 0.86 against 0.85 of champion version 3: the difference may be chance: +0.01 (95% "
      "interval -0.01 to +0.03, 25,000 test documents, McNemar p 0.001)"),
