@@ -100,13 +100,16 @@ class _Index:
 def similarity(one: np.ndarray, other: np.ndarray) -> float:
     """The share of common strings, from two sketches: exact where both are whole, else as it is
     among the smallest hashes of the two together."""
-    both = np.union1d(one, other)
-    if len(one) == SKETCH or len(other) == SKETCH:
-        both = both[:SKETCH]
-    if not len(both):
+    if not (len(one) and len(other)):
         return 0.0
-    common = np.intersect1d(one, other, assume_unique=True)
-    return float(np.isin(common, both, assume_unique=True).sum() / len(both))
+    places = np.minimum(np.searchsorted(other, one), len(other) - 1)
+    common = one[other[places] == one]
+    if max(len(one), len(other)) < SKETCH:
+        return len(common) / (len(one) + len(other) - len(common))
+    if len(common) < ALIKE * SKETCH:  # it can only be less: no need to look among the smallest
+        return len(common) / SKETCH
+    smallest = np.union1d(one, other)[:SKETCH]
+    return int((common <= smallest[-1]).sum()) / SKETCH
 
 
 def _sketches(texts: Sequence[str], characters: bool) -> list[np.ndarray]:

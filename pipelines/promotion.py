@@ -121,7 +121,7 @@ def _by_evidence(found: Evidence, champion: Figures, spec: RegistrySpec) -> Verd
     may do as well. For accuracy McNemar's test must agree."""
     low, high = found.gain
     new = f"{found.metric} {shown(found.challenger)}"
-    anew = ", scored anew on the new test text" if found.rescored else ""
+    anew = ", scored anew on this test text" if found.rescored else ""
     held = f"{shown(found.champion)} of champion version {champion.version}{anew}"
     measured, margin = _measured(found), shown(spec.margin)
     more = f" by more than the margin {margin}" if spec.margin else ""

@@ -72,7 +72,8 @@ def test_what_is_decided_without_a_comparison(challenger: Figures, champion: Fig
      "the margin 0.005: +0.02"),
     (documents(0.01, 0.03), 0.02, "inconclusive", "the difference may be within the margin 0.02: "
      "+0.02"),
-    (documents(0.01, 0.03), 0.04, "inconclusive", "the difference is within the margin 0.04: +0.02"),
+    (documents(0.01, 0.03), 0.04, "inconclusive", "the difference is within the margin 0.04: "
+     "+0.02"),
     (documents(-0.03, -0.01), 0.02, "inconclusive", "the difference may be within the margin 0.02"),
     (documents(-0.03, -0.01), 0.005, "reject", "is worse than 0.85 of champion version 3 by more "
      "than the margin 0.005: -0.02"),
@@ -85,7 +86,7 @@ def test_what_is_decided_without_a_comparison(challenger: Figures, champion: Fig
     (documents(0.01, 0.03, p=0.06), 0, "inconclusive", "McNemar's test does not confirm the "
      "difference: +0.02"),
     (documents(0.01, 0.03, rescored=True, left_out=12), 0, "promote", "than 0.85 of champion "
-     "version 3, scored anew on the new test text: +0.02 (95% interval +0.01 to +0.03, 25,000 "
+     "version 3, scored anew on this test text: +0.02 (95% interval +0.01 to +0.03, 25,000 "
      "test documents; 12 left out that the champion was trained on, McNemar p 0.001)"),
     ("it is a language model", 0, "inconclusive", "accuracy 0.9 cannot be compared with champion "
      "version 3: it is a language model"),
