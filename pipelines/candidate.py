@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pipelines.promotion import Figures
 from pipelines.registered import PACKAGE
 from pipelines.spec import RegistrySpec
 from pipelines.stages import Inputs
-from pipelines.store import MANIFEST
+from pipelines.store import MANIFEST, Store
 from pipelines.versions import Version
 
 # Imported by the loader, but in no fingerprint.
@@ -79,7 +80,8 @@ class Candidate:
         paths = {name: self.inputs[name].path for name in ("metrics", "corpus", "tokens")}
         return Challenger(**paths, held_out=held_out_digest(self.inputs["corpus"].manifest),
                           batch_size=self.above["batches"]["config"]["batches.batch_size"],
-                          labels=self.labels)
+                          labels=self.labels, store=Store(paths["metrics"].parent.parent,
+                                                          os.environ.get("FOLIO_STORE")))
 
     def standing(self, known: Iterable[Version]) -> Version | None:
         """The version that holds this package with these figures already, its files still

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ def held_out_digest(corpus: Mapping[str, Any]) -> str:
 @dataclass(frozen=True)
 class Challenger:
     """What a new model left: the folders of its artifacts, the digest of its test documents, how
-    many of them were read at a time, what a classifier tells apart."""
+    many of them were read at a time, what a classifier tells apart. `store` may have what the
+    champion left."""
 
     metrics: Path
     corpus: Path
@@ -53,6 +54,7 @@ class Challenger:
     held_out: str
     batch_size: int
     labels: tuple[str, ...]
+    store: Store = field(compare=False)
 
     def evidence(self, champion: Mapping[str, str], find_package: Callable[[], Path],
                  spec: RegistrySpec) -> Evidence | str:
@@ -104,18 +106,16 @@ class Challenger:
         still there."""
         if champion.get("folio.test.digest") != self.held_out:
             return None
-        store = Store(self.metrics.parent.parent)
-        artifact = store.find("metrics", champion.get("folio.metrics.key", ""))
+        artifact = self.store.find("metrics", champion.get("folio.metrics.key", ""))
         if (artifact is None or self._file not in artifact.manifest["files"]
-                or store.damage(artifact)):
+                or self.store.damage(artifact)):
             return None
         table = pq.read_table(artifact.path / self._file)  # those of earlier versions had less
         return table if set(self._table.column_names) <= set(table.column_names) else None
 
     def _seen(self, champion: Mapping[str, str]) -> np.ndarray:
         """(rows of the table,) bool: what the champion was trained on or chosen by."""
-        corpus = Store(self.metrics.parent.parent).find("corpus",
-                                                        champion.get("folio.corpus.key", ""))
+        corpus = self.store.find("corpus", champion.get("folio.corpus.key", ""))
         if corpus is None:
             raise FolioError("the test documents have changed, and what it was trained on is no "
                              "longer in the store, so it may have seen the new ones")

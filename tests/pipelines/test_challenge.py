@@ -28,7 +28,8 @@ def challenger(home: Settings, name: str, **changes: Any) -> Challenger:
     folders = {stage: artifact_of(home, name, stage) for stage in ("metrics", "corpus", "tokens")}
     return Challenger(**{stage: one.path for stage, one in folders.items()},
                       **{"held_out": held_out_digest(folders["corpus"].manifest),
-                         "batch_size": 16, "labels": ("negative", "positive")} | changes)
+                         "batch_size": 16, "labels": ("negative", "positive"),
+                         "store": home.store} | changes)
 
 
 def tags(home: Settings, name: str, **changes: str) -> dict[str, str]:
