@@ -190,7 +190,8 @@ def models(listed: list[dict[str, Any]]) -> None:
          version.get("created")) for model in listed for version in model["versions"]))
     if len(listed) == 1:
         for version in listed[0]["versions"]:
-            print(f"version {version['version']}: {version['reason']}")
+            if version.get("reason"):
+                print(f"version {version['version']}: {version['reason']}")
 
 
 def _difference(evidence: dict[str, Any] | None) -> str | None:
