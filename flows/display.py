@@ -103,7 +103,7 @@ _ACTIONS = {"run": "run", "reuse": "reused", "rebuild": "rebuilt"}
 def _outcome(record: dict[str, Any]) -> None:
     folders = {entry["stage"]: entry["path"] for entry in record["stages"]}
     lines = [("metrics", _figures(record["metrics"])),
-             ("registered", _registered(record)),
+             ("registered", _registered(record)), ("why", record.get("reason")),
              ("report", record["report"]),
              ("batches", folders.get("batches") and str(Path(folders["batches"]) / "batches")),
              ("next", _next(record))]
@@ -209,10 +209,45 @@ def models(listed: list[dict[str, Any]]) -> None:
     if not listed:
         print("no models yet; train one with: folio run NAME")
         return
-    _table(("model", "version", "aliases", "metric", "verdict", "created"), (
+    headers = ("model", "version", "aliases", "metric", "verdict", "against champion", "created")
+    _table(headers, (
         (model["name"], version["version"], ", ".join(version["aliases"]),
-         _metric(version), version.get("verdict"), version.get("created"))
-        for model in listed for version in model["versions"]))
+         _metric(version), version.get("verdict"), _difference(version.get("evidence")),
+         version.get("created")) for model in listed for version in model["versions"]))
+    if len(listed) == 1:
+        for version in listed[0]["versions"]:
+            if version.get("reason"):
+                print(f"version {version['version']}: {version['reason']}")
+
+
+def _difference(evidence: dict[str, Any] | None) -> str | None:
+    if evidence is None:
+        return None
+    return f"{evidence['effect']:+.4g} [{evidence['low']:+.4g}, {evidence['high']:+.4g}]"
+
+
+def history(lines: list[dict[str, Any]]) -> None:
+    """The journal of one model."""
+    _table(("time", "who", "what", "version", "champion", "why"), (
+        (line["time"], line["who"], line.get("verdict") or line["action"], line["version"],
+         line["champion"], line["reason"]) for line in lines))
+
+
+def champion(line: dict[str, Any]) -> None:
+    how = line.get("verdict") or line["action"]
+    print(f"{line['model']}: version {line['champion']}, champion since {line['since']} "
+          f"({how}, {line['who']}): {line['reason']}")
+
+
+def moved(line: dict[str, Any]) -> None:
+    """After `folio promote` and `folio rollback`."""
+    before = f"was version {line['former']}" if line["former"] else "there was none"
+    print(f"{line['model']}: version {line['champion']} is champion ({before})")
+
+
+def verified(found: dict[str, Any]) -> None:
+    print(f"whole: {found['lines']} lines of the journal, {found['versions']} versions, "
+          f"{found['artifacts']} artifacts; no test text in what trained or chose a model")
 
 
 def _metric(version: dict[str, Any]) -> str | None:

@@ -90,7 +90,7 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
                 batches = write_batches(job, tokens)
                 model = (train_in_pool if hands_over(train_in) else train)(job, batches)
                 metrics = evaluate(job, model, batches, tokens, corpus)
-                register(job, model, metrics, tokens)
+                register(job, model, metrics, tokens, corpus)
         except Exception as error:
             return failed(error)
     idle = job.record["state"] == "nothing-to-do"

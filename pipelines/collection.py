@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pipelines.champions import journal_of
 from pipelines.execute import Settings
 from pipelines.garbage import Item, Leftover, Policy, Stock, decide, kept_versions
+from pipelines.journal import reigns
 from pipelines.liveness import live_runs
 from pipelines.locks import is_locked
 from pipelines.removal import REMOVED, changed, discard, remove, size_of
@@ -40,7 +42,14 @@ def take_stock(settings: Settings) -> Stock:
         {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
         list(settings.runs), live_runs(settings.runs.folder), versions(home),
         [*_leftovers(store), *_aged("comparison", home / "comparisons"),
-         *_aged("log", home / "logs"), *_downloads(home)])
+         *_aged("log", home / "logs"), *_downloads(home)],
+        _reigns(home))
+
+
+def _reigns(home: Path) -> dict[str, list[int]]:
+    journal = journal_of(home)
+    names = {line["model"] for line in journal.lines()}
+    return {name: reigns(journal.lines(name)) for name in names}
 
 
 def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
@@ -130,7 +139,7 @@ def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> l
         known = asked(client)
         releases = [one for one in _artifacts(Store(settings.store.root))
                     if one.stage == "release"]
-        kept = kept_versions(known, releases, policy.runs)
+        kept = kept_versions(known, releases, policy.runs, _reigns(settings.home))
         for item in items:
             if item.version in known and (item.version.name, item.version.number) not in kept:
                 others = [one for one in known if one != item.version]

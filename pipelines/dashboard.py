@@ -16,16 +16,18 @@ from urllib.parse import quote
 from pipelines.declarations import FULL, catalog_names, load_spec
 from pipelines.disk import disk_usage
 from pipelines.errors import FolioError, UsageError
+from pipelines.evaluation_spec import LOWER_IS_BETTER
 from pipelines.execute import Settings
 from pipelines.freshness import freshness, utc
 from pipelines.links import addresses
 from pipelines.metric_chart import metric_chart
 from pipelines.page import moment, render
 from pipelines.plan import plan
-from pipelines.registry import CHAMPION, list_models
+from pipelines.registered import list_models
 from pipelines.retraining import one_line
-from pipelines.spec import LOWER_IS_BETTER, Spec
+from pipelines.spec import Spec
 from pipelines.store import Store, write_whole
+from pipelines.versions import CHAMPION
 
 LAST_RUNS = 12  # shown
 LOW_DISK_BYTES = 2e9  # free: less does not hold another run of the larger pipelines

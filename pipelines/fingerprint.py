@@ -13,7 +13,8 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Their whole effect on a stage is in its configuration and inputs, which the key holds already.
-CONTRACTS = {"pipelines.spec", "pipelines.text_spec", "pipelines.store", "pipelines.errors"}
+CONTRACTS = {"pipelines.spec", "pipelines.text_spec", "pipelines.evaluation_spec",
+             "pipelines.store", "pipelines.errors"}
 PARSE_TRIES = 9
 
 

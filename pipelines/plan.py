@@ -147,7 +147,7 @@ def _unregistered(stage: Stage, found: Artifact, store: Store) -> str | None:
     """A release is whole only while the registry has its version."""
     if stage.name != "release":
         return None
-    from pipelines.registry import is_registered
+    from pipelines.registered import is_registered
 
     name, version = found.manifest["config"]["name"], found.counts["version"]
     return None if is_registered(store.root.parent, name, version) else (

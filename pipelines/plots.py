@@ -86,8 +86,10 @@ def accuracy_by_slice(rows: Sequence[Mapping[str, Any]], overall: float, label: 
         return _png(figure)
 
 
-def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[str]) -> bytes:
-    """How many documents of each true class were given which probability of class 1."""
+def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[str],
+                    threshold: float = 0.5) -> bytes:
+    """How many documents of each true class were given which probability of class 1, which is
+    said over `threshold`."""
     edges = np.linspace(0, 1, 21)
     with _figure() as figure:
         axes = figure.add_subplot()
@@ -96,7 +98,7 @@ def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[
             counts = np.histogram(scores, edges)[0]
             axes.stairs(counts, edges, fill=True, facecolor=f"{color}55", edgecolor=color,
                         hatch=hatch, linewidth=1.2, label=f"truly {name}")
-        axes.axvline(0.5, color=INK, linewidth=0.9, linestyle="--")
+        axes.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
         axes.yaxis.set_major_formatter(THOUSANDS)
         axes.grid(visible=False, axis="x")
         axes.set(xlim=(0, 1), xlabel=f"probability given to {names[1]}", ylabel="documents")
@@ -104,16 +106,21 @@ def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[
         return _png(figure)
 
 
-def reliability(bins: Sequence[Mapping[str, Any]], name: str) -> bytes:
-    """Promised against observed share of class 1, a point a bin with its 95% interval.
+def reliability(bins: Sequence[Mapping[str, Any]], name: str,
+                unscaled: Sequence[Mapping[str, Any]] = ()) -> bytes:
+    """Promised against observed share of class 1, a point a bin with its 95% interval; `unscaled`
+    is what it was before the temperature.
 
-    `bins` have predicted, observed, low and high.
+    Both have predicted, observed, low and high.
     """
     with _figure() as figure:
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="perfect")
         x, y, low, high = (np.array([row[key] for row in bins])
                            for key in ("predicted", "observed", "low", "high"))
+        if unscaled:
+            axes.plot([row["predicted"] for row in unscaled], [row["observed"] for row in unscaled],
+                      marker="s", markerfacecolor="white", label="before scaling", **SERIES[1])
         axes.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), fmt="o-", color=FIRST,
                       capsize=3, elinewidth=1.1, label="model")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"share truly {name}",

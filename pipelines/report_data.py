@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pipelines import plots
 from pipelines.page import Pictures
 from pipelines.stages import NAMES, Inputs
+from pipelines.store import Artifact
 
 SPLITS = ("train", "validation", "test")
 FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
@@ -34,7 +35,8 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
     length = inputs["corpus"].manifest["config"].get("corpus.length")
     return {"splits": splits, "vocabulary": tokens["vocabulary"],
-            "read": documents_read(corpus, length), "ignored": corpus.get("ignored", {}),
+            "read": documents_read(corpus, length), "leaks": _leaks(inputs["corpus"]),
+            "ignored": corpus.get("ignored", {}),
             "buckets": buckets, "batches": {split: batches[split] for split in SPLITS}}
 
 
@@ -53,6 +55,14 @@ def documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
              ("quarantined", corpus["quarantined"], corpus.get("reasons", {})),
              ("left out", sum(left_out.values()), left_out), ("read", corpus["read"], {})]
     return [fate for fate in fates if fate[0] != "left out" or left_out]
+
+
+def _leaks(corpus: Artifact) -> dict[str, Any] | None:
+    """How many documents say nearly what a test document says, and whether they were left out;
+    None where nobody looked."""
+    found = corpus.counts.get("near_duplicates")
+    dropped = corpus.manifest["config"].get("corpus.duplicates") == "drop"
+    return None if found is None else {**found, "total": sum(found.values()), "dropped": dropped}
 
 
 def document_lengths(folder: Path) -> dict[str, np.ndarray]:

@@ -175,7 +175,8 @@ class Retraining:
             "stages": self._entries,
             "metrics": self._read("metrics", "metrics.json").get("headline", {}),
             "version": release.get("version"), "verdict": release.get("verdict"),
-            "report": str(report) if report else None, "stale": [] if error else self._stale(),
+            "reason": release.get("reason"), "report": str(report) if report else None,
+            "stale": [] if error else self._stale(),
             "error": one_line(error) if error else None}
 
     def _stale(self) -> list[str]:

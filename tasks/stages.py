@@ -102,7 +102,7 @@ def evaluate(run: Retraining, model: StageResult, batches: StageResult, tokens: 
 
 
 @stage_task("release")
-def register(run: Retraining, model: StageResult, metrics: StageResult,
-             tokens: StageResult) -> State:
+def register(run: Retraining, model: StageResult, metrics: StageResult, tokens: StageResult,
+             corpus: StageResult) -> State:
     """A version in the registry, and who is champion."""
-    return attempt(run, "release", model, metrics, tokens)
+    return attempt(run, "release", model, metrics, tokens, corpus)
