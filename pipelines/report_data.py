@@ -10,8 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipelines import plots
+from pipelines.lineage import Graph, stored
+from pipelines.lineage_svg import Box, boxes, draw
 from pipelines.page import Pictures
 from pipelines.stages import NAMES, Inputs
+from pipelines.store import Store
 
 SPLITS = ("train", "validation", "test")
 FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
@@ -71,18 +74,15 @@ def document_lengths(folder: Path) -> dict[str, np.ndarray]:
 
 
 def lineage(inputs: Inputs) -> dict[str, Any]:
-    """What was made from what, as a table and as a graph from left to right."""
-    sources = {name: list(artifact.manifest["inputs"]) for name, artifact in inputs.items()}
-    sources["metrics"] = list(inputs)
-    present = {name for names in sources.values() for name in names} | set(sources)
-    order = [name for name in NAMES if name in present]
-    edges = [{"from": order.index(a), "to": order.index(b), "span": order.index(b) - order.index(a)}
-             for b, names in sources.items() for a in names if a in order]
-    stages = [UNKNOWN_ORIGIN | inputs[name].manifest | {"stage": name}
-              for name in order if name in inputs]
-    return {"nodes": [{"name": name, "key": inputs[name].key[:8] if name in inputs else ""}
-                      for name in order],
-            "edges": sorted(edges, key=lambda edge: (edge["from"], edge["to"])), "stages": stages}
+    """What was made from what, as a drawing and as the rows of a table."""
+    sources = stored(Store(inputs["corpus"].path.parent.parent), "source")
+    graph = Graph([*sources, *inputs.values()])
+    artifacts = graph.above(inputs.values())
+    place = {one.stage: number for number, one in enumerate(artifacts)}
+    here = Box("metrics", note="this report", made_of=tuple(place[name] for name in inputs))
+    drawing = draw([*boxes(graph, artifacts), here], "Which stage was made from which")
+    return {"drawing": drawing, "stages": [UNKNOWN_ORIGIN | one.manifest | {"stage": one.stage}
+                                           for one in reversed(artifacts)]}
 
 
 def origins(inputs: Inputs) -> list[tuple[str, str]]:

@@ -1,0 +1,101 @@
+"""What the commands on lineage and evidence print for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.tables import figures, print_wide, table
+
+Document = dict[str, Any]
+MOST_FILES = 20  # raw files listed; --json has all
+
+
+def lineage(found: Document) -> None:
+    """A tree from what was asked for up to the raw files, then what each stage was told."""
+    from rich.tree import Tree
+
+    if found["version"]:
+        print(_version(found["version"]))
+    else:
+        print(f"{found['kind']} {found['name']}")
+    artifacts = {(one["stage"], one["key"]): one for one in found["artifacts"]}
+    below = {(stage, key) for one in found["artifacts"] for stage, key in one["made_of"].items()}
+    trunk, drawn = Tree("made from"), set()
+    for one in found["artifacts"]:
+        if (one["stage"], one["key"]) not in below:
+            _grow(trunk, one, artifacts, found["files"], drawn)
+    print_wide(trunk)
+    for one in found["gone"]:
+        print(f"gone: {one['stage']} with content {(one['digest'] or 'not known')[:12]}, from "
+              f"which {one['needed_by']} was made")
+    if found["artifacts"]:
+        table(("stage", "commit", "settings"), (
+            (one["stage"], (one["git_commit"] or "not known")[:12], _settings(one["config"]))
+            for one in reversed(found["artifacts"])))
+
+
+def _grow(branch: Any, one: Document, artifacts: dict[tuple[str, str], Document],
+          files: list[Document], drawn: set[str]) -> None:
+    twig = branch.add(_artifact(one))
+    drawn.add(one["key"])
+    if one["stage"] == "source":
+        own = [file for file in files if file["source"] == one["key"]]
+        for file in own[:MOST_FILES]:
+            twig.add(_file(file))
+        if len(own) > MOST_FILES:
+            twig.add(f"and {len(own) - MOST_FILES:,} files more; --json names them")
+    above = [(stage, key) for stage, key in one["made_of"].items() if key]
+    for stage, key in sorted(above, key=lambda name: list(artifacts).index(name)):
+        if key in drawn:
+            twig.add(f"{stage:8} {key[:12]}  (as above)")
+        else:
+            _grow(twig, artifacts[stage, key], artifacts, files, drawn)
+
+
+def _artifact(one: Document) -> str:
+    return (f"{one['stage']:8} {one['key'][:12]}  content {one['digest'][:12]}  "
+            f"{_moment(one['created'])}  run {one['run'] or 'not known'}")
+
+
+def _file(file: Document) -> str:
+    whence = f"  from {file['address']}" if file["address"] else ""
+    return f"{file['name']}  {file['bytes']:,} bytes  SHA-256 {file['sha256']}{whence}"
+
+
+def _settings(config: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {_said(value)}" for key, value in config.items())
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "unset" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def _version(version: Document) -> str:
+    aliases = f" ({', '.join(version['aliases'])})" if version["aliases"] else ""
+    told = figures(version["figures"])
+    return (f"{version['model']} version {version['version']}{aliases}, registered "
+            f"{_moment(version['created'])}{': ' + told if told else ''}")
+
+
+def _moment(time: str | None) -> str:
+    return (time or "not known")[:16].replace("T", " ")
+
+
+def eaten(found: Document) -> None:
+    """What became of a file: artifacts, runs, versions."""
+    for file in found["found"]:
+        print(f"{file['name']}  {file['bytes']:,} bytes  SHA-256 {file['sha256']}  in "
+              f"{file['stage']} {file['key'][:12]}")
+    for version in found["versions"]:
+        print(_version(version))
+    if not found["versions"]:
+        print("no registered model was made from it")
+    if found["runs"]:
+        table(("run that had it", "profile", "started", "state", "version"), (
+            (one["run"], one["profile"], _moment(one["started"]), one["state"], one["version"])
+            for one in found["runs"]))
+    table(("made from it", "key", "content", "created", "run"), (
+        (one["stage"], one["key"][:12], one["digest"][:12], _moment(one["created"]), one["run"])
+        for one in found["artifacts"]))
