@@ -99,3 +99,53 @@ def eaten(found: Document) -> None:
     table(("made from it", "key", "content", "created", "run"), (
         (one["stage"], one["key"][:12], one["digest"][:12], _moment(one["created"]), one["run"])
         for one in found["artifacts"]))
+
+
+def difference(found: Document) -> None:
+    """What changed, a table for each kind of thing, those without a change left out."""
+    print(f"old  {found['old']}\nnew  {found['new']}")
+    table(("stage", "artifact", "old", "new"), (
+        (row["stage"], row["same"], *(row[side] and row[side]["key"][:12]
+                                      for side in ("old", "new"))) for row in found["artifacts"]))
+    for name, heading, show in (
+            ("declaration", "declared", _said), ("code", "code", _fingerprint),
+            ("libraries", "library", _plainly), ("files", "raw file", _fingerprint)):
+        if found[name]:
+            print()
+            stages = "stages" in found[name][0]
+            table((heading, "old", "new", *(["stages"] if stages else [])), (
+                (next(iter(row.values())), show(row["old"]), show(row["new"]),
+                 *([", ".join(row["stages"])] if stages else [])) for row in found[name]))
+    for name, heading in (("counts", "count"), ("metrics", "metric")):
+        if found[name]:
+            print()
+            table((heading, "old", "new", "change", ""), map(_change, found[name]),
+                  numbers=("old", "new", "change"))
+    if not any(found[name] for name in ("declaration", "code", "libraries", "files", "counts")):
+        print("declaration, code, libraries and data are the same")
+
+
+def _change(row: Document) -> tuple[str, ...]:
+    verdict = {True: "better", False: "worse"}.get(row.get("better"), "")
+    return (next(iter(row.values())).replace("_", " "), _number(row["old"]), _number(row["new"]),
+            _signed(row["delta"]), verdict)
+
+
+def _fingerprint(digest: str | None) -> str:
+    return digest[:12] if digest else "absent"
+
+
+def _plainly(value: Any) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    if not value:
+        return "–" if value is None else "0"
+    return f"{value:+,}" if isinstance(value, int) else f"{value:+.4f}"

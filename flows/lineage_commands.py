@@ -48,3 +48,21 @@ def lineage(what: Annotated[str | None, typer.Argument(
         title = f"what {document['name']} was made from" if what else f"what was made from {of}"
         svg.write_text(picture(graph, artifacts, title, alone=True) + "\n", encoding="utf-8")
     answer(document, as_json, display_lineage.lineage if what else display_lineage.eaten)
+
+
+@app.command()
+def diff(old: Named, new: Named, as_json: AsJson = False) -> None:
+    """What changed between two runs: declaration, code, libraries, data, artifacts, metrics.
+
+    \b
+    Examples:
+      folio diff 20261123-031500-imdb-11aa latest
+      folio diff imdb@2 imdb@champion
+    """
+    from pipelines.difference import difference
+    from pipelines.references import resolve
+
+    here = settings()
+    before, after = resolve(old, here), resolve(new, here)
+    found = difference(before.manifests(here), after.manifests(here))
+    answer({"old": before.name, "new": after.name, **found}, as_json, display_lineage.difference)
