@@ -125,6 +125,24 @@ def difference(found: Document) -> None:
         print("declaration, code, libraries and data are the same")
 
 
+def reproduction(found: Document) -> None:
+    """Stage by stage whether it came out the same; then why not, and what became of the metrics."""
+    table(("stage", "outcome", "content then", "content now", "not as it was then"), (
+        (one["stage"], "agrees" if one["agrees"] else "DIFFERS", one["old"][:12], one["new"][:12],
+         "; ".join(one["changed"]) or "–") for one in found["stages"]))
+    if found["agrees"]:
+        aside = [name for one in found["stages"] for name in one["aside"]]
+        but = f" (but for {', '.join(aside)}, which names times and runs)" if aside else ""
+        print(f"{found['name']}: made again, every byte the same{but}")
+        return
+    first = next(one for one in found["stages"] if not one["agrees"])
+    print(f"{found['name']}: {first['stage']} is the first to differ, in "
+          f"{', '.join(first['files'])}: {found['why']}")
+    if found["metrics"]:
+        table(("metric", "then", "now", "change", ""), map(_change, found["metrics"]),
+              numbers=("then", "now", "change"))
+
+
 def _change(row: Document) -> tuple[str, ...]:
     verdict = {True: "better", False: "worse"}.get(row.get("better"), "")
     return (next(iter(row.values())).replace("_", " "), _number(row["old"]), _number(row["new"]),
@@ -149,3 +167,7 @@ def _signed(value: float | None) -> str:
     if not value:
         return "–" if value is None else "0"
     return f"{value:+,}" if isinstance(value, int) else f"{value:+.4f}"
+
+
+def report(found: Document) -> None:
+    print(found["pdf"] or found["report"])

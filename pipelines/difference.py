@@ -28,7 +28,7 @@ def difference(old: Side, new: Side) -> dict[str, list[Row]]:
         "files": _rows("file", _files(before), _files(after)),
         "counts": [row | {"delta": _delta(row)} for row in _rows(
             "count", dict(_counts(before)), dict(_counts(after)))],
-        "metrics": _metrics(old.get("metrics"), new.get("metrics"))}
+        "metrics": metric_rows(old.get("metrics"), new.get("metrics"))}
 
 
 def _artifact(stage: str, old: Side, new: Side) -> Row:
@@ -94,7 +94,7 @@ def _numbers(counts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, floa
             yield f"{prefix}.{key}", value
 
 
-def _metrics(old: Manifest | None, new: Manifest | None) -> list[Row]:
+def metric_rows(old: Manifest | None, new: Manifest | None) -> list[Row]:
     """All headline figures, the unchanged ones too; `better` tells whether the new one is."""
     before, after = (manifest["counts"] if manifest else {} for manifest in (old, new))
     rows = []

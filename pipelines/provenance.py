@@ -11,7 +11,7 @@ from pipelines.errors import UsageError
 from pipelines.execute import Settings
 from pipelines.fingerprint import digest_file
 from pipelines.lineage import Graph, holding, raw_files, stored
-from pipelines.references import PREFIX, of_version, resolve
+from pipelines.references import PREFIX, Reference, of_version, resolve
 from pipelines.store import Artifact, Store
 from pipelines.versions import Version, versions
 
@@ -24,10 +24,9 @@ def came_from(text: str, settings: Settings) -> tuple[Document, Graph, list[Arti
     {asked, kind, name, version, artifacts, files, gone}: artifacts as `Graph.described`, the last
     stage first; files as `raw_files`; gone is what the store has no longer.
     """
-    reference, graph = resolve(text, settings), _graph(settings)
-    found = {stage: graph.get(stage, key, reference.digests.get(stage))
-             for stage, key in reference.keys.items()}
-    above = graph.above([one for one in found.values() if one is not None])
+    reference, graph = resolve(text, settings), graph_of(settings)
+    found = named_artifacts(reference, graph)
+    above = graph.above(filter(None, found.values()))
     lost = [{"stage": stage, "digest": reference.digests.get(stage), "needed_by": reference.name}
             for stage, one in found.items() if one is None]
     sources = [one for one in above if one.stage == "source"]
@@ -46,7 +45,7 @@ def became_of(text: str, settings: Settings) -> tuple[Document, Graph, list[Arti
     {asked, found: [{name, sha256, bytes, stage, key}], artifacts, runs, versions}: artifacts as
     `Graph.described`, the source first. Raises UsageError when no artifact has the file.
     """
-    graph, artifacts = _graph(settings), list(stored(Store(settings.store.root)))
+    graph, artifacts = graph_of(settings), list(stored(Store(settings.store.root)))
     starts, files = _eaters(text, artifacts)
     below = graph.below(starts)
     keys = {one.key for one in below}
@@ -60,8 +59,15 @@ def became_of(text: str, settings: Settings) -> tuple[Document, Graph, list[Arti
     return document, graph, below
 
 
-def _graph(settings: Settings) -> Graph:
+def graph_of(settings: Settings) -> Graph:
+    """Of the artifacts on this machine; a store elsewhere is not asked."""
     return Graph(stored(Store(settings.store.root)))
+
+
+def named_artifacts(reference: Reference, graph: Graph) -> dict[str, Artifact | None]:
+    """{stage: the artifact that was named, or one with its content; None: gone}."""
+    return {stage: graph.get(stage, key, reference.digests.get(stage))
+            for stage, key in reference.keys.items()}
 
 
 def _described(version: Version) -> dict[str, Any]:
