@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flows.display_lineage import drift
 from flows.tables import figures as _figures
 from flows.tables import table as _table
 
@@ -118,6 +119,8 @@ def run(record: dict[str, Any]) -> None:
         print(f"{entry['stage']:8} {entry['path'] or '–'}")
     if record["metrics"]:
         print(f"metrics  {_figures(record['metrics'])}")
+    if record.get("drift"):
+        drift(record["drift"])
     if record["report"]:
         print(f"report   {record['report']}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from flows.tables import figures, print_wide, table
@@ -69,7 +71,7 @@ def _settings(config: dict[str, Any]) -> str:
 def _said(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
-    return "unset" if value is None else repr(value) if isinstance(value, str) else str(value)
+    return "unset" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _version(version: Document) -> str:
@@ -110,12 +112,7 @@ def difference(found: Document) -> None:
     for name, heading, show in (
             ("declaration", "declared", _said), ("code", "code", _fingerprint),
             ("libraries", "library", _plainly), ("files", "raw file", _fingerprint)):
-        if found[name]:
-            print()
-            stages = "stages" in found[name][0]
-            table((heading, "old", "new", *(["stages"] if stages else [])), (
-                (next(iter(row.values())), show(row["old"]), show(row["new"]),
-                 *([", ".join(row["stages"])] if stages else [])) for row in found[name]))
+        _changes(found[name], heading, show)
     for name, heading in (("counts", "count"), ("metrics", "metric")):
         if found[name]:
             print()
@@ -123,6 +120,15 @@ def difference(found: Document) -> None:
                   numbers=("old", "new", "change"))
     if not any(found[name] for name in ("declaration", "code", "libraries", "files", "counts")):
         print("declaration, code, libraries and data are the same")
+
+
+def _changes(rows: list[Document], heading: str, show: Callable[[Any], str]) -> None:
+    if rows:
+        print()
+        stages = ["stages"] if "stages" in rows[0] else []
+        table((heading, "old", "new", *stages), (
+            (next(iter(row.values())), show(row["old"]), show(row["new"]),
+             *(", ".join(row[name]) for name in stages)) for row in rows))
 
 
 def reproduction(found: Document) -> None:
@@ -171,3 +177,16 @@ def _signed(value: float | None) -> str:
 
 def report(found: Document) -> None:
     print(found["pdf"] or found["report"])
+
+
+def drift(found: Document) -> None:
+    """The text of a run beside that of the champion."""
+    kind = ("the same that" if found["same_text"] else "DRIFTED from what" if found["drifted"]
+            else "of the kind that")
+    print(f"text     {kind} version {found['version']} was trained on")
+    if found["same_text"]:
+        return
+    table(("measure", "champion's", "this run's", "stability index", "test", "p", ""), (
+        (one["measure"], one["old"], one["new"], one["index"], one["test"],
+         f"{one['p']:.2g}", "drifted" if one["drifted"] else "") for one in found["measures"]),
+        numbers=("champion's", "this run's", "stability index", "p"))

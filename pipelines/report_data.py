@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from pipelines import plots
+from pipelines.lengths import documents_by_length
 from pipelines.lineage import Graph, stored
 from pipelines.lineage_svg import Box, boxes, draw
 from pipelines.page import Pictures
@@ -60,17 +60,7 @@ def documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
 
 def document_lengths(folder: Path) -> dict[str, np.ndarray]:
     """{split: documents per length in tokens, before any cut}; `folder` has the coded shards."""
-    found: dict[str, np.ndarray] = {}
-    for split in SPLITS:
-        total = np.zeros(1, np.int64)
-        for shard in sorted(folder.glob(f"{split}-*.parquet")):
-            table = pq.read_table(shard, columns=["length", "truncated"])
-            more = np.bincount(table["length"].to_numpy() + table["truncated"].to_numpy())
-            total, more = sorted((total, more.astype(np.int64)), key=len)
-            more[: len(total)] += total
-            total = more
-        found[split] = total
-    return found
+    return {split: documents_by_length(folder, split) for split in SPLITS}
 
 
 def lineage(inputs: Inputs) -> dict[str, Any]:

@@ -39,8 +39,8 @@ def report_of(text: str, settings: Settings) -> Path:
 
 def _page(reference: Reference, settings: Settings) -> Path | None:
     """From the last stage that has one."""
-    for stage in reversed(NAMES):
-        artifact = settings.store.find(stage, reference.keys.get(stage, ""))
+    for stage in sorted(reference.keys, key=NAMES.index, reverse=True):
+        artifact = settings.store.find(stage, reference.keys[stage])
         if artifact is not None and PAGE in artifact.manifest["files"]:
             return artifact.path / PAGE
     return None
