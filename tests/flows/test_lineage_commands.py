@@ -131,10 +131,12 @@ seed: 9
 """
 
 
-@pytest.fixture
-def later(trained: Settings, prefect_home: Path, tmp_path: Path) -> Folio:
+@pytest.fixture(scope="module")
+def later(trained: Settings, prefect_home: Path,
+          tmp_path_factory: pytest.TempPathFactory) -> Folio:
     """A home in which the tiny play has been run since from another text, with all else changed,
     and garbage collected; `folio` in it, on the session's Prefect."""
+    tmp_path = tmp_path_factory.mktemp("later")
     shutil.copytree(trained.home, tmp_path / "home")
     settings = Settings.at(tmp_path / "home")
     text = (PROJECT / "data" / "samples" / "play.txt").read_text(encoding="utf-8")
@@ -155,8 +157,7 @@ def later(trained: Settings, prefect_home: Path, tmp_path: Path) -> Folio:
     return call
 
 
-def test_an_old_model_is_evaluated_a_month_later(later: Folio, trained: Settings,
-                                                 tmp_path: Path) -> None:
+def test_an_old_model_is_evaluated_a_month_later(later: Folio, trained: Settings) -> None:
     """On the artifacts that its manifests name, though newer runs have changed everything."""
     old = next(record for record in trained.runs if record["pipeline"] == "tiny-play")
     done = later("run", "tiny-play.yaml", "--only", "metrics", "--using", old["run"], "--json")
@@ -172,7 +173,7 @@ def test_an_old_model_is_evaluated_a_month_later(later: Folio, trained: Settings
     assert record["stages"][-1]["action"] == "run" and record["stale"] == ["release"]
 
 
-def test_what_garbage_collection_took_cannot_be_evaluated(later: Folio, tmp_path: Path) -> None:
+def test_what_garbage_collection_took_cannot_be_evaluated(later: Folio) -> None:
     """Of the run in between nothing serves and nothing is recent."""
     done = later("run", "tiny-play.yaml", "--only", "metrics", "--using",
                  "20991231-000001-tiny-play-0000")
