@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-_NUMBERS = ("seconds", "metric", "version", "how many", "MB")
-LOG_WIDTH = 160  # where there is no terminal to ask
-
-
-def _table(headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for header in headers:
-        table.add_column(header, overflow="fold",
-                         justify="right" if header in _NUMBERS else "left")
-    for row in rows:
-        table.add_row(*(_text(cell) for cell in row))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else LOG_WIDTH
-    Console(width=width, highlight=False, markup=False).print(table)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+from flows.display_lineage import drift
+from flows.tables import figures as _figures
+from flows.tables import table as _table
 
 
 def pipelines(rows: list[dict[str, Any]]) -> None:
@@ -62,10 +40,6 @@ def runs(records: list[dict[str, Any]]) -> None:
         (record["run"], record["profile"] + (" (sample)" if record["sample"] else ""),
          record["state"], f"{record['seconds']:.1f}", record["version"],
          record["error"] or _figures(record["metrics"])) for record in records))
-
-
-def _figures(metrics: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in metrics.items())
 
 
 def summary(records: list[dict[str, Any]]) -> None:
@@ -145,6 +119,8 @@ def run(record: dict[str, Any]) -> None:
         print(f"{entry['stage']:8} {entry['path'] or '–'}")
     if record["metrics"]:
         print(f"metrics  {_figures(record['metrics'])}")
+    if record.get("drift"):
+        drift(record["drift"])
     if record["report"]:
         print(f"report   {record['report']}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def render(template: str, **values: Any) -> str:
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "percent": _percent, "interval": _interval,
                             "seconds": _seconds, "megabytes": _megabytes, "visible": visible,
-                            "moment": moment, "figure": shown_figure,
+                            "moment": moment, "figure": shown_figure, "json": _json,
                             "called": lambda name: headline(name)[0].lower()}
     return environment.get_template(template).render(**values)
 
@@ -90,6 +91,11 @@ def moment(time: str | None) -> str:
 
 def _megabytes(value: float | None) -> str:
     return "—" if value is None else f"{value / 1e6:,.0f} MB"
+
+
+def _json(value: Any) -> str:
+    """As a declaration writes it; escaping for the page comes after."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def visible(text: str) -> str:

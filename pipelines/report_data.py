@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from pipelines import plots
+from pipelines.lengths import documents_by_length
+from pipelines.lineage import Graph, stored
+from pipelines.lineage_svg import Box, boxes, draw
 from pipelines.page import Pictures
 from pipelines.stages import NAMES, Inputs
-from pipelines.store import Artifact
+from pipelines.store import Artifact, Store
 
 SPLITS = ("train", "validation", "test")
 FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
@@ -67,32 +69,19 @@ def _leaks(corpus: Artifact) -> dict[str, Any] | None:
 
 def document_lengths(folder: Path) -> dict[str, np.ndarray]:
     """{split: documents per length in tokens, before any cut}; `folder` has the coded shards."""
-    found: dict[str, np.ndarray] = {}
-    for split in SPLITS:
-        total = np.zeros(1, np.int64)
-        for shard in sorted(folder.glob(f"{split}-*.parquet")):
-            table = pq.read_table(shard, columns=["length", "truncated"])
-            more = np.bincount(table["length"].to_numpy() + table["truncated"].to_numpy())
-            total, more = sorted((total, more.astype(np.int64)), key=len)
-            more[: len(total)] += total
-            total = more
-        found[split] = total
-    return found
+    return {split: documents_by_length(folder, split) for split in SPLITS}
 
 
 def lineage(inputs: Inputs) -> dict[str, Any]:
-    """What was made from what, as a table and as a graph from left to right."""
-    sources = {name: list(artifact.manifest["inputs"]) for name, artifact in inputs.items()}
-    sources["metrics"] = list(inputs)
-    present = {name for names in sources.values() for name in names} | set(sources)
-    order = [name for name in NAMES if name in present]
-    edges = [{"from": order.index(a), "to": order.index(b), "span": order.index(b) - order.index(a)}
-             for b, names in sources.items() for a in names if a in order]
-    stages = [UNKNOWN_ORIGIN | inputs[name].manifest | {"stage": name}
-              for name in order if name in inputs]
-    return {"nodes": [{"name": name, "key": inputs[name].key[:8] if name in inputs else ""}
-                      for name in order],
-            "edges": sorted(edges, key=lambda edge: (edge["from"], edge["to"])), "stages": stages}
+    """What was made from what, as a drawing and as the rows of a table."""
+    sources = stored(Store(inputs["corpus"].path.parent.parent), "source")
+    graph = Graph([*sources, *inputs.values()])
+    artifacts = graph.above(inputs.values())
+    place = {one.stage: number for number, one in enumerate(artifacts)}
+    here = Box("metrics", note="this report", made_of=tuple(place[name] for name in inputs))
+    drawing = draw([*boxes(graph, artifacts), here], "Which stage was made from which")
+    return {"drawing": drawing, "stages": [UNKNOWN_ORIGIN | one.manifest | {"stage": one.stage}
+                                           for one in reversed(artifacts)]}
 
 
 def origins(inputs: Inputs) -> list[tuple[str, str]]:

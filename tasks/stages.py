@@ -14,6 +14,7 @@ from prefect.states import Completed
 from pipelines.execute import StageResult
 from pipelines.retraining import Retraining
 from tasks.artifacts import publish
+from tasks.drift import emit_drift
 from tasks.failures import failed
 from tasks.pool import PoolTraining
 from tasks.progress import watched
@@ -35,8 +36,11 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
 
         @wraps(body)
         def call(run: Retraining, *inputs: StageResult | None) -> StageResult | None:
-            return run.stage(stage, lambda *given: tracked(*given, return_state=True).result(),
-                             *inputs)
+            result = run.stage(stage, lambda *given: tracked(*given, return_state=True).result(),
+                               *inputs)
+            if stage == "tokens":
+                emit_drift(run)
+            return result
 
         return call
 

@@ -33,7 +33,7 @@ def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(settings: S
     again = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
     assert list(made) == ["run", "pipeline", "profile", "overrides", "declared", "sample",
                           "started", "attempt", "state", "seconds", "stages", "metrics",
-                          "version", "verdict", "reason", "report", "stale", "error"]
+                          "version", "verdict", "reason", "report", "stale", "drift", "error"]
     assert (made["pipeline"], made["profile"], made["state"]) == ("tiny-play", "full", "done")
     assert [(e["stage"], e["action"], e["reason"]) for e in made["stages"]] == [
         ("source", "run", "never made"), ("corpus", "run", "never made")]
