@@ -34,12 +34,12 @@ def take_stock(settings: Settings) -> Stock:
     """What there is on this machine; a store elsewhere is neither asked nor fetched from."""
     home, now = settings.home, time.time()
     store = Store(settings.store.root)
-    artifacts = list(_artifacts(store))
+    artifacts = list(artifacts_in(store))
     return Stock(
         now, settings.runs.folder, artifacts,
         {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
         list(settings.runs), live_runs(settings.runs.folder), versions(home),
-        [*_leftovers(store), *_aged("comparison", home / "comparisons"),
+        [*leftovers_in(store), *_aged("comparison", home / "comparisons"),
          *_aged("log", home / "logs"), *_downloads(home)])
 
 
@@ -59,7 +59,8 @@ def _stages(store: Store) -> Iterator[Path]:
     return (path for path in sorted(store.root.glob("[!.]*")) if path.is_dir())
 
 
-def _artifacts(store: Store) -> Iterator[Artifact]:
+def artifacts_in(store: Store) -> Iterator[Artifact]:
+    """What is published, unchecked."""
     for folder in _stages(store):
         for path in sorted(folder.iterdir()):
             artifact = store.find(folder.name, path.name) if KEY.fullmatch(path.name) else None
@@ -67,7 +68,8 @@ def _artifacts(store: Store) -> Iterator[Artifact]:
                 yield artifact
 
 
-def _leftovers(store: Store) -> Iterator[Leftover]:
+def leftovers_in(store: Store) -> Iterator[Leftover]:
+    """What lies beside it: of stages that go on, were killed or found damaged, and locks."""
     for folder in _stages(store):
         for path in sorted(folder.iterdir()):
             hidden = LEFTOVER.fullmatch(path.name)
@@ -128,7 +130,7 @@ def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> l
     gone = []
     with mlflow_at(settings.home) as (_, client):
         known = asked(client)
-        releases = [one for one in _artifacts(Store(settings.store.root))
+        releases = [one for one in artifacts_in(Store(settings.store.root))
                     if one.stage == "release"]
         kept = kept_versions(known, releases, policy.runs)
         for item in items:
