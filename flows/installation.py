@@ -100,8 +100,8 @@ def automations() -> list[AutomationCore]:
 
 def install_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
     """Create it, or replace the one of its name."""
-    found = client.find_automation(automation.name)
-    if found is None:
-        client.create_automation(automation)
+    found = client.read_automations_by_name(automation.name)
+    if found:
+        client.update_automation(found[0].id, automation)
     else:
-        client.update_automation(found.id, automation)
+        client.create_automation(automation)

@@ -13,11 +13,11 @@ from prefect.states import Completed, Failed
 from flows.console import Console
 from flows.parameters import Override, Pipeline, Profile, StageName, TrainIn
 from pipelines.dashboard import dashboard_after
-from pipelines.errors import FolioError
 from pipelines.execute import Settings, home_folder
 from pipelines.plan import Selection
 from pipelines.retraining import Retraining
 from pipelines.runs import Runs
+from tasks.failures import failed
 from tasks.pool import hands_over
 from tasks.stages import (
     build_corpus,
@@ -91,7 +91,7 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
                 model = (train_in_pool if hands_over(train_in) else train)(job, batches)
                 metrics = evaluate(job, model, batches, tokens, corpus)
                 register(job, model, metrics, tokens)
-        except FolioError as error:
-            return Failed(message=str(error), data=error)
+        except Exception as error:
+            return failed(error)
     idle = job.record["state"] == "nothing-to-do"
     return Completed(name="Nothing to do" if idle else "Completed", data=job.record)

@@ -180,14 +180,15 @@ def _start(folder: Path, port: int) -> Server:
     (folder / "server.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "prefect", "server", "start",
                "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/api"
     changes = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
+               "PREFECT_UI_API_URL": url,  # or its pages ask port 4200
                "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}  # its console is server.log
     with (folder / "server.lock").open("a") as alive, (folder / "server.log").open("wb") as log:
         fcntl.flock(alive, fcntl.LOCK_EX)
         process = subprocess.Popen(
             command, cwd=folder, env=changed(os.environ, changes), stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True, pass_fds=(alive.fileno(),))
-    url = f"http://127.0.0.1:{port}/api"
     write_json(folder / "server.json", {"url": url, "pid": process.pid})
     return Server(url, process.pid, process)
 

@@ -31,7 +31,7 @@ def classifier_section(metrics: Mapping[str, Any], table: pa.Table, inputs: Inpu
     pictures.add("scores", plots.score_histogram(label, probability, names))
     bins = reliability_bins(label, probability)
     pictures.add("reliability", plots.reliability(bins, names[1]))
-    return {"names": names, "confusion": _confusion(metrics["confusion"]),
+    return {"names": names, "confusion": confusion_cells(metrics["confusion"]),
             "per_class": per_class(metrics["confusion"]), "slices": slices, "slice_labels": SLICES,
             "bins": bins, "calibration_error": calibration_error(bins),
             "mistakes": _mistakes(table, inputs["corpus"].path)}
@@ -43,7 +43,7 @@ def _with_intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for row, (low, high) in zip(rows, intervals, strict=True)]
 
 
-def _confusion(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
+def confusion_cells(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
     """Rows are the truth, class 1 first; columns what the model says; shares are of the row."""
     cells = [[counts["true_positive"], counts["false_negative"]],
              [counts["false_positive"], counts["true_negative"]]]

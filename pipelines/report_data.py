@@ -23,7 +23,7 @@ UNKNOWN_ORIGIN = {"pipeline": None, "profile": None, "run": None, "sample": Fals
 def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     """Documents, lengths and padding of each split; draws their plots."""
     corpus, tokens, batches = (inputs[name].counts for name in ("corpus", "tokens", "batches"))
-    lengths = _lengths(inputs["tokens"].path / "tokens")
+    lengths = document_lengths(inputs["tokens"].path / "tokens")
     if min(counts.sum() for counts in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
         cut = inputs["tokens"].manifest["config"].get("tokens.max_tokens")
         pictures.add("lengths", plots.length_histogram(lengths, cut))
@@ -34,12 +34,12 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
     length = inputs["corpus"].manifest["config"].get("corpus.length")
     return {"splits": splits, "vocabulary": tokens["vocabulary"],
-            "read": _documents_read(corpus, length), "ignored": corpus.get("ignored", {}),
+            "read": documents_read(corpus, length), "ignored": corpus.get("ignored", {}),
             "buckets": buckets, "batches": {split: batches[split] for split in SPLITS}}
 
 
-def _documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
-                    ) -> list[tuple[str, int, dict[str, int]]]:
+def documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
+                   ) -> list[tuple[str, int, dict[str, int]]]:
     """(fate, documents, how many of them for which reason), those before the last adding up to it;
     empty where the counts are not known."""
     if "read" not in corpus:
@@ -55,8 +55,8 @@ def _documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
     return [fate for fate in fates if fate[0] != "left out" or left_out]
 
 
-def _lengths(folder: Path) -> dict[str, np.ndarray]:
-    """{split: documents per length in tokens, before any cut}."""
+def document_lengths(folder: Path) -> dict[str, np.ndarray]:
+    """{split: documents per length in tokens, before any cut}; `folder` has the coded shards."""
     found: dict[str, np.ndarray] = {}
     for split in SPLITS:
         total = np.zeros(1, np.int64)

@@ -76,16 +76,24 @@ class Up:
         return process.returncode, out, err
 
     def api(self, method: str, path: str, **body: Any) -> httpx.Response:
-        return httpx.request(method, f"http://127.0.0.1:{self.ports[0]}/api{path}",
-                             json=body or None, timeout=30)
+        """The server's answer; while its SQLite is busy it asks to come again, as here."""
+        def asked() -> httpx.Response:
+            return httpx.request(method, f"http://127.0.0.1:{self.ports[0]}/api{path}",
+                                 json=body or None, timeout=30)
+
+        while (answer := asked()).status_code == 503:
+            time.sleep(0.5)
+        return answer
 
     def deployment(self, name: str) -> str:
         return self.api("GET", f"/deployments/name/{name}").json()["id"]
 
     def begin(self, deployment: str, **parameters: Any) -> str:
         """The id of a new flow run."""
-        return self.api("POST", f"/deployments/{self.deployment(deployment)}/create_flow_run",
-                        parameters=parameters, state={"type": "SCHEDULED"}).json()["id"]
+        made = self.api("POST", f"/deployments/{self.deployment(deployment)}/create_flow_run",
+                        parameters=parameters, state={"type": "SCHEDULED"})
+        assert made.status_code == 201, made.text
+        return made.json()["id"]
 
     def flow_run(self, run: str) -> dict[str, Any]:
         return self.api("GET", f"/flow_runs/{run}").json()
