@@ -72,28 +72,33 @@ def examined(checks: dict[str, Check]) -> list[Finding]:
 
 def packages() -> Iterator[Finding]:
     """Python and the installed packages against the bounds that Folio was tested within."""
+    from packaging.specifiers import SpecifierSet
+
     try:
-        required, python = metadata.requires("folio") or [], metadata.metadata("folio")
+        required, told = metadata.requires("folio") or [], metadata.metadata("folio")
     except metadata.PackageNotFoundError:
         yield Finding("packages", "warning", "Folio itself is not installed, so that its bounds "
                       "are not known", "pip install --editable . in the folder of Folio")
         return
-    wrong = [*_outside([f"python{python['Requires-Python']}"], platform.python_version),
-             *_outside(required, library_version)]
+    python, bounds = platform.python_version(), SpecifierSet(told["Requires-Python"])
+    if python not in bounds:
+        yield Finding("packages", "problem", f"Python {python} is outside the tested bounds "
+                      f"{bounds}", "make setup PYTHON=python3.11")
+    wrong = list(outside(required))
     yield from wrong
-    if not wrong:
+    if not wrong and python in bounds:
         found = [name for name, package in PACKAGES.items() if importlib.util.find_spec(package)]
         backends = ", ".join(f"{name} {library_version(name)}" for name in found)
-        yield Finding("packages", "ok", f"Python {platform.python_version()} and all packages are "
-                      f"within the tested bounds; backends: {backends}")
+        yield Finding("packages", "ok", f"Python {python} and all packages are within "
+                      f"the tested bounds; backends: {backends}")
 
 
-def _outside(required: Iterable[str], version_of: Callable[..., str]) -> Iterator[Finding]:
+def outside(required: Iterable[str]) -> Iterator[Finding]:
+    """Requirements, as pip reads them, that what is installed does not meet. Extras need not be."""
     from packaging.requirements import Requirement
 
     for one in map(Requirement, required):
-        python = one.name == "python"
-        version = version_of() if python else version_of(one.name)
+        version = library_version(one.name)
         wanted = f"{one.name}{one.specifier}"
         optional = one.marker is not None and not one.marker.evaluate({"extra": ""})
         if version == "not installed":
@@ -102,8 +107,7 @@ def _outside(required: Iterable[str], version_of: Callable[..., str]) -> Iterato
                               f"pip install '{wanted}'")
         elif not one.specifier.contains(version, prereleases=True):
             yield Finding("packages", "problem", f"{one.name} {version} is outside the tested "
-                          f"bounds {one.specifier}", "make setup" if python
-                          else f"pip install '{wanted}'")
+                          f"bounds {one.specifier}", f"pip install '{wanted}'")
 
 
 # Disk

@@ -36,7 +36,7 @@ def artifacts(settings: Settings, digests: bool = False) -> Iterator[Finding]:
             wrong += 1
             yield _damaged(store, one.stage, one.key, harm, one.manifest.get("pipeline"))
     for one in leftovers_in(store):
-        if one.kind == "damaged artifact" and one.path.parent.parent == store.root and not one.busy:
+        if one.kind == "damaged artifact" and one.key and not one.busy:
             wrong += 1
             yield _damaged(store, one.path.parent.name, one.path.name, "no readable manifest")
     if not wrong:
