@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -93,13 +92,6 @@ def test_a_check_that_fails_hides_no_other() -> None:
     fine = Finding("second", "ok", "all is well")
     assert examined({"first": fail, "second": lambda: [fine]}) == [
         Finding("first", "problem", "OSError: no such luck", "try again"), fine]
-
-
-@pytest.mark.skipif(not Path("/sys/kernel").is_dir() or os.access("/sys/kernel", os.W_OK),
-                    reason="no folder here that cannot be written to")
-def test_a_folder_that_cannot_be_written_to() -> None:
-    the_only(health.disk(Path("/sys/kernel/folio")), "problem", "/sys/kernel cannot be written to",
-             "chown")
 
 
 def test_a_declaration_that_is_gone_is_told_with_its_pipeline(here: Settings) -> None:
