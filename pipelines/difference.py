@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipelines.evaluation_spec import LOWER_IS_BETTER
 from pipelines.plan import differing
-from pipelines.spec import LOWER_IS_BETTER
 from pipelines.stages import NAMES
 
 Manifest = Mapping[str, Any]

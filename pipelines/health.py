@@ -28,9 +28,9 @@ from pipelines.fingerprint import digest_file, digest_json, library_version
 from pipelines.freshness import freshness
 from pipelines.locks import try_lock
 from pipelines.page import moment
-from pipelines.registry import CHAMPION, PACKAGE
+from pipelines.registered import PACKAGE
 from pipelines.retraining import one_line
-from pipelines.versions import Version, versions
+from pipelines.versions import CHAMPION, Version, versions
 
 GPU_SECONDS = 120  # for a backend to be imported and to look
 FIX = "folio doctor --fix"

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from flows.environment import QUIET
-from pipelines.registry import champions, load_champion
+from pipelines.registered import champions, load_champion
 from tests.conftest import PROJECT
 from tests.pipelines.test_registry import NAME, Release, database, home, release
 from tests.postgres import Postgres, free_port, postgres
