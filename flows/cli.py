@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from flows import run_commands  # adds its commands, before those of the next
 
 from flows import model_commands  # isort: skip
+from flows import champion_commands  # isort: skip
+from flows import lineage_commands  # isort: skip
 from flows import upkeep_commands  # isort: skip
+from flows import up_commands  # isort: skip
 from flows.app import app
 from pipelines.errors import FolioError
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
-__all__ = ["app", "main", "model_commands", "run_commands", "upkeep_commands"]
+__all__ = ["app", "champion_commands", "lineage_commands", "main", "model_commands", "run_commands",
+           "up_commands", "upkeep_commands"]
 
 
 def main() -> None:
@@ -54,3 +58,7 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
 def _fail(message: str, code: int) -> None:
     print(f"folio: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -54,20 +54,23 @@ def prefect_api(home: Path) -> Iterator[str]:
     answer.
     """
     given = os.environ.get("PREFECT_API_URL")
-    with _terminations_unwind():
+    with terminations_unwind():
         if given:
             _require_answer(given)
             with prefect_environment({}), reported():
                 yield given
             return
         folder = home.absolute() / "prefect"
-        with _shared_server(folder) as server:
-            local = {"PREFECT_API_URL": server.url, "PREFECT_HOME": str(folder),
-                     "PREFECT_PROFILE": None, **past_proxies()}
-            with prefect_environment(local):
-                _await_health(server, folder)
-                with reported(), without_heartbeats():
-                    yield server.url
+        with shared_server(folder) as server, prefect_environment(addressed(server, folder)):
+            await_health(server, folder)
+            with reported(), without_heartbeats():
+                yield server.url
+
+
+def addressed(server: Server, folder: Path) -> dict[str, str | None]:
+    """The environment in which Prefect talks to the server of a folder."""
+    return {"PREFECT_API_URL": server.url, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
+            **past_proxies()}
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,18 @@ class Server:
 
 
 @contextmanager
-def _shared_server(folder: Path) -> Iterator[Server]:
+def shared_server(folder: Path, port: int | None = None) -> Iterator[Server]:
+    """The server of a folder, perhaps still booting; started at `port`, or at any free one.
+
+    Who leaves last stops it. One that runs already keeps the port that it has.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     server = None
     with (folder / "users.lock").open("a") as users:
         try:
             with _locked(folder / "start.lock"):
                 fcntl.flock(users, fcntl.LOCK_SH)
-                server = _running(folder) or _start(folder)
+                server = _running(folder) or _start(folder, port or free_port())
             yield server
         finally:
             with _locked(folder / "start.lock"):
@@ -123,6 +130,12 @@ def _running(folder: Path) -> Server | None:
                          "folder)") from error
 
 
+def address_of(folder: Path) -> str | None:
+    """The API of the folder's server, or None while none runs."""
+    server = _running(folder) if folder.is_dir() else None
+    return server.url if server else None
+
+
 def _alive(folder: Path) -> bool:
     """Whether the server process lives: the kernel frees its lock however it dies."""
     with (folder / "server.lock").open("a") as file:
@@ -133,24 +146,33 @@ def _alive(folder: Path) -> bool:
             return True
 
 
-def _start(folder: Path) -> Server:
+def revive(folder: Path, server: Server) -> bool:
+    """Start a server that has died again, at the address that its users know. Tells whether."""
+    with _locked(folder / "start.lock"):
+        if _alive(folder):
+            return False
+        _start(folder, urlsplit(server.url).port)
+        return True
+
+
+def _start(folder: Path, port: int) -> Server:
     (folder / "server.json").unlink(missing_ok=True)
-    port = _free_port()
     command = [sys.executable, "-m", "prefect", "server", "start",
                "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/api"
     changes = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
+               "PREFECT_UI_API_URL": url,  # or its pages ask port 4200
                "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}  # its console is server.log
     with (folder / "server.lock").open("a") as alive, (folder / "server.log").open("wb") as log:
         fcntl.flock(alive, fcntl.LOCK_EX)
         process = subprocess.Popen(
             command, cwd=folder, env=changed(os.environ, changes), stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True, pass_fds=(alive.fileno(),))
-    url = f"http://127.0.0.1:{port}/api"
     write_json(folder / "server.json", {"url": url, "pid": process.pid})
     return Server(url, process.pid, process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -183,9 +205,10 @@ def _wait_for_death(folder: Path) -> None:
         time.sleep(POLL_SECONDS / 2)
 
 
-def _await_health(server: Server, folder: Path) -> None:
+def await_health(server: Server, folder: Path) -> None:
+    """Return when the server answers. Raises FolioError when it ended, or took BOOT_SECONDS."""
     deadline = time.monotonic() + BOOT_SECONDS
-    while not _healthy(server.url):
+    while not answers(f"{server.url}/health"):
         if not _alive(folder):
             raise FolioError(f"the Prefect server ended while it started; {folder / 'server.log'} "
                              "says why")
@@ -195,11 +218,12 @@ def _await_health(server: Server, folder: Path) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _healthy(url: str) -> bool:
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=2)
+def answers(address: str) -> bool:
+    """Whether a server of this machine is ready there."""
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=2)
     try:
-        connection.request("GET", f"{address.path}/health")
+        connection.request("GET", parts.path)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -219,7 +243,7 @@ def _require_answer(url: str) -> None:
 
 
 @contextmanager
-def _terminations_unwind() -> Iterator[None]:
+def terminations_unwind() -> Iterator[None]:
     """SIGTERM and SIGHUP leave through the `finally` blocks, as Ctrl-C does."""
     before = {}
     if threading.current_thread() is threading.main_thread():

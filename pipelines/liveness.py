@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines.locks import is_locked, try_lock
+
 LIVE = ".live"  # under the folder of the run records
 
 
@@ -51,15 +53,18 @@ def dead_runs(runs: Path) -> list[dict[str, Any]]:
 
 
 def bury(runs: Path, run: str) -> None:
-    (runs / LIVE / f"{run}.json").unlink(missing_ok=True)
+    """Forget a dead run; one that another process has taken up meanwhile stays."""
+    path = runs / LIVE / f"{run}.json"
+    if path.is_file() and (file := try_lock(path)) is not None:
+        with file:
+            path.unlink(missing_ok=True)
 
 
 def _entries(runs: Path) -> Iterator[tuple[dict[str, Any], bool]]:
     for path in sorted((runs / LIVE).glob("[!.]*.json")):
         try:
-            with path.open(encoding="utf-8") as file:
-                alive = _is_locked(file.fileno())
-                record = json.load(file)
+            alive = is_locked(path)
+            record = json.loads(path.read_bytes())
         except FileNotFoundError:
             continue  # it ended just now
         except json.JSONDecodeError:  # a machine that lost power in the middle of writing
@@ -67,10 +72,3 @@ def _entries(runs: Path) -> Iterator[tuple[dict[str, Any], bool]]:
         # The lock of another machine, over a shared folder, may not be seen from here.
         yield record, alive or record.get("host", socket.gethostname()) != socket.gethostname()
 
-
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True

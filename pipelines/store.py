@@ -223,6 +223,11 @@ class Store:
         with file:
             yield waited
 
+    def share(self, artifact: Artifact) -> None:
+        """Publish it in the shared store, too, where there is one that has nothing of its key."""
+        if self.remote is not None:
+            remote.supply(artifact.path, self.remote / artifact.stage / artifact.key)
+
     def hold(self, artifact: Artifact) -> bool:
         """Keep the artifact from being removed while this Store lives; False: it is gone."""
         descriptor = share(artifact.path / MANIFEST)

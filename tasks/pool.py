@@ -40,14 +40,15 @@ def _is_ready() -> bool:
     try:
         with get_client(sync_client=True) as client:
             client.read_deployment_by_name(DEPLOYMENT)
-            return _is_manned(client)
+            return is_manned(client)
     except (ObjectNotFound, httpx.HTTPError):
         return False
 
 
-def _is_manned(client: SyncPrefectClient) -> bool:
+def is_manned(client: SyncPrefectClient, pool: str = POOL) -> bool:
+    """Whether the work pool has a worker that was heard of lately."""
     return any(worker.status == WorkerStatus.ONLINE
-               for worker in client.read_workers_for_work_pool(POOL))
+               for worker in client.read_workers_for_work_pool(pool))
 
 
 @dataclass
@@ -84,7 +85,7 @@ class PoolTraining:
             "require_gpu": self.run.settings.gpu == "required"}
         return run_deployment(
             DEPLOYMENT, parameters={"order": order}, timeout=0,
-            flow_run_name=f"{self.run.run}-model",
+            flow_run_name=f"{self.run.run}-model-{attempt}",
             idempotency_key=f"{self.run.run}-{recipe.key}-{attempt}")
 
     def _wait(self, training: FlowRun) -> FlowRun:
@@ -103,7 +104,7 @@ class PoolTraining:
         try:
             with get_client(sync_client=True) as client:
                 now = client.read_flow_run(training.id)
-                if now.state and now.state.is_scheduled() and not _is_manned(client):
+                if now.state and now.state.is_scheduled() and not is_manned(client):
                     self.progress(0, None, f"waiting for a worker of pool {POOL}; start one with: "
                                            f"folio up, or prefect worker start --pool {POOL}")
                 elif now.state and now.state.is_running():

@@ -50,13 +50,14 @@ def rows(home: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
         return connection.execute(query, values).fetchall()
 
 
-def one_run(home: Path, pipeline: Path, then: str = "leave") -> subprocess.Popen[str]:
+def one_run(home: Path, pipeline: Path, then: str = "leave",
+            **environment: str) -> subprocess.Popen[str]:
     """A process that does `tests/flows/one_run.py`, outside this session's Prefect."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.flows.one_run", str(home), str(pipeline), then],
-        cwd=PROJECT, env=own, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE)
+        cwd=PROJECT, env=own | environment, text=True, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def server_processes(home: Path) -> list[int]:

@@ -18,6 +18,7 @@ from pipelines.errors import UnreachableError, UsageError
 from pipelines.execute import Settings
 from pipelines.runs import Runs
 from pipelines.stages import STAGES
+from tasks.failures import UNFORESEEN
 from tasks.reporting import settle
 from tests.prefect_server import one_run, rows, server_processes
 
@@ -112,6 +113,35 @@ def test_a_stage_that_is_not_there_to_build_on_fails_the_run_with_one_line(
     assert (record["state"], record["error"]) == ("failed", line)
     assert record["stages"][0]["action"] == "failed" and record["stages"][0]["key"] is None
     assert "too-early" in dashboard_of(home) and "never made" in dashboard_of(home)
+
+
+def test_a_run_that_is_tried_again_keeps_its_id(home: Path, play: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+    from prefect.states import AwaitingRetry, Crashed
+
+    given = {"pipeline": str(play), "until": "source"}
+    with get_client(sync_client=True) as client:
+        first = client.create_flow_run(retrain, parameters=given)
+        record = run_flow(retrain, flow_run=first, parameters=given)
+        for state in (Crashed(), AwaitingRetry()):
+            client.set_flow_run_state(first.id, state, force=True)
+        again = run_flow(retrain, flow_run=client.read_flow_run(first.id), parameters=given)
+    assert (record["run"], record["attempt"]) == (again["run"], again["attempt"] - 1)
+    assert [one["attempt"] for one in Runs(home / "runs")] == [2]
+
+
+def test_an_unforeseen_error_is_one_line_too(
+        prefect_home: Path, home: Path, play: Path) -> None:
+    (home / "store").mkdir(parents=True)
+    (home / "store" / "source").write_text("where a folder should be")
+    with pytest.raises(FileExistsError):
+        retrain(str(play), run="amazed")
+    said = f"FileExistsError: [Errno 17] File exists: '{home}/store/source'"
+    line = UNFORESEEN.format(said)
+    assert flow_run_of(prefect_home, "amazed")[:3] == ("FAILED", "Failed", line)
+    assert task_runs_of(prefect_home, "amazed") == [("tiny-play · source", "Failed", line)]
+    assert Runs(home / "runs").get("amazed")["error"] == said
 
 
 def test_the_sample_stands_in_for_a_source_that_cannot_be_reached(

@@ -1,0 +1,141 @@
+"""What a Prefect server is given so that runs are done, tried again and never stay Running.
+
+    python -m flows.installation      gives it to the server of PREFECT_API_URL, as `folio up` does
+                                      to its own
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
+from prefect.states import StateType
+from prefect.workers.process import ProcessWorker
+
+from flows.deployments import CPU, FILE, GPU, deployments
+from flows.environment import changed
+from pipelines.errors import FolioError
+from pipelines.execute import home_folder
+
+SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
+AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
+LIMITS = {CPU: None, GPU: 1}  # runs at a time: one training a GPU
+TAG = "folio"
+
+
+def install(client: SyncPrefectClient, log: Path) -> None:
+    """Work pools, deployments and automations; what is there already is brought up to date."""
+    for pool, limit in LIMITS.items():
+        _install_pool(client, pool, limit)
+    _deploy(log)
+    _remove_strangers(client)
+    for automation in automations():
+        install_automation(client, automation)
+
+
+def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> None:
+    """A pool that is there keeps its limit: the user's number of GPUs."""
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(
+            name=name, type=ProcessWorker.type, concurrency_limit=limit,
+            base_job_template=ProcessWorker.get_default_base_job_template()))
+    else:
+        client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
+
+
+def _deploy(log: Path) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    quiet: Mapping[str, str | None] = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}
+    done = subprocess.run(command, cwd=FILE.parent, env=changed(os.environ, quiet), check=False,
+                          capture_output=True, text=True)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(done.stdout + done.stderr)
+    if done.returncode:
+        raise FolioError(f"{FILE}: `prefect deploy --all` failed; {log} says why")
+
+
+def _remove_strangers(client: SyncPrefectClient) -> None:
+    """Deployments that came from an earlier prefect.yaml, of pipelines that are no more."""
+    wanted = {(entry["entrypoint"], entry["name"]) for entry in deployments()["deployments"]}
+    for found in client.read_deployments(limit=200):
+        if TAG in found.tags and (found.entrypoint, found.name) not in wanted:
+            client.delete_deployment(found.id)
+
+
+def automations() -> list[AutomationCore]:
+    """Silence becomes a crash, and a crash of a worker's run another try."""
+    ended = {f"prefect.flow-run.{state}" for state in
+             ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", "Nothing to do")}
+    silent = EventTrigger(
+        after={"prefect.flow-run.heartbeat"}, expect={"prefect.flow-run.heartbeat", *ended},
+        match={"prefect.resource.id": "prefect.flow-run.*"}, for_each={"prefect.resource.id"},
+        posture=Posture.Proactive, threshold=1, within=SILENCE)
+    crashed = EventTrigger(
+        after={"prefect.flow-run.Crashed"}, expect={"prefect.flow-run.AwaitingRetry"},
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        match_related=[{"prefect.resource.role": "flow", "prefect.resource.name":
+                        ["retrain", "stage"]},
+                       {"prefect.resource.role": "deployment",
+                        "prefect.resource.id": "prefect.deployment.*"}],
+        for_each={"prefect.resource.id"}, posture=Posture.Proactive, threshold=1,
+        within=AFTERMATH)
+    again = "its process died; tried again, from what was published"
+    return [
+        AutomationCore(
+            name="folio: a silent run has crashed", trigger=silent,
+            description="A run of which nothing is heard does not stay Running for ever",
+            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat")]),
+        AutomationCore(
+            name="folio: a crashed run is tried again", trigger=crashed,
+            description="It goes on from the last artifact, or the last checkpoint",
+            actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry",
+                                        message=again)])]
+
+
+def install_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Create it, or replace the one of its name."""
+    found = client.read_automations_by_name(automation.name)
+    if found:
+        client.update_automation(found[0].id, automation)
+    else:
+        client.create_automation(automation)
+
+
+def main() -> None:
+    try:
+        _install_there()
+    except FolioError as error:
+        sys.exit(f"folio: {error}")
+
+
+def _install_there() -> None:
+    from flows.notifications import install_notifications
+    from flows.server import prefect_api
+    from flows.up import LOG
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise FolioError("PREFECT_API_URL: name the server here, such as http://127.0.0.1:4200/api;"
+                         " the server of a home is seen to by folio up")
+    log = home_folder() / LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with prefect_api(home_folder()) as url:
+        with get_client(sync_client=True) as client:
+            install(client, log)
+        if address := os.environ.get("FOLIO_NOTIFY"):
+            install_notifications(address)
+    print(f"{url} has its pools, deployments and automations")
+
+
+if __name__ == "__main__":
+    main()

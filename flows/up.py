@@ -1,0 +1,238 @@
+"""Everything that a home needs around its runs, kept running by one process: `folio up`.
+
+    up/lock        held by that process for as long as it lives
+    up/up.json     its pid, the addresses, whether all is ready
+    logs/up.log    what all of its processes print
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flows.environment import changed, prefect_environment
+from flows.processes import Processes
+from flows.server import (
+    Server,
+    addressed,
+    answers,
+    await_health,
+    revive,
+    shared_server,
+    terminations_unwind,
+)
+from flows.web import served
+from pipelines.errors import FolioError, UsageError
+from pipelines.execute import Settings
+from pipelines.locks import is_locked, try_lock
+from pipelines.store import write_json
+from pipelines.versions import registry_uri, tracking_uri
+
+LOG = "logs/up.log"
+TEND_SECONDS = 1.0
+SWEEP_SECONDS = 15.0
+READY_SECONDS = 90
+WORKER_QUERY_SECONDS = 2  # how often a worker asks for work; Prefect's own 10 s feel slow here
+HEARTBEAT_SECONDS = 30  # the least that Prefect takes; installation.py waits for two and a half
+WORKERS = ("cpu", "gpu")
+LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 560 MB in place of 1.7 GB
+
+
+@dataclass(frozen=True)
+class Ports:
+    prefect: int = 4200
+    mlflow: int = 5000
+    dashboard: int = 8080
+
+
+def state_of(home: Path) -> dict[str, Any] | None:
+    """What up.json says while `folio up` runs in this home; None when it does not."""
+    folder = home / "up"
+    if not is_locked(folder / "lock"):
+        return None
+    try:
+        return json.loads((folder / "up.json").read_bytes())
+    except (OSError, json.JSONDecodeError):
+        return {"pid": None, "ready": False, "addresses": {}}  # it has only just begun
+
+
+def keep_up(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],
+            say: Callable[[str], None], notify: str | None = None) -> None:
+    """Start all of it, call `ready` with the addresses, and keep it running until interrupted.
+
+    `notify` is where failures are POSTed; None leaves that as it is. Raises UsageError when it
+    runs here already or a port is taken, FolioError when something does not start. Leaves no
+    process behind.
+    """
+    home = settings.home.absolute()
+    with _only_one(home), terminations_unwind():
+        _require_free(ports, home)
+        try:
+            _run(replace(settings, home=home), ports, ready, say, notify)
+        except KeyboardInterrupt:
+            say("stopping")
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    (home / "up").mkdir(parents=True, exist_ok=True)
+    lock = try_lock(home / "up" / "lock")
+    if lock is None:
+        raise UsageError(f"folio up runs already in {home}; see: folio status")
+    state = home / "up" / "up.json"
+    with lock:
+        state.unlink(missing_ok=True)  # of one that was killed
+        try:
+            yield
+        finally:
+            state.unlink(missing_ok=True)
+
+
+def _require_free(ports: Ports, home: Path) -> None:
+    for name, port in vars(ports).items():
+        if name == "prefect" and is_locked(home / "prefect" / "server.lock"):
+            continue  # of a run that goes on here: it is joined
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise UsageError(f"port {port} of 127.0.0.1 cannot be had ({error.strerror}); give "
+                                 f"another, such as --{name}-port {port + 1}") from error
+
+
+def _run(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],
+         say: Callable[[str], None], notify: str | None) -> None:
+    home, prefect = settings.home, settings.home / "prefect"
+    with ExitStack() as stack:
+        addresses = {"mlflow": _mlflow_address(home, ports.mlflow),
+                     "dashboard": stack.enter_context(served(home, ports.dashboard))}
+        server = stack.enter_context(shared_server(prefect, ports.prefect))
+        addresses = {"prefect": server.url.removesuffix("/api"), **addresses}
+        _note(home, addresses, ready=False)
+        stack.enter_context(prefect_environment(_environment(home, server, addresses)))
+        processes = stack.enter_context(_processes(home, say))
+        if addresses["mlflow"]:
+            processes.start("MLflow", _mlflow(home, ports.mlflow), changed(os.environ, LEAN))
+        page = processes.once([sys.executable, "-m", "flows.cli", "dashboard"])
+        await_health(server, prefect)
+        _install(settings, notify)
+        for pool in WORKERS:
+            processes.start(f"the worker of pool {pool}", _worker(pool), os.environ)
+        page.wait()
+        _await_ready(addresses["mlflow"])
+        _note(home, addresses, ready=True)
+        ready(addresses)
+        _tend(processes, server, settings, say)
+
+
+def _note(home: Path, addresses: dict[str, str | None], ready: bool) -> None:
+    write_json(home / "up" / "up.json",
+               {"pid": os.getpid(), "ready": ready, "addresses": addresses})
+
+
+def _environment(home: Path, server: Server, addresses: dict[str, str | None],
+                 ) -> dict[str, str | None]:
+    """What all of it, and each run that a worker starts, is told."""
+    return {**addressed(server, home / "prefect"), "FOLIO_HOME": str(home),
+            "FOLIO_PREFECT_UI": addresses["prefect"], "FOLIO_MLFLOW_UI": addresses["mlflow"],
+            "FOLIO_DASHBOARD": addresses["dashboard"],
+            "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_QUERY_SECONDS),
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+
+
+@contextmanager
+def _processes(home: Path, say: Callable[[str], None]) -> Iterator[Processes]:
+    """Processes to be kept while inside. At the end the runs that go on are put off."""
+    from prefect.client.orchestration import get_client
+
+    from flows.sweeping import begun, put_off
+
+    processes, going_on = Processes(home / LOG, say), []
+    with get_client(sync_client=True) as client:
+        try:
+            yield processes
+        finally:
+            with suppress(httpx.HTTPError):  # a server that is gone is told by the next sweep
+                going_on = begun(client)
+            processes.stop()
+            with suppress(httpx.HTTPError):
+                put_off(client, going_on)
+
+
+def _mlflow_address(home: Path, port: int) -> str | None:
+    """Where MLflow's pages will be; None where another server has the registry, and the pages."""
+    given = tracking_uri(home)
+    return None if given.startswith("http") else f"http://127.0.0.1:{port}"
+
+
+def _mlflow(home: Path, port: int) -> list[str]:
+    return [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+            "--workers", "1", "--backend-store-uri", tracking_uri(home),
+            "--registry-store-uri", registry_uri(home),
+            "--artifacts-destination", str(home / "mlflow" / "artifacts")]
+
+
+def _worker(pool: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool,
+            "--name", f"{pool} of {socket.gethostname()}"]
+
+
+def _install(settings: Settings, notify: str | None) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.installation import install
+    from flows.notifications import install_notifications
+    from flows.sweeping import sweep
+
+    with get_client(sync_client=True) as client:
+        install(client, settings.home / LOG)
+    if notify:
+        install_notifications(notify)
+    sweep(settings.runs)
+
+
+def _await_ready(mlflow: str | None) -> None:
+    """Return when MLflow answers and each pool has its worker."""
+    from prefect.client.orchestration import get_client
+
+    from tasks.pool import is_manned
+
+    deadline = time.monotonic() + READY_SECONDS
+    with get_client(sync_client=True) as client:
+        waiting = {"MLflow": lambda: not mlflow or answers(f"{mlflow}/health"),
+                   **{f"the worker of pool {pool}": partial(is_manned, client, pool)
+                      for pool in WORKERS}}
+        for name, is_there in waiting.items():
+            while not is_there():
+                if time.monotonic() > deadline:
+                    raise FolioError(f"{name} did not start within {READY_SECONDS} s; "
+                                     f"{LOG} of the home says why")
+                time.sleep(0.2)
+
+
+def _tend(processes: Processes, server: Server, settings: Settings,
+          say: Callable[[str], None]) -> None:
+    from flows.sweeping import sweep
+
+    due = 0.0
+    while True:
+        if revive(settings.home / "prefect", server):
+            say("the Prefect server died; it is started again")
+        processes.tend()
+        if time.monotonic() >= due:
+            due = time.monotonic() + SWEEP_SECONDS
+            for run in sweep(settings.runs):
+                say(f"run {run}: its process was killed")
+        time.sleep(TEND_SECONDS)

@@ -1,0 +1,117 @@
+"""The commands that start what a home needs, stop it, and tell what runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import display
+from flows.app import app
+from flows.options import AsJson, answer, settings
+from pipelines.errors import FolioError, UsageError
+
+DOWN_SECONDS = 60
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+
+
+@app.command()
+def up(detach: Annotated[bool, typer.Option(
+           "--detach", help="return when all is ready; stop it with: folio down")] = False,
+       prefect_port: Port = 4200, mlflow_port: Port = 5000, dashboard_port: Port = 8080,
+       notify: Annotated[str | None, typer.Option(
+           metavar="URL", envvar="FOLIO_NOTIFY",
+           help="have failures and crashes of runs POSTed there")] = None) -> None:
+    """Start Prefect, MLflow, a worker a pool, the schedules and the dashboard; Ctrl-C stops all.
+
+    Everything listens on 127.0.0.1 alone. Runs that are stopped with it go on at the next start.
+
+    \b
+    Examples:
+      folio up
+      folio up --detach --prefect-port 4300
+      folio up --notify https://example.org/hook
+    """
+    from flows.up import Ports, keep_up, state_of
+
+    here = settings()
+    if state := state_of(here.home):
+        print("is up already", file=sys.stderr)
+        return display.addresses(state["addresses"])
+    if detach:
+        return display.addresses(_detached(here.home))
+    print("starting Prefect, MLflow and the workers …", file=sys.stderr)
+    keep_up(here, Ports(prefect_port, mlflow_port, dashboard_port), display.addresses, _say, notify)
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def _detached(home: Path) -> dict[str, Any]:
+    """The addresses of a `folio up` of its own, when it is ready."""
+    from flows.up import LOG, state_of
+
+    log = home / LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "flows.cli", *(word for word in sys.argv[1:]
+                                                    if word != "--detach")]
+    with log.open("ab") as file:
+        begin = file.tell()
+        process = subprocess.Popen(
+            command, env=os.environ | {"FOLIO_HOME": str(home)}, stdin=subprocess.DEVNULL,
+            stdout=file, stderr=file, start_new_session=True)
+    while not ((state := state_of(home)) and state["ready"]):
+        if process.poll() is not None:
+            raise FolioError(f"folio up ended while it started: {_last_line(log, begin)} "
+                             f"({log} has all)")
+        time.sleep(0.2)
+    return state["addresses"]
+
+
+def _last_line(log: Path, begin: int) -> str:
+    with log.open("rb") as file:
+        file.seek(begin)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("folio: ") if lines else "it said nothing"
+
+
+@app.command()
+def down() -> None:
+    """Stop what `folio up` started here; runs that go on are put off until the next start."""
+    from flows.up import state_of
+
+    here = settings()
+    state = state_of(here.home)
+    if state is None:
+        raise UsageError(f"folio up does not run in {here.home}; nothing to stop")
+    if state["pid"] is None:
+        raise FolioError("folio up has only just been started; try again in a moment")
+    os.kill(state["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + DOWN_SECONDS
+    while state_of(here.home):
+        if time.monotonic() > deadline:
+            raise FolioError(f"process {state['pid']} has not ended within {DOWN_SECONDS} s; "
+                             f"look at it, then end it with: kill -9 {state['pid']}")
+        time.sleep(0.1)
+    print("stopped", file=sys.stderr)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """What runs now: the servers, the workers, the runs that go on and the next ones.
+
+    \b
+    Examples:
+      folio status
+      folio status --json
+    """
+    from flows.status import status_of
+
+    answer(status_of(settings()), as_json, display.status)

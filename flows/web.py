@@ -1,0 +1,64 @@
+"""Serves the dashboard, the reports and the comparisons of a home to this machine, nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+SERVED = ("dashboard/", "store/metrics/", "comparisons/")
+FIRST = "/dashboard/index.html"
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """GET and HEAD of files in the SERVED folders. A page of another site can't have them read:
+    the name it was asked by must be one of this machine's."""
+
+    def send_head(self):  # type: ignore[no-untyped-def]  # as in SimpleHTTPRequestHandler
+        path = urlsplit(self.path).path
+        if self._host() not in ("127.0.0.1", "localhost"):
+            return self.send_error(HTTPStatus.FORBIDDEN, "ask by the name 127.0.0.1 or localhost")
+        if path in ("/", "/dashboard", "/dashboard/"):
+            return self._moved(FIRST)
+        if not self._is_served():
+            return self.send_error(HTTPStatus.NOT_FOUND)
+        return super().send_head()
+
+    def _host(self) -> str | None:
+        return urlsplit(f"//{self.headers.get('Host', '')}").hostname
+
+    def _is_served(self) -> bool:
+        """Whether it is a file in a SERVED folder, all links followed."""
+        root, path = Path(self.directory).resolve(), Path(self.translate_path(self.path)).resolve()
+        return path.is_file() and any(path.is_relative_to(root / name) for name in SERVED)
+
+    def _moved(self, address: str) -> None:
+        self.send_response(HTTPStatus.FOUND)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def end_headers(self) -> None:
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """A page that is looked at is no news."""
+
+
+@contextmanager
+def served(home: Path, port: int) -> Iterator[str]:
+    """The address where the home's pages are, while inside. Raises OSError when it is taken."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(home)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

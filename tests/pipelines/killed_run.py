@@ -1,0 +1,33 @@
+"""Runs a pipeline without Prefect, and is killed (kill -9) in the middle of one of its stages.
+
+    python -m tests.pipelines.killed_run HOME PIPELINE STAGE
+
+The kill comes when the stage opens its manifest: its files are there, and none is published.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipelines.execute import Settings
+from pipelines.retraining import retrain_plain
+
+
+def main(home: str, pipeline: str, stage: str) -> None:
+    folder = f"{home}/store/{stage}/.tmp-"
+
+    def watch(event: str, given: tuple[Any, ...]) -> None:
+        if (event == "open" and isinstance(given[0], str) and given[0].startswith(folder)
+                and given[0].endswith("/manifest.json")):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    retrain_plain(pipeline, settings=Settings.at(Path(home)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
