@@ -12,7 +12,7 @@ from tests.conftest import PROJECT
 
 FALLING = """\
 import contextlib, signal, sys, time
-from flows.server import _terminations_unwind
+from flows.server import terminations_unwind
 
 class Falling:
     def __del__(self):
@@ -22,7 +22,7 @@ if {in_a_flow}:
     from prefect.utilities.engine import capture_sigterm as handlers
 else:
     handlers = contextlib.nullcontext
-with _terminations_unwind(), handlers():
+with terminations_unwind(), handlers():
     try:
         Falling()
         print("swallowed", flush=True)
