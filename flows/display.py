@@ -253,3 +253,15 @@ def garbage(found: dict[str, Any]) -> None:
 
 def _megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f}"
+
+
+def doctor(told: dict[str, Any]) -> None:
+    for text in told["fixed"]:
+        print(f"mended: {text}")
+    for one in told["findings"]:
+        print(f"{one['state']:8} {one['check']:12} {one['text']}")
+        if one["remedy"]:
+            print(f"{'':21} → {one['remedy']}")
+    fixable = sum(one["fixable"] for one in told["findings"])
+    print(f"problems: {told['problems']}, warnings: {told['warnings']}"
+          + (f"; folio doctor --fix mends {fixable} of these" if fixable else ""))

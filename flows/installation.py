@@ -93,11 +93,11 @@ def automations() -> list[AutomationCore]:
     again = "its process died; tried again, from what was published"
     return [
         AutomationCore(
-            name="folio: a silent run has crashed", trigger=silent,
+            name="folio: a silent run has crashed", trigger=silent, enabled=True,
             description="A run of which nothing is heard does not stay Running for ever",
             actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat")]),
         AutomationCore(
-            name="folio: a crashed run is tried again", trigger=crashed,
+            name="folio: a crashed run is tried again", trigger=crashed, enabled=True,
             description="It goes on from the last artifact, or the last checkpoint",
             actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry",
                                         message=again)])]

@@ -42,6 +42,8 @@ from pipelines.store import write_json
 BOOT_SECONDS = 60
 STOP_SECONDS = 5  # then it is killed
 POLL_SECONDS = 0.1
+WATCH_SECONDS = 1.0  # between looks at whether the server lives
+LONGEST_PAUSE = 30.0
 
 
 @contextmanager
@@ -56,14 +58,14 @@ def prefect_api(home: Path) -> Iterator[str]:
     given = os.environ.get("PREFECT_API_URL")
     with terminations_unwind():
         if given:
-            _require_answer(given)
+            require_answer(given)
             with prefect_environment({}), reported():
                 yield given
             return
         folder = home.absolute() / "prefect"
         with shared_server(folder) as server, prefect_environment(addressed(server, folder)):
             await_health(server, folder)
-            with reported(), without_heartbeats():
+            with kept_alive(folder, server), reported(), without_heartbeats():
                 yield server.url
 
 
@@ -155,6 +157,26 @@ def revive(folder: Path, server: Server) -> bool:
         return True
 
 
+@contextmanager
+def kept_alive(folder: Path, server: Server) -> Iterator[None]:
+    """While inside, a server that dies is started again: Prefect's client asks for a minute."""
+    over = threading.Event()
+
+    def watch() -> None:
+        pause = WATCH_SECONDS
+        while not over.wait(pause):
+            if revive(folder, server):
+                pause = min(2 * pause, LONGEST_PAUSE)  # it may die at once, again and again
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
 def _start(folder: Path, port: int) -> Server:
     (folder / "server.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "prefect", "server", "start",
@@ -231,7 +253,8 @@ def answers(address: str) -> bool:
         connection.close()
 
 
-def _require_answer(url: str) -> None:
+def require_answer(url: str) -> None:
+    """Raises FolioError when nothing answers at PREFECT_API_URL."""
     try:
         urlopen(f"{url.rstrip('/')}/health", timeout=5).close()
     except HTTPError:

@@ -41,7 +41,7 @@ def take_stock(settings: Settings) -> Stock:
         now, settings.runs.folder, artifacts,
         {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
         list(settings.runs), live_runs(settings.runs.folder), versions(home),
-        [*_leftovers(store), *_aged("comparison", home / "comparisons"),
+        [*leftovers_in(store), *_aged("comparison", home / "comparisons"),
          *_aged("log", home / "logs"), *_downloads(home)],
         _reigns(home))
 
@@ -68,7 +68,8 @@ def _stages(store: Store) -> Iterator[Path]:
     return (path for path in sorted(store.root.glob("[!.]*")) if path.is_dir())
 
 
-def _leftovers(store: Store) -> Iterator[Leftover]:
+def leftovers_in(store: Store) -> Iterator[Leftover]:
+    """What lies beside it: of stages that go on, were killed or found damaged, and locks."""
     for folder in _stages(store):
         for path in sorted(folder.iterdir()):
             hidden = LEFTOVER.fullmatch(path.name)

@@ -210,11 +210,19 @@ def _records(stock: Stock, kept: set[str], policy: Policy) -> Iterator[Item]:
 
 
 def _leftovers(stock: Stock, records: set[str], policy: Policy) -> Iterator[Item]:
-    owners = {(one.path.parent, one.key) for one in stock.artifacts} | {
-        (one.path.parent, one.key) for one in stock.leftovers if one.kind != "lock"}
-    for one in stock.leftovers:
-        reason = _why(one, stock.now - one.changed, policy.days * DAY, owners)
-        if reason and not one.busy and not (one.kind == "comparison" and one.path.name in records):
+    for item in stale(stock.leftovers, stock.artifacts, stock.now, policy):
+        if not (item.kind == "comparison" and item.name in records):
+            yield item
+
+
+def stale(leftovers: Collection[Leftover], artifacts: Iterable[Artifact], now: float,
+          policy: Policy) -> Iterator[Item]:
+    """The leftovers that nobody works on or will go on from."""
+    owners = {(one.path.parent, one.key) for one in artifacts} | {
+        (one.path.parent, one.key) for one in leftovers if one.kind != "lock"}
+    for one in leftovers:
+        reason = _why(one, now - one.changed, policy.days * DAY, owners)
+        if reason and not one.busy:
             yield Item(one.kind, one.path.name, one.path, reason, key=one.key)
 
 

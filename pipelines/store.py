@@ -139,6 +139,11 @@ class Store:
                 return f"{name} is not what was published"
         return None
 
+    def set_aside(self, stage: str, key: str) -> Path:
+        """Move what stands where an artifact should; for who holds the key's lock. Its new path."""
+        aside = _made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
+        return (self.root / stage / key).rename(aside)
+
     def has_remains(self, stage: str, key: str) -> bool:
         """Whether a folder stands where the artifact should, without a readable manifest."""
         return (self.root / stage / key).exists() and self.find(stage, key) is None
@@ -201,8 +206,7 @@ class Store:
     def _publish(self, recipe: Recipe, work: Workspace) -> None:
         final = self.root / recipe.stage / recipe.key
         if final.exists():  # damaged or superseded: kept aside for a look, never read again
-            aside = _made(self.root / ".damaged") / f"{recipe.stage}-{recipe.key}-{time.time_ns()}"
-            final.rename(aside)
+            self.set_aside(recipe.stage, recipe.key)
         for folder in sorted({path.parent for path in work.out.rglob("*")}):
             _sync_folder(folder)
         work.out.rename(final)

@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pipelines.errors import FolioError
 from pipelines.fingerprint import digest_json
+from pipelines.mlflow_database import make_database
 
 if TYPE_CHECKING:
     import mlflow
@@ -225,16 +226,22 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
         warnings.simplefilter("ignore")
         uri = tracking_uri(home)
         import mlflow
+        from sqlalchemy.exc import DBAPIError
 
         levels = _set_levels({"mlflow": logging.ERROR, "alembic": logging.ERROR})
         mlflow.set_tracking_uri(uri)
         try:
+            if uri == _own_uri(home):
+                make_database(Path(uri.removeprefix(SQLITE)))
             yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
         except mlflow.exceptions.MlflowException as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             message = (f"MLflow at {uri}: {first[:300]}; mend that, or name another registry in "
                        "MLFLOW_TRACKING_URI")
             raise FolioError(PASSWORD.sub("//", message)) from error
+        except DBAPIError as error:  # a full disk, a database that is locked or damaged
+            raise FolioError(PASSWORD.sub("//", f"MLflow at {uri}: {error.orig}; mend that (free "
+                                          "space, rights) and run again")) from error
         finally:
             mlflow.set_tracking_uri(None)  # what was set before is in the environment as well
             _set_levels(levels)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+Alter = Callable[[bytes], bytes]
+
 
 class Relay:
-    """Passes on to `upstream`, (host, port), what reaches `port`, until it is `away`."""
+    """Passes on to `upstream`, (host, port), what reaches `port`, until it is `away`; and back what
+    that answers, as `alter` has it."""
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        self._upstream = upstream
+    def __init__(self, upstream: tuple[str, int], alter: Alter | None = None) -> None:
+        self._upstream, self._alter = upstream, alter or (lambda data: data)
         self._server: _Server | None = None
         self.port = 0
         self.back()
@@ -21,6 +24,7 @@ class Relay:
     def back(self) -> None:
         self._server = _Server(("127.0.0.1", self.port), _Passing)
         self._server.upstream, self.port = self._upstream, self._server.server_address[1]
+        self._server.alter = self._alter
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def away(self) -> None:
@@ -33,8 +37,8 @@ class Relay:
 
 
 @contextmanager
-def relayed(upstream: tuple[str, int]) -> Iterator[Relay]:
-    relay = Relay(upstream)
+def relayed(upstream: tuple[str, int], alter: Alter | None = None) -> Iterator[Relay]:
+    relay = Relay(upstream, alter)
     try:
         yield relay
     finally:
@@ -66,14 +70,15 @@ class _Passing(StreamRequestHandler):
             self.server.noted(self.connection)
             self.server.noted(further)
             answers = threading.Thread(
-                target=_pass_on, args=(further, self.connection), daemon=True)
+                target=_pass_on, args=(further, self.connection, self.server.alter), daemon=True)
             answers.start()
             _pass_on(self.connection, further)
             answers.join()
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _pass_on(source: socket.socket, target: socket.socket,
+             alter: Alter = lambda data: data) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
-            target.sendall(data)
+            target.sendall(alter(data))
         target.shutdown(socket.SHUT_WR)
