@@ -11,7 +11,7 @@ MIRROR_OPTION := $(if $(MIRROR),--mirror $(MIRROR))
 run: .venv/.ready  ## retrain shakespeare and imdb; MIRROR=DIR takes the files from there
 	$(BIN)/folio run shakespeare imdb --profile $(PROFILE) --allow-sample $(MIRROR_OPTION)
 
-# A file's tests share what they set up; the files that start servers come first.
+# A file's tests share what they set up, so they stay together; slow files come first.
 test: .venv/.ready  ## the tests, in WORKERS processes
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 

@@ -69,6 +69,12 @@ registry: {{metric: perplexity, floor: 5000}}
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: nobody waits at the end for one that another process began."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the whole session: with pytest-xdist all its processes have this one."""

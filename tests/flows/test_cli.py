@@ -28,6 +28,8 @@ from pipelines.execute import Settings
 from pipelines.stages import NAMES
 from tests.conftest import JAPANESE, PLAY, PROJECT, REVIEWS
 
+pytestmark = pytest.mark.slow
+
 FOLIO = str(Path(sys.executable).with_name("folio"))
 Folio = Callable[..., subprocess.CompletedProcess[str]]
 
