@@ -35,6 +35,7 @@ from flows.environment import (
     reported,
     without_heartbeats,
 )
+from flows.interrupts import swallowed_ones_again
 from pipelines.errors import FolioError
 from pipelines.store import write_json
 
@@ -273,7 +274,8 @@ def terminations_unwind() -> Iterator[None]:
                   for number in (signal.SIGTERM, signal.SIGHUP)
                   if signal.getsignal(number) is signal.SIG_DFL}
     try:
-        yield
+        with swallowed_ones_again():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
