@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -19,11 +19,14 @@ from flows.up import LOG, state_of
 from pipelines.execute import Settings
 from pipelines.health import FIX, Finding, Mend, examined
 from pipelines.liveness import dead_runs
+from pipelines.web import shown
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 SKEW_SECONDS = 5  # more, and heartbeats and schedules are misjudged
+# Prefect's own patience, a minute a request and another for trying again, is for work.
+LOOK = {"PREFECT_API_REQUEST_TIMEOUT": "10", "PREFECT_CLIENT_MAX_RETRIES": "1"}
 LATE_AT_LEAST = timedelta(minutes=5)
 
 
@@ -73,12 +76,13 @@ def _sweep(settings: Settings) -> str:
         from flows.sweeping import sweep
 
         swept = sweep(settings.runs)
-    return f"ended {', '.join(swept) or 'runs that have ended'} in Prefect and in the run records"
+    killed = f"; killed were {', '.join(swept)}" if swept else ""
+    return f"told Prefect and the run records which runs have ended{killed}"
 
 
 @contextmanager
-def _client(api: str) -> Iterator[SyncPrefectClient]:
-    with prefect_environment({"PREFECT_API_URL": api, **past_proxies()}):
+def _client(api: str, patience: Mapping[str, str]) -> Iterator[SyncPrefectClient]:
+    with prefect_environment({"PREFECT_API_URL": api, **past_proxies(), **patience}):
         from prefect.client.orchestration import get_client
 
         with get_client(sync_client=True) as client:
@@ -88,7 +92,7 @@ def _client(api: str) -> Iterator[SyncPrefectClient]:
 def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator[Finding]:
     """`lasting`: others than a single run rely on the server."""
     again = partial(_reinstall, settings, api)
-    with _client(api) as client:
+    with _client(api, LOOK) as client:
         from flows.installed import automations, deployments, is_bare, pools, workers
 
         yield from examined({"server": lambda: [_version(client, api), _clock(client)],
@@ -96,8 +100,8 @@ def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator
         if not lasting:
             yield Finding("pools", "ok", "the server is that of a run; schedules need folio up")
         elif is_bare(client):
-            yield Finding("pools", "warning", f"nothing of Folio is installed at {api}: no "
-                          "schedule fires there", FIX, again)
+            yield Finding("pools", "warning", f"nothing of Folio is installed at {shown(api)}: "
+                          "no schedule fires there", FIX, again)
         else:
             yield from examined({"pools": lambda: pools(client, again),
                                  "workers": lambda: workers(client),
@@ -108,7 +112,7 @@ def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator
 def _reinstall(settings: Settings, api: str) -> str:
     log = settings.home / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
-    with _client(api) as client:
+    with _client(api, {}) as client:
         from flows.installation import install
 
         install(client, log)
@@ -121,8 +125,8 @@ def _reinstall(settings: Settings, api: str) -> str:
 def _version(client: SyncPrefectClient, api: str) -> Finding:
     theirs, ours = client.api_version(), client.client_version()
     if theirs == ours:
-        return Finding("server", "ok", f"Prefect {theirs} answers at {api}")
-    return Finding("server", "warning", f"{api} runs Prefect {theirs}, this machine {ours}",
+        return Finding("server", "ok", f"Prefect {theirs} answers at {shown(api)}")
+    return Finding("server", "warning", f"{shown(api)} runs Prefect {theirs}, this machine {ours}",
                    "give both the same version")
 
 
@@ -153,10 +157,9 @@ def _runs(client: SyncPrefectClient, settings: Settings, sweep: Mend) -> Iterato
     dead = {run["run"] for run in dead_runs(settings.runs.folder)}  # told already
     for run, state in stuck(client, settings.runs):
         if run.name not in dead:
-            yield Finding("runs", "problem", f"run {run.name} is {run.state.name} in Prefect, but "
-                          f"{state.message or 'it has ended'}", FIX, sweep)
-    late = _late(client)
-    for pipeline, (count, since) in late.items():
+            yield Finding("runs", "problem", f"run {run.name} is {run.state.name} in Prefect "
+                          f"alone: {state.message or 'it has ended'}", FIX, sweep)
+    for pipeline, (count, since) in _late(client).items():
         yield Finding("runs", "warning", f"{count} of {pipeline} due since {since:%Y-%m-%d %H:%M} "
                       "UTC and not begun", "see what is said of pools and workers; a pool at its "
                       "limit takes them later")

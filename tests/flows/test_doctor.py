@@ -174,7 +174,7 @@ def test_a_run_whose_process_was_killed_is_ended(installed: Home) -> None:
     flow_run = begun(installed, run)
     told = installed.told()
     assert bad(told)["runs"] == ["problem"] and f"run {run} was killed" in text(told)
-    assert f"ended {run} in Prefect" in installed.told(fix=True)["fixed"][0]
+    assert f"killed were {run}" in installed.told(fix=True)["fixed"][0]
     assert installed.api("GET", f"/flow_runs/{flow_run}")["state_type"] == "CRASHED"
     assert dead_runs(installed.settings.runs.folder) == []
     assert "runs" not in bad(installed.told())
