@@ -24,14 +24,14 @@ from pipelines.runs import Runs
 PENDING_AT_MOST = timedelta(minutes=5)  # a process is started within seconds
 UNTOLD_AT_MOST = timedelta(minutes=5)  # a run that has ended tries for a minute to tell Prefect
 GONE = "its process was killed"
+PUT_OFF = "stopped with its worker; it goes on when there is one again"
 BEGUN = (StateType.RUNNING, StateType.CANCELLING, StateType.PENDING)
 
 
 def sweep(runs: Runs) -> list[str]:
     """End each dead run of this machine, and what else `stuck` names. Returns the dead ones' ids.
 
-    In Prefect it becomes CRASHED, upon which a run of a deployment is tried again (see
-    installation.py); without a Prefect server that answers it is left for the next sweep.
+    Without a Prefect server that answers it is left for the next sweep.
     """
     swept = []
     with get_client(sync_client=True) as client, suppress(httpx.HTTPError):
@@ -39,7 +39,7 @@ def sweep(runs: Runs) -> list[str]:
         for run, state in stuck(client, runs):
             client.set_flow_run_state(run.id, state, force=True)
         for record in dead:
-            if "part_of" not in record and not runs.has(record["run"]):
+            if "profile" in record and not runs.has(record["run"]):
                 runs.save(_record(record))
             bury(runs.folder, record["run"])
             swept.append(record["run"])
@@ -57,7 +57,7 @@ def stuck(client: SyncPrefectClient, runs: Runs) -> Iterator[tuple[FlowRun, Stat
             if age > PENDING_AT_MOST and run.work_pool_name in (CPU, GPU):
                 yield run, Crashed(message="its process was never started")
         elif run.name in dead:
-            yield run, Crashed(message=f"{GONE}; what it published stays")
+            yield run, _interrupted(run, f"{GONE}; what it published stays")
         elif run.name not in live and age > UNTOLD_AT_MOST and runs.has(run.name):
             record = runs.get(run.name)
             if now - _end_of(record) > UNTOLD_AT_MOST:
@@ -91,19 +91,17 @@ def begun(client: SyncPrefectClient) -> list[FlowRun]:
 
 
 def put_off(client: SyncPrefectClient, runs: list[FlowRun]) -> None:
-    """Have those that were stopped with their worker taken up again by the next one.
-
-    A training is handed over anew by the run that it is part of.
-    """
+    """Have those that were stopped with their worker taken up again by the next one."""
     for run in runs:
         now = client.read_flow_run(run.id)
         if now.state and (now.state.type in BEGUN or now.state.is_crashed()):
-            client.set_flow_run_state(run.id, _for_later(now), force=True)
+            client.set_flow_run_state(run.id, _interrupted(now, PUT_OFF), force=True)
 
 
-def _for_later(run: FlowRun) -> State:
-    said = "stopped with its worker; it goes on when there is one again"
-    return (Crashed if run.work_pool_name == GPU else AwaitingRetry)(message=said)
+def _interrupted(run: FlowRun, said: str) -> State:
+    """A worker's run is taken up again. A training is handed over anew by the run that it is part
+    of, and nobody would take up a run without a worker."""
+    return (AwaitingRetry if run.work_pool_name == CPU else Crashed)(message=said)
 
 
 def _flow_runs(client: SyncPrefectClient, states: tuple[StateType, ...],
