@@ -1,8 +1,10 @@
-# make run · make test · make setup. Each sees to its own virtual environment.
+# make run · make test · make bench · make setup. Each sees to its own virtual environment.
 PYTHON ?= python3.11
 PROFILE ?= quick
 MIRROR ?=
 WORKERS ?= 2
+ONLY ?=
+LONG ?=
 BIN := .venv/bin
 MIRROR_OPTION := $(if $(MIRROR),--mirror $(MIRROR))
 
@@ -17,6 +19,9 @@ test: .venv/.ready  ## the tests, in WORKERS processes
 
 lint: .venv/.ready
 	$(BIN)/ruff check .
+
+bench: .venv/.ready  ## measured comparisons, under 30 minutes; ONLY=prep for one, LONG=1 for all
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long) $(MIRROR_OPTION)
 
 setup: .venv/.ready
 

@@ -38,20 +38,20 @@ def lineage(found: Document) -> None:
 
 def _grow(branch: Any, one: Document, artifacts: dict[tuple[str, str], Document],
           files: list[Document], drawn: set[str]) -> None:
+    """One artifact and all above it; what stands in the tree already is only named."""
     twig = branch.add(_artifact(one))
     drawn.add(one["key"])
-    if one["stage"] == "source":
-        own = [file for file in files if file["source"] == one["key"]]
-        for file in own[:MOST_FILES]:
-            twig.add(_file(file))
-        if len(own) > MOST_FILES:
-            twig.add(f"and {len(own) - MOST_FILES:,} files more; --json names them")
-    above = [(stage, key) for stage, key in one["made_of"].items() if key]
-    for stage, key in sorted(above, key=lambda name: list(artifacts).index(name)):
-        if key in drawn:
-            twig.add(f"{stage:8} {key[:12]}  (as above)")
+    own = [file for file in files if file["source"] == one["key"]]
+    for file in own[:MOST_FILES]:
+        twig.add(_file(file))
+    if len(own) > MOST_FILES:
+        twig.add(f"and {len(own) - MOST_FILES:,} files more; --json names them")
+    above = set(one["made_of"].items())
+    for name in [name for name in artifacts if name in above]:  # the last stage first
+        if artifacts[name]["key"] in drawn:
+            twig.add(f"{name[0]:8} {name[1][:12]}  (as above)")
         else:
-            _grow(twig, artifacts[stage, key], artifacts, files, drawn)
+            _grow(twig, artifacts[name], artifacts, files, drawn)
 
 
 def _artifact(one: Document) -> str:

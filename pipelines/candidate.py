@@ -18,12 +18,13 @@ from pipelines.fingerprint import (
     digest_json,
     library_version,
 )
+from pipelines.lineage import Graph, stored
 from pipelines.mlflow_models import LOADER
 from pipelines.promotion import Figures
 from pipelines.registered import PACKAGE
 from pipelines.spec import RegistrySpec
 from pipelines.stages import Inputs
-from pipelines.store import MANIFEST, Store
+from pipelines.store import Store
 from pipelines.versions import Version
 
 # Imported by the loader, but in no fingerprint.
@@ -94,27 +95,10 @@ class Candidate:
 
 
 def lineage(inputs: Inputs) -> dict[str, dict[str, Any]]:
-    """{stage: manifest} of every stage above, found by the content digests in the manifests."""
-    found = {name: artifact.manifest for name, artifact in inputs.items()}
-    store = inputs["model"].path.parent.parent
-    pending = list(found.values())
-    while pending:
-        manifest = pending.pop()
-        if manifest["stage"] == "source":
-            continue  # its inputs are files, not stages
-        for stage, digest in manifest["inputs"].items():
-            above = None if stage in found else _manifest(store / stage, digest)
-            if above is not None:
-                found[stage] = above
-                pending.append(above)
-    return found
-
-
-def _manifest(folder: Path, digest: str) -> dict[str, Any] | None:
-    """The newest manifest in a stage's folder whose content is `digest`."""
-    read = [json.loads(path.read_bytes()) for path in sorted(folder.glob(f"[!.]*/{MANIFEST}"))]
-    same = [manifest for manifest in read if manifest["digest"] == digest]
-    return max(same, key=lambda manifest: manifest["created"], default=None)
+    """{stage: manifest} of the inputs and of every stage above them."""
+    graph = Graph(stored(Store(inputs["model"].path.parent.parent)))
+    above = {one.stage: one.manifest for one in graph.above(inputs.values())}
+    return above | {name: artifact.manifest for name, artifact in inputs.items()}
 
 
 def _requirements(backend: str) -> list[str]:

@@ -111,7 +111,8 @@ def measures(old: Text, new: Text) -> list[dict[str, Any]]:
 
 
 def _lengths(old: Text, new: Text) -> Iterator[dict[str, Any]]:
-    if min(old.lengths.sum(), new.lengths.sum()) < FEWEST:
+    few = min(old.lengths.sum(), new.lengths.sum()) < FEWEST
+    if few or not _cut_alike(old.vocabulary, new.vocabulary):
         return
     edges = _quantiles(old.lengths)
     index = stability_index(*(_binned(text.lengths, edges) for text in (old, new)))
@@ -123,14 +124,20 @@ def _unknown(old: Text, new: Text) -> Iterator[dict[str, Any]]:
     """Tokens that the champion's vocabulary does not know, of its own validation split and of the
     new text. Fewer than there are no drift: it may have seen some of the new text."""
     ours, theirs = old.vocabulary, new.vocabulary
-    alike = all(getattr(ours, name) == getattr(theirs, name) for name in ("kind", "lower", "words"))
-    if ours.kind == "subword" or not alike:  # no two ways to cut text count the same things
+    alike = _cut_alike(ours, theirs) and ours.lower == theirs.lower
+    if ours.kind == "subword" or not alike or not sum(old.unseen):
         return
     known = set(ours.tokens) - {ours.tokens[ours.unknown_id], ours.tokens[ours.pad_id]}
     unknown = sum(count for token, count in zip(theirs.tokens, theirs.counts, strict=True)
                   if token not in known)
     row = _of_shares("unknown tokens", old.unseen, (unknown, sum(theirs.counts) - unknown))
     yield row | {"drifted": row["drifted"] and row["new"] > row["old"]}
+
+
+def _cut_alike(ours: Vocabulary, theirs: Vocabulary) -> bool:
+    """Whether a token of the one is as much text as a token of the other."""
+    sizes = ours.kind != "subword" or ours.size == theirs.size
+    return ours.kind == theirs.kind and ours.words == theirs.words and sizes
 
 
 def _labels(old: Text, new: Text) -> Iterator[dict[str, Any]]:

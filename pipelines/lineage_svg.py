@@ -18,9 +18,9 @@ LANE, PAD, LINE = 13, 6, 15  # between the arcs that pass over boxes; the rim; a
 CORNER = 7
 MOST_FILES = 3  # named below a source
 STYLE = """\
-.lineage{font-family:system-ui,Helvetica,Arial,"DejaVu Sans",sans-serif;font-size:12px}
+.lineage{font-family:system-ui,Helvetica,Arial,"DejaVu Sans",sans-serif}
 .lineage rect{fill:var(--tint,#f4f6f8);stroke:var(--muted,#5d6977);stroke-width:1.1}
-.lineage text{fill:var(--muted,#5d6977)}
+.lineage text{font-size:12px;fill:var(--muted,#5d6977)}
 .lineage .name{font-weight:600;font-size:14px;fill:var(--ink,#1f2933)}
 .lineage .key{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:11px}
 .lineage .line{fill:none;stroke:var(--muted,#5d6977);stroke-width:1.2}

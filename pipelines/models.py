@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelines.spec import ModelSpec
-
 if TYPE_CHECKING:
     import keras
+
+    from pipelines.spec import ModelSpec
 
 STATES = {"simple": 1, "gru": 1, "lstm": 2, "peephole": 2}  # state tensors a layer carries
 

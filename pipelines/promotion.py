@@ -145,7 +145,8 @@ def _measured(found: Evidence) -> str:
     if found.left_out:
         text += f"; {found.left_out:,} left out that the champion was trained on"
     if found.mcnemar is not None and found.metric == "accuracy":
-        text += f", McNemar p {found.mcnemar['p']:.2g}"
+        chance = found.mcnemar["p"]
+        text += f", McNemar p {chance:.2g}" if chance else ", McNemar p under 1e-300"
     return f"{text})"
 
 

@@ -115,7 +115,7 @@ class Trainer:
             self._forget()
         saved, before = started, position.seconds
         for batch in self.train.epoch(position.epoch, position.step, self._shuffles()):
-            self._step(batch)
+            self.step(batch)
             now = time.monotonic()
             if now - saved >= self.training.checkpoint_every:
                 position.seconds = before + now - started
@@ -132,7 +132,8 @@ class Trainer:
         declared = self.training.shuffle
         return not self.spec.stateful if declared is None else declared
 
-    def _step(self, batch: Batch) -> None:
+    def step(self, batch: Batch) -> None:
+        """Train on one batch, and count it."""
         position = self.position
         x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
         if not self.spec.stateful:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.spec import TrainingSpec
-
 if TYPE_CHECKING:
     import keras
+
+    from pipelines.spec import TrainingSpec
 
 Inputs = dict[str, np.ndarray]
 Step = Callable[[Inputs, np.ndarray, np.ndarray], float]  # x, y, weight -> loss
@@ -29,7 +29,9 @@ def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
             keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction))
     optimizer = _exact(optimizers[training.optimizer])(training.learning_rate,
                                                        global_clipnorm=training.clip_norm)
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    # JAX without it runs each operation by itself, some 30 times slower. On TensorFlow the layers
+    # compile what gains by it (pipelines/recurrent.py).
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
     optimizer.build(model.trainable_variables)
     return _custom(model) if training.loop == "custom" else _keras(model)
 

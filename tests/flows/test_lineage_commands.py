@@ -19,6 +19,7 @@ from pipelines.plan import Selection
 from pipelines.retraining import retrain_plain
 from tests.conftest import PROJECT, artifact_of
 from tests.flows.test_cli import FOLIO, assert_one_line
+from tests.pipelines.test_dashboard_browser import CHROMIUM
 
 Folio = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -94,6 +95,13 @@ def test_where_the_report_is(folio: Folio, home: Settings) -> None:
     assert folio("report", "tiny-play@champion").stdout == f"{page}\n"
     assert json.loads(folio("report", "tiny-play", "--json").stdout) == {
         "report": str(page), "pdf": None}
+
+
+@pytest.mark.skipif(CHROMIUM is None,
+                    reason="no chromium on the PATH (Debian: apt-get install chromium)")
+def test_the_report_is_printed(folio: Folio, tmp_path: Path) -> None:
+    assert folio("report", "tiny-play@champion", "--pdf", "play.pdf").stdout == "play.pdf\n"
+    assert (tmp_path / "play.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_reproducing_says_what_agrees(folio: Folio, home: Settings, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def test_what_is_decided_without_a_comparison(challenger: Figures, champion: Fig
     (documents(-0.03, -0.01), 0, "reject", "accuracy 0.83 is worse than 0.85 of champion version "
      "3: -0.02 (95% interval -0.03 to -0.01, 25,000 test documents, McNemar p 0.001)"),
     (documents(0, 0), 0, "inconclusive", "the difference may be chance: +0"),
+    (documents(0.3, 0.4, p=0.0), 0, "promote", "25,000 test documents, McNemar p under 1e-300)"),
     (documents(0.01, 0.03, p=0.06), 0, "inconclusive", "McNemar's test does not confirm the "
      "difference: +0.02"),
     (documents(0.01, 0.03, rescored=True, left_out=12), 0, "promote", "than 0.85 of champion "

@@ -1,0 +1,134 @@
+"""Drawing 1,000 characters from an LSTM of 512 units, one text and 64 side by side.
+
+The weights are random: what is drawn makes no difference to the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Conditions, Side, Turn, rate, take_turns
+from benchmarks.results import Row
+from pipelines.spec import ModelSpec
+
+VOCABULARY, CONTEXT = 80, 40  # the book's characters; those that its sample() reads each time
+CASES = ((1, 300, "one text"), (64, 4000, "64 texts"))  # texts at a time, goal
+TRUTH = ("The book's function reads the last 40 characters anew for each one; ours carries the "
+         "state along and so has read them all.")
+
+
+def compare(conditions: Conditions) -> Iterator[Row]:
+    units, length = (16, 100) if conditions.quick else (512, 1000)
+    spec = ModelSpec(kind="language_model", cell="lstm", embedding=256, units=(units,))
+    sides = {"book": Side(book, (spec, 20)), "reading": Side(weights_read, (spec,))}
+    for streams, _, _ in CASES:
+        sides[f"ours {streams}"] = Side(ours, (spec, streams, length, None))
+        sides[f"context {streams}"] = Side(ours, (spec, streams, length, CONTEXT))
+        sides[f"loop {streams}"] = Side(tutorial, (spec, streams, length // 5))
+    found = take_turns(sides, conditions.repeats)
+    for streams, goal, words in CASES:
+        title, mine = f"Generating, {words}", found[f"ours {streams}"]
+        yield Row.times(f"generate/{streams}-book", title, "the book's sample(), one text",
+                        mine, found["book"], "characters/s", goal,
+                        f"In all texts together; the book writes one at a time. {TRUTH} It is "
+                        "timed on 20 characters a turn.")
+        yield Row.times(f"generate/{streams}-book-40", f"{title}, the last 40 read anew",
+                        "the book's sample(), one text", found[f"context {streams}"],
+                        found["book"], "characters/s", None, "The same function as the book's: "
+                        "each character is drawn from the 40 before it alone.")
+        yield Row.times(f"generate/{streams}-loop", title, "the tutorial's compiled step",
+                        mine, found[f"loop {streams}"], "characters/s", 10,
+                        "The tutorial's stateful tf.function, called from Python for each "
+                        f"character, on {length // 5} characters a turn.")
+    yield Row.times("generate/1-limit", "Generating, one text", "the machine's limit",
+                    found["ours 1"], found["reading"], "characters/s", None,
+                    "A character takes one product of a vector with each weight matrix, here timed "
+                    "alone in a compiled loop.")
+
+
+def ours(spec: ModelSpec, streams: int, length: int, context: int | None) -> Turn:
+    """Characters a second of the sampling that `folio generate` uses."""
+    from pipelines.backend import load_keras
+
+    load_keras("tensorflow")
+    from pipelines.models import build_model
+    from pipelines.sampling import sample
+
+    model, start = build_model(spec, VOCABULARY), np.arange(2, 2 + CONTEXT)
+    return rate(lambda: sample(model, spec, start, streams, length, 1.0, 1, context=context),
+                streams * length, 0)
+
+
+def _plain(spec: ModelSpec, streams: int | None = None) -> Any:
+    """The notebooks' model: with `streams` a stateful one for so many texts."""
+    import keras
+
+    return keras.Sequential([
+        keras.Input((None,), batch_size=streams),
+        keras.layers.Embedding(VOCABULARY, spec.embedding),
+        keras.layers.LSTM(spec.units[0], return_sequences=True, stateful=streams is not None),
+        keras.layers.Dense(VOCABULARY)])
+
+
+def book(spec: ModelSpec, length: int) -> Turn:
+    """The book's sample(): the model called eagerly on the last 40 characters, each time."""
+    import tensorflow as tf
+
+    model, letters = _plain(spec), np.array([chr(48 + i) for i in range(VOCABULARY)])
+
+    def sample() -> str:
+        encoded_input = tf.reshape(tf.range(2, 2 + CONTEXT), (1, -1))
+        generated = ""
+        for _ in range(length):
+            logits = tf.squeeze(model(encoded_input), 0)
+            drawn = tf.squeeze(tf.random.categorical(logits * 1.0, num_samples=1))[-1].numpy()
+            generated += str(letters[drawn])
+            drawn = tf.cast(tf.expand_dims([drawn], 0), tf.int32)
+            encoded_input = tf.concat([encoded_input, drawn], axis=1)[:, -CONTEXT:]
+        return generated
+
+    return rate(sample, length, 0)
+
+
+def tutorial(spec: ModelSpec, streams: int, length: int) -> Turn:
+    """The tutorial's loop: a compiled step that keeps the state, called for each character."""
+    import tensorflow as tf
+
+    model, letters = _plain(spec, streams), np.array([chr(48 + i) for i in range(VOCABULARY)])
+
+    @tf.function
+    def one_step(ids: tf.Tensor) -> tf.Tensor:
+        logits = model(ids)[:, -1]
+        return tf.random.categorical(logits / 1.0, num_samples=1, dtype=tf.int32)
+
+    def generate() -> list[str]:
+        ids, drawn = tf.fill((streams, 1), 2), []
+        for _ in range(length):
+            ids = one_step(ids)
+            drawn.append(ids)
+        return ["".join(letters[row]) for row in tf.concat(drawn, 1).numpy()]
+
+    return rate(generate, streams * length, 0)
+
+
+def weights_read(spec: ModelSpec) -> Turn:
+    """Products of one vector with the weights of a step, in a compiled loop: steps a second."""
+    import tensorflow as tf
+
+    units, steps = spec.units[0], 1000
+    gates = tf.random.stateless_uniform((spec.embedding + units, 4 * units), (1, 0))
+    head = tf.random.stateless_uniform((units, VOCABULARY), (1, 0))
+
+    @tf.function(jit_compile=True)
+    def loop(x: tf.Tensor) -> tf.Tensor:
+        def body(i: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            h = (x @ gates)[:, :units] * 1e-3
+            return i + 1, tf.concat([x[:, :-units], h + (h @ head)[:, :1]], 1)
+
+        return tf.while_loop(lambda i, _: i < steps, body, (0, x))[1]
+
+    x = tf.ones((1, spec.embedding + units))
+    return rate(lambda: loop(x).numpy(), steps, 0.5)

@@ -1,0 +1,192 @@
+"""The sides of the GPU benchmarks: PyTorch's layers, and Folio's training step through Keras.
+
+Each function runs in a process of its own, since Keras keeps the backend that it is imported with.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Turn, rate
+from benchmarks.torch_models import torch_classifier_step, torch_step
+
+FILLED = 0.85  # of a classifier's slots hold real tokens, in well chosen widths
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A model and its batches."""
+
+    kind: str
+    cell: str
+    embedding: int
+    units: int
+    vocabulary: int
+    batch: int
+    time: int
+
+    @property
+    def items(self) -> int:
+        """Tokens, or slots, of a batch."""
+        return self.batch * self.time
+
+    def tiny(self) -> Sizes:
+        return replace(self, units=8, batch=4, time=20)
+
+
+@dataclass(frozen=True)
+class Way:
+    """Who trains: PyTorch's layers in a plain loop, or Keras on a backend."""
+
+    backend: str
+    keras: bool = True
+    masked: bool = True  # as Folio's models are; without, to see what that costs
+    device: str = "cuda"
+
+    @property
+    def label(self) -> str:
+        if not self.keras:
+            return "PyTorch's layers"
+        return f"Keras on {self.backend}" + ("" if self.masked else " without mask")
+
+
+def chip(backend: str) -> str | None:
+    """The GPU that a backend finds, with the backend's version, or None."""
+    if backend == "torch":
+        import torch
+
+        if not torch.cuda.is_available():
+            return None
+        return (f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA "
+                f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")
+    import jax
+
+    if jax.default_backend() != "gpu":
+        return None
+    return f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
+
+
+def items_a_second(way: Way, sizes: Sizes, seconds: float = 1.0) -> Turn:
+    """Tokens or slots a second of whole training steps, the loss fetched after each."""
+    return rate(_step(way, sizes), sizes.items, seconds)
+
+
+def sweep(way: Way, sizes: Sizes, precision: str, times: tuple[int, ...]) -> dict[int, float]:
+    """{batch size: items a second}, larger and larger until memory is full."""
+    reached = {}
+    for factor in times:
+        larger = replace(sizes, batch=sizes.batch * factor)
+        try:
+            reached[larger.batch] = rate(_step(way, larger, precision), larger.items)()
+        except Exception as error:
+            if "memory" not in str(error).lower() and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            break
+    return reached
+
+
+def _step(way: Way, sizes: Sizes, precision: str = "float32") -> Callable[[], float]:
+    x, length, y = _batch(sizes)
+    if way.keras:
+        return _keras_step(way, sizes, precision, x, length, y)
+    import torch
+
+    place = (way.device, precision)
+    step = (torch_step(sizes.cell, sizes.embedding, sizes.units, sizes.vocabulary, *place)
+            if sizes.kind == "language_model" else
+            torch_classifier_step(sizes.embedding, sizes.units, 64, sizes.vocabulary, *place))
+    ids, targets = torch.from_numpy(x).long(), torch.from_numpy(y)
+    if sizes.kind == "language_model":
+        targets = targets.long()
+    return lambda: step(ids, targets)
+
+
+def _keras_step(way: Way, sizes: Sizes, precision: str, x: np.ndarray, length: np.ndarray,
+                y: np.ndarray) -> Callable[[], float]:
+    """The training stage's step, optimizer included."""
+    from pipelines.backend import load_keras, make_reproducible
+
+    keras = load_keras(way.backend)
+    make_reproducible(keras, 1)
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    from pipelines.training_step import compiled
+
+    model = _model(sizes) if way.masked else _maskless(sizes)
+    training = SimpleNamespace(optimizer="adam", learning_rate=0.001, clip_norm=None, loop="fit")
+    step = compiled(model, sizes.kind, training)
+    weight = np.ones(y.shape if sizes.kind == "language_model" else len(y), np.float32)
+    inputs = {"tokens": x, "length": length}
+    return lambda: step(inputs if way.masked else x, y, weight)
+
+
+def _model(sizes: Sizes) -> Any:
+    """Folio's network. A ModelSpec would need pydantic, which GPU images may lack."""
+    from pipelines.models import build_model
+
+    spec = SimpleNamespace(kind=sizes.kind, cell=sizes.cell, embedding=sizes.embedding,
+                           units=(sizes.units,), bidirectional=True, dense=64, dropout=0.0,
+                           recurrent_initializer="orthogonal", stateful=False)
+    return build_model(spec, sizes.vocabulary, training_batch=sizes.batch)
+
+
+def _maskless(sizes: Sizes) -> Any:
+    from keras import Input, Sequential, layers
+
+    writes = sizes.kind == "language_model"
+    layer = {"lstm": layers.LSTM, "gru": layers.GRU}[sizes.cell](
+        sizes.units, return_sequences=writes)
+    tail = ([layer, layers.Dense(sizes.vocabulary)] if writes else
+            [layers.Bidirectional(layer), layers.Dense(64, activation="relu"), layers.Dense(1)])
+    return Sequential([Input((None,), dtype="int32"),
+                       layers.Embedding(sizes.vocabulary, sizes.embedding), *tail])
+
+
+def _batch(sizes: Sizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """tokens, lengths, and targets or labels."""
+    random = np.random.default_rng(1)
+    x = random.integers(1, sizes.vocabulary, (sizes.batch, sizes.time), dtype=np.int32)
+    if sizes.kind == "language_model":
+        return x, np.full(sizes.batch, sizes.time, np.int32), np.roll(x, -1, 1)
+    least = int((2 * FILLED - 1) * sizes.time)
+    length = random.integers(least, sizes.time + 1, sizes.batch, dtype=np.int32)
+    x[np.arange(sizes.time) >= length[:, None]] = 0
+    return x, length, random.integers(0, 2, (sizes.batch, 1)).astype(np.float32)
+
+
+def cudnn_calls(way: Way, sizes: Sizes) -> list[str]:
+    """What a step calls of cuDNN's recurrent layers, by a profile (JAX: by its programs)."""
+    if way.backend == "jax":
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["XLA_FLAGS"] = f"--xla_dump_to={folder} --xla_dump_hlo_as_text"
+            _step(way, sizes)()
+            texts = (path.read_text(errors="replace") for path in Path(folder).glob("*.txt"))
+            return ["cudnn_rnn"] if any("cudnn_rnn" in text for text in texts) else []
+    from torch.profiler import profile
+
+    step = _step(way, sizes)
+    step()
+    with profile() as found:
+        step()
+    return sorted({event.key for event in found.key_averages()
+                   if "cudnn_rnn" in event.key.lower() or "rnn_bwd" in event.key.lower()})
+
+
+def padding_error(way: Way, sizes: Sizes) -> float:
+    """How far a masked logit moves when its row is read without its padding. It must be noise:
+    masked cuDNN layers before 8.9.1 gave wrong results (tensorflow#60192)."""
+    from pipelines.backend import load_keras
+
+    keras = load_keras(way.backend)
+    model, (x, length, _) = _model(sizes), _batch(sizes)
+    padded = keras.ops.convert_to_numpy(model({"tokens": x, "length": length}))
+    alone = [keras.ops.convert_to_numpy(model({"tokens": row[None, :n], "length": np.array([n])}))
+             for row, n in zip(x[:8], length[:8], strict=True)]
+    return float(np.abs(padded[:8] - np.concatenate(alone)).max())

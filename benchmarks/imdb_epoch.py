@@ -1,0 +1,63 @@
+"""A training epoch of the book's bi-LSTM on its 20,000 reviews, batches of 32, nothing cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import notebook
+from benchmarks.data import Declared, Training, epoch_batches, imdb, made, texts
+from benchmarks.harness import Conditions, Side, Turn, spread, take_turns, timed
+from benchmarks.results import Row
+
+OURS, THEIRS = 48, 12  # batches of a turn, spread over the widths of the epoch
+
+
+def compare(conditions: Conditions) -> Iterator[Row]:
+    declared = imdb(conditions)
+    place = made(conditions, declared)
+    found = take_turns({
+        "ours": Side(ours, (declared, place["batches"])),
+        "notebook": Side(notebooks_way, (place["corpus"],))}, conditions.repeats)
+    mine = found["ours"]
+    yield Row.times(
+        "imdb-epoch/notebook", "IMDb training epoch", "Keras fit, py_function, random batches",
+        mine, found["notebook"], "s", 6,
+        f"A turn trains on {OURS} batches of ours and {THEIRS} of the notebook's, spread evenly "
+        "over the widths of an epoch, and is scaled up by slots; the notebook's side encodes its "
+        "reviews as it does in each epoch, ours reads the whole epoch from Parquet. Left out: "
+        f"ours gets ready once in {mine.ready_seconds:.0f} s (eight widths compiled), the "
+        f"notebook in {found['notebook'].ready_seconds:.0f} s (vocabulary).")
+
+
+def ours(declared: Declared, batches: Path) -> Turn:
+    """Seconds of an epoch: reading all of it, and training, scaled up from some batches."""
+    training = Training(declared, batches)
+    all_batches, slots = epoch_batches(training.split)
+    chosen = [all_batches[i] for i in spread(slots, OURS)]
+    scale = slots.sum() / sum(batch.tokens.size for batch in chosen)
+
+    def train() -> None:
+        for batch in chosen:
+            training.step(batch)
+
+    train()  # compiles each width
+    return lambda: scale * timed(train) + timed(lambda: epoch_batches(training.split))
+
+
+def notebooks_way(corpus: Path) -> Turn:
+    """Seconds of an epoch of `fit`, scaled up from some of its random batches."""
+    documents, labels = texts(corpus, "train")
+    encoder = notebook.vocabulary(documents)
+    model = notebook.model(encoder.vocab_size)
+    lengths = np.array([len(encoder.encode(text)) for text in documents])
+    order = np.random.default_rng(1).permutation(len(documents))
+    rows = [order[i:i + notebook.BATCH] for i in range(0, len(order), notebook.BATCH)]
+    slots = np.array([len(row) * lengths[row].max() for row in rows])
+    chosen = spread(slots, THEIRS)
+    picked = np.concatenate([rows[i] for i in chosen])
+    dataset = notebook.batches([documents[i] for i in picked], [labels[i] for i in picked], encoder)
+    model.fit(dataset, verbose=0)  # traces
+    return lambda: slots.sum() / slots[chosen].sum() * timed(lambda: model.fit(dataset, verbose=0))

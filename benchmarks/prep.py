@@ -1,0 +1,164 @@
+"""IMDb from the archive to tokens to padded batches, all 50,000 labelled reviews, nothing cut."""
+
+from __future__ import annotations
+
+import importlib.util
+import tarfile
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import notebook
+from benchmarks.data import imdb, made, quiet, texts
+from benchmarks.harness import Conditions, Side, Turn, apart, take_turns, timed
+from benchmarks.results import Row, skipped
+from pipelines.execute import Settings
+from pipelines.plan import Selection
+from pipelines.retraining import retrain_plain
+
+TITLE = "IMDb archive to batches"
+SAMPLE = 1600  # reviews that the notebook's way is timed on
+TRAIN_SHARE = 0.4  # 20,000 of the 50,000: those that the vocabulary is counted over
+WORDS = r"\w+"
+
+
+def compare(conditions: Conditions) -> Iterator[Row]:
+    place = made(conditions, imdb(conditions))
+    documents, labels = apart(_sample, place["corpus"], SAMPLE // (10 if conditions.quick else 1))
+    count = sum(apart(_documents, place["corpus"]))
+    sides = {"ours": Side(ours, (conditions,)),
+             "notebook": Side(notebooks_way, (place["source"], documents, labels, count))}
+    if has_tokenizers := importlib.util.find_spec("tokenizers") is not None:
+        sides["tokenizers"] = Side(tokenizers_way, (place["source"], place["corpus"]))
+    found = take_turns(sides, conditions.repeats)
+    mine = found["ours"]
+    yield Row.times("prep/notebook", TITLE, "py_function a review", mine, found["notebook"], "s",
+                    10, f"The other side: the archive read by tarfile, then the vocabulary over "
+                    f"{TRAIN_SHARE:.0%} of the reviews and one encoding of all, in memory, scaled "
+                    f"up from {len(documents):,} reviews (the notebook encodes again in each "
+                    f"epoch). Ours writes Parquet, digests and checks it. {_bounds(conditions)}")
+    against = "Hugging Face tokenizers, numpy padding"
+    if has_tokenizers:
+        yield Row.times("prep/tokenizers", TITLE, against, mine, found["tokenizers"], "s", 3,
+                        "The other side: the archive read by tarfile, WordLevel trained on "
+                        f"{TRAIN_SHARE:.0%} of the reviews, all encoded on all cores, batches of "
+                        "32 padded in memory; peak memory "
+                        f"{found['tokenizers'].peak_bytes / 1e9:.2f} GB.")
+    else:
+        yield skipped("prep/tokenizers", TITLE, against,
+                      "tokenizers is not installed (pip install tokenizers)")
+    yield Row.within("prep/memory", f"{TITLE}: peak memory", mine.peak_bytes / 1e9, "GB", 1,
+                     len(mine.values))
+
+
+def ours(conditions: Conditions, *overrides: str) -> Turn:
+    """Seconds of the four data stages in a new home."""
+    import polars  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+
+    return lambda: sum(stage_seconds(conditions, *overrides).values())
+
+
+def stage_seconds(conditions: Conditions, *overrides: str) -> dict[str, float]:
+    """What each of the data stages takes in a new home, the checks between them included."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings.at(Path(folder), mirror=conditions.mirror)
+        record = retrain_plain(*imdb(conditions, *overrides), settings=settings,
+                               selection=Selection.of(until="batches"), notice=quiet)
+        return {entry["stage"]: entry["seconds"] for entry in record["stages"]}
+
+
+def notebooks_way(source: Path, documents: list[str], labels: list[int], count: int) -> Turn:
+    """Seconds for `count` reviews, from a measurement on `documents`."""
+    import tensorflow  # noqa: F401
+
+    def turn() -> float:
+        started = time.perf_counter()
+        for _ in archived(source):
+            pass
+        read = time.perf_counter()
+        encoder = notebook.vocabulary(documents)
+        counted = time.perf_counter()
+        for tokens, _ in notebook.batches(documents, labels, encoder):
+            tokens.numpy()
+        encoded = time.perf_counter() - counted
+        scale = count / len(documents)
+        return read - started + scale * (TRAIN_SHARE * (counted - read) + encoded)
+
+    turn()  # traces, and warms up
+    return turn
+
+
+def tokenizers_way(source: Path, corpus: Path) -> Turn:
+    """Seconds to the last padded batch, the vocabulary made anew."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
+    fixed = [] if _archive(source) else texts(corpus, "*")[0]
+
+    def turn() -> float:
+        started = time.perf_counter()
+        documents = [data.decode() for data in archived(source)] or fixed
+        tokenizer = Tokenizer(models.WordLevel(unk_token="<unknown>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "removed", invert=True)
+        tokenizer.train_from_iterator(
+            documents[:int(TRAIN_SHARE * len(documents))],
+            trainers.WordLevelTrainer(vocab_size=10**6, special_tokens=["<pad>", "<unknown>"],
+                                      show_progress=False))
+        for first in range(0, len(documents), 1024):
+            rows = [found.ids for found in tokenizer.encode_batch_fast(
+                documents[first:first + 1024])]
+            for at in range(0, len(rows), notebook.BATCH):
+                _padded(rows[at:at + notebook.BATCH])
+        return time.perf_counter() - started
+
+    return turn
+
+
+def _padded(rows: list[list[int]]) -> np.ndarray:
+    batch = np.zeros((len(rows), max(map(len, rows))), np.int32)
+    for row, ids in zip(batch, rows, strict=True):
+        row[:len(ids)] = ids
+    return batch
+
+
+def archived(source: Path) -> Iterator[bytes]:
+    """The labelled reviews of an aclImdb archive, as Python's tarfile gives them."""
+    if archive := _archive(source):
+        with tarfile.open(archive, "r|gz") as members:
+            for member in members:
+                if member.isfile() and ("/pos/" in member.name or "/neg/" in member.name):
+                    yield members.extractfile(member).read()
+
+
+def _archive(source: Path) -> Path | None:
+    return next(source.rglob("*.tar.gz"), None)
+
+
+def _sample(corpus: Path, count: int) -> tuple[list[str], list[int]]:
+    return texts(corpus, "train", count)
+
+
+def _documents(corpus: Path) -> list[int]:
+    import pyarrow.parquet as pq
+
+    return [pq.read_metadata(path).num_rows for path in (corpus / "documents").glob("*.parquet")]
+
+
+def _bounds(conditions: Conditions) -> str:
+    """Where the time goes, and what no program on one core could spare."""
+    stages = apart(stage_seconds, conditions)
+    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stages.items())
+    archive = _archive(made(conditions, imdb(conditions))["source"])
+    if archive is None:
+        return f"Ours: {spent}."
+    return (f"Ours in a process that imports as it goes: {spent}; inflating the archive alone "
+            f"takes {apart(_inflating, archive):.1f} s of one core.")
+
+
+def _inflating(archive: Path) -> float:
+    data = archive.read_bytes()
+    return timed(lambda: zlib.decompress(data, 31))

@@ -1,0 +1,175 @@
+"""The rows of the table, and where they are kept: results.json and RESULTS.md."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from benchmarks.harness import Measured
+from pipelines.store import write_json, write_whole
+
+JSON, PAGE, PLOT = "results.json", "RESULTS.md", "results.svg"
+BUSY = 1.0  # load before a comparison beyond which its figures are in doubt
+
+
+def today() -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison. `name` is what --only takes, a slash, and what it is compared with.
+
+    With an `other` side the ratio says how many times better ours is, and `goal` is the least
+    that it should be; without one `goal` is the most that `ours` should be. A row that could not
+    be measured has neither, and `note` says why.
+    """
+
+    name: str
+    title: str
+    against: str
+    ours: float | None = None
+    other: float | None = None
+    unit: str = ""
+    ratio: float | None = None
+    goal: float | None = None
+    met: bool | None = None
+    runs: int = 0
+    note: str = ""  # how it was measured, and what bounds it
+    date: str = field(default_factory=today)
+    machine: str = ""
+    load: float = 0.0  # of the machine, before
+
+    @classmethod
+    def times(cls, name: str, title: str, against: str, ours: Measured, other: Measured,
+              unit: str, goal: float | None, note: str = "") -> Row:
+        """Ours against another side. The ratio is the median over the rounds: only what ran in
+        the same seconds is compared."""
+        pairs = zip(ours.values, other.values, strict=True)
+        ratio = float(statistics.median(a / b if unit.endswith("/s") else b / a
+                                        for a, b in pairs))
+        return cls(name, title, against, float(ours.median), float(other.median), unit, ratio, goal,
+                   None if goal is None else ratio >= goal, len(ours.values), note)
+
+    @classmethod
+    def within(cls, name: str, title: str, ours: float, unit: str, goal: float, runs: int,
+               note: str = "") -> Row:
+        """Ours against a limit that it should keep within."""
+        return cls(name, title, "", float(ours), None, unit, None, goal, bool(ours <= goal), runs,
+                   note)
+
+    @property
+    def comparison(self) -> str:
+        return self.name.split("/")[0]
+
+
+def skipped(name: str, title: str, against: str, why: str) -> Row:
+    """A row that could not be measured here."""
+    return Row(name, title, against, note=why)
+
+
+def load(folder: Path, name: str = JSON) -> list[Row]:
+    path, known = folder / name, {each.name for each in fields(Row)}
+    entries = json.loads(path.read_bytes()) if path.is_file() else []
+    return [Row(**{key: value for key, value in entry.items() if key in known})
+            for entry in entries]
+
+
+def merged(earlier: Iterable[Row], new: Iterable[Row], order: Iterable[str]) -> list[Row]:
+    """The new rows and, of earlier ones, those of other names; by comparison as in `order`.
+
+    What could not be measured this time does not replace what was measured before.
+    """
+    rows = {row.name: row for row in earlier}
+    for row in new:
+        if row.ours is not None or row.name not in rows:
+            rows[row.name] = row
+    ranks = {name: rank for rank, name in enumerate(order)}
+    return sorted(rows.values(), key=lambda row: ranks.get(row.comparison, len(ranks)))
+
+
+def save(folder: Path, rows: list[Row], command: str) -> None:
+    """results.json with what was measured, RESULTS.md with all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / JSON, [asdict(row) for row in rows if row.ours is not None])
+    write_whole(folder / PAGE, page(rows, command))
+
+
+def page(rows: list[Row], command: str) -> str:
+    """RESULTS.md."""
+    measured = [row for row in rows if row.ours is not None]
+    judged = [row for row in measured if row.met is not None]
+    met = sum(row.met for row in judged)
+    lines = ["# Measured comparisons", "",
+             f"{met} of {len(judged)} goals met. {_dates(measured)} Last command: `{command}`.", "",
+             "Each side runs in a process of its own, in turns with the others; a figure is the "
+             "median of its turns, a ratio the median of the rounds' ratios. Above 1 Folio is "
+             "the better one.", "", f"![ratios]({PLOT})", ""]
+    for machine in dict.fromkeys(row.machine for row in rows):
+        here = [row for row in rows if row.machine == machine]
+        lines += [f"{machine}{_busy(here)}", "", *table(here), ""]
+    for title, chosen in (
+            ("Missed", [row for row in judged if not row.met]),
+            ("How it was measured", [row for row in measured if row.met is not False]),
+            ("Not measured", [row for row in rows if row.ours is None])):
+        notes = [f"- **{row.name}**: {_gap(row)}{row.note}" for row in chosen
+                 if row.note or row.met is False]
+        lines += [f"## {title}", "", *notes, ""] if notes else []
+    return "\n".join(lines)
+
+
+def table(rows: list[Row]) -> list[str]:
+    """The rows as a Markdown table."""
+    lines = ["| name | what | against | Folio | other | ratio | goal | |",
+             "|---|---|---|--:|--:|--:|--:|---|"]
+    for row in rows:
+        verdict = {True: "met", False: "**missed**", None: "" if row.ours is not None
+                   else "not measured"}[row.met]
+        cells = [row.name, row.title, row.against, amount(row.ours, row.unit),
+                 amount(row.other, row.unit), times(row.ratio), _goal(row), verdict]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def amount(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{number(value)} {unit}".strip()
+
+
+def times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{number(ratio)}×"
+
+
+def number(value: float) -> str:
+    """Three figures that count, thousands set apart."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _goal(row: Row) -> str:
+    if row.goal is None:
+        return ""
+    return f"≥ {times(row.goal)}" if row.other is not None else f"≤ {amount(row.goal, row.unit)}"
+
+
+def _gap(row: Row) -> str:
+    if row.met is not False:
+        return ""
+    if row.other is None:
+        return f"{amount(row.ours - row.goal, row.unit)} over the goal. "
+    return f"{times(row.ratio)} of {times(row.goal)} wanted. "
+
+
+def _busy(rows: list[Row]) -> str:
+    """A warning where other programs ran beside the measurement."""
+    load = max(row.load for row in rows)
+    return f" It was busy with other work (load up to {load:g}): read with care." * (load > BUSY)
+
+
+def _dates(rows: list[Row]) -> str:
+    dates = sorted({row.date for row in rows})
+    return f"Measured on {' to '.join(dict.fromkeys((dates[0], dates[-1])))}." if dates else ""

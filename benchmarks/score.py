@@ -1,0 +1,88 @@
+"""Scoring 10,000 reviews with the book's bi-LSTM. The weights are random: time is the same."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.data import Declared, imdb, made, texts
+from benchmarks.harness import Conditions, Side, Turn, take_turns, timed
+from benchmarks.results import Row
+from pipelines.declarations import load_spec
+from pipelines.store import Artifact
+from pipelines.text_groups import MAX_ROWS
+
+REVIEWS, THEIRS = 10_000, 256
+
+
+def compare(conditions: Conditions) -> Iterator[Row]:
+    declared = imdb(conditions)
+    place = made(conditions, declared)
+    count = 40 if conditions.quick else REVIEWS
+    found = take_turns({
+        "ours": Side(ours, (declared, place["corpus"], place["tokens"], count)),
+        "keras": Side(keras_predict, (declared, place["corpus"], place["tokens"], count))},
+        conditions.repeats)
+    yield Row.times("score/keras", f"Scoring {count:,} reviews", "Keras predict, one padded array",
+                    found["ours"], found["keras"], "reviews/s", 3,
+                    "Ours begins with the texts, as folio predict does; the other side with ids, "
+                    f"padded to the longest of the {count:,}, {MAX_ROWS} rows a step, on {THEIRS} "
+                    "reviews a turn.")
+
+
+def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
+    """Reviews a second, text to probability, by the package that a release holds."""
+    from pipelines.inference import Predictor, write_package
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = _model(declared, tokens, Path(folder))
+        write_package(Path(folder) / "package", model, _artifact("tokens", tokens),
+                      pipeline="imdb", labels=("negative", "positive"), sample=False)
+        predictor = Predictor.load(Path(folder) / "package")
+    documents = texts(corpus, "test", count)[0]
+    predictor.predict(documents[:count // 10])  # traces
+    return lambda: len(documents) / timed(lambda: predictor.predict(documents))
+
+
+def _model(declared: Declared, tokens: Path, folder: Path) -> Artifact:
+    """A model artifact as the training stage leaves it, but for the training."""
+    from pipelines.backend import load_keras
+    from pipelines.keras_file import save_model
+    from pipelines.models import build_model
+    from pipelines.vocabulary import Vocabulary, folder_digest
+
+    spec, vocabulary = load_spec(*declared), tokens / "vocabulary"
+    load_keras("tensorflow")
+    size = Vocabulary.load(vocabulary).size
+    save_model(build_model(spec.model, size), folder / "model.keras")
+    (folder / "model.json").write_text(json.dumps({
+        "model": spec.model.model_dump(mode="json"), "vocabulary_size": size,
+        "vocabulary_digest": folder_digest(vocabulary)}))
+    return Artifact("model", "", folder, {"config": {"training.backend": "tensorflow"}})
+
+
+def _artifact(stage: str, folder: Path) -> Artifact:
+    return Artifact(stage, folder.name, folder, json.loads(
+        (folder / "manifest.json").read_text(encoding="utf-8")))
+
+
+def keras_predict(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
+    """Reviews a second of `predict` on ids in one array."""
+    import keras
+
+    from benchmarks import notebook
+    from pipelines.vocabulary import Vocabulary
+
+    vocabulary = Vocabulary.load(tokens / "vocabulary")
+    flat, edges = vocabulary.encode_all(texts(corpus, "test", count)[0])
+    width, rows = int(np.diff(edges).max()), min(THEIRS, count)
+    ids = [flat[edges[i]:edges[i + 1]] for i in range(rows)]
+    padded = keras.utils.pad_sequences(ids, maxlen=width, padding="post")
+    model = notebook.model(vocabulary.size)
+    model.predict(padded[:MAX_ROWS], batch_size=MAX_ROWS, verbose=0)
+    return lambda: rows / timed(
+        lambda: model.predict(padded, batch_size=MAX_ROWS, verbose=0))
