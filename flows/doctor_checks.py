@@ -12,12 +12,15 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from flows.environment import past_proxies, prefect_environment
 from flows.server import address_of, answers, prefect_api, require_answer
 from flows.status import is_answering
 from flows.up import LOG, state_of
+from pipelines.errors import FolioError
 from pipelines.execute import Settings
-from pipelines.health import FIX, Finding, Mend, examined
+from pipelines.health import FIX, Check, Finding, Mend, examined
 from pipelines.liveness import dead_runs
 from pipelines.web import shown
 
@@ -91,22 +94,39 @@ def _client(api: str, patience: Mapping[str, str]) -> Iterator[SyncPrefectClient
 
 def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator[Finding]:
     """`lasting`: others than a single run rely on the server."""
-    again = partial(_reinstall, settings, api)
     with _client(api, LOOK) as client:
-        from flows.installed import automations, deployments, is_bare, pools, workers
-
-        yield from examined({"server": lambda: [_version(client, api), _clock(client)],
-                             "runs": lambda: _runs(client, settings, sweep)})
-        if not lasting:
-            yield Finding("pools", "ok", "the server is that of a run; schedules need folio up")
-        elif is_bare(client):
-            yield Finding("pools", "warning", f"nothing of Folio is installed at {shown(api)}: "
-                          "no schedule fires there", FIX, again)
+        yield from _each({"server": partial(_server, client, api),
+                          "runs": partial(_runs, client, settings, sweep)})
+        if lasting:
+            again = partial(_reinstall, settings, api)
+            yield from _each({"pools": partial(_installation, client, shown(api), again)})
         else:
-            yield from examined({"pools": lambda: pools(client, again),
-                                 "workers": lambda: workers(client),
-                                 "deployments": lambda: deployments(client, again),
-                                 "automations": lambda: automations(client, again)})
+            yield Finding("pools", "ok", "the server is that of a run; schedules need folio up")
+
+
+def _installation(client: SyncPrefectClient, api: str, again: Mend) -> Iterator[Finding]:
+    from flows.installed import automations, deployments, is_bare, pools, workers
+
+    if is_bare(client):
+        yield Finding("pools", "warning", f"nothing of Folio is installed at {api}: no schedule "
+                      "fires there", f"{FIX}, or: python -m flows.installation", again)
+        return
+    yield from _each({"pools": partial(pools, client, again), "workers": partial(workers, client),
+                      "deployments": partial(deployments, client, again),
+                      "automations": partial(automations, client, again)})
+
+
+def _each(checks: dict[str, Check]) -> list[Finding]:
+    return examined({name: partial(_in_time, check) for name, check in checks.items()})
+
+
+def _in_time(check: Check) -> list[Finding]:
+    try:
+        return list(check())
+    except httpx.TimeoutException as error:
+        raise FolioError("the Prefect server does not answer in time; look again: its SQLite "
+                         "database may have been locked. If that comes back, docs/operating.md "
+                         "has PostgreSQL") from error
 
 
 def _reinstall(settings: Settings, api: str) -> str:
@@ -122,12 +142,14 @@ def _reinstall(settings: Settings, api: str) -> str:
 # The server
 
 
-def _version(client: SyncPrefectClient, api: str) -> Finding:
+def _server(client: SyncPrefectClient, api: str) -> Iterator[Finding]:
     theirs, ours = client.api_version(), client.client_version()
     if theirs == ours:
-        return Finding("server", "ok", f"Prefect {theirs} answers at {shown(api)}")
-    return Finding("server", "warning", f"{shown(api)} runs Prefect {theirs}, this machine {ours}",
-                   "give both the same version")
+        yield Finding("server", "ok", f"Prefect {theirs} answers at {shown(api)}")
+    else:
+        yield Finding("server", "warning", f"{shown(api)} runs Prefect {theirs}, this machine "
+                      f"{ours}", "give both the same version")
+    yield _clock(client)
 
 
 def _clock(client: SyncPrefectClient) -> Finding:

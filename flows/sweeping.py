@@ -39,7 +39,7 @@ def sweep(runs: Runs) -> list[str]:
         for run, state in stuck(client, runs):
             client.set_flow_run_state(run.id, state, force=True)
         for record in dead:
-            if "profile" in record and not runs.has(record["run"]):
+            if "profile" in record and not runs.has(record["run"]):  # a run, known in whole
                 runs.save(_record(record))
             bury(runs.folder, record["run"])
             swept.append(record["run"])

@@ -24,7 +24,7 @@ from pipelines.dashboard import LOW_DISK_BYTES, write_dashboard
 from pipelines.declarations import catalog_names, load_spec
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
-from pipelines.fingerprint import digest_file, digest_json, library_version
+from pipelines.fingerprint import library_version
 from pipelines.freshness import freshness
 from pipelines.locks import try_lock
 from pipelines.page import moment
@@ -225,10 +225,11 @@ def registry(home: Path) -> Iterator[Finding]:
     for one in known:
         if CHAMPION in one.aliases and one.folder is not None and (harm := harm_of(one)):
             wrong = True
+            again = (f"move that away, then: folio run {one.name} --only release, and folio "
+                     f"promote {one.name} VERSION with the version that it names")
             yield Finding("registry", "problem", f"the champion of {one.name}, version "
-                          f"{one.number}: {one.folder} {harm}", "move that away, register it again "
-                          f"with: folio run {one.name} --only release, and give the new version "
-                          "the alias champion")
+                          f"{one.number}: {one.folder} {harm}",
+                          f"folio rollback {one.name}; or {again}")
     if not wrong:
         champions = sum(CHAMPION in one.aliases for one in known)
         yield Finding("registry", "ok", f"{len(known)} model versions, {champions} champions, "
@@ -237,23 +238,15 @@ def registry(home: Path) -> Iterator[Finding]:
 
 def harm_of(version: Version) -> str | None:
     """What is wrong with a version's files here, in words; None of one registered by hand."""
-    folder, said = version.folder, version.tags.get("folio.package")
-    if folder is None or said is None:
+    from pipelines.candidate import registered_digest
+
+    folder, tags = version.folder, version.tags
+    if folder is None or "folio.package" not in tags:
         return None
     if not (folder / "data" / PACKAGE).is_dir():
         return "is not there"
-    return None if _package_digest(folder) == said else "is not what was registered"
-
-
-def _package_digest(folder: Path) -> str:
-    """As registry.py writes it into `folio.package`, of what MLflow keeps in `folder`."""
-    roots = {PACKAGE: folder / "data" / PACKAGE, "code": folder / "code"}
-    files = {f"{name}/{path.relative_to(root)}": digest_file(path)
-             for name, root in roots.items() for path in root.rglob("*")
-             if path.is_file() and "__pycache__" not in path.parts}
-    required = (folder / "requirements.txt").read_text().split()
-    own = [line for line in required if not line.startswith("mlflow==")]
-    return digest_json([files, own])
+    noted = tags.get("folio.files")
+    return "is not what was registered" if noted and registered_digest(folder) != noted else None
 
 
 # GPU

@@ -181,7 +181,9 @@ class Store:
                 self.hold(made)
                 return made, True
             except OSError as error:
-                raise _disk_error(error, folder) from error
+                raise FolioError(
+                    f"{error.filename or folder}: {error.strerror or error}; nothing was "
+                    "published. Mend it (free space, rights) and run again") from error
             finally:
                 shutil.rmtree(work.out, ignore_errors=True)
 
@@ -294,9 +296,3 @@ def _made(path: Path) -> Path:
 def _emptied(path: Path) -> Path:
     shutil.rmtree(path, ignore_errors=True)
     return _made(path)
-
-
-def _disk_error(error: OSError, folder: Path) -> FolioError:
-    name = error.filename or folder
-    return FolioError(f"{name}: {error.strerror or error}; nothing was published. "
-                      "Mend it (free space, rights) and run again")

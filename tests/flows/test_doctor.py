@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 from prefect.states import Running, Scheduled
 
-from flows import sweeping
+from flows import doctor_checks, sweeping
 from flows.doctor import Depth, report
 from flows.doctor_checks import skew_seconds
 from flows.server import Server, await_health, shared_server
@@ -260,6 +266,23 @@ def test_a_server_that_hangs_is_named(home: Home) -> None:
         os.killpg(home.server.pid, signal.SIGCONT)
     assert bad(told)["server"] == ["problem"]
     assert f"does not answer at {home.server.url}" in text(told)
+
+
+def test_a_server_that_begins_to_hang_while_it_is_asked_is_named(
+        installed: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_checks, "LOOK", {})
+    address = urlsplit(installed.server.url)
+
+    def pause(data: bytes) -> bytes:
+        if "👋".encode() in data:  # what it says to hello, from which its clock is read
+            time.sleep(3)
+        return data
+
+    with (relayed((address.hostname, address.port), pause) as relay,
+          temporary_settings({PREFECT_API_REQUEST_TIMEOUT: 1, PREFECT_CLIENT_MAX_RETRIES: 0})):
+        told = installed.told(through=f"http://127.0.0.1:{relay.port}/api")
+    assert bad(told)["server"] == ["problem"] and "deployments" not in bad(told)
+    assert "does not answer in time → look again" in text(told)
 
 
 def test_the_server_of_a_run_need_not_have_anything_installed(home: Home) -> None:
