@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from flows import run_commands  # adds its commands, before those of the next
 
 from flows import model_commands  # isort: skip
+from flows import champion_commands  # isort: skip
+from flows import lineage_commands  # isort: skip
 from flows import upkeep_commands  # isort: skip
 from flows import up_commands  # isort: skip
 from flows.app import app
@@ -16,8 +18,8 @@ from pipelines.errors import FolioError
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
-__all__ = ["app", "main", "model_commands", "run_commands", "up_commands",
-           "upkeep_commands"]
+__all__ = ["app", "champion_commands", "lineage_commands", "main", "model_commands", "run_commands",
+           "up_commands", "upkeep_commands"]
 
 
 def main() -> None:

@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-_NUMBERS = ("seconds", "metric", "version", "how many", "MB")
-LOG_WIDTH = 160  # where there is no terminal to ask
-
-
-def _table(headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for header in headers:
-        table.add_column(header, overflow="fold",
-                         justify="right" if header in _NUMBERS else "left")
-    for row in rows:
-        table.add_row(*(_text(cell) for cell in row))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else LOG_WIDTH
-    Console(width=width, highlight=False, markup=False).print(table)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+from flows.display_lineage import drift
+from flows.tables import figures as _figures
+from flows.tables import table as _table
 
 
 def pipelines(rows: list[dict[str, Any]]) -> None:
@@ -62,10 +40,6 @@ def runs(records: list[dict[str, Any]]) -> None:
         (record["run"], record["profile"] + (" (sample)" if record["sample"] else ""),
          record["state"], f"{record['seconds']:.1f}", record["version"],
          record["error"] or _figures(record["metrics"])) for record in records))
-
-
-def _figures(metrics: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in metrics.items())
 
 
 def summary(records: list[dict[str, Any]]) -> None:
@@ -103,7 +77,7 @@ _ACTIONS = {"run": "run", "reuse": "reused", "rebuild": "rebuilt"}
 def _outcome(record: dict[str, Any]) -> None:
     folders = {entry["stage"]: entry["path"] for entry in record["stages"]}
     lines = [("metrics", _figures(record["metrics"])),
-             ("registered", _registered(record)),
+             ("registered", _registered(record)), ("why", record.get("reason")),
              ("report", record["report"]),
              ("batches", folders.get("batches") and str(Path(folders["batches"]) / "batches")),
              ("next", _next(record))]
@@ -145,6 +119,8 @@ def run(record: dict[str, Any]) -> None:
         print(f"{entry['stage']:8} {entry['path'] or '–'}")
     if record["metrics"]:
         print(f"metrics  {_figures(record['metrics'])}")
+    if record.get("drift"):
+        drift(record["drift"])
     if record["report"]:
         print(f"report   {record['report']}")
 
@@ -209,10 +185,45 @@ def models(listed: list[dict[str, Any]]) -> None:
     if not listed:
         print("no models yet; train one with: folio run NAME")
         return
-    _table(("model", "version", "aliases", "metric", "verdict", "created"), (
+    headers = ("model", "version", "aliases", "metric", "verdict", "against champion", "created")
+    _table(headers, (
         (model["name"], version["version"], ", ".join(version["aliases"]),
-         _metric(version), version.get("verdict"), version.get("created"))
-        for model in listed for version in model["versions"]))
+         _metric(version), version.get("verdict"), _difference(version.get("evidence")),
+         version.get("created")) for model in listed for version in model["versions"]))
+    if len(listed) == 1:
+        for version in listed[0]["versions"]:
+            if version.get("reason"):
+                print(f"version {version['version']}: {version['reason']}")
+
+
+def _difference(evidence: dict[str, Any] | None) -> str | None:
+    if evidence is None:
+        return None
+    return f"{evidence['effect']:+.4g} [{evidence['low']:+.4g}, {evidence['high']:+.4g}]"
+
+
+def history(lines: list[dict[str, Any]]) -> None:
+    """The journal of one model."""
+    _table(("time", "who", "what", "version", "champion", "why"), (
+        (line["time"], line["who"], line.get("verdict") or line["action"], line["version"],
+         line["champion"], line["reason"]) for line in lines))
+
+
+def champion(line: dict[str, Any]) -> None:
+    how = line.get("verdict") or line["action"]
+    print(f"{line['model']}: version {line['champion']}, champion since {line['since']} "
+          f"({how}, {line['who']}): {line['reason']}")
+
+
+def moved(line: dict[str, Any]) -> None:
+    """After `folio promote` and `folio rollback`."""
+    before = f"was version {line['former']}" if line["former"] else "there was none"
+    print(f"{line['model']}: version {line['champion']} is champion ({before})")
+
+
+def verified(found: dict[str, Any]) -> None:
+    print(f"whole: {found['lines']} lines of the journal, {found['versions']} versions, "
+          f"{found['artifacts']} artifacts; no test text in what trained or chose a model")
 
 
 def _metric(version: dict[str, Any]) -> str | None:
@@ -242,3 +253,15 @@ def garbage(found: dict[str, Any]) -> None:
 
 def _megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f}"
+
+
+def doctor(told: dict[str, Any]) -> None:
+    for text in told["fixed"]:
+        print(f"mended: {text}")
+    for one in told["findings"]:
+        print(f"{one['state']:8} {one['check']:12} {one['text']}")
+        if one["remedy"]:
+            print(f"{'':21} → {one['remedy']}")
+    fixable = sum(one["fixable"] for one in told["findings"])
+    print(f"problems: {told['problems']}, warnings: {told['warnings']}"
+          + (f"; folio doctor --fix mends {fixable} of these" if fixable else ""))

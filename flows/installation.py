@@ -1,4 +1,8 @@
-"""What a Prefect server is given so that runs are done, tried again and never stay Running."""
+"""What a Prefect server is given so that runs are done, tried again and never stay Running.
+
+    python -m flows.installation      gives it to the server of PREFECT_API_URL, as `folio up` does
+                                      to its own
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -20,6 +24,7 @@ from prefect.workers.process import ProcessWorker
 from flows.deployments import CPU, FILE, GPU, deployments
 from flows.environment import changed
 from pipelines.errors import FolioError
+from pipelines.execute import home_folder
 
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
 AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
@@ -88,11 +93,11 @@ def automations() -> list[AutomationCore]:
     again = "its process died; tried again, from what was published"
     return [
         AutomationCore(
-            name="folio: a silent run has crashed", trigger=silent,
+            name="folio: a silent run has crashed", trigger=silent, enabled=True,
             description="A run of which nothing is heard does not stay Running for ever",
             actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat")]),
         AutomationCore(
-            name="folio: a crashed run is tried again", trigger=crashed,
+            name="folio: a crashed run is tried again", trigger=crashed, enabled=True,
             description="It goes on from the last artifact, or the last checkpoint",
             actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry",
                                         message=again)])]
@@ -100,8 +105,37 @@ def automations() -> list[AutomationCore]:
 
 def install_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
     """Create it, or replace the one of its name."""
-    found = client.find_automation(automation.name)
-    if found is None:
-        client.create_automation(automation)
+    found = client.read_automations_by_name(automation.name)
+    if found:
+        client.update_automation(found[0].id, automation)
     else:
-        client.update_automation(found.id, automation)
+        client.create_automation(automation)
+
+
+def main() -> None:
+    try:
+        _install_there()
+    except FolioError as error:
+        sys.exit(f"folio: {error}")
+
+
+def _install_there() -> None:
+    from flows.notifications import install_notifications
+    from flows.server import prefect_api
+    from flows.up import LOG
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise FolioError("PREFECT_API_URL: name the server here, such as http://127.0.0.1:4200/api;"
+                         " the server of a home is seen to by folio up")
+    log = home_folder() / LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with prefect_api(home_folder()) as url:
+        with get_client(sync_client=True) as client:
+            install(client, log)
+        if address := os.environ.get("FOLIO_NOTIFY"):
+            install_notifications(address)
+    print(f"{url} has its pools, deployments and automations")
+
+
+if __name__ == "__main__":
+    main()

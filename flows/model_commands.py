@@ -86,10 +86,25 @@ def generate(name: Name,
 
 @app.command()
 def models(name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
+           history: Annotated[bool, typer.Option(
+               "--history", help="the journal instead: what became of each, when and why")] = False,
            as_json: AsJson = False) -> None:
-    """The registered versions: which is champion, and why."""
-    from pipelines.registry import list_models
+    """The registered versions: which is champion, and why.
 
+    \b
+    Examples:
+      folio models
+      folio models imdb
+      folio models imdb --history
+    """
+    from pipelines.champions import history as lines_on
+    from pipelines.registered import list_models
+
+    if history:
+        if not name:
+            raise UsageError("--history: say of which pipeline, as in folio models imdb --history")
+        answer(lines_on(settings().home, model_name(name)), as_json, display.history)
+        return
     listed = list_models(settings().home, model_name(name) if name else None)
     if name and not listed:
         raise UsageError(f"{name}: no version is registered; train one with: folio run {name}")
@@ -116,7 +131,7 @@ def _tell(notice: str | None) -> None:
 def _predictor(name: str, version: int | None) -> Iterator[Predictor]:
     from flows.console import NATIVE_LOG, native_notices_to
     from pipelines.inference import Predictor
-    from pipelines.registry import load_champion
+    from pipelines.registered import load_champion
 
     home = settings().home
     folder = load_champion(home, model_name(name), version)

@@ -13,11 +13,11 @@ from prefect.states import Completed, Failed
 from flows.console import Console
 from flows.parameters import Override, Pipeline, Profile, StageName, TrainIn
 from pipelines.dashboard import dashboard_after
-from pipelines.errors import FolioError
 from pipelines.execute import Settings, home_folder
 from pipelines.plan import Selection
 from pipelines.retraining import Retraining
 from pipelines.runs import Runs
+from tasks.failures import failed
 from tasks.pool import hands_over
 from tasks.stages import (
     build_corpus,
@@ -35,7 +35,7 @@ MAX_ATTEMPTS = 5  # processes that may die over one run before it is given up
 
 def run_id() -> str:
     """The id that the run was given, or a new one: the flow run's name and the record's."""
-    if flow_run.run_count > 1:
+    if flow_run.run_count > 0:  # asked before this attempt is counted
         return flow_run.name  # the run of a process that died goes on under its name
     given = flow_run.parameters
     return given.get("run") or Runs.new_id(Path(given["pipeline"]).stem)
@@ -90,8 +90,8 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
                 batches = write_batches(job, tokens)
                 model = (train_in_pool if hands_over(train_in) else train)(job, batches)
                 metrics = evaluate(job, model, batches, tokens, corpus)
-                register(job, model, metrics, tokens)
-        except FolioError as error:
-            return Failed(message=str(error), data=error)
+                register(job, model, metrics, tokens, corpus)
+        except Exception as error:
+            return failed(error)
     idle = job.record["state"] == "nothing-to-do"
     return Completed(name="Nothing to do" if idle else "Completed", data=job.record)

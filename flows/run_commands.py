@@ -38,7 +38,7 @@ PENDING = 3
 def list_(as_json: AsJson = False) -> None:
     """The pipelines of the catalog: champion, its metric, when they last ran."""
     from pipelines.declarations import catalog_names, load_spec
-    from pipelines.registry import champions
+    from pipelines.registered import champions
 
     here = settings()
     crowned, rows = champions(here.home), []

@@ -35,12 +35,15 @@ from flows.environment import (
     reported,
     without_heartbeats,
 )
+from flows.interrupts import swallowed_ones_again
 from pipelines.errors import FolioError
 from pipelines.store import write_json
 
 BOOT_SECONDS = 60
 STOP_SECONDS = 5  # then it is killed
 POLL_SECONDS = 0.1
+WATCH_SECONDS = 1.0  # between looks at whether the server lives
+LONGEST_PAUSE = 30.0
 
 
 @contextmanager
@@ -55,14 +58,14 @@ def prefect_api(home: Path) -> Iterator[str]:
     given = os.environ.get("PREFECT_API_URL")
     with terminations_unwind():
         if given:
-            _require_answer(given)
+            require_answer(given)
             with prefect_environment({}), reported():
                 yield given
             return
         folder = home.absolute() / "prefect"
         with shared_server(folder) as server, prefect_environment(addressed(server, folder)):
             await_health(server, folder)
-            with reported(), without_heartbeats():
+            with kept_alive(folder, server), reported(), without_heartbeats():
                 yield server.url
 
 
@@ -154,18 +157,39 @@ def revive(folder: Path, server: Server) -> bool:
         return True
 
 
+@contextmanager
+def kept_alive(folder: Path, server: Server) -> Iterator[None]:
+    """While inside, a server that dies is started again: Prefect's client asks for a minute."""
+    over = threading.Event()
+
+    def watch() -> None:
+        pause = WATCH_SECONDS
+        while not over.wait(pause):
+            if revive(folder, server):
+                pause = min(2 * pause, LONGEST_PAUSE)  # it may die at once, again and again
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
 def _start(folder: Path, port: int) -> Server:
     (folder / "server.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "prefect", "server", "start",
                "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/api"
     changes = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
+               "PREFECT_UI_API_URL": url,  # or its pages ask port 4200
                "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}  # its console is server.log
     with (folder / "server.lock").open("a") as alive, (folder / "server.log").open("wb") as log:
         fcntl.flock(alive, fcntl.LOCK_EX)
         process = subprocess.Popen(
             command, cwd=folder, env=changed(os.environ, changes), stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True, pass_fds=(alive.fileno(),))
-    url = f"http://127.0.0.1:{port}/api"
     write_json(folder / "server.json", {"url": url, "pid": process.pid})
     return Server(url, process.pid, process)
 
@@ -229,7 +253,8 @@ def answers(address: str) -> bool:
         connection.close()
 
 
-def _require_answer(url: str) -> None:
+def require_answer(url: str) -> None:
+    """Raises FolioError when nothing answers at PREFECT_API_URL."""
     try:
         urlopen(f"{url.rstrip('/')}/health", timeout=5).close()
     except HTTPError:
@@ -249,7 +274,8 @@ def terminations_unwind() -> Iterator[None]:
                   for number in (signal.SIGTERM, signal.SIGHUP)
                   if signal.getsignal(number) is signal.SIG_DFL}
     try:
-        yield
+        with swallowed_ones_again():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

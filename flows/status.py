@@ -29,13 +29,14 @@ def status_of(settings: Settings) -> dict[str, Any]:
     state = state_of(settings.home)
     addresses = state["addresses"] if state else {}
     told = {"up": bool(state and state["ready"]), "addresses": addresses,
-            "answering": {name: _answers(name, address) for name, address in addresses.items()},
+            "answering": {name: is_answering(name, address) for name, address in addresses.items()},
             "runs": live_runs(settings.runs.folder), "workers": None, "scheduled": None}
     api = os.environ.get("PREFECT_API_URL") or address_of(settings.home / "prefect")
     return told | (_asked(api) if api else {})
 
 
-def _answers(name: str, address: str | None) -> bool:
+def is_answering(name: str, address: str | None) -> bool:
+    """Whether one of the addresses of `folio up` does."""
     paths = {"prefect": "/api/health", "mlflow": "/health", "dashboard": "/dashboard/index.html"}
     return address is not None and answers(f"{address}{paths[name]}")
 

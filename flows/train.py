@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import State, flow
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.console import Console
@@ -15,11 +16,13 @@ from flows.parameters import Override, Pipeline, Profile
 from pipelines.declarations import load_spec
 from pipelines.errors import FolioError
 from pipelines.execute import Settings, StageResult, execute_stage, home_folder
+from pipelines.freshness import utc
 from pipelines.liveness import living
 from pipelines.plan import Selection, recipe_of, why_changed
 from pipelines.stages import stage_named
 from pipelines.store import Recipe
-from tasks.artifacts import watched
+from tasks.failures import failed
+from tasks.progress import watched
 
 MODEL = stage_named("model")
 Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -47,14 +50,15 @@ def train(order: TrainingOrder) -> State:
     """Train, and publish the model in the store that the worker shares with whoever asks."""
     with Console() as console:
         settings = Settings.at(home_folder(), gpu="required" if order.require_gpu else "preferred",
-                               progress=watched(Path(order.pipeline).stem, console.progress))
+                               progress=watched(Path(order.pipeline).stem, console.progress,
+                                                console.notice))
         going_on = {"run": flow_run.name, "part_of": order.run, "pipeline": order.pipeline,
-                    "attempt": flow_run.run_count}
+                    "started": utc(datetime.now(UTC)), "attempt": flow_run.run_count}
         try:
             with living(settings.runs.folder, going_on):
                 result = carried_out(order, settings)
-        except FolioError as error:
-            return Failed(message=str(error))
+        except Exception as error:
+            return failed(error)
     return Completed(message=f"{result.action} ({result.reason}), {result.seconds:.1f} s")
 
 

@@ -68,17 +68,18 @@ def state_of(home: Path) -> dict[str, Any] | None:
 
 
 def keep_up(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],
-            say: Callable[[str], None]) -> None:
+            say: Callable[[str], None], notify: str | None = None) -> None:
     """Start all of it, call `ready` with the addresses, and keep it running until interrupted.
 
-    Raises UsageError when it runs here already or a port is taken, FolioError when something does
-    not start. Leaves no process behind.
+    `notify` is where failures are POSTed; None leaves that as it is. Raises UsageError when it
+    runs here already or a port is taken, FolioError when something does not start. Leaves no
+    process behind.
     """
     home = settings.home.absolute()
     with _only_one(home), terminations_unwind():
         _require_free(ports, home)
         try:
-            _run(replace(settings, home=home), ports, ready, say)
+            _run(replace(settings, home=home), ports, ready, say, notify)
         except KeyboardInterrupt:
             say("stopping")
 
@@ -112,7 +113,7 @@ def _require_free(ports: Ports, home: Path) -> None:
 
 
 def _run(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],
-         say: Callable[[str], None]) -> None:
+         say: Callable[[str], None], notify: str | None) -> None:
     home, prefect = settings.home, settings.home / "prefect"
     with ExitStack() as stack:
         addresses = {"mlflow": _mlflow_address(home, ports.mlflow),
@@ -126,7 +127,7 @@ def _run(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], Non
             processes.start("MLflow", _mlflow(home, ports.mlflow), changed(os.environ, LEAN))
         page = processes.once([sys.executable, "-m", "flows.cli", "dashboard"])
         await_health(server, prefect)
-        _install(settings)
+        _install(settings, notify)
         for pool in WORKERS:
             processes.start(f"the worker of pool {pool}", _worker(pool), os.environ)
         page.wait()
@@ -188,14 +189,17 @@ def _worker(pool: str) -> list[str]:
             "--name", f"{pool} of {socket.gethostname()}"]
 
 
-def _install(settings: Settings) -> None:
+def _install(settings: Settings, notify: str | None) -> None:
     from prefect.client.orchestration import get_client
 
     from flows.installation import install
+    from flows.notifications import install_notifications
     from flows.sweeping import sweep
 
     with get_client(sync_client=True) as client:
         install(client, settings.home / LOG)
+    if notify:
+        install_notifications(notify)
     sweep(settings.runs)
 
 

@@ -24,7 +24,10 @@ Port = Annotated[int, typer.Option(min=1, max=65535)]
 @app.command()
 def up(detach: Annotated[bool, typer.Option(
            "--detach", help="return when all is ready; stop it with: folio down")] = False,
-       prefect_port: Port = 4200, mlflow_port: Port = 5000, dashboard_port: Port = 8080) -> None:
+       prefect_port: Port = 4200, mlflow_port: Port = 5000, dashboard_port: Port = 8080,
+       notify: Annotated[str | None, typer.Option(
+           metavar="URL", envvar="FOLIO_NOTIFY",
+           help="have failures and crashes of runs POSTed there")] = None) -> None:
     """Start Prefect, MLflow, a worker a pool, the schedules and the dashboard; Ctrl-C stops all.
 
     Everything listens on 127.0.0.1 alone. Runs that are stopped with it go on at the next start.
@@ -33,6 +36,7 @@ def up(detach: Annotated[bool, typer.Option(
     Examples:
       folio up
       folio up --detach --prefect-port 4300
+      folio up --notify https://example.org/hook
     """
     from flows.up import Ports, keep_up, state_of
 
@@ -43,7 +47,7 @@ def up(detach: Annotated[bool, typer.Option(
     if detach:
         return display.addresses(_detached(here.home))
     print("starting Prefect, MLflow and the workers …", file=sys.stderr)
-    keep_up(here, Ports(prefect_port, mlflow_port, dashboard_port), display.addresses, _say)
+    keep_up(here, Ports(prefect_port, mlflow_port, dashboard_port), display.addresses, _say, notify)
 
 
 def _say(text: str) -> None:

@@ -86,3 +86,31 @@ def _listed(past: list[FlowRun], days: float) -> list[Item]:
 def _document(items: list[Item], dry_run: bool) -> dict[str, Any]:
     return {"dry_run": dry_run, "bytes": sum(item.bytes for item in items),
             "items": [item.as_json() for item in items]}
+
+
+@app.command()
+def doctor(fix: Annotated[bool, typer.Option(
+               "--fix", help="do the remedies that are safe")] = False,
+           digests: Annotated[bool, typer.Option(
+               "--digests", help="read every byte of every artifact")] = False,
+           gpu: Annotated[bool, typer.Option(
+               "--gpu", help="ask each backend whether it sees a GPU")] = False,
+           as_json: AsJson = False) -> None:
+    """Say what is wrong with all that Folio stands on, and what to do about it.
+
+    With --fix it does what is safe: ends dead runs, sets damaged artifacts aside, removes old
+    leftovers, installs pools, deployments and automations anew. Exits with 1 while a problem stays.
+
+    \b
+    Examples:
+      folio doctor
+      folio doctor --fix
+      folio doctor --digests --gpu
+    """
+    from flows.console import Console
+    from flows.doctor import Depth, report
+
+    with Console() as console:
+        told = report(settings(progress=console.progress), Depth(digests, gpu), fix)
+    answer(told, as_json, display.doctor)
+    raise typer.Exit(bool(told["problems"]))

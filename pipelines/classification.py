@@ -8,25 +8,29 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.calibration import Calibration
 from pipelines.scoring import Scored
+from pipelines.slices import EDGES, slice_names
+from pipelines.statistics import calibration_error, reliability_bins
 
-LENGTH_EDGES = (100, 200, 400)  # tokens: the slices' upper ends
-UNKNOWN_EDGES = (0.0, 0.01, 0.03)  # share of unknown tokens
 
-
-def predictions_table(scored: Iterable[Scored], unknown_id: int) -> pa.Table:
-    """A row a document, sorted by id: id, label, probability (of class 1), nats, length (tokens)
-    and unknown_rate (share of unknown tokens)."""
+def predictions_table(scored: Iterable[Scored], unknown_id: int,
+                      calibration: Calibration) -> pa.Table:
+    """A row a document, sorted by id: id, label, logit (as the model gives it), probability (of
+    class 1) and correct (as calibrated), nats, length (tokens) and unknown_rate (share of unknown
+    tokens)."""
     columns: dict[str, list[Any]] = {name: [] for name in (
-        "id", "label", "probability", "nats", "length", "unknown_rate")}
+        "id", "label", "logit", "probability", "correct", "nats", "length", "unknown_rate")}
     for one in scored:
         batch = one.batch
         real = np.arange(batch.tokens.shape[1]) < batch.length[:, None]
         unknown = ((batch.tokens == unknown_id) & real).sum(axis=1)
         columns["id"] += batch.ids
         columns["label"].append(batch.outcome)
-        columns["probability"].append(one.probability)
-        columns["nats"].append(one.nats)
+        columns["logit"].append(one.logit)
+        columns["probability"].append(calibration.probability(one.logit))
+        columns["correct"].append(calibration.correct(one.logit, batch.outcome))
+        columns["nats"].append(calibration.nats(one.logit, batch.outcome))
         columns["length"].append(batch.length)
         columns["unknown_rate"].append(unknown / batch.length)
     return pa.table({name: values if name == "id" else np.concatenate(values)
@@ -35,9 +39,8 @@ def predictions_table(scored: Iterable[Scored], unknown_id: int) -> pa.Table:
 
 def classifier_metrics(predictions: pa.Table, slices: tuple[str, ...]) -> dict[str, Any]:
     """Figures of a predictions table, over all and by slice (`length`, `unknown_rate`)."""
-    label, probability, nats = (predictions[name].to_numpy() for name in
-                                ("label", "probability", "nats"))
-    correct = (probability > 0.5) == (label > 0.5)
+    label, probability, nats, correct = (predictions[name].to_numpy() for name in
+                                         ("label", "probability", "nats", "correct"))
     total = _figures(correct, nats)
     return {
         "kind": "classifier", "split": "test",
@@ -54,6 +57,16 @@ def classifier_metrics(predictions: pa.Table, slices: tuple[str, ...]) -> dict[s
     }
 
 
+def calibration_figures(predictions: pa.Table, found: Calibration) -> dict[str, Any]:
+    """What was learned, and log loss and calibration error of the test documents without the
+    temperature and with it."""
+    logit, label = (predictions[name].to_numpy() for name in ("logit", "label"))
+    figures = {name: {"log_loss": float(one.nats(logit, label).mean()), "calibration_error":
+                      calibration_error(reliability_bins(label, one.probability(logit)))}
+               for name, one in (("before", Calibration()), ("after", found))}
+    return {"temperature": found.temperature, "threshold": found.threshold, **figures}
+
+
 def _figures(correct: np.ndarray, nats: np.ndarray) -> dict[str, Any]:
     documents, hits, total = len(correct), int(correct.sum()), float(nats.sum())
     return {"documents": documents, "correct": hits, "nats": total,
@@ -62,17 +75,9 @@ def _figures(correct: np.ndarray, nats: np.ndarray) -> dict[str, Any]:
 
 def _sliced(values: np.ndarray, name: str, correct: np.ndarray,
             nats: np.ndarray) -> list[dict[str, Any]]:
-    edges = LENGTH_EDGES if name == "length" else UNKNOWN_EDGES
-    which = np.searchsorted(np.asarray(edges), values, side="left")
-    return [{"slice": _slice_name(i, edges, name)} | _figures(correct[which == i], nats[which == i])
-            for i in range(len(edges) + 1) if (which == i).any()]
-
-
-def _slice_name(i: int, edges: tuple[float, ...], name: str) -> str:
-    show = (lambda v: f"{v:,.0f}") if name == "length" else (lambda v: f"{v:.0%}")
-    if i == len(edges):
-        return f"over {show(edges[-1])}"
-    return f"up to {show(edges[i])}" if edges[i] else "none"
+    which = np.searchsorted(np.asarray(EDGES[name]), values, side="left")
+    return [{"slice": called} | _figures(correct[which == i], nats[which == i])
+            for i, called in enumerate(slice_names(name)) if (which == i).any()]
 
 
 def roc_auc(label: np.ndarray, probability: np.ndarray) -> float | None:

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pipelines.champions import journal_of
 from pipelines.execute import Settings
 from pipelines.garbage import Item, Leftover, Policy, Stock, decide, kept_versions
+from pipelines.journal import reigns
+from pipelines.lineage import KEY, stored
 from pipelines.liveness import live_runs
 from pipelines.locks import is_locked
 from pipelines.removal import REMOVED, changed, discard, remove, size_of
-from pipelines.store import MANIFEST, Artifact, Store, lock_of
+from pipelines.store import MANIFEST, Store, lock_of
 from pipelines.versions import (
     asked,
     download_folder,
@@ -26,7 +29,6 @@ from pipelines.versions import (
 
 HIDDEN = {"tmp": "unfinished", "fetch": "unfinished copy", "work": "partial work", "lock": "lock"}
 LEFTOVER = re.compile(rf"\.({'|'.join(HIDDEN)})-([0-9a-f]{{64}})(-\d+)?")
-KEY = re.compile(r"[0-9a-f]{64}")
 Notice = Callable[[str], None]
 
 
@@ -34,13 +36,20 @@ def take_stock(settings: Settings) -> Stock:
     """What there is on this machine; a store elsewhere is neither asked nor fetched from."""
     home, now = settings.home, time.time()
     store = Store(settings.store.root)
-    artifacts = list(_artifacts(store))
+    artifacts = list(stored(store))
     return Stock(
         now, settings.runs.folder, artifacts,
         {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
         list(settings.runs), live_runs(settings.runs.folder), versions(home),
-        [*_leftovers(store), *_aged("comparison", home / "comparisons"),
-         *_aged("log", home / "logs"), *_downloads(home)])
+        [*leftovers_in(store), *_aged("comparison", home / "comparisons"),
+         *_aged("log", home / "logs"), *_downloads(home)],
+        _reigns(home))
+
+
+def _reigns(home: Path) -> dict[str, list[int]]:
+    journal = journal_of(home)
+    names = {line["model"] for line in journal.lines()}
+    return {name: reigns(journal.lines(name)) for name in names}
 
 
 def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
@@ -59,15 +68,8 @@ def _stages(store: Store) -> Iterator[Path]:
     return (path for path in sorted(store.root.glob("[!.]*")) if path.is_dir())
 
 
-def _artifacts(store: Store) -> Iterator[Artifact]:
-    for folder in _stages(store):
-        for path in sorted(folder.iterdir()):
-            artifact = store.find(folder.name, path.name) if KEY.fullmatch(path.name) else None
-            if artifact is not None:
-                yield artifact
-
-
-def _leftovers(store: Store) -> Iterator[Leftover]:
+def leftovers_in(store: Store) -> Iterator[Leftover]:
+    """What lies beside it: of stages that go on, were killed or found damaged, and locks."""
     for folder in _stages(store):
         for path in sorted(folder.iterdir()):
             hidden = LEFTOVER.fullmatch(path.name)
@@ -128,9 +130,8 @@ def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> l
     gone = []
     with mlflow_at(settings.home) as (_, client):
         known = asked(client)
-        releases = [one for one in _artifacts(Store(settings.store.root))
-                    if one.stage == "release"]
-        kept = kept_versions(known, releases, policy.runs)
+        releases = list(stored(Store(settings.store.root), "release"))
+        kept = kept_versions(known, releases, policy.runs, _reigns(settings.home))
         for item in items:
             if item.version in known and (item.version.name, item.version.number) not in kept:
                 others = [one for one in known if one != item.version]

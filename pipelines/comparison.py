@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from pipelines.errors import UsageError
-from pipelines.spec import LOWER_IS_BETTER, Spec
+from pipelines.evaluation_spec import LOWER_IS_BETTER
+from pipelines.spec import Spec
 from pipelines.store import Store
 
 Grid = dict[str, tuple[Any, ...]]  # {dotted key: the values to try}

@@ -2,7 +2,7 @@
 
 Which split a document is in may hang on files that come last (film lists, the test folder), so
 the texts and ids wait in a spool on disk while groups and digests of the texts decide. Memory holds
-some documents at a time and a few dozen bytes of each.
+some documents at a time, a few dozen bytes of each, and of the test part's also a sketch.
 """
 
 from __future__ import annotations
@@ -21,25 +21,40 @@ import pyarrow.parquet as pq
 from pipelines.cleaning import text_digest
 from pipelines.documents import Document, Notes
 from pipelines.errors import FolioError
+from pipelines.near_duplicates import Pair, near_duplicates
 from pipelines.readers import film_of, read
 from pipelines.spec import CorpusSpec
-from pipelines.splits import CUT, REPEATS, SPLITS, TRAIN, Decision, Listing, decide
+from pipelines.splits import (
+    CUT,
+    NEAR_DUPLICATE_OF_TEST,
+    REPEATS,
+    SPLITS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Decision,
+    Listing,
+    decide,
+)
+from pipelines.spool import BATCH_DOCUMENTS, SPOOL, batches, chosen, spooled
 from pipelines.store import Artifact, Workspace
 
 DOCUMENTS = pa.schema([("id", pa.string()), ("split", pa.string()), ("text", pa.string()),
                        ("label", pa.float32()), ("group", pa.string())])
 QUARANTINE = pa.schema([("id", pa.string()), ("reason", pa.string()), ("excerpt", pa.string())])
-SPOOL = pa.schema([("id", pa.string()), ("text", pa.string())])
-BATCH_DOCUMENTS, BATCH_CHARACTERS = 1000, 2 * 2**20  # spooled at a time
+LEAKS = pa.schema([("id", pa.string()), ("split", pa.string()), ("test_id", pa.string()),
+                   ("similarity", pa.float64())])
 SHARD_DOCUMENTS, SHARD_CHARACTERS = 10_000, 16 * 2**20
 EXCERPT_CHARACTERS = 200
 PARQUET = {"compression": "zstd", "use_dictionary": ["split", "reason"]}
 Row = tuple[Any, ...]
+Leak = tuple[Pair, str]  # what is like a test document, and the split it was in
 
 
 def build(inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspace
           ) -> dict[str, Any]:
-    """Writes `documents/<split>-NNNN.parquet` and `quarantine.parquet`; returns the counts.
+    """Writes `documents/<split>-NNNN.parquet`, `quarantine.parquet` and `near_duplicates.parquet`;
+    returns the counts.
 
     Read = kept + quarantined + left out, as `corpus.length` and `markup` ask for. Raises FolioError
     for files that are not what the declaration says, and when more than `corpus.max_quarantined`
@@ -52,10 +67,11 @@ def build(inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspac
     listing = _spool(documents, spool, notes, work)
     _check_quarantine(Decision([why or TRAIN for why in listing.reasons]), spool, spec, notes)
     if spec.group and spec.reader == "labelled-folders":
-        listing.groups = [film_of(name, notes.films) for name, _ in _spooled(spool)]
+        listing.groups = [film_of(name, notes.films) for name, _ in spooled(spool)]
     decision = decide(listing, spec, seed)
     _check_quarantine(decision, spool, spec, notes)
-    counts = _write(spool, listing, decision, notes, work)
+    pairs = _near_duplicates(spool, decision, spec, work)
+    counts = _write(spool, listing, decision, notes, pairs, work)
     _empty(work.scratch)
     return counts
 
@@ -89,7 +105,7 @@ def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Worksp
     """Writes ids and texts to `path` in batches; returns all else that is known of them."""
     listing = Listing()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, SPOOL) as writer:
-        for batch in _batches(documents):
+        for batch in batches(documents):
             for document in batch:
                 _enter(listing, document)
             columns = zip(*((d.id, d.text[:EXCERPT_CHARACTERS] if d.reason else d.text)
@@ -102,19 +118,6 @@ def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Worksp
                              f"({_listed(notes.left_out)}); mend corpus.length or corpus.markup")
         raise FolioError("the source holds no documents; look at its files and at corpus.reader")
     return listing
-
-
-def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    characters = 0
-    for document in documents:
-        batch.append(document)
-        characters += len(document.text)
-        if len(batch) == BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
 
 
 def _enter(listing: Listing, document: Document) -> None:
@@ -131,7 +134,7 @@ def _check_quarantine(decision: Decision, spool: Path, spec: CorpusSpec, notes: 
     if share <= spec.max_quarantined:
         return
     worst = decision.fates.index(reasons.most_common(1)[0][0])
-    example, _ = next(islice(_spooled(spool), worst, None))
+    example, _ = next(islice(spooled(spool), worst, None))
     wrong = ""
     if notes.other_labels:
         labels = ", ".join(repr(label) for label, _ in notes.other_labels.most_common(3))
@@ -142,20 +145,40 @@ def _check_quarantine(decision: Decision, spool: Path, spec: CorpusSpec, notes: 
                      f"example {example}{wrong}. Mend the source or the declaration")
 
 
+def _near_duplicates(spool: Path, decision: Decision, spec: CorpusSpec, work: Workspace
+                     ) -> list[Leak]:
+    """What train and validation nearly have in common with test, the split noted before any of
+    it is dropped."""
+    fates, found = decision.fates, []
+    others = chosen(spool, fates, (TRAIN, VALIDATION))
+    for pair in near_duplicates(chosen(spool, fates, (TEST,)), others):
+        found.append((pair, fates[pair.document]))
+        work.progress(pair.document, len(fates), "documents compared with the test part")
+    for pair, _ in found if spec.duplicates == "drop" else ():
+        fates[pair.document] = NEAR_DUPLICATE_OF_TEST
+    if found and TRAIN not in fates and CUT not in fates:
+        raise FolioError("corpus.duplicates drop leaves nothing to train on: all of it says nearly "
+                         "what the test part says; mend the source")
+    return found
+
+
 def _listed(numbers: Counter[str]) -> str:
     return ", ".join(f"{what} {number}" for what, number in numbers.most_common())
 
 
-def _write(spool: Path, listing: Listing, decision: Decision, notes: Notes, work: Workspace
-           ) -> dict[str, Any]:
+def _write(spool: Path, listing: Listing, decision: Decision, notes: Notes, leaks: list[Leak],
+           work: Workspace) -> dict[str, Any]:
     """The spooled texts once more, each to its split's shards or to the quarantine."""
     folder = work.out / "documents"
     folder.mkdir()
+    names = {number: "" for pair, _ in leaks for number in (pair.document, pair.test)}
     with pq.ParquetWriter(work.out / "quarantine.parquet", QUARANTINE, **PARQUET) as file:
         quarantine = _Buffer(QUARANTINE, file.write_table)
         shards = {split: _Buffer(DOCUMENTS, _shard_writer(folder, split)) for split in SPLITS}
-        for index, (name, text) in enumerate(_spooled(spool)):
+        for index, (name, text) in enumerate(spooled(spool)):
             fate = decision.fates[index]
+            if index in names:
+                names[index] = name
             if fate in SPLITS or fate == CUT:
                 for row in _rows(index, name, text, listing, decision):
                     shards[row[1]].add(row, len(row[2]), row[3])
@@ -166,7 +189,13 @@ def _write(spool: Path, listing: Listing, decision: Decision, notes: Notes, work
         for buffer in (quarantine, *shards.values()):
             buffer.flush()
     work.progress(len(listing), len(listing), "documents written")
-    return _counts(listing, decision, notes, shards, quarantine)
+    rows = [(names[pair.document], split, names[pair.test], pair.similarity)
+            for pair, split in leaks]
+    pq.write_table(pa.Table.from_pylist([dict(zip(LEAKS.names, row, strict=True)) for row in rows],
+                                        LEAKS), work.out / "near_duplicates.parquet", **PARQUET)
+    found = Counter(split for _, split in leaks)
+    return _counts(listing, decision, notes, shards, quarantine) | {
+        "near_duplicates": {split: found[split] for split in (TRAIN, VALIDATION)}}
 
 
 def _counts(listing: Listing, decision: Decision, notes: Notes, shards: dict[str, _Buffer],
@@ -205,13 +234,6 @@ def _rows(index: int, name: str, text: str, listing: Listing, decision: Decision
         return
     for split, start, stop in decision.cuts[index]:
         yield f"{name}#{split}", split, text[start:stop], *rest
-
-
-def _spooled(path: Path) -> Iterator[tuple[str, str]]:
-    """(id, text), in the listing's order."""
-    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as batches:
-        for batch in batches:
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _shard_writer(folder: Path, split: str) -> Callable[[pa.Table], None]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,20 +16,21 @@ from urllib.parse import quote
 from pipelines.declarations import FULL, catalog_names, load_spec
 from pipelines.disk import disk_usage
 from pipelines.errors import FolioError, UsageError
+from pipelines.evaluation_spec import LOWER_IS_BETTER
 from pipelines.execute import Settings
 from pipelines.freshness import freshness, utc
+from pipelines.links import addresses
 from pipelines.metric_chart import metric_chart
 from pipelines.page import moment, render
 from pipelines.plan import plan
-from pipelines.registry import CHAMPION, list_models
+from pipelines.registered import list_models
 from pipelines.retraining import one_line
-from pipelines.spec import LOWER_IS_BETTER, Spec
+from pipelines.spec import Spec
 from pipelines.store import Store, write_whole
+from pipelines.versions import CHAMPION
 
 LAST_RUNS = 12  # shown
 LOW_DISK_BYTES = 2e9  # free: less does not hold another run of the larger pipelines
-# Where the pages of Prefect and of MLflow are, such as http://127.0.0.1:4200; unset: no links.
-ADDRESSES = {"prefect": "FOLIO_PREFECT_UI", "mlflow": "FOLIO_MLFLOW_UI"}
 
 
 @contextmanager
@@ -72,19 +72,6 @@ def collect(settings: Settings, now: datetime) -> dict[str, Any]:
         attention.append({"pipeline": None, "text": "the disk is nearly full"})
     return {"written": utc(now), "pipelines": pipelines, "runs": records[:LAST_RUNS],
             "disk": disk, "links": addresses(), "attention": attention}
-
-
-def addresses() -> dict[str, str | None]:
-    """{prefect, mlflow: its address, or None where the environment does not name it}.
-
-    Raises UsageError when one is no address of a page.
-    """
-    given = {name: os.environ.get(variable) for name, variable in ADDRESSES.items()}
-    for name, address in given.items():
-        if address and not address.startswith(("http://", "https://")):
-            raise UsageError(f"{ADDRESSES[name]}={address}: not an address; write it like "
-                             "http://127.0.0.1:4200")
-    return {name: address.rstrip("/") if address else None for name, address in given.items()}
 
 
 def _pipeline(name: str, records: list[dict[str, Any]], versions: list[dict[str, Any]],

@@ -1,14 +1,14 @@
 """The metrics stage: the only reader of the test split.
 
 Writes `metrics.json` (sums, counts and what follows from them), `predictions.parquet` (a row a
-document or sequence), `samples.txt` for language models, plots and `report.html`. What each
-figure means is in docs/metrics.md.
+document or sequence), for language models `segments.parquet` and `samples.txt`, plots and
+`report.html`. What each figure means is in docs/metrics.md.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,12 @@ import pyarrow.parquet as pq
 
 from pipelines.backend import load_keras, make_reproducible
 from pipelines.baselines import Sequences, baselines
-from pipelines.classification import classifier_metrics, predictions_table
+from pipelines.calibration import Calibration
+from pipelines.classification import (
+    calibration_figures,
+    classifier_metrics,
+    predictions_table,
+)
 from pipelines.dataset import Split
 from pipelines.generated import Writer
 from pipelines.keras_file import load_model
@@ -25,6 +30,7 @@ from pipelines.language import HeldOut, figures, language_metrics
 from pipelines.report import write_report
 from pipelines.sampling import sample
 from pipelines.scoring import Scored, Scorer
+from pipelines.segments import SEGMENTS, Segments
 from pipelines.spec import EvaluationSpec, ModelSpec
 from pipelines.stages import Inputs
 from pipelines.store import Workspace
@@ -42,17 +48,24 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     model = load_model(inputs["model"].path / "model.keras")
     declared = json.loads((inputs["model"].path / "model.json").read_bytes())
     model_spec = ModelSpec.model_validate(declared["model"])
-    test = Split(inputs["batches"].path, "test")
-    scored = _watched(Scorer(model, model_spec).batches(test, ids=True), test, work)
+    scorer, test = Scorer(model, model_spec), Split(inputs["batches"].path, "test")
+    scored = _watched(scorer.batches(test, ids=True), test, work)
     if model_spec.kind == "classifier":
-        predictions = predictions_table(scored, test.metadata["unknown_id"])
+        calibration = _calibrated(scorer, Split(inputs["batches"].path, "validation"), spec, work)
+        predictions = predictions_table(scored, test.metadata["unknown_id"], calibration)
         metrics = classifier_metrics(predictions, spec.slices)
+        metrics["calibration"] = calibration_figures(predictions, calibration)
     else:
-        held_out = HeldOut.collect(scored, test.carries_state)
+        vocabulary = Vocabulary.load(inputs["tokens"].path / "vocabulary")
+        segments = Segments.of(inputs["corpus"].path, inputs["tokens"].path, vocabulary,
+                               inputs["tokens"].manifest["config"]["tokens.keep"],
+                               positions=test.layout != "documents")
+        held_out = HeldOut.collect(segments.watch(scored), test.carries_state)
         predictions = held_out.rows
         metrics = _language_model(held_out, test, inputs, spec, work)
         metrics |= _written(model, model_spec, test, inputs, spec, config["seed"], work)
         _write_samples(metrics["samples"], work.out / "samples.txt")
+        pq.write_table(segments.table(), work.out / SEGMENTS, compression="zstd")
     pq.write_table(predictions, work.out / "predictions.parquet", compression="zstd")
     text = json.dumps(metrics, indent=1, ensure_ascii=False)
     (work.out / "metrics.json").write_text(text + "\n", encoding="utf-8")
@@ -60,10 +73,21 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     return metrics["headline"]
 
 
-def _watched(scored: Iterable[Scored], split: Split, work: Workspace) -> Iterable[Scored]:
+def _watched(scored: Iterable[Scored], split: Split, work: Workspace) -> Iterator[Scored]:
     for done, one in enumerate(scored, 1):
-        work.progress(done, split.batch_count, "test batches scored")
+        work.progress(done, split.batch_count, f"{split.metadata['split']} batches scored")
         yield one
+
+
+def _calibrated(scorer: Scorer, validation: Split, spec: EvaluationSpec,
+                work: Workspace) -> Calibration:
+    scaled = spec.calibration == "temperature"
+    if not scaled and spec.threshold != "best":
+        return Calibration(threshold=spec.threshold)
+    scored = list(_watched(scorer.batches(validation), validation, work))
+    logit, label = (np.concatenate(parts) for parts in (
+        [one.logit for one in scored], [one.batch.outcome for one in scored]))
+    return Calibration.fitted(logit, label, scaled, spec.threshold)
 
 
 def _language_model(held_out: HeldOut, test: Split, inputs: Inputs, spec: EvaluationSpec,
@@ -97,7 +121,8 @@ def _written(model: keras.Model, model_spec: ModelSpec, test: Split, inputs: Inp
 
     work.progress(0, None, "samples drawn")
     writer = Writer(draw, vocabulary, spec, test.layout == "documents")
-    return {"window": window, "context": context, "samples": writer.samples(seed),
+    return {"layout": test.layout, "window": window, "context": context,
+            "samples": writer.samples(seed),
             "generated": writer.figures(inputs["corpus"].path, seed)}
 
 

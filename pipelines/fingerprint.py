@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Their whole effect on a stage is in its configuration and inputs, which the key holds already.
-CONTRACTS = {"pipelines.spec", "pipelines.text_spec", "pipelines.store", "pipelines.errors"}
+CONTRACTS = {"pipelines.spec", "pipelines.text_spec", "pipelines.evaluation_spec",
+             "pipelines.store", "pipelines.errors"}
+PARSE_TRIES = 9
 
 
 def digest_bytes(data: bytes) -> str:
@@ -46,13 +49,21 @@ def code_fingerprint(module: str, files: tuple[str, ...] = ()) -> dict[str, str]
 @cache
 def _project_imports(source: str) -> tuple[str, ...]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_parsed(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
     wanted = {n for n in names if n.startswith("pipelines.")} - CONTRACTS
     return tuple(name for name in wanted if _module_path(name).is_file())
+
+
+def _parsed(source: str) -> ast.Module:
+    """CPython 3.11 raises SystemError where two threads parse at once (python/cpython#106905)."""
+    for _ in range(PARSE_TRIES):
+        with suppress(SystemError):
+            return ast.parse(source)
+    return ast.parse(source)
 
 
 def _module_path(name: str) -> Path:

@@ -6,18 +6,18 @@ had; what a run that goes on uses or made; and all that these were made of.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.registry import CHAMPION
 from pipelines.store import Artifact
-from pipelines.versions import Version, utc
+from pipelines.versions import Version, rollback_target, utc
 
 DAY = 86_400  # seconds
 ENDED_WELL = ("done", "nothing-to-do")
 Record = dict[str, Any]
+Reigns = Mapping[str, Sequence[int]]  # {model: its champions, as `journal.reigns` gives them}
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Stock:
     live: list[Record]
     versions: list[Version]
     leftovers: list[Leftover]
+    reigns: Reigns = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def decide(stock: Stock, policy: Policy) -> list[Item]:
     """Everything that may go: artifacts, versions, run records, leftovers, in this order."""
     kept = reachable(stock, policy)
     releases = [one for one in kept if one.stage == "release"]
-    serving = kept_versions(stock.versions, releases, policy.runs)
+    serving = kept_versions(stock.versions, releases, policy.runs, stock.reigns)
     records = _kept_records(stock, policy, serving)
     return [*_artifacts(stock, kept, policy), *_versions(stock.versions, serving, policy),
             *_records(stock, records, policy), *_leftovers(stock, records, policy)]
@@ -101,7 +102,7 @@ def reachable(stock: Stock, policy: Policy) -> list[Artifact]:
 
 
 def _roots(stock: Stock, policy: Policy) -> Iterator[Artifact]:
-    serving = serving_versions(stock.versions)
+    serving = serving_versions(stock.versions, stock.reigns)
     named = {(key.removeprefix("folio.").removesuffix(".key"), value)
              for version in serving for key, value in version.tags.items() if key.endswith(".key")}
     records = [*recent(stock.records, policy.runs), *_told(stock.records, serving)]
@@ -135,26 +136,18 @@ def recent(records: Iterable[Record], count: int) -> list[Record]:
     return found
 
 
-def serving_versions(versions: Collection[Version]) -> list[Version]:
+def serving_versions(versions: Collection[Version], reigns: Reigns) -> list[Version]:
     """Those that have an alias, such as champion, and those that a rollback would bring back."""
-    targets = [rollback_target(versions, name) for name in {one.name for one in versions}]
+    targets = [rollback_target(versions, name, reigns.get(name, ()))
+               for name in {one.name for one in versions}]
     return [one for one in versions if one.aliases or one in targets]
 
 
-def rollback_target(versions: Iterable[Version], name: str) -> Version | None:
-    """The latest version that was promoted before the champion was."""
-    own = sorted((one for one in versions if one.name == name), key=lambda one: one.number)
-    champion = next((one.number for one in own if CHAMPION in one.aliases), None)
-    before = [one for one in own if one.tags.get("folio.verdict") == "promote"
-              and (champion is None or one.number < champion)]
-    return before[-1] if before else None
-
-
 def kept_versions(versions: Collection[Version], releases: Iterable[Artifact],
-                  count: int) -> set[tuple[str, int]]:
+                  count: int, reigns: Reigns) -> set[tuple[str, int]]:
     """(name, number) of those that serve, of the last `count` of each name, of `releases`, and of
     those that somebody registered by hand."""
-    kept = {(one.name, one.number) for one in serving_versions(versions)}
+    kept = {(one.name, one.number) for one in serving_versions(versions, reigns)}
     kept |= {(one.name, one.number) for one in versions if "folio.package" not in one.tags}
     for name in {one.name for one in versions}:
         numbers = sorted(one.number for one in versions if one.name == name)
@@ -217,11 +210,19 @@ def _records(stock: Stock, kept: set[str], policy: Policy) -> Iterator[Item]:
 
 
 def _leftovers(stock: Stock, records: set[str], policy: Policy) -> Iterator[Item]:
-    owners = {(one.path.parent, one.key) for one in stock.artifacts} | {
-        (one.path.parent, one.key) for one in stock.leftovers if one.kind != "lock"}
-    for one in stock.leftovers:
-        reason = _why(one, stock.now - one.changed, policy.days * DAY, owners)
-        if reason and not one.busy and not (one.kind == "comparison" and one.path.name in records):
+    for item in stale(stock.leftovers, stock.artifacts, stock.now, policy):
+        if not (item.kind == "comparison" and item.name in records):
+            yield item
+
+
+def stale(leftovers: Collection[Leftover], artifacts: Iterable[Artifact], now: float,
+          policy: Policy) -> Iterator[Item]:
+    """The leftovers that nobody works on or will go on from."""
+    owners = {(one.path.parent, one.key) for one in artifacts} | {
+        (one.path.parent, one.key) for one in leftovers if one.kind != "lock"}
+    for one in leftovers:
+        reason = _why(one, now - one.changed, policy.days * DAY, owners)
+        if reason and not one.busy:
             yield Item(one.kind, one.path.name, one.path, reason, key=one.key)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pipelines.backend import load_keras
+from pipelines.calibration import Calibration
 from pipelines.cleaning import unix_lines, without_tags
 from pipelines.errors import FolioError, UsageError
 from pipelines.keras_file import load_model
@@ -38,13 +39,13 @@ SHOWN = 10  # unknown characters or words that an error names
 
 
 def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: str,
-                  labels: tuple[str, str], sample: bool, window: int | None = None,
-                  context: int | None = None) -> None:
+                  labels: tuple[str, str], sample: bool, measured: Mapping[str, Any]) -> None:
     """Put a trained model and its vocabulary into `folder`, which must not exist yet.
 
-    `window`: tokens of each window that a language model was trained on, if it was; `context`:
-    tokens that it reads before the next one, if not all. Raises FolioError when model and
-    vocabulary do not belong together.
+    `measured` is what metrics.json says: of it are kept, of a language model, `window` (tokens of
+    each window that it was trained on, if it was), `context` (tokens that it reads before the next
+    one, if not all) and `layout` (of its test batches); of a classifier `calibration`. Raises
+    FolioError when model and vocabulary do not belong together.
     """
     declared = json.loads((model.path / "model.json").read_bytes())
     vocabulary = tokens.path / "vocabulary"
@@ -59,10 +60,15 @@ def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: 
     settings = {
         "pipeline": pipeline, "kind": declared["model"]["kind"],
         "tokens": {key: config[f"tokens.{key}"] for key in ("kind", "lower", "max_tokens", "keep")},
-        "window": window, "context": context, "labels": list(labels),
+        **{key: measured.get(key) for key in ("window", "context", "layout")},
+        "calibration": _scaling(measured.get("calibration")), "labels": list(labels),
         "backend": model.manifest["config"]["training.backend"], "sample": sample}
     text = json.dumps(settings, indent=1, ensure_ascii=False)
     (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
+
+
+def _scaling(figures: Mapping[str, Any] | None) -> dict[str, float] | None:
+    return figures and {key: figures[key] for key in ("temperature", "threshold")}
 
 
 class Predictor:
@@ -71,9 +77,11 @@ class Predictor:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.pipeline, self.kind = settings["pipeline"], settings["kind"]
         self.labels, self.sample = settings["labels"], settings["sample"]
-        self._tokens = settings["tokens"]
-        # Packages of earlier versions lack both.
+        self.tokens = settings["tokens"]
+        # Packages of earlier versions lack these.
         self.window, self.context = settings.get("window"), settings.get("context")
+        self._layout = settings.get("layout")
+        self.calibration = Calibration(**settings.get("calibration") or {})
         declared = json.loads((folder / "model.json").read_bytes())
         self.spec = ModelSpec.model_validate(declared["model"])
         self.vocabulary = Vocabulary.load(folder / "vocabulary")
@@ -100,6 +108,13 @@ class Predictor:
     def model(self) -> Any:
         return load_model(self._path)
 
+    @property
+    def layout(self) -> str:
+        """How a language model reads held-out text: documents, lanes or windows."""
+        if self._layout is None:
+            return "windows" if self.window else "documents" if self.vocabulary.markers else "lanes"
+        return self._layout
+
     # Classifiers
 
     def predict(self, texts: Iterable[Any]) -> list[dict[str, Any]]:
@@ -123,8 +138,9 @@ class Predictor:
             if chance is None:
                 row["error"] = error or f"the text has more than {MAX_TOKENS:,} tokens"
             else:
-                row |= {"label": self.labels[chance > 0.5],
-                        "probability": max(chance, 1 - chance), "positive_probability": chance}
+                positive = chance > self.calibration.threshold
+                row |= {"label": self.labels[positive], "positive_probability": chance,
+                        "probability": chance if positive else 1 - chance}
             rows.append(row)
         return rows
 
@@ -133,7 +149,7 @@ class Predictor:
         import polars as pl
 
         cleaned = pl.Series([without_tags(unix_lines(text)) for text in texts], dtype=pl.String)
-        most, keep = self._tokens["max_tokens"], self._tokens["keep"]
+        most, keep = self.tokens["max_tokens"], self.tokens["keep"]
         rows = self.vocabulary.encode_words(cleaned)
         if most is not None:
             rows = rows.list.tail(most) if keep == "last" else rows.list.head(most)
@@ -146,7 +162,7 @@ class Predictor:
         for rows in batches([len(row) for row in ids]):
             tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id)
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
-            chance = 1 / (1 + np.exp(-logits[:len(rows), 0].astype(np.float64)))
+            chance = self.calibration.probability(logits[:len(rows), 0].astype(np.float64))
             for i, value in zip(rows, chance, strict=True):
                 chances[i] = float(value)
         return chances

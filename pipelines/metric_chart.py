@@ -16,7 +16,7 @@ MOST_STEPS = 4
 def metric_chart(versions: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     """{points, line, y_ticks, x_ticks}, or None when no version has a value.
 
-    `versions` as in `registry.list_models`, oldest first. `line` follows the champion: a step at
+    `versions` as in `registered.list_models`, oldest first. `line` follows the champion: a step at
     each version that was promoted.
     """
     shown = [version for version in versions if version["value"] is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ def render(template: str, **values: Any) -> str:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "percent": _percent, "interval": _interval,
-                            "seconds": _seconds, "megabytes": _megabytes, "visible": _visible,
-                            "moment": moment, "figure": shown_figure,
+                            "seconds": _seconds, "megabytes": _megabytes, "visible": visible,
+                            "moment": moment, "figure": shown_figure, "json": _json,
                             "called": lambda name: headline(name)[0].lower()}
     return environment.get_template(template).render(**values)
 
@@ -92,6 +93,11 @@ def _megabytes(value: float | None) -> str:
     return "—" if value is None else f"{value / 1e6:,.0f} MB"
 
 
-def _visible(text: str) -> str:
+def _json(value: Any) -> str:
+    """As a declaration writes it; escaping for the page comes after."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def visible(text: str) -> str:
     """Control characters, which a page may not hold, as the pictures that Unicode has of them."""
     return "".join(chr(0x2400 + ord(c)) if ord(c) < 32 and c not in "\n\t" else c for c in text)

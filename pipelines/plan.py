@@ -147,7 +147,7 @@ def _unregistered(stage: Stage, found: Artifact, store: Store) -> str | None:
     """A release is whole only while the registry has its version."""
     if stage.name != "release":
         return None
-    from pipelines.registry import is_registered
+    from pipelines.registered import is_registered
 
     name, version = found.manifest["config"]["name"], found.counts["version"]
     return None if is_registered(store.root.parent, name, version) else (
@@ -184,30 +184,36 @@ def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:
     """The differences to the stage's last artifact, in words."""
     if previous is None:
         return "never made"
+    return "; ".join(changes(recipe, previous)) or "its artifact is gone"
+
+
+def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
+    """The differences of a recipe to that of an artifact, whose manifest is `previous`."""
     reasons = [f"{key} {_short(previous['config'].get(key))} → {_short(value)}"
                for key, value in recipe.config.items() if previous["config"].get(key) != value]
     reasons += [f"{key} {_short(value)} → (gone)" for key, value in previous["config"].items()
                 if key not in recipe.config]
-    reasons += [f"{path} changed" for path in _differing(recipe.code, previous["code"])]
+    reasons += [f"{path} changed" for path in differing(recipe.code, previous["code"])]
     reasons += [f"{name} {previous['libraries'].get(name, 'absent')} → "
                 f"{recipe.libraries.get(name, 'absent')}"
-                for name in _differing(recipe.libraries, previous["libraries"])]
+                for name in differing(recipe.libraries, previous["libraries"])]
     reasons += _changed_inputs(recipe, previous["inputs"])
     if recipe.version != previous["version"]:
         reasons.append(f"format version {previous['version']} → {recipe.version}")
-    return "; ".join(reasons) or "its artifact is gone"
+    return reasons
 
 
 def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
     if not recipe.inputs:  # or the source was not asked, and nothing is known of its files
         return []
     if recipe.stage != "source" or not recipe.config["source.url"]:
-        return [f"{name} changed" for name in _differing(recipe.inputs, before)]
+        return [f"{name} changed" for name in differing(recipe.inputs, before)]
     return [f"source changed: {change(name, before.get(name, 'unasked'), version)}"
             for name, version in recipe.inputs.items() if before.get(name) != version]
 
 
-def _differing(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
+def differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """The keys whose values are not the same in both."""
     return sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
 
 

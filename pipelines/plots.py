@@ -1,4 +1,5 @@
 """The report's plots as PNG bytes: one style, readable in grey and small, the same bytes each time.
+With `max_bytes` a plot is made small for where a page is stored whole.
 
 Series differ by line style, marker or hatch as well as by colour. Nothing of pyplot is used.
 """
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from matplotlib import style
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -25,6 +26,7 @@ SERIES = ({"color": FIRST, "linestyle": "-"}, {"color": SECOND, "linestyle": "--
           {"color": THIRD, "linestyle": ":"})
 SIZE = (4.6, 3.0)  # inches: the letters stay readable on a telephone
 DPI = 200
+SMALL_DPI = (110, 80, 50)  # tried one after another
 STYLE = {
     "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8.5,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "text.color": INK, "axes.labelcolor": MUTED,
@@ -39,43 +41,26 @@ PERCENT = FuncFormatter(lambda value, _: f"{round(100 * value, 3):g}%")
 _STYLE_LOCK = Lock()  # matplotlib's settings are one for the process, its users may be threads
 
 
-def training_curves(history: pa.Table, best_epoch: int | None, loss_unit: str) -> bytes:
+def training_curves(history: pa.Table, best_epoch: int | None, loss_unit: str,
+                    max_bytes: int | None = None) -> bytes:
     """Training and validation loss per epoch, the chosen epoch marked."""
-    with _figure() as figure:
-        _draw_losses(figure.add_subplot(), history, best_epoch, f"loss ({loss_unit})")
-        return _png(figure)
-
-
-def loss_curve_png(history: pa.Table, max_bytes: int = 30_000) -> bytes:
-    """The loss per epoch as a PNG of at most `max_bytes`; `history` as in history.parquet.
-
-    Raises ValueError when even the coarsest picture is larger.
-    """
-    losses = history["validation_loss"].to_numpy()
-    best = int(history["epoch"][int(losses.argmin())].as_py()) if len(losses) else None
-    for dpi in (160, 120, 90, 70, 50):
-        with _figure() as figure:
-            _draw_losses(figure.add_subplot(), history, best, "loss")
-            png = _png(figure, dpi)
-        if len(png) <= max_bytes:
-            return png
-    raise ValueError(f"a loss curve needs {len(png)} bytes at least; max_bytes is {max_bytes}")
-
-
-def _draw_losses(axes: Axes, history: pa.Table, best_epoch: int | None, label: str) -> None:
     epochs = history["epoch"].to_numpy()
-    for column, name, marker, series in (("loss", "train", "o", SERIES[0]),
-                                         ("validation_loss", "validation", "s", SERIES[1])):
-        axes.plot(epochs, history[column].to_numpy(), label=name, marker=marker, **series)
-    if best_epoch is not None:
-        best = history["validation_loss"].to_numpy()[epochs == best_epoch]
-        axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-        axes.plot([best_epoch], best, linestyle="none", marker="o", markersize=12,
-                  markerfacecolor="none", markeredgecolor=INK, label=f"chosen: epoch {best_epoch}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.margins(x=0.08, y=0.12)
-    axes.set(xlabel="epoch", ylabel=label)
-    axes.legend()
+    with _figure() as figure:
+        axes = figure.add_subplot()
+        for column, name, marker, series in (("loss", "train", "o", SERIES[0]),
+                                             ("validation_loss", "validation", "s", SERIES[1])):
+            axes.plot(epochs, history[column].to_numpy(), label=name, marker=marker, **series)
+        if best_epoch is not None:
+            best = history["validation_loss"].to_numpy()[epochs == best_epoch]
+            axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+            axes.plot([best_epoch], best, linestyle="none", marker="o", markersize=12,
+                      markerfacecolor="none", markeredgecolor=INK,
+                      label=f"chosen: epoch {best_epoch}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.margins(x=0.08, y=0.12)
+        axes.set(xlabel="epoch", ylabel=f"loss ({loss_unit})")
+        axes.legend()
+        return _png(figure, max_bytes)
 
 
 def accuracy_by_slice(rows: Sequence[Mapping[str, Any]], overall: float, label: str) -> bytes:
@@ -101,8 +86,10 @@ def accuracy_by_slice(rows: Sequence[Mapping[str, Any]], overall: float, label: 
         return _png(figure)
 
 
-def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[str]) -> bytes:
-    """How many documents of each true class were given which probability of class 1."""
+def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[str],
+                    threshold: float = 0.5) -> bytes:
+    """How many documents of each true class were given which probability of class 1, which is
+    said over `threshold`."""
     edges = np.linspace(0, 1, 21)
     with _figure() as figure:
         axes = figure.add_subplot()
@@ -111,7 +98,7 @@ def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[
             counts = np.histogram(scores, edges)[0]
             axes.stairs(counts, edges, fill=True, facecolor=f"{color}55", edgecolor=color,
                         hatch=hatch, linewidth=1.2, label=f"truly {name}")
-        axes.axvline(0.5, color=INK, linewidth=0.9, linestyle="--")
+        axes.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
         axes.yaxis.set_major_formatter(THOUSANDS)
         axes.grid(visible=False, axis="x")
         axes.set(xlim=(0, 1), xlabel=f"probability given to {names[1]}", ylabel="documents")
@@ -119,16 +106,21 @@ def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[
         return _png(figure)
 
 
-def reliability(bins: Sequence[Mapping[str, Any]], name: str) -> bytes:
-    """Promised against observed share of class 1, a point a bin with its 95% interval.
+def reliability(bins: Sequence[Mapping[str, Any]], name: str,
+                unscaled: Sequence[Mapping[str, Any]] = ()) -> bytes:
+    """Promised against observed share of class 1, a point a bin with its 95% interval; `unscaled`
+    is what it was before the temperature.
 
-    `bins` have predicted, observed, low and high.
+    Both have predicted, observed, low and high.
     """
     with _figure() as figure:
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="perfect")
         x, y, low, high = (np.array([row[key] for row in bins])
                            for key in ("predicted", "observed", "low", "high"))
+        if unscaled:
+            axes.plot([row["predicted"] for row in unscaled], [row["observed"] for row in unscaled],
+                      marker="s", markerfacecolor="white", label="before scaling", **SERIES[1])
         axes.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), fmt="o-", color=FIRST,
                       capsize=3, elinewidth=1.1, label="model")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"share truly {name}",
@@ -180,7 +172,8 @@ def baseline_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
         return _png(figure)
 
 
-def length_histogram(lengths: Mapping[str, np.ndarray], cut: int | None) -> bytes:
+def length_histogram(lengths: Mapping[str, np.ndarray], cut: int | None,
+                     max_bytes: int | None = None) -> bytes:
     """Documents by length. `lengths[split][n]` is how many documents have n tokens."""
     longest = max(len(counts) for counts in lengths.values())
     edges = np.geomspace(1, max(longest, 2), 41)
@@ -204,7 +197,7 @@ def length_histogram(lengths: Mapping[str, np.ndarray], cut: int | None) -> byte
         axes.grid(visible=False)
         axes.set(xlabel="tokens a document, before any cut", ylabel="share of documents")
         axes.legend(loc="upper left")
-        return _png(figure)
+        return _png(figure, max_bytes)
 
 
 def _low_end(lengths: Mapping[str, np.ndarray]) -> float:
@@ -215,7 +208,7 @@ def _low_end(lengths: Mapping[str, np.ndarray]) -> float:
     return max(int(np.searchsorted(np.cumsum(total), total.sum() / 1000)) * 0.8, 0.9)
 
 
-def padding_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def padding_bars(rows: Sequence[Mapping[str, Any]], max_bytes: int | None = None) -> bytes:
     """Slots of each bucket: real tokens and padding. `rows` as the batches stage counts them."""
     with _figure() as figure:
         axes = figure.add_subplot()
@@ -230,8 +223,30 @@ def padding_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="row width (tokens)", ylabel="slots")
-        axes.legend(loc="upper left")
-        return _png(figure)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above the bars
+        return _png(figure, max_bytes)
+
+
+def confusion_matrix(cells: Sequence[Sequence[Mapping[str, Any]]], names: Sequence[str],
+                     max_bytes: int | None = None) -> bytes:
+    """How often documents of each true class were given which.
+
+    `cells` have count and share (of the row); rows are the truth, columns the answer, both in the
+    order of `names`.
+    """
+    shares = np.array([[cell["share"] for cell in row] for row in cells])
+    with _figure((SIZE[0], 2.6)) as figure:
+        axes = figure.add_subplot()
+        blues = LinearSegmentedColormap.from_list("blues", ["white", FIRST])
+        axes.imshow(shares, cmap=blues, vmin=0, vmax=1, aspect="auto")
+        for (row, column), share in np.ndenumerate(shares):
+            axes.text(column, row, f"{cells[row][column]['count']:,}\n{share:.1%}", ha="center",
+                      va="center", color="white" if share > 0.5 else INK, parse_math=False)
+        axes.set_xticks(range(len(names)), names, parse_math=False)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
+        axes.grid(visible=False)
+        axes.set(xlabel="the model says", ylabel="truly")
+        return _png(figure, max_bytes)
 
 
 def comparison_png(labels: Sequence[str], values: Sequence[float], metric: str) -> bytes:
@@ -263,7 +278,11 @@ def _figure(size: tuple[float, float] = SIZE) -> Iterator[Figure]:
         yield figure
 
 
-def _png(figure: Figure, dpi: int = DPI) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
-    return file.getvalue()
+def _png(figure: Figure, max_bytes: int | None = None) -> bytes:
+    """Sharp, or as sharp as `max_bytes` allow. Raises ValueError when they allow no picture."""
+    for dpi in (DPI,) if max_bytes is None else SMALL_DPI:
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+        if max_bytes is None or file.tell() <= max_bytes:
+            return file.getvalue()
+    raise ValueError(f"the picture needs {file.tell()} bytes at least; max_bytes is {max_bytes}")

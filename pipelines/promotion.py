@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.slices import slice_names
 from pipelines.spec import RegistrySpec
+
+if TYPE_CHECKING:
+    from pipelines.evidence import Evidence
+
+FEWEST_DOCUMENTS = 30  # in a slice whose floor counts: a share of fewer is a matter of chance
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one version on the held-out text, and whether it is a sample's."""
+    """What was measured of one version on the held-out text, and whether it is a sample's.
+
+    `slices` are those of metrics.json; `withdrawn` says when a person rolled this version back.
+    """
 
     values: Mapping[str, float | None]
     sample: bool = False
     version: int | None = None
+    slices: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    withdrawn: str | None = None
 
     def value(self, metric: str) -> float | None:
         """The figure, or None when it was not measured or is no finite number."""
@@ -26,52 +37,118 @@ class Figures:
 
 @dataclass(frozen=True)
 class Verdict:
-    verdict: Literal["promote", "reject"]
+    """`reason` is one sentence; `evidence` the comparison with the champion, where there was one.
+
+    After reject and inconclusive alike the champion stays: reject says that the challenger is not
+    good enough, inconclusive that this test text cannot tell.
+    """
+
+    verdict: Literal["promote", "reject", "inconclusive"]
     reason: str
+    evidence: Evidence | None = None
 
 
-def decide(challenger: Figures, champion: Figures | None, spec: RegistrySpec) -> Verdict:
+def decide(challenger: Figures, champion: Figures | None, spec: RegistrySpec,
+           evidence: Evidence | str | None = None) -> Verdict:
     """Promote the challenger, or keep the champion, and why in one sentence.
 
-    In this order: a model of real text must reach the floor; a sample never outranks real text
-    and real text always outranks a sample; else the better figure wins and a tie changes nothing.
-    The floor is for real text: a sample, which serves only until there is such, need not reach it.
+    In this order: a model of real text must reach the floors; without a champion that is all; what
+    a person rolled back stays so; a sample never outranks real text and real text always outranks
+    a sample; else the evidence decides. `evidence` is the comparison with the champion, or in words
+    why there can be none. The floors are for real text: a sample, which serves only until there is
+    such, need not reach them.
     """
     new = challenger.value(spec.metric)
     if new is None:
         return Verdict("reject", f"{spec.metric} was not measured on this model")
-    figure = f"{spec.metric} {_shown(new)}"
-    if not challenger.sample and spec.floor is not None and _better(spec.floor, new, spec):
-        side = "over" if spec.lower_is_better else "under"
-        return Verdict("reject", f"{figure} is {side} the floor {_shown(spec.floor)}")
+    figure = f"{spec.metric} {shown(new)}"
+    if not challenger.sample:
+        for failure in _under_floors(challenger, new, spec):
+            return Verdict("reject", failure)
     if champion is None:
         trained = " on the sample text" if challenger.sample else ""
         return Verdict("promote", f"{figure}{trained}, and there was no champion")
-    return _against(champion, challenger.sample, new, figure, spec)
+    if challenger.withdrawn:
+        return Verdict("reject", f"{figure}: this version was rolled back on "
+                       f"{challenger.withdrawn}; promote it by hand to have it back")
+    if challenger.sample != champion.sample:
+        return _across_samples(challenger, champion, figure, spec)
+    if evidence is None or isinstance(evidence, str):
+        why = evidence or "nothing was measured on both"
+        return Verdict("inconclusive", f"{figure} cannot be compared with champion version "
+                       f"{champion.version}: {why}")
+    return _by_evidence(evidence, champion, spec)
 
 
-def _against(champion: Figures, sample: bool, new: float, figure: str,
-             spec: RegistrySpec) -> Verdict:
-    old = champion.value(spec.metric)
-    shown = "none" if old is None else _shown(old)
-    held = f"{shown} of champion version {champion.version}"
-    if sample and not champion.sample:
-        return Verdict("reject", f"{figure} on the sample text does not count against {held}, "
-                       "which was trained on real text")
-    if champion.sample and not sample:
-        return Verdict("promote", f"{figure} on real text outranks {held}, "
-                       "which was trained on the sample text")
-    if old is None:
-        return Verdict("reject", f"{figure} has nothing to be compared with: {spec.metric} was not "
-                       f"measured on champion version {champion.version}")
-    if _better(new, old, spec):
-        return Verdict("promote", f"{figure} is better than {held}")
-    return Verdict("reject", f"{figure} is not better than {held}")
+# Floors
+
+
+def _under_floors(challenger: Figures, new: float, spec: RegistrySpec) -> Iterator[str]:
+    side = "over" if spec.lower_is_better else "under"
+    if spec.floor is not None and _better(spec.floor, new, spec):
+        yield f"{spec.metric} {shown(new)} is {side} the floor {shown(spec.floor)}"
+    for kind, floors in spec.slice_floors.items():
+        wanted = floors if isinstance(floors, dict) else dict.fromkeys(slice_names(kind), floors)
+        for row in challenger.slices.get(kind, ()):
+            floor, value = wanted.get(row["slice"]), row[spec.metric]
+            if floor is None or row["documents"] < FEWEST_DOCUMENTS:
+                continue
+            if _better(floor, value, spec):
+                yield (f"{spec.metric} {shown(value)} on the {row['documents']:,} documents of "
+                       f"{kind} {row['slice']} is {side} that slice's floor {shown(floor)}")
 
 
 def _better(one: float, other: float, spec: RegistrySpec) -> bool:
     return one < other if spec.lower_is_better else one > other
 
 
-def _shown(value: float) -> str:
+# The champion
+
+
+def _across_samples(challenger: Figures, champion: Figures, figure: str,
+                    spec: RegistrySpec) -> Verdict:
+    old = champion.value(spec.metric)
+    held = f"{'none' if old is None else shown(old)} of champion version {champion.version}"
+    if challenger.sample:
+        return Verdict("reject", f"{figure} on the sample text does not count against {held}, "
+                       "which was trained on real text")
+    return Verdict("promote", f"{figure} on real text outranks {held}, "
+                   "which was trained on the sample text")
+
+
+def _by_evidence(found: Evidence, champion: Figures, spec: RegistrySpec) -> Verdict:
+    """The whole interval must be beyond the margin, for or against: what is smaller, another seed
+    may do as well. For accuracy McNemar's test must agree."""
+    low, high = found.gain
+    new = f"{found.metric} {shown(found.challenger)}"
+    anew = ", scored anew on this test text" if found.rescored else ""
+    held = f"{shown(found.champion)} of champion version {champion.version}{anew}"
+    measured, margin = _measured(found), shown(spec.margin)
+    more = f" by more than the margin {margin}" if spec.margin else ""
+    if low > spec.margin:
+        if found.metric == "accuracy" and found.mcnemar["p"] > 1 - found.confidence:
+            return Verdict("inconclusive", f"{new} against {held}: McNemar's test does not confirm "
+                           f"the difference: {measured}", found)
+        return Verdict("promote", f"{new} is better than {held}{more}: {measured}", found)
+    if high < -spec.margin:
+        return Verdict("reject", f"{new} is worse than {held}{more}: {measured}", found)
+    within = f"is within the margin {margin}" if -spec.margin <= low <= high <= spec.margin else (
+        f"may be within the margin {margin}")
+    may = within if spec.margin else "may be chance"
+    return Verdict("inconclusive", f"{new} against {held}: the difference {may}: {measured}", found)
+
+
+def _measured(found: Evidence) -> str:
+    """Effect and interval in words."""
+    text = (f"{found.effect:+.4g} ({100 * found.confidence:g}% interval {found.low:+.4g} to "
+            f"{found.high:+.4g}, {found.count:,} {found.units}")
+    if found.left_out:
+        text += f"; {found.left_out:,} left out that the champion was trained on"
+    if found.mcnemar is not None and found.metric == "accuracy":
+        chance = found.mcnemar["p"]
+        text += f", McNemar p {chance:.2g}" if chance else ", McNemar p under 1e-300"
+    return f"{text})"
+
+
+def shown(value: float) -> str:
     return f"{value:.6g}"

@@ -22,6 +22,12 @@ def upload(folder: Path, target: UPath) -> None:
         _copy(folder / name, target / name)
 
 
+def supply(folder: Path, target: UPath) -> None:
+    """The same where it is not there: made before there was a shared store, or cut short."""
+    if not (target / MANIFEST).exists():
+        upload(folder, target)
+
+
 def fetch(source: UPath, folder: Path) -> None:
     """Copy an artifact from the shared store, if it is there, to `folder`: whole or not at all."""
     if not (source / MANIFEST).exists():

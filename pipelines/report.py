@@ -41,7 +41,7 @@ def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
     model = inputs["model"]
     page = render(
         "report.html",
-        classifier=classifier, metrics=metrics, headline=_headline(metrics, inputs),
+        classifier=classifier, metrics=metrics, headline=headline_figures(metrics, inputs),
         made=report_data.UNKNOWN_ORIGIN | model.manifest,
         parameters=model.counts.get("parameters"),
         training=_training(model, classifier, pictures), judged=judged,
@@ -51,7 +51,8 @@ def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
     (out / "report.html").write_text(page, encoding="utf-8")
 
 
-def _headline(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[str, str]]:
+def headline_figures(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[str, str]]:
+    """[{name, value, meaning}] of the figures, as the page says them."""
     figures, sums = [], metrics["sums"]
     words = inputs["tokens"].manifest["config"].get("tokens.kind") == "word"
     for name, value in metrics["headline"].items():

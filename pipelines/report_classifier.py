@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import plots
+from pipelines.calibration import Calibration
 from pipelines.page import Pictures
 from pipelines.stages import Inputs
-from pipelines.statistics import calibration_error, per_class, reliability_bins, wilson
+from pipelines.statistics import per_class, reliability_bins, wilson
 
 MISTAKES, EXCERPT_CHARACTERS = 20, 300
 SLICES = {"length": "tokens read", "unknown_rate": "share of unknown tokens"}
@@ -28,12 +29,16 @@ def classifier_section(metrics: Mapping[str, Any], table: pa.Table, inputs: Inpu
     for name, rows in slices.items():
         pictures.add(f"accuracy-by-{name.replace('_', '-')}", plots.accuracy_by_slice(
             rows, metrics["headline"]["accuracy"], SLICES.get(name, name)))
-    pictures.add("scores", plots.score_histogram(label, probability, names))
+    calibration = metrics["calibration"]
+    pictures.add("scores", plots.score_histogram(label, probability, names,
+                                                 calibration["threshold"]))
     bins = reliability_bins(label, probability)
-    pictures.add("reliability", plots.reliability(bins, names[1]))
-    return {"names": names, "confusion": _confusion(metrics["confusion"]),
+    unscaled = (reliability_bins(label, Calibration().probability(table["logit"].to_numpy()))
+                if calibration["temperature"] != 1 else ())
+    pictures.add("reliability", plots.reliability(bins, names[1], unscaled))
+    return {"names": names, "confusion": confusion_cells(metrics["confusion"]),
             "per_class": per_class(metrics["confusion"]), "slices": slices, "slice_labels": SLICES,
-            "bins": bins, "calibration_error": calibration_error(bins),
+            "bins": bins, "calibration": calibration,
             "mistakes": _mistakes(table, inputs["corpus"].path)}
 
 
@@ -43,7 +48,7 @@ def _with_intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for row, (low, high) in zip(rows, intervals, strict=True)]
 
 
-def _confusion(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
+def confusion_cells(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
     """Rows are the truth, class 1 first; columns what the model says; shares are of the row."""
     cells = [[counts["true_positive"], counts["false_negative"]],
              [counts["false_positive"], counts["true_negative"]]]
@@ -53,14 +58,14 @@ def _confusion(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
 
 def _mistakes(table: pa.Table, corpus: Path) -> list[dict[str, Any]]:
     """The wrong answers given with most confidence, and what the documents say."""
-    wrong = pc.not_equal(pc.greater(table["probability"], 0.5), pc.greater(table["label"], 0.5))
-    rows = table.filter(wrong).sort_by([("nats", "descending"), ("id", "ascending")])
+    wrong = table.filter(pc.invert(table["correct"]))
+    rows = wrong.sort_by([("nats", "descending"), ("id", "ascending")])
     chosen = rows.slice(0, MISTAKES).to_pylist()
     if not chosen:
         return []
     texts = _texts(corpus, [row["id"] for row in chosen])
     for row in chosen:
-        said_one = row["probability"] > 0.5
+        said_one = row["label"] < 0.5  # for it is wrong
         row |= {"truth": int(row["label"] > 0.5), "said": int(said_one), "text": texts[row["id"]],
                 "confidence": row["probability"] if said_one else 1 - row["probability"]}
     return chosen

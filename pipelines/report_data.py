@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from pipelines import plots
+from pipelines.lengths import documents_by_length
+from pipelines.lineage import Graph, stored
+from pipelines.lineage_svg import Box, boxes, draw
 from pipelines.page import Pictures
 from pipelines.stages import NAMES, Inputs
+from pipelines.store import Artifact, Store
 
 SPLITS = ("train", "validation", "test")
 FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
@@ -23,7 +26,7 @@ UNKNOWN_ORIGIN = {"pipeline": None, "profile": None, "run": None, "sample": Fals
 def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     """Documents, lengths and padding of each split; draws their plots."""
     corpus, tokens, batches = (inputs[name].counts for name in ("corpus", "tokens", "batches"))
-    lengths = _lengths(inputs["tokens"].path / "tokens")
+    lengths = document_lengths(inputs["tokens"].path / "tokens")
     if min(counts.sum() for counts in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
         cut = inputs["tokens"].manifest["config"].get("tokens.max_tokens")
         pictures.add("lengths", plots.length_histogram(lengths, cut))
@@ -34,12 +37,13 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
     length = inputs["corpus"].manifest["config"].get("corpus.length")
     return {"splits": splits, "vocabulary": tokens["vocabulary"],
-            "read": _documents_read(corpus, length), "ignored": corpus.get("ignored", {}),
+            "read": documents_read(corpus, length), "leaks": _leaks(inputs["corpus"]),
+            "ignored": corpus.get("ignored", {}),
             "buckets": buckets, "batches": {split: batches[split] for split in SPLITS}}
 
 
-def _documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
-                    ) -> list[tuple[str, int, dict[str, int]]]:
+def documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
+                   ) -> list[tuple[str, int, dict[str, int]]]:
     """(fate, documents, how many of them for which reason), those before the last adding up to it;
     empty where the counts are not known."""
     if "read" not in corpus:
@@ -55,34 +59,29 @@ def _documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
     return [fate for fate in fates if fate[0] != "left out" or left_out]
 
 
-def _lengths(folder: Path) -> dict[str, np.ndarray]:
-    """{split: documents per length in tokens, before any cut}."""
-    found: dict[str, np.ndarray] = {}
-    for split in SPLITS:
-        total = np.zeros(1, np.int64)
-        for shard in sorted(folder.glob(f"{split}-*.parquet")):
-            table = pq.read_table(shard, columns=["length", "truncated"])
-            more = np.bincount(table["length"].to_numpy() + table["truncated"].to_numpy())
-            total, more = sorted((total, more.astype(np.int64)), key=len)
-            more[: len(total)] += total
-            total = more
-        found[split] = total
-    return found
+def _leaks(corpus: Artifact) -> dict[str, Any] | None:
+    """How many documents say nearly what a test document says, and whether they were left out;
+    None where nobody looked."""
+    found = corpus.counts.get("near_duplicates")
+    dropped = corpus.manifest["config"].get("corpus.duplicates") == "drop"
+    return None if found is None else {**found, "total": sum(found.values()), "dropped": dropped}
+
+
+def document_lengths(folder: Path) -> dict[str, np.ndarray]:
+    """{split: documents per length in tokens, before any cut}; `folder` has the coded shards."""
+    return {split: documents_by_length(folder, split) for split in SPLITS}
 
 
 def lineage(inputs: Inputs) -> dict[str, Any]:
-    """What was made from what, as a table and as a graph from left to right."""
-    sources = {name: list(artifact.manifest["inputs"]) for name, artifact in inputs.items()}
-    sources["metrics"] = list(inputs)
-    present = {name for names in sources.values() for name in names} | set(sources)
-    order = [name for name in NAMES if name in present]
-    edges = [{"from": order.index(a), "to": order.index(b), "span": order.index(b) - order.index(a)}
-             for b, names in sources.items() for a in names if a in order]
-    stages = [UNKNOWN_ORIGIN | inputs[name].manifest | {"stage": name}
-              for name in order if name in inputs]
-    return {"nodes": [{"name": name, "key": inputs[name].key[:8] if name in inputs else ""}
-                      for name in order],
-            "edges": sorted(edges, key=lambda edge: (edge["from"], edge["to"])), "stages": stages}
+    """What was made from what, as a drawing and as the rows of a table."""
+    sources = stored(Store(inputs["corpus"].path.parent.parent), "source")
+    graph = Graph([*sources, *inputs.values()])
+    artifacts = graph.above(inputs.values())
+    place = {one.stage: number for number, one in enumerate(artifacts)}
+    here = Box("metrics", note="this report", made_of=tuple(place[name] for name in inputs))
+    drawing = draw([*boxes(graph, artifacts), here], "Which stage was made from which")
+    return {"drawing": drawing, "stages": [UNKNOWN_ORIGIN | one.manifest | {"stage": one.stage}
+                                           for one in reversed(artifacts)]}
 
 
 def origins(inputs: Inputs) -> list[tuple[str, str]]:

@@ -56,6 +56,7 @@ class Retraining:
         self.run = run or Runs.new_id(self.spec.name)
         self.settings, self.selection, self._attempt = settings, selection, attempt
         self.record: dict[str, Any] = {}
+        self.drift: dict[str, Any] | None = None  # as `drift.from_champion` gives it
         self.notice, self._on_sample = notice, on_sample
         self._entries: list[dict[str, Any]] = []
         self._results: dict[str, StageResult] = {}
@@ -81,6 +82,8 @@ class Retraining:
         self._entries.append(result.as_json())
         self._results[name] = result
         self.notice(f"{self.spec.name} · {name}: {_ended(result)}")
+        if name == "tokens":
+            self._compare_texts()
         return result
 
     def execute(self, name: str, inputs: tuple[StageResult, ...],
@@ -111,6 +114,21 @@ class Retraining:
         """What is to be done about a stage whose inputs are known."""
         artifacts = {result.stage: result.artifact for result in inputs}
         return decide(stage_named(name), self.spec, artifacts, self.settings, self.selection)
+
+    def _compare_texts(self) -> None:
+        """With what the champion was trained on. It hinders no run when that cannot be read."""
+        from pipelines.drift import from_champion
+
+        artifacts = [self._results[name].artifact for name in ("corpus", "tokens")]
+        try:
+            self.drift = from_champion(self.settings, self.spec, *artifacts)
+        except (FolioError, OSError, KeyError) as error:
+            self.notice(f"{self.spec.name}: the text could not be compared with the champion's: "
+                        f"{one_line(error)}")
+        if self.drift and self.drift["drifted"]:
+            self.notice(f"{self.spec.name}: the text has drifted from what version "
+                        f"{self.drift['version']} was trained on: "
+                        f"{', '.join(self.drift['drifted'])}")
 
     def _call(self, name: str, call: Call, inputs: tuple[StageResult | None, ...]) -> StageResult:
         try:
@@ -175,7 +193,9 @@ class Retraining:
             "stages": self._entries,
             "metrics": self._read("metrics", "metrics.json").get("headline", {}),
             "version": release.get("version"), "verdict": release.get("verdict"),
-            "report": str(report) if report else None, "stale": [] if error else self._stale(),
+            "reason": release.get("reason"), "report": str(report) if report else None,
+            "stale": [] if error else self._stale(),
+            "drift": self.drift,
             "error": one_line(error) if error else None}
 
     def _stale(self) -> list[str]:

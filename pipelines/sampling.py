@@ -184,7 +184,8 @@ def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, 
                                             (0, token, states, drawn))
         return states, drawn.stack()
 
-    compiled, graph = tf.function(loop, jit_compile=True), tf.function(loop)
+    compiled = tf.function(loop, jit_compile=True, autograph=False)
+    graph = tf.function(loop, autograph=False)
 
     def advance(token: np.ndarray, states: States, forced: np.ndarray,
                 noise: np.ndarray) -> tuple[States, np.ndarray]:

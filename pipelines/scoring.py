@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pipelines.dataset import Batch, Split
+from pipelines.dataset import Batch
 from pipelines.models import state_names
 from pipelines.spec import ModelSpec
 
@@ -21,11 +21,20 @@ LOGITS_AT_ONCE = 2**24  # 64 MiB: wider batches are read in slices, the state ca
 State = dict[str, np.ndarray]
 
 
+class Batches(Protocol):
+    """A Split, or whatever else has batches of one size in order."""
+
+    batch_size: int
+    carries_state: bool
+
+    def in_order(self, ids: bool = False) -> Iterator[Batch]: ...
+
+
 @dataclass(frozen=True)
 class Scored:
     """A batch and what the model says of it.
 
-    Classifier: `nats`, `correct` and `probability` (of class 1) are (rows,). Language model:
+    Classifier: `nats`, `correct` and `logit` (of class 1) are (rows,). Language model:
     `nats` and `correct` (rows, width), 0 where nothing is predicted, and `read` (rows,): the
     tokens that the row's lane had read before.
     """
@@ -33,7 +42,7 @@ class Scored:
     batch: Batch
     nats: np.ndarray
     correct: np.ndarray
-    probability: np.ndarray | None = None
+    logit: np.ndarray | None = None
     read: np.ndarray | None = None
 
 
@@ -50,12 +59,12 @@ class Scorer:
         if spec.kind == "language_model":
             self.vocabulary = model.output["logits"].shape[-1]
 
-    def batches(self, split: Split, ids: bool = False) -> Iterator[Scored]:
+    def batches(self, split: Batches, ids: bool = False) -> Iterator[Scored]:
         """Every batch in order, scored; `ids` says whether the batches name their documents."""
         read_batches = self._labels if self.spec.kind == "classifier" else self._texts
         return read_batches(split, ids)
 
-    def summary(self, split: Split) -> dict[str, float]:
+    def summary(self, split: Batches) -> dict[str, float]:
         """Mean loss in nats (a row or a predicted token) and accuracy, over the whole split."""
         nats = hits = count = 0.0
         for scored in self.batches(split):
@@ -68,17 +77,17 @@ class Scorer:
             return {"loss": loss, "accuracy": hits / count}
         return {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": hits / count}
 
-    def _labels(self, split: Split, ids: bool) -> Iterator[Scored]:
+    def _labels(self, split: Batches, ids: bool) -> Iterator[Scored]:
         for batch in split.in_order(ids):
             filled = batch.filled(split.batch_size)
             logits = self.model.predict_on_batch({"tokens": filled.tokens,
                                                   "length": filled.length})
             logits = logits[:len(batch.length), 0].astype(np.float64)
-            probability, positive = 1 / (1 + np.exp(-logits)), batch.outcome > 0.5
+            positive = batch.outcome > 0.5
             yield Scored(batch, np.logaddexp(0, np.where(positive, -logits, logits)),
-                         (probability > 0.5) == positive, probability)
+                         (logits > 0) == positive, logits)
 
-    def _texts(self, split: Split, ids: bool) -> Iterator[Scored]:
+    def _texts(self, split: Batches, ids: bool) -> Iterator[Scored]:
         size = split.batch_size
         carried = split.carries_state or self.spec.stateful
         state, read = self._zero_state(size), np.zeros(size, np.int64)

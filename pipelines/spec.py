@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
+from pipelines.evaluation_spec import EvaluationSpec, RegistrySpec
+from pipelines.slices import slice_names
 from pipelines.text_spec import OPERATIONAL, CorpusSpec, Section, SourceSpec
-
-LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
 
 
 class TokensSpec(Section):
@@ -108,32 +108,6 @@ class TrainingSpec(Section):
         return self
 
 
-class EvaluationSpec(Section):
-    """What is measured on the held-out text."""
-
-    slices: tuple[Literal["length", "unknown_rate"], ...] = ()
-    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 0.8, 1.0)
-    sample_length: PositiveInt = Field(400, description="tokens a sample")
-    start: str = Field("\n", description="what samples begin with")
-    context: PositiveInt | None = Field(
-        None, description="tokens before the next one that are read, from the zero state, when "
-        "text is drawn; unset: all, with the state carried. Scores do not depend on it")
-    baseline_order: PositiveInt = Field(5, description="tokens in the longest n-gram of the "
-                                        "baseline that language models are compared with")
-
-
-class RegistrySpec(Section):
-    """Which figure decides, and the worst value that may become champion."""
-
-    metric: Literal["accuracy", "log_loss", "roc_auc", "bits_per_character",
-                    "nats_per_character", "perplexity"]
-    floor: float | None = Field(None, description="a maximum where lower is better")
-
-    @property
-    def lower_is_better(self) -> bool:
-        return self.metric in LOWER_IS_BETTER
-
-
 @cache
 def _timezones() -> set[str]:
     from zoneinfo import available_timezones
@@ -206,9 +180,22 @@ class Spec(Section):
                           "tokens.begin and end are for language models")
             self._require(self.evaluation.context is None,
                           "evaluation.context is for language models")
+            self._slice_floors_agree()
         else:
             self._language_model_agrees()
         return self
+
+    def _slice_floors_agree(self) -> None:
+        floors, metric = self.registry.slice_floors, self.registry.metric
+        for kind, floor in floors.items():
+            self._require(kind in self.evaluation.slices, f"registry.slice_floors.{kind}: is not "
+                          "measured; add it to evaluation.slices")
+            for name in floor if isinstance(floor, dict) else ():
+                self._require(name in slice_names(kind), f"registry.slice_floors.{kind}: no slice "
+                              f"{name!r}; known: {', '.join(slice_names(kind))}")
+        self._require(not floors or metric in ("accuracy", "log_loss"),
+                      f"registry.slice_floors: {metric} is not measured on slices; use metric "
+                      "accuracy or log_loss")
 
     def _language_model_agrees(self) -> None:
         documents = self.batches.layout == "documents"
@@ -220,6 +207,10 @@ class Spec(Section):
                       "tokens.max_tokens would cut the running text; remove it")
         self._require(self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
                       f"registry.metric {self.registry.metric} is not measured on a language model")
+        self._require(not self.registry.slice_floors,
+                      "registry.slice_floors are for classifiers; remove them")
+        self._require(self.evaluation.threshold == 0.5,
+                      "evaluation.threshold is for classifiers; remove it")
         self._require(not (self.batches.layout == "windows" and self.model.stateful),
                       "model.stateful makes no sense with batches.layout windows: each window "
                       "is a question of its own")

@@ -22,6 +22,7 @@ from pipelines.spec import CorpusSpec
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 CUT = "cut"  # kept, in pieces, because two splits meet within it
 DUPLICATE, DUPLICATE_OF_TEST = REPEATS = ("duplicate", "duplicate-of-test")
+NEAR_DUPLICATE_OF_TEST = "near-duplicate-of-test"
 CUTTABLE = ("text", "files")  # readers of running text; other documents stay whole
 
 

@@ -34,7 +34,8 @@ class Stage:
 
 STAGES = (
     Stage("source", "pipelines.sources", (), ("source",)),
-    Stage("corpus", "pipelines.corpus", ("source",), ("corpus", "seed"), ("pyarrow",)),
+    Stage("corpus", "pipelines.corpus", ("source",), ("corpus", "seed"),
+          ("pyarrow", "polars", "numpy")),
     Stage("tokens", "pipelines.tokens", ("corpus",), ("tokens",),
           ("pyarrow", "polars", "sentencepiece")),
     Stage("batches", "pipelines.batches", ("tokens",),
@@ -45,8 +46,8 @@ STAGES = (
           ("evaluation", "model.kind", "training.backend", "seed"),
           ("keras", "numpy", "pyarrow", "polars", "backend", "matplotlib", "jinja2"),
           ("pipelines/templates/report.html", "pipelines/templates/style.css")),
-    Stage("release", "pipelines.registry", ("model", "metrics", "tokens"),
-          ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow")),
+    Stage("release", "pipelines.registry", ("model", "metrics", "tokens", "corpus"),
+          ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow", "numpy")),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 VERBS = {"download": "source", "tokenize": "tokens", "train": "model", "evaluate": "metrics",

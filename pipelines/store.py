@@ -139,6 +139,11 @@ class Store:
                 return f"{name} is not what was published"
         return None
 
+    def set_aside(self, stage: str, key: str) -> Path:
+        """Move what stands where an artifact should; for who holds the key's lock. Its new path."""
+        aside = _made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
+        return (self.root / stage / key).rename(aside)
+
     def has_remains(self, stage: str, key: str) -> bool:
         """Whether a folder stands where the artifact should, without a readable manifest."""
         return (self.root / stage / key).exists() and self.find(stage, key) is None
@@ -176,7 +181,9 @@ class Store:
                 self.hold(made)
                 return made, True
             except OSError as error:
-                raise _disk_error(error, folder) from error
+                raise FolioError(
+                    f"{error.filename or folder}: {error.strerror or error}; nothing was "
+                    "published. Mend it (free space, rights) and run again") from error
             finally:
                 shutil.rmtree(work.out, ignore_errors=True)
 
@@ -201,8 +208,7 @@ class Store:
     def _publish(self, recipe: Recipe, work: Workspace) -> None:
         final = self.root / recipe.stage / recipe.key
         if final.exists():  # damaged or superseded: kept aside for a look, never read again
-            aside = _made(self.root / ".damaged") / f"{recipe.stage}-{recipe.key}-{time.time_ns()}"
-            final.rename(aside)
+            self.set_aside(recipe.stage, recipe.key)
         for folder in sorted({path.parent for path in work.out.rglob("*")}):
             _sync_folder(folder)
         work.out.rename(final)
@@ -222,6 +228,11 @@ class Store:
             time.sleep(0.2)
         with file:
             yield waited
+
+    def share(self, artifact: Artifact) -> None:
+        """Publish it in the shared store, too, where there is one that has nothing of its key."""
+        if self.remote is not None:
+            remote.supply(artifact.path, self.remote / artifact.stage / artifact.key)
 
     def hold(self, artifact: Artifact) -> bool:
         """Keep the artifact from being removed while this Store lives; False: it is gone."""
@@ -285,9 +296,3 @@ def _made(path: Path) -> Path:
 def _emptied(path: Path) -> Path:
     shutil.rmtree(path, ignore_errors=True)
     return _made(path)
-
-
-def _disk_error(error: OSError, folder: Path) -> FolioError:
-    name = error.filename or folder
-    return FolioError(f"{name}: {error.strerror or error}; nothing was published. "
-                      "Mend it (free space, rights) and run again")

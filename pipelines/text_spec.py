@@ -85,6 +85,9 @@ class CorpusSpec(Section):
     end: str | None = Field(None, description="the text ends before this line")
     length: tuple[PositiveInt, PositiveInt] | None = Field(
         None, description="fewest and most characters of a document; others are left out, counted")
+    duplicates: Literal["count", "drop"] = Field(
+        "count", description="documents of train and validation that say nearly what a test "
+        "document says; drop: they are set aside. Equal ones always are")
     markup: Literal["wiki40b"] | None = Field(
         None, description="markup to take apart: wiki40b's _START_ARTICLE_, _NEWLINE_, …")
     max_quarantined: float = Field(

@@ -7,6 +7,7 @@ take Apache Beam and leave to read a Google bucket.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import difflib
 import logging
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -68,9 +70,31 @@ def write_records(source: SourceSpec, work: Workspace, bring: Bring) -> dict[str
 
 def _tfds() -> Any:
     """tensorflow-datasets, which never writes to standard output here and shows no bars."""
-    tfds = import_module("tensorflow_datasets")
+    with _lazy_here_alone():
+        tfds = import_module("tensorflow_datasets")
     tfds.disable_progress_bar()
     return tfds
+
+
+@contextlib.contextmanager
+def _lazy_here_alone() -> Iterator[None]:
+    """tfds puts off its imports by replacing `__import__`, which would give every other thread that
+    imports something meanwhile, such as Prefect's, a stand-in that holds nothing."""
+    from etils.epy import lazy_imports_utils
+
+    lazy, usual, importer = lazy_imports_utils._lazy_import, builtins.__import__, get_ident()
+
+    def choose(name: str, globals_: Any = None, locals_: Any = None,
+               fromlist: tuple[str, ...] = (), level: int = 0, **options: Any) -> Any:
+        if get_ident() == importer:
+            return lazy(name, globals_, locals_, fromlist, level, **options)
+        return usual(name, globals_, locals_, fromlist, level)
+
+    lazy_imports_utils._lazy_import = choose
+    try:
+        yield
+    finally:
+        lazy_imports_utils._lazy_import = lazy
 
 
 def _prepared(source: SourceSpec, work: Workspace, bring: Bring

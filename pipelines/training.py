@@ -133,6 +133,7 @@ class Trainer:
         return not self.spec.stateful if declared is None else declared
 
     def step(self, batch: Batch) -> None:
+        """Train on one batch, and count it."""
         position = self.position
         x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
         if not self.spec.stateful:

@@ -72,7 +72,7 @@ def _custom(model: keras.Model) -> Step:
     """Forward, gradient, update: what `fit` does, as the notebooks write it out."""
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def step(x: dict[str, Any], y: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = model.loss(y, model(x, training=True), sample_weight=weight)

@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +23,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pipelines.errors import FolioError
 from pipelines.fingerprint import digest_json
+from pipelines.mlflow_database import make_database
 
 if TYPE_CHECKING:
     import mlflow
 
+CHAMPION, CHALLENGER = "champion", "challenger"  # the aliases
 SQLITE = "sqlite:///"
 LOCK_SECONDS = 10  # another process may hold the database for that long
 DELETED = "Deleted_Internal"  # MLflow's mark on a deleted version
@@ -74,6 +76,12 @@ def is_own(home: Path) -> bool:
 
 def _own_uri(home: Path) -> str:
     return f"{SQLITE}{home.absolute()}/mlflow/mlflow.db"
+
+
+def journal_path(home: Path) -> Path:
+    """Beside the home's registry; of a registry elsewhere, what this home did to it."""
+    other = "" if is_own(home) else f"-{digest_json([registry_uri(home)])[:16]}"
+    return home / "mlflow" / f"journal{other}.jsonl"
 
 
 def versions(home: Path, name: str | None = None) -> list[Version]:
@@ -135,6 +143,18 @@ def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]
             found.append(Version(model.name, number, utc(one.creation_timestamp / 1000), location,
                                  dict(one.tags), tuple(aliases.get(number, ()))))
     return sorted(found, key=lambda version: (version.name, version.number))
+
+
+def rollback_target(known: Iterable[Version], name: str, stack: Sequence[int]) -> Version | None:
+    """The champion before the present one that is among `known`; `stack` as `journal.reigns` gives
+    it. What was before there was a journal is told from the versions' verdicts."""
+    own = {one.number: one for one in known if one.name == name}
+    told = [own[number] for number in stack[:-1] if number in own]
+    champion = next((one.number for one in own.values() if CHAMPION in one.aliases), None)
+    promoted = [own[number] for number in sorted(own)
+                if own[number].tags.get("folio.verdict") == "promote"
+                and (champion is None or number < champion)]
+    return next(iter((*reversed(told), *reversed(promoted))), None)
 
 
 def _named(name: str | None) -> str | None:
@@ -206,16 +226,22 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
         warnings.simplefilter("ignore")
         uri = tracking_uri(home)
         import mlflow
+        from sqlalchemy.exc import DBAPIError
 
         levels = _set_levels({"mlflow": logging.ERROR, "alembic": logging.ERROR})
         mlflow.set_tracking_uri(uri)
         try:
+            if uri == _own_uri(home):
+                make_database(Path(uri.removeprefix(SQLITE)))
             yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
         except mlflow.exceptions.MlflowException as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             message = (f"MLflow at {uri}: {first[:300]}; mend that, or name another registry in "
                        "MLFLOW_TRACKING_URI")
             raise FolioError(PASSWORD.sub("//", message)) from error
+        except DBAPIError as error:  # a full disk, a database that is locked or damaged
+            raise FolioError(PASSWORD.sub("//", f"MLflow at {uri}: {error.orig}; mend that (free "
+                                          "space, rights) and run again")) from error
         finally:
             mlflow.set_tracking_uri(None)  # what was set before is in the environment as well
             _set_levels(levels)

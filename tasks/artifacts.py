@@ -1,32 +1,48 @@
-"""What a stage leaves in Prefect for a person to look at: counts, progress, the loss curve."""
+"""What a stage leaves in Prefect for a person to look at: counts, pages with pictures, links."""
 
 from __future__ import annotations
 
-import base64
-import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
-import httpx
 from prefect.artifacts import (
+    create_link_artifact,
     create_markdown_artifact,
-    create_progress_artifact,
     create_table_artifact,
-    update_progress_artifact,
 )
 
 from pipelines.execute import StageResult
-from pipelines.store import Progress
+from pipelines.retraining import Notice, one_line
 
-PROGRESS_SECONDS = 2  # between updates of a progress artifact: each is a request
 MAX_ROWS = 200  # of a table
 
 
 def artifact_key(pipeline: str, name: str) -> str:
     """Prefect allows lower case letters, digits and dashes."""
     return f"{pipeline}-{name}".replace("_", "-")
+
+
+@contextmanager
+def unseen(notice: Notice, what: str) -> Iterator[None]:
+    """Whatever keeps Prefect from showing something: one notice, and the work goes on.
+
+    A server that is away or refuses, an address in the environment that is none, a picture that
+    cannot be drawn: none of it is worth a stage that is done.
+    """
+    try:
+        yield
+    except Exception as error:
+        notice(f"{what} is not shown in Prefect: {one_line(error)}")
+
+
+def publish(pipeline: str, result: StageResult, inputs: tuple[StageResult, ...],
+            notice: Notice) -> None:
+    """The table of counts; of a stage that was made now also its pages and links."""
+    with unseen(notice, f"{pipeline} · {result.stage}: what it made"):
+        publish_counts(pipeline, result)
+        if result.action != "reuse":
+            publish_pages(pipeline, result, inputs)
 
 
 def publish_counts(pipeline: str, result: StageResult) -> None:
@@ -38,6 +54,17 @@ def publish_counts(pipeline: str, result: StageResult) -> None:
         rows, artifact_key(pipeline, result.stage),
         f"{result.stage} of {pipeline}: {result.action} ({result.reason}), "
         f"{result.seconds:.1f} s\n\n`{result.artifact.path}`")
+
+
+def publish_pages(pipeline: str, result: StageResult, inputs: tuple[StageResult, ...]) -> None:
+    """What there is to read and to see of an artifact, and links to more of it."""
+    from pipelines.stage_pages import links, pages
+
+    for page in pages(result.artifact, {one.stage: one.artifact for one in inputs}):
+        create_markdown_artifact(page.text, artifact_key(pipeline, page.name), page.title)
+    for link in links(result.artifact):
+        create_link_artifact(link.address, link.title, artifact_key(pipeline, link.name),
+                             f"{link.title}: {pipeline}")
 
 
 def flat(counts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -55,59 +82,3 @@ def _readable(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "" if value is None else str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-
-
-class ProgressArtifact:
-    """A Progress that shows in Prefect. When Prefect does not answer, the work goes on."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-        self._id: UUID | None = None
-        self._due = 0.0
-        self._lost = False
-
-    def __call__(self, done: float, total: float | None, unit: str) -> None:
-        last = total is not None and done >= total
-        if self._lost or not total or (time.monotonic() < self._due and not last):
-            return
-        self._due = time.monotonic() + PROGRESS_SECONDS
-        try:
-            self._publish(min(100.0, 100 * done / total), unit)
-        except httpx.HTTPError:
-            self._lost = True
-
-    def _publish(self, percent: float, unit: str) -> None:
-        if self._id is None:
-            self._id = create_progress_artifact(percent, self._key, unit)
-        else:
-            update_progress_artifact(self._id, percent, unit)
-
-
-def watched(pipeline: str, progress: Callable[[str], Progress]) -> Callable[[str], Progress]:
-    """`progress`, shown in Prefect as well."""
-    artifact = ProgressArtifact(artifact_key(pipeline, "progress"))
-
-    def of_stage(stage: str) -> Progress:
-        shown = progress(stage)
-
-        def both(done: float, total: float | None, unit: str) -> None:
-            shown(done, total, unit)
-            artifact(done, total, unit)
-
-        return both
-
-    return of_stage
-
-
-def publish_loss_curve(pipeline: str, model: Path) -> None:
-    """The losses by epoch, from the model artifact's history, as a small picture."""
-    import pyarrow.parquet as pq
-
-    from pipelines.plots import loss_curve_png
-
-    history = pq.read_table(model / "history.parquet")
-    # Prefect stores the picture whole, and refuses a large one.
-    picture = base64.b64encode(loss_curve_png(history)).decode()
-    last = ", ".join(f"{name} {values[-1]:,.4g}" for name, values in history.to_pydict().items())
-    create_markdown_artifact(f"![loss by epoch](data:image/png;base64,{picture})\n\n{last}",
-                             artifact_key(pipeline, "loss"), f"Loss of {pipeline} by epoch")

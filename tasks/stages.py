@@ -9,13 +9,15 @@ from functools import partial, wraps
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
-from pipelines.errors import FolioError
 from pipelines.execute import StageResult
 from pipelines.retraining import Retraining
-from tasks.artifacts import publish_counts, publish_loss_curve, watched
+from tasks.artifacts import publish
+from tasks.drift import emit_drift
+from tasks.failures import failed
 from tasks.pool import PoolTraining
+from tasks.progress import watched
 from tasks.reporting import note_task_run
 
 StageTask = Callable[..., StageResult | None]
@@ -34,8 +36,11 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
 
         @wraps(body)
         def call(run: Retraining, *inputs: StageResult | None) -> StageResult | None:
-            return run.stage(stage, lambda *given: tracked(*given, return_state=True).result(),
-                             *inputs)
+            result = run.stage(stage, lambda *given: tracked(*given, return_state=True).result(),
+                               *inputs)
+            if stage == "tokens":
+                emit_drift(run)
+            return result
 
         return call
 
@@ -48,9 +53,9 @@ def attempt(run: Retraining, stage: str, *inputs: StageResult,
     note_task_run(str(task_run.id))
     try:
         result = execute(run, stage, inputs)
-    except FolioError as error:
-        return Failed(message=str(error), data=error)
-    publish_counts(run.spec.name, result)
+    except Exception as error:
+        return failed(error)
+    publish(run.spec.name, result, inputs, run.notice)
     return Completed(name=STATE_NAMES[result.action], message=result.reason, data=result)
 
 
@@ -81,22 +86,16 @@ def write_batches(run: Retraining, tokens: StageResult) -> State:
 @stage_task("model")
 def train(run: Retraining, batches: StageResult) -> State:
     """Batches to a trained model, in this process; it can be watched in Prefect."""
-    progress = watched(run.spec.name, run.settings.progress)
-    return _trained(run, batches, partial(Retraining.execute, progress=progress))
+    progress = watched(run.spec.name, run.settings.progress, run.notice)
+    return attempt(run, "model", batches, execute=partial(Retraining.execute, progress=progress))
 
 
 @stage_task("model")
 def train_in_pool(run: Retraining, batches: StageResult) -> State:
     """The same by a worker of the work pool gpu."""
     training = PoolTraining(run, batches.artifact.key, run.settings.progress("model"))
-    return _trained(run, batches, partial(Retraining.execute_elsewhere, work=training))
-
-
-def _trained(run: Retraining, batches: StageResult, execute: Execute) -> State:
-    state = attempt(run, "model", batches, execute=execute)
-    if state.is_completed() and state.name != STATE_NAMES["reuse"]:
-        publish_loss_curve(run.spec.name, state.data.artifact.path)
-    return state
+    return attempt(run, "model", batches,
+                   execute=partial(Retraining.execute_elsewhere, work=training))
 
 
 @stage_task("metrics")
@@ -107,7 +106,7 @@ def evaluate(run: Retraining, model: StageResult, batches: StageResult, tokens: 
 
 
 @stage_task("release")
-def register(run: Retraining, model: StageResult, metrics: StageResult,
-             tokens: StageResult) -> State:
+def register(run: Retraining, model: StageResult, metrics: StageResult, tokens: StageResult,
+             corpus: StageResult) -> State:
     """A version in the registry, and who is champion."""
-    return attempt(run, "release", model, metrics, tokens)
+    return attempt(run, "release", model, metrics, tokens, corpus)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,34 @@ registry: {{metric: perplexity, floor: 5000}}
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: nobody waits at the end for one that another process began."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the whole session: with pytest-xdist all its processes have this one."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder`, filled by `make` in the first process that wants it; the others wait."""
+    done = folder.with_name(f"{folder.name}.done")
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a process left that failed
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def declare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
     """`declare(name, text)` writes a declaration; {samples} in it is the samples' folder."""
@@ -90,22 +121,24 @@ def play(declare: Callable[[str, str], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, reviews: Path, play: Path) -> Settings:
+def trained(shared: Path, reviews: Path, play: Path) -> Settings:
     """A home in which both tiny pipelines have run, all seven stages. Read only."""
-    settings = Settings.at(tmp_path_factory.mktemp("home"))
-    for pipeline in (reviews, play):
-        retrain_plain(str(pipeline), settings=settings, notice=lambda text: None)
-    return settings
+    return Settings.at(made_once(shared / "home", retrained(reviews, play)))
 
 
 @pytest.fixture(scope="session")
-def writers(tmp_path_factory: pytest.TempPathFactory,
-            declare: Callable[[str, str], Path]) -> Settings:
+def writers(shared: Path, declare: Callable[[str, str], Path]) -> Settings:
     """A home with a model of windows of words and one of Japanese subwords. Read only."""
-    settings = Settings.at(tmp_path_factory.mktemp("writers"))
-    for name, text in (("tiny-words", NEXT_WORD), ("tiny-japanese", JAPANESE)):
-        retrain_plain(str(declare(name, text)), settings=settings, notice=lambda text: None)
-    return settings
+    return Settings.at(made_once(shared / "writers", retrained(
+        declare("tiny-words", NEXT_WORD), declare("tiny-japanese", JAPANESE))))
+
+
+def retrained(*pipelines: Path) -> Callable[[Path], None]:
+    def run(home: Path) -> None:
+        for pipeline in pipelines:
+            retrain_plain(str(pipeline), settings=Settings.at(home), notice=lambda text: None)
+
+    return run
 
 
 def artifact_of(settings: Settings, pipeline: str, stage: str) -> Any:

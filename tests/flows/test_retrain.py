@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from flows.retrain import retrain
-from pipelines.errors import UnreachableError, UsageError
+from pipelines.backend import training_device
+from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.execute import Settings
 from pipelines.runs import Runs
 from pipelines.stages import STAGES
+from tasks.failures import UNFORESEEN
 from tasks.reporting import settle
+from tests.conftest import artifact_of
 from tests.prefect_server import one_run, rows, server_processes
 
+needs_no_gpu = pytest.mark.skipif(
+    bool(list(Path("/dev").glob("nvidia[0-9]*"))), reason="this machine has a GPU")
+LENGTH = 1_000_000  # bytes of a far-away text
 DECLARATION = """\
 source: {{url: "{url}", timeout_seconds: 5}}
 corpus: {{reader: text, split: contiguous}}
@@ -114,6 +122,35 @@ def test_a_stage_that_is_not_there_to_build_on_fails_the_run_with_one_line(
     assert "too-early" in dashboard_of(home) and "never made" in dashboard_of(home)
 
 
+def test_a_run_that_is_tried_again_keeps_its_id(home: Path, play: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+    from prefect.states import AwaitingRetry, Crashed
+
+    given = {"pipeline": str(play), "until": "source"}
+    with get_client(sync_client=True) as client:
+        first = client.create_flow_run(retrain, parameters=given)
+        record = run_flow(retrain, flow_run=first, parameters=given)
+        for state in (Crashed(), AwaitingRetry()):
+            client.set_flow_run_state(first.id, state, force=True)
+        again = run_flow(retrain, flow_run=client.read_flow_run(first.id), parameters=given)
+    assert (record["run"], record["attempt"]) == (again["run"], again["attempt"] - 1)
+    assert [one["attempt"] for one in Runs(home / "runs")] == [2]
+
+
+def test_an_unforeseen_error_is_one_line_too(
+        prefect_home: Path, home: Path, play: Path) -> None:
+    (home / "store").mkdir(parents=True)
+    (home / "store" / "source").write_text("where a folder should be")
+    with pytest.raises(FileExistsError):
+        retrain(str(play), run="amazed")
+    said = f"FileExistsError: [Errno 17] File exists: '{home}/store/source'"
+    line = UNFORESEEN.format(said)
+    assert flow_run_of(prefect_home, "amazed")[:3] == ("FAILED", "Failed", line)
+    assert task_runs_of(prefect_home, "amazed") == [("tiny-play · source", "Failed", line)]
+    assert Runs(home / "runs").get("amazed")["error"] == said
+
+
 def test_the_sample_stands_in_for_a_source_that_cannot_be_reached(
         prefect_home: Path, home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = declaration(tmp_path, "http://127.0.0.1:1/play.txt")
@@ -133,19 +170,19 @@ def test_the_sample_stands_in_for_a_source_that_cannot_be_reached(
 
 
 class Dripping(BaseHTTPRequestHandler):
-    """Sends a byte now and then, and never the last."""
+    """Sends a byte now and then, and the rest when it is over."""
 
     def do_GET(self) -> None:
         self.send_response(200)
-        self.send_header("Content-Length", "1000000")
+        self.send_header("Content-Length", str(LENGTH))
         self.end_headers()
-        while not self.server.over.is_set():
-            try:
-                self.wfile.write(b"x")
+        sent = 0
+        with suppress(OSError):  # nobody wants it any more
+            while not self.server.over.is_set():
+                sent += self.wfile.write(b"x")
                 self.server.asked.set()
-            except OSError:
-                return
-            time.sleep(0.05)
+                time.sleep(0.05)
+            self.wfile.write(b"x" * (LENGTH - sent))
 
     def log_message(self, *arguments: object) -> None:
         """Not on the tests' output."""
@@ -181,3 +218,39 @@ def test_an_interrupted_run_leaves_no_server_and_no_running_state(
     assert (record["state"], record["error"]) == ("failed", "interrupted")
     assert record["stages"][0]["action"] == "failed"
     assert record["run"] in dashboard_of(new_home)
+
+
+def test_a_run_goes_on_while_its_server_is_away(new_home: Path, tmp_path: Path,
+                                                dripping: ThreadingHTTPServer) -> None:
+    run = one_run(new_home, declaration(tmp_path, f"http://127.0.0.1:{dripping.server_port}/t.txt"))
+    assert dripping.asked.wait(60)
+    (server,) = server_processes(new_home)
+    os.kill(server, signal.SIGKILL)
+    dripping.over.set()  # the stage ends before the server is back
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0 and out.startswith("http://127.0.0.1:"), err
+    assert rows(new_home, "select state_type from flow_run") == [("COMPLETED",)]
+    assert rows(new_home, "select state_type, name from task_run") == [
+        ("COMPLETED", "far-away · source")]
+    assert Runs(new_home / "runs").get("latest")["state"] == "done"
+    assert server_processes(new_home) == []
+
+
+@needs_no_gpu
+def test_a_gpu_that_is_required_and_not_there_fails_the_run(
+        prefect_home: Path, home: Path, trained: Settings, play: Path) -> None:
+    shutil.copytree(trained.home, home)
+    with pytest.raises(FolioError, match="no GPU that tensorflow can use on this machine") as error:
+        retrain(str(play), only="model", require_gpu=True, run="required")
+    assert "leave --require-gpu out" in str(error.value)
+    assert flow_run_of(prefect_home, "required")[:3] == ("FAILED", "Failed", str(error.value))
+    model = artifact_of(trained, "tiny-play", "model").key
+    assert (home / "store" / "model" / model / "manifest.json").is_file()
+
+
+@needs_no_gpu
+def test_a_gpu_that_is_wished_for_and_not_there_is_missed_aloud() -> None:
+    said: list[str] = []
+    assert training_device("tensorflow", "preferred", said.append) == "cpu"
+    assert said == ["no GPU that tensorflow can use on this machine: training on the CPU"]
+    assert training_device("tensorflow", "any", said.append) == "cpu" and len(said) == 1

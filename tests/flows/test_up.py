@@ -5,6 +5,7 @@ All tests share one, which runs `retrain/shakespeare` with tiny settings on the 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -248,6 +249,14 @@ def test_its_pages_are_there_and_nothing_else_of_the_home_is(up: Up) -> None:
     assert httpx.get(pages, headers={"Host": "example.org"}).status_code == 403
     assert httpx.get(f"http://127.0.0.1:{up.ports[0]}/").status_code == 200
     assert httpx.get(f"http://127.0.0.1:{up.ports[1]}/").status_code == 200
+
+
+def test_doctor_finds_all_of_it_in_order(up: Up) -> None:
+    code, out, _ = up.said("doctor", "--json")
+    found = json.loads(out)["findings"]
+    assert code == 0, out
+    assert {one["check"] for one in found if one["state"] == "ok"} >= {
+        "server", "clock", "pools", "workers", "deployments", "automations", "pages"}
 
 
 def test_a_killed_worker_and_a_killed_server_come_back(up: Up) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.execute import Settings
-from tests.flows.test_cli import Folio, api, assert_one_line, environment, folio
+from tests.flows.test_cli import Folio, api, assert_one_line, command, environment, folio
 from tests.pipelines.test_collection import moved, unneeded
 
-__all__ = ["api", "environment", "folio"]
+__all__ = ["api", "command", "environment", "folio"]
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def here(trained: Settings, tmp_path: Path) -> Settings:
     return Settings.at(moved(trained.home, tmp_path / "home"))
 
 
-def test_gc_deletes_what_its_dry_run_says(folio: Folio, here: Settings, reviews: Path,
-                                          play: Path) -> None:
+def test_gc_deletes_what_its_dry_run_says(folio: Folio, command: Folio, here: Settings,
+                                          reviews: Path, play: Path) -> None:
     paths = {str(path) for path in unneeded(here, "tiny-play")}
     dry = json.loads(folio("gc", "--json").stdout)
     assert dry["dry_run"] and {item["path"] for item in dry["items"]} == paths
     assert dry["bytes"] == sum(item["bytes"] for item in dry["items"]) > 0
     assert set(dry["items"][0]) == {"kind", "name", "path", "bytes", "reason"}
-    shown = folio("gc").stdout.splitlines()
+    shown = command("gc").stdout.splitlines()
     assert shown[-1] == "nothing was deleted; do it with: folio gc --yes"
     assert shown[-2].split()[:2] == ["total", "2"]
     assert all(Path(path).is_dir() for path in paths)
@@ -34,16 +34,16 @@ def test_gc_deletes_what_its_dry_run_says(folio: Folio, here: Settings, reviews:
     done = json.loads(folio("gc", "--yes", "--json").stdout)
     assert done == dry | {"dry_run": False}
     assert not any(Path(path).exists() for path in paths)
-    assert folio("gc", "--yes").stdout == "nothing to delete\n"
+    assert command("gc", "--yes").stdout == "nothing to delete\n"
     for pipeline in (reviews, play):
-        planned = json.loads(folio("plan", str(pipeline), "--json").stdout)
+        planned = json.loads(command("plan", str(pipeline), "--json").stdout)
         assert {stage["action"] for stage in planned["stages"]} == {"reuse"}
-    assert folio("predict", "tiny-reviews", "a fine film").returncode == 0
+    assert command("predict", "tiny-reviews", "a fine film").returncode == 0
 
 
-def test_gc_of_nothing_and_of_wrong_options(folio: Folio, tmp_path: Path) -> None:
+def test_gc_of_nothing_and_of_wrong_options(folio: Folio, command: Folio, tmp_path: Path) -> None:
     assert folio("gc").stdout == "nothing may go\n"
-    assert json.loads(folio("gc", "--yes", "--json").stdout) == {
+    assert json.loads(command("gc", "--yes", "--json").stdout) == {
         "dry_run": False, "bytes": 0, "items": []}
     assert list((tmp_path / "home").glob("*")) == []
     assert folio("gc", "--keep", "0").returncode == 2

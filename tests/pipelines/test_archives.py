@@ -202,7 +202,7 @@ def test_a_flipped_byte_in_a_header(path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>404</html>", b"plain text\n" * 100,
-                                  gzip.compress(b"text, but no tar"), b"\xff" * 5000])
+                                  gzip.compress(b"text, but no tar", mtime=0), b"\xff" * 5000])
 def test_no_tar_at_all(path: Path, data: bytes) -> None:
     assert "not a tar" in refused(path, data)
 

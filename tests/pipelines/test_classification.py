@@ -19,7 +19,7 @@ def predictions(rows: list[tuple[int, float, int, float]]) -> pa.Table:
     label, probability, length, unknown = (np.array(column) for column in zip(*rows, strict=True))
     given = np.where(label == 1, probability, 1 - probability)
     return pa.table({"id": [str(i) for i in range(len(rows))], "label": label.astype(np.float32),
-                     "probability": probability, "nats": -np.log(given),
+                     "probability": probability, "nats": -np.log(given), "correct": given > 0.5,
                      "length": length.astype(np.int32), "unknown_rate": unknown})
 
 

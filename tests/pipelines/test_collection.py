@@ -19,7 +19,7 @@ from pipelines.garbage import DAY, Item, Policy
 from pipelines.inference import Predictor
 from pipelines.locks import try_lock
 from pipelines.plan import plan
-from pipelines.registry import champions, list_models, load_champion
+from pipelines.registered import champions, list_models, load_champion
 from pipelines.removal import size_of
 from pipelines.retraining import retrain_plain
 from pipelines.spec import RegistrySpec
@@ -27,7 +27,7 @@ from pipelines.store import MANIFEST, lock_of
 from pipelines.versions import mlflow_at, versions
 from tests.conftest import artifact_of, spec_of
 from tests.pipelines.test_liveness import hold
-from tests.pipelines.test_registry import measured, released
+from tests.pipelines.test_registry import inputs_of, released
 
 OTHER = "seed=7"  # the same play, another model
 PATHS = {"model_versions": "storage_location", "logged_models": "artifact_location",
@@ -155,11 +155,8 @@ def test_nothing_that_a_run_in_another_process_may_need_goes(here: Settings) -> 
 def films(trained: Settings, here: Settings, tmp_path: Path) -> Callable[[float], Path]:
     """Registers the trained classifier with an accuracy, under a name of its own."""
     def register(accuracy: float) -> Path:
-        inputs = {name: artifact_of(trained, "tiny-reviews", name) for name in ("model", "tokens")}
-        inputs["metrics"] = measured(artifact_of(trained, "tiny-reviews", "metrics"), accuracy,
-                                     tmp_path)
         spec = RegistrySpec(metric="accuracy", floor=0.3)
-        released(inputs, {"registry": spec, "name": "films", "sample": False}, here.home, tmp_path)
+        released(inputs_of(trained, accuracy, tmp_path), spec, here.home, tmp_path)
         return versions(here.home, "films")[-1].folder
 
     return register

@@ -122,7 +122,8 @@ def test_official_split_of_labelled_folders(tmp_path: Path) -> None:
                            "positives": part["label"].sum()}
                    for split, part in ((s, documents.filter(pl.col("split") == s))
                                        for s in ("train", "validation", "test"))},
-        "ignored": {"other files": 1, "train/unsup (not labelled)": 5}, "other_labels": {}}
+        "ignored": {"other files": 1, "train/unsup (not labelled)": 5}, "other_labels": {},
+        "near_duplicates": {"train": 0, "validation": 0}}
     assert built.quarantine.rows() == [
         ("train/neg/9_3", "duplicate-of-test", "neg review 9 of test\nits end"),
         ("train/pos/1_8", "duplicate", "pos review 0 of train\nits end  \n")]
@@ -395,4 +396,5 @@ def test_imdb(tmp_path: Path) -> None:
     assert counts["splits"]["test"]["documents"] == 25_000
     films = {split: set(part["group"]) for (split,), part in built.documents.group_by("split")}
     assert not films["train"] & films["validation"]
+    assert counts["near_duplicates"] == {"train": 3, "validation": 0}
     assert counts["groups_in_two_splits"] == 1  # tt0406816 is in the official train and test

@@ -20,6 +20,22 @@ def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
         assert Path(load_spec(name, "quick", sample=True).source.path).exists()
 
 
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("registry: {{", "registry: {{slice_floors: {{length: 1}}, ", "floors are for classifiers"),
+    ("evaluation: {{", "evaluation: {{threshold: best, ", "threshold is for classifiers")])
+def test_slices_and_thresholds_are_for_classifiers(declare, old: str, new: str,
+                                                   message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_spec(str(declare("play-classified", PLAY.replace(old, new))))
+
+
+def test_slice_floors_for_all_slices_or_for_some(declare) -> None:
+    text = "slice_floors: {{length: 0.7, unknown_rate: {{none: 0.8}}}}"
+    declared = declare("floors", REVIEWS.replace("floor: 0.1", text))
+    floors = load_spec(str(declared)).registry.slice_floors
+    assert floors == {"length": 0.7, "unknown_rate": {"none": 0.8}}
+
+
 def test_a_context_is_for_running_text(declare) -> None:
     for name, text, message in (
             ("windows", NEXT_WORD.replace("evaluation: {{", "evaluation: {{context: 4, "),
@@ -55,6 +71,19 @@ def test_a_context_is_for_running_text(declare) -> None:
     (("path: {samples}/reviews.csv", "tfds: a, sha256: b"), "sha256 is for files; pin a tfds"),
     (("path: {samples}/reviews.csv", "tfds: imdb_reviews"),
      "corpus.reader csv cannot read source.tfds; use reader tfds"),
+    (("floor: 0.1", "margin: -0.1"), ":10: registry.margin: input should be greater than or equal"),
+    (("floor: 0.1", "confidence: 95"), ":10: registry.confidence: input should be less than 1"),
+    (("floor: 0.1", "slice_floors: {{lenght: 0.7}}"), ":10: registry.slice_floors"),
+    (("floor: 0.1", "slice_floors: {{length: {{over 500: 0.7}}}}"),
+     "registry.slice_floors.length: no slice 'over 500'; known: up to 100, up to 200, up to 400, "
+     "over 400"),
+    (("slices: [length, unknown_rate]}}\nregistry: {{metric: accuracy,",
+      "slices: [length]}}\nregistry: {{slice_floors: {{unknown_rate: 0.7}}, metric: accuracy,"),
+     "registry.slice_floors.unknown_rate: is not measured; add it to evaluation.slices"),
+    (("metric: accuracy, floor", "slice_floors: {{length: 0.7}}, metric: roc_auc, floor"),
+     "roc_auc is not measured on slices"),
+    (("evaluation: {{", "evaluation: {{threshold: 1.5, "), ":9: evaluation.threshold: input sh"),
+    (("corpus: {{", "corpus: {{duplicates: keep, "), ":3: corpus.duplicates: input should be"),
 ])
 def test_a_wrong_declaration_names_file_line_and_key(
         declare, change: tuple[str, str], message: str) -> None:

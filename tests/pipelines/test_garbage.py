@@ -17,11 +17,10 @@ from pipelines.garbage import (
     decide,
     kept_versions,
     recent,
-    rollback_target,
 )
 from pipelines.stages import NAMES
 from pipelines.store import Artifact
-from pipelines.versions import Version, utc
+from pipelines.versions import Version, rollback_target, utc
 
 NOW = 1_800_000_000.0
 OLD = utc(NOW - 30 * DAY)
@@ -137,15 +136,23 @@ def test_failed_runs_do_not_push_out_good_ones() -> None:
 def test_the_rollback_target_is_the_latest_promoted_before_the_champion() -> None:
     known = [version(1), version(2), version(3, verdict="reject"), version(4, "champion"),
              version(5, "challenger", verdict="reject"), version(6)]
-    assert rollback_target(known, "play") == known[1]
-    assert rollback_target(known[3:], "play") is None
-    assert rollback_target([version(1), version(2)], "play") == version(2)
-    assert kept_versions(known, [], 1) == {("play", number) for number in (2, 4, 5, 6)}
+    assert rollback_target(known, "play", []) == known[1]
+    assert rollback_target(known[3:], "play", []) is None
+    assert rollback_target([version(1), version(2)], "play", []) == version(2)
+    assert kept_versions(known, [], 1, {}) == {("play", number) for number in (2, 4, 5, 6)}
+
+
+def test_the_journal_says_better_who_was_champion_before() -> None:
+    known = [version(1), version(2), version(3, verdict="inconclusive"), version(4, "champion")]
+    assert rollback_target(known, "play", [1, 2, 3, 4]) == known[2]  # promoted by hand
+    assert rollback_target(known, "play", [1, 9, 4]) == known[0]  # 9 is gone
+    assert rollback_target(known, "play", [4]) == known[1]  # older than the journal
+    assert kept_versions(known, [], 1, {"play": [1, 4]}) == {("play", 1), ("play", 4)}
 
 
 def test_what_somebody_registered_by_hand_stays() -> None:
     own = replace(version(1), tags={})
-    assert kept_versions([own, version(2), version(3, "champion")], [], 1) == {
+    assert kept_versions([own, version(2), version(3, "champion")], [], 1, {}) == {
         ("play", 1), ("play", 2), ("play", 3)}
 
 

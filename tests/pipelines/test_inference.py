@@ -14,7 +14,7 @@ from pipelines import inference, text_groups
 from pipelines.errors import FolioError, UsageError
 from pipelines.execute import Settings
 from pipelines.inference import Predictor, write_package
-from pipelines.registry import load_champion
+from pipelines.registered import load_champion
 from pipelines.sampling import sample
 from tests.conftest import artifact_of
 
@@ -26,8 +26,13 @@ WISH = {"length": 30, "temperature": 1.0, "seed": 1}
 def package(trained: Settings, pipeline: str, folder: Path) -> Path:
     write_package(folder, artifact_of(trained, pipeline, "model"),
                   artifact_of(trained, pipeline, "tokens"), pipeline=pipeline,
-                  labels=("bad", "good"), sample=False)
+                  labels=("bad", "good"), sample=False, measured=measured(trained, pipeline))
     return folder
+
+
+def measured(trained: Settings, pipeline: str) -> dict:
+    path = artifact_of(trained, pipeline, "metrics").path
+    return json.loads((path / "metrics.json").read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +71,17 @@ def test_a_package_is_whole_and_its_bytes_depend_on_the_model_alone(
     assert json.loads((again / "package.json").read_text()) == {
         "pipeline": REVIEWS, "kind": "classifier", "labels": ["bad", "good"],
         "tokens": {"kind": "word", "lower": False, "max_tokens": 40, "keep": "last"},
-        "window": None, "context": None, "backend": "tensorflow", "sample": False}
+        "window": None, "context": None, "layout": None, "calibration": {
+            key: measured(trained, REVIEWS)["calibration"][key]
+            for key in ("temperature", "threshold")},
+        "backend": "tensorflow", "sample": False}
 
 
 def test_model_and_vocabulary_must_belong_together(trained: Settings, tmp_path: Path) -> None:
     with pytest.raises(FolioError, match="was not trained with the vocabulary"):
         write_package(tmp_path / "p", artifact_of(trained, REVIEWS, "model"),
                       artifact_of(trained, PLAY, "tokens"), pipeline="x", labels=("a", "b"),
-                      sample=False)
+                      sample=False, measured={})
 
 
 # Classifiers

@@ -19,20 +19,36 @@ def _pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("L"))
 
 
+CELLS = [[{"count": 1234, "share": 0.9}, {"count": 137, "share": 0.1}],
+         [{"count": 0, "share": 0.0}, {"count": 55, "share": 1.0}]]
+
+
 @pytest.mark.parametrize("max_bytes", [30_000, 15_000])
-def test_loss_curve_fits(max_bytes: int) -> None:
-    png = plots.loss_curve_png(HISTORY, max_bytes)
-    assert len(png) <= max_bytes
+def test_a_plot_is_as_small_as_asked(max_bytes: int) -> None:
+    png = plots.training_curves(HISTORY, 3, "nats a token", max_bytes)
+    assert len(png) <= max_bytes < len(plots.training_curves(HISTORY, 3, "nats a token"))
     assert _pixels(png).min() < 100  # something dark is drawn
 
 
-def test_loss_curve_that_cannot_fit_says_so() -> None:
+def test_a_plot_that_cannot_fit_says_so() -> None:
     with pytest.raises(ValueError, match="max_bytes is 100"):
-        plots.loss_curve_png(HISTORY, 100)
+        plots.training_curves(HISTORY, 3, "nats a token", 100)
 
 
 def test_one_epoch_is_a_curve_too() -> None:
-    assert plots.loss_curve_png(HISTORY.slice(0, 1)) != plots.loss_curve_png(HISTORY)
+    one, all_five = (plots.training_curves(table, 1, "nats a token")
+                     for table in (HISTORY.slice(0, 1), HISTORY))
+    assert one != all_five
+
+
+def test_a_confusion_matrix_is_dark_where_the_answers_are() -> None:
+    names = ("good | $x$", "bad")
+    picture = _pixels(plots.confusion_matrix(CELLS, names, 30_000))
+    height, width = picture.shape
+    left, right = (np.median(picture[: height // 3, part]) for part in (
+        slice(width // 3, width // 2), slice(-width // 4, -width // 8)))
+    assert left < 150 < 220 < right
+    assert plots.confusion_matrix(CELLS, names) != plots.confusion_matrix(CELLS[::-1], names)
 
 
 def test_own_settings_change_nothing(tmp_path: Path) -> None:

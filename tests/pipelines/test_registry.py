@@ -15,12 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines.champions import journal_of
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
+from pipelines.fingerprint import digest_file, digest_json
 from pipelines.inference import Predictor
-from pipelines.registry import build, champions, is_registered, list_models, load_champion
+from pipelines.registered import champions, is_registered, list_models, load_champion
+from pipelines.registry import build
 from pipelines.spec import RegistrySpec
 from pipelines.store import Artifact, Workspace
 from pipelines.versions import asked, fetched, mlflow_at, versions
@@ -55,24 +61,42 @@ def release(trained: Settings, home: Path, tmp_path: Path) -> Release:
     """`release(accuracy, sample=…)`: the trained classifier, with that accuracy measured."""
     def run(accuracy: float | None, *, sample: bool = False, spec: RegistrySpec = ACCURACY,
             ) -> dict[str, Any]:
-        inputs = {name: artifact_of(trained, REVIEWS, name) for name in ("model", "tokens")}
-        inputs["metrics"] = measured(artifact_of(trained, REVIEWS, "metrics"), accuracy, tmp_path)
-        return released(inputs, {"registry": spec, "name": NAME, "sample": sample}, home, tmp_path)
+        return released(inputs_of(trained, accuracy, home), spec, home, tmp_path, sample)
 
     return run
 
 
-def measured(metrics: Artifact, accuracy: float | None, folder: Path) -> Artifact:
-    path = folder / f"metrics-{accuracy}"
-    path.mkdir(exist_ok=True)
-    (path / "metrics.json").write_text(json.dumps({"headline": {"accuracy": accuracy,
-                                                                "log_loss": 0.6}}))
-    manifest = metrics.manifest | {"digest": f"digest of {accuracy}"}
-    return Artifact("metrics", metrics.key, path, manifest)
+def inputs_of(trained: Settings, accuracy: float | None, home: Path) -> dict[str, Artifact]:
+    """The trained classifier's artifacts, but metrics that say that accuracy."""
+    inputs = {name: artifact_of(trained, REVIEWS, name) for name in ("model", "tokens", "corpus")}
+    return inputs | {"metrics": measured(artifact_of(trained, REVIEWS, "metrics"), accuracy,
+                                         home / "store")}
 
 
-def released(inputs: dict[str, Artifact], config: dict[str, Any], home: Path,
-             folder: Path) -> dict[str, Any]:
+def measured(metrics: Artifact, accuracy: float | None, store: Path) -> Artifact:
+    """An artifact in `store`: predictions of 4,000 documents, that share of them right."""
+    key = digest_json([metrics.key, accuracy])
+    path = store / "metrics" / key
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "metrics.json").write_text(json.dumps({"kind": "classifier", "headline": {
+        "accuracy": accuracy, "log_loss": 0.6}}))
+    label = np.arange(4000) % 2
+    correct = np.arange(4000) < 4000 * (accuracy or 0)
+    pq.write_table(pa.table({
+        "id": [f"{i:04}" for i in range(4000)], "label": label.astype(np.float32),
+        "probability": np.where(correct == label, 0.6, 0.4), "correct": correct,
+        "nats": -np.log(np.where(correct, 0.6, 0.4))}), path / "predictions.parquet")
+    files = {name: {"bytes": (path / name).stat().st_size, "sha256": digest_file(path / name)}
+             for name in ("metrics.json", "predictions.parquet")}
+    manifest = metrics.manifest | {"key": key, "digest": f"digest of {accuracy}", "files": files}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    return Artifact("metrics", key, path, manifest)
+
+
+def released(inputs: dict[str, Artifact], spec: RegistrySpec, home: Path, folder: Path,
+             sample: bool = False) -> dict[str, Any]:
+    config = {"registry": spec, "name": NAME, "sample": sample,
+              "corpus.labels": ("negative", "positive")}
     number = len(list(folder.glob("out-*")))
     work = Workspace(folder / f"out-{number}", folder / f"scratch-{number}", home)
     work.out.mkdir()
@@ -92,7 +116,8 @@ def test_the_first_version_is_champion(release: Release, home: Path) -> None:
     assert release(0.7) == {
         "name": NAME, "version": 1, "verdict": "promote",
         "reason": "accuracy 0.7, and there was no champion", "champion": 1, "metric": "accuracy",
-        "value": 0.7, "champion_value": None, "sample": False, "uri": f"models:/{NAME}@champion"}
+        "value": 0.7, "champion_value": None, "evidence": None, "sample": False,
+        "uri": f"models:/{NAME}@champion"}
     assert aliases(home) == {1: ["challenger", "champion"]}
     assert champions(home)[NAME]["version"] == 1
 
@@ -101,8 +126,8 @@ def test_the_better_one_becomes_champion(release: Release, home: Path) -> None:
     release(0.7)
     worse, better = release(0.6), release(0.8)
     assert (worse["version"], worse["verdict"], worse["champion"]) == (2, "reject", 1)
-    assert worse["reason"] == "accuracy 0.6 is not better than 0.7 of champion version 1"
-    assert worse["champion_value"] == 0.7
+    assert worse["reason"].startswith("accuracy 0.6 is worse than 0.7 of champion version 1: -0.1")
+    assert worse["champion_value"] == 0.7 and worse["evidence"]["high"] < 0
     assert (better["version"], better["verdict"], better["champion"]) == (3, "promote", 3)
     assert aliases(home) == {1: [], 2: [], 3: ["challenger", "champion"]}
 
@@ -137,6 +162,9 @@ def test_the_same_model_is_registered_once(release: Release, home: Path) -> None
     assert again["reason"] == "accuracy 0.7: version 1 is the champion already"
     release(0.6)
     judged = release(0.6, spec=RegistrySpec(metric="accuracy", floor=0.65))
+    assert len(list(journal_of(home).lines(NAME))) == 4
+    assert release(0.6, spec=RegistrySpec(metric="accuracy", floor=0.65)) == judged
+    assert len(list(journal_of(home).lines(NAME))) == 4
     assert (judged["version"], judged["reason"]) == (2, "accuracy 0.6 is under the floor 0.65")
     assert aliases(home) == {1: ["champion"], 2: ["challenger"]}
     assert list_models(home)[0]["versions"][1]["reason"] == judged["reason"]
@@ -157,7 +185,7 @@ def test_tags_tell_the_lineage(release: Release, home: Path, trained: Settings) 
     with mlflow_at(home) as (mlflow, client):
         version = client.get_model_version(NAME, "1")
         run = mlflow.get_run(version.run_id)
-    for stage in ("source", "corpus", "tokens", "batches", "model", "metrics"):
+    for stage in ("source", "corpus", "tokens", "batches", "model"):
         assert version.tags[f"folio.{stage}.key"] == artifact_of(trained, REVIEWS, stage).key
     digest = artifact_of(trained, REVIEWS, "source").digest
     assert version.tags["folio.source.digest"] == digest
@@ -213,7 +241,7 @@ def test_a_database_that_is_none_is_named(home: Path) -> None:
 
 
 def test_asking_does_not_import_mlflow(trained: Settings) -> None:
-    code = ("import sys; from pathlib import Path; from pipelines.registry import *; "
+    code = ("import sys; from pathlib import Path; from pipelines.registered import *; "
             "home = Path(sys.argv[1]); assert len(champions(home)) == len(list_models(home)) == 2; "
             "assert is_registered(home, 'tiny-play', 1); load_champion(home, 'tiny-play'); "
             "print([m for m in ('mlflow', 'keras', 'polars', 'pandas') if m in sys.modules])")
@@ -254,15 +282,13 @@ def test_releases_at_the_same_time_leave_one_champion(trained: Settings, home: P
     def run(accuracy: float) -> dict[str, Any]:
         folder = tmp_path / str(accuracy)
         folder.mkdir()
-        inputs = {name: artifact_of(trained, REVIEWS, name) for name in ("model", "tokens")}
-        inputs["metrics"] = measured(artifact_of(trained, REVIEWS, "metrics"), accuracy, folder)
-        return released(inputs, {"registry": ACCURACY, "name": NAME, "sample": False}, home,
-                        folder)
+        return released(inputs_of(trained, accuracy, home), ACCURACY, home, folder)
 
     with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(run, (0.5, 0.7, 0.6)))
     assert sorted(one["version"] for one in done) == [1, 2, 3]
     assert champions(home)[NAME]["value"] == 0.7
+    assert list(journal_of(home).problems()) == []
 
 
 def test_a_release_is_silent_and_leaves_nothing_set(

@@ -337,7 +337,9 @@ def test_no_mistake_and_one_class(evaluated: dict[str, SimpleNamespace], tmp_pat
     one = evaluated["classifier"]
     right = one.predictions.filter(pa.compute.greater(one.predictions["label"], 0.5))
     probability = pa.array([0.875] * right.num_rows)
-    right = right.set_column(right.column_names.index("probability"), "probability", probability)
+    for name, values in (("probability", probability),
+                         ("correct", pa.array([True] * right.num_rows))):
+        right = right.set_column(right.column_names.index(name), name, values)
     headline = one.metrics["headline"] | {"roc_auc": None}
     page = _render(one, tmp_path, predictions=right, metrics=one.metrics | {
         "headline": headline, "slices": {},

@@ -33,7 +33,7 @@ def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(settings: S
     again = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
     assert list(made) == ["run", "pipeline", "profile", "overrides", "declared", "sample",
                           "started", "attempt", "state", "seconds", "stages", "metrics",
-                          "version", "verdict", "report", "stale", "error"]
+                          "version", "verdict", "reason", "report", "stale", "drift", "error"]
     assert (made["pipeline"], made["profile"], made["state"]) == ("tiny-play", "full", "done")
     assert [(e["stage"], e["action"], e["reason"]) for e in made["stages"]] == [
         ("source", "run", "never made"), ("corpus", "run", "never made")]
@@ -200,6 +200,20 @@ def test_home_is_the_environments_or_the_projects(monkeypatch: pytest.MonkeyPatc
     assert home_folder() == tmp_path
     monkeypatch.delenv("FOLIO_HOME")
     assert home_folder() == PROJECT / "data"
+
+
+def test_what_was_made_before_there_was_a_shared_store_is_published_there(tmp_path: Path,
+                                                                          play: Path) -> None:
+    def corpus(home: str, remote: str | None) -> dict[str, str]:
+        record = retrain_plain(str(play), settings=Settings.at(tmp_path / home, remote),
+                               selection=Selection.of(until="corpus"), notice=lambda text: None)
+        return {entry["stage"]: entry["action"] for entry in record["stages"]}
+
+    shared = f"file://{tmp_path / 'shared'}"
+    assert corpus("first", None) == {"source": "run", "corpus": "run"}
+    assert not (tmp_path / "shared").exists()
+    for home in ("first", "second"):
+        assert corpus(home, shared) == {"source": "reuse", "corpus": "reuse"}
 
 
 @pytest.fixture

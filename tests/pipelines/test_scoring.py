@@ -156,7 +156,7 @@ def test_a_classifier_scores_each_document_once(tmp_path: Path) -> None:
                            validation=texts[:1], test=texts)
     split, found = Split(out, "test"), {}
     for one in Scorer(model, spec).batches(split, ids=True):
-        found |= dict(zip(one.batch.ids, zip(one.probability, one.nats, one.correct, strict=True),
+        found |= dict(zip(one.batch.ids, zip(one.logit, one.nats, one.correct, strict=True),
                           strict=True))
     right = []
     for i, text in enumerate(texts):
@@ -164,7 +164,7 @@ def test_a_classifier_scores_each_document_once(tmp_path: Path) -> None:
         label, probability = sum(text) % 2, 1 / (1 + np.exp(-logit))
         nats = -np.log(probability if label else 1 - probability)
         right.append((probability > 0.5) == label)
-        assert found[f"test/{i}"] == (pytest.approx(probability), pytest.approx(nats), right[-1])
+        assert found[f"test/{i}"] == (pytest.approx(logit), pytest.approx(nats), right[-1])
     assert Scorer(model, spec).summary(split) == {
         "loss": pytest.approx(np.mean([nats for _, nats, _ in found.values()])),
         "accuracy": np.mean(right)}

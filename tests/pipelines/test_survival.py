@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.execute import Settings
 from pipelines.liveness import dead_runs
-from pipelines.registry import list_models
+from pipelines.registered import list_models
 from pipelines.retraining import retrain_plain
 from pipelines.stages import NAMES
 from tests.conftest import PROJECT, artifact_of

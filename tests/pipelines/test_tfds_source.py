@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,6 +22,7 @@ from pipelines import corpus, sources, tfds_source
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.spec import CorpusSpec, SourceSpec
 from pipelines.store import Workspace
+from tests.conftest import PROJECT
 
 NAME = "folio_articles"  # tfds' own name for the class below
 TITLES = ["水車", "灯台", "切手", "縁側", "風鈴", "石橋", "湧き水", "渡し船"]
@@ -327,3 +329,29 @@ def test_a_published_dataset_that_lacks_a_file(site: SimpleNamespace, run: Run, 
     message = fails(run, tmp_path / "data", mirror=str(site.root), offline=True,
                     kind=UnreachableError)
     assert path.name in message
+
+
+IMPORTING = """\
+import sys, threading
+sys.setswitchinterval(1e-6)  # the other thread gets its turn within every step
+over, seen = threading.Event(), set()
+
+def other():
+    while not over.is_set():
+        from decimal import ROUND_UP
+        seen.add(type(ROUND_UP).__name__)
+
+thread = threading.Thread(target=other)
+thread.start()
+from pipelines.tfds_source import _tfds
+print(_tfds().__name__)
+over.set()
+thread.join()
+print(*seen)
+"""
+
+
+def test_other_threads_import_as_ever_while_tfds_is_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTING], cwd=PROJECT, text=True,
+                          capture_output=True, check=True)
+    assert done.stdout.split() == ["tensorflow_datasets", "str"]

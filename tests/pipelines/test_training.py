@@ -24,11 +24,13 @@ from tests.conftest import PROJECT
 from tests.pipelines.test_batches import build as build_batches
 from tests.pipelines.test_batches import documents
 
+pytestmark = pytest.mark.slow
+
 CLASSIFIER = ModelSpec(kind="classifier", cell="lstm", bidirectional=True, embedding=6,
                        units=(5, 4), dense=7, dropout=0.3)
 WRITER = ModelSpec(kind="language_model", cell="gru", embedding=6, units=(11,), dropout=0.2,
                    stateful=True)
-TRAINING = TrainingSpec(epochs=3, learning_rate=0.01, checkpoint_every=0.01)
+TRAINING = TrainingSpec(epochs=3, learning_rate=0.01, checkpoint_every=1e-6)
 SHUFFLED = TRAINING.model_copy(update={"shuffle": True})
 
 

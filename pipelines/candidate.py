@@ -1,0 +1,147 @@
+"""What a release registers: the packed model, what it says of itself, and where it came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.challenge import Challenger, held_out_digest
+from pipelines.fingerprint import (
+    PROJECT,
+    code_fingerprint,
+    digest_file,
+    digest_json,
+    library_version,
+)
+from pipelines.lineage import Graph, stored
+from pipelines.mlflow_models import LOADER
+from pipelines.promotion import Figures
+from pipelines.registered import PACKAGE
+from pipelines.spec import RegistrySpec
+from pipelines.stages import Inputs
+from pipelines.store import Store
+from pipelines.versions import Version
+
+# Imported by the loader, but in no fingerprint.
+CONTRACTS = ("__init__", "errors", "evaluation_spec", "slices", "spec", "text_spec")
+LIBRARIES = ("keras", "numpy", "pandas", "polars", "pydantic", "sentencepiece")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained and measured model that asks to be champion. `folder` holds `package/` and
+    `code/`; `tags` are those of its version, without the verdict."""
+
+    inputs: Inputs
+    name: str
+    spec: RegistrySpec
+    sample: bool
+    labels: tuple[str, str]
+    metrics: Mapping[str, Any]
+    above: Mapping[str, dict[str, Any]]
+    folder: Path
+    requirements: list[str]
+    tags: dict[str, str]
+
+    @classmethod
+    def of(cls, inputs: Inputs, config: dict[str, Any], folder: Path) -> Candidate:
+        """Packs the model into `folder`."""
+        metrics = json.loads((inputs["metrics"].path / "metrics.json").read_bytes())
+        above = lineage(inputs)
+        labels = tuple(config["corpus.labels"])
+        requirements = _requirements(inputs["model"].manifest["config"]["training.backend"])
+        _stage(inputs, config, labels, metrics, folder)
+        tags = _tags(above, config, metrics["headline"], folder, requirements)
+        return cls(inputs, config["name"], config["registry"], config["sample"], labels, metrics,
+                   above, folder, requirements, tags)
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        return self.metrics["headline"]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return (self.inputs["tokens"].manifest["config"]
+                | self.inputs["model"].manifest["config"])
+
+    @property
+    def run(self) -> str | None:
+        return self.inputs["model"].manifest.get("run")
+
+    def measured(self, withdrawn: str | None = None) -> Figures:
+        return Figures(self.figures, self.sample, slices=self.metrics.get("slices", {}),
+                       withdrawn=withdrawn)
+
+    def challenger(self) -> Challenger:
+        paths = {name: self.inputs[name].path for name in ("metrics", "corpus", "tokens")}
+        return Challenger(**paths, held_out=held_out_digest(self.inputs["corpus"].manifest),
+                          batch_size=self.above["batches"]["config"]["batches.batch_size"],
+                          labels=self.labels, store=Store(paths["metrics"].parent.parent,
+                                                          os.environ.get("FOLIO_STORE")))
+
+    def standing(self, known: Iterable[Version]) -> Version | None:
+        """The version that holds this package with these figures already, its files still
+        there."""
+        alike = ("folio.package", "folio.figures", "folio.metrics.digest")
+        same = [version for version in known
+                if all(version.tags.get(key) == self.tags[key] for key in alike)
+                and (version.folder is None or version.folder.is_dir())]
+        return same[-1] if same else None
+
+
+def lineage(inputs: Inputs) -> dict[str, dict[str, Any]]:
+    """{stage: manifest} of the inputs and of every stage above them."""
+    graph = Graph(stored(Store(inputs["model"].path.parent.parent)))
+    above = {one.stage: one.manifest for one in graph.above(inputs.values())}
+    return above | {name: artifact.manifest for name, artifact in inputs.items()}
+
+
+def _requirements(backend: str) -> list[str]:
+    return [f"{name}=={library_version(name)}" for name in sorted({*LIBRARIES, backend})]
+
+
+def _stage(inputs: Inputs, config: dict[str, Any], labels: tuple[str, str],
+           metrics: Mapping[str, Any], folder: Path) -> None:
+    """`package/`, and in `code/` the modules that read it, so that it needs no Folio around."""
+    from pipelines.inference import write_package
+
+    shutil.rmtree(folder, ignore_errors=True)
+    write_package(folder / PACKAGE, inputs["model"], inputs["tokens"], pipeline=config["name"],
+                  labels=labels, sample=config["sample"], measured=metrics)
+    modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
+    for name in sorted(modules):
+        (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT / name, folder / "code" / name)
+
+
+def registered_digest(folder: Path) -> str:
+    """What `folio.files` should be, of the files that MLflow keeps of a version in `folder`."""
+    kept = {f"{ours}/{name}": digest for ours, theirs in ((PACKAGE, f"data/{PACKAGE}"),
+                                                          ("code", "code"))
+            for name, digest in _files(folder / theirs).items() if "__pycache__" not in name}
+    return digest_json(kept)
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): digest_file(path)
+            for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _tags(above: Mapping[str, dict[str, Any]], config: dict[str, Any], figures: dict[str, Any],
+          folder: Path, requirements: list[str]) -> dict[str, str]:
+    """What a version says of itself: figures, origin, and the stages above it."""
+    files = _files(folder)
+    origin = above["model"]
+    tags = {"figures": json.dumps(figures), "metric": config["registry"].metric,
+            "package": digest_json([files, requirements]), "files": digest_json(files),
+            "test.digest": held_out_digest(above["corpus"]), "sample": json.dumps(config["sample"])}
+    tags |= {key: str(origin[key]) for key in ("profile", "run", "git_commit", "seed")
+             if origin.get(key) is not None}
+    for stage, manifest in sorted(above.items()):
+        tags |= {f"{stage}.key": manifest["key"], f"{stage}.digest": manifest["digest"]}
+    return {f"folio.{key}": value for key, value in tags.items()}

@@ -1,0 +1,50 @@
+"""The last part of a declaration: what is measured, and what a new model must show."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from pipelines.text_spec import Section
+
+LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
+
+
+class EvaluationSpec(Section):
+    """What is measured on the held-out text."""
+
+    slices: tuple[Literal["length", "unknown_rate"], ...] = ()
+    calibration: Literal["temperature", "none"] = Field(
+        "temperature", description="classifiers: temperature scales the logits so that validation "
+        "is least surprising; a served probability is the scaled one")
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["best"] = Field(
+        0.5, description="classifiers: the second label is said above it; best: the one that "
+        "labels most of validation right")
+    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 0.8, 1.0)
+    sample_length: PositiveInt = Field(400, description="tokens a sample")
+    start: str = Field("\n", description="what samples begin with")
+    context: PositiveInt | None = Field(
+        None, description="tokens before the next one that are read, from the zero state, when "
+        "text is drawn; unset: all, with the state carried. Scores do not depend on it")
+    baseline_order: PositiveInt = Field(5, description="tokens in the longest n-gram of the "
+                                        "baseline that language models are compared with")
+
+
+class RegistrySpec(Section):
+    """Which figure decides, and what a new model must show to become champion."""
+
+    metric: Literal["accuracy", "log_loss", "roc_auc", "bits_per_character",
+                    "nats_per_character", "perplexity"]
+    floor: float | None = Field(None, description="the worst value that may become champion: a "
+                                "maximum where lower is better")
+    margin: float = Field(0.0, ge=0, description="smaller differences to the champion decide "
+                          "nothing: what another seed does, in the metric's own unit")
+    confidence: float = Field(0.95, ge=0.5, lt=1, description="how sure one must be of that")
+    slice_floors: dict[Literal["length", "unknown_rate"], float | dict[str, float]] = Field(
+        {}, description="a floor for every slice of evaluation.slices: {length: 0.7}, or for those "
+        "named: {length: {over 400: 0.7}}")
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.metric in LOWER_IS_BETTER

@@ -1,0 +1,158 @@
+"""Champion and challenger on the same held-out text: how much they differ, and how surely."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.evaluation_spec import LOWER_IS_BETTER
+from pipelines.resampling import (
+    RESAMPLES,
+    Interval,
+    auc_difference,
+    block_bootstrap,
+    block_length,
+    bootstrap,
+    interval,
+    mcnemar,
+)
+
+Figure = Callable[[np.ndarray], np.ndarray]  # sums (…, columns) to the figure (…,)
+DOCUMENTS, SEGMENTS_OF_TEXT = "test documents", "segments of the test text"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """`low` to `high`: the interval of challenger less champion, in the metric's own unit.
+
+    `units` are what was drawn, `block` of them at a time. `mcnemar` has the documents that only
+    one of the two labels right, and the chance of so uneven a split. `others` has the same
+    difference in other metrics.
+    """
+
+    metric: str
+    champion: float
+    challenger: float
+    low: float
+    high: float
+    confidence: float
+    units: str
+    count: int
+    block: int = 1
+    rescored: bool = False  # the champion anew, on the challenger's test text,
+    left_out: int = 0  # without the units that it was trained on
+    mcnemar: dict[str, float] | None = None
+    others: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def effect(self) -> float:
+        return self.challenger - self.champion
+
+    @property
+    def gain(self) -> Interval:
+        """The interval with its sign turned where lower is better: above 0 is an improvement."""
+        if self.metric in LOWER_IS_BETTER:
+            return Interval(-self.high, -self.low)
+        return Interval(self.low, self.high)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"effect": self.effect, **asdict(self), "resamples": RESAMPLES}
+
+
+# Classifiers
+
+
+def classifier_evidence(champion: pa.Table, challenger: pa.Table, metric: str,
+                        confidence: float) -> Evidence:
+    """From two predictions tables over the same documents in the same order.
+
+    Accuracy and log loss by paired bootstrap of the documents, ROC AUC by DeLong's interval; and
+    McNemar's test of the labels.
+    """
+    old, new = ({name: table[name].to_numpy() for name in ("label", "probability", "nats",
+                                                           "correct")}
+                for table in (champion, challenger))
+    count = len(new["label"])
+    units = np.stack([new["correct"] * 1.0 - old["correct"], new["nats"] - old["nats"],
+                      np.ones(count)], axis=1)
+    sums = bootstrap(units)
+    intervals = {name: interval(sums[:, column] / sums[:, 2], confidence)
+                 for column, name in enumerate(("accuracy", "log_loss"))}
+    figures = {"accuracy": (old["correct"].mean(), new["correct"].mean()),
+               "log_loss": (old["nats"].mean(), new["nats"].mean())}
+    if 0 < (new["label"] > 0.5).sum() < count:
+        _, intervals["roc_auc"] = auc_difference(new["label"], new["probability"],
+                                                 old["probability"], confidence)
+        figures["roc_auc"] = (_auc(old), _auc(new))
+    only_old, only_new = (int((one["correct"] & ~other["correct"]).sum())
+                          for one, other in ((old, new), (new, old)))
+    return Evidence(
+        metric, *map(float, figures[metric]), *intervals[metric], confidence, DOCUMENTS, count,
+        others=_others(metric, figures, intervals),
+        mcnemar={"only_champion": only_old, "only_challenger": only_new,
+                 "p": mcnemar(only_new, only_old)})
+
+
+def _auc(table: dict[str, np.ndarray]) -> float:
+    from pipelines.classification import roc_auc
+
+    return roc_auc(table["label"], table["probability"])
+
+
+def _others(metric: str, figures: dict[str, tuple[float, float]],
+            intervals: dict[str, Interval]) -> dict[str, dict[str, float]]:
+    return {name: {"effect": float(new - old), "low": intervals[name].low,
+                   "high": intervals[name].high}
+            for name, (old, new) in figures.items() if name != metric}
+
+
+# Language models
+
+
+def text_evidence(champion: pa.Table, challenger: pa.Table, metric: str,
+                  confidence: float) -> Evidence:
+    """From two tables of the same segments (segments.py), by block bootstrap over the text.
+
+    Perplexity stands for one kind of tokens: where the two models cut the text otherwise, nats a
+    character decide.
+    """
+    columns = ("nats", "characters", "tokens")
+    old, new = (np.stack([table[name].to_numpy().astype(np.float64) for name in columns], axis=1)
+                for table in (champion, challenger))
+    if metric == "perplexity" and (old[:, 2] != new[:, 2]).any():
+        metric = "nats_per_character"
+    units = np.concatenate([old, new], axis=1)
+    block = block_length(_influence(old) - _influence(new))
+    sums, total = block_bootstrap(units, block), units.sum(axis=0)
+    figures, intervals = {}, {}
+    for name in dict.fromkeys((metric, "nats_per_character")):
+        figure = FIGURES[name]
+        figures[name] = float(figure(total[:3])), float(figure(total[3:]))
+        intervals[name] = interval(figure(sums[:, 3:]) - figure(sums[:, :3]), confidence)
+    return Evidence(metric, *figures[metric], *intervals[metric], confidence, SEGMENTS_OF_TEXT,
+                    len(units), block, others=_others(metric, figures, intervals))
+
+
+def _influence(sums: np.ndarray) -> np.ndarray:
+    """(segments,): what each adds to nats a character, beyond its share of the characters."""
+    nats, characters, _ = sums.sum(axis=0)
+    return sums[:, 0] - sums[:, 1] * (nats / characters)
+
+
+def _per_character(sums: np.ndarray, unit: float) -> np.ndarray:
+    return sums[..., 0] / sums[..., 1] / unit
+
+
+def _perplexity(sums: np.ndarray) -> np.ndarray:
+    return np.exp(np.minimum(sums[..., 0] / sums[..., 2], 700))
+
+
+FIGURES: dict[str, Figure] = {"nats_per_character": partial(_per_character, unit=1.0),
+                              "bits_per_character": partial(_per_character, unit=math.log(2)),
+                              "perplexity": _perplexity}

@@ -1,0 +1,122 @@
+"""The promotion journal: who became champion when, why, and on what evidence. Append-only.
+
+`mlflow/journal.jsonl` of the home has a JSON object a line. Each holds the digest of the line
+before it and its own, so that a line that was changed, taken out or put in shows.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.fingerprint import digest_json
+
+Line = dict[str, Any]
+DIGEST, PREVIOUS = "digest", "previous"
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The lines of the file `path`, which need not exist yet. Writers hold the registry's lock."""
+
+    path: Path
+
+    def lines(self, model: str | None = None) -> list[Line]:
+        """All lines, or those of one model, oldest first; what is no line any more is left out."""
+        return [line for _, line in self._read() if line is not None
+                and (model is None or line.get("model") == model)]
+
+    def sealed(self, entry: Line) -> Line:
+        """The entry as the next line: numbered, after the line that is last now."""
+        lines = self.lines()
+        last = lines[-1] if lines else {}
+        line = {"number": last.get("number", 0) + 1, PREVIOUS: last.get(DIGEST), **entry}
+        return line | {DIGEST: digest_json(line)}
+
+    def append(self, line: Line) -> None:
+        """Write a sealed line, on the disk when this returns. Half a line, which a power cut may
+        have left, goes first."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab+") as file:
+            file.truncate(self._whole_bytes())
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def problems(self) -> Iterator[str]:
+        """What is not as it was written, in words, by line."""
+        before: str | None = None
+        for number, line in self._read():
+            where = f"{self.path}:{number}"
+            if line is None:
+                yield f"{where}: not a line of the journal"
+                continue
+            bare = {key: value for key, value in line.items() if key != DIGEST}
+            if line.get(DIGEST) != digest_json(bare):
+                yield f"{where}: was changed after it was written"
+            elif line.get(PREVIOUS) != before or line.get("number") != number:
+                yield f"{where}: does not follow the line before it: a line was taken out or put in"
+            before = line.get(DIGEST)
+
+    def _read(self) -> Iterator[tuple[int, Line | None]]:
+        """(number from 1, the line, or None where it is none)."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return
+        for number, text in enumerate(data.splitlines(), 1):
+            try:
+                line = json.loads(text)
+            except ValueError:
+                line = None
+            yield number, line if isinstance(line, dict) else None
+
+    def _whole_bytes(self) -> int:
+        """Bytes up to the last line end."""
+        try:
+            return self.path.read_bytes().rfind(b"\n") + 1
+        except FileNotFoundError:
+            return 0
+
+
+def who() -> str:
+    """The user and the machine."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
+
+
+def reigns(lines: list[Line]) -> list[int]:
+    """The champions of one model that rollbacks lead back through, the present one last.
+
+    A promotion adds one; a rollback takes the last away.
+    """
+    stack: list[int] = []
+    for line in lines:
+        champion = line.get("champion")
+        if champion is None:
+            stack = []
+        elif line.get("action") == "rollback" and champion in stack:
+            del stack[stack.index(champion) + 1:]
+        elif not stack or stack[-1] != champion:
+            stack.append(champion)
+    return stack
+
+
+def withdrawn(lines: list[Line], version: int) -> str | None:
+    """When a rollback took the version from its place, if none has promoted it by hand since."""
+    when = None
+    for line in lines:
+        if line.get("action") == "rollback" and line.get("former") == version:
+            when = line["time"]
+        elif line.get("champion") == version:
+            when = None
+    return when

@@ -1,0 +1,37 @@
+"""Where the pages of Prefect, of MLflow and of our own server are, as the environment says."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import quote
+
+from pipelines.errors import UsageError
+
+# Such as http://127.0.0.1:4200; where one is unset there are no links to it.
+ADDRESSES = {"prefect": "FOLIO_PREFECT_UI", "mlflow": "FOLIO_MLFLOW_UI",
+             "dashboard": "FOLIO_DASHBOARD"}
+
+
+def addresses() -> dict[str, str | None]:
+    """{prefect, mlflow, dashboard: its address, or None where the environment does not name it}.
+
+    Raises UsageError when one is no address of a page.
+    """
+    given = {name: os.environ.get(variable) for name, variable in ADDRESSES.items()}
+    for name, address in given.items():
+        if address and not address.startswith(("http://", "https://")):
+            raise UsageError(f"{ADDRESSES[name]}={address}: not an address; write it like "
+                             "http://127.0.0.1:4200")
+    return {name: address.rstrip("/") if address else None for name, address in given.items()}
+
+
+def report_address(key: str) -> str | None:
+    """Of the report of a metrics artifact, on the server that shows the home's files."""
+    server = addresses()["dashboard"]
+    return f"{server}/store/metrics/{key}/report.html" if server else None
+
+
+def version_address(model: str, version: int) -> str | None:
+    """Of a model version, on MLflow's own pages."""
+    server = addresses()["mlflow"]
+    return f"{server}/#/models/{quote(model)}/versions/{version}" if server else None

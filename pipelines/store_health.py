@@ -1,0 +1,121 @@
+"""Whether what lies in a home is whole, and what killed runs have left in it.
+
+Checks look; a finding that can be mended safely carries how: nothing is deleted that a run could
+go on from, and what is damaged is moved aside, as the store itself does.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+
+from pipelines.collection import collect, leftovers_in
+from pipelines.disk import size_bytes
+from pipelines.execute import Settings
+from pipelines.garbage import DAY, Item, Policy, stale
+from pipelines.health import FIX, Finding
+from pipelines.lineage import stored
+from pipelines.liveness import live_runs
+from pipelines.locks import try_lock
+from pipelines.page import moment
+from pipelines.store import Store, lock_of
+
+LEFT = ("unfinished", "unfinished copy", "partial work", "lock")  # by killed runs
+
+
+def artifacts(settings: Settings, digests: bool = False) -> Iterator[Finding]:
+    """Those of this machine whose files are not as published; by their sizes, or their digests."""
+    store = Store(settings.store.root, digests=digests)
+    known, wrong = list(stored(store)), 0
+    progress = settings.progress("doctor")
+    for done, one in enumerate(known):
+        progress(done, len(known), "artifacts")
+        if harm := store.damage(one):
+            wrong += 1
+            yield _damaged(store, one.stage, one.key, harm, one.manifest.get("pipeline"))
+    for one in leftovers_in(store):
+        if one.kind == "damaged artifact" and one.key and not one.busy:
+            wrong += 1
+            yield _damaged(store, one.path.parent.name, one.path.name, "no readable manifest")
+    if not wrong:
+        by = "digest" if digests else "size"
+        yield Finding("artifacts", "ok", f"{len(known)}, each file of them by its {by} as "
+                      "published")
+
+
+def _damaged(store: Store, stage: str, key: str, harm: str,
+             pipeline: str | None = None) -> Finding:
+    again = f"folio run {pipeline}" if pipeline else "the next run that needs it"
+    return Finding("artifacts", "problem", f"{store.root / stage / key[:12]}… is damaged: {harm}",
+                   f"set it aside with: {FIX}; {again} makes it again",
+                   partial(_set_aside, store, stage, key))
+
+
+def _set_aside(store: Store, stage: str, key: str) -> str:
+    """Looks again when nobody else works on that key."""
+    file = try_lock(lock_of(store.root / stage, key))
+    if file is None:
+        return f"left the {stage} artifact {key[:12]} to the run that works on it"
+    with file:
+        found = store.find(stage, key)
+        if found is not None and store.damage(found) is None:
+            return f"the {stage} artifact {key[:12]} is whole again"
+        return f"moved the damaged {stage} artifact to {store.set_aside(stage, key)}"
+
+
+def set_aside(settings: Settings) -> Iterator[Finding]:
+    """What was found damaged before and is kept for a look."""
+    folder = settings.store.root / ".damaged"
+    count = len(list(folder.glob("*")))
+    if count:
+        yield Finding("damaged", "warning", f"{_counted(count, 'artifact')} set aside in {folder}, "
+                      f"{size_bytes(folder) / 1e6:,.1f} MB; more than one may mean a failing disk",
+                      "look, then: folio gc --yes, which deletes what has lain there for a week")
+
+
+def leftovers(settings: Settings) -> Iterator[Finding]:
+    """What killed runs left in the store, a day ago or more, and nobody will go on from."""
+    store, now = Store(settings.store.root), time.time()
+    found = list(leftovers_in(store))
+    old = {one.path for one in found if one.kind in LEFT and now - one.changed > DAY}
+    items = [item for item in stale(found, stored(store), now, Policy())
+             if item.path in old]
+    if items:
+        size = sum(map(size_bytes, (item.path for item in items)))
+        yield Finding("leftovers", "warning", f"{_counted(len(items), 'leftover')} of killed runs, "
+                      f"{size / 1e6:,.1f} MB, such as {items[0].path}", "folio gc --yes",
+                      partial(_remove, settings, items))
+
+
+def _remove(settings: Settings, items: list[Item]) -> str:
+    problems: list[str] = []
+    gone = collect(items, settings, Policy(), time.time(), problems.append)
+    stayed = f"; could not remove {'; '.join(problems)}" if problems else ""
+    return f"removed {_counted(len(gone), 'leftover')} of killed runs{stayed}"
+
+
+def records(settings: Settings) -> Iterator[Finding]:
+    """Run records that cannot be read, and runs that take suspiciously long."""
+    for path in sorted(settings.runs.folder.glob("[!.]*.json")):
+        try:
+            json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            yield Finding("records", "warning", f"{path}: not a run record ({error}); that run is "
+                          "not listed", f"rm {path}")
+    yield from _long(live_runs(settings.runs.folder), datetime.now(UTC))
+
+
+def _long(live: Iterable[dict], now: datetime) -> Iterator[Finding]:
+    for run in live:
+        since = run.get("started")
+        if since and (now - datetime.fromisoformat(since)).total_seconds() > DAY:
+            yield Finding("records", "warning", f"run {run['run']} goes on since {moment(since)} "
+                          f"(process {run.get('pid')} of {run.get('host')})",
+                          f"look at it; if it hangs: kill {run.get('pid')}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

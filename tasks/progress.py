@@ -1,0 +1,64 @@
+"""How far training is, to be watched in Prefect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from pipelines.retraining import Notice
+from pipelines.store import Progress
+from tasks.artifacts import artifact_key, unseen
+
+PROGRESS_SECONDS = 2  # between updates of a progress artifact: each is a request
+PATIENCE = 20  # times as long as a request took, the work goes on before the next
+
+
+class ProgressArtifact:
+    """A Progress that shows in Prefect. Where Prefect does not answer, that is told once."""
+
+    def __init__(self, key: str, notice: Notice) -> None:
+        self._key, self._notice = key, notice
+        self._id: UUID | None = None
+        self._due = 0.0
+        self._told = False
+
+    def __call__(self, done: float, total: float | None, unit: str) -> None:
+        started = time.monotonic()
+        last = total is not None and done >= total
+        if not total or (started < self._due and not last):
+            return
+        with unseen(self._tell, self._key):
+            self._publish(min(100.0, 100 * done / total), unit)
+        ended = time.monotonic()
+        self._due = ended + max(PROGRESS_SECONDS, PATIENCE * (ended - started))
+
+    def _publish(self, percent: float, unit: str) -> None:
+        if self._id is None:
+            self._id = create_progress_artifact(percent, self._key, unit)
+        else:
+            update_progress_artifact(self._id, percent, unit)
+
+    def _tell(self, text: str) -> None:
+        if not self._told:
+            self._told = True
+            self._notice(text)
+
+
+def watched(pipeline: str, progress: Callable[[str], Progress],
+            notice: Notice) -> Callable[[str], Progress]:
+    """`progress`, shown in Prefect as well."""
+    artifact = ProgressArtifact(artifact_key(pipeline, "progress"), notice)
+
+    def of_stage(stage: str) -> Progress:
+        shown = progress(stage)
+
+        def both(done: float, total: float | None, unit: str) -> None:
+            shown(done, total, unit)
+            artifact(done, total, unit)
+
+        return both
+
+    return of_stage
