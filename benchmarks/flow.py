@@ -58,7 +58,7 @@ def bare(declaration: str, home: Path) -> Turn:
 def flow(declaration: str, home: Path, address: str) -> Turn:
     """Seconds of the same as a flow on the server at `address`."""
     os.environ |= {"FOLIO_HOME": str(home), "PREFECT_API_URL": address}
-    sys.stderr = open(os.devnull, "w")  # its notices, stage by stage
+    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # until this process ends: no notices
     from flows.server import prefect_api
 
     def retrain(since: str | None) -> None:
