@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +12,9 @@ import pytest
 from pipelines.champions import journal_of
 from pipelines.execute import Settings
 from pipelines.versions import mlflow_at, versions
+from tests.flows.test_cli import Folio, in_process
 
-FOLIO = str(Path(sys.executable).with_name("folio"))
 NAME = "tiny-reviews"
-Folio = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -32,11 +28,9 @@ def home(trained: Settings, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def folio(home: Path) -> Folio:
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([FOLIO, *arguments], env={**os.environ, "FOLIO_HOME": str(home)},
-                              text=True, capture_output=True, timeout=250)
-    return call
+def folio(home: Path, monkeypatch: pytest.MonkeyPatch,
+          capfd: pytest.CaptureFixture[str]) -> Folio:
+    return in_process({"FOLIO_HOME": str(home)}, monkeypatch, capfd)
 
 
 def one_line(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:

@@ -57,6 +57,11 @@ def folio(environment: dict[str, str]) -> Folio:
 def command(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch,
             capfd: pytest.CaptureFixture[str]) -> Folio:
     """`folio` without a process of its own: seconds less, where its start is not what is tried."""
+    return in_process(environment, monkeypatch, capfd)
+
+
+def in_process(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+               capfd: pytest.CaptureFixture[str]) -> Folio:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
