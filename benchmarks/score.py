@@ -41,7 +41,7 @@ def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
     with tempfile.TemporaryDirectory() as folder:
         model = _model(declared, tokens, Path(folder))
         write_package(Path(folder) / "package", model, _artifact("tokens", tokens),
-                      pipeline="imdb", labels=("negative", "positive"), sample=False)
+                      pipeline="imdb", labels=("negative", "positive"), sample=False, measured={})
         predictor = Predictor.load(Path(folder) / "package")
     documents = texts(corpus, "test", count)[0]
     predictor.predict(documents[:count // 10])  # traces

@@ -9,6 +9,7 @@ after another; `lanes` lays it out so that lane k of batch b+1 continues lane k 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from pipelines.batch_files import BatchWriter, column, padded, schema, total
 from pipelines.buckets import assign, best_widths
 from pipelines.errors import FolioError
+from pipelines.side_by_side import mapped
 from pipelines.spec import BatchesSpec
 from pipelines.stages import Inputs
 from pipelines.store import Workspace
@@ -154,18 +156,24 @@ def _fill_buckets(plan: Plan, split: str, writers: list[BatchWriter], widths: li
                   work: Workspace) -> None:
     """Documents in order, each to the narrowest width that holds it."""
     read = 0
-    for shard in sorted(plan.tokens.glob(f"{split}-*.parquet")):
-        table = pq.read_table(shard)
-        lengths = table["length"].to_numpy() - int(plan.language_model)
-        buckets = np.where(lengths > 0, assign(lengths, widths), -1)
-        for bucket in range(len(widths)):
-            chosen = table.filter(pa.array(buckets == bucket))
-            if chosen.num_rows:
-                writers[bucket].write(_rows(chosen, widths[bucket], plan))
-        read += table.num_rows
+    shards = sorted(plan.tokens.glob(f"{split}-*.parquet"))
+    for documents, parts in mapped(partial(_bucketed, plan, widths), shards):
+        for _ in mapped(lambda part: writers[part[0]].write(part[1]), parts):
+            pass
+        read += documents
         work.progress(read, None, f"{split} documents batched")
     for writer in writers:
         writer.close()
+
+
+def _bucketed(plan: Plan, widths: list[int], shard: Path) -> tuple[int, list[tuple[int, pa.Table]]]:
+    """How many documents a shard has, and their rows by the number of the width."""
+    table = pq.read_table(shard)
+    lengths = table["length"].to_numpy() - int(plan.language_model)
+    buckets = np.where(lengths > 0, assign(lengths, widths), -1)
+    chosen = ((bucket, table.filter(pa.array(buckets == bucket))) for bucket in range(len(widths)))
+    return table.num_rows, [(bucket, _rows(some, widths[bucket], plan))
+                            for bucket, some in chosen if some.num_rows]
 
 
 def _rows(table: pa.Table, width: int, plan: Plan) -> pa.Table:

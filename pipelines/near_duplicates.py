@@ -8,13 +8,17 @@ memory holds at most 0.8 kB a test document, and a sketch of the others at a tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.side_by_side import mapped
 
 ALIKE = 0.5  # share of common strings; two reviews of one film have a few hundredths
 LENGTH = 5  # words in a string; of text without blanks, as Japanese is, characters
@@ -35,7 +39,7 @@ class Pair(NamedTuple):
     similarity: float
 
 
-Texts = Iterable[Sequence[tuple[int, str]]]  # batches of (number of the document, its text)
+Texts = Iterable[tuple[np.ndarray, pa.Array]]  # batches: numbers of the documents, their texts
 
 
 def near_duplicates(test: Texts, others: Texts) -> Iterator[Pair]:
@@ -43,18 +47,17 @@ def near_duplicates(test: Texts, others: Texts) -> Iterator[Pair]:
     index = _Index.of(test)
     if not index.numbers:
         return
-    for batch in others:
-        sketches = _sketches([text for _, text in batch], index.characters)
-        for (number, _), sketch in zip(batch, sketches, strict=True):
+    for numbers, sketches in _sketched(others, index.characters):
+        for number, sketch in zip(numbers.tolist(), sketches, strict=True):
             best = index.best(sketch)
             if best is not None:
                 yield Pair(number, *best)
 
 
-def in_characters(texts: Sequence[str]) -> bool:
+def in_characters(texts: pa.Array) -> bool:
     """Whether blanks are so rare that characters, not words, are to be strung together."""
-    blanks = sum(text.count(" ") + text.count("\n") for text in texts)
-    return blanks < FEWEST_BLANKS * sum(map(len, texts))
+    blanks = sum(pc.sum(pc.count_substring(texts, blank)).as_py() for blank in " \n")
+    return blanks < FEWEST_BLANKS * pc.sum(pc.utf8_length(texts)).as_py()
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,12 @@ class _Index:
     def of(cls, test: Texts) -> _Index:
         numbers: list[int] = []
         sketches: list[np.ndarray] = []
-        characters = False
-        for batch in test:
-            texts = [text for _, text in batch]
-            if not numbers:
-                characters = in_characters(texts)
-            numbers += [number for number, _ in batch]
-            sketches += _sketches(texts, characters)
+        batches = iter(test)
+        first = list(islice(batches, 1))
+        characters = bool(first) and in_characters(first[0][1])
+        for some, found in _sketched(chain(first, batches), characters):
+            numbers += some.tolist()
+            sketches += found
         keys = [sketch[:KEYS] for sketch in sketches]
         flat = np.concatenate([np.empty(0, np.uint64), *keys])
         owners = np.repeat(np.arange(len(keys)), [len(key) for key in keys])
@@ -112,7 +114,12 @@ def similarity(one: np.ndarray, other: np.ndarray) -> float:
     return int((common <= smallest[-1]).sum()) / SKETCH
 
 
-def _sketches(texts: Sequence[str], characters: bool) -> list[np.ndarray]:
+def _sketched(batches: Texts, characters: bool) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """The numbers of each batch and the sketches of its texts."""
+    return mapped(lambda batch: (batch[0], _sketches(batch[1], characters)), batches)
+
+
+def _sketches(texts: pa.Array, characters: bool) -> list[np.ndarray]:
     """Per text its smallest hashes, sorted, each once; none where there is not a single word."""
     strings, documents = _strings(*_hashed(texts, characters))
     numbers = np.sort(documents << np.uint64(HASH_BITS) | strings >> np.uint64(64 - HASH_BITS))
@@ -123,12 +130,12 @@ def _sketches(texts: Sequence[str], characters: bool) -> list[np.ndarray]:
     return [values[a:min(a + SKETCH, b)] for a, b in pairwise(edges)]
 
 
-def _hashed(texts: Sequence[str], characters: bool) -> tuple[np.ndarray, np.ndarray]:
+def _hashed(texts: pa.Array, characters: bool) -> tuple[np.ndarray, np.ndarray]:
     """Hashes (words,) of all words, or characters, in lower case, and where each text's begin:
     (texts + 1,). A text of fewer than LENGTH is filled up with zeros, but an empty one."""
     text = pl.col("text").str.to_lowercase().str.replace_all("\n", " ", literal=True)
     split = text.str.replace_all(" ", "").str.split("") if characters else text.str.split(" ")
-    frame = pl.DataFrame({"text": texts}, schema={"text": pl.String}).lazy()
+    frame = pl.DataFrame({"text": pl.from_arrow(texts)}).lazy()
     words = frame.select(split.list.filter(pl.element() != "")).collect(engine="streaming")["text"]
     lengths = words.list.len().to_numpy().astype(np.int64)
     hashes = words.explode(empty_as_null=False).hash().to_numpy()

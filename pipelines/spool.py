@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.documents import Document
@@ -26,24 +27,25 @@ def batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def spooled(path: Path) -> Iterator[tuple[str, str]]:
-    """(id, text), in the listing's order."""
-    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as batches:
-        for batch in batches:
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+def spooled(path: Path, columns: Sequence[str] = SPOOL.names) -> Iterator[pa.RecordBatch]:
+    """These columns of all documents, in the listing's order."""
+    options = pa.ipc.IpcReadOptions(included_fields=list(map(SPOOL.names.index, columns)))
+    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file, options=options) as found:
+        yield from found
+
+
+def names(path: Path) -> Iterator[str]:
+    """The documents' ids, in the listing's order."""
+    for batch in spooled(path, ["id"]):
+        yield from batch["id"].to_pylist()
 
 
 def chosen(spool: Path, fates: Sequence[str], splits: Collection[str]
-           ) -> Iterator[list[tuple[int, str]]]:
-    """Batches of (number, text) of the documents that are wholly in these splits."""
-    batch: list[tuple[int, str]] = []
-    characters = 0
-    for index, (_, text) in enumerate(spooled(spool)):
-        if fates[index] in splits:
-            batch.append((index, text))
-            characters += len(text)
-        if len(batch) == BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+           ) -> Iterator[tuple[np.ndarray, pa.Array]]:
+    """Batches of numbers and texts of the documents that are wholly in these splits."""
+    at = 0
+    for batch in spooled(spool, ["text"]):
+        wanted = np.array([fate in splits for fate in fates[at:at + batch.num_rows]])
+        if wanted.any():
+            yield at + np.flatnonzero(wanted), batch["text"].filter(pa.array(wanted))
+        at += batch.num_rows

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from pipelines import subwords
 from pipelines.errors import FolioError
+from pipelines.side_by_side import mapped
 from pipelines.spec import TokensSpec
 from pipelines.stages import Inputs
 from pipelines.store import Workspace
@@ -35,9 +36,13 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     (work.out / "tokens").mkdir()
     totals: dict[str, Totals] = {}
     shards = sorted(documents.glob("*.parquet"))
-    for done, shard in enumerate(shards, 1):
+
+    def coded(shard: Path) -> pa.Table:
         table = code(pl.read_parquet(shard), vocabulary, spec)
         pq.write_table(table, work.out / "tokens" / shard.name, compression="zstd")
+        return table
+
+    for done, table in enumerate(mapped(coded, shards), 1):
         for split in table["split"].unique().to_pylist():
             totals.setdefault(split, Totals()).add(table, vocabulary.unknown_id)
             if split == "train" and spec.kind == "subword":
@@ -152,13 +157,14 @@ def _count_characters(documents: Path, spec: TokensSpec) -> Counter[str]:
 
 
 def _count_words(documents: Path, spec: TokensSpec, work: Workspace) -> Counter[str]:
+    def counted(texts: pl.Series) -> pl.DataFrame:
+        words = split_words(texts, spec.lower, spec.words).explode(empty_as_null=False)
+        return words.alias("text").to_frame().group_by("text").agg(
+            pl.len().cast(pl.UInt64).alias("count"))
+
     total = pl.DataFrame(schema={"text": pl.String, "count": pl.UInt64})
-    for done, texts in enumerate(_train_texts(documents), 1):
-        words = split_words(texts, spec.lower, spec.words)
-        found = words.explode(empty_as_null=False).alias("text").to_frame()
-        shard = found.lazy().group_by("text").agg(pl.len().cast(pl.UInt64).alias("count"))
-        both = pl.concat([total.lazy(), shard]).group_by("text").agg(pl.col("count").sum())
-        total = both.collect(engine="streaming")
+    for done, shard in enumerate(mapped(counted, _train_texts(documents)), 1):
+        total = pl.concat([total, shard]).group_by("text").agg(pl.col("count").sum())
         work.progress(done, None, "train shards counted")
     return Counter(dict(total.iter_rows()))
 

@@ -7,7 +7,6 @@ Subwords have SentencePiece's own file as well, `subwords.model`.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -159,12 +158,11 @@ class Vocabulary:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / TOKENS_FILE).open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None,
-                              lineterminator="\n")
-            rows.writerow(("id", "token", "count"))
-            for i, (token, count) in enumerate(zip(self.tokens, self.counts, strict=True)):
-                rows.writerow((i, json.dumps(token, ensure_ascii=False), count))
+        # One call for all tokens, a line each: JSON has no line end within a string.
+        told = json.dumps(self.tokens, ensure_ascii=False, separators=("\n", ":"))[1:-1]
+        lines = ["id\ttoken\tcount", *(f"{i}\t{token}\t{count}" for i, (token, count) in enumerate(
+            zip(told.split("\n"), self.counts, strict=True)))]
+        (folder / TOKENS_FILE).write_bytes("".join(f"{line}\n" for line in lines).encode())
         settings = {name: getattr(self, name) for name in SETTINGS}
         text = json.dumps(settings, ensure_ascii=False)
         (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
@@ -176,8 +174,9 @@ class Vocabulary:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         lines = (folder / TOKENS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]
         fields = [line.split("\t") for line in lines]
+        tokens = json.loads("[" + ",".join(field[1] for field in fields) + "]")
         model = (folder / MODEL_FILE).read_bytes() if settings["kind"] == "subword" else None
-        vocabulary = cls(tokens=tuple(json.loads(field[1]) for field in fields),
+        vocabulary = cls(tokens=tuple(tokens),
                          counts=tuple(int(field[2]) for field in fields), model=model, **settings)
         if model is not None:
             vocabulary._processor  # noqa: B018 - a broken file is noticed here

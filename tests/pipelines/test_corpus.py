@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import corpus
+from pipelines import corpus, corpus_files
 from pipelines.errors import FolioError
 from pipelines.spec import CorpusSpec
 from pipelines.store import Workspace
@@ -183,9 +183,8 @@ def test_scratch_is_emptied_first_and_last_and_progress_told(tmp_path: Path) -> 
 
 
 def test_shards_are_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "SHARD_DOCUMENTS", 30)
-    monkeypatch.setattr(corpus, "SHARD_CHARACTERS", 500)
-    monkeypatch.setattr(corpus, "BATCH_DOCUMENTS", 7)
+    monkeypatch.setattr(corpus_files, "SHARD_DOCUMENTS", 30)
+    monkeypatch.setattr(corpus_files, "SHARD_CHARACTERS", 500)
     built = Built(tmp_path, {"r.csv": table(reviews(200))}, split="shuffled", validation=20,
                   test=40, **BOOK)
     shards = {path.name: pl.read_parquet(path)["text"].to_list() for path in built.shards}
