@@ -23,6 +23,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from pipelines.recurrent_steps import gru_biases, gru_step, lstm_step
+
 Tensor = Any
 # states, this step's inputs -> new states, this step's outputs
 Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
@@ -123,11 +125,7 @@ def _lstm_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: 
                   c: Tensor) -> list[Tensor]:
     """All h, c and gates i, f, g, o: each (time, batch, units)."""
     def step(states, inputs):
-        h, c = states
-        i, f, g, o = ops.split(inputs[0] + ops.matmul(h, recurrent), 4, axis=1)
-        i, f, g, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)
-        new_c = f * c + i * g
-        new = [o * ops.tanh(new_c), new_c]
+        *new, i, f, g, o = lstm_step(inputs[0], *states, recurrent)
         if mask is not None:
             new = [ops.where(inputs[1], a, b) for a, b in zip(new, states, strict=True)]
         return new, [*new, i, f, g, o]
@@ -171,10 +169,9 @@ def _gru(mask: Tensor | None, *arguments: Tensor) -> Tensor:
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h):
         gated = 2 * recurrent.shape[0]  # columns of the gates z and r; the candidate's follow
-        # Only the candidate's recurrent bias is scaled, by r; the others add to the input's.
-        added = bias[0] + ops.pad(bias[1, :gated], (0, recurrent.shape[0]))
+        added, scaled = gru_biases(bias)
         h, *gates = _compiled(_gru_forward)(
-            mask, recurrent, _project(x, kernel, added), bias[1, gated:], first_h)
+            mask, recurrent, _project(x, kernel, added), scaled, first_h)
 
         def gradient(*upstream):
             before = _before(first_h, h)
@@ -192,18 +189,11 @@ def _gru(mask: Tensor | None, *arguments: Tensor) -> Tensor:
 def _gru_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, bias: Tensor,
                  h: Tensor) -> list[Tensor]:
     """All h, gates z and r, candidates g and their `a = h @ U + bias`: (time, batch, units)."""
-    gated = 2 * h.shape[1]
-
     def step(states, inputs):
-        (h,), x = states, inputs[0]
-        product = ops.matmul(h, recurrent)
-        z, r = ops.split(ops.sigmoid(x[:, :gated] + product[:, :gated]), 2, axis=1)
-        a = product[:, gated:] + bias
-        g = ops.tanh(x[:, gated:] + r * a)
-        new = z * h + (1 - z) * g
+        new, *gates = gru_step(inputs[0], *states, recurrent, bias)
         if mask is not None:
-            new = ops.where(inputs[1], new, h)
-        return [new], [new, z, r, g, a]
+            new = ops.where(inputs[1], new, *states)
+        return [new], [new, *gates]
 
     return _scan(step, [h], [projected, mask], [h.shape[1]] * 5)[1]
 

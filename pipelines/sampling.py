@@ -25,9 +25,9 @@ from pipelines.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary
 if TYPE_CHECKING:
     import keras
 
-STEPS = 64  # tokens drawn by one compiled call
+STEPS = 256  # tokens drawn by one compiled call
 NOISE_VALUES = 2**23  # at once: 32 MiB
-XLA_VALUES = 4096  # state values up to which XLA is faster; beyond, TensorFlow's matrix products
+TABLE_VALUES = 2**22  # of what the first layer takes of all tokens: beyond, it is not made ahead
 LEAST = np.float32(1e-30)  # keeps the noise finite
 
 States = list[np.ndarray]
@@ -35,6 +35,7 @@ States = list[np.ndarray]
 # (states, drawn (steps, streams)). `forced` is the id to go on with, or -1 for the drawn one.
 # States have a row a stream; with a context a row a reader, the latest of each stream first.
 Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, np.ndarray]]
+Begin = Callable[[], Advance]  # for one sample: the weights are those that the model has then
 
 
 def sample(model: keras.Model, spec: ModelSpec, start: np.ndarray, streams: int, length: int,
@@ -59,7 +60,7 @@ def sample(model: keras.Model, spec: ModelSpec, start: np.ndarray, streams: int,
             context = None
     forced = np.concatenate([known[1:], np.full(length, -1)]).astype(np.int32)
     advance = advance_of(model, spec, choices, None if top_k is None else min(top_k, len(choices)),
-                         context)
+                         context)()
     noise = Noise(seed, temperatures, len(choices))
     steps = max(1, min(STEPS, NOISE_VALUES // (streams * len(choices))))
     token = np.full(streams, known[0], np.int32)
@@ -119,7 +120,7 @@ class Noise:
 
 @lru_cache(maxsize=1)  # samples are asked for one after another of the same model
 def advance_of(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-               top_k: int | None, context: int | None) -> Advance:
+               top_k: int | None, context: int | None) -> Begin:
     """The fastest way to draw a block of tokens, ids of `choices`, on this process's backend."""
     import keras
 
@@ -129,7 +130,7 @@ def advance_of(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
 
 
 def plain_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-                  top_k: int | None, context: int | None) -> Advance:
+                  top_k: int | None, context: int | None) -> Begin:
     """One call of the model a token: any backend."""
     names, ids = state_names(spec), np.array(choices, np.int32)
 
@@ -152,7 +153,7 @@ def plain_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
             token = drawn[-1] if given < 0 else np.full_like(token, given)
         return states, np.stack(drawn)
 
-    return advance
+    return lambda: advance
 
 
 def _begun_anew(states: list[Any], streams: int, ops: Any) -> list[Any]:
@@ -165,17 +166,17 @@ def _begun_anew(states: list[Any], streams: int, ops: Any) -> list[Any]:
 
 
 def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-                       top_k: int | None, context: int | None) -> Advance:
+                       top_k: int | None, context: int | None) -> Begin:
     """A block of tokens in one compiled loop that runs the layers' cells."""
     import tensorflow as tf
 
     step = _step(model, spec, choices, top_k, context)
 
-    def loop(token: Any, states: list[Any], forced: Any, noise: Any) -> Any:
+    def loop(token: Any, states: list[Any], forced: Any, noise: Any, weights: Any) -> Any:
         steps = tf.shape(forced)[0]
 
         def body(i: Any, token: Any, states: list[Any], drawn: Any) -> Any:
-            chosen, states = step(token, states, noise[i])
+            chosen, states = step(token, states, noise[i], weights)
             token = tf.where(forced[i] < 0, chosen, forced[i])
             return i + 1, token, states, drawn.write(i, chosen)
 
@@ -184,42 +185,89 @@ def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, 
                                             (0, token, states, drawn))
         return states, drawn.stack()
 
-    compiled = tf.function(loop, jit_compile=True, autograph=False)
-    graph = tf.function(loop, autograph=False)
+    run = tf.function(loop, jit_compile=True, autograph=False)
 
-    def advance(token: np.ndarray, states: States, forced: np.ndarray,
-                noise: np.ndarray) -> tuple[States, np.ndarray]:
-        run = compiled if len(states[0]) * max(spec.units) <= XLA_VALUES else graph
-        states, drawn = run(*(tf.nest.map_structure(tf.constant, value)
-                              for value in (token, states, forced, noise)))
-        return [state.numpy() for state in states], drawn.numpy()
+    def begin() -> Advance:
+        weights = _table(model, spec), *_head(model, choices)
 
-    return advance
+        def advance(token: np.ndarray, states: States, forced: np.ndarray,
+                    noise: np.ndarray) -> tuple[States, np.ndarray]:
+            states, drawn = run(*(tf.nest.map_structure(tf.constant, value)
+                                  for value in (token, states, forced, noise)), weights)
+            return [state.numpy() for state in states], drawn.numpy()
+
+        return advance
+
+    return begin
 
 
-def _step(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-          top_k: int | None, context: int | None) -> Callable[..., Any]:
-    """(token (streams,), states, noise (streams, choices)) → (chosen (streams,), states)."""
+def _step(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...], top_k: int | None,
+          context: int | None) -> Callable[..., Any]:
+    """(token (streams,), states, noise (streams, choices), weights) → (chosen (streams,), states).
+
+    `weights` are those of `_table` and `_head`.
+    """
     from keras import ops
 
-    embedding, head = model.get_layer("embedding"), model.get_layer("logits")
-    cells = [model.get_layer(f"{spec.cell}_{i}").cell for i in range(len(spec.units))]
+    embedding = model.get_layer("embedding")
+    layers = [_projected(cell) for cell in _cells(model, spec)]
     each, ids = STATES[spec.cell], np.array(choices, np.int32)
 
-    def step(token: Any, states: list[Any], noise: Any) -> tuple[Any, list[Any]]:
-        x, after, streams = embedding(token), [], token.shape[0]  # (streams, embedding)
+    def step(token: Any, states: list[Any], noise: Any, weights: Any) -> tuple[Any, list[Any]]:
+        streams, after, (table, kernel, bias) = token.shape[0], [], weights
+        x = layers[0][0](embedding(token)) if table is None else ops.take(table, token, axis=0)
         if context is not None:
             x, states = ops.tile(x, (context, 1)), _begun_anew(states, streams, ops)
-        for i, cell in enumerate(cells):
-            x, new = cell(x, states[i * each:(i + 1) * each])
-            after += new
-        logits = ops.take(head(x[-streams:]), ids, axis=-1)  # (streams, choices)
+        for i, (project, go_on) in enumerate(layers):
+            after += go_on(project(after[-each]) if i else x, states[i * each:(i + 1) * each])
+        logits = ops.matmul(after[-each][-streams:], kernel) + bias  # (streams, choices)
         if top_k is not None:
             least = ops.top_k(logits, top_k)[0][:, -1:]
             logits = ops.where(logits >= least, logits, -float("inf"))
         return ops.take(ids, ops.argmax(logits + noise, axis=-1)), after
 
     return step
+
+
+def _table(model: keras.Model, spec: ModelSpec) -> Any:
+    """What the first layer takes of each token: (vocabulary, …); None where that is too much.
+
+    A token costs a row of it in place of a product with the weights.
+    """
+    embeddings, cell = model.get_layer("embedding").embeddings, _cells(model, spec)[0]
+    if embeddings.shape[0] * cell.kernel.shape[1] > TABLE_VALUES:
+        return None
+    return _projected(cell)[0](embeddings + 0)
+
+
+def _head(model: keras.Model, choices: tuple[int, ...]) -> tuple[Any, Any]:
+    """The last layer's weights, of the ids that may be drawn."""
+    from keras import ops
+
+    head, ids = model.get_layer("logits"), np.array(choices, np.int32)
+    return ops.take(head.kernel, ids, axis=1), ops.take(head.bias, ids)
+
+
+def _cells(model: keras.Model, spec: ModelSpec) -> list[keras.layers.Layer]:
+    return [model.get_layer(f"{spec.cell}_{i}").cell for i in range(len(spec.units))]
+
+
+def _projected(cell: keras.layers.Layer) -> tuple[Callable[[Any], Any],
+                                                  Callable[[Any, list[Any]], list[Any]]]:
+    """A cell in two: what it takes of its input, and how it goes on from that and its states to
+    the new states, of which the first is its output."""
+    from keras import layers, ops
+
+    from pipelines.recurrent_steps import gru_biases, gru_step, lstm_step
+
+    if type(cell) is layers.LSTMCell:
+        return (lambda x: ops.matmul(x, cell.kernel) + cell.bias,
+                lambda x, states: lstm_step(x, *states, cell.recurrent_kernel)[:2])
+    if type(cell) is layers.GRUCell:
+        return (lambda x: ops.matmul(x, cell.kernel) + gru_biases(cell.bias)[0],
+                lambda x, states: gru_step(x, *states, cell.recurrent_kernel,
+                                           gru_biases(cell.bias)[1])[:1])
+    return lambda x: x, lambda x, states: cell(x, states)[1]
 
 
 def _checked(streams: int, length: int, temperature: float | np.ndarray, seed: int,

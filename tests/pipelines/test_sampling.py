@@ -66,12 +66,12 @@ def test_temperature_0_takes_the_likeliest(models: Models, cell: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("top_k", "context"), [(None, None), (3, None), (3, 4)])
-@pytest.mark.parametrize("streams", [2, 600])
+@pytest.mark.parametrize(("streams", "table_values"), [(2, 2**20), (600, 0)])
 def test_the_compiled_loop_draws_what_the_plain_one_draws(
         models: Models, cell: str, top_k: int | None, context: int | None, streams: int,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+        table_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "TABLE_VALUES", table_values)
     model, spec = models[cell]
-    assert (streams * 7 > sampling.XLA_VALUES) == (streams == 600)  # both kinds of compilation
     compiled = sample(model, spec, START, streams, 12, 0.9, 5, top_k, context=context)
     monkeypatch.setattr(sampling, "advance_of", sampling.plain_advance)
     plain = sample(model, spec, START, streams, 12, 0.9, 5, top_k, context=context)
@@ -199,3 +199,18 @@ def test_impossible_values_are_refused(models: Models, name: str, value: float) 
     given = {"streams": 1, "length": 5, "temperature": 1.0, "seed": 1} | {name: value}
     with pytest.raises(UsageError, match=f"{name} {value}"):
         sample(model, spec, START, **given)
+
+
+def test_the_weights_are_those_of_now(models: Models) -> None:
+    model, spec = models["gru"]
+    before = sample(model, spec, START, 2, 12, 0.9, 5)
+    weights = model.get_weights()
+    try:
+        model.set_weights([weight[..., ::-1].copy() for weight in weights])
+        after = sample(model, spec, START, 2, 12, 0.9, 5)
+        sampling.advance_of.cache_clear()
+        assert (sample(model, spec, START, 2, 12, 0.9, 5) == after).all()
+    finally:
+        model.set_weights(weights)
+    assert not (before == after).all()
+    assert (sample(model, spec, START, 2, 12, 0.9, 5) == before).all()
