@@ -141,7 +141,7 @@ def _widths(plan: Plan, lengths: dict[str, np.ndarray]) -> list[int]:
     longest = max(int(values.max()) for values in lengths.values())
     if plan.spec.buckets == "auto":
         train = lengths["train"]
-        widths = best_widths(train[train > 0], plan.spec.max_buckets)
+        widths = best_widths(train[train > 0], plan.spec.max_buckets, plan.spec.batch_size)
         widths = [*widths[:-1], max(longest, widths[-1])]
     else:
         widths = sorted(set(plan.spec.buckets))

@@ -7,11 +7,12 @@ import numpy as np
 MAX_CANDIDATES = 4096  # distinct lengths tried as widths; beyond, neighbours are joined
 
 
-def best_widths(lengths: np.ndarray, count: int) -> list[int]:
-    """At most `count` widths, ascending, that minimise the padded slots of `lengths` (n,).
+def best_widths(lengths: np.ndarray, count: int, batch_size: int) -> list[int]:
+    """At most `count` widths, ascending, that minimise the slots that training computes for
+    `lengths` (n,): a bucket's last batch is filled up with empty rows to `batch_size`.
 
-    Dynamic programming over the distinct lengths: with the first i of them in buckets whose
-    last width is the i-th, cost[i] = min over j < i of cost_before[j] + width_i · rows(j, i).
+    Dynamic programming over the distinct lengths: with the first i of them in buckets whose last
+    width is the i-th, cost[i] = min over j < i of cost_before[j] + width_i · filled rows(j, i).
     """
     distinct, rows = _candidates(lengths)
     cumulative = np.concatenate([[0], np.cumsum(rows)])  # (candidates + 1,)
@@ -23,7 +24,8 @@ def best_widths(lengths: np.ndarray, count: int) -> list[int]:
         best, chosen = np.full(size + 1, np.inf), np.zeros(size + 1, np.int64)
         best[0] = 0.0
         for i in range(1, size + 1):
-            totals = cost[:i] + distinct[i - 1] * (cumulative[i] - cumulative[:i])
+            batches = -(-(cumulative[i] - cumulative[:i]) // batch_size)
+            totals = cost[:i] + distinct[i - 1] * batches * batch_size
             chosen[i] = np.argmin(totals)
             best[i] = totals[chosen[i]]
         cost = best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,15 +93,17 @@ def test_every_document_comes_out_once_right_padded(
     assert len(counts["widths"]) <= buckets
 
 
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.integers(1, 4))
-def test_the_widths_are_the_best_there_are(lengths: list[int], count: int) -> None:
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.integers(1, 4),
+       st.integers(1, 5))
+def test_the_widths_are_the_best_there_are(lengths: list[int], count: int, size: int) -> None:
     def slots(widths: tuple[int, ...]) -> int:
-        return sum(min(w for w in widths if w >= n) for n in lengths)
+        rows = Counter(min(w for w in widths if w >= n) for n in lengths)
+        return sum(-(-number // size) * size * width for width, number in rows.items())
 
     distinct = sorted(set(lengths))
     best = min(slots((*some, distinct[-1]))
                for k in range(count) for some in itertools.combinations(distinct[:-1], k))
-    widths = best_widths(np.array(lengths), count)
+    widths = best_widths(np.array(lengths), count, size)
     assert len(widths) <= count and slots(tuple(widths)) == best
     chosen = assign(np.array(lengths), widths)
     assert all(widths[b] >= n for b, n in zip(chosen, lengths, strict=True))
