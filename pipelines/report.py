@@ -64,11 +64,20 @@ def headline_figures(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[st
             meaning = GUESSES
         elif name == "bits_per_character" and words:
             meaning = WORDS_ONLY.format(sums["unknown"] / sums["tokens"])
+        meaning += _interval(metrics.get("intervals", {}).get(name), name)
         if value is None:
             meaning = "cannot be told: the test split holds one class only"
         figures.append({"name": title, "meaning": meaning,
                         "value": shown_figure(value, name)})
     return figures
+
+
+def _interval(found: Mapping[str, float] | None, name: str) -> str:
+    """In words, of the figures that have one; metrics of earlier versions have none."""
+    if found is None:
+        return ""
+    low, high = (shown_figure(found[end], name) for end in ("low", "high"))
+    return f" (95% interval {low} to {high})"
 
 
 def _training(model: Artifact, classifier: bool, pictures: Pictures) -> dict[str, Any]:
