@@ -77,12 +77,16 @@ class Candidate:
         return Figures(self.figures, self.sample, slices=self.metrics.get("slices", {}),
                        withdrawn=withdrawn)
 
+    @property
+    def store(self) -> Store:
+        """The one that the inputs lie in."""
+        return Store(self.inputs["metrics"].path.parent.parent, os.environ.get("FOLIO_STORE"))
+
     def challenger(self) -> Challenger:
         paths = {name: self.inputs[name].path for name in ("metrics", "corpus", "tokens")}
         return Challenger(**paths, held_out=held_out_digest(self.inputs["corpus"].manifest),
                           batch_size=self.above["batches"]["config"]["batches.batch_size"],
-                          labels=self.labels, store=Store(paths["metrics"].parent.parent,
-                                                          os.environ.get("FOLIO_STORE")))
+                          labels=self.labels, store=self.store)
 
     def standing(self, known: Iterable[Version]) -> Version | None:
         """The version that holds this package with these figures already, its files still

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import plots, report_data
-from pipelines.page import Pictures, headline, render, shown_figure
+from pipelines.page import REPORT, Pictures, headline, render, shown_figure
 from pipelines.report_classifier import classifier_section
 from pipelines.report_language import language_section
 from pipelines.stages import Inputs
@@ -48,7 +48,7 @@ def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
         data=report_data.data_section(inputs, pictures), lineage=report_data.lineage(inputs),
         origins=report_data.origins(inputs), settings=report_data.settings(inputs),
         pictures=pictures.uris)
-    (out / "report.html").write_text(page, encoding="utf-8")
+    (out / REPORT).write_text(page, encoding="utf-8")
 
 
 def headline_figures(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[str, str]]:

@@ -27,10 +27,10 @@ def language_section(metrics: Mapping[str, Any], pictures: Pictures) -> dict[str
     if len(rows) > 1:
         mean = metrics["sums"]["nats"] / metrics["sums"]["tokens"]
         pictures.add("loss-by-context", plots.loss_by_position(rows, mean))
-    slices = {name: rows for name, rows in metrics["slices"].items() if len(rows) > 1}
-    for name, rows in slices.items():
+    slices = {name: found for name, found in metrics["slices"].items() if len(found) > 1}
+    for name, found in slices.items():
         pictures.add(f"by-{name.replace('_', '-')}", plots.by_slice(
-            rows, "bits_per_character", metrics["headline"]["bits_per_character"], LABELS[name],
+            found, "bits_per_character", metrics["headline"]["bits_per_character"], LABELS[name],
             "bits a character"))
     compared = _compared(metrics)
     pictures.add("baselines", plots.baseline_bars(compared))

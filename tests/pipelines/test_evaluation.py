@@ -155,7 +155,8 @@ def test_samples_and_figures_of_generated_text(made: Any, name: str) -> None:
     artifacts = made(name)
     metrics = metrics_of(artifacts["metrics"])
     temperatures = spec_of_evaluation(artifacts).temperatures
-    assert [sample["temperature"] for sample in metrics["samples"]] == list(temperatures)
+    assert [(sample["temperature"], sample["seed"]) for sample in metrics["samples"]] == [
+        (temperature, seed) for temperature in temperatures for seed in (1, 2, 3)]
     written = (artifacts["metrics"].path / "samples.txt").read_text(encoding="utf-8")
     for sample in metrics["samples"]:
         assert sample["start"] + sample["text"] in written and "*" not in sample["text"]
