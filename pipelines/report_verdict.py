@@ -59,8 +59,8 @@ def title(release: Mapping[str, Any]) -> str:
 
 def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any],
                 champion: Version | None) -> list[dict[str, Any]]:
-    """[{name, called, decides, ours, champion, reference, difference, low, high}], as the page
-    shows them; None of what is not known."""
+    """[{called, decides, ours, champion, reference, difference, interval}], as the page shows
+    them; None of what is not known."""
     from pipelines.registered import figures_of
 
     evidence = release["evidence"] or {}
@@ -74,19 +74,19 @@ def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any],
         held = found.get("champion", theirs and theirs.value(name))
         figures = {"ours": found.get("challenger", value), "champion": held,
                    "reference": counted.get(name)}
-        differences = {"difference": found.get("effect"), "low": found.get("low"),
-                       "high": found.get("high")}
-        rows.append({"name": name, "called": headline(name)[0], "decides": name == deciding,
+        rows.append({"called": headline(name)[0], "decides": name == deciding,
                      **{key: None if one is None else shown_figure(one, name)
                         for key, one in figures.items()},
-                     **{key: None if one is None else signed(one, name)
-                        for key, one in differences.items()}})
+                     "difference": signed(name, found["effect"]) if found else None,
+                     "interval": signed(name, found["low"], found["high"]) if found else None})
     return rows
 
 
-def signed(value: float, name: str) -> str:
-    """A difference of figures; of shares in points, 0.01 being one."""
-    return f"{100 * value:+.2f} points" if name == "accuracy" else f"{value:+.4g}"
+def signed(name: str, *values: float) -> str:
+    """A difference of figures, or its two ends; of shares in points, 0.01 being one."""
+    if name == "accuracy":
+        return f"{' to '.join(f'{100 * value:+.2f}' for value in values)} points"
+    return " to ".join(f"{value:+.4g}" for value in values)
 
 
 def _reference(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
@@ -117,8 +117,8 @@ def _chart(evidence: Mapping[str, Any] | None, spec: RegistrySpec) -> dict[str, 
             "band": {"x": band[0], "width": round(band[1] - band[0], 1)} if margin else None,
             "ticks": [{"x": x(tick), "text": _tick(tick, metric)} for tick in ticks],
             "unit": f"difference in {called}{', points' if metric == 'accuracy' else ''}",
-            "says": f"{called}: {signed(evidence['effect'], metric)}, interval "
-                    f"{signed(evidence['low'], metric)} to {signed(evidence['high'], metric)}"}
+            "says": f"{called}: {signed(metric, evidence['effect'])}, interval "
+                    f"{signed(metric, evidence['low'], evidence['high'])}"}
 
 
 def _tick(value: float, metric: str) -> str:
