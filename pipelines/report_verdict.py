@@ -54,7 +54,7 @@ def title(release: Mapping[str, Any]) -> str:
     if release["verdict"] == "promote":
         return f"Promoted: version {version} is champion"
     stays = f"version {champion} stays champion" if champion else "there is no champion"
-    return f"{release['verdict'].capitalize()}: {stays}"
+    return f"{'Rejected' if release['verdict'] == 'reject' else 'Inconclusive'}: {stays}"
 
 
 def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any],

@@ -10,13 +10,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipelines.drift import Text, measures
 from pipelines.evaluation_spec import RegistrySpec
 from pipelines.evidence import Evidence
 from pipelines.execute import Settings
+from pipelines.page import render
 from pipelines.report_verdict import PARTS, title, write_released_report
 from pipelines.versions import Version, versions
+from pipelines.vocabulary import Vocabulary
 from tests.conftest import artifact_of
 from tests.pipelines.test_challenge import words_of
 from tests.pipelines.test_report import Page
@@ -135,6 +139,26 @@ def test_a_text_that_is_gone_or_not_comparable_is_said(one: SimpleNamespace,
     sample = replace(one.champion, tags=one.champion.tags | {"folio.sample": "true"})
     assert "version 7: one of the two was trained on the sample text." in words_of(
         written(one, tmp_path, sample))
+
+
+def test_drift_is_a_table(tmp_path: Path) -> None:
+    old, new = (np.bincount(np.random.default_rng(1).poisson(mean, 500)) for mean in (20, 40))
+    vocabulary = Vocabulary("char", False, ("<pad>", "<unknown>", "a"), (0, 0, 9))
+    texts = [Text(lengths, labels, vocabulary, (0, 50))
+             for lengths, labels in ((old, (250, 250)), (new, (240, 260)))]
+    found = measures(*texts)
+    path = tmp_path / "drift.html"
+    path.write_text(render("drift.html", drift={
+        "version": 7, "same_text": False, "measures": found,
+        "drifted": [row["measure"] for row in found if row["drifted"]]}), encoding="utf-8")
+    page = words_of(path)
+    assert ("This text is no longer of the kind that champion version 7 was trained on: "
+            "median length (tokens).") in page
+    for row in found:
+        drift = ": drift" if row["drifted"] else ""
+        assert (f"{row['measure']}{drift} {row['old']:.4g} {row['new']:.4g} {row['index']:.3f} "
+                f"{row['test']} {row['statistic']:.3g} {row['p']:.2g}") in page
+    assert page.count(": drift") == 1 and "share of label 1" in page
 
 
 def test_metrics_of_earlier_versions_have_no_such_page(one: SimpleNamespace,
