@@ -120,15 +120,16 @@ def text_evidence(champion: pa.Table, challenger: pa.Table, metric: str,
     character decide.
     """
     old, new = segment_sums(champion), segment_sums(challenger)
-    if metric == "perplexity" and (old[:, 2] != new[:, 2]).any():
+    comparable = [name for name in FIGURES
+                  if name != "perplexity" or (old[:, 2] == new[:, 2]).all()]
+    if metric not in comparable:
         metric = "nats_per_character"
     units = np.concatenate([old, new], axis=1)
     block = block_length(influence(old) - influence(new))
     sums, total = block_bootstrap(units, block), units.sum(axis=0)
     figures, intervals = {}, {}
-    for name, figure in FIGURES.items():
-        if name == "perplexity" and metric != name:
-            continue  # it says nothing that nats a character do not
+    for name in comparable:
+        figure = FIGURES[name]
         figures[name] = float(figure(total[:3])), float(figure(total[3:]))
         intervals[name] = interval(figure(sums[:, 3:]) - figure(sums[:, :3]), confidence)
     return Evidence(metric, *figures[metric], *intervals[metric], confidence, SEGMENTS_OF_TEXT,

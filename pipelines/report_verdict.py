@@ -72,12 +72,15 @@ def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any],
     for name, value in metrics["headline"].items():
         found = measured.get(name, {})
         held = found.get("champion", theirs and theirs.value(name))
+        effect = found.get("effect")
+        if effect is None and evidence and None not in (held, value):
+            effect = value - held  # without an interval; without evidence on some other text
         figures = {"ours": found.get("challenger", value), "champion": held,
                    "reference": counted.get(name)}
         rows.append({"called": headline(name)[0], "decides": name == deciding,
                      **{key: None if one is None else shown_figure(one, name)
                         for key, one in figures.items()},
-                     "difference": signed(name, found["effect"]) if found else None,
+                     "difference": None if effect is None else signed(name, effect),
                      "interval": signed(name, found["low"], found["high"]) if found else None})
     return rows
 
@@ -86,7 +89,8 @@ def signed(name: str, *values: float) -> str:
     """A difference of figures, or its two ends; of shares in points, 0.01 being one."""
     if name == "accuracy":
         return f"{' to '.join(f'{100 * value:+.2f}' for value in values)} points"
-    return " to ".join(f"{value:+.4g}" for value in values)
+    decimals = 3 if name == "perplexity" else 4
+    return " to ".join(f"{value:+.{decimals}f}" for value in values)
 
 
 def _reference(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:

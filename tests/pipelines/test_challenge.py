@@ -134,7 +134,8 @@ def test_the_gate_with_real_language_models(run: Run) -> None:
     assert f"Promoted: version 2 is champion {better['reason']}." in page
     assert "Champion version 1 was trained on this very text" in page
     assert (f"Bits per character, which decides {found['challenger']:.3f} {found['champion']:.3f} "
-            f"{found['effect']:+.4g} {found['low']:+.4g} to {found['high']:+.4g}") in page
+            f"{found['effect']:+.4f} {found['low']:+.4f} to {found['high']:+.4f}") in page
+    assert set(found["others"]) == {"nats_per_character", "perplexity"}
     margin = PLAY.replace("floor: 8.0", "margin: 0.3")
     same = run("play", margin, "training.epochs=4", "seed=2")
     assert same["verdict"] == "inconclusive" and same["champion"] == 2

@@ -122,7 +122,7 @@ def test_both_figures_stand_side_by_side(one: SimpleNamespace, tmp_path: Path) -
     page = words_of(written(one, tmp_path, one.champion, evidence=found))
     assert "this model, version 1 champion, version 7 difference interval" in page
     shown = ("80.0% 75.0% +5.00 points +3.00 to +7.00 points"
-             if one.spec.metric == "accuracy" else "0.800 0.750 +0.05 +0.03 to +0.07")
+             if one.spec.metric == "accuracy" else "0.800 0.750 +0.0500 +0.0300 to +0.0700")
     assert f"which decides {shown}" in page
     assert "on 1,234 test documents; 5 that the champion was trained on are left out" in page
     assert "the champion was scored anew on this test text" in page
