@@ -88,6 +88,11 @@ class Candidate:
                           batch_size=self.above["batches"]["config"]["batches.batch_size"],
                           labels=self.labels, store=self.store)
 
+    def alike(self, known: Iterable[Version]) -> set[int]:
+        """The versions that hold this very package, however often it was measured."""
+        return {version.number for version in known
+                if version.tags.get("folio.package") == self.tags["folio.package"]}
+
     def standing(self, known: Iterable[Version]) -> Version | None:
         """The version that holds this package with these figures already, its files still
         there."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.candidate import Candidate
 from pipelines.champions import digests, journal_of, record, settle
 from pipelines.errors import FolioError
+from pipelines.journal import withdrawn
 from pipelines.mlflow_models import register
 from pipelines.promotion import Verdict, decide
 from pipelines.registered import figures_of, load_champion
@@ -72,7 +73,7 @@ def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
         return Verdict("promote", f"{new.spec.metric} {value:.6g}: version {champion.number} is "
                        "the champion already")
     lines = journal_of(home).lines(new.name)
-    figures = new.measured(standing and figures_of(standing, lines).withdrawn)
+    figures = new.measured(withdrawn(lines, new.alike(known)))
     verdict = decide(figures, figures_of(champion), new.spec)
     if verdict.verdict != "inconclusive":
         return verdict
