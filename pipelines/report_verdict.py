@@ -14,6 +14,7 @@ from pipelines.errors import FolioError
 from pipelines.evaluation_spec import LOWER_IS_BETTER, RegistrySpec
 from pipelines.metric_chart import nice_ticks
 from pipelines.page import REPORT, headline, render, shown_figure
+from pipelines.registered import figures_of
 from pipelines.stages import Inputs
 from pipelines.statistics import chance_figures
 from pipelines.store import Store
@@ -61,28 +62,35 @@ def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any],
                 champion: Version | None) -> list[dict[str, Any]]:
     """[{called, decides, ours, champion, reference, difference, interval}], as the page shows
     them; None of what is not known."""
-    from pipelines.registered import figures_of
-
-    evidence = release["evidence"] or {}
-    measured = {evidence["metric"]: evidence, **evidence["others"]} if evidence else {}
-    deciding = evidence.get("metric", release["metric"])
-    theirs = figures_of(champion) if champion and not evidence.get("rescored") else None
+    evidence = release["evidence"]
+    deciding = evidence["metric"] if evidence else release["metric"]
+    recorded = figures_of(champion) if champion else None
     _, counted = _reference(metrics)
-    rows = []
-    for name, value in metrics["headline"].items():
-        found = measured.get(name, {})
-        held = found.get("champion", theirs and theirs.value(name))
-        effect = found.get("effect")
-        if effect is None and evidence and None not in (held, value):
-            effect = value - held  # without an interval; without evidence on some other text
-        figures = {"ours": found.get("challenger", value), "champion": held,
-                   "reference": counted.get(name)}
-        rows.append({"called": headline(name)[0], "decides": name == deciding,
-                     **{key: None if one is None else shown_figure(one, name)
-                        for key, one in figures.items()},
-                     "difference": None if effect is None else signed(name, effect),
-                     "interval": signed(name, found["low"], found["high"]) if found else None})
-    return rows
+    return [{"called": headline(name)[0], "decides": name == deciding,
+             "reference": _shown(counted.get(name), name),
+             **_compared(name, value, recorded and recorded.value(name), evidence)}
+            for name, value in metrics["headline"].items()]
+
+
+def _compared(name: str, ours: float | None, recorded: float | None,
+              evidence: Mapping[str, Any] | None) -> dict[str, str | None]:
+    """{ours, champion, difference, interval} of a figure; `recorded` is what the champion's own
+    evaluation said, which counts for less: it may have been of another text."""
+    measured = {evidence["metric"]: evidence, **evidence["others"]} if evidence else {}
+    found = measured.get(name, {})
+    if evidence and evidence["rescored"]:
+        recorded = None
+    ours, champion = found.get("challenger", ours), found.get("champion", recorded)
+    difference = found.get("effect")
+    if difference is None and evidence and None not in (ours, champion):
+        difference = ours - champion  # on the same text, but how surely was not asked
+    return {"ours": _shown(ours, name), "champion": _shown(champion, name),
+            "difference": None if difference is None else signed(name, difference),
+            "interval": signed(name, found["low"], found["high"]) if found else None}
+
+
+def _shown(value: float | None, name: str) -> str | None:
+    return None if value is None else shown_figure(value, name)
 
 
 def signed(name: str, *values: float) -> str:
