@@ -59,7 +59,8 @@ def links(artifact: Artifact) -> list[Link]:
     """Where a person sees more of it; empty where the environment names no address."""
     found = []
     if REPORT in artifact.manifest["files"]:  # a release's takes the place of the metrics'
-        found.append(Link("report", "The report, on one page",
+        told = "with its verdict" if artifact.stage == "release" else "before there is a verdict"
+        found.append(Link("report", f"The report, {told}",
                           report_address(artifact.stage, artifact.key)))
     if artifact.stage == "release":
         release = _read(artifact, "release.json")

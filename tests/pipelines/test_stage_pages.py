@@ -118,9 +118,10 @@ def test_links_where_the_environment_names_the_pages(
     monkeypatch.setenv("FOLIO_DASHBOARD", "http://127.0.0.1:8080/")
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "http://127.0.0.1:5000")
     (report,), (judged, version) = links(metrics), links(release)
-    assert report == Link("report", "The report, on one page",
+    assert report == Link("report", "The report, before there is a verdict",
                           f"http://127.0.0.1:8080/store/metrics/{metrics.key}/report.html")
     assert (trained.home / report.address.removeprefix("http://127.0.0.1:8080/")).is_file()
+    assert judged.title == "The report, with its verdict"
     assert judged.name == report.name and judged.address == report.address.replace(
         f"metrics/{metrics.key}", f"release/{release.key}")
     assert (trained.home / judged.address.removeprefix("http://127.0.0.1:8080/")).is_file()
