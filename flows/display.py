@@ -103,7 +103,8 @@ def _next(record: dict[str, Any]) -> str | None:
 
 def _start(record: dict[str, Any]) -> str:
     """What the report's samples begin with."""
-    metrics = json.loads((Path(record["report"]).parent / "metrics.json").read_bytes())
+    folder = next(entry["path"] for entry in record["stages"] if entry["stage"] == "metrics")
+    metrics = json.loads((Path(folder) / "metrics.json").read_bytes())
     return next((sample["start"] for sample in metrics["samples"]), "")
 
 

@@ -77,12 +77,21 @@ class Candidate:
         return Figures(self.figures, self.sample, slices=self.metrics.get("slices", {}),
                        withdrawn=withdrawn)
 
+    @property
+    def store(self) -> Store:
+        """The one that the inputs lie in."""
+        return Store(self.inputs["metrics"].path.parent.parent, os.environ.get("FOLIO_STORE"))
+
     def challenger(self) -> Challenger:
         paths = {name: self.inputs[name].path for name in ("metrics", "corpus", "tokens")}
         return Challenger(**paths, held_out=held_out_digest(self.inputs["corpus"].manifest),
                           batch_size=self.above["batches"]["config"]["batches.batch_size"],
-                          labels=self.labels, store=Store(paths["metrics"].parent.parent,
-                                                          os.environ.get("FOLIO_STORE")))
+                          labels=self.labels, store=self.store)
+
+    def alike(self, known: Iterable[Version]) -> set[int]:
+        """The versions that hold this very package, however often it was measured."""
+        return {version.number for version in known
+                if version.tags.get("folio.package") == self.tags["folio.package"]}
 
     def standing(self, known: Iterable[Version]) -> Version | None:
         """The version that holds this package with these figures already, its files still

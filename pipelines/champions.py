@@ -8,7 +8,7 @@ alias that had moved gets its line, one that had not leaves no trace.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +179,15 @@ def history(home: Path, name: str) -> list[Line]:
     if not lines and not versions(home, name):
         raise FolioError(absent(name, None, []))
     return lines
+
+
+def reigns_of(lines: Iterable[Line]) -> list[tuple[str, int | None]]:
+    """(since when, the champion or None) of each change that a model's lines tell of."""
+    found: list[tuple[str, int | None]] = []
+    for line in lines:
+        if line["champion"] != (found[-1][1] if found else None):
+            found.append((line["time"], line["champion"]))
+    return found
 
 
 def champion_at(home: Path, name: str, moment: datetime) -> Line | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pipelines.champions import journal_of, reigns_of
 from pipelines.declarations import FULL, catalog_names, load_spec
 from pipelines.disk import disk_usage
 from pipelines.errors import FolioError, UsageError
@@ -91,7 +92,8 @@ def _pipeline(name: str, records: list[dict[str, Any]], versions: list[dict[str,
         "started": bool(records or versions),
         "metric": metric, "lower_is_better": metric in LOWER_IS_BETTER,
         "champion": next((v for v in versions if CHAMPION in v["aliases"]), None),
-        "versions": versions, "schedule": schedule.model_dump() if schedule else None,
+        "versions": versions, "reigns": reigns_of(journal_of(settings.home).lines(name)),
+        "schedule": schedule.model_dump() if schedule else None,
         "freshness": freshness(schedule, records, now),
         "plan": {"profile": profile, "stages": stages, "unknown": unknown}, "last_run": last}
 
@@ -131,7 +133,7 @@ def write_page(home: Path, state: dict[str, Any]) -> Path:
     """Show what `collect` gave. Returns the page's path."""
     folder = home / "dashboard"
     folder.mkdir(parents=True, exist_ok=True)
-    charts = {one["pipeline"]: metric_chart(one["versions"], one["metric"])
+    charts = {one["pipeline"]: metric_chart(one["versions"], one["metric"], one["reigns"])
               for one in state["pipelines"]}
     reports = {run["run"]: report_link(run, home) for run in state["runs"]}
     page = render("dashboard.html", charts=charts, reports=reports, **state)
@@ -141,6 +143,8 @@ def write_page(home: Path, state: dict[str, Any]) -> Path:
 
 def report_link(run: dict[str, Any], home: Path) -> str | None:
     """From the page to the run's report, while the store has it. Holds when the home is moved."""
-    key = next((stage["key"] for stage in run["stages"] if stage["stage"] == "metrics"), None)
-    report = f"store/metrics/{key}/report.html"
-    return f"../{quote(report)}" if key and (home / report).is_file() else None
+    keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
+    pages = (f"store/{stage}/{keys[stage]}/report.html" for stage in ("release", "metrics")
+             if keys.get(stage))
+    page = next((page for page in pages if (home / page).is_file()), None)
+    return f"../{quote(page)}" if page else None

@@ -18,8 +18,8 @@ from pipelines.execute import Settings
 from pipelines.lengths import documents_by_length
 from pipelines.references import of_version
 from pipelines.spec import Spec
-from pipelines.store import Artifact
-from pipelines.versions import versions
+from pipelines.store import Artifact, Store
+from pipelines.versions import Version, versions
 from pipelines.vocabulary import Vocabulary
 
 ALARM = 0.2  # the usual rule: below 0.1 next to nothing, above 0.2 another distribution
@@ -65,21 +65,27 @@ def chi_square(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
 
 def from_champion(settings: Settings, spec: Spec, corpus: Artifact,
                   tokens: Artifact) -> dict[str, Any] | None:
-    """{version, same_text, drifted, measures} of a new text and the one that the champion of
-    `spec.name` was trained on; None where there is no champion, or nothing is left of its text, or
-    one of the two is a sample."""
+    """As `from_version`, of the champion of `spec.name`; None where there is no champion, or
+    nothing to compare."""
     champion = next((one for one in versions(settings.home, spec.name)
                      if "champion" in one.aliases), None)
-    if champion is None or (champion.tags.get("folio.sample") == "true") != spec.sample:
-        return None
-    keys = of_version(champion).keys
-    old = [settings.store.find(stage, keys[stage]) for stage in ("corpus", "tokens")
-           if stage in keys]
+    found = champion and from_version(champion, settings.store, spec.sample, corpus, tokens)
+    return found if isinstance(found, dict) else None
+
+
+def from_version(version: Version, store: Store, sample: bool, corpus: Artifact,
+                 tokens: Artifact) -> dict[str, Any] | str:
+    """{version, same_text, drifted, measures} of a new text, a sample or not, and the one that
+    `version` was trained on; or in words why they cannot be compared."""
+    if (version.tags.get("folio.sample") == "true") != sample:
+        return "one of the two was trained on the sample text"
+    keys = of_version(version).keys
+    old = [store.find(stage, keys[stage]) for stage in ("corpus", "tokens") if stage in keys]
     if len(old) < 2 or None in old:
-        return None
+        return "what it was trained on is no longer in the store"
     same = [one.digest for one in old] == [corpus.digest, tokens.digest]
     found = [] if same else measures(Text.of(*old), Text.of(corpus, tokens))
-    return {"version": champion.number, "same_text": same, "measures": found,
+    return {"version": version.number, "same_text": same, "measures": found,
             "drifted": [one["measure"] for one in found if one["drifted"]]}
 
 

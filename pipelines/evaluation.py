@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.backend import load_keras, make_reproducible
@@ -34,6 +35,7 @@ from pipelines.segments import SEGMENTS, Segments
 from pipelines.spec import EvaluationSpec, ModelSpec
 from pipelines.stages import Inputs
 from pipelines.store import Workspace
+from pipelines.text_slices import overall_intervals, text_slices
 from pipelines.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -63,9 +65,9 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         held_out = HeldOut.collect(segments.watch(scored), test.carries_state)
         predictions = held_out.rows
         metrics = _language_model(held_out, test, inputs, spec, work)
+        metrics |= _by_segment(segments.table(), inputs, spec, work)
         metrics |= _written(model, model_spec, test, inputs, spec, config["seed"], work)
         _write_samples(metrics["samples"], work.out / "samples.txt")
-        pq.write_table(segments.table(), work.out / SEGMENTS, compression="zstd")
     pq.write_table(predictions, work.out / "predictions.parquet", compression="zstd")
     text = json.dumps(metrics, indent=1, ensure_ascii=False)
     (work.out / "metrics.json").write_text(text + "\n", encoding="utf-8")
@@ -107,6 +109,14 @@ def _language_model(held_out: HeldOut, test: Split, inputs: Inputs, spec: Evalua
     return metrics
 
 
+def _by_segment(segments: pa.Table, inputs: Inputs, spec: EvaluationSpec,
+                work: Workspace) -> dict[str, Any]:
+    pq.write_table(segments, work.out / SEGMENTS, compression="zstd")
+    work.progress(0, None, "segments drawn anew")
+    return {"intervals": overall_intervals(segments),
+            "slices": text_slices(segments, inputs["corpus"].path, spec.slices)}
+
+
 def _written(model: keras.Model, model_spec: ModelSpec, test: Split, inputs: Inputs,
              spec: EvaluationSpec, seed: int, work: Workspace) -> dict[str, Any]:
     """Samples to read, and figures of more text that the model wrote."""
@@ -115,7 +125,7 @@ def _written(model: keras.Model, model_spec: ModelSpec, test: Split, inputs: Inp
     window = max(test.buckets) if test.layout == "windows" else None
     context = window or spec.context
 
-    def draw(start: np.ndarray, temperatures: np.ndarray, length: int) -> np.ndarray:
+    def draw(start: np.ndarray, temperatures: np.ndarray, length: int, seed: int) -> np.ndarray:
         return sample(model, model_spec, start, len(temperatures), length, temperatures, seed,
                       never=vocabulary.never_drawn, context=context)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
+from pipelines.slices import SliceKind
 from pipelines.text_spec import Section
 
 LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
@@ -14,7 +15,10 @@ LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perp
 class EvaluationSpec(Section):
     """What is measured on the held-out text."""
 
-    slices: tuple[Literal["length", "unknown_rate"], ...] = ()
+    slices: tuple[SliceKind, ...] = Field(
+        (), description="what the figures are told apart by: length and unknown_rate; for language "
+        "models also part (tenths of the test text), group (corpus.group, or the file) and speaker "
+        "(of a play)")
     calibration: Literal["temperature", "none"] = Field(
         "temperature", description="classifiers: temperature scales the logits so that validation "
         "is least surprising; a served probability is the scaled one")
@@ -41,7 +45,7 @@ class RegistrySpec(Section):
     margin: float = Field(0.0, ge=0, description="smaller differences to the champion decide "
                           "nothing: what another seed does, in the metric's own unit")
     confidence: float = Field(0.95, ge=0.5, lt=1, description="how sure one must be of that")
-    slice_floors: dict[Literal["length", "unknown_rate"], float | dict[str, float]] = Field(
+    slice_floors: dict[SliceKind, float | dict[str, float]] = Field(
         {}, description="a floor for every slice of evaluation.slices: {length: 0.7}, or for those "
         "named: {length: {over 400: 0.7}}")
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +19,8 @@ from pipelines.resampling import (
     interval,
     mcnemar,
 )
+from pipelines.text_figures import FIGURES, influence, segment_sums
 
-Figure = Callable[[np.ndarray], np.ndarray]  # sums (…, columns) to the figure (…,)
 DOCUMENTS, SEGMENTS_OF_TEXT = "test documents", "segments of the test text"
 
 
@@ -122,37 +119,18 @@ def text_evidence(champion: pa.Table, challenger: pa.Table, metric: str,
     Perplexity stands for one kind of tokens: where the two models cut the text otherwise, nats a
     character decide.
     """
-    columns = ("nats", "characters", "tokens")
-    old, new = (np.stack([table[name].to_numpy().astype(np.float64) for name in columns], axis=1)
-                for table in (champion, challenger))
-    if metric == "perplexity" and (old[:, 2] != new[:, 2]).any():
+    old, new = segment_sums(champion), segment_sums(challenger)
+    comparable = [name for name in FIGURES
+                  if name != "perplexity" or (old[:, 2] == new[:, 2]).all()]
+    if metric not in comparable:
         metric = "nats_per_character"
     units = np.concatenate([old, new], axis=1)
-    block = block_length(_influence(old) - _influence(new))
+    block = block_length(influence(old) - influence(new))
     sums, total = block_bootstrap(units, block), units.sum(axis=0)
     figures, intervals = {}, {}
-    for name in dict.fromkeys((metric, "nats_per_character")):
+    for name in comparable:
         figure = FIGURES[name]
         figures[name] = float(figure(total[:3])), float(figure(total[3:]))
         intervals[name] = interval(figure(sums[:, 3:]) - figure(sums[:, :3]), confidence)
     return Evidence(metric, *figures[metric], *intervals[metric], confidence, SEGMENTS_OF_TEXT,
                     len(units), block, others=_others(metric, figures, intervals))
-
-
-def _influence(sums: np.ndarray) -> np.ndarray:
-    """(segments,): what each adds to nats a character, beyond its share of the characters."""
-    nats, characters, _ = sums.sum(axis=0)
-    return sums[:, 0] - sums[:, 1] * (nats / characters)
-
-
-def _per_character(sums: np.ndarray, unit: float) -> np.ndarray:
-    return sums[..., 0] / sums[..., 1] / unit
-
-
-def _perplexity(sums: np.ndarray) -> np.ndarray:
-    return np.exp(np.minimum(sums[..., 0] / sums[..., 2], 700))
-
-
-FIGURES: dict[str, Figure] = {"nats_per_character": partial(_per_character, unit=1.0),
-                              "bits_per_character": partial(_per_character, unit=math.log(2)),
-                              "perplexity": _perplexity}

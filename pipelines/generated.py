@@ -15,9 +15,10 @@ from pipelines.spec import EvaluationSpec
 from pipelines.text_statistics import Unit
 from pipelines.vocabulary import Vocabulary, split_words
 
-# (start (tokens,), temperatures (streams,), tokens a stream) → ids (streams, tokens)
-Draw = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+# (start (tokens,), temperatures (streams,), tokens a stream, seed) → ids (streams, tokens)
+Draw = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 
+SAMPLES = 3  # at each temperature, from as many seeds
 TOKENS = 8192  # drawn at each temperature for the figures
 STREAM_TOKENS = 512  # of running text; documents end by themselves
 MOST_CHARACTERS = 10_000_000  # read of a split, the first: what bounds time and memory
@@ -36,12 +37,14 @@ class Writer:
         self.start = np.concatenate([begin, vocabulary.encode(spec.start)]).astype(np.int32)
 
     def samples(self, seed: int) -> list[dict[str, Any]]:
-        """One unselected continuation per temperature: start and text are read as one."""
+        """SAMPLES unselected continuations per temperature, of `seed` and the seeds after it:
+        start and text are read as one."""
         made = []
         for temperature in self.spec.temperatures:
-            ids = self.draw(self.start, np.array([temperature]), self.spec.sample_length)[0]
-            made.append({"temperature": temperature, "seed": seed, "start": self.spec.start,
-                         "text": continuation(self.vocabulary, self.spec.start, ids)})
+            for one in range(seed, seed + SAMPLES):
+                ids = self.draw(self.start, np.array([temperature]), self.spec.sample_length, one)
+                made.append({"temperature": temperature, "seed": one, "start": self.spec.start,
+                             "text": continuation(self.vocabulary, self.spec.start, ids[0])})
         return made
 
     def figures(self, corpus: Path, seed: int) -> dict[str, Any] | None:
@@ -51,7 +54,7 @@ class Writer:
             return None
         documents = list(texts(corpus, "test", self.vocabulary))
         unit = text_statistics.unit_of("".join(documents))
-        written = self._written(unit)
+        written = self._written(unit, seed)
         held_out = self._held_out(documents, next(iter(written.values())), unit, seed)
         train = texts(corpus, "train", self.vocabulary)
         return text_statistics.side_by_side(written | {"held_out": held_out}, train, unit)
@@ -66,12 +69,12 @@ class Writer:
         ends = np.cumsum([len(document) for document in documents])
         return documents[:np.searchsorted(ends, sum(map(len, written))) + 1]
 
-    def _written(self, unit: Unit) -> dict[str, list[str]]:
+    def _written(self, unit: Unit, seed: int) -> dict[str, list[str]]:
         """{temperature: texts}, about as much at each."""
         temperatures = np.array(self.spec.temperatures)
         length = self.spec.sample_length if self.documents else STREAM_TOKENS
         streams = max(1, TOKENS // length)
-        drawn = self.draw(self.start, np.repeat(temperatures, streams), length)
+        drawn = self.draw(self.start, np.repeat(temperatures, streams), length, seed)
         return {f"{temperature:g}": [self._text(row, unit) for row in rows] for temperature, rows
                 in zip(temperatures, np.split(drawn, len(temperatures)), strict=True)}
 

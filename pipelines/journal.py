@@ -10,7 +10,7 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,12 +111,13 @@ def reigns(lines: list[Line]) -> list[int]:
     return stack
 
 
-def withdrawn(lines: list[Line], version: int) -> str | None:
-    """When a rollback took the version from its place, if none has promoted it by hand since."""
+def withdrawn(lines: Iterable[Line], versions: Collection[int]) -> str | None:
+    """When a rollback took one of the versions, which hold the same package, from its place, if
+    none of them was champion again since."""
     when = None
     for line in lines:
-        if line.get("action") == "rollback" and line.get("former") == version:
+        if line.get("action") == "rollback" and line.get("former") in versions:
             when = line["time"]
-        elif line.get("champion") == version:
+        elif line.get("champion") in versions:
             when = None
     return when

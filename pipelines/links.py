@@ -25,10 +25,10 @@ def addresses() -> dict[str, str | None]:
     return {name: address.rstrip("/") if address else None for name, address in given.items()}
 
 
-def report_address(key: str) -> str | None:
-    """Of the report of a metrics artifact, on the server that shows the home's files."""
+def report_address(stage: str, key: str) -> str | None:
+    """Of the report in an artifact, on the server that shows the home's files."""
     server = addresses()["dashboard"]
-    return f"{server}/store/metrics/{key}/report.html" if server else None
+    return f"{server}/store/{stage}/{key}/report.html" if server else None
 
 
 def version_address(model: str, version: int) -> str | None:

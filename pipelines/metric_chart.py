@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,25 +14,34 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 388, 12, 124  # of the frame in which the marks a
 MOST_STEPS = 4
 
 
-def metric_chart(versions: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
+def metric_chart(versions: list[dict[str, Any]], metric: str,
+                 reigns: Sequence[tuple[str, int | None]]) -> dict[str, Any] | None:
     """{points, line, y_ticks, x_ticks}, or None when no version has a value.
 
-    `versions` as in `registered.list_models`, oldest first. `line` follows the champion: a step at
-    each version that was promoted.
+    `versions` as in `registered.list_models`, oldest first; `reigns` who was champion from when on
+    (None: nobody), as `champions.reigns_of` gives them: the line steps from one to the next.
     """
     shown = [version for version in versions if version["value"] is not None]
     if not shown:
         return None
-    times = [datetime.fromisoformat(version["created"]).timestamp() for version in shown]
+    times = [_seconds(time) for time in [*(version["created"] for version in shown),
+                                         *(when for when, _ in reigns)]]
     ticks = nice_ticks(min(v["value"] for v in shown), max(v["value"] for v in shown))
     x = _scale(min(times), max(times), LEFT + 8, RIGHT - 8)
     y = _scale(ticks[0], ticks[-1], BOTTOM, TOP)
-    points = [_point(version, metric, x(time), y(version["value"]))
-              for version, time in zip(shown, times, strict=True)]
+    points = [_point(version, metric, x(_seconds(version["created"])), y(version["value"]))
+              for version in shown]
+    heights = {version["version"]: point["y"]
+               for version, point in zip(shown, points, strict=True)}
+    line = _line([(x(_seconds(when)), heights.get(champion)) for when, champion in reigns])
     return {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM,
-            "points": points, "line": _line([p for p in points if p["promoted"]]),
+            "points": points, "line": line,
             "y_ticks": [{"y": y(tick), "text": shown_figure(tick, metric)} for tick in ticks],
-            "x_ticks": _x_ticks(points, shown)}
+            "x_ticks": _x_ticks([version["created"] for version in shown], reigns, x)}
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
 
 
 def _point(version: dict[str, Any], metric: str, x: float, y: float) -> dict[str, Any]:
@@ -49,19 +59,26 @@ def _scale(low: float, high: float, start: float, end: float) -> Any:
     return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
 
 
-def _line(promoted: list[dict[str, Any]]) -> str:
-    """The path of an SVG line that steps from champion to champion, up to the right edge."""
-    if not promoted:
-        return ""
-    steps = [f"H{point['x']}V{point['y']}" for point in promoted[1:]]
-    return f"M{promoted[0]['x']} {promoted[0]['y']}{''.join(steps)}H{RIGHT}"
+def _line(steps: Sequence[tuple[float, float | None]]) -> str:
+    """The path of an SVG line that steps from champion to champion, up to the right edge; it stops
+    where nobody is, or one without a value."""
+    path, drawing = "", False
+    for place, height in steps:
+        if drawing:
+            path += f"H{place}"
+        if height is not None:
+            path += f"V{height}" if drawing else f"M{place} {height}"
+        drawing = height is not None
+    return f"{path}H{RIGHT}" if drawing else path
 
 
-def _x_ticks(points: list[dict[str, Any]], versions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _x_ticks(created: Sequence[str], reigns: Sequence[tuple[str, int | None]],
+             x: Callable[[float], float]) -> list[dict[str, Any]]:
     """The first and the last day, or the times of one day."""
-    first, last = versions[0]["created"], versions[-1]["created"]
+    times = sorted({*created, *(when for when, _ in reigns)})
+    first, last = times[0], times[-1]
     if first == last:
-        return [{"x": points[0]["x"], "anchor": "middle", "text": first[:10]}]
+        return [{"x": x(_seconds(first)), "anchor": "middle", "text": first[:10]}]
     one_day = first[:10] == last[:10]
     return [{"x": LEFT, "anchor": "start", "text": f"{first[:10]} {first[11:16]}" if one_day
              else first[:10]},

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 TEMPLATES = Path(__file__).parent / "templates"
+REPORT = "report.html"  # the page on a model, in a metrics or a release artifact
 # How each headline figure is called and shown, and what it means.
 HEADLINES = {
     "accuracy": ("Accuracy", "{:.1%}", "of the test documents are labelled right"),

@@ -63,26 +63,32 @@ def training_curves(history: pa.Table, best_epoch: int | None, loss_unit: str,
         return _png(figure, max_bytes)
 
 
-def accuracy_by_slice(rows: Sequence[Mapping[str, Any]], overall: float, label: str) -> bytes:
-    """Accuracy of each slice with its 95% interval, against that of all documents.
+def by_slice(rows: Sequence[Mapping[str, Any]], figure_name: str, overall: float, label: str,
+             unit: str) -> bytes:
+    """A figure of each slice with its 95% interval, against that of the whole test text.
 
-    `rows` have slice, documents, accuracy, low and high.
+    `rows` have slice, low, high and the figure under its name; low and high are None where nobody
+    knows. `unit` is said of the axis; shares are shown in percent.
     """
-    with _figure((SIZE[0], 1.3 + 0.36 * len(rows))) as figure:
+    with _figure((SIZE[0], 1.3 + (0.36 if len(rows) <= 10 else 0.24) * len(rows))) as figure:
         axes = figure.add_subplot()
         places = np.arange(len(rows))[::-1]
-        middle = np.array([row["accuracy"] for row in rows])
-        spread = np.abs([[row["low"], row["high"]] for row in rows] - middle[:, None]).T
+        middle = np.array([row[figure_name] for row in rows])
+        ends = [[row[figure_name] if row[end] is None else row[end] for row in rows]
+                for end in ("low", "high")]
         axes.axvline(overall, color=MUTED, linestyle="--", linewidth=1, zorder=1)
         axes.annotate("all", (overall, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
                       textcoords="offset points", ha="center", color=MUTED, fontsize=8.5)
-        axes.errorbar(middle, places, xerr=spread, fmt="o", color=FIRST, capsize=3, elinewidth=1.3)
-        axes.set_yticks(places, [row["slice"] for row in rows])
+        axes.errorbar(middle, places, xerr=np.abs(np.array(ends) - middle), fmt="o", color=FIRST,
+                      capsize=3, elinewidth=1.3)
+        axes.set_yticks(places, [row["slice"] for row in rows], parse_math=False)
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(PERCENT)
-        axes.set(xlabel="accuracy, 95% interval", ylabel=label)
+        if figure_name == "accuracy":
+            axes.xaxis.set_major_formatter(PERCENT)
+        axes.set_xlabel(f"{unit}, 95% interval")
+        axes.set_ylabel(label, parse_math=False)
         return _png(figure)
 
 

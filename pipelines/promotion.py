@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.slices import slice_names
+from pipelines.slices import NAMED
 from pipelines.spec import RegistrySpec
 
 if TYPE_CHECKING:
     from pipelines.evidence import Evidence
 
-FEWEST_DOCUMENTS = 30  # in a slice whose floor counts: a share of fewer is a matter of chance
+FEWEST = 30  # documents or segments of a slice whose floor counts: fewer are a matter of chance
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,27 @@ def _under_floors(challenger: Figures, new: float, spec: RegistrySpec) -> Iterat
     if spec.floor is not None and _better(spec.floor, new, spec):
         yield f"{spec.metric} {shown(new)} is {side} the floor {shown(spec.floor)}"
     for kind, floors in spec.slice_floors.items():
-        wanted = floors if isinstance(floors, dict) else dict.fromkeys(slice_names(kind), floors)
-        for row in challenger.slices.get(kind, ()):
-            floor, value = wanted.get(row["slice"]), row[spec.metric]
-            if floor is None or row["documents"] < FEWEST_DOCUMENTS:
-                continue
-            if _better(floor, value, spec):
-                yield (f"{spec.metric} {shown(value)} on the {row['documents']:,} documents of "
-                       f"{kind} {row['slice']} is {side} that slice's floor {shown(floor)}")
+        yield from _under_slice_floors(kind, floors, challenger.slices.get(kind, ()), spec)
+
+
+def _under_slice_floors(kind: str, floors: float | dict[str, float],
+                        rows: Sequence[dict[str, Any]], spec: RegistrySpec) -> Iterator[str]:
+    """A slice that cannot be found is no reason to pass: its name may be misspelt."""
+    there = [row["slice"] for row in rows]
+    wanted = floors if isinstance(floors, dict) else dict.fromkeys(there, floors)
+    side = "over" if spec.lower_is_better else "under"
+    if not rows:
+        yield f"{spec.metric} was not measured by {kind}, for which there is a floor"
+    for name in wanted if kind in NAMED and rows else ():
+        if name not in there:
+            yield (f"{spec.metric} has a floor on {kind} {name}, which the test text does not have "
+                   f"as a slice of its own; it has {', '.join(there)}")
+    for row in rows:
+        unit = "documents" if "documents" in row else "segments"
+        floor, value = wanted.get(row["slice"]), row[spec.metric]
+        if floor is not None and row[unit] >= FEWEST and _better(floor, value, spec):
+            yield (f"{spec.metric} {shown(value)} on the {row[unit]:,} {unit} of "
+                   f"{kind} {row['slice']} is {side} that slice's floor {shown(floor)}")
 
 
 def _better(one: float, other: float, spec: RegistrySpec) -> bool:

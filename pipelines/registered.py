@@ -5,12 +5,10 @@ long as the registry is the SQLite file of the home, not even MLflow.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import FolioError
-from pipelines.journal import Line, withdrawn
 from pipelines.promotion import Figures
 from pipelines.versions import CHAMPION, Version, fetched, versions
 
@@ -32,11 +30,10 @@ def champions(home: Path) -> dict[str, dict[str, Any]]:
             if CHAMPION in version.aliases}
 
 
-def figures_of(version: Version, lines: Sequence[Line] = ()) -> Figures:
-    """What a version says of itself; `lines` are the journal's on its model."""
+def figures_of(version: Version) -> Figures:
+    """What a version says of itself."""
     return Figures(json.loads(version.tags.get("folio.figures", "{}")),
-                   version.tags.get("folio.sample") == "true", version.number,
-                   withdrawn=withdrawn(lines, version.number))
+                   version.tags.get("folio.sample") == "true", version.number)
 
 
 def _described(version: Version) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The release stage: model and vocabulary as one MLflow model, a version, and who is champion.
 
-Writes `release.json`. `registered.py` asks what there is; `champions.py` moves the champion.
+Writes `release.json` and `report.html`, the metrics' page with the verdict on top. `registered.py`
+asks what there is; `champions.py` moves the champion.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from pipelines.candidate import Candidate
 from pipelines.champions import digests, journal_of, record, settle
 from pipelines.errors import FolioError
+from pipelines.journal import withdrawn
 from pipelines.mlflow_models import register
 from pipelines.promotion import Verdict, decide
 from pipelines.registered import figures_of, load_champion
+from pipelines.report_verdict import write_released_report
 from pipelines.stages import Inputs
 from pipelines.store import Workspace
 from pipelines.versions import CHALLENGER, CHAMPION, Version, asked, mlflow_at, versions
@@ -51,6 +54,8 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     release = _release(new, number, verdict, _champion(known), crowned)
     text = json.dumps(release, indent=1, ensure_ascii=False)
     (work.out / "release.json").write_text(text + "\n", encoding="utf-8")
+    write_released_report(work.out, release, new.metrics, inputs, _champion(known), new.spec,
+                          new.store)
     return {"version": number, "verdict": verdict.verdict}
 
 
@@ -68,7 +73,7 @@ def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
         return Verdict("promote", f"{new.spec.metric} {value:.6g}: version {champion.number} is "
                        "the champion already")
     lines = journal_of(home).lines(new.name)
-    figures = new.measured(standing and figures_of(standing, lines).withdrawn)
+    figures = new.measured(withdrawn(lines, new.alike(known)))
     verdict = decide(figures, figures_of(champion), new.spec)
     if verdict.verdict != "inconclusive":
         return verdict

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import plots, report_data
-from pipelines.page import Pictures, headline, render, shown_figure
+from pipelines.page import REPORT, Pictures, headline, render, shown_figure
 from pipelines.report_classifier import classifier_section
 from pipelines.report_language import language_section
 from pipelines.stages import Inputs
@@ -48,7 +48,7 @@ def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
         data=report_data.data_section(inputs, pictures), lineage=report_data.lineage(inputs),
         origins=report_data.origins(inputs), settings=report_data.settings(inputs),
         pictures=pictures.uris)
-    (out / "report.html").write_text(page, encoding="utf-8")
+    (out / REPORT).write_text(page, encoding="utf-8")
 
 
 def headline_figures(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[str, str]]:
@@ -64,11 +64,20 @@ def headline_figures(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[st
             meaning = GUESSES
         elif name == "bits_per_character" and words:
             meaning = WORDS_ONLY.format(sums["unknown"] / sums["tokens"])
+        meaning += _interval(metrics.get("intervals", {}).get(name), name)
         if value is None:
             meaning = "cannot be told: the test split holds one class only"
         figures.append({"name": title, "meaning": meaning,
                         "value": shown_figure(value, name)})
     return figures
+
+
+def _interval(found: Mapping[str, float] | None, name: str) -> str:
+    """In words, of the figures that have one; metrics of earlier versions have none."""
+    if found is None:
+        return ""
+    low, high = (shown_figure(found[end], name) for end in ("low", "high"))
+    return f" (95% interval {low} to {high})"
 
 
 def _training(model: Artifact, classifier: bool, pictures: Pictures) -> dict[str, Any]:

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from pipelines import plots
 from pipelines.calibration import Calibration
 from pipelines.page import Pictures
+from pipelines.slices import LABELS
 from pipelines.stages import Inputs
 from pipelines.statistics import per_class, reliability_bins, wilson
 
 MISTAKES, EXCERPT_CHARACTERS = 20, 300
-SLICES = {"length": "tokens read", "unknown_rate": "share of unknown tokens"}
 
 
 def classifier_section(metrics: Mapping[str, Any], table: pa.Table, inputs: Inputs,
@@ -27,8 +27,8 @@ def classifier_section(metrics: Mapping[str, Any], table: pa.Table, inputs: Inpu
     label, probability = (table[name].to_numpy() for name in ("label", "probability"))
     slices = {name: _with_intervals(rows) for name, rows in metrics.get("slices", {}).items()}
     for name, rows in slices.items():
-        pictures.add(f"accuracy-by-{name.replace('_', '-')}", plots.accuracy_by_slice(
-            rows, metrics["headline"]["accuracy"], SLICES.get(name, name)))
+        pictures.add(f"by-{name.replace('_', '-')}", plots.by_slice(
+            rows, "accuracy", metrics["headline"]["accuracy"], LABELS[name], "accuracy"))
     calibration = metrics["calibration"]
     pictures.add("scores", plots.score_histogram(label, probability, names,
                                                  calibration["threshold"]))
@@ -37,7 +37,7 @@ def classifier_section(metrics: Mapping[str, Any], table: pa.Table, inputs: Inpu
                 if calibration["temperature"] != 1 else ())
     pictures.add("reliability", plots.reliability(bins, names[1], unscaled))
     return {"names": names, "confusion": confusion_cells(metrics["confusion"]),
-            "per_class": per_class(metrics["confusion"]), "slices": slices, "slice_labels": SLICES,
+            "per_class": per_class(metrics["confusion"]), "slices": slices, "slice_labels": LABELS,
             "bins": bins, "calibration": calibration,
             "mistakes": _mistakes(table, inputs["corpus"].path)}
 

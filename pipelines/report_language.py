@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines import plots
 from pipelines.page import Pictures
+from pipelines.slices import LABELS
 
 FEW_TOKENS = 500  # a mean over fewer moves by a tenth of a nat from text to text
 GENERATED = {
@@ -26,18 +27,32 @@ def language_section(metrics: Mapping[str, Any], pictures: Pictures) -> dict[str
     if len(rows) > 1:
         mean = metrics["sums"]["nats"] / metrics["sums"]["tokens"]
         pictures.add("loss-by-context", plots.loss_by_position(rows, mean))
+    slices = {name: found for name, found in metrics["slices"].items() if len(found) > 1}
+    for name, found in slices.items():
+        pictures.add(f"by-{name.replace('_', '-')}", plots.by_slice(
+            found, "bits_per_character", metrics["headline"]["bits_per_character"], LABELS[name],
+            "bits a character"))
     compared = _compared(metrics)
     pictures.add("baselines", plots.baseline_bars(compared))
     return {"by_position": rows, "few_tokens": FEW_TOKENS, "compared": compared,
             "counted": next(iter(metrics["baselines"].values())),
             "best_baseline": min(compared[:-1], key=lambda row: row["bits_per_character"]),
-            "generated": _generated(metrics["generated"]), "samples": metrics["samples"]}
+            "slices": slices, "slice_labels": LABELS,
+            "generated": _generated(metrics["generated"]), "samples": _samples(metrics["samples"])}
 
 
 def _compared(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The baselines and, last, the model."""
     rows = [{"name": name} | figures for name, figures in metrics["baselines"].items()]
     return [*rows, {"name": "this model"} | metrics["sums"] | metrics["headline"]]
+
+
+def _samples(samples: Sequence[Mapping[str, Any]]) -> list[tuple[float, list[Mapping[str, Any]]]]:
+    """(temperature, its samples)."""
+    found: dict[float, list[Mapping[str, Any]]] = {}
+    for one in samples:
+        found.setdefault(one["temperature"], []).append(one)
+    return list(found.items())
 
 
 def _generated(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -49,7 +64,9 @@ def _generated(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
     rows = [{"name": name.format(units=found["unit"]),
              "shares": [texts[column][key]["share"] for column in [*columns, "held_out"]]}
             for key, name in GENERATED.items()]
-    return {"rows": rows, "temperatures": columns} | {
+    copies = [{"of": "test text" if name == "held_out" else f"temperature {name}"} | one
+              for name, one in found["longest_copy"].items()]
+    return {"rows": rows, "temperatures": columns, "copies": copies} | {
         key: found[key] for key in ("unit", "units", "train_characters")}
 
 

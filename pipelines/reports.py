@@ -10,10 +10,12 @@ from tempfile import TemporaryDirectory
 
 from pipelines.errors import FolioError, UsageError
 from pipelines.execute import Settings
+from pipelines.lineage import stored
+from pipelines.page import REPORT
 from pipelines.references import Reference, of_run, resolve
 from pipelines.stages import NAMES
+from pipelines.versions import Version
 
-PAGE = "report.html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PRINT_SECONDS = 120  # a busy machine needs some to start a browser
 
@@ -38,12 +40,25 @@ def report_of(text: str, settings: Settings) -> Path:
 
 
 def _page(reference: Reference, settings: Settings) -> Path | None:
-    """From the last stage that has one."""
+    """From the last stage that has one; of a version the page that its release wrote."""
+    if reference.version is not None:
+        released = _released(reference.version, settings)
+        if released is not None:
+            return released
     for stage in sorted(reference.keys, key=NAMES.index, reverse=True):
         artifact = settings.store.find(stage, reference.keys[stage])
-        if artifact is not None and PAGE in artifact.manifest["files"]:
-            return artifact.path / PAGE
+        if artifact is not None and REPORT in artifact.manifest["files"]:
+            return artifact.path / REPORT
     return None
+
+
+def _released(version: Version, settings: Settings) -> Path | None:
+    """A version does not name its releases; of several the newest says most of it."""
+    found = [one for one in stored(settings.store, "release")
+             if REPORT in one.manifest["files"] and one.counts["version"] == version.number
+             and one.manifest["config"].get("name") == version.name]
+    newest = max(found, key=lambda one: one.manifest["created"], default=None)
+    return newest and newest.path / REPORT
 
 
 def print_pdf(page: Path, pdf: Path) -> None:

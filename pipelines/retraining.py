@@ -186,7 +186,7 @@ class Retraining:
 
     def _summary(self, error: BaseException | None) -> dict[str, Any]:
         release = self._read("release", "release.json")
-        report = self._file("metrics", "report.html")
+        report = self._file("release", "report.html") or self._file("metrics", "report.html")
         return self._beginning() | {
             "state": self._state(error),
             "seconds": round(time.perf_counter() - self._clock, 3),

@@ -1,13 +1,26 @@
-"""The slices of the test documents that evaluation measures, and how they are called."""
+"""The slices of the held-out text that evaluation measures, and how they are called."""
 
 from __future__ import annotations
 
+from typing import Literal
+
+SliceKind = Literal["length", "unknown_rate", "part", "group", "speaker"]
 # The slices' upper ends: tokens, and the share of unknown tokens.
 EDGES: dict[str, tuple[float, ...]] = {"length": (100, 200, 400), "unknown_rate": (0.0, 0.01, 0.03)}
+PARTS = 10  # of the test text, in its order, of as many characters each
+NAMED = ("group", "speaker")  # kinds whose slices are called as the text calls them
+MOST_NAMED = 20  # slices of such a kind: those with the most text, and the OTHERS as one
+OTHERS = "all others"
+LABELS = {"length": "tokens read", "unknown_rate": "share of unknown tokens",
+          "part": "part of the text", "group": "group", "speaker": "speaker"}
 
 
 def slice_names(kind: str) -> tuple[str, ...]:
-    """Of `length` or `unknown_rate`, from the lowest values to the highest."""
+    """From the lowest values to the highest; of the NAMED kinds nobody knows before."""
+    if kind in NAMED:
+        return ()
+    if kind == "part":
+        return tuple(f"part {number} of {PARTS}" for number in range(1, PARTS + 1))
     shown = [f"{edge:,.0f}" if kind == "length" else f"{edge:.0%}" for edge in EDGES[kind]]
     upper = [f"up to {text}" if edge else "none"
              for edge, text in zip(EDGES[kind], shown, strict=True)]

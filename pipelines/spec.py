@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from pipelines.evaluation_spec import EvaluationSpec, RegistrySpec
-from pipelines.slices import slice_names
+from pipelines.slices import EDGES, NAMED, slice_names
 from pipelines.text_spec import OPERATIONAL, CorpusSpec, Section, SourceSpec
 
 
@@ -180,22 +180,34 @@ class Spec(Section):
                           "tokens.begin and end are for language models")
             self._require(self.evaluation.context is None,
                           "evaluation.context is for language models")
-            self._slice_floors_agree()
         else:
             self._language_model_agrees()
+        self._slices_agree()
         return self
 
-    def _slice_floors_agree(self) -> None:
-        floors, metric = self.registry.slice_floors, self.registry.metric
+    def _slices_agree(self) -> None:
+        slices, floors = self.evaluation.slices, self.registry.slice_floors
         for kind, floor in floors.items():
-            self._require(kind in self.evaluation.slices, f"registry.slice_floors.{kind}: is not "
-                          "measured; add it to evaluation.slices")
-            for name in floor if isinstance(floor, dict) else ():
+            self._require(kind in slices, f"registry.slice_floors.{kind}: is not measured; add it "
+                          "to evaluation.slices")
+            for name in floor if isinstance(floor, dict) and kind not in NAMED else ():
                 self._require(name in slice_names(kind), f"registry.slice_floors.{kind}: no slice "
                               f"{name!r}; known: {', '.join(slice_names(kind))}")
-        self._require(not floors or metric in ("accuracy", "log_loss"),
-                      f"registry.slice_floors: {metric} is not measured on slices; use metric "
-                      "accuracy or log_loss")
+        if self.model.kind == "classifier":
+            other = next((kind for kind in slices if kind not in EDGES), None)
+            self._require(other is None, f"evaluation.slices {other} is for language models; a "
+                          f"classifier has {' and '.join(EDGES)}")
+            self._require(not floors or self.registry.metric in ("accuracy", "log_loss"),
+                          f"registry.slice_floors: {self.registry.metric} is not measured on "
+                          "slices; use metric accuracy or log_loss")
+        else:
+            self._require("length" not in slices or self.batches.layout == "documents",
+                          "evaluation.slices length is for batches.layout documents; running text "
+                          "has no lengths, use part")
+            self._require("group" not in slices or self.corpus.group is not None
+                          or self.corpus.reader in ("text", "files"),
+                          f"evaluation.slices group: corpus.reader {self.corpus.reader} knows "
+                          "neither groups nor files; remove it")
 
     def _language_model_agrees(self) -> None:
         documents = self.batches.layout == "documents"
@@ -207,8 +219,6 @@ class Spec(Section):
                       "tokens.max_tokens would cut the running text; remove it")
         self._require(self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
                       f"registry.metric {self.registry.metric} is not measured on a language model")
-        self._require(not self.registry.slice_floors,
-                      "registry.slice_floors are for classifiers; remove them")
         self._require(self.evaluation.threshold == 0.5,
                       "evaluation.threshold is for classifiers; remove it")
         self._require(not (self.batches.layout == "windows" and self.model.stateful),

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipelines import plots
 from pipelines.links import report_address, version_address
-from pipelines.page import shown_figure, visible
+from pipelines.page import REPORT, shown_figure, visible
 from pipelines.report import headline_figures
 from pipelines.report_classifier import confusion_cells
 from pipelines.report_data import (
@@ -57,15 +57,16 @@ def pages(artifact: Artifact, inputs: Inputs) -> list[Page]:
 
 def links(artifact: Artifact) -> list[Link]:
     """Where a person sees more of it; empty where the environment names no address."""
-    if artifact.stage == "metrics":
-        found = Link("report", "The report, on one page", report_address(artifact.key))
-    elif artifact.stage == "release":
+    found = []
+    if REPORT in artifact.manifest["files"]:  # a release's takes the place of the metrics'
+        told = "with its verdict" if artifact.stage == "release" else "before there is a verdict"
+        found.append(Link("report", f"The report, {told}",
+                          report_address(artifact.stage, artifact.key)))
+    if artifact.stage == "release":
         release = _read(artifact, "release.json")
-        found = Link("version", f"Version {release['version']} in MLflow",
-                     version_address(release["name"], release["version"]))
-    else:
-        return []
-    return [found] if found.address else []
+        found.append(Link("version", f"Version {release['version']} in MLflow",
+                          version_address(release["name"], release["version"])))
+    return [link for link in found if link.address]
 
 
 def _corpus(artifact: Artifact, inputs: Inputs) -> list[Page]:
@@ -136,9 +137,8 @@ def _metrics(artifact: Artifact, inputs: Inputs) -> list[Page]:
         names = inputs["corpus"].manifest["config"].get("corpus.labels", ["negative", "positive"])
         drawn = picture("answers by true class", plots.confusion_matrix(
             confusion_cells(metrics["confusion"]), names[::-1], PICTURE_BYTES))
-    report = f"The report: `{artifact.path / 'report.html'}`"
     found = [Page("figures", "Figures on the test text",
-                  _blocks(table(["figure", "value", ""], rows), drawn, report))]
+                  _blocks(table(["figure", "value", ""], rows), drawn, _report(artifact)))]
     if metrics.get("samples"):
         texts = [f"temperature {one['temperature']}, seed {one['seed']}\n\n"
                  + code_block(one["start"] + one["text"]) for one in metrics["samples"]]
@@ -154,13 +154,19 @@ def _release(artifact: Artifact, inputs: Inputs) -> list[Page]:
             ["of the champion before", shown_figure(release["champion_value"], metric)]]
     if release["sample"]:
         rows.append(["trained on", "the small sample text: for trying out alone"])
-    text = _blocks(f"**{release['verdict']}**: {release['reason']}", table(["", ""], rows))
+    text = _blocks(f"**{release['verdict']}**: {release['reason']}", table(["", ""], rows),
+                   _report(artifact))
     return [Page("verdict", "Whether the model is the champion now", text)]
 
 
 PAGES: dict[str, Callable[[Artifact, Inputs], list[Page]]] = {
     "corpus": _corpus, "tokens": _tokens, "batches": _batches, "model": _model,
     "metrics": _metrics, "release": _release}
+
+
+def _report(artifact: Artifact) -> str:
+    there = REPORT in artifact.manifest["files"]
+    return f"The report: `{artifact.path / REPORT}`" if there else ""
 
 
 def _by_split(counts: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:

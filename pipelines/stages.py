@@ -47,7 +47,8 @@ STAGES = (
           ("keras", "numpy", "pyarrow", "polars", "backend", "matplotlib", "jinja2"),
           ("pipelines/templates/report.html", "pipelines/templates/style.css")),
     Stage("release", "pipelines.registry", ("model", "metrics", "tokens", "corpus"),
-          ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow", "numpy")),
+          ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow", "numpy", "jinja2"),
+          ("pipelines/templates/verdict.html", "pipelines/templates/drift.html")),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 VERBS = {"download": "source", "tokenize": "tokens", "train": "model", "evaluate": "metrics",

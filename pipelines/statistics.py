@@ -53,3 +53,12 @@ def per_class(counts: Mapping[str, int]) -> list[dict[str, float | None]]:
                      "recall": hits / there if there else None,
                      "f1": 2 * hits / (said + there) if said + there else None})
     return rows
+
+
+def chance_figures(confusion: Mapping[str, int]) -> dict[str, float]:
+    """Accuracy, log loss and ROC AUC of giving every document the same answer: the share of
+    class 1, and so the commoner class."""
+    positives = confusion["true_positive"] + confusion["false_negative"]
+    share = positives / max(sum(confusion.values()), 1)
+    surprise = sum(-part * math.log(part) for part in (share, 1 - share) if part)
+    return {"accuracy": max(share, 1 - share), "log_loss": surprise, "roc_auc": 0.5}

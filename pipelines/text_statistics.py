@@ -2,17 +2,18 @@
 
 Counted in words (runs of letters and apostrophes); where a text is written without blanks, as
 Japanese is, in characters. A figure means little alone: each stands beside that of held-out
-text of the same length. Memory is bounded by the texts judged, not by the training text.
+text of the same length.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+
+from pipelines.copying import TrainText
 
 Unit = Literal["words", "characters"]
 WORD = re.compile(r"(?:[^\W\d_]|['’])+")
@@ -73,26 +74,25 @@ def trimmed(pieces: Iterable[str], units: int, unit: Unit) -> list[str]:
 
 def side_by_side(texts: Mapping[str, Sequence[str]], train: Iterable[str],
                  unit: Unit) -> dict[str, Any] | None:
-    """`compare` over the same number of units of each text: of as many as the shortest has.
+    """`compare` over the same number of units of each text, of as many as the shortest has; and
+    `longest_copy`: the longest passage of each that the training text has, word for word.
 
-    None when no text has any; a text without any is left out.
+    None when no text has any unit; a text without any is left out.
     """
     lengths = {name: sum(len(split_units(piece, unit)) for piece in pieces)
                for name, pieces in texts.items()}
     units = min((length for length in lengths.values() if length), default=0)
     if not units:
         return None
-    read = Counter()
     judged = {name: trimmed(pieces, units, unit) for name, pieces in texts.items()
               if lengths[name]}
-    return {"unit": unit, "units": units, "texts": compare(judged, _counted(train, read), unit),
-            "train_characters": read["characters"]}
-
-
-def _counted(texts: Iterable[str], read: Counter[str]) -> Iterator[str]:
-    for text in texts:
-        read["characters"] += len(text)
-        yield text
+    known = TrainText()
+    figures = compare(judged, known.reading(train), unit)
+    copies = {name: known.longest_copy(pieces) for name, pieces in judged.items()}
+    return {"unit": unit, "units": units, "texts": figures,
+            "longest_copy": {name: {"characters": len(passage), "passage": passage}
+                             for name, passage in copies.items()},
+            "train_characters": known.characters}
 
 
 def compare(texts: Mapping[str, Sequence[str]], train: Iterable[str],

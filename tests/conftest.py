@@ -42,7 +42,8 @@ tokens: {{kind: char}}
 batches: {{batch_size: 8, sequence_length: 50}}
 model: {{kind: language_model, cell: gru, embedding: 6, units: [11]}}
 training: {{epochs: 2, learning_rate: 0.02}}
-evaluation: {{start: "MARIAN:", sample_length: 30, temperatures: [0.5, 1.0]}}
+evaluation: {{start: "MARIAN:", sample_length: 30, temperatures: [0.5, 1.0],
+             slices: [part, speaker]}}
 registry: {{metric: bits_per_character, floor: 8.0}}
 """
 NEXT_WORD = """\
@@ -53,7 +54,8 @@ tokens: {{kind: word, lower: true, words: letters, min_count: 2}}
 batches: {{layout: windows, sequence_length: 4, batch_size: 32}}
 model: {{kind: language_model, cell: lstm, embedding: 6, units: [7]}}
 training: {{epochs: 1, learning_rate: 0.02}}
-evaluation: {{start: "some of them", sample_length: 12, temperatures: [1.0]}}
+evaluation: {{start: "some of them", sample_length: 12, temperatures: [1.0],
+             slices: [unknown_rate, group]}}
 registry: {{metric: perplexity, floor: 5000}}
 """
 JAPANESE = """\
@@ -64,7 +66,7 @@ tokens: {{kind: subword, max_size: 1500, begin: <s>, end: </s>}}
 batches: {{layout: documents, batch_size: 16, max_buckets: 2}}
 model: {{kind: language_model, cell: simple, embedding: 8, units: [16]}}
 training: {{epochs: 2, learning_rate: 0.02}}
-evaluation: {{start: "", sample_length: 150, temperatures: [1.0]}}
+evaluation: {{start: "", sample_length: 150, temperatures: [1.0], slices: [length, part]}}
 registry: {{metric: perplexity, floor: 5000}}
 """
 

@@ -91,7 +91,7 @@ def test_difference_for_people_and_programs(folio: Folio) -> None:
 
 
 def test_where_the_report_is(folio: Folio, home: Settings) -> None:
-    page = artifact_of(home, "tiny-play", "metrics").path / "report.html"
+    page = artifact_of(home, "tiny-play", "release").path / "report.html"
     assert folio("report", "tiny-play@champion").stdout == f"{page}\n"
     assert json.loads(folio("report", "tiny-play", "--json").stdout) == {
         "report": str(page), "pdf": None}

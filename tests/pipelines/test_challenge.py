@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -110,7 +112,15 @@ def run(tmp_path: Path) -> Run:
         return json.loads(released.read_bytes())
 
     go.home = settings.home
+    go.page = lambda name: words_of(artifact_of(settings, name, "release").path / "report.html")
     return go
+
+
+def words_of(page: Path) -> str:
+    """What a page says, without its tags."""
+    text = re.sub(r"<(style|svg).*?</\1>|<[^>]*>", " ", page.read_text(encoding="utf-8"),
+                  flags=re.DOTALL)
+    return " ".join(html.unescape(text).split())
 
 
 def test_the_gate_with_real_language_models(run: Run) -> None:
@@ -120,20 +130,48 @@ def test_the_gate_with_real_language_models(run: Run) -> None:
     better = run("play", PLAY, "training.epochs=4")
     assert better["verdict"] == "promote" and better["evidence"]["high"] < 0
     assert not better["evidence"]["rescored"] and better["champion"] == 2
+    page, found = run.page("play"), better["evidence"]
+    assert f"Promoted: version 2 is champion {better['reason']}." in page
+    assert "Champion version 1 was trained on this very text" in page
+    assert (f"Bits per character, which decides {found['challenger']:.3f} {found['champion']:.3f} "
+            f"{found['effect']:+.4f} {found['low']:+.4f} to {found['high']:+.4f}") in page
+    assert set(found["others"]) == {"nats_per_character", "perplexity"}
     margin = PLAY.replace("floor: 8.0", "margin: 0.3")
     same = run("play", margin, "training.epochs=4", "seed=2")
     assert same["verdict"] == "inconclusive" and same["champion"] == 2
     assert same["evidence"]["low"] != same["evidence"]["high"]
+    assert "Inconclusive: version 2 stays champion" in run.page("play")
+    assert "The shaded band is the margin: what another seed does." in run.page("play")
     subwords = run("play", PLAY, "training.epochs=4", "tokens.kind=subword", "tokens.max_size=200")
     assert subwords["verdict"] == "promote" and subwords["evidence"]["count"] == (
         better["evidence"]["count"])
     moved = run("play", PLAY, "corpus.test=0.15", "training.epochs=1")
     assert moved["verdict"] == "reject" and moved["evidence"]["rescored"]
     assert moved["evidence"]["left_out"] > 5 and "left out that the champion was" in moved["reason"]
+    page = run.page("play")
+    assert "Rejected: version 4 stays champion" in page
+    assert f"{moved['evidence']['left_out']} that the champion was trained on are left out" in page
+    assert ("Nothing about this text can be measured against that of champion version 4: too few "
+            "documents, or tokens of another kind.") in page
     (model,) = list_models(run.home, "play")
     assert [one["verdict"] for one in model["versions"]] == [
         "promote", "promote", "inconclusive", "promote", "reject"]
     assert model["versions"][1]["evidence"] == better["evidence"]
+
+
+def test_slice_floors_of_a_real_language_model(run: Run) -> None:
+    grouped = PLAY.replace("[part, speaker]", "[part, group]")
+    floors = grouped.replace("registry: {{", "registry: {{slice_floors: {{group: {floor}}}, ")
+    missed = run("play", floors.replace("{floor}", "0.5"))
+    assert missed["verdict"] == "reject"
+    assert re.search(r"^bits_per_character [\d.]+ on the \d\d segments of group play.txt is over "
+                     r"that slice's floor 0\.5$", missed["reason"])
+    assert f"Rejected: there is no champion {missed['reason']}." in run.page("play")
+    misspelt = run("play", floors.replace("{floor}", "{{plai.txt: 7.9}}"))
+    assert misspelt["verdict"] == "reject" and "floor on group plai.txt" in misspelt["reason"]
+    assert misspelt["reason"].endswith("it has play.txt")
+    met = run("play", floors.replace("{floor}", "{{play.txt: 7.9}}"))
+    assert met["verdict"] == "promote"
 
 
 def test_the_gate_with_real_classifiers(run: Run) -> None:

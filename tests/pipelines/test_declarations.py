@@ -8,7 +8,7 @@ from pipelines.declarations import catalog_names, has_sample, load_spec, profile
 from pipelines.errors import UsageError
 from pipelines.spec import operational, plain
 from pipelines.stages import STAGES
-from tests.conftest import NEXT_WORD, PLAY, REVIEWS, spec_of
+from tests.conftest import JAPANESE, NEXT_WORD, PLAY, REVIEWS, spec_of
 
 
 @pytest.mark.parametrize("name", catalog_names())
@@ -21,12 +21,31 @@ def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
-    ("registry: {{", "registry: {{slice_floors: {{length: 1}}, ", "floors are for classifiers"),
+    ("registry: {{", "registry: {{slice_floors: {{length: 8}}, ", "length: is not measured; add"),
+    ("slices: [part", "slices: [length", "length is for batches.layout documents"),
+    ("slices: [part", "slices: [genre", "evaluation.slices"),
+    ("registry: {{", "registry: {{slice_floors: {{part: {{the end: 8}}}}, ",
+     "no slice 'the end'; known: part 1 of 10"),
     ("evaluation: {{", "evaluation: {{threshold: best, ", "threshold is for classifiers")])
-def test_slices_and_thresholds_are_for_classifiers(declare, old: str, new: str,
-                                                   message: str) -> None:
+def test_what_a_language_model_cannot_be_asked(declare, old: str, new: str,
+                                               message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_spec(str(declare("play-classified", PLAY.replace(old, new))))
+
+
+def test_slices_of_running_text_are_no_classifiers(declare) -> None:
+    with pytest.raises(UsageError, match="slices part is for language models"):
+        load_spec(str(declare("reviews-in-parts", REVIEWS.replace("[length", "[part, length"))))
+    lines = JAPANESE.replace("slices: [length, part]", "slices: [group]")
+    with pytest.raises(UsageError, match="reader lines knows neither groups nor files"):
+        load_spec(str(declare("lines-in-groups", lines)))
+
+
+def test_a_language_model_has_slice_floors_too(declare) -> None:
+    floors = "registry: {{slice_floors: {{part: 7.5, speaker: {{MARIAN: 6}}}}, "
+    declared = declare("play-floors", PLAY.replace("registry: {{", floors))
+    assert load_spec(str(declared)).registry.slice_floors == {"part": 7.5,
+                                                              "speaker": {"MARIAN": 6}}
 
 
 def test_slice_floors_for_all_slices_or_for_some(declare) -> None:

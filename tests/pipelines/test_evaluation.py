@@ -17,10 +17,12 @@ import pytest
 
 from pipelines import evaluation, training
 from pipelines.execute import Settings, execute_stage
+from pipelines.generated import texts
 from pipelines.keras_file import load_model
 from pipelines.spec import EvaluationSpec, ModelSpec, TrainingSpec
 from pipelines.stages import STAGES
 from pipelines.store import Artifact, Workspace
+from pipelines.vocabulary import Vocabulary
 from tests.conftest import NEXT_WORD, PROJECT, artifact_of, spec_of
 
 INPUTS = ("model", "batches", "tokens", "corpus")
@@ -32,7 +34,8 @@ tokens: {{kind: char, end: "*"}}
 batches: {{layout: documents, batch_size: 8, max_buckets: 2}}
 model: {{kind: language_model, cell: gru, embedding: 6, units: [11]}}
 training: {{epochs: 1, learning_rate: 0.02}}
-evaluation: {{start: "M", sample_length: 40, temperatures: [1.0], baseline_order: 4}}
+evaluation: {{start: "M", sample_length: 40, temperatures: [1.0], baseline_order: 4,
+             slices: [length, speaker]}}
 registry: {{metric: bits_per_character, floor: 8.0}}
 """
 
@@ -155,7 +158,8 @@ def test_samples_and_figures_of_generated_text(made: Any, name: str) -> None:
     artifacts = made(name)
     metrics = metrics_of(artifacts["metrics"])
     temperatures = spec_of_evaluation(artifacts).temperatures
-    assert [sample["temperature"] for sample in metrics["samples"]] == list(temperatures)
+    assert [(sample["temperature"], sample["seed"]) for sample in metrics["samples"]] == [
+        (temperature, seed) for temperature in temperatures for seed in (1, 2, 3)]
     written = (artifacts["metrics"].path / "samples.txt").read_text(encoding="utf-8")
     for sample in metrics["samples"]:
         assert sample["start"] + sample["text"] in written and "*" not in sample["text"]
@@ -166,8 +170,42 @@ def test_samples_and_figures_of_generated_text(made: Any, name: str) -> None:
         assert figures["known"]["of"] == figures["distinct_1"]["of"] == found["units"]
         for figure in figures.values():
             assert figure["share"] == figure["count"] / figure["of"]
+    train = "\n".join(texts(artifacts["corpus"].path, "train", Vocabulary.load(
+        artifacts["tokens"].path / "vocabulary")))
+    assert list(found["longest_copy"]) == list(found["texts"])
+    for copy in found["longest_copy"].values():
+        assert len(copy["passage"]) == copy["characters"] > 3 and copy["passage"] in train
     known = found["texts"]["1"]["known"]["share"]
     assert known == 1 if name == "next-word" else 0 < known < 1
+
+
+@pytest.mark.parametrize(("name", "kinds"), [
+    ("tiny-play", ["part", "speaker"]), ("speeches", ["length", "speaker"]),
+    ("next-word", ["unknown_rate", "group"])])
+def test_slices_of_a_kind_are_the_whole_test_text(made: Any, name: str, kinds: list[str]) -> None:
+    metrics = metrics_of(made(name)["metrics"])
+    assert list(metrics["slices"]) == kinds
+    for rows in metrics["slices"].values():
+        for key in ("tokens", "nats", "unknown", "characters"):
+            assert sum(row[key] for row in rows) == pytest.approx(metrics["sums"][key], rel=1e-3)
+        for row in rows:
+            assert row["bits_per_character"] == pytest.approx(
+                row["nats"] / row["characters"] / math.log(2))
+            assert (row["low"] is None) == (row["segments"] < 10)
+            assert row["low"] is None or row["low"] <= row["bits_per_character"] <= row["high"]
+
+
+@pytest.mark.parametrize("name", ["tiny-play", "speeches", "next-word"])
+def test_every_figure_of_a_language_model_has_an_interval(made: Any, name: str) -> None:
+    metrics = metrics_of(made(name)["metrics"])
+    found = metrics["intervals"]
+    assert found["confidence"] == 0.95 and found["block"] >= 1
+    for figure in ("bits_per_character", "nats_per_character", "perplexity"):
+        low, high, value = (found[figure]["low"], found[figure]["high"],
+                            metrics["headline"][figure])
+        assert low < value < high < low * 2.5
+    page = html.unescape((made(name)["metrics"].path / "report.html").read_text())
+    assert "{low:.3f} to {high:.3f})".format(**found["bits_per_character"]) in page
 
 
 def spec_of_evaluation(artifacts: dict[str, Artifact]) -> EvaluationSpec:

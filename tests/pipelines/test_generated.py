@@ -31,8 +31,8 @@ def echo(vocabulary: Vocabulary, text: str, end: bool = False):
     """A draw that writes `text`, closes it if `end`, and goes on with rubbish."""
     ids = [*vocabulary.encode(text), *([vocabulary.end_id] if end else [])]
 
-    def draw(start: np.ndarray, temperatures: np.ndarray, length: int) -> np.ndarray:
-        draw.calls.append((start.tolist(), temperatures.tolist(), length))
+    def draw(start: np.ndarray, temperatures: np.ndarray, length: int, seed: int) -> np.ndarray:
+        draw.calls.append((start.tolist(), temperatures.tolist(), length, seed))
         row = np.resize(np.array([*ids, 4, 5] if end else ids, np.int32), length)
         return np.tile(row, (len(temperatures), 1))
 
@@ -40,19 +40,19 @@ def echo(vocabulary: Vocabulary, text: str, end: bool = False):
     return draw
 
 
-def test_a_sample_per_temperature_until_the_end() -> None:
+def test_three_samples_per_temperature_until_the_end() -> None:
     draw = echo(LETTERS, "hat", end=True)
     spec = EvaluationSpec(start="a b", temperatures=(0.0, 0.75), sample_length=9)
     made = Writer(draw, LETTERS, spec, True).samples(7)
-    assert made == [{"temperature": t, "seed": 7, "start": "a b", "text": "hat"}
-                    for t in (0.0, 0.75)]
+    assert made == [{"temperature": t, "seed": seed, "start": "a b", "text": "hat"}
+                    for t in (0.0, 0.75) for seed in (7, 8, 9)]
     start = LETTERS.encode("a b").tolist()
-    assert draw.calls == [(start, [0.0], 9), (start, [0.75], 9)]
+    assert draw.calls == [(start, [t], 9, seed) for t in (0.0, 0.75) for seed in (7, 8, 9)]
 
 
 def test_start_and_words_are_read_as_one() -> None:
     spec = EvaluationSpec(start="The cat", temperatures=(1.0,), sample_length=3)
-    [made] = Writer(echo(WORDS, "sat on the"), WORDS, spec, False).samples(1)
+    made, *_ = Writer(echo(WORDS, "sat on the"), WORDS, spec, False).samples(1)
     assert made["start"] + made["text"] == "The cat sat on the"
 
 
@@ -70,7 +70,7 @@ def test_figures_of_running_text(corpus: Path, monkeypatch: pytest.MonkeyPatch) 
     draw = echo(WORDS, "the cat sat on")
     spec = EvaluationSpec(start="on", temperatures=(0.5, 1.0))
     found = Writer(draw, WORDS, spec, False).figures(corpus, 1)
-    assert draw.calls == [([2], [0.5] * 3 + [1.0] * 3, 20)]
+    assert draw.calls == [([2], [0.5] * 3 + [1.0] * 3, 20, 1)]
     assert list(found["texts"]) == ["0.5", "1", "held_out"]
     # Held out are 'the cat sat on the mat', of which train lacks the last word, and 'the'.
     assert (found["unit"], found["units"]) == ("words", 7)

@@ -94,9 +94,12 @@ def test_reigns_are_what_rollbacks_lead_back_through(lines: list[Line], stack: l
 
 def test_what_was_rolled_back_stays_so_until_it_is_promoted_by_hand() -> None:
     lines = [told("release", 1), told("release", 2), told("rollback", 1, former=2)]
-    assert withdrawn(lines, 2) == "t1" and withdrawn(lines, 1) is None
-    assert withdrawn([*lines, told("release", 1)], 2) == "t1"
-    assert withdrawn([*lines, told("promote", 2)], 2) is None
+    assert withdrawn(lines, {2}) == "t1" and withdrawn(lines, {1}) is None
+    assert withdrawn([*lines, told("release", 1)], {2}) == "t1"
+    assert withdrawn([*lines, told("promote", 2)], {2}) is None
+    # The same package under two numbers: rolled back as the one, promoted as the other.
+    assert withdrawn(lines, {2, 3}) == "t1"
+    assert withdrawn([*lines, told("promote", 3)], {2, 3}) is None
 
 
 def test_who_names_user_and_machine() -> None:

@@ -23,8 +23,11 @@ VERSIONS = [version(1, "2026-07-01T03:00:00", 0.80),
             version(4, "2026-07-04T03:00:00", 0.90, "promote", "champion")]
 
 
+REIGNS = [("2026-07-01T03:00:00Z", 1), ("2026-07-04T03:00:00Z", 4)]
+
+
 def test_points_are_in_the_frame_by_time_and_value() -> None:
-    points = metric_chart(VERSIONS, "accuracy")["points"]
+    points = metric_chart(VERSIONS, "accuracy", REIGNS)["points"]
     assert [point["x"] for point in points] == [LEFT + 8, 166.7, RIGHT - 8]
     assert [point["y"] for point in points] == [68, BOTTOM, TOP]  # 0.8 of 0.7 to 0.9
     assert [point["promoted"] for point in points] == [True, False, True]
@@ -33,24 +36,34 @@ def test_points_are_in_the_frame_by_time_and_value() -> None:
 
 
 def test_the_line_steps_where_the_champion_changes() -> None:
-    assert metric_chart(VERSIONS, "accuracy")["line"] == f"M{LEFT + 8}.0 68.0H380.0V12.0H{RIGHT}"
-    rejected = [version(1, "2026-07-01T03:00:00", 0.8, "reject")]
-    assert metric_chart(rejected, "accuracy")["line"] == ""
+    def line(*reigns: tuple[str, int | None]) -> str:
+        return metric_chart(VERSIONS, "accuracy", reigns)["line"]
+
+    assert line(*REIGNS) == f"M{LEFT + 8}.0 68.0H380.0V12.0H{RIGHT}"
+    # What the gate rejected was promoted by hand, and rolled back a day after the last release.
+    by_hand = line(REIGNS[0], ("2026-07-02T03:00:00Z", 2), REIGNS[1], ("2026-07-05T03:00:00Z", 1))
+    assert by_hand == f"M{LEFT + 8}.0 68.0H140.0V{BOTTOM}.0H300.0V12.0H380.0V68.0H{RIGHT}"
+    # Nobody, or a version without a value, has no height.
+    gap = line(REIGNS[0], ("2026-07-02T03:00:00Z", None), ("2026-07-03T03:00:00Z", 3), REIGNS[1])
+    assert gap == f"M{LEFT + 8}.0 68.0H166.7M380.0 12.0H{RIGHT}"
+    assert line() == ""
 
 
 def test_the_axis_names_days_or_the_times_of_one_day() -> None:
-    def texts(*created: str) -> list[str]:
+    def texts(*created: str, reigns: tuple[tuple[str, int], ...] = ()) -> list[str]:
         versions = [version(number, time, 0.5) for number, time in enumerate(created)]
-        return [tick["text"] for tick in metric_chart(versions, "accuracy")["x_ticks"]]
+        return [tick["text"] for tick in metric_chart(versions, "accuracy", reigns)["x_ticks"]]
 
     assert texts("2026-07-01T03:00:00", "2026-07-04T03:00:00") == ["2026-07-01", "2026-07-04"]
     assert texts("2026-07-01T03:00:00", "2026-07-01T05:30:00") == ["2026-07-01 03:00", "05:30"]
     assert texts("2026-07-01T03:00:00") == ["2026-07-01"]
+    assert texts("2026-07-01T03:00:00", reigns=(("2026-07-09T03:00:00Z", 0),)) == [
+        "2026-07-01", "2026-07-09"]
 
 
 def test_no_value_gives_no_chart() -> None:
-    assert metric_chart([], "accuracy") is None
-    assert metric_chart([VERSIONS[2]], "accuracy") is None
+    assert metric_chart([], "accuracy", ()) is None
+    assert metric_chart([VERSIONS[2]], "accuracy", REIGNS) is None
 
 
 @pytest.mark.parametrize(("low", "high", "ticks"), [

@@ -25,7 +25,8 @@ SAMPLES = PROJECT / "data" / "samples"
 HOSTILE = "<script src=http://evil.example/x.js>alert('1')</script></blockquote>&amp;\x07"
 VOID = {"meta", "img", "br"}
 SECTIONS = {"classifier": ["training", "answers", "slices", "scores", "mistakes"],
-            "language_model": ["training", "baselines", "context", "samples", "generated"]}
+            "language_model": ["training", "baselines", "context", "slices", "samples",
+                               "generated"]}
 
 
 def _opened(artifacts: dict[str, Artifact]) -> SimpleNamespace:
@@ -202,7 +203,7 @@ def test_language_model_page_gives_the_figures(evaluated: dict[str, SimpleNamesp
     assert re.search(r"1 to 9\s*9\d\.\d{4}", page.text)  # 9 places, one lane
     assert re.search(r"10 to 29\s*20\d\.\d{4}", page.text)
     samples = one.metrics["samples"]
-    assert [sample["temperature"] for sample in samples] == [0.5, 1.0]
+    assert [sample["temperature"] for sample in samples] == [0.5] * 3 + [1.0] * 3
     for sample in samples:
         assert sample["start"] + sample["text"] in page.text
 

@@ -22,13 +22,15 @@ needs_chromium = pytest.mark.skipif(
 
 
 def test_the_report_of_a_run_a_version_and_the_latest(trained: Settings) -> None:
-    pages = {name: artifact_of(trained, name, "metrics").path / "report.html"
+    pages = {name: artifact_of(trained, name, "release").path / "report.html"
              for name in ("tiny-reviews", "tiny-play")}
     last = next(iter(trained.runs))
     assert report_of("latest", trained) == pages[last["pipeline"]]
     assert report_of(last["run"], trained) == pages[last["pipeline"]]
     assert report_of("tiny-reviews@champion", trained) == pages["tiny-reviews"]
     assert report_of("tiny-play", trained) == pages["tiny-play"]
+    metrics = artifact_of(trained, "tiny-play", "metrics")
+    assert report_of(metrics.key[:12], trained) == metrics.path / "report.html"  # as it asks
 
 
 def test_latest_is_the_newest_that_has_a_report(trained: Settings, tmp_path: Path) -> None:
@@ -39,7 +41,7 @@ def test_latest_is_the_newest_that_has_a_report(trained: Settings, tmp_path: Pat
                        "stages": newest["stages"][:2]}
     home.runs.save(failed)
     assert report_of("latest", home).parent.name == artifact_of(
-        trained, newest["pipeline"], "metrics").key
+        trained, newest["pipeline"], "release").key
     with pytest.raises(UsageError, match="99990101-000000-tiny-play-0000 has no report"):
         report_of(failed["run"], home)
     with pytest.raises(UsageError, match="no run has a report yet"):

@@ -76,13 +76,15 @@ def test_numbers_are_those_of_the_artifacts(trained: Settings) -> None:
     assert f"`{artifact.path / 'report.html'}`" in figures
     verdict = pages_of(trained, "tiny-play", "release")["verdict"].text
     assert verdict.startswith("**promote**: ") and "| bits per character |" in verdict
+    release = artifact_of(trained, "tiny-play", "release")
+    assert f"`{release.path / 'report.html'}`" in verdict
 
 
 def test_samples_are_shown_as_they_were_written(trained: Settings) -> None:
     text = pages_of(trained, "tiny-play", "metrics")["samples"].text
     artifact = artifact_of(trained, "tiny-play", "metrics")
     samples = json.loads((artifact.path / "metrics.json").read_bytes())["samples"]
-    assert len(samples) == 2
+    assert len(samples) == 6
     for one in samples:
         assert f"temperature {one['temperature']}, seed {one['seed']}" in text
         assert f"\n{one['start']}{one['text']}\n" in text
@@ -115,9 +117,13 @@ def test_links_where_the_environment_names_the_pages(
     assert links(metrics) == links(release) == []
     monkeypatch.setenv("FOLIO_DASHBOARD", "http://127.0.0.1:8080/")
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "http://127.0.0.1:5000")
-    (report,), (version,) = links(metrics), links(release)
-    assert report == Link("report", "The report, on one page",
+    (report,), (judged, version) = links(metrics), links(release)
+    assert report == Link("report", "The report, before there is a verdict",
                           f"http://127.0.0.1:8080/store/metrics/{metrics.key}/report.html")
     assert (trained.home / report.address.removeprefix("http://127.0.0.1:8080/")).is_file()
+    assert judged.title == "The report, with its verdict"
+    assert judged.name == report.name and judged.address == report.address.replace(
+        f"metrics/{metrics.key}", f"release/{release.key}")
+    assert (trained.home / judged.address.removeprefix("http://127.0.0.1:8080/")).is_file()
     assert version.address == "http://127.0.0.1:5000/#/models/tiny-play/versions/1"
     assert links(artifact_of(trained, "tiny-play", "model")) == []

@@ -40,10 +40,11 @@ from tests.relay import Relay, relayed
 
 
 def shown_by(flow_run_id: str) -> dict[str, Shown]:
-    """{key: the artifact} of a flow run, as the API gives it."""
+    """{key: the artifact} of a flow run, as the API gives it: of several the newest."""
     chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
     with get_client(sync_client=True) as client:
-        return {one.key: one for one in client.read_artifacts(artifact_filter=chosen, limit=100)}
+        found = client.read_artifacts(artifact_filter=chosen, limit=100)
+    return {one.key: one for one in sorted(found, key=lambda one: one.created)}
 
 
 @flow
@@ -99,9 +100,9 @@ def test_links_lead_to_the_report_and_to_the_version(
     monkeypatch.setenv("FOLIO_DASHBOARD", "http://127.0.0.1:8080")
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "http://127.0.0.1:5000")
     shown = publish_all(trained, "tiny-play")
-    key = artifact_of(trained, "tiny-play", "metrics").key
+    key = artifact_of(trained, "tiny-play", "release").key  # the page with the verdict on it
     assert shown["report"].data == (
-        f"[The report, on one page](http://127.0.0.1:8080/store/metrics/{key}/report.html)")
+        f"[The report, with its verdict](http://127.0.0.1:8080/store/release/{key}/report.html)")
     assert shown["version"].data == (
         "[Version 1 in MLflow](http://127.0.0.1:5000/#/models/tiny-play/versions/1)")
 
