@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
 MAX_ROWS = 64  # texts in one call of the model
 MAX_SLOTS = 2**16  # tokens with padding in one call
 MAX_TOKENS = 50_000  # of one text; training reads a few thousand at most
-GROUP_TEXTS, GROUP_CHARACTERS = 1024, 2**23  # texts that are held as ids at once
+GROUP_TEXTS, GROUP_CHARACTERS = 4096, 2**23  # texts that are held as ids at once
+
+Item = TypeVar("Item")
 
 
-def groups(texts: Iterable[Any]) -> Iterator[list[Any]]:
-    """The texts in groups that bound how much is held as ids."""
-    group: list[Any] = []
+def characters_of(text: object) -> int:
+    return len(text) if isinstance(text, str) else 0
+
+
+def groups(texts: Iterable[Item],
+           length: Callable[[Item], int] = characters_of) -> Iterator[list[Item]]:
+    """The texts, or whatever has a length in characters, in groups that bound how much is held."""
+    group: list[Item] = []
     characters = 0
     for text in texts:
         group.append(text)
-        characters += len(text) if isinstance(text, str) else 0
+        characters += length(text)
         if len(group) == GROUP_TEXTS or characters >= GROUP_CHARACTERS:
             yield group
             group, characters = [], 0
