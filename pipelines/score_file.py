@@ -57,6 +57,10 @@ class Judge:
         return cls(found, package, predictor)
 
     @property
+    def name(self) -> str:
+        return self.version.name
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What of a summary says by which model."""
         return identity_of(self.version)

@@ -9,6 +9,7 @@ that is champion now, in the way that is asked for, and the output is as it was 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,17 @@ INBOX, OUTBOX = "inbox", "scored"  # under the home, a folder a pipeline
 
 
 def orders(file: Path, out: Path, column: str | None = None, prefix: str = "") -> list[Order]:
-    """What is to be scored of a file or a folder's files, by name. Raises UsageError when it is
-    not there."""
+    """What is to be scored of a file or a folder's files, by name. `out` is a folder, or of one
+    file the name of its scores. Raises UsageError where `file` is not there, or `out` no folder.
+    """
     if not file.exists():
         raise UsageError(f"{file}: no such file or folder; put there what is to be scored, or name "
                          "another in file")
+    if file.is_file() and out.suffix.lower() in CSV + PARQUET:
+        order = Order(file, out, column, prefix)
+        return [replace(order, force="out_sha256" in summary_of(order))]  # our own may go
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: not a folder; name another in out")
     found = [file] if file.is_file() else sorted(filter(_is_input, file.iterdir()))
     return [Order(path, out / f"{path.name}{SCORED}", column, prefix, force=True)
             for path in found]
