@@ -2,7 +2,8 @@
 
 Each measure is compared twice: by how far apart the distributions are (population stability index,
 which does not grow with the amount of text) and by whether chance alone could do that (a
-two-sample test, which does). An index above ALARM counts as drift.
+two-sample test, which does). Drift is an index above ALARM that is not chance: of a few documents
+chance alone makes a large one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pipelines.versions import versions
 from pipelines.vocabulary import Vocabulary
 
 ALARM = 0.2  # the usual rule: below 0.1 next to nothing, above 0.2 another distribution
+CHANCE = 0.01  # p below which it is not put down to chance
 BINS = 10  # of equally many of the champion's documents
 FEWEST = 20  # documents: fewer have no distribution
 RAREST = 0.001  # a share below counts as this: next to nothing is as good as nothing
@@ -168,7 +170,8 @@ def of_shares(name: str, old: tuple[int, int], new: tuple[int, int]) -> dict[str
 def _row(measure: str, old: float, new: float, index: float, test: str, statistic: float,
          p: float) -> dict[str, Any]:
     return {"measure": measure, "old": float(old), "new": float(new), "index": index,
-            "test": test, "statistic": statistic, "p": p, "drifted": index > ALARM}
+            "test": test, "statistic": statistic, "p": p,
+            "drifted": index > ALARM and p < CHANCE}
 
 
 def _quantiles(counts: np.ndarray) -> np.ndarray:
