@@ -166,8 +166,9 @@ class Predictor:
     def _probabilities(self, ids: list[np.ndarray]) -> list[float | None]:
         """Of the second label, per text, in order; None for a text that is too long."""
         chances: list[float | None] = [None] * len(ids)
-        for rows in batches([len(row) for row in ids]):
-            tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id)
+        most = self.tokens["max_tokens"]
+        for rows in batches([len(row) for row in ids], most):
+            tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id, most)
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
             chance = self.calibration.probability(logits[:len(rows), 0].astype(np.float64))
             for i, value in zip(rows, chance, strict=True):
