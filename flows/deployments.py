@@ -25,9 +25,11 @@ HEADER = """\
 
 
 def deployments() -> dict[str, Any]:
-    """prefect.yaml as data: retrain/NAME and stage/NAME in pool cpu, train/train in pool gpu."""
+    """prefect.yaml as data: retrain/NAME, stage/NAME and, of classifiers, score/NAME in pool cpu,
+    train/train in pool gpu."""
     names = catalog_names()
-    listed = [*map(_retrain, names), *map(_stage, names), _deployment("train", "train", GPU)]
+    listed = [*map(_retrain, names), *map(_stage, names), *map(_score, classifiers()),
+              _deployment("train", "train", GPU)]
     return {"name": "folio", "pull": [], "deployments": listed}
 
 
@@ -43,6 +45,15 @@ def _retrain(name: str) -> dict[str, Any]:
 def _stage(name: str) -> dict[str, Any]:
     return _deployment("stage", name, CPU, {"pipeline": name, "stage": "metrics"},
                        f"One stage of {name} again")
+
+
+def _score(name: str) -> dict[str, Any]:
+    return _deployment("score", name, CPU, {"pipeline": name},
+                       f"Scores new files by the champion of {name}")
+
+
+def classifiers() -> list[str]:
+    return [name for name in catalog_names() if load_spec(name).model.kind == "classifier"]
 
 
 def _deployment(flow: str, name: str, pool: str, parameters: dict[str, Any] | None = None,

@@ -178,6 +178,25 @@ def predictions(answers: list[dict[str, Any]]) -> None:
             print(f"{answer['label']}  {answer['probability']:.4f}  {answer['text'][:100]}")
 
 
+def scored(summary: dict[str, Any]) -> None:
+    """The end of `folio predict --file`."""
+    sample = ", trained on the SAMPLE text," if summary["sample"] else ""
+    print(f"{summary['out']}: {summary['rows']:,} rows of column {summary['column']!r} by "
+          f"{summary['model']} version {summary['version']}{sample} in {summary['seconds']:.1f} s")
+    rows = [(label, count) for label, count in summary["labels"].items()]
+    rows += [(f"no answer: {why}", count) for why, count in summary["errors"].items()]
+    _table(("answer", "rows", "share"), (
+        (name, f"{count:,}", f"{count / max(summary['rows'], 1):.1%}") for name, count in rows),
+        numbers=("rows", "share"))
+    if summary["drift"] is None:
+        print(f"text     no telling whether it has drifted: version {summary['version']} was "
+              "registered before packages kept what they were trained on")
+    elif not summary["drift"]["measures"]:
+        print("text     too little to tell whether it has drifted")
+    else:
+        drift(summary["drift"], "this file's")
+
+
 def texts(made: list[dict[str, Any]]) -> None:
     print("\n\n".join(f"{one['start']}{one['text']}" for one in made))
 

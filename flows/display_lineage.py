@@ -179,14 +179,14 @@ def report(found: Document) -> None:
     print(found["pdf"] or found["report"])
 
 
-def drift(found: Document) -> None:
-    """The text of a run beside that of the champion."""
+def drift(found: Document, whose: str = "this run's") -> None:
+    """The text of a run, or of a file, beside that of the champion."""
     kind = ("the same that" if found["same_text"] else "DRIFTED from what" if found["drifted"]
             else "of the kind that")
     print(f"text     {kind} version {found['version']} was trained on")
     if found["same_text"]:
         return
-    table(("measure", "champion's", "this run's", "stability index", "test", "p", ""), (
+    table(("measure", "champion's", whose, "stability index", "test", "p", ""), (
         (one["measure"], one["old"], one["new"], one["index"], one["test"],
          f"{one['p']:.2g}", "drifted" if one["drifted"] else "") for one in found["measures"]),
-        numbers=("champion's", "this run's", "stability index", "p"))
+        numbers=("champion's", whose, "stability index", "p"))

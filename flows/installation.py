@@ -85,7 +85,7 @@ def automations() -> list[AutomationCore]:
         after={"prefect.flow-run.Crashed"}, expect={"prefect.flow-run.AwaitingRetry"},
         match={"prefect.resource.id": "prefect.flow-run.*"},
         match_related=[{"prefect.resource.role": "flow", "prefect.resource.name":
-                        ["retrain", "stage"]},
+                        ["retrain", "stage", "score"]},
                        {"prefect.resource.role": "deployment",
                         "prefect.resource.id": "prefect.deployment.*"}],
         for_each={"prefect.resource.id"}, posture=Posture.Proactive, threshold=1,

@@ -6,7 +6,8 @@ import contextlib
 import math
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,8 +26,20 @@ ReplaceUnknown = Annotated[bool, typer.Option(
 
 @app.command()
 def predict(name: Name,
-            texts: Annotated[list[str], typer.Argument(metavar="TEXT…|-",
-                                                       help="texts, or - for lines of stdin")],
+            texts: Annotated[list[str] | None, typer.Argument(
+                metavar="TEXT…|-", help="texts, or - for lines of stdin")] = None,
+            file: Annotated[Path | None, typer.Option(
+                help="score the texts of a .csv or .parquet file", metavar="FILE")] = None,
+            out: Annotated[Path | None, typer.Option(
+                help="with --file: where all its columns and the answers go, .parquet or .csv",
+                metavar="FILE")] = None,
+            column: Annotated[str | None, typer.Option(
+                help="with --file: the column to read", metavar="NAME",
+                show_default="text, or the only one with text")] = None,
+            prefix: Annotated[str, typer.Option(
+                help="with --file: stands before the added columns' names")] = "",
+            force: Annotated[bool, typer.Option(
+                "--force", help="with --file: replace what --out names")] = False,
             top: Annotated[int, typer.Option(help="next tokens shown, language models",
                                              min=1)] = 10,
             replace_unknown: ReplaceUnknown = False,
@@ -37,17 +50,59 @@ def predict(name: Name,
     Examples:
       folio predict imdb "A film to remember."
       folio predict imdb - < reviews.txt
+      folio predict imdb --file reviews.csv --column review --out scored.parquet
       folio predict words "some of them looks like" --top 5
     """
-    given = [line.rstrip("\n") for line in sys.stdin] if texts == ["-"] else texts
+    if file is not None:
+        if texts or out is None:
+            raise UsageError("--file: " + ("give either texts or a file" if texts else
+                                           "say with --out where the answers go"))
+        _score_file(name, version, as_json, file=file, out=out, column=column, prefix=prefix,
+                    force=force)
+        return
+    if not texts or out or column or prefix or force:
+        raise UsageError("give texts, - for lines of stdin, or --file, which alone takes --out, "
+                         "--column, --prefix and --force")
     with _predictor(name, version) as predictor:
-        if predictor.kind == "classifier":
-            answers = predictor.predict(given)
-        else:
-            answers = [{"text": text, "next": predictor.next_tokens(text, top, replace_unknown)}
-                       for text in given]
-            _tell(predictor.shortness(given))
-    answer(answers, as_json, display.predictions)
+        answers = []
+        for given in _given(texts):
+            found = _asked(predictor, given, top, replace_unknown)
+            answers += found
+            if not as_json:
+                display.predictions(found)
+                sys.stdout.flush()
+                answers.clear()  # lines may come without end
+        if as_json:
+            answer(answers, as_json, display.predictions)
+
+
+def _given(texts: list[str]) -> Iterator[list[str]]:
+    """The texts in groups: of standard input as they arrive."""
+    from flows.standard_input import arriving
+
+    return arriving(sys.stdin) if texts == ["-"] else iter([texts])
+
+
+def _asked(predictor: Predictor, texts: list[str], top: int,
+           replace_unknown: bool) -> list[dict[str, Any]]:
+    if predictor.kind == "classifier":
+        return predictor.predict(texts)
+    answers = [{"text": text, "next": predictor.next_tokens(text, top, replace_unknown)}
+               for text in texts]
+    _tell(predictor.shortness(texts))
+    return answers
+
+
+def _score_file(name: str, version: int | None, as_json: bool, **order: Any) -> None:
+    from flows.console import NATIVE_LOG, Console, native_notices_to
+    from pipelines.score_file import Judge, Order, check, score_file
+
+    home, wanted = settings().home, Order(**order)
+    check(wanted)
+    with native_notices_to(home / NATIVE_LOG), Console() as console:
+        judge = Judge.load(home, model_name(name), version)
+        summary = score_file(judge, wanted, console.progress("predict"))
+    answer(summary, as_json, display.scored)
 
 
 @app.command()

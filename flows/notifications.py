@@ -26,7 +26,7 @@ from pipelines.web import shown
 BLOCK = "folio-notify"
 AUTOMATIONS = {StateType.FAILED: "folio: a run failed", StateType.CRASHED: "folio: a run crashed"}
 # Not `train`: whoever handed the training over tries it again, or fails and says why.
-FLOWS = ["retrain", "stage"]
+FLOWS = ["retrain", "stage", "score"]
 # A template of the server's: values of the run as JSON.
 FIELDS = {"flow": "flow.name", "run": "flow_run.name", "state": "flow_run.state.name",
           "message": "flow_run.state.message"}

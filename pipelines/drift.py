@@ -2,7 +2,8 @@
 
 Each measure is compared twice: by how far apart the distributions are (population stability index,
 which does not grow with the amount of text) and by whether chance alone could do that (a
-two-sample test, which does). An index above ALARM counts as drift.
+two-sample test, which does). Drift is an index above ALARM that is not chance: of a few documents
+chance alone makes a large one.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from pipelines.versions import Version, versions
 from pipelines.vocabulary import Vocabulary
 
 ALARM = 0.2  # the usual rule: below 0.1 next to nothing, above 0.2 another distribution
+CHANCE = 0.01  # p below which it is not put down to chance
 BINS = 10  # of equally many of the champion's documents
 FEWEST = 20  # documents: fewer have no distribution
 RAREST = 0.001  # a share below counts as this: next to nothing is as good as nothing
+LENGTH = "median length (tokens)"
 TERMS = 100  # of Kolmogorov's series, which converges long before
 
 
@@ -117,13 +120,8 @@ def measures(old: Text, new: Text) -> list[dict[str, Any]]:
 
 
 def _lengths(old: Text, new: Text) -> Iterator[dict[str, Any]]:
-    few = min(old.lengths.sum(), new.lengths.sum()) < FEWEST
-    if few or not _cut_alike(old.vocabulary, new.vocabulary):
-        return
-    edges = _quantiles(old.lengths)
-    index = stability_index(*(_binned(text.lengths, edges) for text in (old, new)))
-    yield _row("median length (tokens)", _median(old.lengths), _median(new.lengths), index,
-               "Kolmogorov-Smirnov", *kolmogorov_smirnov(old.lengths, new.lengths))
+    if _cut_alike(old.vocabulary, new.vocabulary):
+        yield from of_values(LENGTH, old.lengths, new.lengths)
 
 
 def _unknown(old: Text, new: Text) -> Iterator[dict[str, Any]]:
@@ -136,8 +134,13 @@ def _unknown(old: Text, new: Text) -> Iterator[dict[str, Any]]:
     known = set(ours.tokens) - {ours.tokens[ours.unknown_id], ours.tokens[ours.pad_id]}
     unknown = sum(count for token, count in zip(theirs.tokens, theirs.counts, strict=True)
                   if token not in known)
-    row = _of_shares("unknown tokens", old.unseen, (unknown, sum(theirs.counts) - unknown))
-    yield row | {"drifted": row["drifted"] and row["new"] > row["old"]}
+    yield of_unknown(old.unseen, (unknown, sum(theirs.counts) - unknown))
+
+
+def of_unknown(old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
+    """The row of two counts (unknown tokens, known ones). Fewer unknown are no drift."""
+    row = of_shares("unknown tokens", old, new)
+    return row | {"drifted": row["drifted"] and row["new"] > row["old"]}
 
 
 def _cut_alike(ours: Vocabulary, theirs: Vocabulary) -> bool:
@@ -148,10 +151,23 @@ def _cut_alike(ours: Vocabulary, theirs: Vocabulary) -> bool:
 
 def _labels(old: Text, new: Text) -> Iterator[dict[str, Any]]:
     if old.labels and new.labels:
-        yield _of_shares("label 1", old.labels, new.labels)
+        yield of_shares("label 1", old.labels, new.labels)
 
 
-def _of_shares(name: str, old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
+def of_values(name: str, old: np.ndarray, new: np.ndarray,
+              unit: float = 1) -> Iterator[dict[str, Any]]:
+    """The row of two counts by value, (values,) each, which tells their medians, times `unit`;
+    none where there are fewer than FEWEST."""
+    if min(old.sum(), new.sum()) < FEWEST:
+        return
+    edges = _quantiles(old)
+    index = stability_index(*(_binned(counts, edges) for counts in (old, new)))
+    yield _row(name, _median(old) * unit, _median(new) * unit, index, "Kolmogorov-Smirnov",
+               *kolmogorov_smirnov(old, new))
+
+
+def of_shares(name: str, old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
+    """The row of two shares, each given as counts (hits, misses)."""
     before, after = np.array(old), np.array(new)
     return _row(f"share of {name}", before[0] / before.sum(), after[0] / after.sum(),
                 stability_index(before, after), "chi-square", *chi_square(before, after))
@@ -160,7 +176,8 @@ def _of_shares(name: str, old: tuple[int, int], new: tuple[int, int]) -> dict[st
 def _row(measure: str, old: float, new: float, index: float, test: str, statistic: float,
          p: float) -> dict[str, Any]:
     return {"measure": measure, "old": float(old), "new": float(new), "index": index,
-            "test": test, "statistic": statistic, "p": p, "drifted": index > ALARM}
+            "test": test, "statistic": statistic, "p": p,
+            "drifted": index > ALARM and p < CHANCE}
 
 
 def _quantiles(counts: np.ndarray) -> np.ndarray:

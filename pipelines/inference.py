@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SETTINGS = "package.json"
 CHUNK = 512  # tokens of a long start that are read at once
 UNITS = {"char": "characters", "word": "words", "subword": "subwords"}
+Watch = Callable[[np.ndarray, list[np.ndarray]], None]
 SHOWN = 10  # unknown characters or words that an error names
 
 
@@ -117,18 +118,22 @@ class Predictor:
 
     # Classifiers
 
-    def predict(self, texts: Iterable[Any]) -> list[dict[str, Any]]:
+    def predict(self, texts: Iterable[Any], watch: Watch | None = None) -> list[dict[str, Any]]:
         """A row a text: text, label, probability (of that label), positive_probability.
 
         A text that cannot be judged (empty, no text at all, not valid Unicode, longer than
-        MAX_TOKENS after the cut) has None in place of them, and `error`.
+        MAX_TOKENS after the cut) has None in place of them, and `error`. `watch` is told, of each
+        group of texts, their tokens before the cut (texts,) and the ids that are read of each.
         """
         self._require("classifier", "use generate or next_tokens")
-        return [row for group in groups(texts) for row in self._judge(group)]
+        return [row for group in groups(texts) for row in self._judge(group, watch)]
 
-    def _judge(self, group: list[Any]) -> list[dict[str, Any]]:
+    def _judge(self, group: list[Any], watch: Watch | None) -> list[dict[str, Any]]:
         errors = [_problem(text) for text in group]
-        ids = self._encode([text for text, error in zip(group, errors, strict=True) if not error])
+        lengths, ids = self._encode([text for text, error in zip(group, errors, strict=True)
+                                     if not error])
+        if watch is not None:
+            watch(lengths, ids)
         chances = iter(self._probabilities(ids))
         rows = []
         for text, error in zip(group, errors, strict=True):
@@ -144,23 +149,26 @@ class Predictor:
             rows.append(row)
         return rows
 
-    def _encode(self, texts: list[str]) -> list[np.ndarray]:
-        """Ids as the tokens stage makes them: cut, and one unknown token where there is no word."""
+    def _encode(self, texts: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """How many tokens each text has, one at least; and its ids as the tokens stage makes them:
+        cut, and one unknown token where there is no word."""
         import polars as pl
 
         cleaned = pl.Series([without_tags(unix_lines(text)) for text in texts], dtype=pl.String)
         most, keep = self.tokens["max_tokens"], self.tokens["keep"]
         rows = self.vocabulary.encode_words(cleaned)
+        lengths = np.maximum(rows.list.len().to_numpy(), 1)
         if most is not None:
             rows = rows.list.tail(most) if keep == "last" else rows.list.head(most)
         unknown = np.array([self.vocabulary.unknown_id])
-        return [row.to_numpy() if len(row) else unknown for row in rows]
+        return lengths, [row.to_numpy() if len(row) else unknown for row in rows]
 
     def _probabilities(self, ids: list[np.ndarray]) -> list[float | None]:
         """Of the second label, per text, in order; None for a text that is too long."""
         chances: list[float | None] = [None] * len(ids)
-        for rows in batches([len(row) for row in ids]):
-            tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id)
+        most = self.tokens["max_tokens"]
+        for rows in batches([len(row) for row in ids], most):
+            tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id, most)
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
             chance = self.calibration.probability(logits[:len(rows), 0].astype(np.float64))
             for i, value in zip(rows, chance, strict=True):
@@ -263,6 +271,8 @@ class Predictor:
 
 def _problem(text: Any, may_be_empty: bool = False) -> str | None:
     """Why a text cannot be read, or None."""
+    if text is None:
+        return "there is no text"
     if not isinstance(text, str):
         return f"not a text but {type(text).__name__}"
     if not may_be_empty and not text.strip():

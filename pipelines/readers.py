@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipelines.archives import LIMITS, read_members
 from pipelines.cleaning import STRAY, body, decoded, excerpt, unix_lines, without_tags
+from pipelines.csv_rows import checked_rows, long_fields
 from pipelines.documents import (
     EMPTY,
     NO_LABEL,
@@ -31,7 +32,6 @@ from pipelines.passages import read_lines, read_paragraphs, read_records
 from pipelines.spec import CorpusSpec
 
 MAX_TEXT_BYTES = 512 * 2**20  # a text is held in memory whole
-MAX_FIELD_CHARACTERS = 64 * 2**20
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 FOLDER = re.compile(r"(?:(?P<home>.+)/)?(?P<part>train|test)(?:/(?P<label>pos|neg|unsup))?")
 FILM_LIST = re.compile(r"urls_(pos|neg)\.txt")
@@ -175,18 +175,15 @@ def _read_csv(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     files = source_files(root)
     tables = [path for path in files if path.suffix.lower() == ".csv"] or files
     notes.ignored["other files"] += len(files) - len(tables)
-    before = csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    try:
+    with long_fields():
         for path in tables:
             yield from _csv_documents(path, path.relative_to(root).as_posix(), spec, notes)
-    finally:
-        csv.field_size_limit(before)
 
 
 def _csv_documents(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = csv.reader(file, strict=True)
-        header = next(_checked_rows(rows, name), None)
+        header = next(checked_rows(rows, name), None)
         if not header:
             raise FolioError(f"{name}: the file is empty; its first row must name the columns")
         text_at = _column(header, spec.text_column, name, "corpus.text_column")
@@ -194,7 +191,7 @@ def _csv_documents(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Ite
                     if spec.label_column else None)
         group_at = _column(header, spec.group, name, "corpus.group") if spec.group else None
         number = 0
-        for row in _checked_rows(rows, name, len(header)):
+        for row in checked_rows(rows, name, len(header)):
             if not row:
                 notes.ignored["blank lines"] += 1
                 continue
@@ -203,22 +200,6 @@ def _csv_documents(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Ite
             group = None if group_at is None else row[group_at].strip() or None
             label = None if label_at is None else row[label_at].strip()
             yield _csv_document(f"{name}:{number}", row[text_at], label, group, spec.labels, notes)
-
-
-def _checked_rows(rows: Iterator[list[str]], name: str, width: int | None = None
-                  ) -> Iterator[list[str]]:
-    """The rows of a `csv.reader`; FolioError naming the line where one is malformed."""
-    line = rows.line_num + 1  # type: ignore[attr-defined]
-    try:
-        for row in rows:
-            if width is not None and len(row) > width:
-                raise FolioError(f"{name}: the row at line {line} has {len(row)} fields, the first "
-                                 f"row {width}; put quotation marks around texts with commas")
-            yield row
-            line = rows.line_num + 1  # type: ignore[attr-defined]
-    except csv.Error as error:
-        raise FolioError(f"{name}: the row at line {line} is not valid CSV ({error}); "
-                         "is a quotation mark missing?") from error
 
 
 def _column(header: Sequence[str], wanted: str, name: str, key: str) -> int:

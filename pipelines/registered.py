@@ -57,6 +57,11 @@ def load_champion(home: Path, name: str, version: int | None = None) -> Path:
 
     Raises FolioError when there is none.
     """
+    return package_of(home, named_version(home, name, version))
+
+
+def named_version(home: Path, name: str, version: int | None = None) -> Version:
+    """The champion, or a version. Raises FolioError when there is none."""
     known = versions(home, name)
     if version is None:
         found = next((one for one in known if CHAMPION in one.aliases), None)
@@ -64,10 +69,15 @@ def load_champion(home: Path, name: str, version: int | None = None) -> Path:
         found = next((one for one in known if one.number == version), None)
     if found is None:
         raise FolioError(absent(name, version, [one.number for one in known]))
-    package = fetched(home, found) / "data" / PACKAGE
+    return found
+
+
+def package_of(home: Path, version: Version) -> Path:
+    """The package folder of a version. Raises FolioError when it is gone."""
+    package = fetched(home, version) / "data" / PACKAGE
     if not package.is_dir():
-        raise FolioError(f"{name} version {found.number}: {package} is missing; release it again "
-                         f"with: folio run {name} --only release")
+        raise FolioError(f"{version.name} version {version.number}: {package} is missing; release "
+                         f"it again with: folio run {version.name} --only release")
     return package
 
 

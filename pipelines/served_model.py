@@ -26,6 +26,7 @@ class ServedModel:
     """A frame with the column `text` in, the kind's COLUMNS out, a row a text.
 
     `probability` is that of the label or of the next token; `error` says why a text got neither.
+    What a row lacks is None.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -35,14 +36,18 @@ class ServedModel:
                 ) -> pd.DataFrame:
         import pandas as pd
 
-        texts = model_input["text"].tolist()
+        given = model_input["text"]
+        texts = given.astype(object).where(given.notna(), None).tolist()
         if self.predictor.kind == "classifier":
             rows = self.predictor.predict(texts)
         else:
             settings = dict(PARAMETERS) | (params or {})
             rows = [self._go_on(text, **settings) for text in texts]
-        columns = list(COLUMNS[self.predictor.kind])
-        return pd.DataFrame(rows, index=model_input.index, columns=columns)
+        columns = {name: [row.get(name) for row in rows] for name in COLUMNS[self.predictor.kind]}
+        # As objects, for pandas makes NaN of None otherwise, which is not JSON.
+        return pd.DataFrame(
+            {name: pd.Series(values, model_input.index, object if None in values else None)
+             for name, values in columns.items()}, index=model_input.index)
 
     def _go_on(self, text: str, length: int, temperature: float, seed: int) -> dict[str, Any]:
         try:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
-MAX_ROWS = 64  # texts in one call of the model
+MAX_ROWS = 256  # texts in one call of the model
 MAX_SLOTS = 2**16  # tokens with padding in one call
 MAX_TOKENS = 50_000  # of one text; training reads a few thousand at most
-GROUP_TEXTS, GROUP_CHARACTERS = 1024, 2**23  # texts that are held as ids at once
+GROUP_TEXTS, GROUP_CHARACTERS = 4096, 2**23  # texts that are held as ids at once
+
+Item = TypeVar("Item")
 
 
-def groups(texts: Iterable[Any]) -> Iterator[list[Any]]:
-    """The texts in groups that bound how much is held as ids."""
-    group: list[Any] = []
+def characters_of(text: object) -> int:
+    return len(text) if isinstance(text, str) else 0
+
+
+def groups(texts: Iterable[Item],
+           length: Callable[[Item], int] = characters_of) -> Iterator[list[Item]]:
+    """The texts, or whatever has a length in characters, in groups that bound how much is held."""
+    group: list[Item] = []
     characters = 0
     for text in texts:
         group.append(text)
-        characters += len(text) if isinstance(text, str) else 0
+        characters += length(text)
         if len(group) == GROUP_TEXTS or characters >= GROUP_CHARACTERS:
             yield group
             group, characters = [], 0
@@ -27,15 +34,16 @@ def groups(texts: Iterable[Any]) -> Iterator[list[Any]]:
         yield group
 
 
-def batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Row numbers, texts of like length together, those over MAX_TOKENS left out."""
+def batches(lengths: list[int], most: int | None = None) -> Iterator[list[int]]:
+    """Row numbers, texts of like length together, those over MAX_TOKENS left out; `most` tokens
+    is what the texts were cut to."""
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         if lengths[i] > MAX_TOKENS:
             break
-        width = _width(lengths[i])
+        width = _width(lengths[i], most)
         if batch and (len(batch) == MAX_ROWS or (len(batch) + 1) * width > MAX_SLOTS
-                      or width != _width(lengths[batch[0]])):
+                      or width != _width(lengths[batch[0]], most)):
             yield batch
             batch = []
         batch.append(i)
@@ -43,17 +51,19 @@ def batches(lengths: list[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def padded(rows: list[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+def padded(rows: list[np.ndarray], pad_id: int,
+           most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Tokens (rows, width) and length (rows,), in few shapes, so that few are compiled."""
     height = 1 << (len(rows) - 1).bit_length()
-    tokens = np.full((height, _width(max(map(len, rows)))), pad_id, np.int32)
+    tokens = np.full((height, _width(max(map(len, rows)), most)), pad_id, np.int32)
     length = np.ones(height, np.int32)  # a row that is all padding crashes cuDNN
     for i, row in enumerate(rows):
         tokens[i, :len(row)], length[i] = row, len(row)
     return tokens, length
 
 
-def _width(length: int) -> int:
-    """The least of 16, 24, 32, 48, 64, 96, … that holds `length` tokens."""
+def _width(length: int, most: int | None) -> int:
+    """The least of 16, 24, 32, 48, 64, 96, … and `most` that holds `length` tokens."""
     power = max(16, 1 << (length - 1).bit_length())
-    return power * 3 // 4 if power > 16 and length <= power * 3 // 4 else power
+    width = power * 3 // 4 if power > 16 and length <= power * 3 // 4 else power
+    return width if most is None else min(width, most)

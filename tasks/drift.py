@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from prefect.events import emit_event
+from typing import Any
 
-from pipelines.retraining import Retraining
+from prefect.events import emit_event
 
 EVENT = "folio.drift"
 
 
-def emit_drift(run: Retraining) -> None:
-    """One event for all measures that drifted; none when none did."""
-    if run.drift and run.drift["drifted"]:
-        emit_event(EVENT, resource={"prefect.resource.id": f"folio.pipeline.{run.spec.name}",
-                                    "prefect.resource.name": run.spec.name},
-                   payload={"run": run.run, **run.drift})
+def emit_drift(pipeline: str, drift: dict[str, Any] | None, **origin: str) -> None:
+    """One event for all measures that drifted; none when none did. `origin` says of what."""
+    if drift and drift["drifted"]:
+        emit_event(EVENT, resource={"prefect.resource.id": f"folio.pipeline.{pipeline}",
+                                    "prefect.resource.name": pipeline},
+                   payload=origin | drift)

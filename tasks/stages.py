@@ -39,7 +39,7 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
             result = run.stage(stage, lambda *given: tracked(*given, return_state=True).result(),
                                *inputs)
             if stage == "tokens":
-                emit_drift(run)
+                emit_drift(run.spec.name, run.drift, run=run.run)
             return result
 
         return call

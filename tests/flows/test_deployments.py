@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prefect import Flow
 
-from flows.deployments import FILE, deployments
+from flows.deployments import FILE, classifiers, deployments
 from pipelines.declarations import catalog_names, load_spec
 
 LISTED = deployments()["deployments"]
@@ -22,7 +22,7 @@ def test_the_file_is_what_the_declarations_give() -> None:
 
 def test_each_pipeline_is_retrained_by_its_schedule_and_its_stages_can_be_repeated() -> None:
     found = {(entry["entrypoint"].split(".")[1], entry["name"]): entry for entry in LISTED}
-    assert len(found) == len(LISTED) == 2 * len(catalog_names()) + 1
+    assert len(found) == len(LISTED) == 2 * len(catalog_names()) + len(classifiers()) + 1
     for name in catalog_names():
         schedule = load_spec(name).schedule
         retrain = found["retrain", name]
@@ -30,6 +30,13 @@ def test_each_pipeline_is_retrained_by_its_schedule_and_its_stages_can_be_repeat
             {"cron": schedule.cron, "timezone": schedule.timezone}]
         assert retrain["parameters"] == {"pipeline": name, "profile": schedule.profile}
         assert "schedules" not in found["stage", name]
+
+
+def test_each_classifier_scores_when_it_is_asked_or_scheduled_to() -> None:
+    assert classifiers() == ["imdb"]
+    [entry] = [entry for entry in LISTED if entry["entrypoint"] == "flows.score.score"]
+    assert entry["name"] == "imdb" and entry["parameters"] == {"pipeline": "imdb"}
+    assert entry["work_pool"] == {"name": "cpu"} and "schedules" not in entry
 
 
 def test_training_alone_lives_in_the_pool_gpu() -> None:

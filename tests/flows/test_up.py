@@ -216,6 +216,12 @@ def test_a_pipeline_that_is_no_more_fails_with_one_line(up: Up) -> None:
     assert "hamlet" in run["state"]["message"] and "shakespeare" in run["state"]["message"]
 
 
+def test_scoring_without_a_champion_fails_with_one_line(up: Up) -> None:
+    state = up.ended(up.begin("score/imdb"))["state"]
+    assert state["type"] == "FAILED"
+    assert state["message"].startswith("imdb: no model is registered; train one with: folio run")
+
+
 def test_two_runs_at_a_time_do_the_work_once(up: Up) -> None:
     seeded = SHAKESPEARE | {"overrides": [*SMALL, "seed=2"], "until": "batches"}
     runs = [up.begin("retrain/shakespeare", **seeded) for _ in range(2)]

@@ -129,7 +129,7 @@ def test_texts_are_cleaned_and_cut_as_in_training(reviews_predictor: Predictor) 
 
 @pytest.mark.parametrize(("text", "error"), [
     ("", "the text is empty"), (" \n\t ", "the text is empty"),
-    (None, "not a text but NoneType"), (3.5, "not a text but float"),
+    (None, "there is no text"), (3.5, "not a text but float"),
     (b"bytes", "not a text but bytes"), ("broken \ud800 text", "the text is not valid Unicode")])
 def test_what_cannot_be_judged_says_why(reviews_predictor: Predictor, text: object,
                                         error: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import json
 import logging
 import os
@@ -23,10 +25,11 @@ import pytest
 from pipelines.champions import journal_of
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
-from pipelines.fingerprint import digest_file, digest_json
+from pipelines.fingerprint import digest_file, digest_json, library_version
 from pipelines.inference import Predictor
 from pipelines.registered import champions, is_registered, list_models, load_champion
 from pipelines.registry import build
+from pipelines.served_model import ServedModel
 from pipelines.spec import RegistrySpec
 from pipelines.store import Artifact, Workspace
 from pipelines.versions import asked, fetched, mlflow_at, versions
@@ -365,3 +368,40 @@ print("RESULT", reviews.to_json(orient="split"), written.to_json(orient="split")
     assert written["data"][0][0] == play.next_tokens("MARIAN:", 1)[0]["token"]
     assert written["data"][0][2] == play.generate(["MARIAN:"], 12, 0.8, 3)[0]["text"]
     assert "never seen '猫'" in written["data"][1][3]
+
+
+def test_what_is_served_is_json_whatever_is_asked(trained: Settings) -> None:
+    import pandas as pd
+    from mlflow.pyfunc.scoring_server import predictions_to_json
+
+    served = ServedModel(Predictor.load(load_champion(trained.home, REVIEWS)))
+    texts = ["fine", "", None, 3, float("nan"), "word " * 2_000_000]
+    for given, errors in (
+            (texts, [None, "the text is empty", "there is no text", "not a text but int",
+                     "there is no text", None]),
+            (["fine", None], [None, "there is no text"]), (["fine"], [None]),
+            ([None], ["there is no text"]), ([], [])):
+        told = served.predict(pd.DataFrame({"text": given}))
+        out = io.StringIO()
+        predictions_to_json(told, out)
+        rows = json.loads(out.getvalue(), parse_constant=pytest.fail)["predictions"]
+        assert [row["error"] for row in rows] == errors
+        assert [row["label"] is None for row in rows] == [error is not None for error in errors]
+    assert served.predict(pd.DataFrame({"text": ["a", "b"]})).probability.mean() >= 0.5
+
+
+def test_the_requirements_are_what_the_served_code_imports(trained: Settings) -> None:
+    """Proved in a clean environment by hand (docs/using.md): making one takes minutes."""
+    folder = load_champion(trained.home, REVIEWS).parent.parent
+    imported = set()
+    for path in (folder / "code" / "pipelines").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module or "")
+    packages = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names)
+    never = {"pipelines", "jax", "torch", "cronsim"}  # other backends; schedules
+    asked = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
+    assert set(asked) == (packages - never) | {"mlflow"}
+    assert asked == {name: library_version(name) for name in asked}

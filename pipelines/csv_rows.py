@@ -1,0 +1,37 @@
+"""The rows of a CSV file, however long their fields; what is malformed is named by its line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipelines.errors import FolioError
+
+MAX_FIELD_CHARACTERS = 64 * 2**20
+
+
+@contextmanager
+def long_fields() -> Iterator[None]:
+    """Fields of up to MAX_FIELD_CHARACTERS are read within, not of 131,072 as elsewhere."""
+    before = csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def checked_rows(rows: Iterator[list[str]], name: str, width: int | None = None
+                 ) -> Iterator[list[str]]:
+    """The rows of a strict `csv.reader`; FolioError naming the line where one is malformed."""
+    line = rows.line_num + 1  # type: ignore[attr-defined]
+    try:
+        for row in rows:
+            if width is not None and len(row) > width:
+                raise FolioError(f"{name}: the row at line {line} has {len(row)} fields, the first "
+                                 f"row {width}; put quotation marks around texts with commas")
+            yield row
+            line = rows.line_num + 1  # type: ignore[attr-defined]
+    except csv.Error as error:
+        raise FolioError(f"{name}: the row at line {line} is not valid CSV ({error}); "
+                         "is a quotation mark missing?") from error

@@ -1,0 +1,56 @@
+"""The scoring of one file as a Prefect task, and what a person sees of it there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import State, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
+from prefect.states import Completed
+
+from pipelines import score_file
+from pipelines.retraining import Notice
+from pipelines.score_file import Judge, Order
+from pipelines.store import Progress
+from tasks.artifacts import artifact_key, unseen
+from tasks.drift import emit_drift
+from tasks.failures import failed
+from tasks.reporting import note_task_run
+
+
+@task(name="score_file", task_run_name="{judge.name} · {order.file.name}",
+      cache_policy=NO_CACHE, persist_result=False)
+def _score(judge: Judge, order: Order, progress: Progress) -> State:
+    note_task_run(str(task_run.id))
+    try:
+        summary = score_file.score_file(judge, order, progress)
+    except Exception as error:
+        return failed(error)
+    return Completed(message=f"{summary['rows']:,} rows", data=summary)
+
+
+def score(judge: Judge, order: Order, run: str, progress: Progress) -> dict[str, Any]:
+    """The summary of a file that is scored now; on drift an event tells of it. Raises what
+    `score_file` raises."""
+    summary = _score(judge, order, progress, return_state=True).result()
+    emit_drift(judge.name, summary["drift"], run=run, file=summary["file"], out=summary["out"])
+    return summary
+
+
+def publish_scores(pipeline: str, summaries: Sequence[dict[str, Any]], notice: Notice) -> None:
+    """A table of the files that were scored."""
+    with unseen(notice, f"{pipeline}: what was scored"):
+        create_table_artifact([_row(one) for one in summaries], artifact_key(pipeline, "scored"),
+                              f"{len(summaries)} files scored by the champion of {pipeline}")
+
+
+def _row(summary: dict[str, Any]) -> dict[str, Any]:
+    drift = summary["drift"]
+    return {"file": summary["file"], "scores": summary["out"], "version": summary["version"],
+            "rows": summary["rows"], **summary["labels"],
+            "no answer": sum(summary["errors"].values()),
+            "drifted": "not known" if drift is None else ", ".join(drift["drifted"]) or "no",
+            "seconds": summary["seconds"]}
