@@ -33,11 +33,13 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     shares = (f"{tokens:,} tokens an epoch; ours fills {1 - padding[0]:.0%} of its slots with "
               f"them, random batches padded to their longest {1 - padding[1]:.0%}.")
     if has_torch:
+        most = found["limit"].median / found["torch"].median
         yield Row.times("rnnlm/torch", TITLE, against, found["ours"], found["torch"], "tokens/s", 5,
                         f"Real tokens. A turn trains on {OURS} batches of ours and {THEIRS} of the "
                         f"other side's, spread over an epoch's widths, scaled up by slots. {shares}"
                         f" {operations / 1e6:.1f} MFLOP a token, most of it the output layer, "
-                        "where both sides run one product for all steps of a stretch.")
+                        "where both sides run one product for all steps of a stretch: a program that "
+                        f"kept to this machine's limit would be {most:.1f} times as fast.")
     else:
         yield skipped("rnnlm/torch", TITLE, against,
                       "torch is not installed (pip install 'folio[torch]')")

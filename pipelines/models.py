@@ -101,7 +101,7 @@ def _cell(spec: ModelSpec, number: int, units: int, training: bool,
     if spec.cell == "peephole":
         return layers.RNN(cells.PeepholeLSTMCell(units, **start), name=name, **options)
     faster = recurrent if training else layers
-    kind = {"simple": layers.SimpleRNN, "lstm": faster.LSTM, "gru": faster.GRU}[spec.cell]
+    kind = {"simple": faster.SimpleRNN, "lstm": faster.LSTM, "gru": faster.GRU}[spec.cell]
     return kind(units, name=name, **start, **options)
 
 

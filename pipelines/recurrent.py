@@ -1,4 +1,4 @@
-"""LSTM and GRU layers that train faster on a CPU; weights, configuration and results are Keras's.
+"""Recurrent layers that train faster on a CPU; weights, configuration and results are Keras's.
 
 Keras differentiates its scan step by step. Here the scan keeps only the product that must wait
 for the step before, and its gradient is written out:
@@ -16,18 +16,14 @@ these layers may stand wherever Keras's do. Save models with Keras's own, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import keras
 from keras import ops
 
-from pipelines.recurrent_steps import gru_biases, gru_step, lstm_step
+from pipelines.recurrent_scans import gru, lstm, simple
 
 Tensor = Any
-# states, this step's inputs -> new states, this step's outputs
-Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
 
 @keras.saving.register_keras_serializable("folio")
@@ -39,7 +35,7 @@ class LSTM(keras.layers.LSTM):
         if not (training and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
         x, mask = _time_major(self, sequences, mask)
-        h, c = _lstm(mask, x, *_weights(self.cell), *initial_state)
+        h, c = lstm(mask, x, *_weights(self.cell), *initial_state)
         return *_outputs(self, h, mask), [h[-1], c]
 
 
@@ -52,7 +48,21 @@ class GRU(keras.layers.GRU):
         if not (training and self.reset_after and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
         x, mask = _time_major(self, sequences, mask)
-        h = _gru(mask, x, *_weights(self.cell), *initial_state)
+        h = gru(mask, x, *_weights(self.cell), *initial_state)
+        return *_outputs(self, h, mask), [h[-1]]
+
+
+@keras.saving.register_keras_serializable("folio")
+class SimpleRNN(keras.layers.SimpleRNN):
+    """`keras.layers.SimpleRNN`, faster in training: (batch, time, features) -> (batch, time,
+    units)."""
+
+    def inner_loop(self, sequences: Tensor, initial_state: list[Tensor], mask: Tensor | None,
+                   training: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
+        if not (training and _gains(self)):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        x, mask = _time_major(self, sequences, mask)
+        h = simple(mask, x, *_weights(self.cell), *initial_state)
         return *_outputs(self, h, mask), [h[-1]]
 
 
@@ -60,7 +70,8 @@ def _gains(layer: keras.layers.RNN) -> bool:
     """Whether the written-out gradient holds for this layer, and gains: on a CPU, in graphs."""
     cell = layer.cell
     if not (cell.activation is keras.activations.tanh and cell.use_bias
-            and cell.recurrent_activation is keras.activations.sigmoid
+            and getattr(cell, "recurrent_activation", keras.activations.sigmoid)
+            is keras.activations.sigmoid
             and not (cell.dropout or cell.recurrent_dropout or layer.unroll)
             and layer.compute_dtype == "float32"):
         return False
@@ -101,189 +112,3 @@ def _outputs(layer: keras.layers.RNN, h: Tensor, mask: Tensor | None) -> tuple[T
         begun = ops.logical_and(steps >= ops.argmax(mask, axis=0), ops.any(mask, axis=0))
         h = ops.where(begun, h, 0.0)
     return h[-1], ops.transpose(h, (1, 0, 2)) if layer.return_sequences else h[-1][:, None]
-
-
-def _lstm(mask: Tensor | None, *arguments: Tensor) -> tuple[Tensor, Tensor]:
-    """x, kernel, recurrent kernel, bias, h, c -> all h (time, batch, units), the last c."""
-    @ops.custom_gradient
-    def run(x, kernel, recurrent, bias, first_h, first_c):
-        h, c, *gates = _compiled(_lstm_forward)(
-            mask, recurrent, _project(x, kernel, bias), first_h, first_c)
-
-        def gradient(*upstream):
-            dz, dh, dc = _compiled(_lstm_backward)(
-                mask, recurrent, *keras.tree.flatten(upstream), _before(first_c, c), c, *gates)
-            dx, dkernel, dbias = _projection_gradients(x, kernel, dz)
-            return dx, dkernel, _over_steps(_before(first_h, h), dz), dbias, dh, dc
-
-        return (h, c[-1]), gradient
-
-    return run(*arguments)
-
-
-def _lstm_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: Tensor,
-                  c: Tensor) -> list[Tensor]:
-    """All h, c and gates i, f, g, o: each (time, batch, units)."""
-    def step(states, inputs):
-        *new, i, f, g, o = lstm_step(inputs[0], *states, recurrent)
-        if mask is not None:
-            new = [ops.where(inputs[1], a, b) for a, b in zip(new, states, strict=True)]
-        return new, [*new, i, f, g, o]
-
-    return _scan(step, [h, c], [projected, mask], [h.shape[1]] * 6)[1]
-
-
-def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tensor,
-                   c_before: Tensor, c: Tensor, i: Tensor, f: Tensor, g: Tensor,
-                   o: Tensor) -> list[Tensor]:
-    """The gradients of the gates' sums (time, batch, 4 units) and of the first h and c.
-
-    dh, dc: the gradients of all h (time, batch, units) and of the last c (batch, units).
-    """
-    tanh_c = ops.tanh(c)
-    to_c = o * (1 - tanh_c * tanh_c)
-    to_gates = ops.concatenate([g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g),
-                                tanh_c * o * (1 - o)], axis=2)
-    if mask is not None:  # a masked step hands both gradients on unchanged
-        to_c, to_gates = ops.where(mask, to_c, 0.0), ops.where(mask, to_gates, 0.0)
-        f = ops.where(mask, f, 1.0)
-    transposed = ops.transpose(recurrent)
-
-    def step(states, inputs):
-        (dh, dc), (above, to_c, to_gates, f) = states, inputs[:4]
-        dh = dh + above
-        dc = dc + dh * to_c
-        dz = ops.concatenate([dc, dc, dc, dh], axis=1) * to_gates
-        earlier = ops.matmul(dz, transposed)
-        if mask is not None:
-            earlier = ops.where(inputs[4], earlier, dh)
-        return [earlier, dc * f], [dz]
-
-    states, (dz,) = _scan(step, [ops.zeros_like(dc), dc], [dh, to_c, to_gates, f, mask],
-                          [to_gates.shape[2]], reverse=True)
-    return [dz, *states]
-
-
-def _gru(mask: Tensor | None, *arguments: Tensor) -> Tensor:
-    """x, kernel, recurrent kernel, bias, h -> all h (time, batch, units)."""
-    @ops.custom_gradient
-    def run(x, kernel, recurrent, bias, first_h):
-        gated = 2 * recurrent.shape[0]  # columns of the gates z and r; the candidate's follow
-        added, scaled = gru_biases(bias)
-        h, *gates = _compiled(_gru_forward)(
-            mask, recurrent, _project(x, kernel, added), scaled, first_h)
-
-        def gradient(*upstream):
-            before = _before(first_h, h)
-            da, dg, dh = _compiled(_gru_backward)(
-                mask, recurrent, *keras.tree.flatten(upstream), before, *gates)
-            dx, dkernel, dbias = _projection_gradients(
-                x, kernel, ops.concatenate([da[:, :, :gated], dg], axis=2))
-            return dx, dkernel, _over_steps(before, da), ops.stack([dbias, _total(da)]), dh
-
-        return h, gradient
-
-    return run(*arguments)
-
-
-def _gru_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, bias: Tensor,
-                 h: Tensor) -> list[Tensor]:
-    """All h, gates z and r, candidates g and their `a = h @ U + bias`: (time, batch, units)."""
-    def step(states, inputs):
-        new, *gates = gru_step(inputs[0], *states, recurrent, bias)
-        if mask is not None:
-            new = ops.where(inputs[1], new, *states)
-        return [new], [new, *gates]
-
-    return _scan(step, [h], [projected, mask], [h.shape[1]] * 5)[1]
-
-
-def _gru_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, before: Tensor, z: Tensor,
-                  r: Tensor, g: Tensor, a: Tensor) -> list[Tensor]:
-    """The gradients of `h @ U` (time, batch, 3 units), the candidates' sums and the first h.
-
-    dh: the gradient of all h; before: the state before each step (time, batch, units).
-    """
-    to_g = (1 - z) * (1 - g * g)
-    to_product = ops.concatenate([(before - g) * z * (1 - z), to_g * a * r * (1 - r), to_g * r],
-                                 axis=2)
-    if mask is not None:  # a masked step hands the gradient on unchanged
-        to_g, to_product = ops.where(mask, to_g, 0.0), ops.where(mask, to_product, 0.0)
-        z = ops.where(mask, z, 1.0)
-    transposed = ops.transpose(recurrent)
-
-    def step(states, inputs):
-        (dh,), (above, to_product, z) = states, inputs
-        dh = dh + above
-        da = ops.concatenate([dh, dh, dh], axis=1) * to_product
-        return [dh * z + ops.matmul(da, transposed)], [da, dh]
-
-    (first,), (da, total) = _scan(step, [ops.zeros_like(dh[0])], [dh, to_product, z],
-                                  [to_product.shape[2], dh.shape[2]], reverse=True)
-    return [da, total * to_g, first]
-
-
-def _before(first: Tensor, states: Tensor) -> Tensor:
-    """(batch, units), (time, batch, units) -> the state before each step, shaped like `states`."""
-    return ops.concatenate([first[None], states[:-1]], axis=0)
-
-
-def _project(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """(time, batch, features) -> (time, batch, gates), as one product."""
-    time, batch, features = ops.shape(x)
-    rows = ops.matmul(ops.reshape(x, (-1, features)), kernel) + bias
-    return ops.reshape(rows, (time, batch, kernel.shape[1]))
-
-
-def _projection_gradients(x: Tensor, kernel: Tensor, dz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of x, kernel and bias."""
-    # The third axis keeps TensorFlow from undoing the copy to multiply by a transposed argument.
-    transposed = ops.transpose(kernel[None])[:, :, 0]
-    rows = ops.matmul(ops.reshape(dz, (-1, dz.shape[2])), transposed)
-    return ops.reshape(rows, ops.shape(x)), _over_steps(x, dz), _total(dz)
-
-
-def _over_steps(x: Tensor, dz: Tensor) -> Tensor:
-    """(time, batch, n), (time, batch, m) -> (n, m): a weight's gradient, as one product."""
-    return ops.matmul(ops.transpose(ops.reshape(x, (-1, x.shape[2]))),
-                      ops.reshape(dz, (-1, dz.shape[2])))
-
-
-def _total(dz: Tensor) -> Tensor:
-    """(time, batch, m) -> (m,). A product, because TensorFlow's sum takes four times as long."""
-    return _over_steps(ops.ones_like(dz[:, :, :1]), dz)[0]
-
-
-@cache
-def _compiled(function: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
-    """`function` as an XLA program, compiled once for each shape; JAX compiles the whole step."""
-    if keras.backend.backend() != "tensorflow":
-        return function
-    # Each scan is a program of its own, so that TensorFlow runs the two directions of a
-    # bidirectional layer side by side, one on each core. Within one program they would queue.
-    import tensorflow as tf
-
-    return tf.function(function, jit_compile=True, autograph=False)
-
-
-def _scan(step: Step, states: list[Tensor], inputs: list[Tensor | None], widths: list[int],
-          reverse: bool = False) -> tuple[list[Tensor], list[Tensor]]:
-    """The last states, and each output of all steps as (time, batch, width)."""
-    inputs = [each for each in inputs if each is not None]
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.lax.scan(step, states, inputs, reverse=reverse)
-    import tensorflow as tf  # keras.ops.scan loses outputs that are not shaped like the states
-
-    steps, batch, dtype = tf.shape(inputs[0])[0], states[0].shape[0], states[0].dtype
-    reads = [tf.TensorArray(x.dtype, steps, element_shape=x.shape[1:]).unstack(x) for x in inputs]
-    writes = [tf.TensorArray(dtype, steps, element_shape=(batch, width)) for width in widths]
-
-    def body(n, states, writes):
-        t = steps - 1 - n if reverse else n
-        states, outputs = step(states, [array.read(t) for array in reads])
-        return n + 1, states, [w.write(t, y) for w, y in zip(writes, outputs, strict=True)]
-
-    _, states, writes = tf.while_loop(lambda n, *_: n < steps, body, (0, states, writes))
-    return states, [array.stack() for array in writes]

@@ -77,7 +77,7 @@ def outputs_and_gradients(layer: Any, x: Any, mask: Any, states: Any, scales: An
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
 def test_outputs_and_gradients_are_those_of_keras(
         recurrent: ModuleType, cell: str, masked: bool) -> None:
     import tensorflow as tf
@@ -103,14 +103,17 @@ def uses_the_written_gradient(layer: Any, x: Any, training: bool = True) -> bool
     return any(op.type == "IdentityN" for op in traced.graph.get_operations())
 
 
-@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
 def test_only_what_is_supported_leaves_keras(recurrent: ModuleType, cell: str) -> None:
     import keras
 
     x = np.random.default_rng(1).normal(size=(BATCH, TIME, FEATURES)).astype("float32")
     assert uses_the_written_gradient(layers(recurrent, cell, UNITS)[1], x)
     assert not uses_the_written_gradient(layers(recurrent, cell, UNITS)[1], x, training=False)
-    for options in UNSUPPORTED + ([{"reset_after": False}] if cell == "GRU" else []):
+    unsupported = UNSUPPORTED + ([{"reset_after": False}] if cell == "GRU" else [])
+    if cell == "SimpleRNN":  # which has no gates
+        unsupported = [each for each in unsupported if "recurrent_activation" not in each]
+    for options in unsupported:
         plain, fast = layers(recurrent, cell, UNITS, seed=2, **options)
         assert not uses_the_written_gradient(fast, x), options
         found = [keras.ops.convert_to_numpy(layer(x, training=True)) for layer in (plain, fast)]
@@ -119,7 +122,7 @@ def test_only_what_is_supported_leaves_keras(recurrent: ModuleType, cell: str) -
 
 def model(module: ModuleType, kind: str, batch: int | None = None, units: int = 5,
           **compile_options: Any) -> Any:
-    """A masked bidirectional classifier, or a language model of two layers that keep their state.
+    """A masked bidirectional classifier, or a language model of three layers that keep their state.
 
     Its layers come from `module`: keras.layers or pipelines.recurrent.
     """
@@ -133,6 +136,7 @@ def model(module: ModuleType, kind: str, batch: int | None = None, units: int = 
     else:
         x = module.GRU(9, return_sequences=True, stateful=True)(x)
         x = module.LSTM(8, return_sequences=True, stateful=True)(x)
+        x = module.SimpleRNN(7, return_sequences=True, stateful=True)(x)
     outputs = keras.layers.Dense(1 if kind == "classifier" else 11)(x)
     built = keras.Model(tokens, outputs)
     loss = (keras.losses.BinaryCrossentropy(from_logits=True) if kind == "classifier"
