@@ -38,8 +38,8 @@ def compare(conditions: Conditions) -> Iterator[Row]:
                         f"Real tokens. A turn trains on {OURS} batches of ours and {THEIRS} of the "
                         f"other side's, spread over an epoch's widths, scaled up by slots. {shares}"
                         f" {operations / 1e6:.1f} MFLOP a token, most of it the output layer, "
-                        "where both sides run one product for all steps of a stretch: a program that "
-                        f"kept to this machine's limit would be {most:.1f} times as fast.")
+                        "where both sides run one product for all steps of a stretch: at this "
+                        f"machine's limit a program is {most:.1f} times as fast as the other side.")
     else:
         yield skipped("rnnlm/torch", TITLE, against,
                       "torch is not installed (pip install 'folio[torch]')")
