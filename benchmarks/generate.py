@@ -26,7 +26,7 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     sides = {"book": Side(book, (spec, 20)), "reading": Side(weights_read, (spec,))}
     for streams, _, _ in CASES:
         sides[f"ours {streams}"] = Side(ours, (spec, streams, length, None))
-        sides[f"context {streams}"] = Side(ours, (spec, streams, length, CONTEXT))
+        sides[f"context {streams}"] = Side(ours, (spec, streams, length // 10, CONTEXT))
         sides[f"loop {streams}"] = Side(tutorial, (spec, streams, length // 5))
     found = take_turns(sides, conditions.repeats)
     for streams, goal, words in CASES:
