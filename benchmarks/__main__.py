@@ -61,13 +61,13 @@ def _usual(long: bool) -> list[str]:
 
 def _measured(name: str, conditions: Conditions) -> Iterator[results.Row]:
     """The rows of one comparison, told as they come."""
-    facts, load = machine.described(), round(os.getloadavg()[0], 1)
+    facts, in_use = machine.described(), machine.in_use()
     for row in import_module(f"benchmarks.{COMPARISONS[name]}").compare(conditions):
         if row.ours is None:
             _say(f"SKIPPED {row.name}: {row.note}")
         else:
             _say(results.table([row])[-1])
-        yield replace(row, machine=facts, load=load)
+        yield replace(row, machine=facts, in_use=in_use)
 
 
 def _options() -> argparse.Namespace:

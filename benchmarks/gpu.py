@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from benchmarks.gpu_sides import (
     sweep,
 )
 from benchmarks.harness import Measured, Side, apart, take_turns
-from benchmarks.machine import described
+from benchmarks.machine import described, in_use
 from benchmarks.results import Row, number
 
 TUTORIAL = 125_000.0  # characters a second, of the Keras text-generation tutorial's machine
@@ -66,7 +65,7 @@ def main() -> int:
     for case in CASES:
         if options.only is None or case.name in options.only:
             for row in _compare(case, _ways(installed, options.cpu), options):
-                rows.append(replace(row, machine=facts, load=round(os.getloadavg()[0], 1)))
+                rows.append(replace(row, machine=facts, in_use=in_use()))
                 print(results.table(rows[-1:])[-1], file=sys.stderr, flush=True)
     results.save(options.out, results.merged(results.load(options.out), rows, ("gpu",)),
                  "python -m benchmarks.gpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,6 +30,24 @@ def processor() -> str:
     vectors = [name for flag, name in (("amx_tile", "AMX"), ("avx512f", "AVX-512"),
                                        ("avx2", "AVX2")) if flag in facts]
     return ", ".join([model[1].strip() if model else platform.machine(), *vectors[:1]])
+
+
+def in_use(seconds: float = 1.0) -> float | None:
+    """The share of the cores' time that others take while this process waits so long; None where
+    the system does not tell."""
+    try:
+        before = _times()
+        time.sleep(seconds)
+        passed = [new - old for new, old in zip(_times(), before, strict=True)]
+    except OSError:
+        return None
+    idle = passed[3] + passed[4]  # and waiting for a disk
+    return round(1 - idle / max(sum(passed), 1), 2)
+
+
+def _times() -> list[int]:
+    """Hundredths of seconds of all cores since the start: user, nice, system, idle, iowait, …"""
+    return list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
 
 
 def memory_bytes() -> int:

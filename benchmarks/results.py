@@ -13,7 +13,7 @@ from benchmarks.harness import Measured
 from pipelines.store import write_json, write_whole
 
 JSON, PAGE, PLOT = "results.json", "RESULTS.md", "results.svg"
-BUSY = 1.0  # load before a comparison beyond which its figures are in doubt
+BUSY = 0.1  # of the cores' time, taken by others: beyond, a comparison's figures are in doubt
 
 
 def today() -> str:
@@ -42,7 +42,7 @@ class Row:
     note: str = ""  # how it was measured, and what bounds it
     date: str = field(default_factory=today)
     machine: str = ""
-    load: float = 0.0  # of the machine, before
+    in_use: float | None = None  # share of the cores' time that others took, just before
 
     @classmethod
     def times(cls, name: str, title: str, against: str, ours: Measured, other: Measured,
@@ -166,8 +166,9 @@ def _gap(row: Row) -> str:
 
 def _busy(rows: list[Row]) -> str:
     """A warning where other programs ran beside the measurement."""
-    load = max(row.load for row in rows)
-    return f" It was busy with other work (load up to {load:g}): read with care." * (load > BUSY)
+    others = max((row.in_use or 0 for row in rows), default=0)
+    return (f" It was busy with other work (up to {others:.0%} of the cores' time): read with care."
+            * (others > BUSY))
 
 
 def _dates(rows: list[Row]) -> str:

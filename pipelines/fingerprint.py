@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -16,6 +17,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 CONTRACTS = {"pipelines.spec", "pipelines.text_spec", "pipelines.evaluation_spec",
              "pipelines.store", "pipelines.errors"}
 PARSE_TRIES = 9
+PARSING = Lock()
 
 
 def digest_bytes(data: bytes) -> str:
@@ -59,9 +61,10 @@ def _project_imports(source: str) -> tuple[str, ...]:
 
 
 def _parsed(source: str) -> ast.Module:
-    """CPython 3.11 raises SystemError where two threads parse at once (python/cpython#106905)."""
+    """CPython 3.11 raises SystemError where two threads parse at once (python/cpython#106905): ours
+    take turns, and where others parse it is tried again."""
     for _ in range(PARSE_TRIES):
-        with suppress(SystemError):
+        with suppress(SystemError), PARSING:
             return ast.parse(source)
     return ast.parse(source)
 

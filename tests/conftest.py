@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.declarations import load_spec
@@ -148,6 +149,12 @@ def artifact_of(settings: Settings, pipeline: str, stage: str) -> Any:
     record = next(r for r in settings.runs if r["pipeline"] == pipeline)
     entry = next(e for e in record["stages"] if e["stage"] == stage)
     return settings.store.open(stage, entry["key"])
+
+
+def held_out(settings: Settings, pipeline: str) -> list[str]:
+    """The texts that the pipeline's model was measured on."""
+    shards = artifact_of(settings, pipeline, "corpus").path.glob("documents/test-*.parquet")
+    return pq.read_table(sorted(shards), columns=["text"])["text"].to_pylist()
 
 
 def spec_of(path: Path, *overrides: str) -> Spec:

@@ -142,7 +142,7 @@ def test_the_page_says_what_was_met_missed_and_not_measured(tmp_path: Path) -> N
 def test_a_busy_machine_is_told(tmp_path: Path) -> None:
     quiet = row("sort/a", 1, 3)
     assert "busy" not in results.page([quiet], "")
-    assert "load up to 7.5" in results.page([quiet, replace(quiet, load=7.5)], "")
+    assert "up to 75% of the cores" in results.page([quiet, replace(quiet, in_use=0.75)], "")
 
 
 def test_the_plot_has_a_bar_for_each_ratio(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import select
@@ -11,6 +10,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +19,7 @@ from flows.score import score
 from flows.standard_input import arriving
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, held_out
 from tests.flows.test_cli import FOLIO, assert_one_line, in_process
 from tests.flows.test_retrain import flow_run_of, task_runs_of
 from tests.prefect_server import rows
@@ -37,10 +37,13 @@ def home(trained: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def inbox(home: Path) -> Path:
+def inbox(home: Path, trained: Settings) -> Path:
     folder = home / "inbox" / NAME
     folder.mkdir(parents=True)
-    shutil.copyfile(SAMPLE, folder / "reviews.csv")
+    texts = held_out(trained, NAME)
+    pl.DataFrame({"review": texts}).write_csv(folder / "reviews.csv")
+    others = [f"{text} otherwise" * 3 for text in texts]
+    pq.write_table(pa.table({"review": others}), folder / "other.parquet")
     return folder
 
 
@@ -57,9 +60,6 @@ def latest_run(prefect_home: Path) -> str:
 
 def test_a_scheduled_run_scores_what_is_new_and_then_nothing(prefect_home: Path, home: Path,
                                                              inbox: Path) -> None:
-    with SAMPLE.open(encoding="utf-8", newline="") as file:
-        others = [f"{row['review']} otherwise" * 3 for row in csv.DictReader(file)]
-    pq.write_table(pa.table({"review": others}), inbox / "other.parquet")
     summaries = score(NAME, column="review")
     run = latest_run(prefect_home)
     out = home / "scored" / NAME
@@ -69,12 +69,13 @@ def test_a_scheduled_run_scores_what_is_new_and_then_nothing(prefect_home: Path,
     assert pq.read_metadata(out / "reviews.csv.scored.parquet").num_rows == summaries[1]["rows"]
     kind, state, message, _ = flow_run_of(prefect_home, run)
     assert (kind, state) == ("COMPLETED", "Completed")
-    assert message.startswith(f"2 files, {2 * len(others):,} rows; the text has drifted in ")
+    count = summaries[0]["rows"]
+    assert message.startswith(f"2 files, {2 * count:,} rows; the text has drifted in ")
     assert task_runs_of(prefect_home, run) == [
-        (f"{NAME} · {name}", "Completed", f"{len(others):,} rows")
+        (f"{NAME} · {name}", "Completed", f"{count:,} rows")
         for name in ("other.parquet", "reviews.csv")]
     shown = table_of(prefect_home, run)
-    assert [row["rows"] for row in shown] == [len(others)] * 2
+    assert [row["rows"] for row in shown] == [count] * 2
     assert "median length" in shown[0]["drifted"] and shown[1]["drifted"] == "no"
     ((resource, payload, _),) = awaited(lambda: events(prefect_home, run))
     assert resource == f"folio.pipeline.{NAME}"
@@ -93,9 +94,9 @@ def test_a_bad_file_fails_the_run_and_keeps_no_other_from_being_scored(
         score(NAME, column="review")
     kind, _, message, _ = flow_run_of(prefect_home, latest_run(prefect_home))
     assert kind == "FAILED"
-    assert message.startswith("1 of 2 files could not be scored: bad.csv: the row at line 2")
-    assert [path.name for path in sorted((home / "scored" / NAME).iterdir())] == [
-        "reviews.csv.scored.parquet", "reviews.csv.scored.parquet.json"]
+    assert message.startswith("1 of 3 files could not be scored: bad.csv: the row at line 2")
+    assert {path.name for path in (home / "scored" / NAME).glob("*.parquet")} == {
+        "other.parquet.scored.parquet", "reviews.csv.scored.parquet"}
 
 
 @pytest.mark.parametrize(("pipeline", "given", "message"), [

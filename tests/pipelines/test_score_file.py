@@ -21,7 +21,7 @@ from pipelines.fingerprint import digest_file
 from pipelines.profile import FILE
 from pipelines.score_file import ADDED, Judge, Order, score_file
 from pipelines.score_folder import SCORED, is_up_to_date, orders
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, held_out
 
 NAME = "tiny-reviews"
 SAMPLE = PROJECT / "data" / "samples" / "reviews.csv"
@@ -233,9 +233,9 @@ def test_a_language_model_scores_no_file(trained: Settings) -> None:
 # Drift
 
 
-def test_the_training_text_has_not_drifted_and_another_has(judge: Judge, tmp_path: Path) -> None:
-    with SAMPLE.open(encoding="utf-8", newline="") as file:
-        texts = [row["review"] for row in csv.DictReader(file)]
+def test_the_held_out_text_has_not_drifted_and_another_has(judge: Judge, trained: Settings,
+                                                           tmp_path: Path) -> None:
+    texts = held_out(trained, NAME)
     drift = scored(judge, parquet(tmp_path / "a.parquet", text=texts))[0]["drift"]
     assert drift["drifted"] == [] and drift["version"] == 1
     assert [one["measure"] for one in drift["measures"]] == [
