@@ -133,12 +133,13 @@ def _sketches(texts: pa.Array, characters: bool) -> list[np.ndarray]:
 def _hashed(texts: pa.Array, characters: bool) -> tuple[np.ndarray, np.ndarray]:
     """Hashes (words,) of all words, or characters, in lower case, and where each text's begin:
     (texts + 1,). A text of fewer than LENGTH is filled up with zeros, but an empty one."""
-    text = pl.col("text").str.to_lowercase().str.replace_all("\n", " ", literal=True)
+    text = pl.from_arrow(texts).str.to_lowercase().str.replace_all("\n", " ", literal=True)
     split = text.str.replace_all(" ", "").str.split("") if characters else text.str.split(" ")
-    frame = pl.DataFrame({"text": pl.from_arrow(texts)}).lazy()
-    words = frame.select(split.list.filter(pl.element() != "")).collect(engine="streaming")["text"]
-    lengths = words.list.len().to_numpy().astype(np.int64)
-    hashes = words.explode(empty_as_null=False).hash().to_numpy()
+    edges = np.concatenate([[0], np.cumsum(split.list.len().to_numpy())]).astype(np.int64)
+    words = split.explode(empty_as_null=False)
+    real = (words.str.len_bytes() > 0).to_numpy()
+    before = np.concatenate([[0], np.cumsum(real)])  # real words before each
+    lengths, hashes = np.diff(before[edges]), words.hash().to_numpy()[real]
     missing = np.where(lengths > 0, np.maximum(LENGTH - lengths, 0), 0)
     filled = np.insert(hashes, np.repeat(np.cumsum(lengths), missing), np.uint64(0))
     return filled, np.concatenate([[0], np.cumsum(lengths + missing)])
