@@ -123,20 +123,19 @@ def tutorial(spec: ModelSpec, streams: int, length: int) -> Turn:
 
 
 def weights_read(spec: ModelSpec) -> Turn:
-    """Products of one vector with the weights of a step, in a compiled loop: steps a second."""
+    """Products of a state with the weights of a step, in a compiled loop: steps a second."""
     import tensorflow as tf
 
     units, steps = spec.units[0], 1000
-    gates = tf.random.stateless_uniform((spec.embedding + units, 4 * units), (1, 0))
+    gates = tf.random.stateless_uniform((units, 4 * units), (1, 0))
     head = tf.random.stateless_uniform((units, VOCABULARY), (1, 0))
 
     @tf.function(jit_compile=True)
-    def loop(x: tf.Tensor) -> tf.Tensor:
-        def body(i: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            h = (x @ gates)[:, :units] * 1e-3
-            return i + 1, tf.concat([x[:, :-units], h + (h @ head)[:, :1]], 1)
+    def loop(h: tf.Tensor) -> tf.Tensor:
+        def body(i: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return i + 1, (h @ gates)[:, :units] * 1e-3 + (h @ head)[:, :1]
 
-        return tf.while_loop(lambda i, _: i < steps, body, (0, x))[1]
+        return tf.while_loop(lambda i, _: i < steps, body, (0, h))[1]
 
-    x = tf.ones((1, spec.embedding + units))
-    return rate(lambda: loop(x).numpy(), steps, 0.5)
+    h = tf.ones((1, units))
+    return rate(lambda: loop(h).numpy(), steps, 0.5)
