@@ -66,20 +66,21 @@ def chi_square(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
     return statistic, math.erfc(math.sqrt(statistic / 2))  # one degree of freedom
 
 
-def from_champion(settings: Settings, spec: Spec, corpus: Artifact,
-                  tokens: Artifact) -> dict[str, Any] | None:
+def from_champion(settings: Settings, spec: Spec, corpus: Artifact, tokens: Artifact,
+                  new: bool = True) -> dict[str, Any] | None:
     """As `from_version`, of the champion of `spec.name`; None where there is no champion, or
-    nothing to compare."""
+    nothing to compare, or where the text is not `new` and another than the champion's: then the
+    run that made it has told."""
     champion = next((one for one in versions(settings.home, spec.name)
                      if "champion" in one.aliases), None)
-    found = champion and from_version(champion, settings.store, spec.sample, corpus, tokens)
+    found = champion and from_version(champion, settings.store, spec.sample, corpus, tokens, new)
     return found if isinstance(found, dict) else None
 
 
 def from_version(version: Version, store: Store, sample: bool, corpus: Artifact,
-                 tokens: Artifact) -> dict[str, Any] | str:
-    """{version, same_text, drifted, measures} of a new text, a sample or not, and the one that
-    `version` was trained on; or in words why they cannot be compared."""
+                 tokens: Artifact, new: bool = True) -> dict[str, Any] | str:
+    """{version, same_text, drifted, measures} of a text, a sample or not, and the one that
+    `version` was trained on; or in words why they are not compared."""
     if (version.tags.get("folio.sample") == "true") != sample:
         return "one of the two was trained on the sample text"
     keys = of_version(version).keys
@@ -87,6 +88,8 @@ def from_version(version: Version, store: Store, sample: bool, corpus: Artifact,
     if len(old) < 2 or None in old:
         return "what it was trained on is no longer in the store"
     same = [one.digest for one in old] == [corpus.digest, tokens.digest]
+    if not (same or new):
+        return "it is not new"
     found = [] if same else measures(Text.of(*old), Text.of(corpus, tokens))
     return {"version": version.number, "same_text": same, "measures": found,
             "drifted": [one["measure"] for one in found if one["drifted"]]}

@@ -119,9 +119,10 @@ class Retraining:
         """With what the champion was trained on. It hinders no run when that cannot be read."""
         from pipelines.drift import from_champion
 
-        artifacts = [self._results[name].artifact for name in ("corpus", "tokens")]
+        made = [self._results[name] for name in ("corpus", "tokens")]
         try:
-            self.drift = from_champion(self.settings, self.spec, *artifacts)
+            self.drift = from_champion(self.settings, self.spec, *(one.artifact for one in made),
+                                       new=any(one.action != "reuse" for one in made))
         except (FolioError, OSError, KeyError) as error:
             self.notice(f"{self.spec.name}: the text could not be compared with the champion's: "
                         f"{one_line(error)}")

@@ -31,8 +31,9 @@ TABLE_VALUES = 2**22  # of what the first layer takes of all tokens: beyond, it 
 LEAST = np.float32(1e-30)  # keeps the noise finite
 
 States = list[np.ndarray]
-# (token (streams,), states, forced (steps,), noise (steps, streams, choices)) →
-# (states, drawn (steps, streams)). `forced` is the id to go on with, or -1 for the drawn one.
+# (token (streams,), states, forced (steps,), noise (block, streams, choices)) →
+# (states, drawn (steps, streams)). `forced` is the id to go on with, or -1 for the drawn one; the
+# noise may be of more steps, so that one program serves any number.
 # States have a row a stream; with a context a row a reader, the latest of each stream first.
 Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, np.ndarray]]
 Begin = Callable[[], Advance]  # for one sample: the weights are those that the model has then
@@ -67,10 +68,8 @@ def sample(model: keras.Model, spec: ModelSpec, start: np.ndarray, streams: int,
     states = zero_states(spec, streams * (context or 1))
     drawn = []
     for first in range(0, len(forced), steps):
-        # Always whole blocks, so that one program serves any length.
-        block = np.full(steps, -1, np.int32)
-        block[:len(forced) - first] = forced[first:first + steps]
-        states, ids = advance(token, states, block, noise.block(block))
+        block = forced[first:first + steps]
+        states, ids = advance(token, states, block, noise.block(block, steps))
         token = np.where(block[-1] < 0, ids[-1], block[-1]).astype(np.int32)
         drawn.append(ids)
     return np.concatenate(drawn)[len(known) - 1:][:length].T
@@ -106,15 +105,16 @@ class Noise:
         self.temperatures, self.choices = temperatures, choices
         self._generators = [np.random.default_rng([seed, k]) for k in range(len(temperatures))]
 
-    def block(self, forced: np.ndarray) -> np.ndarray:
-        """(steps, streams, choices) float32; zero where the next token is forced."""
-        noise = np.zeros((len(forced), len(self.temperatures), self.choices), np.float32)
-        shape = (int((forced < 0).sum()), self.choices)
+    def block(self, forced: np.ndarray, steps: int) -> np.ndarray:
+        """(steps, streams, choices) float32; zero where the next token is forced, and after."""
+        noise = np.zeros((steps, len(self.temperatures), self.choices), np.float32)
+        free = np.flatnonzero(forced < 0)
+        shape = (len(free), self.choices)
         for k, (generator, temperature) in enumerate(
                 zip(self._generators, self.temperatures, strict=True)):
             # Minus the logarithm of an exponential variable is a Gumbel variable.
             waits = np.maximum(generator.standard_exponential(shape, np.float32), LEAST)
-            noise[forced < 0, k] = -np.log(waits) * temperature
+            noise[free, k] = -np.log(waits) * temperature
         return noise
 
 
@@ -137,7 +137,7 @@ def plain_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
     def advance(token: np.ndarray, states: States, forced: np.ndarray,
                 noise: np.ndarray) -> tuple[States, np.ndarray]:
         drawn, streams = [], len(token)
-        for given, gumbel in zip(forced, noise, strict=True):
+        for given, gumbel in zip(forced, noise, strict=False):
             if context is not None:
                 states = _begun_anew(states, streams, np)
             readers = np.tile(token, context or 1)
@@ -172,15 +172,14 @@ def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, 
 
     step = _step(model, spec, choices, top_k, context)
 
-    def loop(token: Any, states: list[Any], forced: Any, noise: Any, weights: Any) -> Any:
-        steps = tf.shape(forced)[0]
-
+    def loop(token: Any, states: list[Any], forced: Any, noise: Any, weights: Any,
+             steps: Any) -> Any:
         def body(i: Any, token: Any, states: list[Any], drawn: Any) -> Any:
             chosen, states = step(token, states, noise[i], weights)
             token = tf.where(forced[i] < 0, chosen, forced[i])
             return i + 1, token, states, drawn.write(i, chosen)
 
-        drawn = tf.TensorArray(tf.int32, size=steps, element_shape=token.shape)
+        drawn = tf.TensorArray(tf.int32, size=noise.shape[0], element_shape=token.shape)
         _, _, states, drawn = tf.while_loop(lambda i, *_: i < steps, body,
                                             (0, token, states, drawn))
         return states, drawn.stack()
@@ -192,9 +191,12 @@ def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, 
 
         def advance(token: np.ndarray, states: States, forced: np.ndarray,
                     noise: np.ndarray) -> tuple[States, np.ndarray]:
+            given = np.full(len(noise), -1, np.int32)
+            given[:len(forced)] = forced
             states, drawn = run(*(tf.nest.map_structure(tf.constant, value)
-                                  for value in (token, states, forced, noise)), weights)
-            return [state.numpy() for state in states], drawn.numpy()
+                                  for value in (token, states, given, noise)), weights,
+                                tf.constant(len(forced)))
+            return [state.numpy() for state in states], drawn.numpy()[:len(forced)]
 
         return advance
 

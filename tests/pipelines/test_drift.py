@@ -110,6 +110,9 @@ def test_more_of_the_same_has_not_drifted(home: Settings, tmp_path: Path) -> Non
     for one in found["measures"]:
         assert 0 <= one["index"] < ALARM and 0 <= one["p"] <= 1
     assert not [line for line in said if "drifted" in line]
+    again = retrain_plain(str(tmp_path / "tiny-reviews.yaml"), settings=home,
+                          selection=Selection.of(until="tokens"), notice=said.append)
+    assert again["state"] == "nothing-to-do" and again["drift"] is None  # it was told once
 
 
 def test_other_lengths_words_and_labels_have(home: Settings, tmp_path: Path) -> None:

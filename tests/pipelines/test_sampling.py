@@ -87,7 +87,8 @@ def test_a_context_is_read_from_the_zero_state(models: Models, cell: str, contex
     drawn = sample(model, spec, start, 1, LENGTH, 1.5, seed=1, context=context)[0]
     text = np.concatenate([start, drawn])
     windows = [text[max(0, place - context):place] for place in range(len(start), len(text))]
-    noise = Noise(1, np.array([1.5]), VOCABULARY - FIRST_ID).block(np.full(LENGTH, -1))[:, 0]
+    noise = Noise(1, np.array([1.5]), VOCABULARY - FIRST_ID).block(
+        np.full(LENGTH, -1), LENGTH)[:, 0]
     logits = logits_after_each(model, spec, windows)[:, FIRST_ID:]
     assert drawn.tolist() == ((logits + noise).argmax(axis=1) + FIRST_ID).tolist()
 
