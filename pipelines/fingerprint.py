@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-from contextlib import suppress
+import re
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Their whole effect on a stage is in its configuration and inputs, which the key holds already.
 CONTRACTS = {"pipelines.spec", "pipelines.text_spec", "pipelines.evaluation_spec",
              "pipelines.store", "pipelines.errors"}
-PARSE_TRIES = 9
-PARSING = Lock()
+# Far faster than parsing, and CPython 3.11 cannot parse in two threads (python/cpython#106905).
+IMPORT = re.compile(r"^[ \t]*(?:from +(pipelines[\w.]*) +import +(\([^)]*\)|[^\n]*)"
+                    r"|import +(pipelines\.[\w.]+))", re.MULTILINE)
+COMMENT = re.compile(r"#.*")
 
 
 def digest_bytes(data: bytes) -> str:
@@ -51,22 +51,11 @@ def code_fingerprint(module: str, files: tuple[str, ...] = ()) -> dict[str, str]
 @cache
 def _project_imports(source: str) -> tuple[str, ...]:
     names: set[str] = set()
-    for node in ast.walk(_parsed(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    wanted = {n for n in names if n.startswith("pipelines.")} - CONTRACTS
-    return tuple(name for name in wanted if _module_path(name).is_file())
-
-
-def _parsed(source: str) -> ast.Module:
-    """CPython 3.11 raises SystemError where two threads parse at once (python/cpython#106905): ours
-    take turns, and where others parse it is tried again."""
-    for _ in range(PARSE_TRIES):
-        with suppress(SystemError), PARSING:
-            return ast.parse(source)
-    return ast.parse(source)
+    for package, listed, module in IMPORT.findall(source):
+        names.add(package or module)
+        for part in COMMENT.sub("", listed).strip("()").split(","):
+            names |= {f"{package}.{name}" for name in part.split()[:1]}  # not what follows `as`
+    return tuple(name for name in names - CONTRACTS if _module_path(name).is_file())
 
 
 def _module_path(name: str) -> Path:

@@ -1,55 +1,52 @@
-"""The code's fingerprint, where several threads ask for it."""
+"""Which of the project's modules a module's fingerprint holds."""
 
 from __future__ import annotations
 
-import gc
-import sys
-import threading
-import time
-from collections.abc import Iterator
+import ast
+from pathlib import Path
 
 import pytest
 
 from pipelines import fingerprint
 from tests.conftest import PROJECT
 
+SOURCE = '''\
+"""Says: import pipelines."""
+import pipelines.plan as decisions, json
+from pipelines import store, disk as disks  # noqa: F401
+from pipelines.vocabulary import (
+    PAD_ID,  # from pipelines.web import nothing
+    UNKNOWN_ID as unknown,
+)
+if True:
+    from pipelines.batches import build
 
-class Yielding:
-    """A piece of garbage whose removal lets another thread go on, as any finalizer may."""
-
-    def __init__(self) -> None:
-        self.itself = self
-
-    def __del__(self) -> None:
-        time.sleep(0)
-
-
-@pytest.fixture
-def busy_threads() -> Iterator[None]:
-    before = sys.getswitchinterval(), gc.get_threshold()
-    sys.setswitchinterval(1e-6)
-    gc.set_threshold(1)
-    yield
-    sys.setswitchinterval(before[0])
-    gc.set_threshold(*before[1])
+def inside():
+    from pipelines.models import build_model
+    import pipelines.training
+    return "from pipelines.sources import build"
+'''
 
 
-def test_threads_that_parse_at_once_do_not_confuse_the_parser(busy_threads: None) -> None:
-    source = (PROJECT / "pipelines" / "store.py").read_text(encoding="utf-8")
-    found: list[object] = []
+def parsed(source: str) -> set[str]:
+    """The same by Python's own parser."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return {name for name in names - fingerprint.CONTRACTS
+            if name.startswith("pipelines.") and fingerprint._module_path(name).is_file()}
 
-    def ask() -> None:
-        for _ in range(25):
-            Yielding()
-            try:
-                found.append(fingerprint._project_imports.__wrapped__(source))
-            except SystemError as error:
-                found.append(error)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert set(map(frozenset, filter(None, found))) == {
-        frozenset(fingerprint._project_imports(source))}
+def test_imports_are_found_wherever_they_stand() -> None:
+    assert set(fingerprint._project_imports(SOURCE)) == parsed(SOURCE) == {
+        "pipelines.plan", "pipelines.disk", "pipelines.vocabulary", "pipelines.batches",
+        "pipelines.models", "pipelines.training"}  # the store is a contract
+
+
+@pytest.mark.parametrize("path", sorted(PROJECT.glob("pipelines/*.py")), ids=lambda p: p.stem)
+def test_python_reads_the_same_imports(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert set(fingerprint._project_imports(source)) == parsed(source)
