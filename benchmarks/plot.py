@@ -25,6 +25,7 @@ def draw(rows: list[Row], folder: Path) -> Path | None:
         for place, row in enumerate(chosen):
             _bar(axes, place, row)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: times(value))
         axes.axvline(1, color="black", linewidth=0.8)
         axes.set_yticks(range(len(chosen)), [f"{row.title}\nagainst {row.against}"
                                              for row in chosen], fontsize=7)
@@ -43,5 +44,6 @@ def _bar(axes: object, place: int, row: Row) -> None:
               hatch="///" if missed else None, edgecolor="0.3", linewidth=0.6)
     if row.goal is not None:
         axes.plot([row.goal] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.5)
-    axes.annotate(times(row.ratio), (max(row.ratio, 1), place), xytext=(4, 0),
+    end = max(row.ratio, 1, row.goal or 0 if missed else 0)  # the figure right of the goal's line
+    axes.annotate(times(row.ratio), (end, place), xytext=(4, 0),
                   textcoords="offset points", va="center", fontsize=8)
