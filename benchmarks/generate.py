@@ -32,7 +32,9 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         sides[f"context {streams}"] = Side(ours, (spec, streams, length // 10, CONTEXT))
         sides[f"loop {streams}"] = Side(tutorial, (spec, streams, length // 5))
     found = take_turns(sides, conditions.repeats)
+    limits = {1: found["reading"].median, 64: found["products"].median}
     for streams, goal, words in CASES:
+        most = limits[streams] / found[f"loop {streams}"].median
         title, mine = f"Generating, {words}", found[f"ours {streams}"]
         yield Row.times(f"generate/{streams}-book", title, "the book's sample(), one text",
                         mine, found["book"], "characters/s", goal,
@@ -45,16 +47,15 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         yield Row.times(f"generate/{streams}-loop", title, "the tutorial's compiled step",
                         mine, found[f"loop {streams}"], "characters/s", 10,
                         "The tutorial's stateful tf.function, called from Python for each "
-                        f"character, on {length // 5} characters a turn.")
+                        f"character, on {length // 5} characters a turn. At the machine's limit "
+                        f"(see generate/{streams}-limit) a program is {most:.1f} times as fast.")
     yield Row.times("generate/1-limit", "Generating, one text", "the machine's limit",
                     found["ours 1"], found["reading"], "characters/s", None,
                     "A character takes one product of a vector with each weight matrix, here timed "
                     "alone in a compiled loop.")
-    most = found["products"].median / found["loop 64"].median
     yield Row.times("generate/64-limit", "Generating, 64 texts", "the machine's limit",
                     found["ours 64"], found["products"], "characters/s", None,
-                    f"{products / 1e6:.1f} MFLOP a character at the rate of a 2048³ product: at "
-                    f"that limit a program is {most:.1f} times as fast as the compiled step.")
+                    f"{products / 1e6:.1f} MFLOP a character at the rate of a 2048³ product.")
 
 
 def ours(spec: ModelSpec, streams: int, length: int, context: int | None) -> Turn:

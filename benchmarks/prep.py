@@ -47,7 +47,8 @@ def compare(conditions: Conditions) -> Iterator[Row]:
                         "The other side: the archive read by tarfile, WordLevel trained on "
                         f"{TRAIN_SHARE:.0%} of the reviews, all encoded on all cores, batches of "
                         "32 padded in memory; peak memory "
-                        f"{found['tokenizers'].peak_bytes / 1e9:.2f} GB.")
+                        f"{found['tokenizers'].peak_bytes / 1e9:.2f} GB. It looks for no repeats "
+                        "and near-repeats, splits nothing off, and writes nothing.")
     else:
         yield skipped("prep/tokenizers", TITLE, against,
                       "tokenizers is not installed (pip install tokenizers)")
