@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-CHUNK = 2**20  # characters whose hashes are held at once
-PRIME = 0x9E3779B97F4A7C15 | 1  # odd: it has an inverse modulo 2^64
+from pipelines.passage_hashes import code_points, passage_hashes
+
 TABLE_BITS = 20  # of a hash: few windows pass a table of those that are looked for
 FIRST_TRY = 16  # characters
 SEPARATORS = 0x110000, 0x110001  # no characters, and unlike, so that nothing is shared across them
@@ -25,7 +25,7 @@ class TrainText:
         """The same texts, each kept on its way."""
         for text in texts:
             self.characters += len(text)
-            self._parts += [_points(text), np.array(SEPARATORS[:1], np.uint32)]
+            self._parts += [code_points(text), np.array(SEPARATORS[:1], np.uint32)]
             yield text
 
     @cached_property
@@ -37,7 +37,7 @@ class TrainText:
         several. Where a passage is shared its halves are, too: so its length is found by halving
         what it can be, and a shared one is stretched as far as it goes."""
         text = np.concatenate([np.empty(0, np.uint32), *(
-            part for piece in pieces for part in (_points(piece),
+            part for piece in pieces for part in (code_points(piece),
                                                   np.array(SEPARATORS[1:], np.uint32)))])
         passage, beyond = np.empty(0, np.uint32), max(map(len, pieces), default=0) + 1
         while len(passage) + 1 < beyond:
@@ -51,12 +51,12 @@ class TrainText:
 
     def _shared(self, text: np.ndarray, length: int) -> np.ndarray | None:
         """A passage of `length` points of `text` or more that was found, or None."""
-        hashes = np.concatenate([found for _, found in _windows(text, length)])
+        hashes = np.concatenate([found for _, found in passage_hashes(text, length)])
         order = np.argsort(hashes, kind="stable")
         wanted = hashes[order]
         table = np.zeros(2**TABLE_BITS, bool)
         table[_head(wanted)] = True
-        for first, found in _windows(self._all, length):
+        for first, found in passage_hashes(self._all, length):
             places = np.flatnonzero(table[_head(found)])
             near = np.searchsorted(wanted, found[places])
             alike = wanted[np.minimum(near, len(wanted) - 1)] == found[places]
@@ -66,10 +66,6 @@ class TrainText:
                     if common >= length:  # equal hashes alone prove nothing
                         return text[ours:ours + common]
         return None
-
-
-def _points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def _common(one: np.ndarray, other: np.ndarray) -> int:
@@ -86,19 +82,3 @@ def _common(one: np.ndarray, other: np.ndarray) -> int:
 
 def _head(hashes: np.ndarray) -> np.ndarray:
     return (hashes >> np.uint64(64 - TABLE_BITS)).astype(np.int64)
-
-
-def _windows(points: np.ndarray, length: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(first window, hashes of CHUNK windows or fewer) of all windows of `length` points.
-
-    A polynomial of the points modulo 2^64, equal for equal windows (Karp and Rabin 1987), as the
-    difference of two sums from the chunk's beginning.
-    """
-    yield 0, np.empty(0, np.uint64)
-    powers, inverses = (np.cumprod(np.full(min(CHUNK + length, len(points)), base, np.uint64))
-                        for base in (PRIME, pow(PRIME, -1, 2**64)))
-    for first in range(0, len(points) - length + 1, CHUNK):
-        part = points[first:first + CHUNK + length - 1].astype(np.uint64) + np.uint64(1)
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(part * powers[:len(part)])])
-        hashes = (sums[length:] - sums[:-length]) * inverses[:len(part) - length + 1]
-        yield first, hashes ^ (hashes << np.uint64(32))  # the high bits hang on all the low ones

@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipelines.cleaning import text_digest
+from pipelines.passage_hashes import code_points, passage_hashes
 from pipelines.segments import cuts
 
 WINDOW = 50  # characters of a segment that are looked for anywhere in the earlier text
-CHUNK = 2**20  # characters of that text at a time
-PRIME = 0x9E3779B97F4A7C15 | 1  # odd: it has an inverse modulo 2^64
 SPLITS = ("train", "validation")
 
 
@@ -41,33 +40,23 @@ def seen_segments(texts: Sequence[str], corpus: Path) -> np.ndarray:
     sizes = [len(list(cuts(text))) - 1 for text in texts]
     beginnings = [text[a:a + WINDOW] if b - a >= WINDOW else ""
                   for text in texts for a, b in pairwise(cuts(text))]
-    hashes = np.array([_hashes(_points(text))[0] if text else 0 for text in beginnings], np.uint64)
+    nothing = np.zeros(1, np.uint64)
+    hashes = np.concatenate([_hashes(text) if text else nothing for text in beginnings])
     sought = np.unique(hashes)
     met = [np.empty(0, np.uint64)]
     for text in _texts(corpus):
-        for at in range(0, max(len(text) - WINDOW + 1, 0), CHUNK):
-            found = _hashes(_points(text[at:at + CHUNK + WINDOW - 1]))
+        for _, found in passage_hashes(code_points(text), WINDOW):
             places = np.minimum(np.searchsorted(sought, found), len(sought) - 1)
             met.append(np.unique(found[sought[places] == found]))
     whole = np.array([bool(text) for text in beginnings], bool)
     return np.repeat(documents, sizes) | (whole & np.isin(hashes, np.concatenate(met)))
 
 
+def _hashes(text: str) -> np.ndarray:
+    return np.concatenate([found for _, found in passage_hashes(code_points(text), WINDOW)])
+
+
 def _texts(corpus: Path) -> Iterator[str]:
     for split in SPLITS:
         for shard in sorted((corpus / "documents").glob(f"{split}-*.parquet")):
             yield from pq.read_table(shard, columns=["text"])["text"].to_pylist()
-
-
-def _points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
-
-
-def _hashes(points: np.ndarray) -> np.ndarray:
-    """(characters - WINDOW + 1,) uint64: of each window a polynomial of its code points, modulo
-    2^64, so that equal windows have equal ones (Karp and Rabin 1987)."""
-    powers = np.cumprod(np.full(WINDOW, PRIME, np.uint64))
-    windows = np.zeros(len(points) - WINDOW + 1, np.uint64)
-    for i, power in enumerate(powers):
-        windows += (points[i:i + len(windows)] + np.uint64(1)) * power
-    return windows ^ (windows >> np.uint64(32))

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import copying
+from pipelines import passage_hashes
 from pipelines.copying import TrainText
+from pipelines.passage_hashes import code_points
 from tests.conftest import MIRROR, needs_mirror
 
 
@@ -32,7 +33,8 @@ TEXTS = st.lists(st.text("ab 春\0", max_size=40), max_size=4)
 @given(TEXTS, TEXTS, st.sampled_from([5, 64, 2**20]))
 def test_none_is_longer(pieces: list[str], texts: list[str], chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(copying, "CHUNK", chunk)  # windows that begin in one chunk end in the next
+        # Passages that begin in one chunk end in the next.
+        patch.setattr(passage_hashes, "CHUNK", chunk)
         passage = train_text(texts).longest_copy(pieces)
     assert len(passage) == longest(pieces, texts)
     assert not passage or (any(passage in piece for piece in pieces)
@@ -43,7 +45,8 @@ def test_equal_hashes_alone_prove_nothing() -> None:
     """Modulo 2^64 the Thue-Morse word and its inverse have one hash, whatever the prime."""
     word = "".join("ab"[number.bit_count() % 2] for number in range(2**11))
     other = word.translate(str.maketrans("ab", "ba"))
-    hashes = [list(copying._windows(copying._points(text), 2**11))[1][1] for text in (word, other)]
+    hashes = [list(passage_hashes.passage_hashes(code_points(text), 2**11))[1][1]
+              for text in (word, other)]
     assert hashes[0] == hashes[1]
     passage = train_text([word]).longest_copy([other])
     assert 2**10 <= len(passage) < 2**11 and passage in word and passage in other

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import exposure
+from pipelines import passage_hashes
 from pipelines.exposure import WINDOW, seen_documents, seen_segments
 from pipelines.segments import cuts
 
@@ -43,7 +43,7 @@ def test_segments_are_found_wherever_they_stand(tmp_path_factory, train: str, te
 
 
 def test_a_long_text_is_searched_across_its_chunks(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(exposure, "CHUNK", 64)
+    monkeypatch.setattr(passage_hashes, "CHUNK", 64)
     words = " ".join(f"word{i}" for i in range(400))
     path = corpus(tmp_path, train=[words])
     seen = seen_segments([words[1000:1440], "something quite new, " * 12], path)
