@@ -20,7 +20,7 @@ from pipelines.lengths import documents_by_length
 from pipelines.references import of_version
 from pipelines.spec import Spec
 from pipelines.store import Artifact, Store
-from pipelines.versions import Version, versions
+from pipelines.versions import Version, champion_of, versions
 from pipelines.vocabulary import Vocabulary
 
 ALARM = 0.2  # the usual rule: below 0.1 next to nothing, above 0.2 another distribution
@@ -71,8 +71,7 @@ def from_champion(settings: Settings, spec: Spec, corpus: Artifact, tokens: Arti
     """As `from_version`, of the champion of `spec.name`; None where there is no champion, or
     nothing to compare, or where the text is not `new` and another than the champion's: then the
     run that made it has told."""
-    champion = next((one for one in versions(settings.home, spec.name)
-                     if "champion" in one.aliases), None)
+    champion = champion_of(versions(settings.home, spec.name))
     found = champion and from_version(champion, settings.store, spec.sample, corpus, tokens, new)
     return found if isinstance(found, dict) else None
 

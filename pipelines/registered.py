@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.errors import FolioError
 from pipelines.promotion import Figures
-from pipelines.versions import CHAMPION, Version, fetched, versions
+from pipelines.versions import CHAMPION, Version, champion_of, fetched, versions
 
 PACKAGE = "package"  # the folder in the model that inference reads
 
@@ -64,7 +64,7 @@ def named_version(home: Path, name: str, version: int | None = None) -> Version:
     """The champion, or a version. Raises FolioError when there is none."""
     known = versions(home, name)
     if version is None:
-        found = next((one for one in known if CHAMPION in one.aliases), None)
+        found = champion_of(known)
     else:
         found = next((one for one in known if one.number == version), None)
     if found is None:

@@ -7,7 +7,6 @@ asks what there is; `champions.py` moves the champion.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,15 @@ from pipelines.registered import figures_of, load_champion
 from pipelines.report_verdict import write_released_report
 from pipelines.stages import Inputs
 from pipelines.store import Workspace
-from pipelines.versions import CHALLENGER, CHAMPION, Version, asked, mlflow_at, versions
+from pipelines.versions import (
+    CHALLENGER,
+    CHAMPION,
+    Version,
+    asked,
+    champion_of,
+    mlflow_at,
+    versions,
+)
 
 if TYPE_CHECKING:
     import mlflow
@@ -43,7 +50,7 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         verdict = _judged(new, known, work.home)
         work.progress(2, STEPS, "steps: opening the registry")
         with mlflow_at(work.home) as (mlflow, client):
-            if _champion(asked(client, new.name)) == _champion(known):
+            if champion_of(asked(client, new.name)) == champion_of(known):
                 work.progress(3, STEPS, "steps: registering the model")
                 number = _registered(mlflow, client, work.home, new, verdict)
                 crowned = _crown(client, work.home, new, number, verdict)
@@ -51,21 +58,17 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     else:
         raise FolioError(f"{new.name}: others moved the champion {TRIES} times while this model "
                          "was compared with it; run it again")
-    release = _release(new, number, verdict, _champion(known), crowned)
+    release = _release(new, number, verdict, champion_of(known), crowned)
     text = json.dumps(release, indent=1, ensure_ascii=False)
     (work.out / "release.json").write_text(text + "\n", encoding="utf-8")
-    write_released_report(work.out, release, new.metrics, inputs, _champion(known), new.spec,
+    write_released_report(work.out, release, new.metrics, inputs, champion_of(known), new.spec,
                           new.store)
     return {"version": number, "verdict": verdict.verdict}
 
 
-def _champion(known: Iterable[Version]) -> Version | None:
-    return next((version for version in known if CHAMPION in version.aliases), None)
-
-
 def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
     """Decided by what is known of both; only where that does not suffice, they are compared."""
-    champion, standing = _champion(known), new.standing(known)
+    champion, standing = champion_of(known), new.standing(known)
     if champion is None:
         return decide(new.measured(), None, new.spec)
     if standing is not None and standing.number == champion.number:
@@ -103,7 +106,7 @@ def _crown(client: mlflow.MlflowClient, home: Path, new: Candidate, number: int,
     """Point the aliases and write the journal. Returns the version that is champion now."""
     client.set_registered_model_alias(new.name, CHALLENGER, str(number))
     settle(home, client, new.name)
-    champion = _champion(asked(client, new.name))
+    champion = champion_of(asked(client, new.name))
     before = champion.number if champion else None
     crowned = number if verdict.verdict == "promote" else before
     told = {"verdict": verdict.verdict, "digests": digests(new.tags),

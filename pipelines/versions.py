@@ -145,15 +145,20 @@ def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]
     return sorted(found, key=lambda version: (version.name, version.number))
 
 
+def champion_of(known: Iterable[Version]) -> Version | None:
+    """The one that is champion among the versions of one model."""
+    return next((version for version in known if CHAMPION in version.aliases), None)
+
+
 def rollback_target(known: Iterable[Version], name: str, stack: Sequence[int]) -> Version | None:
     """The champion before the present one that is among `known`; `stack` as `journal.reigns` gives
     it. What was before there was a journal is told from the versions' verdicts."""
     own = {one.number: one for one in known if one.name == name}
     told = [own[number] for number in stack[:-1] if number in own]
-    champion = next((one.number for one in own.values() if CHAMPION in one.aliases), None)
+    champion = champion_of(own.values())
     promoted = [own[number] for number in sorted(own)
                 if own[number].tags.get("folio.verdict") == "promote"
-                and (champion is None or number < champion)]
+                and (champion is None or number < champion.number)]
     return next(iter((*reversed(told), *reversed(promoted))), None)
 
 
