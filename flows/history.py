@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 FINAL = ("CANCELLED", "COMPLETED", "CRASHED", "FAILED")
-RUN_ID = re.compile(r"\d{8}-\d{6}-.+-[0-9a-f]{4}")  # see Runs.new_id
+RUN_ID = re.compile(r"\d{8}-\d{6}-.+-[0-9a-f]{4,6}")  # see Runs.new_id
 PAGE = 200  # the most that the API gives at once
 LOG_SECONDS = 10  # the server deletes logs after it has answered
 POLL_SECONDS = 0.1

@@ -23,9 +23,11 @@ class Runs:
 
     @staticmethod
     def new_id(pipeline: str) -> str:
-        """Sorts by time; unique even when two runs start in one second."""
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        return f"{stamp}-{pipeline}-{secrets.token_hex(2)}"
+        """Sorts by time, of one pipeline also within a second; unique even when two runs start at
+        once."""
+        now = time.time()
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+        return f"{stamp}-{pipeline}-{int(now % 1 * 16**3):03x}{secrets.randbelow(16**3):03x}"
 
     def save(self, record: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
