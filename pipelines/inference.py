@@ -110,6 +110,11 @@ class Predictor:
         return load_model(self._path)
 
     @property
+    def _few_shapes(self) -> bool:
+        """JAX compiles each shape; the others are faster without any filling up."""
+        return sys.modules["keras"].backend.backend() == "jax"
+
+    @property
     def layout(self) -> str:
         """How a language model reads held-out text: documents, lanes or windows."""
         if self._layout is None:
@@ -167,8 +172,9 @@ class Predictor:
         """Of the second label, per text, in order; None for a text that is too long."""
         chances: list[float | None] = [None] * len(ids)
         most = self.tokens["max_tokens"]
-        for rows in batches([len(row) for row in ids], most):
-            tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id, most)
+        for rows in batches([len(row) for row in ids], most, self._few_shapes):
+            tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id, most,
+                                    self._few_shapes)
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
             chance = self.calibration.probability(logits[:len(rows), 0].astype(np.float64))
             for i, value in zip(rows, chance, strict=True):
@@ -259,7 +265,8 @@ class Predictor:
         names = state_names(self.spec)
         states = dict(zip(names, zero_states(self.spec, 1), strict=True))
         for first in range(0, len(ids), CHUNK):
-            tokens, length = padded([ids[first:first + CHUNK]], self.vocabulary.pad_id)
+            tokens, length = padded([ids[first:first + CHUNK]], self.vocabulary.pad_id,
+                                    few_shapes=self._few_shapes)
             outputs = self.model.predict_on_batch({"tokens": tokens, "length": length, **states})
             states = {name: outputs[name] for name in names}
         return outputs["logits"][0, length[0] - 1]

@@ -42,11 +42,30 @@ def _exact(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
     TensorFlow gives one for each token that was looked up. Keras 3 squares them one by one instead
     of their sum, so that its Adam moves a token that stands n times in a batch up to √n too far.
     """
+    import keras
+
     class Exact(kind):
         def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
             super().apply([_summed(gradient) for gradient in grads], trainable_variables)
 
+    if keras.backend.backend() == "tensorflow" and kind is keras.optimizers.Adam:
+        Exact.update_step = _adam
     return Exact
+
+
+def _adam(self: keras.optimizers.Adam, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    """Adam's own update, in one pass over the weights: Keras's takes ten, which the large
+    embedding of a classifier pays for in a fifth of its training."""
+    import tensorflow as tf
+
+    place = self._get_variable_index(variable)
+    step = tf.cast(self.iterations + 1, tf.float32)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle, m=self._momentums[place].value.handle,
+        v=self._velocities[place].value.handle, grad=gradient,
+        beta1_power=self.beta_1**step, beta2_power=self.beta_2**step,
+        lr=tf.cast(learning_rate, tf.float32), beta1=self.beta_1, beta2=self.beta_2,
+        epsilon=self.epsilon)
 
 
 def _summed(gradient: Any) -> Any:
