@@ -1,33 +1,30 @@
 """Which documents of train and validation say nearly what a document of the test part says.
 
-Two texts are as alike as the share of their strings of words that both have (Broder 1997): case,
-line breaks and a few changed words matter little. Of each document a sketch is kept, the
-SKETCH strings with the smallest hashes: all of a short text's, a fair sample of a long one's. So
-memory holds at most 0.8 kB a test document, and a sketch of the others at a time.
+Two texts are as alike as the share of their strings of words that both have: case, line breaks and
+a few changed words matter little. Memory holds at most 0.9 kB a test document, its sketch, and the
+sketches of some of the others at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.side_by_side import mapped
+from pipelines.sketches import HASH_BITS, SKETCH, Sketches, edges_of, in_characters, sketched
 
 ALIKE = 0.5  # share of common strings; two reviews of one film have a few hundredths
-LENGTH = 5  # words in a string; of text without blanks, as Japanese is, characters
-FEWEST_BLANKS = 0.05  # of the characters, in text with blanks between words
-SKETCH = 100
 KEYS = 8  # of the smallest hashes, by which alike documents find each other
 MOST_UNDER_A_KEY = 10  # test documents: a string that more of them have tells nothing
-MIX, STEP = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
-HASH_BITS, DOCUMENT_BITS = 40, 24  # of the numbers that are sorted
+PAIRS_AT_ONCE = 2**11  # compared at a time, within the cache
+
+
+NO_SKETCHES = Sketches(np.empty(0, np.uint64), np.zeros(1, np.int64))
 
 
 class Pair(NamedTuple):
@@ -45,19 +42,16 @@ Texts = Iterable[tuple[np.ndarray, pa.Array]]  # batches: numbers of the documen
 def near_duplicates(test: Texts, others: Texts) -> Iterator[Pair]:
     """Those of `others` that are like one of `test`, in the order given."""
     index = _Index.of(test)
-    if not index.numbers:
+    if not len(index.numbers):
         return
-    for numbers, sketches in _sketched(others, index.characters):
-        for number, sketch in zip(numbers.tolist(), sketches, strict=True):
-            best = index.best(sketch)
-            if best is not None:
-                yield Pair(number, *best)
 
+    def alike(batch: tuple[np.ndarray, pa.Array]) -> list[Pair]:
+        numbers, texts = batch
+        found = index.most_alike(sketched(texts, index.characters))
+        return [Pair(int(numbers[one]), int(index.numbers[other]), float(share))
+                for one, other, share in zip(*found, strict=True)]
 
-def in_characters(texts: pa.Array) -> bool:
-    """Whether blanks are so rare that characters, not words, are to be strung together."""
-    blanks = sum(pc.sum(pc.count_substring(texts, blank)).as_py() for blank in " \n")
-    return blanks < FEWEST_BLANKS * pc.sum(pc.utf8_length(texts)).as_py()
+    yield from chain.from_iterable(mapped(alike, others))
 
 
 @dataclass(frozen=True)
@@ -65,93 +59,68 @@ class _Index:
     """The sketches of the test documents; `keys` (sorted) and `owners` say who has which of the
     smallest hashes."""
 
-    numbers: list[int]
-    sketches: list[np.ndarray]
+    numbers: np.ndarray
+    sketches: Sketches
     keys: np.ndarray
     owners: np.ndarray
     characters: bool
 
     @classmethod
     def of(cls, test: Texts) -> _Index:
-        numbers: list[int] = []
-        sketches: list[np.ndarray] = []
         batches = iter(test)
         first = list(islice(batches, 1))
         characters = bool(first) and in_characters(first[0][1])
-        for some, found in _sketched(chain(first, batches), characters):
-            numbers += some.tolist()
-            sketches += found
-        keys = [sketch[:KEYS] for sketch in sketches]
-        flat = np.concatenate([np.empty(0, np.uint64), *keys])
-        owners = np.repeat(np.arange(len(keys)), [len(key) for key in keys])
-        order = np.argsort(flat, kind="stable")
-        return cls(numbers, sketches, flat[order], owners[order], characters)
+        numbers, sketches = [np.empty(0, np.int64)], [NO_SKETCHES]
+        for some, found in mapped(lambda batch: (batch[0], sketched(batch[1], characters)),
+                                  chain(first, batches)):
+            numbers.append(some)
+            sketches.append(found)
+        whole = Sketches(np.concatenate([each.hashes for each in sketches]),
+                         edges_of(np.concatenate([each.sizes for each in sketches])))
+        smallest = whole.first(KEYS)
+        order = np.argsort(smallest.hashes, kind="stable")
+        owners = np.repeat(np.arange(len(smallest.sizes), dtype=np.int32), smallest.sizes)
+        return cls(np.concatenate(numbers), whole, smallest.hashes[order], owners[order],
+                   characters)
 
-    def best(self, sketch: np.ndarray) -> tuple[int, float] | None:
-        """The number of the test document that is most like `sketch`, and how much; None when
-        none is ALIKE."""
-        starts = np.searchsorted(self.keys, sketch[:KEYS], "left")
-        stops = np.searchsorted(self.keys, sketch[:KEYS], "right")
-        found = {int(owner) for start, stop in zip(starts, stops, strict=True) if start < stop
-                 for owner in self.owners[start:min(stop, start + MOST_UNDER_A_KEY)]}
-        alike = [(similarity(sketch, self.sketches[owner]), -owner) for owner in found]
-        share, owner = max(alike, default=(0.0, 0))
-        return (self.numbers[-owner], share) if share >= ALIKE else None
+    def most_alike(self, sketches: Sketches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the sketches that are ALIKE to one of the test part: their places, the test
+        document's, and how alike. The first of several that are equally alike."""
+        ones, others = self._candidates(sketches)
+        shares = np.concatenate([[], *(
+            similarities(sketches.chosen(ones[at:at + PAIRS_AT_ONCE]),
+                         self.sketches.chosen(others[at:at + PAIRS_AT_ONCE]))
+            for at in range(0, len(ones), PAIRS_AT_ONCE))])
+        order = np.lexsort((others, -shares, ones))
+        order = order[shares[order] >= ALIKE]
+        best = order[np.diff(ones[order], prepend=-1) != 0]
+        return ones[best], others[best], shares[best]
 
-
-def similarity(one: np.ndarray, other: np.ndarray) -> float:
-    """The share of common strings, from two sketches: exact where both are whole, else as it is
-    among the smallest hashes of the two together."""
-    if not (len(one) and len(other)):
-        return 0.0
-    places = np.minimum(np.searchsorted(other, one), len(other) - 1)
-    common = one[other[places] == one]
-    if max(len(one), len(other)) < SKETCH:
-        return len(common) / (len(one) + len(other) - len(common))
-    if len(common) < ALIKE * SKETCH:  # it can only be less: no need to look among the smallest
-        return len(common) / SKETCH
-    smallest = np.union1d(one, other)[:SKETCH]
-    return int((common <= smallest[-1]).sum()) / SKETCH
-
-
-def _sketched(batches: Texts, characters: bool) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """The numbers of each batch and the sketches of its texts."""
-    return mapped(lambda batch: (batch[0], _sketches(batch[1], characters)), batches)
+    def _candidates(self, sketches: Sketches) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs that have a key in common, each once: place among `sketches`, test document."""
+        smallest = sketches.first(KEYS)
+        starts = np.searchsorted(self.keys, smallest.hashes, "left")
+        stops = np.searchsorted(self.keys, smallest.hashes, "right")
+        counts = np.minimum(stops - starts, MOST_UNDER_A_KEY)
+        edges = edges_of(counts)
+        owners = self.owners[np.repeat(starts - edges[:-1], counts) + np.arange(edges[-1])]
+        places = np.repeat(np.arange(len(smallest.sizes)), smallest.sizes)
+        pairs = np.unique(np.repeat(places, counts) << 32 | owners)
+        return pairs >> 32, pairs & (2**32 - 1)
 
 
-def _sketches(texts: pa.Array, characters: bool) -> list[np.ndarray]:
-    """Per text its smallest hashes, sorted, each once; none where there is not a single word."""
-    strings, documents = _strings(*_hashed(texts, characters))
-    numbers = np.sort(documents << np.uint64(HASH_BITS) | strings >> np.uint64(64 - HASH_BITS))
-    numbers = numbers[np.diff(numbers, prepend=np.uint64(2**64 - 1)) != 0]
-    owner = (numbers >> np.uint64(HASH_BITS)).astype(np.int64)
-    edges = np.searchsorted(owner, np.arange(len(texts) + 1))
-    values = numbers & np.uint64(2**HASH_BITS - 1)
-    return [values[a:min(a + SKETCH, b)] for a, b in pairwise(edges)]
-
-
-def _hashed(texts: pa.Array, characters: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes (words,) of all words, or characters, in lower case, and where each text's begin:
-    (texts + 1,). A text of fewer than LENGTH is filled up with zeros, but an empty one."""
-    text = pl.from_arrow(texts).str.to_lowercase().str.replace_all("\n", " ", literal=True)
-    split = text.str.replace_all(" ", "").str.split("") if characters else text.str.split(" ")
-    edges = np.concatenate([[0], np.cumsum(split.list.len().to_numpy())]).astype(np.int64)
-    words = split.explode(empty_as_null=False)
-    real = (words.str.len_bytes() > 0).to_numpy()
-    before = np.concatenate([[0], np.cumsum(real)])  # real words before each
-    lengths, hashes = np.diff(before[edges]), words.hash().to_numpy()[real]
-    missing = np.where(lengths > 0, np.maximum(LENGTH - lengths, 0), 0)
-    filled = np.insert(hashes, np.repeat(np.cumsum(lengths), missing), np.uint64(0))
-    return filled, np.concatenate([[0], np.cumsum(lengths + missing)])
-
-
-def _strings(words: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes (strings,) of all runs of LENGTH words that stand in one text, and which text."""
-    count = max(len(words) - LENGTH + 1, 0)
-    strings = np.zeros(count, np.uint64)
-    for i in range(LENGTH):
-        strings = (strings + words[i:i + count]) * STEP
-    strings = (strings ^ strings >> np.uint64(31)) * MIX
-    documents = np.repeat(np.arange(len(edges) - 1), np.diff(edges)).astype(np.uint64)
-    within = documents[:count] == documents[LENGTH - 1:LENGTH - 1 + count]
-    return strings[within], documents[:count][within]
+def similarities(ones: Sketches, others: Sketches) -> np.ndarray:
+    """The share of common strings of each pair, from two sketches: exact where both are whole,
+    else as it is among the smallest hashes of the two together. Each of `ones` has a hash."""
+    pairs = np.arange(len(ones.sizes), dtype=np.uint64) << HASH_BITS
+    one, other = (np.repeat(pairs, each.sizes) | each.hashes for each in (ones, others))
+    at = np.searchsorted(other, one)
+    common = np.take(other, at, mode="clip") == one
+    before = edges_of(common)
+    # How many of the pair's two sketches together are smaller than this hash.
+    rank = np.arange(len(one)) + at - before[:-1]
+    rank -= np.repeat(rank[ones.edges[:-1]] - (at[ones.edges[:-1]] - others.edges[:-1]), ones.sizes)
+    cut = np.maximum(ones.sizes, others.sizes) == SKETCH
+    common &= (rank < SKETCH) | np.repeat(~cut, ones.sizes)
+    found = np.add.reduceat(common, ones.edges[:-1], dtype=np.int64)
+    return found / np.where(cut, SKETCH, ones.sizes + others.sizes - found)

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.near_duplicates import ALIKE, LENGTH, Pair, near_duplicates
+from pipelines.near_duplicates import ALIKE, Pair, near_duplicates
+from pipelines.sketches import LENGTH
 from tests.pipelines.test_corpus import BOOK, Built, table
 
 
