@@ -3,7 +3,7 @@
     python -m benchmarks [--only NAME…] [--mirror DIR] [--repeats 5] [--quick] [--long]
 
 Writes RESULTS.md, results.json and results.svg into benchmarks/ (--quick: data/benchmarks/quick/).
-With --only, earlier figures of the other comparisons are kept. PyTorch and Hugging Face's
+With --only, earlier figures of the other comparisons are kept. PyTorch, JAX and Hugging Face's
 tokenizers are measured where they are installed. On a GPU: python -m benchmarks.gpu
 """
 
@@ -27,8 +27,8 @@ from pipelines.declarations import PROJECT
 
 COMPARISONS = {  # name: its module, in the table's order
     "prep": "prep", "prep20": "prep20", "imdb-epoch": "imdb_epoch", "char": "char",
-    "rnnlm": "rnnlm", "generate": "generate", "score": "score", "read": "read", "idle": "idle",
-    "flow": "flow"}
+    "backends": "backends", "rnnlm": "rnnlm", "generate": "generate", "score": "score",
+    "read": "read", "idle": "idle", "flow": "flow"}
 LONG = ("prep20",)  # minutes, and gigabytes of disk: only when asked for
 MIRROR = PROJECT.parent / "shared" / "mirror"  # where the tests find the real files, too
 
