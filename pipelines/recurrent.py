@@ -4,9 +4,8 @@ Keras differentiates its scan step by step. Here the scan keeps only the product
 for the step before, and its gradient is written out:
 
 - forward: the input projection of all steps is one product; the scan adds `h @ U` and the gates;
-- backward: what the gates contribute is computed for all steps at once; the scan only carries the
-  state's gradient through a transposed copy of U (TensorFlow multiplies by a transposed argument
-  at a third of the speed);
+- backward: the scan takes the gates from the forward pass and carries the state's gradient through
+  a transposed copy of U (TensorFlow multiplies by a transposed argument at a third of the speed);
 - the gradients of the weights are one product each over all steps.
 
 Only training runs this way, and only where it gains (see `_gains`); the rest is inherited, so

@@ -23,60 +23,59 @@ def lstm(mask: Tensor | None, *arguments: Tensor) -> tuple[Tensor, Tensor]:
     """x, kernel, recurrent kernel, bias, h, c -> all h (time, batch, units), the last c."""
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h, first_c):
-        h, c, *gates = _compiled(_lstm_forward)(
+        last_c, h, *saved = _compiled(_lstm_forward)(
             mask, recurrent, _project(x, kernel, bias), first_h, first_c)
 
         def gradient(*upstream):
             dz, dh, dc = _compiled(_lstm_backward)(
-                mask, recurrent, *keras.tree.flatten(upstream), _before(first_c, c), c, *gates)
+                mask, recurrent, *keras.tree.flatten(upstream), *saved)
             dx, dkernel, dbias = _projection_gradients(x, kernel, dz)
-            return dx, dkernel, _over_steps(_before(first_h, h), dz), dbias, dh, dc
+            return dx, dkernel, _recurrent_gradient(first_h, h, dz), dbias, dh, dc
 
-        return (h, c[-1]), gradient
+        return (h, last_c), gradient
 
     return run(*arguments)
 
 
 def _lstm_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: Tensor,
                   c: Tensor) -> list[Tensor]:
-    """All h, c and gates i, f, g, o: each (time, batch, units)."""
+    """The last c (batch, units); all h, the c before each step and the gates i, f, g, o: each
+    (time, batch, units)."""
     def step(states, inputs):
         *new, i, f, g, o = lstm_step(inputs[0], *states, recurrent)
         if mask is not None:
             new = [ops.where(inputs[1], a, b) for a, b in zip(new, states, strict=True)]
-        return new, [*new, i, f, g, o]
+        return new, [new[0], states[1], i, f, g, o]
 
-    return _scan(step, [h, c], [projected, mask], [h.shape[1]] * 6)[1]
+    states, saved = _scan(step, [h, c], [projected, mask], [h.shape[1]] * 6)
+    return [states[1], *saved]
 
 
 def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tensor,
-                   c_before: Tensor, c: Tensor, i: Tensor, f: Tensor, g: Tensor,
+                   before: Tensor, i: Tensor, f: Tensor, g: Tensor,
                    o: Tensor) -> list[Tensor]:
     """The gradients of the gates' sums (time, batch, 4 units) and of the first h and c.
 
-    dh, dc: the gradients of all h (time, batch, units) and of the last c (batch, units).
+    dh, dc: the gradients of all h (time, batch, units) and of the last c (batch, units); before:
+    the c before each step.
     """
-    tanh_c = ops.tanh(c)
-    to_c = o * (1 - tanh_c * tanh_c)
-    to_gates = ops.concatenate([g * i * (1 - i), c_before * f * (1 - f), i * (1 - g * g),
-                                tanh_c * o * (1 - o)], axis=2)
-    if mask is not None:  # a masked step hands both gradients on unchanged
-        to_c, to_gates = ops.where(mask, to_c, 0.0), ops.where(mask, to_gates, 0.0)
-        f = ops.where(mask, f, 1.0)
     transposed = ops.transpose(recurrent)
 
     def step(states, inputs):
-        (dh, dc), (above, to_c, to_gates, f) = states, inputs[:4]
+        (dh, dc), (above, before, i, f, g, o) = states, inputs[:6]
         dh = dh + above
-        dc = dc + dh * to_c
-        dz = ops.concatenate([dc, dc, dc, dh], axis=1) * to_gates
-        earlier = ops.matmul(dz, transposed)
-        if mask is not None:
-            earlier = ops.where(inputs[4], earlier, dh)
-        return [earlier, dc * f], [dz]
+        tanh_c = ops.tanh(f * before + i * g)
+        total = dc + dh * (o * (1 - tanh_c * tanh_c))
+        dz = ops.concatenate([total * (g * i * (1 - i)), total * (before * f * (1 - f)),
+                              total * (i * (1 - g * g)), dh * (tanh_c * o * (1 - o))], axis=1)
+        if mask is None:
+            return [ops.matmul(dz, transposed), total * f], [dz]
+        dz = ops.where(inputs[6], dz, 0.0)  # a masked step hands both gradients on unchanged
+        return [ops.where(inputs[6], ops.matmul(dz, transposed), dh),
+                ops.where(inputs[6], total * f, dc)], [dz]
 
-    states, (dz,) = _scan(step, [ops.zeros_like(dc), dc], [dh, to_c, to_gates, f, mask],
-                          [to_gates.shape[2]], reverse=True)
+    states, (dz,) = _scan(step, [ops.zeros_like(dc), dc], [dh, before, i, f, g, o, mask],
+                          [4 * f.shape[2]], reverse=True)
     return [dz, *states]
 
 
@@ -95,7 +94,8 @@ def gru(mask: Tensor | None, *arguments: Tensor) -> Tensor:
                 mask, recurrent, *keras.tree.flatten(upstream), before, *gates)
             dx, dkernel, dbias = _projection_gradients(
                 x, kernel, ops.concatenate([da[:, :, :gated], dg], axis=2))
-            return dx, dkernel, _over_steps(before, da), ops.stack([dbias, _total(da)]), dh
+            return (dx, dkernel, _recurrent_gradient(first_h, h, da),
+                    ops.stack([dbias, _total(da)]), dh)
 
         return h, gradient
 
@@ -120,23 +120,23 @@ def _gru_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, before: Te
 
     dh: the gradient of all h; before: the state before each step (time, batch, units).
     """
-    to_g = (1 - z) * (1 - g * g)
-    to_product = ops.concatenate([(before - g) * z * (1 - z), to_g * a * r * (1 - r), to_g * r],
-                                 axis=2)
-    if mask is not None:  # a masked step hands the gradient on unchanged
-        to_g, to_product = ops.where(mask, to_g, 0.0), ops.where(mask, to_product, 0.0)
-        z = ops.where(mask, z, 1.0)
     transposed = ops.transpose(recurrent)
 
     def step(states, inputs):
-        (dh,), (above, to_product, z) = states, inputs
+        (dh,), (above, before, z, r, g, a) = states, inputs[:6]
         dh = dh + above
-        da = ops.concatenate([dh, dh, dh], axis=1) * to_product
-        return [dh * z + ops.matmul(da, transposed)], [da, dh]
+        dg = dh * ((1 - z) * (1 - g * g))
+        da = ops.concatenate([dh * ((before - g) * z * (1 - z)), dg * (a * r * (1 - r)), dg * r],
+                             axis=1)
+        if mask is None:
+            return [dh * z + ops.matmul(da, transposed)], [da, dg]
+        # A masked step hands the gradient on unchanged.
+        da, dg = ops.where(inputs[6], da, 0.0), ops.where(inputs[6], dg, 0.0)
+        return [ops.where(inputs[6], dh * z + ops.matmul(da, transposed), dh)], [da, dg]
 
-    (first,), (da, total) = _scan(step, [ops.zeros_like(dh[0])], [dh, to_product, z],
-                                  [to_product.shape[2], dh.shape[2]], reverse=True)
-    return [da, total * to_g, first]
+    (first,), gradients = _scan(step, [ops.zeros_like(dh[0])], [dh, before, z, r, g, a, mask],
+                                [3 * z.shape[2], z.shape[2]], reverse=True)
+    return [*gradients, first]
 
 
 def simple(mask: Tensor | None, *arguments: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ def simple(mask: Tensor | None, *arguments: Tensor) -> Tensor:
             dz, dh = _compiled(_simple_backward)(
                 mask, recurrent, *keras.tree.flatten(upstream), h)
             dx, dkernel, dbias = _projection_gradients(x, kernel, dz)
-            return dx, dkernel, _over_steps(_before(first_h, h), dz), dbias, dh
+            return dx, dkernel, _recurrent_gradient(first_h, h, dz), dbias, dh
 
         return h, gradient
 
@@ -171,21 +171,18 @@ def _simple_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor,
 def _simple_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor,
                      h: Tensor) -> list[Tensor]:
     """The gradients of the sums (time, batch, units) and of the first h; dh: that of all h."""
-    to_sum = 1 - h * h
-    if mask is not None:  # a masked step hands the gradient on unchanged
-        to_sum = ops.where(mask, to_sum, 0.0)
     transposed = ops.transpose(recurrent)
 
     def step(states, inputs):
-        above, to_sum = inputs[:2]
+        above, h = inputs[:2]
         dh = states[0] + above
-        dz = dh * to_sum
-        earlier = ops.matmul(dz, transposed)
-        if mask is not None:
-            earlier = ops.where(inputs[2], earlier, dh)
-        return [earlier], [dz]
+        dz = dh * (1 - h * h)
+        if mask is None:
+            return [ops.matmul(dz, transposed)], [dz]
+        dz = ops.where(inputs[2], dz, 0.0)  # a masked step hands the gradient on unchanged
+        return [ops.where(inputs[2], ops.matmul(dz, transposed), dh)], [dz]
 
-    (first,), (dz,) = _scan(step, [ops.zeros_like(dh[0])], [dh, to_sum, mask], [dh.shape[2]],
+    (first,), (dz,) = _scan(step, [ops.zeros_like(dh[0])], [dh, h, mask], [dh.shape[2]],
                             reverse=True)
     return [dz, first]
 
@@ -214,6 +211,11 @@ def _over_steps(x: Tensor, dz: Tensor) -> Tensor:
     """(time, batch, n), (time, batch, m) -> (n, m): a weight's gradient, as one product."""
     return ops.matmul(ops.transpose(ops.reshape(x, (-1, x.shape[2]))),
                       ops.reshape(dz, (-1, dz.shape[2])))
+
+
+def _recurrent_gradient(first: Tensor, h: Tensor, dz: Tensor) -> Tensor:
+    """That of the weights by which each step's sums read the state before it."""
+    return ops.matmul(ops.transpose(first), dz[0]) + _over_steps(h[:-1], dz[1:])
 
 
 def _total(dz: Tensor) -> Tensor:
