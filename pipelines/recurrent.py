@@ -3,7 +3,8 @@
 Keras differentiates its scan step by step. Here the scan keeps only the product that must wait
 for the step before, and its gradient is written out:
 
-- forward: the input projection of all steps is one product; the scan adds `h @ U` and the gates;
+- forward: the input projection of all steps is one product, of few different tokens (characters)
+  one of their embeddings alone; the scan adds `h @ U` and the gates;
 - backward: the scan takes the gates from the forward pass and carries the state's gradient through
   a transposed copy of U (TensorFlow multiplies by a transposed argument at a third of the speed);
 - the gradients of the weights are one product each over all steps.
@@ -33,8 +34,8 @@ class LSTM(keras.layers.LSTM):
                    training: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
         if not (training and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
-        x, mask = _time_major(self, sequences, mask)
-        h, c = lstm(mask, x, *_weights(self.cell), *initial_state)
+        ids, x, mask = _time_major(self, sequences, mask)
+        h, c = lstm(mask, ids, x, *_weights(self.cell), *initial_state)
         return *_outputs(self, h, mask), [h[-1], c]
 
 
@@ -46,8 +47,8 @@ class GRU(keras.layers.GRU):
                    training: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
         if not (training and self.reset_after and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
-        x, mask = _time_major(self, sequences, mask)
-        h = gru(mask, x, *_weights(self.cell), *initial_state)
+        ids, x, mask = _time_major(self, sequences, mask)
+        h = gru(mask, ids, x, *_weights(self.cell), *initial_state)
         return *_outputs(self, h, mask), [h[-1]]
 
 
@@ -60,8 +61,8 @@ class SimpleRNN(keras.layers.SimpleRNN):
                    training: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
         if not (training and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
-        x, mask = _time_major(self, sequences, mask)
-        h = simple(mask, x, *_weights(self.cell), *initial_state)
+        ids, x, mask = _time_major(self, sequences, mask)
+        h = simple(mask, ids, x, *_weights(self.cell), *initial_state)
         return *_outputs(self, h, mask), [h[-1]]
 
 
@@ -85,15 +86,26 @@ def _gains(layer: keras.layers.RNN) -> bool:
     return False
 
 
-def _time_major(layer: keras.layers.RNN, sequences: Tensor,
-                mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Inputs (time, batch, features) and mask (time, batch, 1), in the order of processing."""
-    x = ops.transpose(sequences, (1, 0, 2))
+def _time_major(layer: keras.layers.RNN, sequences: Tensor, mask: Tensor | None
+                ) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """Ids (time, batch) and a table's rows, or None and inputs (time, batch, features); and the
+    mask (time, batch, 1). In the order of processing."""
+    ids, x = _looked_up(sequences) or (None, ops.transpose(sequences, (1, 0, 2)))
     if mask is not None:
         mask = ops.transpose(ops.cast(keras.tree.flatten(mask)[0], "bool"))[:, :, None]
     if layer.go_backwards:
-        x, mask = ops.flip(x, 0), None if mask is None else ops.flip(mask, 0)
-    return x, mask
+        ids, x = (None, ops.flip(x, 0)) if ids is None else (ops.flip(ids, 0), x)
+        mask = None if mask is None else ops.flip(mask, 0)
+    return ids, x, mask
+
+
+def _looked_up(sequences: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The ids and the table that `sequences` were looked up from, if TensorFlow's graph says so
+    and the table, as that of characters is, is small enough to gain by it."""
+    if keras.backend.backend() != "tensorflow" or sequences.op.type != "GatherV2":
+        return None
+    table, ids, _ = sequences.op.inputs
+    return (ops.transpose(ids), table) if table.shape[0] < 2 * table.shape[1] else None
 
 
 def _weights(cell: keras.layers.Layer) -> list[Tensor]:

@@ -1,6 +1,8 @@
 """Recurrent layers over all time steps, with their gradients written out (see recurrent.py).
 
-All tensors are time-major; `mask` is (time, batch, 1) or None: a masked step keeps the state.
+All tensors are time-major; `mask` is (time, batch, 1) or None: a masked step keeps the state. The
+inputs `x` are (time, batch, features), or with `ids` (time, batch) a table (rows, features) of
+which they are the rows: then each row is multiplied once, however often it is read.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ Tensor = Any
 Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
 
-def lstm(mask: Tensor | None, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+def lstm(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> tuple[Tensor, Tensor]:
     """x, kernel, recurrent kernel, bias, h, c -> all h (time, batch, units), the last c."""
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h, first_c):
         last_c, h, *saved = _compiled(_lstm_forward)(
-            mask, recurrent, _project(x, kernel, bias), first_h, first_c)
+            mask, recurrent, _project(ids, x, kernel, bias), first_h, first_c)
 
         def gradient(*upstream):
             dz, dh, dc = _compiled(_lstm_backward)(
                 mask, recurrent, *keras.tree.flatten(upstream), *saved)
-            dx, dkernel, dbias = _projection_gradients(x, kernel, dz)
+            dx, dkernel, dbias = _projection_gradients(ids, x, kernel, dz)
             return dx, dkernel, _recurrent_gradient(first_h, h, dz), dbias, dh, dc
 
         return (h, last_c), gradient
@@ -79,21 +81,21 @@ def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tenso
     return [dz, *states]
 
 
-def gru(mask: Tensor | None, *arguments: Tensor) -> Tensor:
+def gru(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> Tensor:
     """x, kernel, recurrent kernel, bias, h -> all h (time, batch, units)."""
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h):
         gated = 2 * recurrent.shape[0]  # columns of the gates z and r; the candidate's follow
         added, scaled = gru_biases(bias)
         h, *gates = _compiled(_gru_forward)(
-            mask, recurrent, _project(x, kernel, added), scaled, first_h)
+            mask, recurrent, _project(ids, x, kernel, added), scaled, first_h)
 
         def gradient(*upstream):
             before = _before(first_h, h)
             da, dg, dh = _compiled(_gru_backward)(
                 mask, recurrent, *keras.tree.flatten(upstream), before, *gates)
             dx, dkernel, dbias = _projection_gradients(
-                x, kernel, ops.concatenate([da[:, :, :gated], dg], axis=2))
+                ids, x, kernel, ops.concatenate([da[:, :, :gated], dg], axis=2))
             return (dx, dkernel, _recurrent_gradient(first_h, h, da),
                     ops.stack([dbias, _total(da)]), dh)
 
@@ -139,16 +141,16 @@ def _gru_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, before: Te
     return [*gradients, first]
 
 
-def simple(mask: Tensor | None, *arguments: Tensor) -> Tensor:
+def simple(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> Tensor:
     """x, kernel, recurrent kernel, bias, h -> all h (time, batch, units)."""
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h):
-        (h,) = _compiled(_simple_forward)(mask, recurrent, _project(x, kernel, bias), first_h)
+        (h,) = _compiled(_simple_forward)(mask, recurrent, _project(ids, x, kernel, bias), first_h)
 
         def gradient(*upstream):
             dz, dh = _compiled(_simple_backward)(
                 mask, recurrent, *keras.tree.flatten(upstream), h)
-            dx, dkernel, dbias = _projection_gradients(x, kernel, dz)
+            dx, dkernel, dbias = _projection_gradients(ids, x, kernel, dz)
             return dx, dkernel, _recurrent_gradient(first_h, h, dz), dbias, dh
 
         return h, gradient
@@ -192,19 +194,26 @@ def _before(first: Tensor, states: Tensor) -> Tensor:
     return ops.concatenate([first[None], states[:-1]], axis=0)
 
 
-def _project(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """(time, batch, features) -> (time, batch, gates), as one product."""
+def _project(ids: Tensor | None, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """The inputs' part of all sums (time, batch, gates), as one product."""
+    if ids is not None:
+        return ops.take(ops.matmul(x, kernel) + bias, ids, axis=0)
     time, batch, features = ops.shape(x)
     rows = ops.matmul(ops.reshape(x, (-1, features)), kernel) + bias
     return ops.reshape(rows, (time, batch, kernel.shape[1]))
 
 
-def _projection_gradients(x: Tensor, kernel: Tensor, dz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _projection_gradients(ids: Tensor | None, x: Tensor, kernel: Tensor,
+                          dz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of x, kernel and bias."""
+    rows = ops.reshape(x, (-1, x.shape[-1]))
+    dz = ops.reshape(dz, (-1, dz.shape[2]))
+    if ids is not None:  # the sum of each row's readings
+        dz = ops.matmul(ops.transpose(ops.one_hot(ops.reshape(ids, (-1,)), x.shape[0])), dz)
     # The third axis keeps TensorFlow from undoing the copy to multiply by a transposed argument.
     transposed = ops.transpose(kernel[None])[:, :, 0]
-    rows = ops.matmul(ops.reshape(dz, (-1, dz.shape[2])), transposed)
-    return ops.reshape(rows, ops.shape(x)), _over_steps(x, dz), _total(dz)
+    dx = ops.reshape(ops.matmul(dz, transposed), ops.shape(x))
+    return dx, ops.matmul(ops.transpose(rows), dz), _total(dz)
 
 
 def _over_steps(x: Tensor, dz: Tensor) -> Tensor:
@@ -219,8 +228,9 @@ def _recurrent_gradient(first: Tensor, h: Tensor, dz: Tensor) -> Tensor:
 
 
 def _total(dz: Tensor) -> Tensor:
-    """(time, batch, m) -> (m,). A product, because TensorFlow's sum takes four times as long."""
-    return _over_steps(ops.ones_like(dz[:, :, :1]), dz)[0]
+    """(…, m) -> (m,). A product, because TensorFlow's sum takes four times as long."""
+    rows = ops.reshape(dz, (-1, dz.shape[-1]))
+    return ops.matmul(ops.transpose(ops.ones_like(rows[:, :1])), rows)[0]
 
 
 @cache
