@@ -183,7 +183,7 @@ def test_one_stage_is_repeated_through_its_deployment(up: Up) -> None:
 
 
 def test_a_schedule_fires_by_itself_and_finds_nothing_to_do(up: Up) -> None:
-    schedule = [{"schedule": {"interval": 20, "timezone": "UTC"}, "active": True,
+    schedule = [{"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True,
                  "parameters": SHAKESPEARE}]
     deployment = up.deployment("retrain/shakespeare")
     made = httpx.post(f"http://127.0.0.1:{up.ports[0]}/api/deployments/{deployment}/schedules",

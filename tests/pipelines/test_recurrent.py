@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from pipelines.backend import load_keras, make_reproducible
+from pipelines.training_step import _exact
 from tests.conftest import PROJECT
 
 BATCH, TIME, FEATURES, UNITS = 5, 7, 3, 4
@@ -172,8 +173,8 @@ def model(module: ModuleType, kind: str, batch: int | None = None, units: int = 
     built = keras.Model(tokens, outputs)
     loss = (keras.losses.BinaryCrossentropy(from_logits=True) if kind == "classifier"
             else keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    # Keras's Adam does not sum the gradients of a token that is looked up often (training_step.py).
-    built.compile(keras.optimizers.SGD(0.1), loss, **compile_options)
+    # Adam as training has it: Keras's own takes a token's gradients one by one.
+    built.compile(_exact(keras.optimizers.Adam)(0.003), loss, **compile_options)
     return built
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.text_groups import MAX_ROWS, MAX_SLOTS, MAX_TOKENS, MOST_SPREAD, batches, padded
@@ -12,6 +12,7 @@ from pipelines.text_groups import MAX_ROWS, MAX_SLOTS, MAX_TOKENS, MOST_SPREAD, 
 LENGTHS = st.lists(st.integers(1, 3000) | st.just(MAX_TOKENS + 1), max_size=600)
 
 
+@settings(max_examples=60, deadline=None)
 @given(LENGTHS, st.booleans(), st.sampled_from([None, 3000]))
 def test_each_text_is_read_once_in_calls_that_are_bounded(lengths: list[int], few: bool,
                                                           most: int | None) -> None:

@@ -76,8 +76,8 @@ t.train(Path({folder!r}), Path({batches!r}), t.{spec}, t.{settings}, progress=pr
 
 @pytest.mark.parametrize(("data", "name", "setting", "kills"), [
     ("classifier", "CLASSIFIER", "TRAINING", (5, 17)),
-    ("language_model", "WRITER", "TRAINING", (25,)),
-    ("speeches", "WRITER", "SHUFFLED", (19,))])
+    ("language_model", "WRITER", "TRAINING", (8, 25)),
+    ("speeches", "WRITER", "SHUFFLED", (6, 19))])
 def test_a_killed_training_ends_with_the_same_bits(
         tmp_path: Path, batches: dict[str, Path], data: str, name: str, setting: str,
         kills: tuple[int, ...]) -> None:
