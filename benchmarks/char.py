@@ -50,8 +50,8 @@ def _case(conditions: Conditions, cell: str, units: int) -> Iterator[Row]:
                       "torch is not installed (pip install 'folio[torch]')")
     yield Row.times(
         f"{name}/limit", title, "the machine's limit", found["ours"], found["limit"],
-        "characters/s", 0.55, f"{operations(cell, units, size) / 1e6:.1f} MFLOP a character at "
-        f"the rate of a 2048³ product; the recurrent products of a step have {BATCH} rows and "
+        "characters/s", 0.55, f"{operations(cell, units, size) / 1e6:.1f} MFLOP a character, "
+        f"those with the {size} embeddings aside, at the rate of a 2048³ product; the recurrent products of a step have {BATCH} rows and "
         f"must wait for one another, {TIME} forward and {TIME} back.")
 
 

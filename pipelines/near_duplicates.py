@@ -22,8 +22,6 @@ ALIKE = 0.5  # share of common strings; two reviews of one film have a few hundr
 KEYS = 8  # of the smallest hashes, by which alike documents find each other
 MOST_UNDER_A_KEY = 10  # test documents: a string that more of them have tells nothing
 PAIRS_AT_ONCE = 2**11  # compared at a time, within the cache
-
-
 NO_SKETCHES = Sketches(np.empty(0, np.uint64), np.zeros(1, np.int64))
 
 

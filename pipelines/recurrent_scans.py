@@ -53,9 +53,8 @@ def _lstm_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: 
     return [states[1], *saved]
 
 
-def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tensor,
-                   before: Tensor, i: Tensor, f: Tensor, g: Tensor,
-                   o: Tensor) -> list[Tensor]:
+def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tensor, before: Tensor,
+                   i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> list[Tensor]:
     """The gradients of the gates' sums (time, batch, 4 units) and of the first h and c.
 
     dh, dc: the gradients of all h (time, batch, units) and of the last c (batch, units); before:
