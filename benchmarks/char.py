@@ -51,8 +51,9 @@ def _case(conditions: Conditions, cell: str, units: int) -> Iterator[Row]:
     yield Row.times(
         f"{name}/limit", title, "the machine's limit", found["ours"], found["limit"],
         "characters/s", 0.55, f"{operations(cell, units, size) / 1e6:.1f} MFLOP a character, "
-        f"those with the {size} embeddings aside, at the rate of a 2048³ product; the recurrent products of a step have {BATCH} rows and "
-        f"must wait for one another, {TIME} forward and {TIME} back.")
+        f"those with the {size} embeddings aside, at the rate of a 2048³ product; the recurrent "
+        f"products of a step have {BATCH} rows and must wait for one another, {TIME} forward and "
+        f"{TIME} back.")
 
 
 def operations(cell: str, units: int, vocabulary: int) -> float:

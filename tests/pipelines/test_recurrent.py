@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from pipelines.backend import load_keras, make_reproducible
+from pipelines.keras_file import load_model
 from pipelines.training_step import _exact
 from tests.conftest import PROJECT
 
@@ -218,7 +219,7 @@ def test_a_classifier_trains_the_same_and_moves_to_a_plain_file(recurrent: Modul
     assert paths(plain) == paths(fast)
     plain.set_weights(fast.get_weights())
     plain.save(tmp_path / "plain.keras")
-    reloaded = keras.saving.load_model(tmp_path / "plain.keras")
+    reloaded = load_model(tmp_path / "plain.keras")
     assert type(reloaded.layers[-2].forward_layer) is keras.layers.LSTM
     x, _ = next(batches("classifier", 1))
     np.testing.assert_allclose(reloaded.predict(x, verbose=0), fast.predict(x, verbose=0),
