@@ -19,3 +19,7 @@ class UnreachableError(FolioError):
 
 class DamagedError(FolioError):
     """Bytes on disk are not those that were published."""
+
+
+class UnreadableError(DamagedError):
+    """A small file of ours that is not what we wrote."""
