@@ -64,7 +64,7 @@ def _say_what_is_left_alone(here: Settings) -> None:
     from pipelines.versions import is_own
 
     if here.store.remote is not None:
-        print(f"left alone: {here.store.remote} (FOLIO_STORE), which others may read from",
+        print(f"left alone: {here.store.remote}, which others may read from",
               file=sys.stderr)
     if not is_own(here.home):
         print("left alone: the model versions, as MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI names "

@@ -83,8 +83,8 @@ class Candidate:
         return Store(self.inputs["metrics"].path.parent.parent, os.environ.get("FOLIO_STORE"))
 
     def challenger(self) -> Challenger:
-        paths = {name: self.inputs[name].path for name in ("metrics", "corpus", "tokens")}
-        return Challenger(**paths, held_out=held_out_digest(self.inputs["corpus"].manifest),
+        metrics, corpus, tokens = (self.inputs[name] for name in ("metrics", "corpus", "tokens"))
+        return Challenger(metrics.path, corpus, tokens.path, held_out_digest(corpus.manifest),
                           batch_size=self.above["batches"]["config"]["batches.batch_size"],
                           labels=self.labels, store=self.store)
 

@@ -26,7 +26,7 @@ from pipelines.exposure import seen_documents, seen_segments
 from pipelines.fingerprint import digest_json
 from pipelines.segments import SEGMENTS
 from pipelines.spec import RegistrySpec
-from pipelines.store import Store
+from pipelines.store import Artifact, Store
 
 PREDICTIONS = "predictions.parquet"
 # Shares of unknown tokens that differ by more make language models incomparable: a word that is
@@ -44,12 +44,12 @@ def held_out_digest(corpus: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Challenger:
-    """What a new model left: the folders of its artifacts, the digest of its test documents, how
+    """What a new model left: its artifacts or their folders, the digest of its test documents, how
     many of them were read at a time, what a classifier tells apart. `store` may have what the
     champion left."""
 
     metrics: Path
-    corpus: Path
+    corpus: Artifact
     tokens: Path
     held_out: str
     batch_size: int
@@ -120,11 +120,11 @@ class Challenger:
             raise FolioError("the test documents have changed, and what it was trained on is no "
                              "longer in the store, so it may have seen the new ones")
         documents = pa.concat_tables(pq.read_table(shard, columns=["id", "text"]) for shard
-                                     in sorted((self.corpus / "documents").glob("test-*.parquet")))
+                                     in self.corpus.files("documents/test-"))
         if self.kind == "classifier":
             documents = documents.sort_by("id")
-            return seen_documents(documents["text"].to_pylist(), corpus.path)
-        return seen_segments(documents["text"].to_pylist(), corpus.path)
+            return seen_documents(documents["text"].to_pylist(), corpus)
+        return seen_segments(documents["text"].to_pylist(), corpus)
 
     def _rescored(self, package: Path) -> pa.Table:
         from pipelines.rescoring import rescored

@@ -12,11 +12,11 @@ from pipelines.champions import journal_of
 from pipelines.execute import Settings
 from pipelines.garbage import Item, Leftover, Policy, Stock, decide, kept_versions
 from pipelines.journal import reigns
-from pipelines.lineage import KEY, stored
+from pipelines.lineage import stored
 from pipelines.liveness import live_runs
 from pipelines.locks import is_locked
 from pipelines.removal import REMOVED, changed, discard, remove, size_of
-from pipelines.store import MANIFEST, Store, lock_of
+from pipelines.store import KEY, MANIFEST, Store, lock_of
 from pipelines.versions import (
     asked,
     download_folder,
@@ -75,7 +75,7 @@ def leftovers_in(store: Store) -> Iterator[Leftover]:
             hidden = LEFTOVER.fullmatch(path.name)
             if hidden:
                 kind, key = HIDDEN[hidden[1]], hidden[2]
-            elif KEY.fullmatch(path.name) and store.has_remains(folder.name, path.name):
+            elif KEY.fullmatch(path.name) and store.remains(folder.name, path.name):
                 kind, key = "damaged artifact", path.name
             else:
                 continue

@@ -87,7 +87,7 @@ def execute_stage(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], sett
         artifact, built = _obtain(stage, decision, spec, inputs, settings, run)
         if not built:
             action, reason = "reuse", "made meanwhile by another run"
-    settings.store.share(artifact)
+    reason = "; ".join(filter(None, (reason, settings.store.share(artifact))))
     return StageResult(stage.name, action, reason, round(time.perf_counter() - started, 3),
                        artifact)
 

@@ -56,7 +56,9 @@ def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: 
     folder.mkdir(parents=True)
     for name in ("model.keras", "model.json"):
         shutil.copyfile(model.path / name, folder / name)
-    shutil.copytree(vocabulary, folder / "vocabulary", copy_function=shutil.copyfile)
+    (folder / "vocabulary").mkdir()
+    for path in tokens.files("vocabulary/"):
+        shutil.copyfile(path, folder / "vocabulary" / path.name)
     config = tokens.manifest["config"]
     settings = {
         "pipeline": pipeline, "kind": declared["model"]["kind"],

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import FolioError, UsageError
 from pipelines.fingerprint import code_fingerprint, digest_file, library_version
+from pipelines.names import unsafe
 from pipelines.origin import change, doubt, must_be_asked, versions
 from pipelines.spec import Spec, operational, plain
 from pipelines.stages import NAMES, STAGES, Stage
@@ -115,10 +116,12 @@ def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: S
 
 
 def _absent(recipe: Recipe, spec: Spec, settings: Settings, unasked: str | None) -> Decision:
-    if settings.store.has_remains(recipe.stage, recipe.key):
-        return Decision(recipe.stage, "rebuild", "artifact damaged: no readable manifest", recipe)
-    previous = settings.runs.previous_manifest(settings.store, spec.name, recipe.stage)
-    reasons = filter(None, (why_changed(recipe, previous), unasked))
+    store = settings.store
+    if harm := store.remains(recipe.stage, recipe.key):
+        return Decision(recipe.stage, "rebuild", f"artifact damaged: {harm}", recipe)
+    unshared = store.unshared(recipe.stage, recipe.key)
+    previous = settings.runs.previous_manifest(store, spec.name, recipe.stage)
+    reasons = filter(None, (why_changed(recipe, previous), unasked, unshared))
     return Decision(recipe.stage, "run", "; ".join(reasons), recipe)
 
 
@@ -173,11 +176,18 @@ def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],
 def local_digests(path: Path) -> dict[str, str]:
     """{file: digest} of a file or a folder of the user's own."""
     if path.is_file():
-        return {path.name: digest_file(path)}
+        return {named(path.name, path): digest_file(path)}
     if not path.is_dir():
         raise UsageError(f"{path}: no such file or folder; mend source.path in the declaration")
     files = [p for p in sorted(path.rglob("*")) if p.is_file()]
-    return {str(p.relative_to(path)): digest_file(p) for p in files}
+    return {named(str(p.relative_to(path)), p): digest_file(p) for p in files}
+
+
+def named(name: str, file: Path) -> str:
+    """A name that a manifest may have; what was not named by us may be anything."""
+    if reason := unsafe(name):
+        raise UsageError(f"{str(file)!a}: its name {reason}; rename it")
+    return name
 
 
 def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:

@@ -49,7 +49,7 @@ def write_profile(package: Path, tokens: Artifact, metrics: Artifact) -> None:
     """Put the profile of a classifier into its package folder."""
     if "label" not in pq.read_schema(metrics.path / "predictions.parquet").names:
         return  # a language model
-    lengths = documents_by_length(tokens.path / "tokens", "train")
+    lengths = documents_by_length(tokens, "train")
     validation = tokens.counts["validation"]
     predicted = pq.read_table(metrics.path / "predictions.parquet", columns=["probability"])
     profile = {

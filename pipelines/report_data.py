@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ UNKNOWN_ORIGIN = {"pipeline": None, "profile": None, "run": None, "sample": Fals
 def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     """Documents, lengths and padding of each split; draws their plots."""
     corpus, tokens, batches = (inputs[name].counts for name in ("corpus", "tokens", "batches"))
-    lengths = document_lengths(inputs["tokens"].path / "tokens")
+    lengths = document_lengths(inputs["tokens"])
     if min(counts.sum() for counts in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
         cut = inputs["tokens"].manifest["config"].get("tokens.max_tokens")
         pictures.add("lengths", plots.length_histogram(lengths, cut))
@@ -67,9 +66,9 @@ def _leaks(corpus: Artifact) -> dict[str, Any] | None:
     return None if found is None else {**found, "total": sum(found.values()), "dropped": dropped}
 
 
-def document_lengths(folder: Path) -> dict[str, np.ndarray]:
-    """{split: documents per length in tokens, before any cut}; `folder` has the coded shards."""
-    return {split: documents_by_length(folder, split) for split in SPLITS}
+def document_lengths(tokens: Artifact) -> dict[str, np.ndarray]:
+    """{split: documents per length in tokens, before any cut}."""
+    return {split: documents_by_length(tokens, split) for split in SPLITS}
 
 
 def lineage(inputs: Inputs) -> dict[str, Any]:

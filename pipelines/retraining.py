@@ -221,8 +221,8 @@ class Retraining:
 
     def _file(self, stage: str, name: str) -> Path | None:
         result = self._results.get(stage)
-        path = result.artifact.path / name if result else None
-        return path if path is not None and path.is_file() else None
+        listed = result is not None and name in result.artifact.manifest["files"]
+        return result.artifact.path / name if listed else None
 
     def _read(self, stage: str, name: str) -> dict[str, Any]:
         path = self._file(stage, name)

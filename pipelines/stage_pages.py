@@ -91,7 +91,7 @@ def _tokens(artifact: Artifact, inputs: Inputs) -> list[Page]:
              f"{one['unknown'] / max(one['tokens'], 1):.2%}", f"{one['truncated_documents']:,}"]
             for split, one in _by_split(counts)]
     header = ["split", "documents", "tokens", "longest", "unknown tokens", "documents cut"]
-    lengths = document_lengths(artifact.path / "tokens")
+    lengths = document_lengths(artifact)
     drawn = ""
     if min(numbers.sum() for numbers in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
         cut = artifact.manifest["config"].get("tokens.max_tokens")

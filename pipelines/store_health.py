@@ -39,7 +39,8 @@ def artifacts(settings: Settings, digests: bool = False) -> Iterator[Finding]:
     for one in leftovers_in(store):
         if one.kind == "damaged artifact" and one.key and not one.busy:
             wrong += 1
-            yield _damaged(store, one.path.parent.name, one.path.name, "no readable manifest")
+            stage, key = one.path.parent.name, one.path.name
+            yield _damaged(store, stage, key, store.remains(stage, key) or "it is gone")
     if not wrong:
         by = "digest" if digests else "size"
         yield Finding("artifacts", "ok", f"{len(known)}, each file of them by its {by} as "
@@ -63,6 +64,8 @@ def _set_aside(store: Store, stage: str, key: str) -> str:
         found = store.find(stage, key)
         if found is not None and store.damage(found) is None:
             return f"the {stage} artifact {key[:12]} is whole again"
+        if found is None and not store.remains(stage, key):
+            return f"the {stage} artifact {key[:12]} is gone"
         return f"moved the damaged {stage} artifact to {store.set_aside(stage, key)}"
 
 

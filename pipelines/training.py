@@ -38,8 +38,8 @@ Arguments = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]  # x, y, weight
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
     """Train on the batches artifact. Returns parameters, epochs, best epoch and timings."""
     spec: ModelSpec = config["model"]
-    train = Split(inputs["batches"].path, "train")
-    validation = Split(inputs["batches"].path, "validation")
+    train = Split(inputs["batches"], "train")
+    validation = Split(inputs["batches"], "validation")
     keras = load_keras(config["training"].backend)
     device = training_device(config["training"].backend, work.gpu,
                              lambda text: work.progress(0, None, text))

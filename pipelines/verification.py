@@ -116,8 +116,11 @@ def _lineage(version: Version, store: Store, seen: dict[Path, str | None]) -> It
     where = f"{version.name} version {version.number}"
     found: dict[str, Artifact] = {}
     for stage in STAGES:
-        artifact = store.find(stage, version.tags.get(f"folio.{stage}.key", ""))
+        key = version.tags.get(f"folio.{stage}.key", "")
+        artifact = store.find(stage, key)
         if artifact is None:
+            if harm := store.remains(stage, key):
+                yield f"{where}: {stage} artifact {key[:12]}: {harm}"
             continue
         found[stage] = artifact
         if artifact.path not in seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,8 +15,10 @@ import pytest
 
 from pipelines.declarations import load_spec
 from pipelines.execute import Settings
+from pipelines.manifest import SEAL, content_digest, key_of, sealed, text_of
 from pipelines.retraining import retrain_plain
 from pipelines.spec import Spec
+from pipelines.store import MANIFEST, Artifact
 
 PROJECT = Path(__file__).resolve().parent.parent
 MIRROR = PROJECT.parent / "shared" / "mirror"
@@ -149,6 +152,25 @@ def artifact_of(settings: Settings, pipeline: str, stage: str) -> Any:
     record = next(r for r in settings.runs if r["pipeline"] == pipeline)
     entry = next(e for e in record["stages"] if e["stage"] == stage)
     return settings.store.open(stage, entry["key"])
+
+
+def republished(folder: Path, change: Callable[[dict[str, Any]], None]) -> Artifact:
+    """The artifact in `folder` with its manifest changed, as if it had been made so: under the key
+    that the manifest has then."""
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    change(manifest)
+    manifest.pop(SEAL, None)
+    manifest |= {"key": key_of(manifest), "digest": content_digest(manifest["files"])}
+    manifest = sealed(manifest)
+    (folder / MANIFEST).write_text(text_of(manifest), encoding="utf-8")
+    path = folder.rename(folder.with_name(manifest["key"]))
+    return Artifact(manifest["stage"], manifest["key"], path, manifest)
+
+
+def artifact_in(folder: Path, stage: str = "") -> Artifact:
+    """What lies in a folder, as a stage below would be given it."""
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    return Artifact(stage, "", folder, {"files": {name: {} for name in names if name != MANIFEST}})
 
 
 def held_out(settings: Settings, pipeline: str) -> list[str]:

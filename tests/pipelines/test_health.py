@@ -179,7 +179,7 @@ def test_a_folder_without_a_manifest_is_damaged(here: Settings) -> None:
     artifact = artifact_of(here, "tiny-play", "tokens")
     (artifact.path / MANIFEST).write_text('{"files":')
     finding = the_only(store_health.artifacts(here), "problem", artifact.key[:12],
-                       "no readable manifest")
+                       "manifest.json: not JSON")
     assert finding.mend is not None and finding.mend() and not artifact.path.exists()
 
 

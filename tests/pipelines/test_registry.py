@@ -33,7 +33,7 @@ from pipelines.served_model import ServedModel
 from pipelines.spec import RegistrySpec
 from pipelines.store import Artifact, Workspace
 from pipelines.versions import asked, fetched, mlflow_at, versions
-from tests.conftest import artifact_of
+from tests.conftest import artifact_of, republished
 
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
 NAME = "films"
@@ -78,8 +78,7 @@ def inputs_of(trained: Settings, accuracy: float | None, home: Path) -> dict[str
 
 def measured(metrics: Artifact, accuracy: float | None, store: Path) -> Artifact:
     """An artifact in `store`: predictions of 4,000 documents, that share of them right."""
-    key = digest_json([metrics.key, accuracy])
-    path = store / "metrics" / key
+    path = store / "metrics" / digest_json([metrics.key, accuracy])
     path.mkdir(parents=True, exist_ok=True)
     (path / "metrics.json").write_text(json.dumps({"kind": "classifier", "headline": {
         "accuracy": accuracy, "log_loss": 0.6}}))
@@ -91,9 +90,9 @@ def measured(metrics: Artifact, accuracy: float | None, store: Path) -> Artifact
         "nats": -np.log(np.where(correct, 0.6, 0.4))}), path / "predictions.parquet")
     files = {name: {"bytes": (path / name).stat().st_size, "sha256": digest_file(path / name)}
              for name in ("metrics.json", "predictions.parquet")}
-    manifest = metrics.manifest | {"key": key, "digest": f"digest of {accuracy}", "files": files}
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    return Artifact("metrics", key, path, manifest)
+    (path / "manifest.json").write_text(json.dumps(metrics.manifest))
+    return republished(path, lambda manifest: manifest.update(files=files, inputs=(
+        manifest["inputs"] | {"accuracy": str(accuracy)})))
 
 
 def released(inputs: dict[str, Artifact], spec: RegistrySpec, home: Path, folder: Path,

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,7 +19,7 @@ from pipelines.keras_file import load_model, save_model
 from pipelines.models import build_model, copy_weights, state_names
 from pipelines.spec import BatchesSpec, ModelSpec, TrainingSpec
 from pipelines.store import Workspace
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, artifact_in
 from tests.pipelines.test_batches import build as build_batches
 from tests.pipelines.test_batches import documents
 
@@ -57,7 +56,7 @@ def train(folder: Path, batches: Path, spec: ModelSpec, settings: TrainingSpec =
           progress=lambda done, total, unit: None) -> dict:
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir(parents=True, exist_ok=True), scratch.mkdir(exist_ok=True)
-    return training.build({"batches": SimpleNamespace(path=batches)},
+    return training.build({"batches": artifact_in(batches)},
                           {"model": spec, "training": settings, "seed": 5},
                           Workspace(out, scratch, folder, progress))
 
