@@ -57,6 +57,8 @@ class SharedStore:
 
         try:
             root = UPath(self.address)
+            if "://" in self.address and not root.protocol:
+                raise ValueError("it would be the name of a folder")
             root.fs  # noqa: B018 - a protocol that lacks its package is noticed here
             return root
         except ImportError as error:
@@ -228,7 +230,9 @@ class SharedStore:
         except FolioError:
             raise
         except Exception as error:
-            if isinstance(error, NOT_THERE) and not writing:
+            if not writing and isinstance(error, NOT_THERE) and not any(
+                    isinstance(cause, OSError) and not isinstance(cause, NOT_THERE)
+                    for cause in _causes(error)):  # some say so of a host that does not answer
                 raise
             reason = _reason(error).replace(self.address, shown(self.address))
             raise SharedStoreError(
@@ -243,11 +247,16 @@ def _files_of(place: UPath, manifest: Mapping[str, Any]) -> UPath:
 
 def _reason(error: BaseException) -> str:
     """The system's own words, if any cause has them, else the first line of the message."""
-    causes, cause = [error], error
-    while (cause := cause.__cause__ or cause.__context__) is not None and cause not in causes:
-        causes.append(cause)
-    said = [one.strerror for one in causes if isinstance(one, OSError) and one.strerror]
-    return said[-1] if said else _line(error)
+    said = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError))
+    return next(filter(None, said), None) or _line(error)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    causes: list[BaseException] = []
+    while error is not None and error not in causes:
+        causes.append(error)
+        error = error.__cause__ or error.__context__
+    return causes
 
 
 def _line(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from pipelines.declarations import load_spec
 from pipelines.execute import Settings
+from pipelines.lineage import stored
 from pipelines.manifest import SEAL, content_digest, key_of, sealed, text_of
 from pipelines.retraining import retrain_plain
 from pipelines.spec import Spec
@@ -163,8 +164,22 @@ def republished(folder: Path, change: Callable[[dict[str, Any]], None]) -> Artif
     manifest |= {"key": key_of(manifest), "digest": content_digest(manifest["files"])}
     manifest = sealed(manifest)
     (folder / MANIFEST).write_text(text_of(manifest), encoding="utf-8")
-    path = folder.rename(folder.with_name(manifest["key"]))
+    path = folder.with_name(manifest["key"])
+    if path != folder:
+        shutil.rmtree(path, ignore_errors=True)
+        folder.rename(path)
     return Artifact(manifest["stage"], manifest["key"], path, manifest)
+
+
+def rewritten(settings: Settings, pipeline: str, stage: str,
+              change: Callable[[dict[str, Any]], None]) -> Artifact:
+    """As `republished`, of what the pipeline's latest run has; those below name it as their own."""
+    old = artifact_of(settings, pipeline, stage)
+    new = republished(old.path, change)
+    for one in stored(settings.store):
+        if one.stage != "source" and one.manifest["inputs"].get(stage) == old.digest:
+            republished(one.path, lambda manifest: manifest["inputs"].update({stage: new.digest}))
+    return new
 
 
 def artifact_in(folder: Path, stage: str = "") -> Artifact:
