@@ -12,6 +12,7 @@ from typing import TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pipelines.errors import FolioError, UnreachableError, UsageError
+from pipelines.names import unsafe
 from pipelines.store import MANIFEST
 from pipelines.web import UNNAMED, MissingError, shown
 
@@ -50,6 +51,9 @@ def file_names(urls: tuple[str, ...]) -> dict[str, str]:
 
 
 def refuse_reserved(name: str, where: str) -> None:
+    """Raises UsageError for a name that no file of an artifact may have."""
+    if reason := unsafe(name):
+        raise UsageError(f"{where}: its name {reason}; rename the file")
     if name == MANIFEST:
         raise UsageError(f"{where}: the name {MANIFEST} is the store's own; rename the file")
 

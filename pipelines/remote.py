@@ -62,11 +62,11 @@ class SharedStore:
             root.fs  # noqa: B018 - a protocol that lacks its package is noticed here
             return root
         except ImportError as error:
-            raise UsageError(f"{self}: a package for it is not installed ({_line(error)}); install "
-                             "it, or name another place") from error
+            raise UsageError(f"{self}: a package for it is not installed ({self._said(error)}); "
+                             "install it, or name another place") from error
         except ValueError as error:
-            raise UsageError(f"{self}: is no address that fsspec knows ({_line(error)}); write it "
-                             "like s3://bucket/folder, or the path of a folder") from error
+            raise UsageError(f"{self}: is no address that fsspec knows ({self._said(error)}); "
+                             "write it like s3://bucket/folder, or the path of a folder") from error
 
     def note(self, stage: str, key: str) -> str | None:
         """Why it could not give an artifact that it may have; None when nothing is wrong."""
@@ -234,21 +234,21 @@ class SharedStore:
                     isinstance(cause, OSError) and not isinstance(cause, NOT_THERE)
                     for cause in _causes(error)):  # some say so of a host that does not answer
                 raise
-            reason = _reason(error).replace(self.address, shown(self.address))
             raise SharedStoreError(
-                f"{self}: cannot be {'written' if writing else 'read'} ({reason}); look at the "
-                "address, the network and the rights") from error
+                f"{self}: cannot be {'written' if writing else 'read'} ({self._said(error)}); look "
+                "at the address, the network and the rights") from error
+
+    def _said(self, error: Exception) -> str:
+        """The system's own words, if any cause has them, else the first line of the message."""
+        words = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError))
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        said = next(filter(None, words), None) or lines[0][:150]
+        return said.replace(self.address, shown(self.address))
 
 
 def _files_of(place: UPath, manifest: Mapping[str, Any]) -> UPath:
     """Where the files lie; before manifests had a seal they lay beside them."""
     return place / manifest["digest"] if SEAL in manifest else place
-
-
-def _reason(error: BaseException) -> str:
-    """The system's own words, if any cause has them, else the first line of the message."""
-    said = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError))
-    return next(filter(None, said), None) or _line(error)
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -257,7 +257,3 @@ def _causes(error: BaseException) -> list[BaseException]:
         causes.append(error)
         error = error.__cause__ or error.__context__
     return causes
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]

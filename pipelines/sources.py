@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipelines.errors import FolioError, UnreachableError
+from pipelines.names import unsafe
 from pipelines.places import Place, file_names, from_first, mirrored, places, refuse_reserved
 from pipelines.spec import SourceSpec
 from pipelines.store import Artifact, Workspace
@@ -77,6 +78,8 @@ def _fetch(name: str, url: str, source: SourceSpec, work: Workspace) -> dict[str
 
 def _published(source: SourceSpec, work: Workspace, name: str, public: bool) -> Path:
     """A file of a prepared dataset, named as in a tfds data_dir: its `.part`."""
+    if reason := unsafe(name):  # it stands in a file that was fetched
+        raise FolioError(f"source.tfds: a file of the dataset is called {name!a}, which {reason}")
     url = f"{PUBLISHED}/{quote(name)}"
     candidates = [mirrored(name, work.mirror)] if work.mirror else []
     if public:
