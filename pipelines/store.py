@@ -28,6 +28,7 @@ from pipelines.errors import DamagedError, FolioError, UnreadableError
 from pipelines.locks import share, try_lock
 from pipelines.manifest import KEY, MANIFEST, Artifact, Recipe
 from pipelines.measure import Measurement
+from pipelines.names import unsafe
 from pipelines.remote import SharedStore
 
 Progress = Callable[[float, float | None, str], None]  # done, total if known, what is counted
@@ -73,7 +74,7 @@ class Store:
         Fetches it from the shared store when only that has it.
         """
         path = self.root / stage / key
-        if not KEY.fullmatch(key):
+        if not KEY.fullmatch(str(key)) or unsafe(stage):  # records and tags name them, too
             return None
         if self.remote is not None and not os.path.lexists(path):
             self.remote.fetch(stage, key, path)

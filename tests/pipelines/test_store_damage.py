@@ -234,6 +234,9 @@ def test_names_of_artifacts_are_keys(here: Settings) -> None:
     key = artifact_of(here, NAME, "tokens").key
     for name in (f"../tokens/{key}", "", "..", key[:12], f"{key}/"):
         assert here.store.find("tokens", name) is None
+    assert here.store.find("../store/tokens", key) is None
+    assert here.store.find(str(here.store.root / "tokens"), key) is None
+    assert here.store.find("tokens", key) is not None
 
 
 def test_one_bad_artifact_stops_nothing_else(here: Settings, reviews: Path) -> None:
