@@ -73,9 +73,9 @@ class Store:
 
         Fetches it from the shared store when only that has it.
         """
-        path = self.root / stage / key
-        if not KEY.fullmatch(str(key)) or unsafe(stage):  # records and tags name them, too
+        if not _names_one(stage, key):
             return None
+        path = self.root / stage / key
         if self.remote is not None and not os.path.lexists(path):
             self.remote.fetch(stage, key, path)
         try:
@@ -99,7 +99,8 @@ class Store:
     def remains(self, stage: str, key: str) -> str | None:
         """Why what stands where the artifact should is none; None: it is one, or nothing stands."""
         try:
-            manifests.read(self.root / stage / key)
+            if _names_one(stage, key):
+                manifests.read(self.root / stage / key)
         except UnreadableError as error:
             return str(error)
         except FileNotFoundError:
@@ -209,6 +210,11 @@ class Store:
         with suppress(OSError):  # a store that we may only read
             os.utime(descriptor)  # when it was last taken
         return True
+
+
+def _names_one(stage: str, key: str) -> bool:
+    """Whether an artifact may be called so: run records and a registry's tags may say anything."""
+    return not unsafe(stage) and KEY.fullmatch(str(key)) is not None
 
 
 def lock_of(folder: Path, key: str) -> Path:
