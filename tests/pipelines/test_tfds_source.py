@@ -173,7 +173,7 @@ def test_articles_become_paragraphs(prepared: Callable[[str], Path], run: Run,
     out.mkdir()
     scratch.mkdir()
     spec = CorpusSpec(reader="tfds", markup="wiki40b", split="hash", validation=0.2, test=0.2)
-    counts = corpus.build({"source": SimpleNamespace(path=built.out)}, {"corpus": spec, "seed": 1},
+    counts = corpus.build({"source": artifact_in(built.out)}, {"corpus": spec, "seed": 1},
                           Workspace(out, scratch, tmp_path))
     assert counts["left_out"] == {"empty paragraph": 29, "section heading": 29, "title": 29}
     assert (counts["read"], counts["kept"], counts["quarantined"]) == (6 * 29, 3 * 29, 0)
