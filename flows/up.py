@@ -178,9 +178,9 @@ def _mlflow_address(home: Path, port: int) -> str | None:
 
 
 def _mlflow(home: Path, port: int) -> list[str]:
-    return [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-            "--workers", "1", "--backend-store-uri", tracking_uri(home),
-            "--registry-store-uri", registry_uri(home),
+    return [sys.executable, "-m", "mlflow", "server", "--app-name", "folio",
+            "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+            "--backend-store-uri", tracking_uri(home), "--registry-store-uri", registry_uri(home),
             "--artifacts-destination", str(home / "mlflow" / "artifacts")]
 
 
