@@ -8,15 +8,18 @@ log level. All else comes from Prefect's settings, as there.
 from __future__ import annotations
 
 import argparse
-
-import uvicorn
-from prefect.server.api.server import create_app
-from prefect.settings import get_current_settings
+import os
 
 from flows.guard import Guard
 
 
 def main() -> None:
+    if "PREFECT_SERVER_UI_API_URL" not in os.environ:  # its pages ask the name they were opened by
+        os.environ.setdefault("PREFECT_UI_API_URL", "/api")
+    import uvicorn
+    from prefect.server.api.server import create_app
+    from prefect.settings import get_current_settings
+
     server = get_current_settings().server
     parser = argparse.ArgumentParser(prog="python -m flows.guarded_prefect",
                                      description="Prefect's server, for its own pages and clients")

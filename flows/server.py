@@ -183,7 +183,6 @@ def _start(folder: Path, port: int) -> Server:
                "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/api"
     changes = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
-               "PREFECT_UI_API_URL": "/api",  # by whatever name its pages were opened
                "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}  # its console is server.log
     with (folder / "server.lock").open("a") as alive, (folder / "server.log").open("wb") as log:
         fcntl.flock(alive, fcntl.LOCK_EX)
