@@ -14,6 +14,7 @@ from flows import lineage_commands  # isort: skip
 from flows import upkeep_commands  # isort: skip
 from flows import up_commands  # isort: skip
 from flows.app import app
+from flows.terminal import guard_streams
 from pipelines.errors import FolioError
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
@@ -24,6 +25,7 @@ __all__ = ["app", "champion_commands", "lineage_commands", "main", "model_comman
 
 def main() -> None:
     """The `folio` command."""
+    guard_streams()
     verbose = "--verbose" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
     try:
@@ -56,7 +58,8 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"folio: {message}", file=sys.stderr)
+    line = message.strip().replace("\n", "\\n")  # a file's name may hold one
+    print(f"folio: {line}", file=sys.stderr)
     sys.exit(code)
 
 

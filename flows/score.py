@@ -27,7 +27,8 @@ from tasks.scoring import score as score_one
 
 @flow(name="score", flow_run_name=run_id, persist_result=False)
 def score(pipeline: Pipeline, file: str | None = None, out: str | None = None,
-          column: str | None = None, prefix: str = "") -> list[dict[str, Any]] | State:
+          column: str | None = None, prefix: str = "",
+          spreadsheet_safe: bool = False) -> list[dict[str, Any]] | State:
     """Score the files that have no scores by the present champion. Gives their summaries.
 
     Args:
@@ -36,6 +37,7 @@ def score(pipeline: Pipeline, file: str | None = None, out: str | None = None,
         out: the folder of the scores, or for one file their name; scored/PIPELINE when empty
         column: the column with the texts; text, or the only one with text, when empty
         prefix: stands before the added columns' names
+        spreadsheet_safe: no cell of a .csv file named in out may be a formula
     """
     name = model_name(pipeline)
     with Console() as console:
@@ -43,7 +45,7 @@ def score(pipeline: Pipeline, file: str | None = None, out: str | None = None,
             home = home_folder()
             champion = named_version(home, name)
             places = _place(home, file, INBOX, name), _place(home, out, OUTBOX, name)
-            todo = [order for order in orders(*places, column or None, prefix)
+            todo = [order for order in orders(*places, column or None, prefix, spreadsheet_safe)
                     if not is_up_to_date(order, champion)]
             if not todo:
                 return Completed(name="Nothing to do", data=[],

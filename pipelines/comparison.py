@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipelines.declarations import value_of
 from pipelines.errors import UsageError
 from pipelines.evaluation_spec import LOWER_IS_BETTER
 from pipelines.spec import Spec
 from pipelines.store import Store
 
+MOST_VARIANTS = 1000  # each is trained
 Grid = dict[str, tuple[Any, ...]]  # {dotted key: the values to try}
 Variant = dict[str, Any]  # {dotted key: the value tried}
 
@@ -32,7 +33,7 @@ def grid_of(spec: Spec, given: list[str]) -> Grid:
         if not equals or not values:
             raise UsageError(f"--grid {text}: write key=value,value, such as "
                              "model.cell=simple,lstm,gru")
-        grid[key.strip()] = tuple(yaml.safe_load(f"[{values}]"))
+        grid[key.strip()] = tuple(value_of(f"[{values}]", f"--grid {key.strip()}"))
     if not grid:
         known = ", ".join(spec.grids) or "none"
         raise UsageError(f"say what to vary: --grid key=value,value, or a declared grid: {known}")
@@ -41,6 +42,9 @@ def grid_of(spec: Spec, given: list[str]) -> Grid:
 
 def variants(grid: Grid) -> list[Variant]:
     """Every combination, the last key varying fastest."""
+    count = math.prod(map(len, grid.values()))
+    if count > MOST_VARIANTS:
+        raise UsageError(f"{count:,} variants: {MOST_VARIANTS} are the most; vary less")
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 

@@ -19,10 +19,12 @@ from pipelines.report import write_report
 from pipelines.report_classifier import EXCERPT_CHARACTERS, MISTAKES, excerpt
 from pipelines.stages import STAGES
 from pipelines.store import Artifact
+from pipelines.visible import UNSEEN, visible
 from tests.conftest import PROJECT, REVIEWS, artifact_of, spec_of
 
 SAMPLES = PROJECT / "data" / "samples"
-HOSTILE = "<script src=http://evil.example/x.js>alert('1')</script></blockquote>&amp;\x07"
+HOSTILE = "<script src=http://evil.example/x.js>alert('1')</script></blockquote>&amp;\x07\x1b[2J\u202e"
+LABEL = "<b>$\\frac{$\x1b\u202e"  # which would be a broken formula in a picture
 VOID = {"meta", "img", "br"}
 SECTIONS = {"classifier": ["training", "answers", "slices", "scores", "mistakes"],
             "language_model": ["training", "baselines", "context", "slices", "samples",
@@ -43,13 +45,14 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory,
     """One of each kind; every review ends in a script of its own, every label is markup."""
     folder = tmp_path_factory.mktemp("evaluated")
     with (SAMPLES / "reviews.csv").open(encoding="utf-8", newline="") as file:
-        rows = [(row["review"] + HOSTILE, f"<b>{row['sentiment']}") for row in csv.DictReader(file)]
+        rows = [(row["review"] + HOSTILE, LABEL + row["sentiment"]) for row in csv.DictReader(file)]
     with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("review", "sentiment"), *rows])
+    labels = [f"{LABEL}negative", f"{LABEL}positive"]
     declared = folder / "reviews.yaml"
     declared.write_text(REVIEWS.format(samples=folder).replace("epochs: 2", "epochs: 1").replace(
         "label_column: sentiment",
-        'label_column: sentiment, labels: ["<b>negative", "<b>positive"]'), encoding="utf-8")
+        f"label_column: sentiment, labels: {json.dumps(labels)}"), encoding="utf-8")
     reviews: dict[str, Artifact] = {}
     for stage in STAGES[:-1]:
         inputs = {name: reviews[name] for name in stage.inputs}
@@ -144,7 +147,8 @@ def test_classifier_page_gives_the_figures(evaluated: dict[str, SimpleNamespace]
     assert f"{headline['accuracy']:.1%}" in page.text
     assert f"{headline['log_loss']:.4f}" in page.text
     assert f"{headline['roc_auc']:.4f}" in page.text
-    shown = [page.text.index(f"truly {name}") for name in ("<b>positive", "<b>negative")]
+    shown = [page.text.index(f"truly {visible(LABEL)}{name}")
+             for name in ("positive", "negative")]
     first, second = page.text[shown[0]:shown[1]], page.text[shown[1]:shown[1] + 120]
     assert first.split()[2::2] != second.split()[2::2]
     for row, keys in ((first, ("true_positive", "false_negative")),
@@ -173,13 +177,13 @@ def test_mistakes_are_the_surest_and_quoted(evaluated: dict[str, SimpleNamespace
     texts = {row["id"]: row["text"] for row in corpus}
     page = Page(one.path / "report.html")
     for name in listed:
-        assert excerpt(texts[name]).replace("\x07", "␇") in page.text
+        assert visible(excerpt(texts[name])) in page.text
 
 
 def test_hostile_text_stays_text(evaluated: dict[str, SimpleNamespace]) -> None:
     html = (evaluated["classifier"].path / "report.html").read_text(encoding="utf-8")
     assert "&lt;script src=http://evil.example/x.js&gt;" in html
-    assert "<script" not in html and "<b>negative" not in html and "\x07" not in html
+    assert "<script" not in html and "<b>$" not in html and not UNSEEN.search(html)
 
 
 def test_hostile_sample_stays_text(evaluated: dict[str, SimpleNamespace], tmp_path: Path) -> None:

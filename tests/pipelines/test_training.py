@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pipelines import training
 from pipelines.backend import load_keras, make_reproducible
 from pipelines.errors import FolioError
 from pipelines.keras_file import load_model, save_model
+from pipelines.model_size import weights_of
 from pipelines.models import build_model, copy_weights, state_names
 from pipelines.spec import BatchesSpec, ModelSpec, TrainingSpec
 from pipelines.store import Workspace
@@ -231,3 +233,14 @@ def test_the_training_model_and_the_saved_one_agree(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.asarray(loaded({**inputs, **state})["logits"]), wanted)
     assert (tmp_path / "again.keras").read_bytes() == (tmp_path / "model.keras").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "language_model"])
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru", "peephole"])
+def test_the_size_that_the_plan_reckons_is_that_of_the_network(kind: str, cell: str) -> None:
+    classifier = kind == "classifier"
+    spec = ModelSpec(kind=kind, cell=cell, embedding=40, units=(30, 50), bidirectional=classifier,
+                     dense=20 if classifier else None)
+    matrices = [w for w in build_model(spec, 200).weights if len(w.shape) == 2]
+    counted = sum(math.prod(w.shape) for w in matrices if "bias" not in w.path)
+    assert weights_of(spec, 200) == pytest.approx(counted, rel=0.01)  # peepholes and the logit
