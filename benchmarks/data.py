@@ -79,7 +79,7 @@ class Training:
 
         self.spec: Spec = load_spec(*declared)
         self.split = Split(batches, "train")
-        make_reproducible(load_keras(self.spec.training.backend), self.spec.seed)
+        make_reproducible(load_keras(self.spec.training.backend))
         from pipelines.training import Trainer
 
         self._folder = tempfile.TemporaryDirectory()
