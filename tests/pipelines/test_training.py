@@ -74,6 +74,7 @@ t.train(Path({folder!r}), Path({batches!r}), t.{spec}, t.{settings}, progress=pr
 """
 
 
+@pytest.mark.usefixtures("drawing")  # but not in the processes that are killed
 @pytest.mark.parametrize(("data", "name", "setting", "kills"), [
     ("classifier", "CLASSIFIER", "TRAINING", (5, 17)),
     ("language_model", "WRITER", "TRAINING", (8, 25)),
