@@ -66,20 +66,22 @@ def _stored(weights: bytes) -> int:
 
     total = 0
 
-    def see(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        nonlocal total
-        if isinstance(item, h5py.Dataset):
-            if item.external or item.is_virtual or item.dtype.kind not in NUMBERS:
-                raise DamagedError(f"its array {name!r} is not a plain one")
-            total += math.prod(item.shape) * item.dtype.itemsize
+    # What a visitor gives ends the visit; HDF5 does not let it raise.
+    def elsewhere(name: str, link: Any) -> str | None:
+        return None if isinstance(link, h5py.HardLink) else f"its {name!r} leads elsewhere"
 
-    def follow(name: str, link: Any) -> None:
-        if not isinstance(link, h5py.HardLink):
-            raise DamagedError(f"its {name!r} leads elsewhere")
+    def odd(name: str, item: h5py.Group | h5py.Dataset) -> str | None:
+        nonlocal total
+        if not isinstance(item, h5py.Dataset):
+            return None
+        if item.external or item.is_virtual or item.dtype.kind not in NUMBERS:
+            return f"its array {name!r} is not a plain one"
+        total += math.prod(item.shape or ()) * item.dtype.itemsize
+        return None
 
     with h5py.File(io.BytesIO(weights), "r") as file:
-        file.visititems_links(follow)
-        file.visititems(see)
+        if problem := file.visititems_links(elsewhere) or file.visititems(odd):
+            raise DamagedError(problem)
     return total
 
 

@@ -1,0 +1,328 @@
+"""A package that is not as it was packed is refused in one line, wherever it comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from pipelines.backend import load_keras
+from pipelines.errors import FolioError
+from pipelines.execute import Settings
+from pipelines.inference import Predictor
+from pipelines.keras_file import load_model
+from pipelines.package import Package
+from pipelines.registered import load_champion
+from pipelines.score_file import Judge
+from pipelines.vocabulary import Vocabulary
+from tests.conftest import PROJECT
+
+NAME = "tiny-reviews"
+GIANT = 10**9  # rows of four bytes and more each, where memory is 8 GB
+
+
+@pytest.fixture
+def home(trained: Settings, tmp_path: Path) -> Path:
+    """A copy, whose registry names its own files."""
+    shutil.copytree(trained.home, tmp_path / "home")
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "home" / "mlflow" / "mlflow.db") as database:
+        for column in ("source", "storage_location"):
+            database.execute(f"UPDATE model_versions SET {column} = replace({column}, ?, ?)",
+                             (str(trained.home), str(tmp_path / "home")))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def package(trained: Settings, tmp_path: Path) -> Path:
+    """A package of an earlier version: without digests, so that each file is looked into."""
+    folder = shutil.copytree(load_champion(trained.home, NAME), tmp_path / "package")
+    change(folder / "package.json", lambda found: {key: value for key, value in found.items()
+                                                   if key != "files"})
+    return folder
+
+
+def change(path: Path, how: Callable[[Any], Any]) -> None:
+    path.write_text(json.dumps(how(json.loads(path.read_bytes()))))
+
+
+def refused(call: Callable[[], Any], match: str) -> str:
+    with pytest.raises(FolioError, match=match) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# As registered
+
+
+def altered_model(package: Path) -> str:
+    data = bytearray((package / "model.keras").read_bytes())
+    data[-3000] ^= 1
+    (package / "model.keras").write_bytes(data)
+    return "model.keras was altered"
+
+
+def altered_vocabulary(package: Path) -> str:
+    path = package / "vocabulary" / "tokens.tsv"
+    path.write_text(path.read_text(encoding="utf-8").replace('"the"', '"teh"'), encoding="utf-8")
+    return "vocabulary/tokens.tsv was altered"
+
+
+def added_file(package: Path) -> str:
+    (package / "extra.py").touch()
+    return "extra.py does not belong to it"
+
+
+def missing_file(package: Path) -> str:
+    (package / "profile.json").unlink()
+    return "profile.json is missing"
+
+
+def altered_code(package: Path) -> str:
+    (package.parent.parent / "code" / "pipelines" / "models.py").write_text("import os\n")
+    return "a file beside the model"
+
+
+ALTER = [altered_model, altered_vocabulary, added_file, missing_file]
+
+
+@pytest.mark.parametrize("alter", [*ALTER, altered_code], ids=lambda alter: alter.__name__)
+def test_a_registered_package_is_the_one_that_was_registered(home: Path,
+                                                             alter: Callable[[Path], str]) -> None:
+    package = load_champion(home, NAME)
+    assert package.is_relative_to(home)
+    what = alter(package)
+    said = refused(lambda: load_champion(home, NAME), f"{NAME} version 1: .*{what}")
+    assert "folio rollback" in said and str(home) in said
+    refused(lambda: Judge.load(home, NAME), what)
+
+
+def test_predict_refuses_it_in_a_line(home: Path) -> None:
+    altered_model(load_champion(home, NAME))
+    done = subprocess.run([sys.executable, "-m", "flows.cli", "predict", NAME, "fine"], text=True,
+                          capture_output=True, cwd=PROJECT, env=os.environ | {
+                              "FOLIO_HOME": str(home), "PYTHONPATH": str(PROJECT)})
+    assert done.returncode == 1 and not done.stdout
+    assert len(done.stderr.splitlines()) == 1 and "model.keras was altered" in done.stderr
+
+
+def test_a_version_without_the_tag_loads(home: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(home / "mlflow" / "mlflow.db") as database:
+        database.execute("DELETE FROM model_version_tags WHERE key = 'folio.files'")
+    added_file(load_champion(home, NAME).parent)
+    assert load_champion(home, NAME).is_dir()
+
+
+@pytest.mark.parametrize("alter", ALTER, ids=lambda alter: alter.__name__)
+def test_a_package_anywhere_knows_its_own_files(trained: Settings, tmp_path: Path,
+                                                alter: Callable[[Path], str]) -> None:
+    package = shutil.copytree(load_champion(trained.home, NAME), tmp_path / "anywhere")
+    assert set(json.loads((package / "package.json").read_bytes())["files"]) == {
+        "model.keras", "model.json", "profile.json", "vocabulary/tokens.tsv",
+        "vocabulary/settings.json"}
+    refused(lambda: Predictor.load(package), f"not a whole model package .*{alter(package)}")
+
+
+def test_a_package_before_digests_loads(package: Path) -> None:
+    assert Predictor.load(package).predict(["fine"])[0]["label"]
+
+
+# Whatever stands in a file of it
+
+
+WRONG = [b"", b"{", b"\xff\xfe\x00\x12", b"[]", b"null", b'"text"', b"7", b"{}", b"[" * 100_000,
+         b'{"kind": 7}', b'{"model": [], "pipeline": {}, "kind": null, "lower": 1}', None]
+
+
+@pytest.mark.parametrize("name", ["package.json", "model.json", "vocabulary/settings.json",
+                                  "vocabulary/tokens.tsv", "model.keras"])
+def test_whatever_stands_in_a_file(package: Path, name: str) -> None:
+    load_keras("tensorflow")
+    before = (package / name).read_bytes()
+    for content in [*WRONG, before[:len(before) // 2], before[::-1]]:
+        (package / name).unlink(missing_ok=True)
+        if content is not None:
+            (package / name).write_bytes(content)
+        refused(lambda: Predictor.load(package), "not a whole model package")
+    (package / name).unlink(missing_ok=True)
+    (package / name).mkdir()
+    refused(lambda: Predictor.load(package), "not a whole model package")
+
+
+FIELDS = [("package.json", {"labels": ["one"]}), ("package.json", {"labels": "ab"}),
+          ("package.json", {"kind": "language_model"}), ("package.json", {"backend": "none"}),
+          ("package.json", {"tokens": {"max_tokens": -1, "keep": "last"}}),
+          ("package.json", {"tokens": None}), ("package.json", {"window": "long"}),
+          ("package.json", {"calibration": {"temperature": 0}}),
+          ("package.json", {"files": {"../model.keras": "0" * 64}}),
+          ("package.json", {"files": ["model.keras"]}),
+          ("model.json", {"vocabulary_size": 3}), ("model.json", {"vocabulary_digest": "0"}),
+          ("model.json", {"model": {"kind": "classifier", "units": [10**9]}}),
+          ("vocabulary/settings.json", {"kind": "char"}),
+          ("vocabulary/settings.json", {"kind": "subword"}),
+          ("vocabulary/settings.json", {"words": "many"}),
+          ("vocabulary/settings.json", {"pad_id": 10**6}),
+          ("vocabulary/settings.json", {"pad_id": 1}),
+          ("vocabulary/settings.json", {"begin": "never seen"}),
+          ("vocabulary/settings.json", {"other": 1})]
+
+
+@pytest.mark.parametrize(("name", "fields"), FIELDS, ids=lambda value: str(value)[:60])
+def test_fields_of_the_wrong_kind(package: Path, name: str, fields: dict[str, Any]) -> None:
+    change(package / name, lambda found: found | fields)
+    refused(lambda: Predictor.load(package), "not a whole model package")
+
+
+LINES = {"repeated": lambda lines: [*lines[:-1], lines[-2].replace(lines[-2].split("\t")[0],
+                                                                   lines[-1].split("\t")[0], 1)],
+         "too few": lambda lines: lines[:-1],
+         "too many": lambda lines: [*lines, f'{len(lines) - 1}\t"more"\t1'],
+         "two in one": lambda lines: [*lines[:-1], lines[-1].replace('\t"', '\t"a","')],
+         "no text": lambda lines: [*lines[:-1], f"{len(lines) - 2}\t7\t1"],
+         "half a character": lambda lines: [*lines[:-1], f'{len(lines) - 2}\t"\\ud800"\t1'],
+         "no count": lambda lines: [*lines[:-1], f'{len(lines) - 2}\t"a"'],
+         "count": lambda lines: [*lines[:-1], f'{len(lines) - 2}\t"a"\t{"9" * 5000}'],
+         "order": lambda lines: [lines[0], *lines[:0:-1]]}
+
+
+@pytest.mark.parametrize("how", LINES)
+def test_a_vocabulary_of_other_lines(package: Path, how: str) -> None:
+    path = package / "vocabulary" / "tokens.tsv"
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    path.write_text("\n".join(LINES[how](lines)) + "\n", encoding="utf-8")
+    said = refused(lambda: Package.read(package), "vocabulary")
+    if how not in ("too few", "too many"):  # which only the model tells
+        refused(lambda: Vocabulary.load(package / "vocabulary"), "vocabulary")
+    assert str(package) in said or "its vocabulary" in said
+
+
+# A model file that would fill the memory
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def rewrite(path: Path, found: dict[str, bytes], way: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", way) as archive:
+        for name, data in found.items():
+            archive.writestr(name, data)
+
+
+def inflating(path: Path) -> None:
+    found = members(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.json", found["metadata.json"])
+        archive.writestr("config.json", found["config.json"])
+        with archive.open("model.weights.h5", "w") as file:
+            for _ in range(60):
+                file.write(bytes(10**7))
+
+
+def lying(path: Path) -> None:
+    """The directory states more of a member that is not compressed than the file has."""
+    data = path.read_bytes()
+    size = (3 * 10**9).to_bytes(4, "little")
+    at = data.rindex(b"PK\x01\x02")  # the last member: the weights
+    path.write_bytes(data[:at + 20] + 2 * size + data[at + 28:])
+
+
+def more_members(path: Path) -> None:
+    rewrite(path, members(path) | {"assets/x": b"x"})
+
+
+def compressed_arrays(path: Path) -> None:
+    with_arrays(path, lambda file: file["layers/embedding/vars"].create_dataset(
+        "1", shape=(GIANT,), dtype="f4", chunks=(10**6,), compression="gzip"))
+
+
+def unwritten_arrays(path: Path) -> None:
+    with_arrays(path, lambda file: file["layers/embedding/vars"].create_dataset(
+        "1", shape=(GIANT, GIANT), dtype="f4"))
+
+
+def arrays_of_other_files(path: Path) -> None:
+    def link(file: h5py.File) -> None:
+        file["layers/embedding/vars/1"] = h5py.ExternalLink("/etc/passwd", "/x")
+
+    with_arrays(path, link)
+
+
+def arrays_from_raw_bytes(path: Path) -> None:
+    with_arrays(path, lambda file: file["layers/embedding/vars"].create_dataset(
+        "1", shape=(4,), dtype="u1", external=[("/etc/passwd", 0, 4)]))
+
+
+def with_arrays(path: Path, how: Callable[[h5py.File], Any]) -> None:
+    found, weights = members(path), path.with_suffix(".h5")
+    weights.write_bytes(found["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        how(file)
+    rewrite(path, found | {"model.weights.h5": weights.read_bytes()})
+    weights.unlink()
+
+
+def giant_layers(path: Path) -> None:
+    found = members(path)
+    config = json.loads(found["config.json"])
+    embedding = next(one for one in config["config"]["layers"] if one["name"] == "embedding")
+    embedding["config"]["input_dim"] = GIANT
+    rewrite(path, found | {"config.json": json.dumps(config).encode()})
+
+
+BOMBS = [inflating, lying, more_members, compressed_arrays, unwritten_arrays,
+         arrays_of_other_files, arrays_from_raw_bytes, giant_layers]
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from pipelines.backend import load_keras
+load_keras("tensorflow")
+from pipelines.errors import FolioError
+from pipelines.keras_file import load_model
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    try:
+        load_model(Path(path))
+        print("loaded", path)
+    except FolioError as error:
+        print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+
+
+def test_a_model_file_takes_no_more_memory_than_it_holds(package: Path, tmp_path: Path) -> None:
+    paths = []
+    for bomb in BOMBS:
+        paths.append(shutil.copyfile(package / "model.keras", tmp_path / f"{bomb.__name__}.keras"))
+        bomb(paths[-1])
+        assert paths[-1].stat().st_size < 2 << 20
+    done = subprocess.run([sys.executable, "-c", MEASURED, *map(str, paths)], text=True,
+                          capture_output=True, env=os.environ | {"PYTHONPATH": str(PROJECT)})
+    *lines, mebibytes = done.stdout.splitlines()
+    assert len(lines) == len(BOMBS), done.stdout + done.stderr[-2000:]
+    for path, line in zip(paths, lines, strict=True):
+        assert line.startswith(f"{path}: not a Keras model: "), line
+    assert int(mebibytes) < 200
+
+
+def test_a_plain_model_of_keras_loads(package: Path, tmp_path: Path) -> None:
+    model = load_model(package / "model.keras")
+    model.save(tmp_path / "again.keras")  # as Keras itself writes it
+    for a, b in zip(model.get_weights(), load_model(tmp_path / "again.keras").get_weights(),
+                    strict=True):
+        np.testing.assert_array_equal(a, b)
