@@ -85,7 +85,7 @@ class Training:
 
         self.spec: Spec = load_spec(*declared)
         self.split = Split(artifact(batches), "train")
-        make_reproducible(load_keras(self.spec.training.backend), self.spec.seed)
+        make_reproducible(load_keras(self.spec.training.backend))
         from pipelines.training import Trainer
 
         self._folder = tempfile.TemporaryDirectory()

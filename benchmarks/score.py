@@ -40,7 +40,8 @@ def compare(conditions: Conditions) -> Iterator[Row]:
 
 def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
     """Reviews a second, text to probability, by the package that a release holds."""
-    from pipelines.inference import Predictor, write_package
+    from pipelines.inference import Predictor
+    from pipelines.package import write_package
 
     with tempfile.TemporaryDirectory() as folder:
         model = _model(declared, tokens, Path(folder))

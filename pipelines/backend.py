@@ -33,10 +33,10 @@ def load_keras(backend: str) -> ModuleType:
     return keras
 
 
-def make_reproducible(keras: ModuleType, seed: int) -> None:
-    """The same seed gives the same weights, whatever ran in this process before."""
+def make_reproducible(keras: ModuleType) -> None:
+    """Equal models get equal names and equal steps give equal bits, whatever ran in this process
+    before. No generator is seeded: what draws has a seed of its own (pipelines/seeds.py)."""
     keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -117,13 +117,14 @@ def _requirements(backend: str) -> list[str]:
 def _stage(inputs: Inputs, config: dict[str, Any], labels: tuple[str, str],
            metrics: Mapping[str, Any], folder: Path) -> None:
     """`package/`, and in `code/` the modules that read it, so that it needs no Folio around."""
-    from pipelines.inference import write_package
+    from pipelines.package import seal, write_package
     from pipelines.profile import write_profile
 
     shutil.rmtree(folder, ignore_errors=True)
     write_package(folder / PACKAGE, inputs["model"], inputs["tokens"], pipeline=config["name"],
                   labels=labels, sample=config["sample"], measured=metrics)
     write_profile(folder / PACKAGE, inputs["tokens"], inputs["metrics"])
+    seal(folder / PACKAGE)
     modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
     for name in sorted(modules):
         (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     """Score the test split. Returns the headline figures."""
     spec: EvaluationSpec = config["evaluation"]
     keras = load_keras(config["training.backend"])
-    make_reproducible(keras, config["seed"])
+    make_reproducible(keras)
     model = load_model(inputs["model"].path / "model.keras")
     declared = json.loads((inputs["model"].path / "model.json").read_bytes())
     model_spec = ModelSpec.model_validate(declared["model"])

@@ -73,11 +73,24 @@ def named_version(home: Path, name: str, version: int | None = None) -> Version:
 
 
 def package_of(home: Path, version: Version) -> Path:
-    """The package folder of a version. Raises FolioError when it is gone."""
-    package = fetched(home, version) / "data" / PACKAGE
+    """The package folder of a version. Raises FolioError when it is gone, or its files are not
+    those that were registered (versions of earlier Folios do not say which those were)."""
+    from pipelines.candidate import registered_digest
+    from pipelines.package import altered
+
+    folder = fetched(home, version)
+    package, noted = folder / "data" / PACKAGE, version.tags.get("folio.files")
+    which = f"{version.name} version {version.number}"
     if not package.is_dir():
-        raise FolioError(f"{version.name} version {version.number}: {package} is missing; release "
-                         f"it again with: folio run {version.name} --only release")
+        raise FolioError(f"{which}: {package} is missing; release it again with: "
+                         f"folio run {version.name} --only release")
+    if noted and registered_digest(folder) != noted:
+        cause = altered(package) or "a file beside the model"
+        again = (f"folio rollback {version.name}, or move that away and release it again with: "
+                 f"folio run {version.name} --only release")
+        raise FolioError(f"{which}: its files are not those that were registered ({cause}): "
+                         f"{folder}; " + (again if version.folder else
+                                          "delete that, and it is fetched again"))
     return package
 
 

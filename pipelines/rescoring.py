@@ -61,7 +61,7 @@ def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Tabl
     vocabulary, settings = predictor.vocabulary, predictor.tokens
     names, texts = documents["id"].to_pylist(), documents["text"].to_pylist()
     ids = [_marked(vocabulary.encode(text), vocabulary) for text in texts]
-    most, keep = settings["max_tokens"], settings["keep"]
+    most, keep = settings.max_tokens, settings.keep
     lengths = np.array([len(row) if most is None else min(len(row), most) for row in ids])
     first = np.array([len(row) for row in ids]) - lengths if keep == "last" else 0 * lengths
     ids = [row[a:a + n] for row, a, n in zip(ids, first, lengths, strict=True)]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import shutil
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -146,6 +150,26 @@ def retrained(*pipelines: Path) -> Callable[[Path], None]:
             retrain_plain(str(pipeline), settings=Settings.at(home), notice=lambda text: None)
 
     return run
+
+
+@pytest.fixture
+def drawing() -> Iterator[None]:
+    """A thread draws from the generators of Python, NumPy and Keras all the while."""
+    from pipelines.backend import load_keras
+
+    keras, stop = load_keras("tensorflow"), threading.Event()
+
+    def draw() -> None:
+        while not stop.is_set():
+            random.random(), np.random.random()
+            keras.random.SeedGenerator()  # what Keras draws for whoever gives it no seed
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
 
 
 def artifact_of(settings: Settings, pipeline: str, stage: str) -> Any:

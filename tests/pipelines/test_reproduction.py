@@ -42,6 +42,7 @@ def other_bytes(manifest: Manifest) -> None:
     manifest["files"][name]["sha256"] = "0" * 64
 
 
+@pytest.mark.usefixtures("drawing")
 @pytest.mark.parametrize("pipeline", ["tiny-reviews", "tiny-play"])
 def test_every_stage_comes_out_bit_for_bit(trained: Settings, tmp_path: Path,
                                            pipeline: str) -> None:

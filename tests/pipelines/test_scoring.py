@@ -22,7 +22,7 @@ PLAIN = STATEFUL.model_copy(update={"stateful": False})
 
 
 def model_of(spec: ModelSpec):
-    make_reproducible(load_keras("tensorflow"), 3)
+    make_reproducible(load_keras("tensorflow"))
     model = build_model(spec, VOCABULARY)
     random = np.random.default_rng(0)  # far from the even start, so that contexts matter
     for weight in model.trainable_variables:

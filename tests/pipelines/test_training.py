@@ -75,6 +75,7 @@ t.train(Path({folder!r}), Path({batches!r}), t.{spec}, t.{settings}, progress=pr
 """
 
 
+@pytest.mark.usefixtures("drawing")  # but not in the processes that are killed
 @pytest.mark.parametrize(("data", "name", "setting", "kills"), [
     ("classifier", "CLASSIFIER", "TRAINING", (5, 17)),
     ("language_model", "WRITER", "TRAINING", (8, 25)),
@@ -184,7 +185,7 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path: Path, batches: dict[str, P
 def test_carried_state_equals_one_long_read(cell: str) -> None:
     """Feeding a text in two pieces with the state carried is feeding it at once."""
     keras = load_keras("tensorflow")
-    make_reproducible(keras, 3)
+    make_reproducible(keras)
     spec = ModelSpec(kind="language_model", cell=cell, embedding=4, units=(5, 3))
     model = build_model(spec, 13)
     tokens = np.random.default_rng(0).integers(2, 13, (2, 9)).astype(np.int32)
@@ -204,7 +205,7 @@ def test_carried_state_equals_one_long_read(cell: str) -> None:
 @pytest.mark.parametrize("spec", [CLASSIFIER, WRITER], ids=lambda spec: spec.kind)
 def test_padding_changes_nothing(spec: ModelSpec) -> None:
     keras = load_keras("tensorflow")
-    make_reproducible(keras, 3)
+    make_reproducible(keras)
     model = build_model(spec.model_copy(update={"stateful": False}), 13, training_batch=2)
     short = np.array([[4, 5, 6], [7, 8, 0]], np.int32)
     wide = np.pad(short, ((0, 0), (0, 5)), constant_values=9)  # whatever stands in the padding
@@ -219,7 +220,7 @@ def test_padding_changes_nothing(spec: ModelSpec) -> None:
 
 def test_the_training_model_and_the_saved_one_agree(tmp_path: Path) -> None:
     keras = load_keras("tensorflow")
-    make_reproducible(keras, 3)
+    make_reproducible(keras)
     spec = WRITER.model_copy(update={"dropout": 0.0})
     trainable = build_model(spec, 13, training_batch=2)
     plain = build_model(spec, 13)
