@@ -25,6 +25,7 @@ from flows.deployments import CPU, FILE, GPU, deployments
 from flows.environment import changed
 from pipelines.errors import FolioError
 from pipelines.execute import home_folder
+from pipelines.home import made, private_files
 
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
 AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
@@ -114,7 +115,8 @@ def install_automation(client: SyncPrefectClient, automation: AutomationCore) ->
 
 def main() -> None:
     try:
-        _install_there()
+        with private_files():
+            _install_there()
     except FolioError as error:
         sys.exit(f"folio: {error}")
 
@@ -128,7 +130,7 @@ def _install_there() -> None:
         raise FolioError("PREFECT_API_URL: name the server here, such as http://127.0.0.1:4200/api;"
                          " the server of a home is seen to by folio up")
     log = home_folder() / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
+    made(log.parent)
     with prefect_api(home_folder()) as url:
         with get_client(sync_client=True) as client:
             install(client, log)

@@ -37,11 +37,14 @@ from flows.environment import (
 )
 from flows.interrupts import swallowed_ones_again
 from pipelines.errors import FolioError
+from pipelines.home import made
+from pipelines.machine import explained, explained_text, require_open_files
 from pipelines.store import write_json
 
 BOOT_SECONDS = 60
 STOP_SECONDS = 5  # then it is killed
 POLL_SECONDS = 0.1
+LOG_BYTES = 1 << 16  # of the end of a log: why a process ended
 WATCH_SECONDS = 1.0  # between looks at whether the server lives
 LONGEST_PAUSE = 30.0
 
@@ -65,7 +68,8 @@ def prefect_api(home: Path) -> Iterator[str]:
         folder = home.absolute() / "prefect"
         with shared_server(folder) as server, prefect_environment(addressed(server, folder)):
             await_health(server, folder)
-            with kept_alive(folder, server), reported(), without_heartbeats():
+            with (_refusals_told(folder), kept_alive(folder, server), reported(),
+                  without_heartbeats()):
                 yield server.url
 
 
@@ -90,7 +94,8 @@ def shared_server(folder: Path, port: int | None = None) -> Iterator[Server]:
 
     Who leaves last stops it. One that runs already keeps the port that it has.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    require_open_files()
+    made(folder)
     server = None
     with (folder / "users.lock").open("a") as users:
         try:
@@ -140,12 +145,14 @@ def address_of(folder: Path) -> str | None:
 
 def _alive(folder: Path) -> bool:
     """Whether the server process lives: the kernel frees its lock however it dies."""
-    with (folder / "server.lock").open("a") as file:
-        try:
+    try:
+        with (folder / "server.lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-        except BlockingIOError:
-            return True
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
 
 
 def revive(folder: Path, server: Server) -> bool:
@@ -232,12 +239,41 @@ def await_health(server: Server, folder: Path) -> None:
     deadline = time.monotonic() + BOOT_SECONDS
     while not answers(f"{server.url}/health"):
         if not _alive(folder):
-            raise FolioError(f"the Prefect server ended while it started; {folder / 'server.log'} "
-                             "says why")
+            raise FolioError(f"the Prefect server ended while it started{_why(folder)}")
         if time.monotonic() > deadline:
             raise FolioError(f"{server.url}: the Prefect server did not answer within "
-                             f"{BOOT_SECONDS} s; {folder / 'server.log'} may say why")
+                             f"{BOOT_SECONDS} s{_why(folder)}")
         time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _refusals_told(folder: Path) -> Iterator[None]:
+    """What Prefect's client says of a server that fails tells nothing; the server's log may."""
+    try:
+        yield
+    except FolioError:
+        raise
+    except Exception as error:
+        refused = explained(error) or _refused(folder)
+        if refused is None:
+            raise
+        raise FolioError(f"the Prefect server fails: {refused}") from error
+
+
+def _why(folder: Path) -> str:
+    refused = _refused(folder)
+    return f": {refused}" if refused else f"; {folder / 'server.log'} may say why"
+
+
+def _refused(folder: Path) -> str | None:
+    """What the machine refused to the server, by the end of its log."""
+    log = folder / "server.log"
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LOG_BYTES))
+            return explained_text(file.read().decode(errors="replace"), folder)
+    except OSError:
+        return None
 
 
 def answers(address: str) -> bool:

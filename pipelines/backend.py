@@ -10,11 +10,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FolioError, UsageError
+from pipelines.machine import require_memory
 
 if TYPE_CHECKING:
     from pipelines.store import GpuWish
 
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+# Of address space, for a small model on two cores; with less, C++ code ends the process.
+TENSORFLOW_BYTES = 3_200_000_000
 
 
 def load_keras(backend: str) -> ModuleType:
@@ -23,6 +27,8 @@ def load_keras(backend: str) -> ModuleType:
         raise UsageError(f"backend {backend} is not installed; install it with: "
                          f"pip install 'folio[{backend}]', or leave --backend out")
     if "keras" not in sys.modules:
+        if backend == "tensorflow":
+            require_memory(TENSORFLOW_BYTES)
         os.environ["KERAS_BACKEND"] = backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # notices of CPU features
     import keras

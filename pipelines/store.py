@@ -27,6 +27,7 @@ from typing import Any, Literal
 from pipelines import remote
 from pipelines.errors import DamagedError, FolioError
 from pipelines.fingerprint import digest_file, digest_json
+from pipelines.home import made
 from pipelines.locks import share, try_lock
 from pipelines.measure import Measurement
 from pipelines.remote import MANIFEST
@@ -141,7 +142,7 @@ class Store:
 
     def set_aside(self, stage: str, key: str) -> Path:
         """Move what stands where an artifact should; for who holds the key's lock. Its new path."""
-        aside = _made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
+        aside = made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
         return (self.root / stage / key).rename(aside)
 
     def has_remains(self, stage: str, key: str) -> bool:
@@ -174,16 +175,17 @@ class Store:
                 return found, False
             folder = self.root / recipe.stage
             work = Workspace(_emptied(folder / f".tmp-{recipe.key}"),
-                             _made(folder / f".work-{recipe.key}"), self.root.parent,
+                             made(folder / f".work-{recipe.key}"), self.root.parent,
                              progress, mirror, offline, gpu)
             try:
-                made = self._build(recipe, build, work, manifest, found if sound else None)
-                self.hold(made)
-                return made, True
+                built = self._build(recipe, build, work, manifest, found if sound else None)
+                self.hold(built)
+                return built, True
             except OSError as error:
+                error.filename = error.filename or str(work.out)  # `explained` reads it
                 raise FolioError(
-                    f"{error.filename or folder}: {error.strerror or error}; nothing was "
-                    "published. Mend it (free space, rights) and run again") from error
+                    f"{error.filename}: {error.strerror or error}; nothing was published. Fix it "
+                    "(free space, rights) and run again") from error
             finally:
                 shutil.rmtree(work.out, ignore_errors=True)
 
@@ -220,7 +222,7 @@ class Store:
     @contextmanager
     def _lock(self, recipe: Recipe, progress: Progress) -> Iterator[bool]:
         """Exclusive per key; tells whether another had it first."""
-        path = lock_of(_made(self.root / recipe.stage), recipe.key)
+        path = lock_of(made(self.root / recipe.stage), recipe.key)
         waited = False
         while (file := try_lock(path)) is None:
             waited = True
@@ -288,11 +290,6 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _made(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def _emptied(path: Path) -> Path:
     shutil.rmtree(path, ignore_errors=True)
-    return _made(path)
+    return made(path)
