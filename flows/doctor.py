@@ -29,6 +29,7 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
     return examined({
         "packages": health.packages,
         "disk": partial(health.disk, settings.home),
+        "modes": partial(store_health.modes, settings.home),
         "gpu": partial(health.gpu, depth.gpu),
         "declarations": partial(health.declarations, settings),
         "schedules": partial(health.schedules, settings),

@@ -26,6 +26,7 @@ from flows.environment import changed
 from pipelines.errors import FolioError
 from pipelines.execute import home_folder
 from pipelines.home import made, private_files
+from pipelines.machine import explained_text
 
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
 AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
@@ -63,7 +64,8 @@ def _deploy(log: Path) -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(done.stdout + done.stderr)
     if done.returncode:
-        raise FolioError(f"{FILE}: `prefect deploy --all` failed; {log} says why")
+        why = explained_text(done.stdout + done.stderr, log.parent) or f"{log} says why"
+        raise FolioError(f"{FILE}: `prefect deploy --all` failed; {why}")
 
 
 def _remove_strangers(client: SyncPrefectClient) -> None:

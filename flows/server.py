@@ -36,15 +36,15 @@ from flows.environment import (
     without_heartbeats,
 )
 from flows.interrupts import swallowed_ones_again
+from flows.server_log import refusals_told, why_of
 from pipelines.errors import FolioError
 from pipelines.home import made
-from pipelines.machine import explained, explained_text, require_open_files
+from pipelines.machine import require_open_files
 from pipelines.store import write_json
 
 BOOT_SECONDS = 60
 STOP_SECONDS = 5  # then it is killed
 POLL_SECONDS = 0.1
-LOG_BYTES = 1 << 16  # of the end of a log: why a process ended
 WATCH_SECONDS = 1.0  # between looks at whether the server lives
 LONGEST_PAUSE = 30.0
 
@@ -68,7 +68,7 @@ def prefect_api(home: Path) -> Iterator[str]:
         folder = home.absolute() / "prefect"
         with shared_server(folder) as server, prefect_environment(addressed(server, folder)):
             await_health(server, folder)
-            with (_refusals_told(folder), kept_alive(folder, server), reported(),
+            with (refusals_told(folder / "server.log"), kept_alive(folder, server), reported(),
                   without_heartbeats()):
                 yield server.url
 
@@ -236,44 +236,14 @@ def _wait_for_death(folder: Path) -> None:
 
 def await_health(server: Server, folder: Path) -> None:
     """Return when the server answers. Raises FolioError when it ended, or took BOOT_SECONDS."""
-    deadline = time.monotonic() + BOOT_SECONDS
+    deadline, log = time.monotonic() + BOOT_SECONDS, folder / "server.log"
     while not answers(f"{server.url}/health"):
         if not _alive(folder):
-            raise FolioError(f"the Prefect server ended while it started{_why(folder)}")
+            raise FolioError(f"the Prefect server ended while it started{why_of(log)}")
         if time.monotonic() > deadline:
             raise FolioError(f"{server.url}: the Prefect server did not answer within "
-                             f"{BOOT_SECONDS} s{_why(folder)}")
+                             f"{BOOT_SECONDS} s{why_of(log)}")
         time.sleep(POLL_SECONDS)
-
-
-@contextmanager
-def _refusals_told(folder: Path) -> Iterator[None]:
-    """What Prefect's client says of a server that fails tells nothing; the server's log may."""
-    try:
-        yield
-    except FolioError:
-        raise
-    except Exception as error:
-        refused = explained(error) or _refused(folder)
-        if refused is None:
-            raise
-        raise FolioError(f"the Prefect server fails: {refused}") from error
-
-
-def _why(folder: Path) -> str:
-    refused = _refused(folder)
-    return f": {refused}" if refused else f"; {folder / 'server.log'} may say why"
-
-
-def _refused(folder: Path) -> str | None:
-    """What the machine refused to the server, by the end of its log."""
-    log = folder / "server.log"
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - LOG_BYTES))
-            return explained_text(file.read().decode(errors="replace"), folder)
-    except OSError:
-        return None
 
 
 def answers(address: str) -> bool:

@@ -108,11 +108,10 @@ def made(folder: Path) -> Path:
 
 def wanted_mode(mode: int) -> int:
     """The permissions that a file or folder of that mode should have in a home."""
-    shared = is_shared()
-    if stat.S_ISDIR(mode):
-        return 0o2770 if shared else stat.S_IMODE(mode) & 0o700
-    owners = stat.S_IMODE(mode) & 0o700
-    return owners | owners >> 3 if shared else owners
+    owners = stat.S_IMODE(mode) & ~0o077
+    if not is_shared():
+        return owners
+    return owners | (0o2770 if stat.S_ISDIR(mode) else (owners & 0o700) >> 3)
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
     if is_one_of(MEMORY, errno.ENOMEM):
         return _memory()
     if is_one_of(UNCLEAR):
-        return why_closed(_home()) or _full_by_now(paths)
+        return why_closed(_home()) or _full_by_now(paths) or _files_by_now()
     return None
 
 
@@ -116,7 +116,7 @@ def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
 
 
 def _full(paths: list[Path], quota: bool) -> str:
-    folder = min(_disks(paths), key=_free)
+    folder = _fullest(paths)
     mount = next(path for path in (folder, *folder.parents) if os.path.ismount(path))
     usage = shutil.disk_usage(folder)
     what = f"the quota on the disk of {folder} is used up" if quota else (
@@ -129,12 +129,16 @@ def _full(paths: list[Path], quota: bool) -> str:
 
 
 def _full_by_now(paths: list[Path]) -> str | None:
-    return _full(paths, False) if min(map(_free, _disks(paths))) < FULL_BYTES else None
+    return _full(paths, False) if _free(_fullest(paths)) < FULL_BYTES else None
 
 
-def _disks(paths: list[Path]) -> list[Path]:
-    """Folders that are there, nearest to the paths; without paths those that all work uses."""
-    return [_standing(path) for path in paths or (_home(), _temporary())]
+def _fullest(paths: list[Path]) -> Path:
+    """The folder, as near as it is there to one of the paths, that has no room: else, as what was
+    written may have had no path, that of the home or of temporary files; else the fullest."""
+    named, usual = list(map(_standing, paths)), [_standing(_home()), _standing(_temporary())]
+    full = [folder for folder in (*sorted(named, key=_free), *sorted(usual, key=_free))
+            if _free(folder) < FULL_BYTES]
+    return full[0] if full else min(named or usual, key=_free)
 
 
 def _free(folder: Path) -> int:
@@ -170,6 +174,14 @@ def _forbidden(error: BaseException) -> str | None:
 def _files() -> str:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return f"too many open files: no more than {soft} may be; raise it: ulimit -n 1024"
+
+
+def _files_by_now() -> str | None:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+        return None
+    except OSError:
+        return _files()
 
 
 def _memory() -> str:

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.home import users_files
+
 if TYPE_CHECKING:
     from upath import UPath
 
@@ -44,6 +46,7 @@ def fetch(source: UPath, folder: Path) -> None:
 
 
 def _copy(source: Path | UPath, target: Path | UPath) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open("rb") as read, target.open("wb") as write:
-        shutil.copyfileobj(read, write, COPIED_BYTES)
+    with users_files(str(target)):  # a store that others share is not the home's owner's alone
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as read, target.open("wb") as write:
+            shutil.copyfileobj(read, write, COPIED_BYTES)
