@@ -52,21 +52,22 @@ def why_closed(home: Path) -> str | None:
     if os.access(there, os.W_OK | os.X_OK):
         return None
     if there != home:
-        return (f"{_called(home)}: the home cannot be made, as {there} cannot be written to by "
+        return (f"{called(home)}: the home cannot be made, as {there} cannot be written to by "
                 f"{_user()}; make it yourself, or name another folder in FOLIO_HOME")
     if not os.access(home, os.R_OK | os.X_OK):
-        return (f"{_called(home)}: the home can be neither read nor written by {_user()}; run "
+        return (f"{called(home)}: the home can be neither read nor written by {_user()}; run "
                 f"this as {_owner(home)}, or name another folder in FOLIO_HOME")
     if os.statvfs(home).f_flag & os.ST_RDONLY:
         why, remedy = "its file system is mounted read-only", "have it mounted for writing"
     else:
         why = f"it belongs to {_owner(home)}, and {_user()} may not write there"
         remedy = "run this as its owner"
-    return (f"{_called(home)}: the home is read-only ({why}), so only what reads works here; "
+    return (f"{called(home)}: the home is read-only ({why}), so only what reads works here; "
             f"{remedy}, or name another folder in FOLIO_HOME")
 
 
-def _called(home: Path) -> str:
+def called(home: Path) -> str:
+    """As the user named it."""
     return f"FOLIO_HOME={home}" if os.environ.get("FOLIO_HOME") else str(home)
 
 

@@ -34,6 +34,8 @@ def close_to_others(home: Path) -> int:
 
 def _wrong(home: Path, below_closed: bool) -> Iterator[tuple[Path, int, int]]:
     """(path, its open descriptor, the permissions that it should have); folders first."""
+    if not home.is_dir():
+        return  # it is still to be made
     for folder, folders, files, descriptor in os.fwalk(os.path.realpath(home)):
         at, now = Path(folder), os.fstat(descriptor)
         if at == DEFAULT:

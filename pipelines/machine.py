@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.errors import FolioError
-from pipelines.home import home_folder, why_closed
+from pipelines.home import called, home_folder, why_closed
 
 FULL_BYTES = 64 << 10  # free: with less, what cannot be written is not written for that reason
 TIGHT_BYTES = 8 << 30  # of address space
@@ -41,7 +41,7 @@ def explained(error: BaseException) -> str | None:
             return found
     if isinstance(error, FolioError):
         return None
-    return next(filter(None, map(_forbidden, chain)), None)
+    return next(filter(None, (told(one) for one in chain for told in (_unmade, _forbidden))), None)
 
 
 def explained_text(text: str, near: Path) -> str | None:
@@ -166,6 +166,17 @@ def _forbidden(error: BaseException) -> str | None:
     return why_closed(home) or (
         f"{path}: {error.strerror}; another user made it: give the home {home} to one user, or "
         "have its group share it (FOLIO_SHARED_HOME=group)")
+
+
+def _unmade(error: BaseException) -> str | None:
+    """Of a home that is not there, or of what lies above it, whatever the reason."""
+    home, paths = _home(), list(_paths(error))
+    if not isinstance(error, FileNotFoundError):  # which anything that is read there raises
+        paths += [home for path in paths if _is_in(path, home)]
+    if os.path.exists(home) or not any(_is_in(home, path) for path in paths):
+        return None
+    return (f"{called(home)}: the home cannot be made ({error.strerror}); name another folder in "
+            "FOLIO_HOME")
 
 
 # Limits of a process

@@ -1,4 +1,4 @@
-"""A home that can only be read, or not even that: what reads works, the rest says so in one line."""
+"""A home that can only be read, or not even that: what reads works, the rest says so."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def files() -> dict[str, Trial]:
 
     def opened() -> None:
         while True:
-            held.append(open(os.devnull))
+            held.append(open(os.devnull))  # noqa: SIM115
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
     folder = tempfile.mkdtemp()
