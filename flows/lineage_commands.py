@@ -124,6 +124,7 @@ def report(what: Annotated[str, typer.Argument(
         with users_files(pdf):
             print_pdf(page, pdf)
     if show:
-        typer.launch(str(page))
+        with users_files("/"):  # what is saved from the browser is its user's
+            typer.launch(str(page))
     answer({"report": str(page), "pdf": str(pdf) if pdf else None}, as_json,
            display_lineage.report)

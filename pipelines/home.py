@@ -135,12 +135,14 @@ def users_files(path: Path | str) -> Iterator[None]:
     """Inside, what is written to `path`, unless that is in the home, gets the permissions that the
     user's own umask gives. Until then other threads' files do as well; the folders of the home
     keep everyone out all the same."""
-    given = os.environ.get(USERS_UMASK)
-    if given is None or Path(path).absolute().is_relative_to(home_folder()):
-        yield  # as a library, Folio leaves the umask alone
-        return
-    before = os.umask(int(given, 8))
+    given, before = os.environ.get(USERS_UMASK), None  # none: a library leaves the umask alone
+    if given is not None and not Path(path).absolute().is_relative_to(home_folder()):
+        before = os.umask(int(given, 8))
     try:
         yield
+    except OSError as error:
+        error.filename = error.filename or str(path)  # `explained` names its disk
+        raise
     finally:
-        os.umask(before)
+        if before is not None:
+            os.umask(before)

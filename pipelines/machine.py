@@ -117,6 +117,9 @@ def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
 
 def _full(paths: list[Path], quota: bool) -> str:
     folder = _fullest(paths)
+    if not paths and not quota and _free(folder) >= FULL_BYTES:  # somewhere else, or by now no more
+        return (f"a disk is full, or was: that of {folder} has {_free(folder):,} bytes free; make "
+                "room where this was to write, and run again")
     mount = next(path for path in (folder, *folder.parents) if os.path.ismount(path))
     usage = shutil.disk_usage(folder)
     what = f"the quota on the disk of {folder} is used up" if quota else (

@@ -181,8 +181,9 @@ class Retraining:
             self.notice(str(self._unwritable(problem)))  # the error that ended the run says more
 
     def _unwritable(self, problem: OSError) -> FolioError:
+        why = explained(problem) or f"{problem.strerror}; fix it (rights) and run again"
         return FolioError(f"{self.settings.runs.folder}: the run's record could not be written: "
-                          f"{problem.strerror}; mend it (free space, rights)")
+                          f"{why}")
 
     def _beginning(self) -> dict[str, Any]:
         """What is known of the run when it starts."""

@@ -92,6 +92,23 @@ def assert_in_words(one: dict[str, Any]) -> None:
         assert raw not in one["err"] + one["out"], one
 
 
+@pytest.mark.parametrize("command", ["list", "run", "doctor", "up"])
+def test_a_folio_home_that_names_a_file_is_refused_by_its_name(command: str, tmp_path: Path
+                                                               ) -> None:
+    (tmp_path / "file").touch()
+    words = {"run": ["run", "shakespeare"], "doctor": ["doctor", "--json"]}.get(command, [command])
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *words], cwd=PROJECT, capture_output=True, text=True,
+        env=os.environ | {"FOLIO_HOME": str(tmp_path / "file")}, check=False)
+    line = f"FOLIO_HOME={tmp_path}/file: {tmp_path}/file is a file, not a folder"
+    if command == "doctor":
+        (found,) = json.loads(done.stdout)["findings"]
+        assert (done.returncode, found["state"], found["text"]) == (1, "problem", line)
+        assert found["remedy"] == "name a folder"
+    else:
+        assert (done.returncode, done.stderr) == (2, f"folio: {line}; name a folder\n")
+
+
 @pytest.mark.skipif(not may_mount(), reason="nothing can be mounted here (unshare --mount)")
 def test_on_a_home_that_is_mounted_read_only_each_command_works_or_says_so(
         home: Path, names: dict[str, Path]) -> None:

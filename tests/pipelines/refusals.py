@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import FolioError
+from pipelines.home import users_files
 from pipelines.machine import explained
 
 BIG = 1 << 20
@@ -57,6 +58,10 @@ def disk(folder: str) -> dict[str, Trial]:
         except OSError as error:
             raise FolioError("the sentence of a stage") from error
 
+    def asked_for() -> None:
+        with users_files(f"{folder}/picture.svg"), open(f"{folder}/picture.svg", "wb") as file:
+            file.write(bytes(BIG))
+
     def hdf5() -> None:
         with h5py.File(f"{folder}/weights.h5", "w") as file:
             file["x"] = noise
@@ -69,6 +74,7 @@ def disk(folder: str) -> dict[str, Trial]:
             "wrapped": wrapped, "hdf5": hdf5, "sqlite": lambda: plain.execute(
                 "insert into t values (zeroblob(1000000))"), "sqlalchemy": alchemy,
             "parquet": lambda: pq.write_table(pa.table({"x": noise}), f"{folder}/x.parquet"),
+            "asked for": asked_for,
             "temporary": lambda: tempfile.NamedTemporaryFile(dir=folder).write(bytes(BIG))}
 
 

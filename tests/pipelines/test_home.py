@@ -23,6 +23,7 @@ from pipelines.home_modes import close_to_others, open_to_others
 from pipelines.machine import explained
 from pipelines.plan import Selection
 from pipelines.retraining import retrain_plain
+from pipelines.store_health import modes
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +151,15 @@ def test_an_old_home_is_found_open_and_closed_without_following_links(old: Path,
     assert [mode(path) for path in wrong] == [0o700, 0o700, 0o600]
     assert (mode(tmp_path / "elsewhere"), mode(tmp_path / "elsewhere" / "file")) == (0o755, 0o644)
     assert open_to_others(old) == [] and close_to_others(old) == 0
+
+
+def test_doctor_reports_an_open_home_and_closes_it(old: Path) -> None:
+    (found,) = modes(old)
+    assert (found.check, found.state) == ("modes", "warning")
+    assert found.text == f"3 of the home's folders and files that others can read, such as {old}"
+    assert found.mend is not None
+    assert found.mend() == f"set the permissions of 3 folders and files of {old}"
+    assert list(modes(old)) == []
 
 
 def test_what_nobody_can_reach_is_not_reported_but_closed_all_the_same(old: Path) -> None:

@@ -20,7 +20,8 @@ from tests.conftest import PROJECT
 from tests.flows.test_full_disk import NAMESPACE, may_mount
 
 mounts = pytest.mark.skipif(not may_mount(), reason="nothing can be mounted here (unshare --mount)")
-DISK = {"write", "copy", "wrapped", "hdf5", "sqlite", "sqlalchemy", "parquet", "temporary"}
+DISK = {"write", "copy", "wrapped", "hdf5", "sqlite", "sqlalchemy", "parquet", "temporary",
+        "asked for"}
 MEMORY = {"python", "numpy", "pyarrow", "map", "thread", "library", "import"}
 
 
