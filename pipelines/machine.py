@@ -60,13 +60,6 @@ def require_open_files(least: int = 128) -> None:
             raise FolioError(_files())
 
 
-def require_memory(least: int) -> None:
-    """Raises FolioError when this process may not have so many bytes of address space."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY and limit < least:
-        raise FolioError(_memory())
-
-
 def tight_limits() -> str:
     """What an error that nobody foresaw may come from: ", perhaps …", or nothing."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
