@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from flows.terminal import guarded, rich_console
+from pipelines.home import made
 from pipelines.store import Progress
 from pipelines.visible import visible
 
@@ -148,15 +149,22 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _opened(log: Path) -> BinaryIO:
+    """In a home that cannot be written, such notices go nowhere."""
+    try:
+        return (made(log.parent) / log.name).open("ab")
+    except OSError:
+        return open(os.devnull, "ab")
+
+
 @contextmanager
 def native_notices_to(log: Path) -> Iterator[None]:
     """What C++ libraries write to descriptor 2 goes to `log`; Python's own stays on the screen.
 
     TensorFlow prints a dozen lines about the processor before any of its settings is read.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     screen, python = os.dup(2), sys.stderr
-    with log.open("ab") as file, os.fdopen(screen, "w", buffering=1) as ours:
+    with _opened(log) as file, os.fdopen(screen, "w", buffering=1) as ours:
         python.flush()
         os.dup2(file.fileno(), 2)
         shown = guarded(ours)  # held to the end: it closes the descriptor when it goes

@@ -21,6 +21,7 @@ from flows.up import LOG, state_of
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
 from pipelines.health import FIX, Check, Finding, Mend, examined
+from pipelines.home import made
 from pipelines.liveness import dead_runs
 from pipelines.web import shown
 
@@ -131,7 +132,7 @@ def _in_time(check: Check) -> list[Finding]:
 
 def _reinstall(settings: Settings, api: str) -> str:
     log = settings.home / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
+    made(log.parent)
     with _client(api, {}) as client:
         from flows.installation import install
 

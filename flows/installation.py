@@ -25,6 +25,8 @@ from flows.deployments import CPU, FILE, GPU, deployments
 from flows.environment import changed
 from pipelines.errors import FolioError
 from pipelines.execute import home_folder
+from pipelines.home import made, private_files
+from pipelines.machine import explained_text
 
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
 AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
@@ -62,7 +64,8 @@ def _deploy(log: Path) -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(done.stdout + done.stderr)
     if done.returncode:
-        raise FolioError(f"{FILE}: `prefect deploy --all` failed; {log} says why")
+        why = explained_text(done.stdout + done.stderr, log.parent) or f"{log} says why"
+        raise FolioError(f"{FILE}: `prefect deploy --all` failed; {why}")
 
 
 def _remove_strangers(client: SyncPrefectClient) -> None:
@@ -114,7 +117,8 @@ def install_automation(client: SyncPrefectClient, automation: AutomationCore) ->
 
 def main() -> None:
     try:
-        _install_there()
+        with private_files():
+            _install_there()
     except FolioError as error:
         sys.exit(f"folio: {error}")
 
@@ -128,7 +132,7 @@ def _install_there() -> None:
         raise FolioError("PREFECT_API_URL: name the server here, such as http://127.0.0.1:4200/api;"
                          " the server of a home is seen to by folio up")
     log = home_folder() / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
+    made(log.parent)
     with prefect_api(home_folder()) as url:
         with get_client(sync_client=True) as client:
             install(client, log)

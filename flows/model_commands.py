@@ -15,6 +15,7 @@ from flows import display
 from flows.app import app
 from flows.options import AsJson, ModelVersion, Name, answer, model_name, settings
 from pipelines.errors import UsageError
+from pipelines.home import users_files
 
 if TYPE_CHECKING:
     from pipelines.inference import Predictor
@@ -102,7 +103,7 @@ def _score_file(name: str, version: int | None, as_json: bool, **order: Any) -> 
 
     home, wanted = settings().home, Order(**order)
     check(wanted)
-    with native_notices_to(home / NATIVE_LOG), Console() as console:
+    with native_notices_to(home / NATIVE_LOG), Console() as console, users_files(wanted.out):
         judge = Judge.load(home, model_name(name), version)
         summary = score_file(judge, wanted, console.progress("predict"))
     answer(summary, as_json, display.scored)

@@ -14,6 +14,7 @@ from flows.console import Console
 from flows.parameters import Override, Pipeline, Profile, StageName, TrainIn
 from pipelines.dashboard import dashboard_after
 from pipelines.execute import Settings, home_folder
+from pipelines.home import private_files
 from pipelines.plan import Selection
 from pipelines.retraining import Retraining
 from pipelines.runs import Runs
@@ -74,7 +75,7 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
     if flow_run.run_count > MAX_ATTEMPTS:
         return Failed(message=f"given up: {MAX_ATTEMPTS} processes died over it; look at their "
                               "logs, then run it again: it goes on from what was published")
-    with Console() as console:
+    with private_files(), Console() as console:
         settings = Settings.at(home_folder(), mirror=mirror, offline=offline,
                                allow_sample=allow_sample, progress=console.progress,
                                gpu="required" if require_gpu else "any")

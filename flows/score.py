@@ -15,6 +15,7 @@ from flows.parameters import Pipeline
 from flows.retrain import run_id
 from pipelines.errors import FolioError
 from pipelines.execute import home_folder
+from pipelines.home import private_files, users_files
 from pipelines.registered import named_version
 from pipelines.retraining import one_line
 from pipelines.score_file import Judge, Order
@@ -40,7 +41,7 @@ def score(pipeline: Pipeline, file: str | None = None, out: str | None = None,
         spreadsheet_safe: no cell of a .csv file named in out may be a formula
     """
     name = model_name(pipeline)
-    with Console() as console:
+    with private_files(), Console() as console:
         try:
             home = home_folder()
             champion = named_version(home, name)
@@ -67,8 +68,9 @@ def _scored(judge: Judge, todo: list[Order], console: Console) -> State:
     progress = watched(judge.name, console.progress, console.notice)
     for order in todo:
         try:
-            order.out.parent.mkdir(parents=True, exist_ok=True)
-            summaries.append(score_one(judge, order, flow_run.name, progress("score")))
+            with users_files(order.out):
+                order.out.parent.mkdir(parents=True, exist_ok=True)
+                summaries.append(score_one(judge, order, flow_run.name, progress("score")))
             console.notice(f"{judge.name} · {order.file.name}: {summaries[-1]['rows']:,} rows")
         except (FolioError, OSError) as error:
             problems.append(error)

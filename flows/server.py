@@ -36,7 +36,10 @@ from flows.environment import (
     without_heartbeats,
 )
 from flows.interrupts import swallowed_ones_again
+from flows.server_log import refusals_told, why_of
 from pipelines.errors import FolioError
+from pipelines.home import made
+from pipelines.machine import require_open_files
 from pipelines.store import write_json
 
 BOOT_SECONDS = 60
@@ -65,7 +68,8 @@ def prefect_api(home: Path) -> Iterator[str]:
         folder = home.absolute() / "prefect"
         with shared_server(folder) as server, prefect_environment(addressed(server, folder)):
             await_health(server, folder)
-            with kept_alive(folder, server), reported(), without_heartbeats():
+            with (refusals_told(folder / "server.log"), kept_alive(folder, server), reported(),
+                  without_heartbeats()):
                 yield server.url
 
 
@@ -90,7 +94,8 @@ def shared_server(folder: Path, port: int | None = None) -> Iterator[Server]:
 
     Who leaves last stops it. One that runs already keeps the port that it has.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    require_open_files()
+    made(folder)
     server = None
     with (folder / "users.lock").open("a") as users:
         try:
@@ -140,12 +145,14 @@ def address_of(folder: Path) -> str | None:
 
 def _alive(folder: Path) -> bool:
     """Whether the server process lives: the kernel frees its lock however it dies."""
-    with (folder / "server.lock").open("a") as file:
-        try:
+    try:
+        with (folder / "server.lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-        except BlockingIOError:
-            return True
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
 
 
 def revive(folder: Path, server: Server) -> bool:
@@ -228,14 +235,13 @@ def _wait_for_death(folder: Path) -> None:
 
 def await_health(server: Server, folder: Path) -> None:
     """Return when the server answers. Raises FolioError when it ended, or took BOOT_SECONDS."""
-    deadline = time.monotonic() + BOOT_SECONDS
+    deadline, log = time.monotonic() + BOOT_SECONDS, folder / "server.log"
     while not answers(f"{server.url}/health"):
         if not _alive(folder):
-            raise FolioError(f"the Prefect server ended while it started; {folder / 'server.log'} "
-                             "says why")
+            raise FolioError(f"the Prefect server ended while it started{why_of(log)}")
         if time.monotonic() > deadline:
             raise FolioError(f"{server.url}: the Prefect server did not answer within "
-                             f"{BOOT_SECONDS} s; {folder / 'server.log'} may say why")
+                             f"{BOOT_SECONDS} s{why_of(log)}")
         time.sleep(POLL_SECONDS)
 
 

@@ -35,6 +35,7 @@ from flows.server import (
 from flows.web import served
 from pipelines.errors import FolioError, UsageError
 from pipelines.execute import Settings
+from pipelines.home import made
 from pipelines.locks import is_locked, try_lock
 from pipelines.store import write_json
 from pipelines.versions import registry_uri, tracking_uri
@@ -86,8 +87,7 @@ def keep_up(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], 
 
 @contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    (home / "up").mkdir(parents=True, exist_ok=True)
-    lock = try_lock(home / "up" / "lock")
+    lock = try_lock(made(home / "up") / "lock")
     if lock is None:
         raise UsageError(f"folio up runs already in {home}; see: folio status")
     state = home / "up" / "up.json"

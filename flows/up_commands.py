@@ -14,8 +14,9 @@ import typer
 
 from flows import display
 from flows.app import app
-from flows.options import AsJson, answer, settings
+from flows.options import AsJson, answer, settings, writable
 from pipelines.errors import FolioError, UsageError
+from pipelines.home import made
 
 DOWN_SECONDS = 60
 Port = Annotated[int, typer.Option(min=1, max=65535)]
@@ -44,6 +45,7 @@ def up(detach: Annotated[bool, typer.Option(
     if state := state_of(here.home):
         print("is up already", file=sys.stderr)
         return display.addresses(state["addresses"])
+    writable()
     if detach:
         return display.addresses(_detached(here.home))
     print("starting Prefect, MLflow and the workers …", file=sys.stderr)
@@ -59,7 +61,7 @@ def _detached(home: Path) -> dict[str, Any]:
     from flows.up import LOG, state_of
 
     log = home / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
+    made(log.parent)
     command = [sys.executable, "-m", "flows.cli", *(word for word in sys.argv[1:]
                                                     if word != "--detach")]
     with log.open("ab") as file:

@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.declarations import value_of
 from pipelines.errors import UsageError
 from pipelines.evaluation_spec import LOWER_IS_BETTER
+from pipelines.home import made
 from pipelines.spec import Spec
 from pipelines.store import Store
 
@@ -75,7 +76,7 @@ def write_comparison(folder: Path, name: str, metric: str, rows: list[dict[str, 
     """`comparison.json`, and `comparison.png` with the metric of each variant."""
     from pipelines.plots import comparison_png
 
-    folder.mkdir(parents=True, exist_ok=True)
+    made(folder)
     done = [row for row in rows if row["error"] is None]
     text = json.dumps({"pipeline": name, "metric": metric, "rows": rows}, indent=1)
     (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")

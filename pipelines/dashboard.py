@@ -20,6 +20,7 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.evaluation_spec import LOWER_IS_BETTER
 from pipelines.execute import Settings
 from pipelines.freshness import freshness, utc
+from pipelines.home import made
 from pipelines.links import addresses
 from pipelines.metric_chart import metric_chart
 from pipelines.page import moment, render
@@ -53,7 +54,7 @@ def write_dashboard(settings: Settings, now: datetime | None = None) -> Path:
 
 def collect(settings: Settings, now: datetime) -> dict[str, Any]:
     """{written, pipelines, runs, disk, links, attention}: what the page tells, as JSON data."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    made(settings.home)
     records, attention = list(settings.runs), []
     try:
         models = {model["name"]: model["versions"] for model in list_models(settings.home)}
@@ -131,8 +132,7 @@ def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def write_page(home: Path, state: dict[str, Any]) -> Path:
     """Show what `collect` gave. Returns the page's path."""
-    folder = home / "dashboard"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made(home / "dashboard")
     charts = {one["pipeline"]: metric_chart(one["versions"], one["metric"], one["reigns"])
               for one in state["pipelines"]}
     reports = {run["run"]: report_link(run, home) for run in state["runs"]}

@@ -13,16 +13,12 @@ from typing import Any
 
 from pipelines.errors import UsageError
 from pipelines.fingerprint import PROJECT
+from pipelines.home import home_folder as home_folder
 from pipelines.plan import Decision, Selection, decide
 from pipelines.runs import Runs
 from pipelines.spec import Spec
 from pipelines.stages import Stage
 from pipelines.store import Artifact, GpuWish, Progress, Store, Workspace, silent
-
-
-def home_folder() -> Path:
-    """Where the store, the runs and the databases are: FOLIO_HOME, else the project's data/."""
-    return Path(os.environ.get("FOLIO_HOME") or PROJECT / "data").expanduser().absolute()
 
 
 def no_progress(stage: str) -> Progress:

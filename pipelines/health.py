@@ -26,6 +26,7 @@ from pipelines.errors import FolioError
 from pipelines.execute import Settings
 from pipelines.fingerprint import library_version
 from pipelines.freshness import freshness
+from pipelines.home import why_closed
 from pipelines.locks import try_lock
 from pipelines.page import moment
 from pipelines.registered import PACKAGE
@@ -115,8 +116,12 @@ def outside(required: Iterable[str]) -> Iterator[Finding]:
 
 def disk(home: Path) -> Iterator[Finding]:
     """Whether the home can be written to and locked in, and has room."""
+    if reason := why_closed(home):
+        what, _, remedy = reason.partition("; ")
+        yield Finding("disk", "problem", what, remedy)
+        return
     there = next(folder for folder in (home, *home.parents) if folder.is_dir())
-    closed = [path for path in (there, *_folders(home)) if not os.access(path, os.W_OK | os.X_OK)]
+    closed = [path for path in _folders(home) if not os.access(path, os.W_OK | os.X_OK)]
     if closed:
         yield Finding("disk", "problem", f"{closed[0]}{_others(closed)} cannot be written to",
                       f"give it to whoever runs Folio: chown -R USER {home}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.fingerprint import digest_json
+from pipelines.home import made
 
 Line = dict[str, Any]
 DIGEST, PREVIOUS = "digest", "previous"
@@ -42,7 +43,7 @@ class Journal:
     def append(self, line: Line) -> None:
         """Write a sealed line, on the disk when this returns. Half a line, which a power cut may
         have left, goes first."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        made(self.path.parent)
         with self.path.open("ab+") as file:
             file.truncate(self._whole_bytes())
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines.home import made
 from pipelines.locks import is_locked, try_lock
 
 LIVE = ".live"  # under the folder of the run records
@@ -24,8 +25,7 @@ LIVE = ".live"  # under the folder of the run records
 @contextmanager
 def living(runs: Path, record: dict[str, Any]) -> Iterator[None]:
     """While inside, the run of `record` (which names it under "run") counts as going on."""
-    folder = runs / LIVE
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made(runs / LIVE)
     path = folder / f"{record['run']}.json"
     partial = folder / f".{path.name}.{os.getpid()}"
     with partial.open("w+", encoding="utf-8") as file:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import FolioError, UnreadableError, UsageError
+from pipelines.home import users_files
 from pipelines.manifest import MANIFEST, SEAL, parse
 from pipelines.small_files import MAX_BYTES
 from pipelines.web import shown
@@ -203,14 +204,8 @@ class SharedStore:
 
         with self._asked(writing=True):
             if isinstance(target.fs, LocalFileSystem):
-                path = Path(target.path)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_name(f".{path.name}-{os.getpid()}-{time.time_ns()}")
-                try:
-                    shutil.copyfile(source, partial)
-                    partial.replace(path)
-                finally:
-                    partial.unlink(missing_ok=True)
+                with users_files(target.path):  # others share it, unlike the home
+                    _copy_whole(source, Path(target.path))
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.fs.put_file(str(source), target.path)
@@ -244,6 +239,16 @@ class SharedStore:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         said = next(filter(None, words), None) or lines[0][:150]
         return said.replace(self.address, shown(self.address))
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}-{os.getpid()}-{time.time_ns()}")
+    try:
+        shutil.copyfile(source, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _files_of(place: UPath, manifest: Mapping[str, Any]) -> UPath:

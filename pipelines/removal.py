@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pipelines.home import made
 from pipelines.locks import try_lock
 from pipelines.store import MANIFEST, lock_of
 
@@ -41,8 +42,7 @@ def _set_aside(path: Path, untaken_since: float) -> Path | None:
     """Where it went, or None when it may not go or is gone."""
     if not os.path.lexists(path):
         return None
-    folder = path.parent.parent / REMOVED
-    folder.mkdir(exist_ok=True)
+    folder = made(path.parent.parent / REMOVED)
     aside = folder / f"{path.parent.name}-{path.name.lstrip('.')}-{time.time_ns()}"
     manifest = path / MANIFEST
     if path.is_symlink() or manifest.is_symlink() or not manifest.is_file():

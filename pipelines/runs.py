@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UsageError
+from pipelines.home import made
 from pipelines.store import Store, write_json
 
 KEEP_LOOKING = 200  # records searched for what a stage was before
@@ -30,7 +31,7 @@ class Runs:
         return f"{stamp}-{pipeline}-{int(now % 1 * 16**3):03x}{secrets.randbelow(16**3):03x}"
 
     def save(self, record: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        made(self.folder)
         write_json(self.folder / f"{record['run']}.json", record)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

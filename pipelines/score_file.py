@@ -196,6 +196,7 @@ def _whole(out: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(out)
     except OSError as error:
+        error.filename = error.filename or str(out)  # `explained` names its disk
         raise FolioError(f"{out}: {error.strerror or error}; nothing was written. Mend it (free "
                          "space, rights) and run again") from error
     finally:

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from pipelines import manifest as manifests
 from pipelines.errors import DamagedError, FolioError, UnreadableError
+from pipelines.home import made
 from pipelines.locks import share, try_lock
 from pipelines.manifest import KEY, MANIFEST, Artifact, Recipe
 from pipelines.measure import Measurement
@@ -113,7 +114,7 @@ class Store:
 
     def set_aside(self, stage: str, key: str) -> Path:
         """Move what stands where an artifact should; for who holds the key's lock. Its new path."""
-        aside = _made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
+        aside = made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
         return (self.root / stage / key).rename(aside)
 
     def open(self, stage: str, key: str) -> Artifact:
@@ -148,13 +149,14 @@ class Store:
                                  progress, mirror, offline, gpu)
                 with ExitStack() as ending:
                     ending.callback(shutil.rmtree, work.out, ignore_errors=True)
-                    made = self._build(recipe, build, work, manifest, found if sound else None)
-                    self.hold(made)
-                return made, True
+                    built = self._build(recipe, build, work, manifest, found if sound else None)
+                    self.hold(built)
+                return built, True
         except OSError as error:
+            error.filename = error.filename or str(folder)  # `explained` reads it
             raise FolioError(
-                f"{error.filename or folder}: {error.strerror or error}; nothing was "
-                "published. Mend it (free space, rights) and run again") from error
+                f"{error.filename}: {error.strerror or error}; nothing was published. Fix it "
+                "(free space, rights) and run again") from error
 
     def _build(self, recipe: Recipe, build: Build, work: Workspace, extra: dict[str, Any],
                standing: Artifact | None) -> Artifact:
@@ -186,7 +188,7 @@ class Store:
     @contextmanager
     def _lock(self, recipe: Recipe, progress: Progress) -> Iterator[bool]:
         """Exclusive per key; tells whether another had it first."""
-        path = lock_of(_made(self.root / recipe.stage), recipe.key)
+        path = lock_of(made(self.root / recipe.stage), recipe.key)
         waited = False
         while (file := try_lock(path)) is None:
             waited = True
@@ -254,16 +256,11 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _made(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def _own(path: Path) -> Path:
     """A folder to write to; a link or a file in its place is not ours and goes."""
     if path.is_symlink() or path.is_file():
         path.unlink()
-    return _made(path)
+    return made(path)
 
 
 def _emptied(path: Path) -> Path:

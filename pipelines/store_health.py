@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from pipelines.collection import collect, leftovers_in
 from pipelines.disk import size_bytes
 from pipelines.execute import Settings
 from pipelines.garbage import DAY, Item, Policy, stale
 from pipelines.health import FIX, Finding
+from pipelines.home import is_shared
+from pipelines.home_modes import close_to_others, open_to_others
 from pipelines.lineage import stored
 from pipelines.liveness import live_runs
 from pipelines.locks import try_lock
@@ -98,6 +101,19 @@ def _remove(settings: Settings, items: list[Item]) -> str:
     gone = collect(items, settings, Policy(), time.time(), problems.append)
     stayed = f"; could not remove {'; '.join(problems)}" if problems else ""
     return f"removed {_counted(len(gone), 'leftover')} of killed runs{stayed}"
+
+
+def modes(home: Path) -> Iterator[Finding]:
+    """Whether others can get at what lies in the home."""
+    found = open_to_others(home)
+    if found:
+        whom = "its group cannot use, or others can read" if is_shared() else "others can read"
+        yield Finding("modes", "warning", f"{len(found)} of the home's folders and files that "
+                      f"{whom}, such as {found[0]}", FIX, partial(_close, home))
+
+
+def _close(home: Path) -> str:
+    return f"set the permissions of {close_to_others(home)} folders and files of {home}"
 
 
 def records(settings: Settings) -> Iterator[Finding]:

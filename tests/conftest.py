@@ -102,7 +102,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)  # what a process left that failed
-            folder.mkdir()
+            folder.mkdir(0o700)  # as a home is made
             make(folder)
             done.touch()
     return folder

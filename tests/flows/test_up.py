@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -263,6 +264,14 @@ def test_doctor_finds_all_of_it_in_order(up: Up) -> None:
     assert code == 0, out
     assert {one["check"] for one in found if one["state"] == "ok"} >= {
         "server", "clock", "pools", "workers", "deployments", "automations", "pages"}
+
+
+def test_what_servers_workers_and_runs_have_made_is_its_owners_alone(up: Up) -> None:
+    found = {path.relative_to(up.home): stat.S_IMODE(path.lstat().st_mode)
+             for path in up.home.rglob("*") if not path.is_symlink()}
+    assert {Path(name) for name in ("prefect/prefect.db", "mlflow/mlflow.db", "logs/up.log",
+                                    "up/up.json", "dashboard/index.html")} <= set(found)
+    assert {path: oct(mode) for path, mode in found.items() if mode & 0o077} == {}
 
 
 def test_a_killed_worker_and_a_killed_server_come_back(up: Up) -> None:
