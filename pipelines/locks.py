@@ -41,7 +41,7 @@ def is_locked(path: Path) -> bool:
     try:
         with path.open("r+") as file:
             return not _locked(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
     except PermissionError:
         return True

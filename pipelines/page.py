@@ -41,7 +41,7 @@ class Pictures:
 
 
 def render(template: str, **values: Any) -> str:
-    """The page of a template in `templates/`; every value is escaped.
+    """The page of a template in `templates/`, or given as text; every value is escaped.
 
     Raises jinja2.UndefinedError for a value that the template wants and does not get.
     """
@@ -51,7 +51,9 @@ def render(template: str, **values: Any) -> str:
                             "seconds": _seconds, "megabytes": _megabytes, "visible": visible,
                             "moment": moment, "figure": shown_figure, "json": _json,
                             "called": lambda name: headline(name)[0].lower()}
-    return environment.get_template(template).render(**values)
+    found = (environment.get_template(template) if template.endswith(".html")
+             else environment.from_string(template))
+    return found.render(**values)
 
 
 def headline(name: str) -> tuple[str, str, str]:

@@ -18,9 +18,6 @@ from pipelines.store import Artifact, Store
 
 SPLITS = ("train", "validation", "test")
 FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
-# What a manifest lacks when no run made it.
-UNKNOWN_ORIGIN = {"pipeline": None, "profile": None, "run": None, "sample": False,
-                  "git_commit": None}
 
 
 def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
@@ -80,22 +77,19 @@ def lineage(inputs: Inputs) -> dict[str, Any]:
     place = {one.stage: number for number, one in enumerate(artifacts)}
     here = Box("metrics", note="this report", made_of=tuple(place[name] for name in inputs))
     drawing = draw([*boxes(graph, artifacts), here], "Which stage was made from which")
-    return {"drawing": drawing, "stages": [UNKNOWN_ORIGIN | one.manifest | {"stage": one.stage}
+    return {"drawing": drawing, "stages": [{"stage": one.stage, "key": one.key,
+                                            "inputs": one.manifest["inputs"]}
                                            for one in reversed(artifacts)]}
 
 
 def origins(inputs: Inputs) -> list[tuple[str, str]]:
-    """Libraries, commit and seed. Where stages differ, each value names its stages."""
+    """Versions of Python and the libraries. Where stages differ, each names its stages."""
     order = [name for name in NAMES if name in inputs]
     values: dict[str, dict[str, list[str]]] = {}
     for stage in order:
-        manifest = inputs[stage].manifest
-        facts = {"seed": manifest.get("seed"),
-                 "git commit": (manifest.get("git_commit") or "")[:12],
-                 **dict(sorted(manifest["libraries"].items(), key=lambda kv: kv[0] != "python"))}
-        for name, value in facts.items():
-            shown = "not known" if value in (None, "") else str(value)
-            values.setdefault(name, {}).setdefault(shown, []).append(stage)
+        libraries = inputs[stage].manifest["libraries"]
+        for name in sorted(libraries, key=lambda name: (name != "python", name)):
+            values.setdefault(name, {}).setdefault(libraries[name], []).append(stage)
     return [(name, _agreed(found)) for name, found in values.items()]
 
 

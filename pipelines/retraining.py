@@ -6,7 +6,6 @@ themselves, and all else is the same.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from pipelines.execute import Settings, StageResult, execute_stage
 from pipelines.liveness import living
 from pipelines.plan import Decision, Selection, decide
 from pipelines.runs import Runs
+from pipelines.small_files import read_object
 from pipelines.stages import NAMES, STAGES, stage_named
 from pipelines.store import Progress
 
@@ -175,8 +175,9 @@ class Retraining:
             self.notice(str(self._unwritable(problem)))  # the error that ended the run says more
 
     def _unwritable(self, problem: OSError) -> FolioError:
-        return FolioError(f"{self.settings.runs.folder}: the run's record could not be written: "
-                          f"{problem.strerror}; mend it (free space, rights)")
+        return FolioError(f"{self.settings.runs.folder}: the record of run {self.run} could not be "
+                          f"written ({problem.strerror}), so `folio runs` does not list it; free "
+                          "space or fix the rights, then run it again: what it published stays")
 
     def _beginning(self) -> dict[str, Any]:
         """What is known of the run when it starts."""
@@ -226,7 +227,7 @@ class Retraining:
 
     def _read(self, stage: str, name: str) -> dict[str, Any]:
         path = self._file(stage, name)
-        return json.loads(path.read_bytes()) if path else {}
+        return read_object(path) if path else {}
 
 
 def retrain_plain(pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (), *,

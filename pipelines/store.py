@@ -107,6 +107,11 @@ class Store:
 
             self.remote = UPath(shared)
 
+    @cached_property
+    def local(self) -> Store:
+        """The same artifacts without the shared store."""
+        return self if self.remote is None else Store(self.root, digests=self.digests)
+
     def find(self, stage: str, key: str) -> Artifact | None:
         """The artifact, unchecked, or None. Fetches it from the remote when only that has it."""
         path = self.root / stage / key
@@ -271,8 +276,12 @@ def _write_synced(path: Path, text: str) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write all or nothing, so that a reader never sees half a file."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    _write_synced(partial, text)
-    partial.replace(path)
+    try:
+        _write_synced(partial, text)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # of a full disk, say
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
