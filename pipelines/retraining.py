@@ -175,7 +175,7 @@ class Retraining:
             self.notice(str(self._unwritable(problem)))  # the error that ended the run says more
 
     def _unwritable(self, problem: OSError) -> FolioError:
-        return FolioError(f"{self.settings.runs.folder}: the record of run {self.run} could not be "
+        return FolioError(f"{self.settings.runs.folder}: run {self.run}: its record could not be "
                           f"written ({problem.strerror}), so `folio runs` does not list it; free "
                           "space or fix the rights, then run it again: what it published stays")
 
