@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -45,6 +46,10 @@ def is_locked(path: Path) -> bool:
         return False
     except PermissionError:
         return True
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself
+            return False
+        raise
 
 
 def _locked(descriptor: int, how: int) -> bool:
