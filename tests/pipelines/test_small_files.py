@@ -52,7 +52,7 @@ def test_names_that_may_lead_elsewhere_are_refused(name: object) -> None:
     assert unsafe(name)
 
 
-@pytest.mark.parametrize("name", ["a", "a/b.txt", "...", "..a", "tokens/part-0001.parquet", "日本.txt",
-                                  "a b"])
+@pytest.mark.parametrize("name", ["a", "a/b.txt", "...", "..a", "tokens/part-0001.parquet",
+                                  "日本.txt", "a b"])
 def test_names_below_a_folder_are_not(name: str) -> None:
     assert unsafe(name) is None
