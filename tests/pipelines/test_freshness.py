@@ -58,7 +58,8 @@ def test_a_pipeline_is_late_once_the_due_run_could_have_ended(
 
 @pytest.mark.parametrize("other", [
     {"state": "failed"}, {"profile": "quick"}, {"sample": True},
-    {"overrides": ["training.epochs=1"]}, {"stages": [{"stage": "metrics"}]}])
+    {"overrides": ["training.epochs=1"]}, {"stages": [{"stage": "metrics"}]},
+    {"started": "2027-07-01T10:00:00Z"}])  # by a clock that was a year ahead
 def test_only_a_run_that_did_what_the_schedule_wants_counts(other: dict[str, Any]) -> None:
     wanting = record("2026-07-01T10:00", **other)
     now = at("2026-07-01T10:30")

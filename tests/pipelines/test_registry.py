@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -32,7 +33,15 @@ from pipelines.registry import build
 from pipelines.served_model import ServedModel
 from pipelines.spec import RegistrySpec
 from pipelines.store import Artifact, Workspace
-from pipelines.versions import asked, fetched, mlflow_at, versions
+from pipelines.versions import (
+    Version,
+    asked,
+    download_folder,
+    fetched,
+    is_within,
+    mlflow_at,
+    versions,
+)
 from tests.conftest import artifact_of
 
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
@@ -225,6 +234,31 @@ def test_an_alias_moved_in_mlflow_is_followed(release: Release, home: Path) -> N
     assert champions(home)[NAME]["version"] == 2
     assert load_champion(home, NAME) == load_champion(home, NAME, 2) != load_champion(home, NAME, 1)
     assert release(0.65)["champion_value"] == 0.6
+
+
+@pytest.mark.parametrize("tag", ["folio.figures", "folio.evidence", "folio.sample"])
+@pytest.mark.parametrize("value", ["", "{", "[]", "17", '{"accuracy": "high"}', '{"effect": []}'])
+def test_a_tag_that_somebody_edited_hides_no_version(trained: Settings, home: Path, tag: str,
+                                                     value: str) -> None:
+    database = home / "mlflow" / "mlflow.db"
+    shutil.copyfile(trained.home / "mlflow" / "mlflow.db", database)
+    with sqlite3.connect(database) as changed:
+        changed.execute("UPDATE model_version_tags SET value = ? WHERE key = ? AND name = ?",
+                        (value, tag, REVIEWS))
+    edited, other = champions(home)[REVIEWS], champions(home)[PLAY]
+    assert other["value"] is not None and edited["version"] == 1
+    assert edited["evidence"] is None and edited["sample"] is False
+    assert (edited["value"] is None) == (tag == "folio.figures")
+
+
+def test_a_registry_names_no_folder_outside(tmp_path: Path) -> None:
+    version = Version("../../../x", 1, "2026-11-01T00:00:00Z", "models:/x/1")
+    with pytest.raises(FolioError, match="no model of ours is called so"):
+        download_folder(tmp_path, version)
+    inside = f"{tmp_path}/mlflow/artifacts/x"
+    assert is_within(tmp_path, replace(version, location=inside))
+    for place in (f"{tmp_path}/mlflow/../store", f"{tmp_path}/mlflow", f"file://{tmp_path}"):
+        assert not is_within(tmp_path, replace(version, location=place))
 
 
 def test_nothing_registered(home: Path, tmp_path: Path) -> None:
