@@ -69,17 +69,21 @@ def document_lengths(folder: Path) -> dict[str, np.ndarray]:
     return {split: documents_by_length(folder, split) for split in SPLITS}
 
 
-def lineage(inputs: Inputs) -> dict[str, Any]:
-    """What was made from what, as a drawing and as the rows of a table."""
-    sources = stored(Store(inputs["corpus"].path.parent.parent), "source")
-    graph = Graph([*sources, *inputs.values()])
-    artifacts = graph.above(inputs.values())
-    place = {one.stage: number for number, one in enumerate(artifacts)}
-    here = Box("metrics", note="this report", made_of=tuple(place[name] for name in inputs))
-    drawing = draw([*boxes(graph, artifacts), here], "Which stage was made from which")
-    return {"drawing": drawing, "stages": [{"stage": one.stage, "key": one.key,
-                                            "inputs": one.manifest["inputs"]}
-                                           for one in reversed(artifacts)]}
+def lineage(inputs: Inputs) -> list[dict[str, Any]]:
+    """[{stage, key, inputs}] of what the page was made from, upstream first. Of the source only its
+    content is known for sure: that artifact may have other keys, or be here no longer."""
+    return [{"stage": stage, "key": inputs[stage].key, "inputs": inputs[stage].manifest["inputs"]}
+            for stage in NAMES if stage in inputs]
+
+
+def drawing(store: Store, metrics: Artifact) -> str:
+    """What was made from what up to the metrics, as far as the store has it."""
+    graph = Graph(stored(Store(store.root)))
+    above = [one for one in graph.above([metrics]) if one != metrics]
+    place = {one.stage: number for number, one in enumerate(above)}
+    here = Box("metrics", note="this report", made_of=tuple(
+        place[stage] for stage in metrics.manifest["inputs"] if stage in place))
+    return draw([*boxes(graph, above), here], "Which stage was made from which")
 
 
 def origins(inputs: Inputs) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines import report_data
 from pipelines.candidate import lineage
 from pipelines.drift import from_version
 from pipelines.errors import FolioError
@@ -25,6 +26,7 @@ from pipelines.versions import Version
 PARTS = {"<!-- verdict -->": "verdict.html", "<!-- drift -->": "drift.html",
          "<!-- verdict link -->": '<a href="#verdict">Verdict</a>',
          "<!-- drift link -->": '<a href="#drift">Drift</a>',
+         "<!-- drawing -->": '<div class="graph">\n{{ drawing|safe }}\n</div>',
          "<!-- cost -->": "cost.html", "<!-- again -->": "again.html",
          "<title>Report</title>": "<title>{{ release.name }}: report</title>",
          "<!-- name -->": ": {{ release.name }}",
@@ -50,6 +52,7 @@ def write_released_report(out: Path, release: Mapping[str, Any], metrics: Mappin
               "rows": figure_rows(release, metrics, before), "spec": spec,
               "reference": _reference(metrics)[0], "chart": _chart(release["evidence"], spec),
               "drift": _drift(release, inputs, champion, store),
+              "drawing": report_data.drawing(store, inputs["metrics"]),
               **_made(lineage(inputs))}
     for mark, part in PARTS.items():
         page = page.replace(mark, render(part, **values), 1)
