@@ -58,8 +58,7 @@ def test_a_pipeline_is_late_once_the_due_run_could_have_ended(
 
 @pytest.mark.parametrize("other", [
     {"state": "failed"}, {"profile": "quick"}, {"sample": True},
-    {"overrides": ["training.epochs=1"]}, {"stages": [{"stage": "metrics"}]},
-    {"started": "2027-07-01T10:00:00Z"}])  # by a clock that was a year ahead
+    {"overrides": ["training.epochs=1"]}, {"stages": [{"stage": "metrics"}]}])
 def test_only_a_run_that_did_what_the_schedule_wants_counts(other: dict[str, Any]) -> None:
     wanting = record("2026-07-01T10:00", **other)
     now = at("2026-07-01T10:30")
@@ -67,6 +66,12 @@ def test_only_a_run_that_did_what_the_schedule_wants_counts(other: dict[str, Any
     known = freshness(HOURLY, [wanting, record("2026-07-01T07:00")], now)
     assert known == {"state": "late", "last": "2026-07-01T07:00:00Z",
                      "due": "2026-07-01T10:00:00Z", "next": "2026-07-01T11:00:00Z"}
+
+
+def test_a_run_dated_ahead_by_a_wrong_clock_does_not_count() -> None:
+    ahead, now = record("2027-07-01T10:00"), at("2026-07-01T10:30")
+    assert freshness(HOURLY, [ahead], now)["state"] == "never ran"
+    assert freshness(HOURLY, [ahead, record("2026-07-01T10:00")], now)["state"] == "fresh"
 
 
 def test_without_a_schedule_nothing_is_due() -> None:
