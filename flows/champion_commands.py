@@ -30,7 +30,7 @@ def champion(name: Name,
     """
     from pipelines.champions import champion_at
 
-    model, when = model_name(name), _moment(at) if at else datetime.now(UTC)
+    model, when = model_name(name), _moment(at) if at else None
     line = champion_at(settings().home, model, when)
     if line is None:
         then = f" at {when:%Y-%m-%d %H:%M} UTC" if at else ""

@@ -39,6 +39,7 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
         "damaged": partial(store_health.set_aside, settings),
         "leftovers": partial(store_health.leftovers, settings),
         "records": partial(store_health.records, settings),
+        "journal": partial(store_health.journal, settings),
         "dashboard": partial(health.dashboard, settings)})
 
 

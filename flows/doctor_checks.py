@@ -56,6 +56,10 @@ def servers(settings: Settings) -> Iterator[Finding]:
 
 
 def _pages(state: dict[str, Any] | None) -> Iterator[Finding]:
+    if state and state["pid"] is None:
+        yield Finding("pages", "warning", "folio up has only just been started, or its up/up.json "
+                      "cannot be read", "look again in a moment; then: folio down, folio up")
+        return
     if state and not state["ready"]:
         yield Finding("pages", "ok", "folio up is still starting")
         return

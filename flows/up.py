@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -33,10 +32,11 @@ from flows.server import (
     terminations_unwind,
 )
 from flows.web import served
-from pipelines.errors import FolioError, UsageError
+from pipelines.errors import FolioError, UnreadableError, UsageError
 from pipelines.execute import Settings
 from pipelines.home import made
 from pipelines.locks import is_locked, try_lock
+from pipelines.small_files import read_object
 from pipelines.store import write_json
 from pipelines.versions import registry_uri, tracking_uri
 
@@ -63,9 +63,9 @@ def state_of(home: Path) -> dict[str, Any] | None:
     if not is_locked(folder / "lock"):
         return None
     try:
-        return json.loads((folder / "up.json").read_bytes())
-    except (OSError, json.JSONDecodeError):
-        return {"pid": None, "ready": False, "addresses": {}}  # it has only just begun
+        return read_object(folder / "up.json", pid=int, ready=bool, addresses=dict)
+    except (FileNotFoundError, UnreadableError):  # it has only just begun, or the file is damaged
+        return {"pid": None, "ready": False, "addresses": {}}
 
 
 def keep_up(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],

@@ -94,7 +94,9 @@ def down() -> None:
     if state is None:
         raise UsageError(f"folio up does not run in {here.home}; nothing to stop")
     if state["pid"] is None:
-        raise FolioError("folio up has only just been started; try again in a moment")
+        raise FolioError(f"folio up has only just been started, or {here.home}/up/up.json cannot "
+                         "be read; try again in a moment, or end its process by hand: fuser -k "
+                         f"-TERM {here.home}/up/lock")
     os.kill(state["pid"], signal.SIGTERM)
     deadline = time.monotonic() + DOWN_SECONDS
     while state_of(here.home):

@@ -21,7 +21,7 @@ from pipelines.fingerprint import (
 from pipelines.lineage import Graph, stored
 from pipelines.mlflow_models import LOADER
 from pipelines.promotion import Figures
-from pipelines.registered import PACKAGE
+from pipelines.registered import PACKAGE, PACKAGE_TAG
 from pipelines.spec import RegistrySpec
 from pipelines.stages import Inputs
 from pipelines.store import Store
@@ -91,12 +91,12 @@ class Candidate:
     def alike(self, known: Iterable[Version]) -> set[int]:
         """The versions that hold this very package, however often it was measured."""
         return {version.number for version in known
-                if version.tags.get("folio.package") == self.tags["folio.package"]}
+                if version.tags.get(PACKAGE_TAG) == self.tags[PACKAGE_TAG]}
 
     def standing(self, known: Iterable[Version]) -> Version | None:
         """The version that holds this package with these figures already, its files still
         there."""
-        alike = ("folio.package", "folio.figures", "folio.metrics.digest")
+        alike = (PACKAGE_TAG, "folio.figures", "folio.metrics.digest")
         same = [version for version in known
                 if all(version.tags.get(key) == self.tags[key] for key in alike)
                 and (version.folder is None or version.folder.is_dir())]

@@ -91,7 +91,7 @@ class Challenger:
 
     @cached_property
     def _metrics(self) -> dict[str, Any]:
-        return _read(self.metrics / "metrics.json")
+        return _read(self.metrics / "metrics.json", kind=str)
 
     @property
     def _file(self) -> str:
@@ -137,9 +137,10 @@ class Challenger:
         if settings["kind"] != self.kind:
             return f"it is a {settings['kind'].replace('_', ' ')}"
         if self.kind == "classifier":
-            told = tuple(settings["labels"])
-            return None if told == self.labels else f"it tells {' from '.join(map(str, told))}"
-        old, new = (_read(folder / "vocabulary" / "settings.json", kind=str, lower=bool)
+            told = tuple(map(str, settings["labels"]))
+            return None if told == self.labels else f"it tells {' from '.join(told)}"
+        old, new = (_read(folder / "vocabulary" / "settings.json", kind=str, lower=bool,
+                          words=str)
                     for folder in (package, self.tokens))
         if old["lower"] != new["lower"]:
             return "one of the two reads lower-case text, which is easier"

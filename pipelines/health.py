@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -213,8 +214,9 @@ def schedules(settings: Settings, now: datetime | None = None) -> Iterator[Findi
 def dashboard(settings: Settings) -> Iterator[Finding]:
     """Whether the page knows of the last run."""
     page = settings.home / "dashboard" / "index.html"
-    last = max((path.stat().st_mtime for path in settings.runs.folder.glob("[!.]*.json")),
-               default=None)
+    now = time.time()  # a clock that was ahead left times that no page can be newer than
+    last = max((found for path in settings.runs.folder.glob("[!.]*.json")
+                if (found := path.lstat().st_mtime) <= now), default=None)
     if last is not None and not (page.is_file() and page.stat().st_mtime >= last):
         yield Finding("dashboard", "warning", f"{page} does not tell of the last run",
                       "folio dashboard", lambda: f"wrote {write_dashboard(settings)}")

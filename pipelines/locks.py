@@ -42,13 +42,15 @@ def is_locked(path: Path) -> bool:
     try:
         with path.open("r+" if os.access(path, os.W_OK) else "r") as file:
             return not _locked(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
     except PermissionError:
         return True
     except OSError as error:
         if error.errno == errno.EBADF:  # NFS locks alone only what is open for writing
             return True
+        if error.errno == errno.ELOOP:  # a link to itself
+            return False
         raise
 
 

@@ -43,7 +43,8 @@ class Pictures:
 
 
 def render(template: str, **values: Any) -> str:
-    """The page of a template in `templates/`; every value is escaped, and made visible.
+    """The page of a template in `templates/`, or given as text; every value is escaped, and made
+    visible.
 
     Raises jinja2.UndefinedError for a value that the template wants and does not get.
     """
@@ -53,7 +54,9 @@ def render(template: str, **values: Any) -> str:
                             "seconds": _seconds, "megabytes": _megabytes, "moment": moment,
                             "figure": shown_figure, "json": _json,
                             "called": lambda name: headline(name)[0].lower()}
-    return visible(environment.get_template(template).render(**values))
+    found = (environment.get_template(template) if template.endswith(".html")
+             else environment.from_string(template))
+    return visible(found.render(**values))
 
 
 def headline(name: str) -> tuple[str, str, str]:

@@ -92,7 +92,7 @@ def plan(spec: Spec, settings: Settings, selection: Selection = Selection()) -> 
 def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: Settings,
            selection: Selection = Selection()) -> Decision:
     """What to do about one stage, given the artifacts above it that are known."""
-    store, forced = settings.store, stage.name in selection.forced
+    store, forced = settings.store_of(stage), stage.name in selection.forced
     missing = [name for name in stage.inputs if name not in inputs]
     if missing:
         spared = "" if forced else "; reused if its bytes come out the same"
@@ -102,10 +102,11 @@ def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: S
     recipe = recipe_of(stage, spec, inputs, named)
     found = store.find(stage.name, recipe.key)
     if found is None:
-        return _absent(recipe, spec, settings, unasked)
-    problem = store.damage(found) or _unregistered(stage, found, store)
-    if problem:
+        return _absent(recipe, spec, settings, store, unasked)
+    if problem := store.damage(found):
         return Decision(stage.name, "rebuild", f"artifact damaged: {problem}", recipe, found)
+    if stage.name == "release" and (why := _unregistered(found, settings.home)):
+        return Decision(stage.name, "run", why, recipe, found)
     if forced:
         return Decision(stage.name, "run", "asked for, though nothing changed", recipe, found)
     if unasked:
@@ -115,8 +116,8 @@ def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: S
     return Decision(stage.name, "reuse", "nothing changed", recipe, found)
 
 
-def _absent(recipe: Recipe, spec: Spec, settings: Settings, unasked: str | None) -> Decision:
-    store = settings.store
+def _absent(recipe: Recipe, spec: Spec, settings: Settings, store: Store,
+             unasked: str | None) -> Decision:
     if harm := store.remains(recipe.stage, recipe.key):
         return Decision(recipe.stage, "rebuild", f"artifact damaged: {harm}", recipe)
     unshared = store.unshared(recipe.stage, recipe.key)
@@ -146,15 +147,12 @@ def _versions(stage: Stage, spec: Spec, settings: Settings,
     return (newest.manifest["inputs"] if newest else {}), unasked
 
 
-def _unregistered(stage: Stage, found: Artifact, store: Store) -> str | None:
-    """A release is whole only while the registry has its version."""
-    if stage.name != "release":
-        return None
-    from pipelines.registered import is_registered
+def _unregistered(found: Artifact, home: Path) -> str | None:
+    """A release counts only while the registry has the version that it tells of."""
+    from pipelines.registered import unregistered
+    from pipelines.versions import versions as registered
 
-    name, version = found.manifest["config"]["name"], found.counts["version"]
-    return None if is_registered(store.root.parent, name, version) else (
-        f"the registry no longer has {name} version {version}")
+    return unregistered(found, registered(home, found.manifest["config"].get("name")))
 
 
 def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],

@@ -6,7 +6,6 @@ themselves, and all else is the same.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from pipelines.liveness import living
 from pipelines.machine import explained
 from pipelines.plan import Decision, Selection, decide
 from pipelines.runs import Runs
+from pipelines.small_files import read_object
 from pipelines.stages import NAMES, STAGES, stage_named
 from pipelines.store import Progress
 
@@ -182,8 +182,9 @@ class Retraining:
 
     def _unwritable(self, problem: OSError) -> FolioError:
         why = explained(problem) or f"{problem.strerror}; fix it (rights) and run again"
-        return FolioError(f"{self.settings.runs.folder}: the run's record could not be written: "
-                          f"{why}")
+        return FolioError(f"{self.settings.runs.folder}: run {self.run}: its record could not be "
+                          f"written, so `folio runs` does not list it: {why}; what it published "
+                          "stays")
 
     def _beginning(self) -> dict[str, Any]:
         """What is known of the run when it starts."""
@@ -233,7 +234,7 @@ class Retraining:
 
     def _read(self, stage: str, name: str) -> dict[str, Any]:
         path = self._file(stage, name)
-        return json.loads(path.read_bytes()) if path else {}
+        return read_object(path) if path else {}
 
 
 def retrain_plain(pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (), *,

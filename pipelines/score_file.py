@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from pipelines.errors import FolioError, UsageError
 from pipelines.fingerprint import digest_file
 from pipelines.inference import Predictor
-from pipelines.profile import Profile, compared
+from pipelines.profile import Profile, compared, read_profile
 from pipelines.registered import named_version, package_of
 from pipelines.score_input import CSV, PARQUET, Source, Window, open_source
 from pipelines.spreadsheet import harmless
@@ -109,12 +109,13 @@ def score_file(judge: Judge, order: Order, progress: Progress = silent) -> dict[
     started = time.perf_counter()
     digest = digest_of(order.file)
     source, schema = check(order)
+    trained = read_profile(judge.package)
     counts = _Counts(Profile(judge.predictor.vocabulary.unknown_id))
     with _whole(order.out) as partial, _writer(partial, order, schema) as write:
         for window in source.windows():
             write(_judged(judge.predictor, window, schema, counts))
             progress(window.done, window.total, f"{window.unit} · {counts.rows:,} texts scored")
-    summary = _summary(judge, order, source, counts) | {
+    summary = _summary(judge, order, source, counts, trained) | {
         "file_sha256": digest, "out_sha256": digest_file(order.out),
         "seconds": round(time.perf_counter() - started, 3), "created": utc(time.time())}
     write_json(order.summary, summary)
@@ -216,9 +217,10 @@ def _writer(path: Path, order: Order, schema: pa.Schema) -> Iterator[Callable[[p
             yield writer.write_table
 
 
-def _summary(judge: Judge, order: Order, source: Source, counts: _Counts) -> dict[str, Any]:
+def _summary(judge: Judge, order: Order, source: Source, counts: _Counts,
+             trained: Profile | None) -> dict[str, Any]:
     label = judge.predictor.labels[1]
-    measured = compared(judge.package, counts.profile, label)
+    measured = compared(trained, counts.profile, label) if trained else None
     drift = None if measured is None else {
         "version": judge.version.number, "same_text": False, "measures": measured,
         "drifted": [one["measure"] for one in measured if one["drifted"]]}

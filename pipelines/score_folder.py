@@ -8,14 +8,14 @@ that is champion now, in the way that is asked for, and the output is as it was 
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import UsageError
+from pipelines.errors import UnreadableError, UsageError
 from pipelines.score_file import Order, digest_of, identity_of
 from pipelines.score_input import CSV, PARQUET
+from pipelines.small_files import read_object
 from pipelines.versions import Version
 
 SCORED = ".scored.parquet"
@@ -54,10 +54,9 @@ def is_up_to_date(order: Order, version: Version) -> bool:
 def summary_of(order: Order) -> dict[str, Any]:
     """What was written beside the scores; {} where nothing can be read."""
     try:
-        summary = json.loads(order.summary.read_bytes())
-    except (OSError, ValueError):
+        return read_object(order.summary)
+    except (FileNotFoundError, UnreadableError):
         return {}
-    return summary if isinstance(summary, dict) else {}
 
 
 def _is_input(path: Path) -> bool:

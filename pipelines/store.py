@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +69,11 @@ class Store:
         self._held: list[int] = []  # descriptors, see `hold`
         weakref.finalize(self, _close, self._held)
         self.remote = SharedStore(shared) if shared else None
+
+    @cached_property
+    def local(self) -> Store:
+        """The same artifacts without the shared store."""
+        return self if self.remote is None else Store(self.root, digests=self.digests)
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """The artifact, its files unchecked, or None: what has no manifest that is whole is none.
@@ -239,8 +245,12 @@ def _write_synced(path: Path, text: str) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write all or nothing, so that a reader never sees half a file."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    _write_synced(partial, text)
-    partial.replace(path)
+    try:
+        _write_synced(partial, text)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # of a full disk, say
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -25,6 +25,7 @@ from pipelines.errors import FolioError
 from pipelines.fingerprint import digest_json
 from pipelines.home import made, why_closed
 from pipelines.mlflow_database import make_database
+from pipelines.names import unsafe
 from pipelines.sqlite_file import read_only
 
 if TYPE_CHECKING:
@@ -192,12 +193,16 @@ def fetched(home: Path, version: Version) -> Path:
 
 def download_folder(home: Path, version: Version) -> Path:
     identity = digest_json([registry_uri(home), version.location, version.created])[:16]
+    if unsafe(version.name) or "/" in version.name:
+        raise FolioError(f"{version.name!r}: no model of ours is called so; the registry at "
+                         f"{PASSWORD.sub('//', registry_uri(home))} names it")
     return home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
 
 
 def is_within(home: Path, version: Version) -> bool:
     """Whether its files are this home's: in a copied home they are still those of the original."""
-    return version.folder is not None and version.folder.is_relative_to(home.absolute() / "mlflow")
+    own = (home / "mlflow").resolve()
+    return version.folder is not None and own in version.folder.resolve().parents
 
 
 def forget(client: mlflow.MlflowClient, home: Path, version: Version,
