@@ -27,6 +27,7 @@ from flows.deployments import CPU, FILE, GPU, deployments
 from flows.environment import changed
 from pipelines.errors import FolioError
 from pipelines.execute import home_folder
+from pipelines.web import shown
 
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
 AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
@@ -161,7 +162,7 @@ def _install_there() -> None:
             install(client, log)
         if address := os.environ.get("FOLIO_NOTIFY"):
             install_notifications(address)
-    print(f"{url} has its pools, deployments and automations")
+    print(f"{shown(url)} has its pools, deployments and automations")
 
 
 if __name__ == "__main__":
