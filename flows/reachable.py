@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 from pipelines.errors import FolioError
 from pipelines.web import shown
@@ -26,11 +24,20 @@ def answers(address: str) -> bool:
 
 def require_answer(url: str) -> None:
     """Raises FolioError when nothing answers at PREFECT_API_URL."""
+    import httpx
+
     try:
-        urlopen(f"{url.rstrip('/')}/health", timeout=5).close()
-    except HTTPError:
-        pass  # it answers; whether it lets us in is Prefect's to say
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise FolioError(f"PREFECT_API_URL={shown(url)}: does not answer ({reason}); start "
+        httpx.get(f"{url.rstrip('/')}/health", timeout=5)  # letting us in is Prefect's matter
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise FolioError(f"PREFECT_API_URL={shown(url)}: does not answer ({_reason(error)}); start "
                          "that server, or unset PREFECT_API_URL to use Folio's own") from error
+
+
+def _reason(error: BaseException) -> str:
+    """In the system's words where it has some; no other may quote the address."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
