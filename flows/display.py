@@ -148,8 +148,8 @@ def status(told: dict[str, Any]) -> None:
         if address:
             print(f"{name:10} {address}{'' if told['answering'][name] else '  DOES NOT ANSWER'}")
     if left := told["left"]:
-        print(f"Prefect    {left['url']} is used by no run; it ends by itself within seconds, or "
-              f"with: kill {left['pid']}")
+        print(f"Prefect    {left['url']} is used by no run; it ends by itself within half "
+              f"a minute, or with: kill {left['pid']}")
     for worker in told["workers"] or []:
         print(f"worker     {worker['worker']}: {worker['status']}, heard of at {worker['heard']}")
     if told["runs"]:

@@ -18,7 +18,7 @@ from typing import IO
 
 FOLDER = "FOLIO_SERVER_FOLDER"  # names it to a server that a home starts
 LOOK_SECONDS = 1.0
-UNUSED_SECONDS = 15.0  # the next run, begun at once, adopts it
+UNUSED_SECONDS = 30.0  # the next run, begun at once, adopts it
 STOP_SECONDS = 5.0
 
 
