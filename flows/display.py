@@ -148,6 +148,9 @@ def status(told: dict[str, Any]) -> None:
     for name, address in told["addresses"].items():
         if address:
             print(f"{name:10} {address}{'' if told['answering'][name] else '  DOES NOT ANSWER'}")
+    if left := told["left"]:
+        print(f"Prefect    {left['url']} is used by no run; it ends by itself within half "
+              f"a minute, or with: kill {left['pid']}")
     for worker in told["workers"] or []:
         print(f"worker     {worker['worker']}: {worker['status']}, heard of at {worker['heard']}")
     if told["runs"]:

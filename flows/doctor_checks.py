@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from flows.environment import past_proxies, prefect_environment
-from flows.server import address_of, answers, prefect_api, require_answer
+from flows.reachable import answers, require_answer
+from flows.server import address_of, entrance, prefect_api, stop_unused, unused
 from flows.status import is_answering
 from flows.up import LOG, state_of
 from pipelines.errors import FolioError
@@ -41,6 +42,9 @@ def servers(settings: Settings) -> Iterator[Finding]:
     given, own = os.environ.get("PREFECT_API_URL"), address_of(settings.home / "prefect")
     sweep = partial(_sweep, settings)
     yield from _dead(settings, sweep)
+    if left := unused(settings.home / "prefect"):
+        yield Finding("server", "warning", f"the Prefect server of this home (pid {left.pid}) is "
+                      "used by no run", f"{FIX}, or: kill {left.pid}", partial(_end_left, settings))
     if given:
         require_answer(given)
     elif own and not answers(f"{own}/health"):
@@ -78,6 +82,11 @@ def _dead(settings: Settings, sweep: Mend) -> Iterator[Finding]:
                       "has taken note", FIX, sweep)
 
 
+def _end_left(settings: Settings) -> str:
+    stop_unused(settings.home / "prefect")
+    return "stopped the Prefect server that no run used"
+
+
 def _sweep(settings: Settings) -> str:
     """On the server that is there, else on one started for it: the history lies there."""
     with prefect_api(settings.home):
@@ -89,8 +98,10 @@ def _sweep(settings: Settings) -> str:
 
 
 @contextmanager
-def _client(api: str, patience: Mapping[str, str]) -> Iterator[SyncPrefectClient]:
-    with prefect_environment({"PREFECT_API_URL": api, **past_proxies(), **patience}):
+def _client(settings: Settings, api: str,
+            patience: Mapping[str, str]) -> Iterator[SyncPrefectClient]:
+    with prefect_environment({"PREFECT_API_URL": api, **past_proxies(), **patience,
+                              **entrance(settings.home, api)}):
         from prefect.client.orchestration import get_client
 
         with get_client(sync_client=True) as client:
@@ -99,7 +110,7 @@ def _client(api: str, patience: Mapping[str, str]) -> Iterator[SyncPrefectClient
 
 def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator[Finding]:
     """`lasting`: others than a single run rely on the server."""
-    with _client(api, LOOK) as client:
+    with _client(settings, api, LOOK) as client:
         yield from _each({"server": partial(_server, client, api),
                           "runs": partial(_runs, client, settings, sweep)})
         if lasting:
@@ -137,7 +148,7 @@ def _in_time(check: Check) -> list[Finding]:
 def _reinstall(settings: Settings, api: str) -> str:
     log = settings.home / LOG
     made(log.parent)
-    with _client(api, {}) as client:
+    with _client(settings, api, {}) as client:
         from flows.installation import install
 
         install(client, log)

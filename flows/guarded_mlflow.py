@@ -10,6 +10,7 @@ import os
 from urllib.parse import unquote
 
 from flows.guard import LOOPBACK, App, Guard, Message, Receive, Send, allowed_hosts, refuse
+from flows.passwords import behind_password
 
 ARTIFACTS = "/mlflow-artifacts/artifacts"
 WHOLE = b'{"detail": "refused: this would delete the files of all models"}'
@@ -53,4 +54,4 @@ def create_app() -> App:
     _second_lock()  # read when MLflow's app is imported
     from mlflow.server.fastapi_app import app
 
-    return Guard(KeepsArtifacts(app))
+    return Guard(behind_password(KeepsArtifacts(app)))

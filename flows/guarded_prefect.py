@@ -11,6 +11,7 @@ import argparse
 import os
 
 from flows.guard import Guard
+from flows.orphaned import end_when_unused
 
 
 def main() -> None:
@@ -20,6 +21,7 @@ def main() -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    end_when_unused()
     server = get_current_settings().server
     parser = argparse.ArgumentParser(prog="python -m flows.guarded_prefect",
                                      description="Prefect's server, for its own pages and clients")
