@@ -85,11 +85,11 @@ def package_of(home: Path, version: Version) -> Path:
         raise FolioError(f"{which}: {package} is missing; release it again with: "
                          f"folio run {version.name} --only release")
     if noted and registered_digest(folder) != noted:
-        cause = altered(package) or "a file beside the model"
+        cause = altered(package)  # unknown of a package that was not sealed, and of its code
         again = (f"folio rollback {version.name}, or move that away and release it again with: "
                  f"folio run {version.name} --only release")
-        raise FolioError(f"{which}: its files are not those that were registered ({cause}): "
-                         f"{folder}; " + (again if version.folder else
+        raise FolioError(f"{which}: its files are not those that were registered"
+                         f"{f' ({cause})' if cause else ''}: {folder}; " + (again if version.folder else
                                           "delete that, and it is fetched again"))
     return package
 
