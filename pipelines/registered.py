@@ -86,11 +86,12 @@ def package_of(home: Path, version: Version) -> Path:
                          f"folio run {version.name} --only release")
     if noted and registered_digest(folder) != noted:
         cause = altered(package)  # unknown of a package that was not sealed, and of its code
-        again = (f"folio rollback {version.name}, or move that away and release it again with: "
-                 f"folio run {version.name} --only release")
-        raise FolioError(f"{which}: its files are not those that were registered"
-                         f"{f' ({cause})' if cause else ''}: {folder}; " + (again if version.folder else
-                                          "delete that, and it is fetched again"))
+        why, again = f" ({cause})" if cause else "", (
+            f"folio rollback {version.name}, or move that away and release it again with: "
+            f"folio run {version.name} --only release" if version.folder else
+            "delete that, and it is fetched again")
+        raise FolioError(f"{which}: its files are not those that were registered{why}: {folder}; "
+                         f"{again}")
     return package
 
 
