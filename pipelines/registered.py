@@ -120,12 +120,13 @@ def package_of(home: Path, version: Version) -> Path:
         raise FolioError(f"{which}: {package} is missing; release it again with: "
                          f"folio run {version.name} --only release")
     if noted and registered_digest(folder) != noted:
-        cause = altered(package) or "a file beside the model"
-        again = (f"folio rollback {version.name}, or move that away and release it again with: "
-                 f"folio run {version.name} --only release")
-        raise FolioError(f"{which}: its files are not those that were registered ({cause}): "
-                         f"{folder}; " + (again if version.folder else
-                                          "delete that, and it is fetched again"))
+        cause = altered(package)  # unknown of a package that was not sealed, and of its code
+        why, again = f" ({cause})" if cause else "", (
+            f"folio rollback {version.name}, or move that away and release it again with: "
+            f"folio run {version.name} --only release" if version.folder else
+            "delete that, and it is fetched again")
+        raise FolioError(f"{which}: its files are not those that were registered{why}: {folder}; "
+                         f"{again}")
     return package
 
 
