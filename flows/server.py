@@ -46,7 +46,7 @@ from pipelines.machine import require_open_files
 from pipelines.small_files import read_object
 from pipelines.store import write_json
 
-BOOT_SECONDS = 60
+BOOT_SECONDS = 120  # 6 on a machine that does nothing else
 STOP_SECONDS = 5  # then it is killed
 POLL_SECONDS = 0.1
 WATCH_SECONDS = 1.0  # between looks at whether the server lives

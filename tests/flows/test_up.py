@@ -307,7 +307,7 @@ def test_what_servers_workers_and_runs_have_made_is_its_owners_alone(up: Up) -> 
 
 def test_a_killed_worker_and_a_killed_server_come_back(up: Up) -> None:
     before = {process.pid for process in up.processes()
-              if {"worker", "server"} & set(process.cmdline())}
+              if {"worker", "server", "flows.guarded_prefect"} & set(process.cmdline())}
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: _answers(up))
