@@ -11,32 +11,48 @@ from urllib.parse import unquote
 
 from flows.guard import LOOPBACK, App, Guard, Message, Receive, Send, allowed_hosts, refuse
 from flows.passwords import behind_password
+from pipelines.names import unsafe
 
 ARTIFACTS = "/mlflow-artifacts/artifacts"
-WHOLE = b'{"detail": "refused: this would delete the files of all models"}'
+DEPTH = 3  # EXPERIMENT/RUN/artifacts, EXPERIMENT/models/MODEL
+ASSISTANT = "/mlflow/assistant"
+NONE_HERE = b'{"detail": "refused: it would run commands on this machine"}'
+WHOLE = b'{"detail": "refused: this would delete the files of more than one model"}'
 
 
-class KeepsArtifacts:
-    """Refuses a DELETE of the artifacts' root, however it is spelt: it empties the files of all
-    models."""
+class Restricted:
+    """MLflow's app without what nobody here needs and an intruder would like.
+
+    Refuses its assistant, which runs commands; and a DELETE of more than one run's or model's
+    files: MLflow itself would empty all experiments for `.`, and reads `;`, `?`, `#`, `file:` and
+    control characters as that.
+    """
 
     def __init__(self, app: App) -> None:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "DELETE" and _names_all(scope["path"]):
+        if scope["type"] in ("http", "websocket") and ASSISTANT in _unquoted(scope["path"]).lower():
+            return await refuse(scope, receive, send, body=NONE_HERE)
+        if (scope["type"] == "http" and scope["method"].upper() == "DELETE"  # Flask takes `delete`
+                and _names_more_than_one(scope["path"])):
             return await refuse(scope, receive, send, body=WHOLE)
         await self.app(scope, receive, send)
 
 
-def _names_all(path: str) -> bool:
-    """Whether no part of the path below the artifacts names anything, or one leads back up."""
-    _, found, below = path.partition(ARTIFACTS)
-    before = None
-    while before != below:  # it may be quoted more than once
-        before, below = below, unquote(below)
-    parts = [part.strip() for part in below.replace("\\", "/").split("/")]
-    return bool(found) and (".." in parts or all(part in ("", ".") for part in parts))
+def _names_more_than_one(path: str) -> bool:
+    """Whether a path below the artifacts is not plainly EXPERIMENT/RUN/FOLDER, or deeper."""
+    _, found, below = _unquoted(path).partition(ARTIFACTS)
+    below = below.removeprefix("/").removesuffix("/")
+    return bool(found) and (unsafe(below) is not None or bool(set(";?#:") & set(below))
+                            or below.count("/") < DEPTH - 1)
+
+
+def _unquoted(path: str) -> str:
+    """It may be quoted more than once."""
+    while (plain := unquote(path)) != path:
+        path = plain
+    return path
 
 
 def _second_lock() -> None:
@@ -54,4 +70,4 @@ def create_app() -> App:
     _second_lock()  # read when MLflow's app is imported
     from mlflow.server.fastapi_app import app
 
-    return Guard(behind_password(KeepsArtifacts(app)))
+    return Guard(behind_password(Restricted(app)))

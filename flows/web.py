@@ -9,7 +9,6 @@ from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from flows.guard import allowed_hosts, refusal
 from flows.passwords import CHALLENGE, auth_string, is_let_in
@@ -24,7 +23,7 @@ class Handler(SimpleHTTPRequestHandler):
     auth: str | None = None  # user:password to ask for
 
     def send_head(self):  # type: ignore[no-untyped-def]  # as in SimpleHTTPRequestHandler
-        path = urlsplit(self.path).path
+        path = self.path.partition("?")[0]  # urlsplit() fails at odd ones
         if why := refusal(self.command, self.headers.items(), allowed_hosts()):
             return self.send_error(HTTPStatus.FORBIDDEN, why)
         if self.auth and not is_let_in(self.headers.get("Authorization"), self.auth):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import http.client
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from flows import guarded_prefect
 from flows.guard import LOOPBACK, Guard, Message, Receive, Send, allowed_hosts
-from flows.guarded_mlflow import KeepsArtifacts
+from flows.guarded_mlflow import Restricted
 from flows.web import served
 
 HERE = "127.0.0.1:4200"
@@ -128,18 +130,52 @@ def test_websockets_of_others_are_closed_before_they_are_accepted(
 
 
 @pytest.mark.parametrize("below", [
-    "", "/", "/.", "//", "/./.", "/%2e", "/%252e", "/ ", "/./", "/x/..", "/%2e%2e/x", "/.\\."])
+    "", "/", "/.", "//", "/./.", "/%2e", "/%252e", "/ ", "/./", "/x/..", "/%2e%2e/x", "/.\\.",
+    "/;", "/?", "/#", "/%2523", "/.;", "/./;", "/\x00", "/\x01", "/file:", "/1/b/c;", "/1/b/\tc",
+    "/file:///1/b/c", "/1", "/1/models", "/1/models/", "/1//models"])
 @pytest.mark.parametrize("api", ["/api/2.0", "/ajax-api/2.0", "/prefix/api/2.0"])
-def test_nobody_deletes_the_files_of_all_models(below: str, api: str) -> None:
+@pytest.mark.parametrize("method", ["DELETE", "delete"])
+def test_nobody_deletes_the_files_of_all_models(below: str, api: str, method: str) -> None:
     path = f"{api}/mlflow-artifacts/artifacts{below}"
-    assert asked(KeepsArtifacts(open_house), "DELETE", path=path)[0]["status"] == 403
+    assert asked(Restricted(open_house), method, path=path)[0]["status"] == 403
 
 
 @pytest.mark.parametrize(("method", "path"), [
     ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/1/models/m-1/artifacts"),
+    ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/1/0a1b/artifacts/"),
+    ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/1/0a1b/artifacts/a plot.png"),
     ("GET", "/api/2.0/mlflow-artifacts/artifacts/."), ("DELETE", "/api/2.0/mlflow/runs")])
 def test_the_files_of_one_model_may_go(method: str, path: str) -> None:
-    assert asked(KeepsArtifacts(open_house), method, path=path)[0]["status"] == 200
+    assert asked(Restricted(open_house), method, path=path)[0]["status"] == 200
+
+
+def keywords(module: Path, called: str, inside: str) -> set[str]:
+    """The keywords that a function of a module gives to another one."""
+    (function,) = [node for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+                   if isinstance(node, ast.FunctionDef) and node.name == inside]
+    calls = [node for node in ast.walk(function)
+             if isinstance(node, ast.Call) and ast.unparse(node.func) == called]
+    assert calls, f"{module}: {inside} does not call {called}"
+    return {word.arg for word in calls[0].keywords}
+
+
+def test_the_server_is_given_all_that_prefect_gives_its_own() -> None:
+    import prefect
+
+    theirs = Path(prefect.__file__).parent / "cli" / "_server_utils.py"
+    ours = Path(guarded_prefect.__file__)
+    assert keywords(theirs, "create_app", "_run_in_foreground") == {"final", "webserver_only"}
+    assert (keywords(theirs, "uvicorn.run", "_run_in_foreground") - {"app", "app_dir"}
+            <= keywords(ours, "uvicorn.run", "main"))
+
+
+@pytest.mark.parametrize("path", [
+    "/ajax-api/3.0/mlflow/assistant/message", "/x/ajax-api/3.0/mlflow/Assistant/config",
+    "/ajax-api/3.0/mlflow/%61ssistant"])
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_no_assistant_runs_commands(path: str, kind: str) -> None:
+    refused = asked(Restricted(open_house), "POST", path=path, kind=kind)[0]
+    assert refused.get("status") == 403 or refused["type"] == "websocket.close"
 
 
 def test_the_dashboard_answers_odd_addresses_and_other_sites(tmp_path: Path) -> None:
@@ -158,6 +194,7 @@ def test_the_dashboard_answers_odd_addresses_and_other_sites(tmp_path: Path) -> 
         assert status(page) == 200
         odd = ("%00", "%0a", "%1b", "%ff", "%", "%e2%80%ae", "a" * 5000, "/../index.html%00")
         assert [status(page + end) for end in odd] == [404] * len(odd)
+        assert status("HTTP://[x/") == status("HTTP://[x" + page) == 404  # http.client reads http:
         assert status("/%00") == status("/dashboard/%2e%2e/%00") == 404
         assert status(page, Host="evil.example") == status(page, Origin="null") == 403
         assert status(page, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}) == 403
