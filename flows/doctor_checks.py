@@ -18,11 +18,11 @@ from flows.environment import past_proxies, prefect_environment
 from flows.server import address_of, answers, prefect_api, require_answer
 from flows.status import is_answering
 from flows.up import LOG, state_of
+from pipelines.addresses import shown
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
 from pipelines.health import FIX, Check, Finding, Mend, examined
 from pipelines.liveness import dead_runs
-from pipelines.web import shown
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

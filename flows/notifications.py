@@ -21,7 +21,7 @@ from prefect.states import StateType
 from flows.installation import install_automation
 from pipelines.errors import UsageError
 from pipelines.links import addresses
-from pipelines.web import shown
+from pipelines.addresses import shown
 
 BLOCK = "folio-notify"
 AUTOMATIONS = {StateType.FAILED: "folio: a run failed", StateType.CRASHED: "folio: a run crashed"}

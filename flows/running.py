@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from flows.console import NATIVE_LOG, native_notices_to
+from pipelines.credentials import MIRROR, refuse_secrets
 from pipelines.declarations import FULL, load_spec
 from pipelines.earlier import EarlierRun
 from pipelines.execute import Settings
@@ -29,10 +31,12 @@ def run_pipelines(names: list[str], settings: Settings, *, profile: str | None,
 
 def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, *,
                  profile: str | None, only: str | None = None, since: str | None = None,
-                 until: str | None = None, using: str | None = None,
+                 until: str | None = None, using: str | None = None, mirror: str | None = None,
                  **options: Any) -> tuple[list[dict[str, Any]], int]:
     """As `run_pipelines`, each pipeline with overrides of its own."""
     selection = Selection.of(only, since, until)
+    for _, own in wanted:
+        refuse_secrets(own)  # Prefect keeps and shows what a flow is called with
     if using:
         EarlierRun.of(using, selection, settings)
     specs = [load_spec(name, profile or FULL, overrides) for name, overrides in wanted]
@@ -40,7 +44,7 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
 
     records, code = [], 0
     with (native_notices_to(settings.home / NATIVE_LOG), prefect_api(settings.home),
-          _noted_interrupts() as interrupted):
+          _noted_interrupts() as interrupted, _mirrored_by(mirror)):
         from flows.retrain import retrain
 
         for (name, overrides), spec in zip(wanted, specs, strict=True):
@@ -58,6 +62,20 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
             if interrupted():  # and swallowed on the way
                 raise KeyboardInterrupt
     return records, code
+
+
+@contextmanager
+def _mirrored_by(mirror: str | None) -> Iterator[None]:
+    """The mirror goes to the flow by the environment: Prefect would keep and show its password."""
+    before = os.environ.get(MIRROR)
+    if mirror:
+        os.environ[MIRROR] = mirror
+    try:
+        yield
+    finally:
+        os.environ.pop(MIRROR, None)
+        if before is not None:
+            os.environ[MIRROR] = before
 
 
 @contextmanager
