@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from flows.doctor_checks import servers
-from pipelines import health, store_health
+from pipelines import exposed, health, store_health
 from pipelines.dashboard import write_dashboard
 from pipelines.execute import Settings
 from pipelines.health import Finding, Mend, examined
@@ -37,6 +37,7 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
         "damaged": partial(store_health.set_aside, settings),
         "leftovers": partial(store_health.leftovers, settings),
         "records": partial(store_health.records, settings),
+        "secrets": partial(exposed.secrets, settings),
         "dashboard": partial(health.dashboard, settings)})
 
 

@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 
 from flows.console import Console
 from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, TrainIn
-from pipelines.credentials import MIRROR
+from pipelines.credentials import MIRROR, looked_up_by
 from pipelines.dashboard import dashboard_after
 from pipelines.execute import Settings, home_folder
 from pipelines.plan import Selection
@@ -21,6 +21,7 @@ from pipelines.retraining import Retraining
 from pipelines.runs import Runs
 from tasks.failures import failed
 from tasks.pool import hands_over
+from tasks.secrets import secret_block
 from tasks.stages import (
     build_corpus,
     download,
@@ -68,8 +69,7 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
         using: an earlier run, on whose artifacts only or since repeat
         train_in: pool, here, or auto: the pool gpu where it has a worker
         require_gpu: fail where there is no GPU, instead of training on the CPU
-        mirror: folder or address where the source's files are looked for first; FOLIO_MIRROR when
-            empty
+        mirror: folder or address where files are looked for first; FOLIO_MIRROR when empty
         offline: fetch nothing from the net
         allow_sample: when the source cannot be reached, go on with the small sample
         run: id of the run; made up when empty
@@ -77,10 +77,10 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
     if flow_run.run_count > MAX_ATTEMPTS:
         return Failed(message=f"given up: {MAX_ATTEMPTS} processes died over it; look at their "
                               "logs, then run it again: it goes on from what was published")
-    with Console() as console:
+    with Console() as console, looked_up_by(secret_block):
         settings = Settings.at(home_folder(), mirror=mirror or os.environ.get(MIRROR),
-                               offline=offline,
-                               allow_sample=allow_sample, progress=console.progress,
+                               offline=offline, allow_sample=allow_sample,
+                               progress=console.progress,
                                gpu="required" if require_gpu else "any")
         try:
             with (dashboard_after(settings, console.notice),

@@ -26,8 +26,7 @@ def stage(pipeline: Pipeline, stage: StageName, all_below: bool = False, using: 
         overrides: key=value for single values of the declaration
         train_in: pool, here, or auto: the pool gpu where it has a worker
         require_gpu: fail where there is no GPU, instead of training on the CPU
-        mirror: folder or address where the source's files are looked for first; FOLIO_MIRROR when
-            empty
+        mirror: folder or address where files are looked for first; FOLIO_MIRROR when empty
         offline: fetch nothing from the net
         run: id of the run; made up when empty
     """

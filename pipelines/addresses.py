@@ -7,11 +7,10 @@ They are parsed, never matched by a pattern. A password that holds `/`, `?` or `
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
-
-from pipelines.fingerprint import digest_bytes
 
 UNCERTAIN = "an address"
 HIDDEN = "…"
@@ -51,7 +50,7 @@ def identity(address: str) -> str:
     hidden = address.strip() if parts is None else parts.query
     if not hidden:
         return shown(address)
-    return f"{shown(address)} ({digest_bytes(hidden.encode())[:DIGEST_DIGITS]})"
+    return f"{shown(address)} ({sha256(hidden.encode()).hexdigest()[:DIGEST_DIGITS]})"
 
 
 def kept(address: str) -> str:

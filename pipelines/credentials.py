@@ -14,8 +14,6 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import yaml
-
 from pipelines.addresses import is_certain, shown
 from pipelines.errors import FolioError, UsageError
 
@@ -69,15 +67,26 @@ def _secret(name: str, address: str) -> str:
 def refuse_secrets(overrides: Iterable[str]) -> None:
     """Raises UsageError where one of `key=value` names a source by an address with secrets: they
     stand in the run's record and in Prefect's pages."""
+    for text in secret_overrides(overrides):
+        raise UsageError(f"--set {text.partition('=')[0]}: the address holds a user, password or "
+                         f"query, which the run's record would show; {ADVICE}, or declare the "
+                         "address in the YAML file")
+
+
+def secret_overrides(overrides: Iterable[str]) -> list[str]:
+    """Those of `key=value` that name a source by an address with secrets."""
+    found = []
     for text in overrides:
         key, _, value = text.partition("=")
         if key.strip() in ("source", "source.url") and any(map(has_secrets, _urls(value))):
-            raise UsageError(f"--set {key}: the address holds a user, password or query, which the "
-                             f"run's record would show; {ADVICE}, or declare it in the YAML file")
+            found.append(text)
+    return found
 
 
 def _urls(value: str) -> Iterator[str]:
     """The addresses in the value of an override."""
+    import yaml
+
     try:
         found: Any = yaml.safe_load(value)
     except yaml.YAMLError:

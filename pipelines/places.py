@@ -96,9 +96,9 @@ def _path_of(url: str) -> str:
         raise UsageError("source.url or --mirror: an address is malformed; write it like "
                          "https://host/folder/file") from None
     if not is_certain(url) and "://" in url:
-        raise UsageError(f"{shown(url)}: an address has an @, a blank or the like where none can be; "
-                         "in user, password and path write %40 for @, %2F for /, %3F for ?, %23 "
-                         "for #, %20 for a blank")
+        raise UsageError(f"{shown(url)}: an address has an @, a blank or the like where none can "
+                         "be; in user, password and path write %40 for @, %2F for /, %3F for ?, "
+                         "%23 for #, %20 for a blank")
     if parts.scheme not in SCHEMES:
         raise UsageError(f"{shown(url)}: only {', '.join(SCHEMES)} addresses can be fetched")
     local = parts.scheme == "file"

@@ -1,0 +1,113 @@
+"""User, password and query of addresses in what Folio wrote before it kept them out: source
+manifests and run records. They are named, and `folio doctor --fix` takes them out.
+
+A manifest's key holds the address, so the artifact moves to the key that it would have now; what
+was made from it names its content, and finds it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipelines.addresses import config_shown, shown
+from pipelines.credentials import has_secrets, secret_overrides
+from pipelines.errors import UnreadableError
+from pipelines.execute import Settings
+from pipelines.health import FIX, Finding
+from pipelines.liveness import LIVE
+from pipelines.locks import is_locked, try_lock
+from pipelines.removal import remove
+from pipelines.small_files import read_object
+from pipelines.store import MANIFEST, Recipe, lock_of, write_json
+
+PARTS = ("stage", "version", "config", "inputs", "code", "libraries")  # of a Recipe
+CHANGE = "; whoever could read it knows them: change the password"
+
+
+def secrets(settings: Settings) -> Iterator[Finding]:
+    """Source manifests and run records of this home that hold secrets of an address."""
+    found = False
+    for path in _manifests(settings.store.root):
+        found = True
+        yield Finding("secrets", "problem", f"{path}: holds user, password or query of source.url"
+                      f"{_shared(settings, path)}", f"{FIX}{CHANGE}", partial(_rekey, path))
+    for path in _records(settings.runs.folder):
+        found = True
+        yield Finding("secrets", "problem", f"{path}: holds user, password or query of a source in "
+                      "its overrides", f"{FIX}{CHANGE}", partial(_clean, path))
+    if not found:
+        yield Finding("secrets", "ok", "no manifest and no run record holds secrets of an address")
+
+
+def _shared(settings: Settings, path: Path) -> str:
+    """What stands in a shared store is others' as well: it is named, not removed."""
+    if settings.store.remote is None:
+        return ""
+    there = settings.store.remote / path.parent.parent.name / path.parent.name
+    return f"; the shared store may have it as well: delete {shown(str(there))} there by hand"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with suppress(FileNotFoundError, UnreadableError):  # other checks name those
+        return read_object(path)
+    return {}
+
+
+def _manifests(root: Path) -> Iterator[Path]:
+    for path in sorted([*root.glob(f"source/[!.]*/{MANIFEST}"),
+                        *root.glob(f".damaged/source-*/{MANIFEST}")]):
+        config = _read(path).get("config")
+        urls = config.get("source.url") if isinstance(config, dict) else None
+        if isinstance(urls, list) and config_shown(config) != config and any(
+                has_secrets(url) for url in urls if isinstance(url, str)):
+            yield path
+
+
+def _rekey(path: Path) -> str:
+    """Move the artifact to its present key, then write its manifest without the secrets."""
+    folder = path.parent
+    damaged = folder.parent.name == ".damaged"
+    lock = None if damaged else try_lock(lock_of(folder.parent, folder.name))
+    if not damaged and (lock is None or is_locked(path)):
+        return f"left {path} to the run that uses it; run {FIX} again"
+    try:
+        manifest = read_object(path)
+        manifest["config"] = config_shown(manifest["config"])
+        if not damaged:
+            manifest["key"] = Recipe(**{name: manifest[name] for name in PARTS}).key
+            new = folder.with_name(manifest["key"])
+            if new != folder and new.exists():  # the same was made again since
+                remove(folder)
+                return f"removed {folder}: {new} is the same without the secrets"
+            folder = folder.rename(new)
+        write_json(folder / MANIFEST, manifest)
+        return f"took the secrets out of {folder / MANIFEST}"
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _records(folder: Path) -> Iterator[Path]:
+    for path in sorted([*folder.glob("[!.]*.json"), *folder.glob(f"{LIVE}/[!.]*.json")]):
+        if secret_overrides(_overrides(_read(path))):
+            yield path
+
+
+def _overrides(record: dict[str, Any]) -> list[str]:
+    given = record.get("overrides")
+    return [text for text in given if isinstance(text, str)] if isinstance(given, list) else []
+
+
+def _clean(path: Path) -> str:
+    """Without those overrides: `--using` the run takes the source as the run had it."""
+    if path.parent.name == LIVE and is_locked(path):
+        return f"left {path} to the run that goes on; run {FIX} again when it has ended"
+    record = read_object(path)
+    given = _overrides(record)
+    write_json(path, record | {
+        "overrides": [text for text in given if text not in secret_overrides(given)]})
+    return f"took the secrets out of {path}"
