@@ -79,11 +79,8 @@ def redacted(text: str, address: str) -> str:
 def _without_scheme(text: str) -> str:
     if "@" in text:
         return UNCERTAIN
-    for mark in "?#":
-        text, found, _ = text.partition(mark)
-        if found:
-            return f"{text}{mark}{HIDDEN}"
-    return text
+    end = next((place for place, character in enumerate(text) if character in "?#"), None)
+    return text if end is None else f"{text[:end + 1]}{HIDDEN}"
 
 
 def _is_scheme(text: str) -> bool:
