@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import Declared, Training, characters, made
+from benchmarks.data import Declared, Training, artifact, characters, made
 from benchmarks.harness import Conditions, Side, Turn, apart, rate, take_turns
 from benchmarks.product import largest_product
 from benchmarks.results import Row, skipped
@@ -113,4 +113,4 @@ def torch_loop(text: Path, cell: str, units: int) -> Turn:
 
 
 def _vocabulary_size(batches: Path) -> int:
-    return Split(batches, "train").metadata["vocabulary_size"]
+    return Split(artifact(batches), "train").metadata["vocabulary_size"]

@@ -11,10 +11,11 @@ from benchmarks.harness import Conditions, apart
 from pipelines.dataset import Batch, Split
 from pipelines.declarations import PROJECT, load_spec
 from pipelines.execute import Settings
+from pipelines.manifest import read
 from pipelines.plan import Selection
 from pipelines.retraining import retrain_plain
 from pipelines.spec import Spec
-from pipelines.store import Workspace
+from pipelines.store import Artifact, Workspace
 
 SAMPLES = PROJECT / "data" / "samples"
 Declared = tuple[str, str, tuple[str, ...]]  # pipeline, profile, overrides
@@ -58,6 +59,11 @@ def _made(conditions: Conditions, declared: Declared, until: str) -> dict[str, P
     return {entry["stage"]: Path(entry["path"]) for entry in record["stages"]}
 
 
+def artifact(folder: Path) -> Artifact:
+    """The artifact in a folder that `made` named."""
+    return Artifact(folder.parent.name, folder.name, folder, read(folder))
+
+
 def quiet(text: str) -> None:
     """A Notice that says nothing."""
 
@@ -78,14 +84,15 @@ class Training:
         from pipelines.backend import load_keras, make_reproducible
 
         self.spec: Spec = load_spec(*declared)
-        self.split = Split(batches, "train")
-        make_reproducible(load_keras(self.spec.training.backend), self.spec.seed)
+        self.split = Split(artifact(batches), "train")
+        make_reproducible(load_keras(self.spec.training.backend))
         from pipelines.training import Trainer
 
         self._folder = tempfile.TemporaryDirectory()
         place = Path(self._folder.name)
         self.trainer = Trainer(self.spec.model, self.spec.training, self.spec.seed, self.split,
-                               Split(batches, "validation"), Workspace(place, place, place))
+                               Split(artifact(batches), "validation"),
+                               Workspace(place, place, place))
 
     def step(self, batch: Batch) -> None:
         """One batch, as an epoch trains on it: in stretches where the gradient is truncated."""

@@ -115,7 +115,7 @@ def _keras_step(way: Way, sizes: Sizes, precision: str, x: np.ndarray, length: n
     from pipelines.backend import load_keras, make_reproducible
 
     keras = load_keras(way.backend)
-    make_reproducible(keras, 1)
+    make_reproducible(keras)
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     from pipelines.training_step import compiled
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import notebook
-from benchmarks.data import Declared, Training, epoch_batches, imdb, made, texts
+from benchmarks.data import Declared, Training, artifact, epoch_batches, imdb, made, texts
 from benchmarks.harness import Conditions, Side, Turn, apart, spread, take_turns, timed
 from benchmarks.results import Row
 from pipelines.dataset import Split
@@ -63,7 +63,8 @@ def _slots(batches: Path, tokens: Path) -> tuple[int, int]:
     ends = np.arange(0, len(random), notebook.BATCH)
     longest = np.maximum.reduceat(random, ends)
     sizes = np.diff(np.append(ends, len(random)))
-    return int(epoch_batches(Split(batches, "train"))[1].sum()), int((longest * sizes).sum())
+    ours = epoch_batches(Split(artifact(batches), "train"))[1].sum()
+    return int(ours), int((longest * sizes).sum())
 
 
 def notebooks_way(corpus: Path) -> Turn:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import epoch_batches, imdb, made
+from benchmarks.data import artifact, epoch_batches, imdb, made
 from benchmarks.harness import Conditions, Side, Turn, take_turns, timed
 from benchmarks.imdb_epoch import ours
 from benchmarks.results import Row
@@ -33,14 +33,14 @@ def compare(conditions: Conditions) -> Iterator[Row]:
 
 def from_parquet(batches: Path) -> Turn:
     """Seconds to read the epochs of the split, one a turn."""
-    split, epochs = Split(batches, "train"), count()
+    split, epochs = Split(artifact(batches), "train"), count()
     return lambda: timed(lambda: [each.filled(split.batch_size)
                                   for each in split.epoch(next(epochs))])
 
 
 def from_memory(batches: Path) -> Turn:
     """The same rows as one array a width, shuffled and dealt."""
-    split = Split(batches, "train")
+    split = Split(artifact(batches), "train")
     widths: dict[int, list] = {}
     for batch in epoch_batches(split)[0]:
         widths.setdefault(batch.tokens.shape[1], []).append(batch)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import Declared, Training, epoch_batches, made, paragraphs
+from benchmarks.data import Declared, Training, artifact, epoch_batches, made, paragraphs
 from benchmarks.harness import Conditions, Side, Turn, apart, spread, take_turns, timed
 from benchmarks.product import largest_product
 from benchmarks.results import Row, skipped
@@ -67,7 +67,7 @@ def torch_loop(declared: Declared, batches: Path) -> Turn:
     """Real tokens a second of an epoch of random batches, each padded to its longest."""
     from pipelines.declarations import load_spec
 
-    spec, split = load_spec(*declared), Split(batches, "train")
+    spec, split = load_spec(*declared), Split(artifact(batches), "train")
     rows, lengths = _rows(split)
     groups = _random(lengths, split.batch_size)
     slots = np.array([len(group) * lengths[group].max() for group in groups])
@@ -155,7 +155,7 @@ def _facts(declared: Declared, batches: Path) -> tuple[int, float, tuple[float, 
     """Tokens of an epoch, operations a token, padding of our and of random batches."""
     from pipelines.declarations import load_spec
 
-    model, split = load_spec(*declared).model, Split(batches, "train")
+    model, split = load_spec(*declared).model, Split(artifact(batches), "train")
     _, lengths = _rows(split)
     units, vocabulary = model.units[0], split.metadata["vocabulary_size"]
     operations = 6 * ((model.embedding + units) * units + units * vocabulary)

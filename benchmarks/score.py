@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import Declared, imdb, made, texts
+from benchmarks.data import Declared, artifact, imdb, made, texts
 from benchmarks.harness import Conditions, Side, Turn, apart, take_turns, timed
 from benchmarks.results import Row
 from pipelines.declarations import load_spec
@@ -40,11 +40,12 @@ def compare(conditions: Conditions) -> Iterator[Row]:
 
 def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
     """Reviews a second, text to probability, by the package that a release holds."""
-    from pipelines.inference import Predictor, write_package
+    from pipelines.inference import Predictor
+    from pipelines.package import write_package
 
     with tempfile.TemporaryDirectory() as folder:
         model = _model(declared, tokens, Path(folder))
-        write_package(Path(folder) / "package", model, _artifact("tokens", tokens),
+        write_package(Path(folder) / "package", model, artifact(tokens),
                       pipeline="imdb", labels=("negative", "positive"), sample=False, measured={})
         predictor = Predictor.load(Path(folder) / "package")
     documents = texts(corpus, "test", count)[0]
@@ -78,11 +79,6 @@ def _slots(tokens: Path, count: int) -> tuple[int, int]:
     groups = [lengths[i:i + GROUP_TEXTS] for i in range(0, count, GROUP_TEXTS)]
     rows = ([np.empty(group[i]) for i in some] for group in groups for some in batches(group))
     return sum(padded(some, 0)[0].size for some in rows), count * max(lengths)
-
-
-def _artifact(stage: str, folder: Path) -> Artifact:
-    return Artifact(stage, folder.name, folder, json.loads(
-        (folder / "manifest.json").read_text(encoding="utf-8")))
 
 
 def keras_predict(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:

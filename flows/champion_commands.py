@@ -9,7 +9,7 @@ import typer
 
 from flows import display
 from flows.app import app
-from flows.options import AsJson, Name, answer, model_name, settings
+from flows.options import AsJson, Name, answer, model_name, settings, writable
 from pipelines.errors import FolioError, UsageError
 
 Reason = Annotated[str, typer.Option(help="why, for the journal")]
@@ -30,7 +30,7 @@ def champion(name: Name,
     """
     from pipelines.champions import champion_at
 
-    model, when = model_name(name), _moment(at) if at else datetime.now(UTC)
+    model, when = model_name(name), _moment(at) if at else None
     line = champion_at(settings().home, model, when)
     if line is None:
         then = f" at {when:%Y-%m-%d %H:%M} UTC" if at else ""
@@ -51,7 +51,7 @@ def promote(name: Name, version: Annotated[int, typer.Argument(help="as `folio m
     """
     from pipelines.champions import promote as promoted
 
-    answer(promoted(settings().home, model_name(name), version, reason), as_json, display.moved)
+    answer(promoted(writable().home, model_name(name), version, reason), as_json, display.moved)
 
 
 @app.command()
@@ -67,7 +67,7 @@ def rollback(name: Name, reason: Reason = "by hand", as_json: AsJson = False) ->
     """
     from pipelines.champions import rollback as rolled_back
 
-    answer(rolled_back(settings().home, model_name(name), reason), as_json, display.moved)
+    answer(rolled_back(writable().home, model_name(name), reason), as_json, display.moved)
 
 
 @app.command()

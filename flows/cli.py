@@ -14,7 +14,10 @@ from flows import lineage_commands  # isort: skip
 from flows import upkeep_commands  # isort: skip
 from flows import up_commands  # isort: skip
 from flows.app import app
+from flows.terminal import guard_streams
 from pipelines.errors import FolioError
+from pipelines.home import private_files
+from pipelines.machine import explained, tight_limits
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
@@ -24,10 +27,11 @@ __all__ = ["app", "champion_commands", "lineage_commands", "main", "model_comman
 
 def main() -> None:
     """The `folio` command."""
+    guard_streams()
     verbose = "--verbose" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
     try:
-        with _one_line_errors(verbose):
+        with _one_line_errors(verbose), private_files():
             app(arguments)
     except BrokenPipeError:
         sys.stderr.close()  # `folio runs | head`: nobody reads on
@@ -45,18 +49,27 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
     except FolioError as error:
         if verbose:
             raise
-        _fail(str(error), error.exit_code)
+        _fail(_one_line(error), error.exit_code)
     except BrokenPipeError:
         raise
     except Exception as error:
         if verbose:
             raise
-        first = (str(error).strip() or "no message").splitlines()[0]
-        _fail(f"{type(error).__name__}: {first} (--verbose shows where)", 1)
+        _fail(_one_line(error), 1)
+
+
+def _one_line(error: Exception) -> str:
+    if refused := explained(error):
+        return refused
+    if isinstance(error, FolioError):
+        return str(error)
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {first} (--verbose shows where{tight_limits()})"
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"folio: {message}", file=sys.stderr)
+    line = message.strip().replace("\n", "\\n")  # a file's name may hold one
+    print(f"folio: {line}", file=sys.stderr)
     sys.exit(code)
 
 

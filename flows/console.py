@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
+from flows.terminal import guarded, rich_console
+from pipelines.home import made
 from pipelines.store import Progress
+from pipelines.visible import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -109,16 +112,16 @@ class _Bar:
         text = self._pace.describe(done, total, unit, now)
         if self._rich is None:
             self._start()
-        self._rich.update(self._task, completed=done, total=total or None, text=text)
+        self._rich.update(self._task, completed=done, total=total or None, text=visible(text))
 
     def _start(self) -> None:
-        from rich.console import Console as RichConsole
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._rich = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24),
             TextColumn("{task.fields[text]}", markup=False),
-            console=RichConsole(file=self._stream), transient=True, refresh_per_second=5)
+            console=rich_console(self._stream), transient=True, refresh_per_second=5,
+            redirect_stdout=False, redirect_stderr=False)  # else Rich obeys the escapes in them
         self._task = self._rich.add_task(self._stage, total=None, text="")
         self._rich.start()
 
@@ -146,21 +149,29 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _opened(log: Path) -> BinaryIO:
+    """In a home that cannot be written, such notices go nowhere."""
+    try:
+        return (made(log.parent) / log.name).open("ab")
+    except OSError:
+        return open(os.devnull, "ab")
+
+
 @contextmanager
 def native_notices_to(log: Path) -> Iterator[None]:
     """What C++ libraries write to descriptor 2 goes to `log`; Python's own stays on the screen.
 
     TensorFlow prints a dozen lines about the processor before any of its settings is read.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     screen, python = os.dup(2), sys.stderr
-    with log.open("ab") as file, os.fdopen(screen, "w", buffering=1) as ours:
+    with _opened(log) as file, os.fdopen(screen, "w", buffering=1) as ours:
         python.flush()
         os.dup2(file.fileno(), 2)
-        sys.stderr = ours
+        shown = guarded(ours)  # held to the end: it closes the descriptor when it goes
+        sys.stderr = shown
         try:
             yield
         finally:
-            ours.flush()
+            shown.flush()
             sys.stderr = python
             os.dup2(screen, 2)

@@ -9,6 +9,7 @@ from typing import Any
 from flows.display_lineage import drift
 from flows.tables import figures as _figures
 from flows.tables import table as _table
+from pipelines.small_files import read_object
 
 
 def pipelines(rows: list[dict[str, Any]]) -> None:
@@ -104,8 +105,8 @@ def _next(record: dict[str, Any]) -> str | None:
 def _start(record: dict[str, Any]) -> str:
     """What the report's samples begin with."""
     folder = next(entry["path"] for entry in record["stages"] if entry["stage"] == "metrics")
-    metrics = json.loads((Path(folder) / "metrics.json").read_bytes())
-    return next((sample["start"] for sample in metrics["samples"]), "")
+    samples = read_object(Path(folder) / "metrics.json", samples=list)["samples"]
+    return next((sample["start"] for sample in samples), "")
 
 
 def run(record: dict[str, Any]) -> None:
@@ -147,6 +148,9 @@ def status(told: dict[str, Any]) -> None:
     for name, address in told["addresses"].items():
         if address:
             print(f"{name:10} {address}{'' if told['answering'][name] else '  DOES NOT ANSWER'}")
+    if left := told["left"]:
+        print(f"Prefect    {left['url']} is used by no run; it ends by itself within half "
+              f"a minute, or with: kill {left['pid']}")
     for worker in told["workers"] or []:
         print(f"worker     {worker['worker']}: {worker['status']}, heard of at {worker['heard']}")
     if told["runs"]:

@@ -10,6 +10,7 @@ from typing import Any
 from flows.doctor_checks import servers
 from pipelines import exposed, health, store_health
 from pipelines.dashboard import write_dashboard
+from pipelines.errors import FolioError
 from pipelines.execute import Settings
 from pipelines.health import Finding, Mend, examined
 from pipelines.retraining import one_line
@@ -28,6 +29,7 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
     return examined({
         "packages": health.packages,
         "disk": partial(health.disk, settings.home),
+        "modes": partial(store_health.modes, settings.home),
         "gpu": partial(health.gpu, depth.gpu),
         "declarations": partial(health.declarations, settings),
         "schedules": partial(health.schedules, settings),
@@ -37,8 +39,16 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
         "damaged": partial(store_health.set_aside, settings),
         "leftovers": partial(store_health.leftovers, settings),
         "records": partial(store_health.records, settings),
+        "journal": partial(store_health.journal, settings),
         "secrets": partial(exposed.secrets, settings),
         "dashboard": partial(health.dashboard, settings)})
+
+
+def homeless(error: FolioError) -> dict[str, Any]:
+    """What `report` gives where there can be no home: nothing else can be looked at."""
+    what, _, remedy = str(error).partition("; ")
+    found = Finding("home", "problem", what, remedy or None)
+    return {"findings": [found.as_json()], "fixed": [], "problems": 1, "warnings": 0}
 
 
 def mend(found: Iterable[Finding], settings: Settings) -> list[str]:

@@ -16,13 +16,15 @@ import httpx
 
 from flows import exposed_runs
 from flows.environment import past_proxies, prefect_environment
-from flows.server import address_of, answers, prefect_api, require_answer
+from flows.reachable import answers, require_answer
+from flows.server import address_of, entrance, prefect_api, stop_unused, unused
 from flows.status import is_answering
 from flows.up import LOG, state_of
 from pipelines.addresses import shown
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
 from pipelines.health import FIX, Check, Finding, Mend, examined
+from pipelines.home import made
 from pipelines.liveness import dead_runs
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ def servers(settings: Settings) -> Iterator[Finding]:
     given, own = os.environ.get("PREFECT_API_URL"), address_of(settings.home / "prefect")
     sweep = partial(_sweep, settings)
     yield from _dead(settings, sweep)
+    if left := unused(settings.home / "prefect"):
+        yield Finding("server", "warning", f"the Prefect server of this home (pid {left.pid}) is "
+                      "used by no run", f"{FIX}, or: kill {left.pid}", partial(_end_left, settings))
     if given:
         require_answer(given)
     elif own and not answers(f"{own}/health"):
@@ -57,6 +62,10 @@ def servers(settings: Settings) -> Iterator[Finding]:
 
 
 def _pages(state: dict[str, Any] | None) -> Iterator[Finding]:
+    if state and state["pid"] is None:
+        yield Finding("pages", "warning", "folio up has only just been started, or its up/up.json "
+                      "cannot be read", "look again in a moment; then: folio down, folio up")
+        return
     if state and not state["ready"]:
         yield Finding("pages", "ok", "folio up is still starting")
         return
@@ -75,6 +84,11 @@ def _dead(settings: Settings, sweep: Mend) -> Iterator[Finding]:
                       "has taken note", FIX, sweep)
 
 
+def _end_left(settings: Settings) -> str:
+    stop_unused(settings.home / "prefect")
+    return "stopped the Prefect server that no run used"
+
+
 def _sweep(settings: Settings) -> str:
     """On the server that is there, else on one started for it: the history lies there."""
     with prefect_api(settings.home):
@@ -86,8 +100,10 @@ def _sweep(settings: Settings) -> str:
 
 
 @contextmanager
-def _client(api: str, patience: Mapping[str, str]) -> Iterator[SyncPrefectClient]:
-    with prefect_environment({"PREFECT_API_URL": api, **past_proxies(), **patience}):
+def _client(settings: Settings, api: str,
+            patience: Mapping[str, str]) -> Iterator[SyncPrefectClient]:
+    with prefect_environment({"PREFECT_API_URL": api, **past_proxies(), **patience,
+                              **entrance(settings.home, api)}):
         from prefect.client.orchestration import get_client
 
         with get_client(sync_client=True) as client:
@@ -96,7 +112,7 @@ def _client(api: str, patience: Mapping[str, str]) -> Iterator[SyncPrefectClient
 
 def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator[Finding]:
     """`lasting`: others than a single run rely on the server."""
-    with _client(api, LOOK) as client:
+    with _client(settings, api, LOOK) as client:
         yield from _each({"server": partial(_server, client, api),
                           "runs": partial(_runs, client, settings, sweep),
                           "secrets": partial(_exposed, client, settings)})
@@ -134,8 +150,8 @@ def _in_time(check: Check) -> list[Finding]:
 
 def _reinstall(settings: Settings, api: str) -> str:
     log = settings.home / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with _client(api, {}) as client:
+    made(log.parent)
+    with _client(settings, api, {}) as client:
         from flows.installation import install
 
         install(client, log)

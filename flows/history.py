@@ -10,15 +10,14 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 from uuid import UUID
 
 from pipelines.errors import FolioError
+from pipelines.sqlite_file import read_only
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -49,8 +48,7 @@ def ended_before(home: Path, seconds: float) -> list[FlowRun]:
     if not path.is_file():
         return []
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True,
-                                     timeout=LOG_SECONDS)) as database:
+        with read_only(path, LOG_SECONDS) as database:
             rows = database.execute(
                 f"SELECT id, name FROM flow_run WHERE state_type IN {FINAL} AND end_time < ? "
                 "ORDER BY end_time", (f"{limit:%Y-%m-%d %H:%M:%S.%f}",)).fetchall()

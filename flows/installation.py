@@ -12,9 +12,11 @@ import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import WorkPool
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
@@ -25,10 +27,15 @@ from flows.deployments import CPU, FILE, GPU, deployments
 from flows.environment import changed
 from pipelines.errors import FolioError
 from pipelines.execute import home_folder
+from pipelines.home import made, private_files
+from pipelines.machine import explained_text
+from pipelines.addresses import shown
 
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
 AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
 LIMITS = {CPU: None, GPU: 1}  # runs at a time: one training a GPU
+# What a run in a process pool could be given to execute something else than its flow.
+EXECUTED = ("command", "env", "working_dir")
 TAG = "folio"
 
 
@@ -43,15 +50,38 @@ def install(client: SyncPrefectClient, log: Path) -> None:
 
 
 def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> None:
-    """A pool that is there keeps its limit: the user's number of GPUs."""
+    """A pool that exists keeps its limit, the user's number of GPUs; one of another type, such as
+    docker, also its template."""
     try:
-        client.read_work_pool(name)
+        found = client.read_work_pool(name)
     except ObjectNotFound:
         client.create_work_pool(WorkPoolCreate(
             name=name, type=ProcessWorker.type, concurrency_limit=limit,
-            base_job_template=ProcessWorker.get_default_base_job_template()))
-    else:
-        client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
+            base_job_template=job_template()))
+        return
+    client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
+    if found.type == ProcessWorker.type:
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=job_template()))
+
+
+def job_template() -> dict[str, Any]:
+    """The process worker's own, but a run cannot say what is executed, where or with what
+    environment. The server refuses a template that names a variable in one half alone."""
+    template = ProcessWorker.get_default_base_job_template()
+    for part in (template["job_configuration"], template["variables"]["properties"]):
+        for name in EXECUTED:
+            part.pop(name, None)
+    template["variables"]["additionalProperties"] = False
+    return template
+
+
+def lets_commands_in(pool: WorkPool) -> bool:
+    """Whether a run in a process pool may be given a command, an environment or a folder."""
+    if pool.type != ProcessWorker.type:
+        return False
+    variables = pool.base_job_template.get("variables", {})
+    named = {*variables.get("properties", {}), *pool.base_job_template.get("job_configuration", {})}
+    return bool(named & set(EXECUTED)) or variables.get("additionalProperties") is not False
 
 
 def _deploy(log: Path) -> None:
@@ -62,7 +92,8 @@ def _deploy(log: Path) -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(done.stdout + done.stderr)
     if done.returncode:
-        raise FolioError(f"{FILE}: `prefect deploy --all` failed; {log} says why")
+        why = explained_text(done.stdout + done.stderr, log.parent) or f"{log} says why"
+        raise FolioError(f"{FILE}: `prefect deploy --all` failed; {why}")
 
 
 def _remove_strangers(client: SyncPrefectClient) -> None:
@@ -114,7 +145,8 @@ def install_automation(client: SyncPrefectClient, automation: AutomationCore) ->
 
 def main() -> None:
     try:
-        _install_there()
+        with private_files():
+            _install_there()
     except FolioError as error:
         sys.exit(f"folio: {error}")
 
@@ -128,13 +160,13 @@ def _install_there() -> None:
         raise FolioError("PREFECT_API_URL: name the server here, such as http://127.0.0.1:4200/api;"
                          " the server of a home is seen to by folio up")
     log = home_folder() / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
+    made(log.parent)
     with prefect_api(home_folder()) as url:
         with get_client(sync_client=True) as client:
             install(client, log)
         if address := os.environ.get("FOLIO_NOTIFY"):
             install_notifications(address)
-    print(f"{url} has its pools, deployments and automations")
+    print(f"{shown(url)} has its pools, deployments and automations")
 
 
 if __name__ == "__main__":

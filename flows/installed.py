@@ -15,7 +15,7 @@ from prefect.utilities.callables import parameter_schema
 
 from flows.deployments import GPU
 from flows.deployments import deployments as declared
-from flows.installation import LIMITS, TAG
+from flows.installation import LIMITS, TAG, lets_commands_in
 from flows.installation import automations as declared_automations
 from pipelines.health import FIX, Finding, Mend
 
@@ -37,6 +37,9 @@ def pools(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
                           f"{FIX}, or: prefect work-pool resume {name}", again)
         else:
             yield _limited(client, pool)
+        if pool is not None and lets_commands_in(pool):
+            yield Finding("pools", "problem", f"work pool {name} lets a run name the command that "
+                          "its worker executes", FIX, again)
 
 
 def _limited(client: SyncPrefectClient, pool: WorkPool) -> Finding:

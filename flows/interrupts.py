@@ -11,6 +11,7 @@ import _thread
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,3 +50,23 @@ def _signal_of(error: BaseException | None) -> int | None:
 def _send(number: int) -> None:
     time.sleep(AGAIN_SECONDS)
     os.kill(os.getpid(), number)
+
+
+@contextmanager
+def terminations_unwind() -> Iterator[None]:
+    """SIGTERM and SIGHUP leave through the `finally` blocks, as Ctrl-C does."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, _leave)
+                  for number in (signal.SIGTERM, signal.SIGHUP)
+                  if signal.getsignal(number) is signal.SIG_DFL}
+    try:
+        with swallowed_ones_again():
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)

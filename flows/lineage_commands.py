@@ -14,6 +14,7 @@ from flows import display_lineage
 from flows.app import app
 from flows.options import AsJson, Mirror, Offline, answer, settings, stage
 from pipelines.errors import UsageError
+from pipelines.home import users_files
 
 Named = Annotated[str, typer.Argument(
     metavar="WHAT", help="NAME@VERSION, NAME@champion, a run, or the beginning of a key")]
@@ -48,7 +49,8 @@ def lineage(what: Annotated[str | None, typer.Argument(
         document, graph, artifacts = became_of(of, settings())
     if svg is not None:
         title = f"what {document['name']} was made from" if what else f"what was made from {of}"
-        svg.write_text(picture(graph, artifacts, title, alone=True) + "\n", encoding="utf-8")
+        with users_files(svg):
+            svg.write_text(picture(graph, artifacts, title, alone=True) + "\n", encoding="utf-8")
     answer(document, as_json, display_lineage.lineage if what else display_lineage.eaten)
 
 
@@ -119,8 +121,10 @@ def report(what: Annotated[str, typer.Argument(
 
     page = report_of(what, settings())
     if pdf is not None:
-        print_pdf(page, pdf)
+        with users_files(pdf):
+            print_pdf(page, pdf)
     if show:
-        typer.launch(str(page))
+        with users_files("/"):  # what is saved from the browser is its user's
+            typer.launch(str(page))
     answer({"report": str(page), "pdf": str(pdf) if pdf else None}, as_json,
            display_lineage.report)

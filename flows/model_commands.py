@@ -15,6 +15,7 @@ from flows import display
 from flows.app import app
 from flows.options import AsJson, ModelVersion, Name, answer, model_name, settings
 from pipelines.errors import UsageError
+from pipelines.home import users_files
 
 if TYPE_CHECKING:
     from pipelines.inference import Predictor
@@ -40,6 +41,9 @@ def predict(name: Name,
                 help="with --file: stands before the added columns' names")] = "",
             force: Annotated[bool, typer.Option(
                 "--force", help="with --file: replace what --out names")] = False,
+            spreadsheet_safe: Annotated[bool, typer.Option(
+                "--spreadsheet-safe", help="with --file and an --out in .csv: an apostrophe before "
+                "text that a spreadsheet would take for a formula")] = False,
             top: Annotated[int, typer.Option(help="next tokens shown, language models",
                                              min=1)] = 10,
             replace_unknown: ReplaceUnknown = False,
@@ -58,11 +62,11 @@ def predict(name: Name,
             raise UsageError("--file: " + ("give either texts or a file" if texts else
                                            "say with --out where the answers go"))
         _score_file(name, version, as_json, file=file, out=out, column=column, prefix=prefix,
-                    force=force)
+                    force=force, spreadsheet_safe=spreadsheet_safe)
         return
-    if not texts or out or column or prefix or force:
+    if not texts or out or column or prefix or force or spreadsheet_safe:
         raise UsageError("give texts, - for lines of stdin, or --file, which alone takes --out, "
-                         "--column, --prefix and --force")
+                         "--column, --prefix, --force and --spreadsheet-safe")
     with _predictor(name, version) as predictor:
         answers = []
         for given in _given(texts):
@@ -99,7 +103,7 @@ def _score_file(name: str, version: int | None, as_json: bool, **order: Any) -> 
 
     home, wanted = settings().home, Order(**order)
     check(wanted)
-    with native_notices_to(home / NATIVE_LOG), Console() as console:
+    with native_notices_to(home / NATIVE_LOG), Console() as console, users_files(wanted.out):
         judge = Judge.load(home, model_name(name), version)
         summary = score_file(judge, wanted, console.progress("predict"))
     answer(summary, as_json, display.scored)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.credentials import MIRROR
-from pipelines.errors import UsageError
+from pipelines.errors import FolioError, UsageError
+from pipelines.home import why_closed
 
 if TYPE_CHECKING:
     from pipelines.execute import Settings
@@ -55,6 +56,14 @@ def settings(**others: Any) -> Settings:
     from pipelines.execute import Settings, home_folder
 
     return Settings.at(home_folder(), **others)
+
+
+def writable() -> Settings:
+    """The same for what changes the home. Raises FolioError when nothing can be written there."""
+    here = settings()
+    if closed := why_closed(here.home):
+        raise FolioError(closed)
+    return here
 
 
 def overridden(given: list[str] | None, backend: str | None) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from pipelines.home import made
+
 SET_PARENT_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # of prctl
 STOP_SECONDS = 10  # then a process is killed
 LONGEST_PAUSE = 60  # seconds before a process that keeps dying is started again
@@ -40,7 +42,7 @@ class Processes:
     """Keeps processes running; what they print goes to `log`, what befalls them to `say`."""
 
     def __init__(self, log: Path, say: Callable[[str], None]) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        made(log.parent)
         self._log, self._say = log, say
         self._kept: dict[str, Kept] = {}
         adopt_orphans()

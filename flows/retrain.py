@@ -16,6 +16,7 @@ from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, Tra
 from pipelines.credentials import MIRROR, looked_up_by
 from pipelines.dashboard import dashboard_after
 from pipelines.execute import Settings, home_folder
+from pipelines.home import private_files
 from pipelines.plan import Selection
 from pipelines.retraining import Retraining
 from pipelines.runs import Runs
@@ -77,7 +78,7 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
     if flow_run.run_count > MAX_ATTEMPTS:
         return Failed(message=f"given up: {MAX_ATTEMPTS} processes died over it; look at their "
                               "logs, then run it again: it goes on from what was published")
-    with Console() as console, looked_up_by(secret_block):
+    with private_files(), Console() as console, looked_up_by(secret_block):
         settings = Settings.at(home_folder(), mirror=mirror or os.environ.get(MIRROR),
                                offline=offline, allow_sample=allow_sample,
                                progress=console.progress,

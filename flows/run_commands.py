@@ -30,6 +30,7 @@ from flows.options import (
     selection,
     settings,
     stage,
+    writable,
 )
 
 PENDING = 3
@@ -123,7 +124,7 @@ def compare(name: Name,
     from pipelines import comparison
     from pipelines.declarations import load_spec
 
-    here, common = settings(), overridden(overrides, backend)
+    here, common = writable(), overridden(overrides, backend)
     spec = load_spec(name, profile, common)
     tried = comparison.variants(comparison.grid_of(spec, grid or []))
     records, code = run_variants(
@@ -173,7 +174,7 @@ def dashboard(as_json: AsJson = False) -> None:
 
     from pipelines.dashboard import collect, write_page
 
-    here = settings()
+    here = writable()
     state = collect(here, datetime.now(UTC))
     page = write_page(here.home, state)
     answer({"page": str(page), **state}, as_json, display.dashboard)

@@ -6,14 +6,17 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from flows.console import NATIVE_LOG, native_notices_to
+from flows.console import NATIVE_LOG, Console, native_notices_to
 from pipelines.credentials import MIRROR, refuse_secrets
 from pipelines.declarations import FULL, load_spec
 from pipelines.earlier import EarlierRun
 from pipelines.execute import Settings
+from pipelines.home import why_closed
 from pipelines.plan import Selection
+from pipelines.retraining import retrain_plain
 from pipelines.runs import Runs
 
 
@@ -40,6 +43,9 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
     if using:
         EarlierRun.of(using, selection, settings)
     specs = [load_spec(name, profile or FULL, overrides) for name, overrides in wanted]
+    if why_closed(settings.home):
+        looking = replace(settings, mirror=mirror, offline=options.get("offline"))
+        return _reused(wanted, profile, looking, selection=selection, using=using), 0
     from flows.server import prefect_api
 
     records, code = [], 0
@@ -62,6 +68,17 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
             if interrupted():  # and swallowed on the way
                 raise KeyboardInterrupt
     return records, code
+
+
+def _reused(wanted: list[tuple[str, tuple[str, ...]]], profile: str | None, settings: Settings,
+            **selected: Any) -> list[dict[str, Any]]:
+    """The records of runs that find all of it made, in a home that can't be written: without a
+    server, and recorded nowhere. Raises FolioError or OSError where a stage would have to run."""
+    with Console() as console:
+        records = [retrain_plain(name, profile, overrides, settings=settings, recorded=False,
+                                 notice=console.notice, **selected) for name, overrides in wanted]
+        console.notice(f"nothing to do, and nothing recorded: {why_closed(settings.home)}")
+    return records
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from flows.parameters import Pipeline
 from flows.retrain import run_id
 from pipelines.errors import FolioError
 from pipelines.execute import home_folder
+from pipelines.home import private_files, users_files
 from pipelines.registered import named_version
 from pipelines.retraining import one_line
 from pipelines.score_file import Judge, Order
@@ -27,7 +28,8 @@ from tasks.scoring import score as score_one
 
 @flow(name="score", flow_run_name=run_id, persist_result=False)
 def score(pipeline: Pipeline, file: str | None = None, out: str | None = None,
-          column: str | None = None, prefix: str = "") -> list[dict[str, Any]] | State:
+          column: str | None = None, prefix: str = "",
+          spreadsheet_safe: bool = False) -> list[dict[str, Any]] | State:
     """Score the files that have no scores by the present champion. Gives their summaries.
 
     Args:
@@ -36,14 +38,15 @@ def score(pipeline: Pipeline, file: str | None = None, out: str | None = None,
         out: the folder of the scores, or for one file their name; scored/PIPELINE when empty
         column: the column with the texts; text, or the only one with text, when empty
         prefix: stands before the added columns' names
+        spreadsheet_safe: no cell of a .csv file named in out may be a formula
     """
     name = model_name(pipeline)
-    with Console() as console:
+    with private_files(), Console() as console:
         try:
             home = home_folder()
             champion = named_version(home, name)
             places = _place(home, file, INBOX, name), _place(home, out, OUTBOX, name)
-            todo = [order for order in orders(*places, column or None, prefix)
+            todo = [order for order in orders(*places, column or None, prefix, spreadsheet_safe)
                     if not is_up_to_date(order, champion)]
             if not todo:
                 return Completed(name="Nothing to do", data=[],
@@ -65,8 +68,9 @@ def _scored(judge: Judge, todo: list[Order], console: Console) -> State:
     progress = watched(judge.name, console.progress, console.notice)
     for order in todo:
         try:
-            order.out.parent.mkdir(parents=True, exist_ok=True)
-            summaries.append(score_one(judge, order, flow_run.name, progress("score")))
+            with users_files(order.out):
+                order.out.parent.mkdir(parents=True, exist_ok=True)
+                summaries.append(score_one(judge, order, flow_run.name, progress("score")))
             console.notice(f"{judge.name} · {order.file.name}: {summaries[-1]['rows']:,} rows")
         except (FolioError, OSError) as error:
             problems.append(error)

@@ -9,9 +9,8 @@
 from __future__ import annotations
 
 import fcntl
-import http.client
-import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,9 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 from flows.environment import (
     QUIET,
@@ -35,11 +32,21 @@ from flows.environment import (
     reported,
     without_heartbeats,
 )
-from flows.interrupts import swallowed_ones_again
-from pipelines.errors import FolioError
+from flows.interrupts import terminations_unwind
+from flows.orphaned import FOLDER
+from flows.passwords import changes, choose, client_environment, server_environment
+from flows.process_table import leader_in, listening_port, works_in
+from flows.reachable import answers, require_answer
+from flows.server_log import refusals_told, why_of
+from flows.temporary import private_folder
+from pipelines.errors import FolioError, UnreadableError, UsageError
+from pipelines.home import made
+from pipelines.locks import is_locked
+from pipelines.machine import require_open_files
+from pipelines.small_files import read_object
 from pipelines.store import write_json
 
-BOOT_SECONDS = 60
+BOOT_SECONDS = 120  # 6 on a machine that does nothing else
 STOP_SECONDS = 5  # then it is killed
 POLL_SECONDS = 0.1
 WATCH_SECONDS = 1.0  # between looks at whether the server lives
@@ -59,20 +66,27 @@ def prefect_api(home: Path) -> Iterator[str]:
     with terminations_unwind():
         if given:
             require_answer(given)
-            with prefect_environment({}), reported():
+            with prefect_environment(entrance(home, given)), reported():
                 yield given
             return
         folder = home.absolute() / "prefect"
         with shared_server(folder) as server, prefect_environment(addressed(server, folder)):
             await_health(server, folder)
-            with kept_alive(folder, server), reported(), without_heartbeats():
+            with (refusals_told(folder / "server.log"), kept_alive(folder, server), reported(),
+                  without_heartbeats()):
                 yield server.url
 
 
 def addressed(server: Server, folder: Path) -> dict[str, str | None]:
     """The environment in which Prefect talks to the server of a folder."""
     return {"PREFECT_API_URL": server.url, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
-            **past_proxies()}
+            **past_proxies(), **client_environment(folder.parent)}
+
+
+def entrance(home: Path, api: str) -> dict[str, str]:
+    """What lets clients into `api`: the home's password, if the home's own server answers there."""
+    own = api.rstrip("/") == address_of(home / "prefect")
+    return client_environment(home) if own else {}
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,8 @@ def shared_server(folder: Path, port: int | None = None) -> Iterator[Server]:
 
     Who leaves last stops it. One that runs already keeps the port that it has.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    require_open_files()
+    made(folder)
     server = None
     with (folder / "users.lock").open("a") as users:
         try:
@@ -102,6 +117,18 @@ def shared_server(folder: Path, port: int | None = None) -> Iterator[Server]:
             with _locked(folder / "start.lock"):
                 if _last_of(users):
                     _stop(folder, server.process if server else None)
+
+
+def settle_password(home: Path, wanted: bool | None) -> None:
+    """Make or remove the home's password. Raises UsageError while a run's server goes by the old
+    way, or when it must be said whether there is to be one."""
+    folder = home / "prefect"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / "start.lock"):
+        if changes(home, wanted) and _alive(folder):
+            raise UsageError(f"a run uses the Prefect server of {home}, whose password cannot "
+                             "change meanwhile; wait for its end (folio status shows it)")
+        choose(home, wanted)
 
 
 @contextmanager
@@ -121,15 +148,29 @@ def _last_of(users: IO[str]) -> bool:
 
 
 def _running(folder: Path) -> Server | None:
+    """The folder's server. One of which server.json does not tell is found by its process."""
     if not _alive(folder):
         return None
     try:
-        noted = json.loads((folder / "server.json").read_bytes())
-        return Server(noted["url"], noted["pid"])
-    except (OSError, ValueError, KeyError) as error:
-        raise FolioError(f"{folder}: a Prefect server runs here, but server.json does not say "
-                         "where; stop it by hand (it has this folder as its working "
-                         "folder)") from error
+        noted = read_object(folder / "server.json", url=str, pid=int)
+        if works_in(noted["pid"], folder):
+            return Server(noted["url"], noted["pid"])
+    except (FileNotFoundError, UnreadableError):
+        pass
+    pid = leader_in(folder)
+    if (port := listening_port(pid)) is None:
+        stop = f"stop it with: kill {pid}" if pid else f"its working folder is {folder}"
+        raise FolioError(f"{folder}: a Prefect server (pid {pid or 'unknown'}) runs here, but "
+                         f"server.json does not say where; {stop}")
+    server = Server(f"http://127.0.0.1:{port}/api", pid)
+    _note(folder, server)
+    return server
+
+
+def _note(folder: Path, server: Server) -> None:
+    if (path := folder / "server.json").is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    write_json(path, {"url": server.url, "pid": server.pid})
 
 
 def address_of(folder: Path) -> str | None:
@@ -140,12 +181,14 @@ def address_of(folder: Path) -> str | None:
 
 def _alive(folder: Path) -> bool:
     """Whether the server process lives: the kernel frees its lock however it dies."""
-    with (folder / "server.lock").open("a") as file:
-        try:
+    try:
+        with (folder / "server.lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-        except BlockingIOError:
-            return True
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
 
 
 def revive(folder: Path, server: Server) -> bool:
@@ -179,19 +222,34 @@ def kept_alive(folder: Path, server: Server) -> Iterator[None]:
 
 def _start(folder: Path, port: int) -> Server:
     (folder / "server.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "prefect", "server", "start",
+    command = [sys.executable, "-m", "flows.guarded_prefect",
                "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/api"
     changes = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
-               "PREFECT_UI_API_URL": url,  # or its pages ask port 4200
-               "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}  # its console is server.log
+               "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None,  # its console is server.log
+               FOLDER: str(folder), "TMPDIR": str(private_folder(folder / "tmp")),
+               **server_environment(folder.parent), **client_environment(folder.parent)}
     with (folder / "server.lock").open("a") as alive, (folder / "server.log").open("wb") as log:
         fcntl.flock(alive, fcntl.LOCK_EX)
         process = subprocess.Popen(
             command, cwd=folder, env=changed(os.environ, changes), stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True, pass_fds=(alive.fileno(),))
-    write_json(folder / "server.json", {"url": url, "pid": process.pid})
-    return Server(url, process.pid, process)
+    server = Server(url, process.pid, process)
+    _note(folder, server)
+    return server
+
+
+def unused(folder: Path) -> Server | None:
+    """A server that was left by runs that were killed: nobody uses it."""
+    if not folder.is_dir() or is_locked(folder / "users.lock"):
+        return None
+    return _running(folder)
+
+
+def stop_unused(folder: Path) -> None:
+    with _locked(folder / "start.lock"):
+        if not is_locked(folder / "users.lock"):
+            _stop(folder, None)
 
 
 def free_port() -> int:
@@ -229,57 +287,11 @@ def _wait_for_death(folder: Path) -> None:
 
 def await_health(server: Server, folder: Path) -> None:
     """Return when the server answers. Raises FolioError when it ended, or took BOOT_SECONDS."""
-    deadline = time.monotonic() + BOOT_SECONDS
+    deadline, log = time.monotonic() + BOOT_SECONDS, folder / "server.log"
     while not answers(f"{server.url}/health"):
         if not _alive(folder):
-            raise FolioError(f"the Prefect server ended while it started; {folder / 'server.log'} "
-                             "says why")
+            raise FolioError(f"the Prefect server ended while it started{why_of(log)}")
         if time.monotonic() > deadline:
             raise FolioError(f"{server.url}: the Prefect server did not answer within "
-                             f"{BOOT_SECONDS} s; {folder / 'server.log'} may say why")
+                             f"{BOOT_SECONDS} s{why_of(log)}")
         time.sleep(POLL_SECONDS)
-
-
-def answers(address: str) -> bool:
-    """Whether a server of this machine is ready there."""
-    parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=2)
-    try:
-        connection.request("GET", parts.path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def require_answer(url: str) -> None:
-    """Raises FolioError when nothing answers at PREFECT_API_URL."""
-    try:
-        urlopen(f"{url.rstrip('/')}/health", timeout=5).close()
-    except HTTPError:
-        pass  # it answers; whether it lets us in is Prefect's to say
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise FolioError(f"PREFECT_API_URL={url}: does not answer ({reason}); start that server, "
-                         "or unset PREFECT_API_URL to use Folio's own") from error
-
-
-@contextmanager
-def terminations_unwind() -> Iterator[None]:
-    """SIGTERM and SIGHUP leave through the `finally` blocks, as Ctrl-C does."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, _leave)
-                  for number in (signal.SIGTERM, signal.SIGHUP)
-                  if signal.getsignal(number) is signal.SIG_DFL}
-    try:
-        with swallowed_ones_again():
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _leave(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from flows.environment import past_proxies, prefect_environment
-from flows.server import address_of, answers
+from flows.reachable import answers
+from flows.server import address_of, entrance, unused
 from flows.up import state_of
 from pipelines.execute import Settings
 from pipelines.freshness import utc
@@ -21,7 +22,9 @@ NEXT_RUNS = 10  # shown
 
 
 def status_of(settings: Settings) -> dict[str, Any]:
-    """{up, addresses, answering, runs, workers, scheduled}.
+    """{up, addresses, answering, runs, left, workers, scheduled}.
+
+    `left`: {url, pid} of a Prefect server here that no run uses any more, else None.
 
     `runs` are those of this home that go on; workers and scheduled runs are what the Prefect
     server says: that of PREFECT_API_URL, or of the home while one runs; else None.
@@ -30,9 +33,15 @@ def status_of(settings: Settings) -> dict[str, Any]:
     addresses = state["addresses"] if state else {}
     told = {"up": bool(state and state["ready"]), "addresses": addresses,
             "answering": {name: is_answering(name, address) for name, address in addresses.items()},
-            "runs": live_runs(settings.runs.folder), "workers": None, "scheduled": None}
+            "runs": live_runs(settings.runs.folder), "left": _left(settings),
+            "workers": None, "scheduled": None}
     api = os.environ.get("PREFECT_API_URL") or address_of(settings.home / "prefect")
-    return told | (_asked(api) if api else {})
+    return told | (_asked(api, entrance(settings.home, api)) if api else {})
+
+
+def _left(settings: Settings) -> dict[str, Any] | None:
+    server = unused(settings.home / "prefect")
+    return {"url": server.url, "pid": server.pid} if server else None
 
 
 def is_answering(name: str, address: str | None) -> bool:
@@ -41,8 +50,8 @@ def is_answering(name: str, address: str | None) -> bool:
     return address is not None and answers(f"{address}{paths[name]}")
 
 
-def _asked(api: str) -> dict[str, Any]:
-    with prefect_environment({"PREFECT_API_URL": api, **past_proxies()}):
+def _asked(api: str, let_in: dict[str, str]) -> dict[str, Any]:
+    with prefect_environment({"PREFECT_API_URL": api, **past_proxies(), **let_in}):
         from prefect.client.orchestration import get_client
 
         try:

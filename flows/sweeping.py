@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed, State
 
 from flows.deployments import CPU, GPU
+from pipelines.errors import UnreadableError
 from pipelines.liveness import bury, dead_runs, live_runs
 from pipelines.runs import Runs
 
@@ -39,8 +40,9 @@ def sweep(runs: Runs) -> list[str]:
         for run, state in stuck(client, runs):
             client.set_flow_run_state(run.id, state, force=True)
         for record in dead:
-            if "profile" in record and not runs.has(record["run"]):  # a run, known in whole
-                runs.save(_record(record))
+            if not runs.has(record["run"]):
+                with suppress(UnreadableError):  # of a training, or not known in whole
+                    runs.save(runs.checked(_record(record)))
             bury(runs.folder, record["run"])
             swept.append(record["run"])
     return swept

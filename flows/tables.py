@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from flows.terminal import rich_console
+
 NUMBERS = ("seconds", "metric", "version", "how many", "MB")
 LOG_WIDTH = 160  # where there is no terminal to ask
 
@@ -27,10 +29,8 @@ def table(headers: Iterable[str], rows: Iterable[Iterable[Any]],
 
 def print_wide(shown: Any) -> None:
     """Print as wide as the terminal is, elsewhere LOG_WIDTH."""
-    from rich.console import Console
-
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else LOG_WIDTH
-    Console(width=width, highlight=False, markup=False).print(shown)
+    rich_console(sys.stdout, width=width, highlight=False, markup=False).print(shown)
 
 
 def text(value: Any) -> str:

@@ -17,6 +17,7 @@ from pipelines.declarations import load_spec
 from pipelines.errors import FolioError
 from pipelines.execute import Settings, StageResult, execute_stage, home_folder
 from pipelines.freshness import utc
+from pipelines.home import private_files
 from pipelines.liveness import living
 from pipelines.plan import Selection, recipe_of, why_changed
 from pipelines.stages import stage_named
@@ -48,7 +49,7 @@ class TrainingOrder(BaseModel):
 @flow(name="train", persist_result=False)
 def train(order: TrainingOrder) -> State:
     """Train, and publish the model in the store that the worker shares with whoever asks."""
-    with Console() as console:
+    with private_files(), Console() as console:
         settings = Settings.at(home_folder(), gpu="required" if order.require_gpu else "preferred",
                                progress=watched(Path(order.pipeline).stem, console.progress,
                                                 console.notice))

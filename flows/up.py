@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -22,20 +21,25 @@ from typing import Any
 import httpx
 
 from flows.environment import changed, prefect_environment
+from flows.interrupts import terminations_unwind
+from flows.passwords import MLFLOW_AUTH, auth_string
 from flows.processes import Processes
+from flows.reachable import answers
 from flows.server import (
     Server,
     addressed,
-    answers,
     await_health,
     revive,
+    settle_password,
     shared_server,
-    terminations_unwind,
 )
+from flows.temporary import temporary_folder
 from flows.web import served
-from pipelines.errors import FolioError, UsageError
+from pipelines.errors import FolioError, UnreadableError, UsageError
 from pipelines.execute import Settings
+from pipelines.home import made
 from pipelines.locks import is_locked, try_lock
+from pipelines.small_files import read_object
 from pipelines.store import write_json
 from pipelines.versions import registry_uri, tracking_uri
 
@@ -62,22 +66,25 @@ def state_of(home: Path) -> dict[str, Any] | None:
     if not is_locked(folder / "lock"):
         return None
     try:
-        return json.loads((folder / "up.json").read_bytes())
-    except (OSError, json.JSONDecodeError):
-        return {"pid": None, "ready": False, "addresses": {}}  # it has only just begun
+        return read_object(folder / "up.json", pid=int, ready=bool, addresses=dict)
+    except (FileNotFoundError, UnreadableError):  # it has only just begun, or the file is damaged
+        return {"pid": None, "ready": False, "addresses": {}}
 
 
 def keep_up(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],
-            say: Callable[[str], None], notify: str | None = None) -> None:
+            say: Callable[[str], None], notify: str | None = None,
+            password: bool | None = None) -> None:
     """Start all of it, call `ready` with the addresses, and keep it running until interrupted.
 
-    `notify` is where failures are POSTed; None leaves that as it is. Raises UsageError when it
+    `notify` is where failures are POSTed; None leaves that as it is. `password`: whether the
+    servers ask for one; None leaves that as it was. Raises UsageError when it
     runs here already or a port is taken, FolioError when something does not start. Leaves no
     process behind.
     """
     home = settings.home.absolute()
     with _only_one(home), terminations_unwind():
         _require_free(ports, home)
+        settle_password(home, password)
         try:
             _run(replace(settings, home=home), ports, ready, say, notify)
         except KeyboardInterrupt:
@@ -86,8 +93,7 @@ def keep_up(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], 
 
 @contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    (home / "up").mkdir(parents=True, exist_ok=True)
-    lock = try_lock(home / "up" / "lock")
+    lock = try_lock(made(home / "up") / "lock")
     if lock is None:
         raise UsageError(f"folio up runs already in {home}; see: folio status")
     state = home / "up" / "up.json"
@@ -116,15 +122,18 @@ def _run(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], Non
          say: Callable[[str], None], notify: str | None) -> None:
     home, prefect = settings.home, settings.home / "prefect"
     with ExitStack() as stack:
+        temporary = stack.enter_context(temporary_folder(home / "up" / "tmp"))
         addresses = {"mlflow": _mlflow_address(home, ports.mlflow),
                      "dashboard": stack.enter_context(served(home, ports.dashboard))}
         server = stack.enter_context(shared_server(prefect, ports.prefect))
         addresses = {"prefect": server.url.removesuffix("/api"), **addresses}
         _note(home, addresses, ready=False)
-        stack.enter_context(prefect_environment(_environment(home, server, addresses)))
+        stack.enter_context(prefect_environment(_environment(home, server, addresses)
+                                                | {"TMPDIR": str(temporary)}))
         processes = stack.enter_context(_processes(home, say))
         if addresses["mlflow"]:
-            processes.start("MLflow", _mlflow(home, ports.mlflow), changed(os.environ, LEAN))
+            processes.start("MLflow", _mlflow(home, ports.mlflow),
+                            changed(os.environ, _mlflow_environment(home)))
         page = processes.once([sys.executable, "-m", "flows.cli", "dashboard"])
         await_health(server, prefect)
         _install(settings, notify)
@@ -178,10 +187,15 @@ def _mlflow_address(home: Path, port: int) -> str | None:
 
 
 def _mlflow(home: Path, port: int) -> list[str]:
-    return [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-            "--workers", "1", "--backend-store-uri", tracking_uri(home),
-            "--registry-store-uri", registry_uri(home),
+    return [sys.executable, "-m", "mlflow", "server", "--app-name", "folio",
+            "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
             "--artifacts-destination", str(home / "mlflow" / "artifacts")]
+
+
+def _mlflow_environment(home: Path) -> dict[str, str | None]:
+    """With the databases' addresses, which may hold passwords: any user can list command lines."""
+    return {**LEAN, "MLFLOW_BACKEND_STORE_URI": tracking_uri(home),
+            "MLFLOW_REGISTRY_STORE_URI": registry_uri(home), MLFLOW_AUTH: auth_string(home)}
 
 
 def _worker(pool: str) -> list[str]:

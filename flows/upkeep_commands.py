@@ -9,8 +9,8 @@ import typer
 
 from flows import display
 from flows.app import app
-from flows.options import AsJson, answer, settings
-from pipelines.errors import FolioError
+from flows.options import AsJson, answer, settings, writable
+from pipelines.errors import FolioError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def gc(yes: Annotated[bool, typer.Option("--yes", help="delete; without it nothi
     from pipelines.collection import collect, garbage, take_stock
     from pipelines.garbage import Policy
 
-    here, policy, problems = settings(), Policy(keep, older_than), []
+    here, policy, problems = (writable if yes else settings)(), Policy(keep, older_than), []
     stock = take_stock(here)
     items = garbage(stock, here, policy)
     told = {record["run"] for record in stock.records} - {item.name for item in items}
@@ -64,7 +64,7 @@ def _say_what_is_left_alone(here: Settings) -> None:
     from pipelines.versions import is_own
 
     if here.store.remote is not None:
-        print(f"left alone: {here.store.remote} (FOLIO_STORE), which others may read from",
+        print(f"left alone: {here.store.remote}, which others may read from",
               file=sys.stderr)
     if not is_own(here.home):
         print("left alone: the model versions, as MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI names "
@@ -108,9 +108,16 @@ def doctor(fix: Annotated[bool, typer.Option(
       folio doctor --digests --gpu
     """
     from flows.console import Console
-    from flows.doctor import Depth, report
+    from flows.doctor import Depth, homeless, report
 
     with Console() as console:
-        told = report(settings(progress=console.progress), Depth(digests, gpu), fix)
+        try:
+            here = settings(progress=console.progress)
+        except UsageError as error:
+            told = homeless(error)
+        else:
+            if fix:
+                writable()
+            told = report(here, Depth(digests, gpu), fix)
     answer(told, as_json, display.doctor)
     raise typer.Exit(bool(told["problems"]))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
+TENSORFLOW_BYTES = 3_200_000_000  # of address space, for a small model on two cores
+
 
 def load_keras(backend: str) -> ModuleType:
     """Import keras on `backend`. One process keeps the backend that it first chose."""
@@ -23,6 +25,7 @@ def load_keras(backend: str) -> ModuleType:
         raise UsageError(f"backend {backend} is not installed; install it with: "
                          f"pip install 'folio[{backend}]', or leave --backend out")
     if "keras" not in sys.modules:
+        _require_memory(backend)
         os.environ["KERAS_BACKEND"] = backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # notices of CPU features
     import keras
@@ -33,10 +36,20 @@ def load_keras(backend: str) -> ModuleType:
     return keras
 
 
-def make_reproducible(keras: ModuleType, seed: int) -> None:
-    """The same seed gives the same weights, whatever ran in this process before."""
+def _require_memory(backend: str) -> None:
+    """Raises MemoryError where C++ code would end the process."""
+    if backend == "tensorflow" and sys.platform == "linux":
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY and limit < TENSORFLOW_BYTES:
+            raise MemoryError(f"{backend} needs {TENSORFLOW_BYTES:,} bytes of address space")
+
+
+def make_reproducible(keras: ModuleType) -> None:
+    """Equal models get equal names and equal steps give equal bits, whatever ran in this process
+    before. No generator is seeded: what draws has a seed of its own (pipelines/seeds.py)."""
     keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

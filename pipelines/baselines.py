@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
 
 MOST_TOKENS = 10_000_000  # of the train split, the first: 5-grams of these take 2 GB at most
 LEAST_DISCOUNT = 0.1  # of a count, so that every context leaves something to unseen tokens
@@ -28,13 +30,13 @@ class Sequences:
     before: np.ndarray
 
     @classmethod
-    def of_train(cls, tokens: Path, joined: bool) -> Sequences:
-        """The train split in a tokens artifact's folder `tokens`, cut after MOST_TOKENS.
+    def of_train(cls, tokens: Artifact, joined: bool) -> Sequences:
+        """The train split of a tokens artifact, cut after MOST_TOKENS.
 
         `joined`: the documents are one running text.
         """
         ids, lengths = [np.empty(0, np.int32)], [0]
-        for shard in sorted(tokens.glob("train-*.parquet")):
+        for shard in tokens.files("tokens/train-"):
             table = pq.read_table(shard, columns=["tokens", "length"])
             ids += [chunk.flatten().to_numpy() for chunk in table["tokens"].chunks]
             lengths += table["length"].to_pylist()

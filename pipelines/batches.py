@@ -23,7 +23,7 @@ from pipelines.errors import FolioError
 from pipelines.side_by_side import mapped
 from pipelines.spec import BatchesSpec
 from pipelines.stages import Inputs
-from pipelines.store import Workspace
+from pipelines.store import Artifact, Workspace
 from pipelines.token_stream import TokenStream
 from pipelines.vocabulary import Vocabulary, folder_digest
 
@@ -41,10 +41,10 @@ class Texts:
     characters: int  # of the text itself, before any cut
 
     @classmethod
-    def read(cls, tokens: Path, split: str) -> Texts:
+    def read(cls, tokens: Artifact, split: str) -> Texts:
         columns = ["length", "truncated", "characters"]
         tables = [pq.read_table(shard, columns=columns)
-                  for shard in sorted(tokens.glob(f"{split}-*.parquet"))]
+                  for shard in tokens.files(f"tokens/{split}-")]
         lengths, truncated, characters = (
             np.concatenate([np.empty(0, np.int64), *(table[name].to_numpy() for table in tables)])
             for name in columns)
@@ -66,13 +66,13 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     models, predicted (tokens) and characters (of the text, that the predicted tokens spell).
     """
     spec: BatchesSpec = config["batches"]
-    tokens = inputs["tokens"].path
-    vocabulary = Vocabulary.load(tokens / "vocabulary")
+    tokens = inputs["tokens"]
+    vocabulary = Vocabulary.load(tokens.path / "vocabulary")
     plan = Plan(spec, vocabulary, config["model.kind"] == "language_model",
-                config["model.stateful"], tokens / "tokens", {
+                config["model.stateful"], tokens, {
                     "pad_id": vocabulary.pad_id, "unknown_id": vocabulary.unknown_id,
                     "vocabulary_size": vocabulary.size,
-                    "vocabulary_digest": folder_digest(tokens / "vocabulary"),
+                    "vocabulary_digest": folder_digest(tokens.path / "vocabulary"),
                     "seed": config["seed"], "kind": config["model.kind"],
                     "predict": "last" if spec.layout == "windows" else "all"})
     if plan.language_model and spec.layout != "documents":
@@ -88,7 +88,7 @@ class Plan:
     vocabulary: Vocabulary
     language_model: bool
     stateful: bool
-    tokens: Path
+    tokens: Artifact
     metadata: dict[str, Any]
 
     def writer(self, work: Workspace, split: str, width: int, batch_size: int,
@@ -156,7 +156,7 @@ def _fill_buckets(plan: Plan, split: str, writers: list[BatchWriter], widths: li
                   work: Workspace) -> None:
     """Documents in order, each to the narrowest width that holds it."""
     read = 0
-    shards = sorted(plan.tokens.glob(f"{split}-*.parquet"))
+    shards = plan.tokens.files(f"tokens/{split}-")
     for documents, parts in mapped(partial(_bucketed, plan, widths), shards):
         for _ in mapped(lambda part: writers[part[0]].write(part[1]), parts):
             pass

@@ -21,7 +21,7 @@ from pipelines.fingerprint import (
 from pipelines.lineage import Graph, stored
 from pipelines.mlflow_models import LOADER
 from pipelines.promotion import Figures
-from pipelines.registered import PACKAGE
+from pipelines.registered import PACKAGE, PACKAGE_TAG
 from pipelines.spec import RegistrySpec
 from pipelines.stages import Inputs
 from pipelines.store import Store
@@ -83,20 +83,20 @@ class Candidate:
         return Store(self.inputs["metrics"].path.parent.parent, os.environ.get("FOLIO_STORE"))
 
     def challenger(self) -> Challenger:
-        paths = {name: self.inputs[name].path for name in ("metrics", "corpus", "tokens")}
-        return Challenger(**paths, held_out=held_out_digest(self.inputs["corpus"].manifest),
+        metrics, corpus, tokens = (self.inputs[name] for name in ("metrics", "corpus", "tokens"))
+        return Challenger(metrics.path, corpus, tokens.path, held_out_digest(corpus.manifest),
                           batch_size=self.above["batches"]["config"]["batches.batch_size"],
                           labels=self.labels, store=self.store)
 
     def alike(self, known: Iterable[Version]) -> set[int]:
         """The versions that hold this very package, however often it was measured."""
         return {version.number for version in known
-                if version.tags.get("folio.package") == self.tags["folio.package"]}
+                if version.tags.get(PACKAGE_TAG) == self.tags[PACKAGE_TAG]}
 
     def standing(self, known: Iterable[Version]) -> Version | None:
         """The version that holds this package with these figures already, its files still
         there."""
-        alike = ("folio.package", "folio.figures", "folio.metrics.digest")
+        alike = (PACKAGE_TAG, "folio.figures", "folio.metrics.digest")
         same = [version for version in known
                 if all(version.tags.get(key) == self.tags[key] for key in alike)
                 and (version.folder is None or version.folder.is_dir())]
@@ -117,13 +117,14 @@ def _requirements(backend: str) -> list[str]:
 def _stage(inputs: Inputs, config: dict[str, Any], labels: tuple[str, str],
            metrics: Mapping[str, Any], folder: Path) -> None:
     """`package/`, and in `code/` the modules that read it, so that it needs no Folio around."""
-    from pipelines.inference import write_package
+    from pipelines.package import seal, write_package
     from pipelines.profile import write_profile
 
     shutil.rmtree(folder, ignore_errors=True)
     write_package(folder / PACKAGE, inputs["model"], inputs["tokens"], pipeline=config["name"],
                   labels=labels, sample=config["sample"], measured=metrics)
     write_profile(folder / PACKAGE, inputs["tokens"], inputs["metrics"])
+    seal(folder / PACKAGE)
     modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
     for name in sorted(modules):
         (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)

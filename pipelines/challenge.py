@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,8 +24,9 @@ from pipelines.evidence import (
 from pipelines.exposure import seen_documents, seen_segments
 from pipelines.fingerprint import digest_json
 from pipelines.segments import SEGMENTS
+from pipelines.small_files import read_object
 from pipelines.spec import RegistrySpec
-from pipelines.store import Store
+from pipelines.store import Artifact, Store
 
 PREDICTIONS = "predictions.parquet"
 # Shares of unknown tokens that differ by more make language models incomparable: a word that is
@@ -44,12 +44,12 @@ def held_out_digest(corpus: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Challenger:
-    """What a new model left: the folders of its artifacts, the digest of its test documents, how
+    """What a new model left: its artifacts or their folders, the digest of its test documents, how
     many of them were read at a time, what a classifier tells apart. `store` may have what the
     champion left."""
 
     metrics: Path
-    corpus: Path
+    corpus: Artifact
     tokens: Path
     held_out: str
     batch_size: int
@@ -91,7 +91,7 @@ class Challenger:
 
     @cached_property
     def _metrics(self) -> dict[str, Any]:
-        return _read(self.metrics / "metrics.json")
+        return _read(self.metrics / "metrics.json", kind=str)
 
     @property
     def _file(self) -> str:
@@ -120,11 +120,11 @@ class Challenger:
             raise FolioError("the test documents have changed, and what it was trained on is no "
                              "longer in the store, so it may have seen the new ones")
         documents = pa.concat_tables(pq.read_table(shard, columns=["id", "text"]) for shard
-                                     in sorted((self.corpus / "documents").glob("test-*.parquet")))
+                                     in self.corpus.files("documents/test-"))
         if self.kind == "classifier":
             documents = documents.sort_by("id")
-            return seen_documents(documents["text"].to_pylist(), corpus.path)
-        return seen_segments(documents["text"].to_pylist(), corpus.path)
+            return seen_documents(documents["text"].to_pylist(), corpus)
+        return seen_segments(documents["text"].to_pylist(), corpus)
 
     def _rescored(self, package: Path) -> pa.Table:
         from pipelines.rescoring import rescored
@@ -133,13 +133,14 @@ class Challenger:
 
     def _unfair(self, package: Path) -> str | None:
         """Why the champion in `package` answers another question, whatever its figures."""
-        settings = _read(package / "package.json")
+        settings = _read(package / "package.json", kind=str, labels=list)
         if settings["kind"] != self.kind:
             return f"it is a {settings['kind'].replace('_', ' ')}"
         if self.kind == "classifier":
-            told = tuple(settings["labels"])
-            return None if told == self.labels else f"it tells {told[0]} from {told[1]}"
-        old, new = (_read(folder / "vocabulary" / "settings.json")
+            told = tuple(map(str, settings["labels"]))
+            return None if told == self.labels else f"it tells {' from '.join(told)}"
+        old, new = (_read(folder / "vocabulary" / "settings.json", kind=str, lower=bool,
+                          words=str)
                     for folder in (package, self.tokens))
         if old["lower"] != new["lower"]:
             return "one of the two reads lower-case text, which is easier"
@@ -158,8 +159,8 @@ class Challenger:
         return text_evidence(old, new, metric, confidence)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, **keys: type) -> dict[str, Any]:
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FolioError(f"{path}: not readable ({type(error).__name__})") from error
+        return read_object(path, **keys)
+    except FileNotFoundError as error:
+        raise FolioError(f"{path}: is missing") from error

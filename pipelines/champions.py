@@ -7,15 +7,17 @@ alias that had moved gets its line, one that had not leaves no trace.
 
 from __future__ import annotations
 
-import json
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import FolioError
-from pipelines.journal import DIGEST, Journal, Line, reigns, who
+from pipelines.errors import FolioError, UnreadableError
+from pipelines.journal import DIGEST, Journal, Line, is_line, is_sealed, reigns, who
 from pipelines.registered import absent
+from pipelines.small_files import read_object, set_aside
 from pipelines.store import write_json
 from pipelines.versions import (
     CHAMPION,
@@ -39,7 +41,8 @@ def journal_of(home: Path) -> Journal:
     return Journal(journal_path(home))
 
 
-def _pending(home: Path) -> Path:
+def pending_path(home: Path) -> Path:
+    """The note of what is about to happen."""
     return journal_path(home).with_suffix(".pending.json")
 
 
@@ -56,7 +59,7 @@ def record(home: Path, client: mlflow.MlflowClient, name: str, *, action: str, v
         "time": utc(datetime.now(UTC).timestamp()), "who": who(), "action": action, "model": name,
         "version": version, "former": _crowned(client, name), "champion": champion,
         "reason": reason, **more})
-    write_json(_pending(home), line)
+    write_json(pending_path(home), line)
     if champion is not None and line["former"] != champion:
         client.set_registered_model_alias(name, CHAMPION, str(champion))
     _finish(home, client, line)
@@ -77,11 +80,19 @@ def settle(home: Path, client: mlflow.MlflowClient, name: str) -> Line | None:
 
 
 def mend(home: Path, client: mlflow.MlflowClient) -> Line | None:
-    """End what a kill cut off. Returns its line if the alias had moved, else None."""
-    path = _pending(home)
+    """End what a kill cut off. Returns its line if the alias had moved, else None.
+
+    A note that cannot be read is set aside: the alias is what counts, and `settle` writes down
+    where it is.
+    """
+    path = pending_path(home)
     try:
-        line = json.loads(path.read_bytes())
+        line = read_pending(path)
     except FileNotFoundError:
+        return None
+    except UnreadableError as error:
+        print(f"{error}; set aside as {set_aside(path).name}: the champion is the one that the "
+              "registry names", file=sys.stderr)
         return None
     if _crowned(client, line["model"]) != line["champion"]:
         path.unlink()
@@ -90,12 +101,20 @@ def mend(home: Path, client: mlflow.MlflowClient) -> Line | None:
     return line
 
 
+def read_pending(path: Path) -> Line:
+    """The line that was about to be written. Raises FileNotFoundError or UnreadableError."""
+    line = read_object(path)
+    if not is_line(line) or not is_sealed(line):
+        raise UnreadableError(f"{path}: not the line of a journal")
+    return line
+
+
 def _finish(home: Path, client: mlflow.MlflowClient, line: Line) -> None:
     journal = journal_of(home)
     if line not in journal.lines():
         journal.append(line)
     client.set_registered_model_tag(line["model"], HEAD, line[DIGEST])
-    _pending(home).unlink()
+    pending_path(home).unlink()
 
 
 def _crowned(client: mlflow.MlflowClient, name: str) -> int | None:
@@ -190,10 +209,11 @@ def reigns_of(lines: Iterable[Line]) -> list[tuple[str, int | None]]:
     return found
 
 
-def champion_at(home: Path, name: str, moment: datetime) -> Line | None:
-    """The line by which a version was champion at that time, or None when there was none."""
-    when = utc(moment.timestamp())
-    before = [line for line in history(home, name) if line["time"] <= when]
+def champion_at(home: Path, name: str, moment: datetime | None = None) -> Line | None:
+    """The line by which a version was champion at that time, or is now; None: there is none."""
+    lines = history(home, name)
+    before = lines if moment is None else [line for line in lines
+                                           if line["time"] <= utc(moment.timestamp())]
     if not before or before[-1]["champion"] is None:
         return None
     champion = before[-1]["champion"]
@@ -203,6 +223,6 @@ def champion_at(home: Path, name: str, moment: datetime) -> Line | None:
 
 
 def _mend_if_needed(home: Path) -> None:
-    if _pending(home).exists():
+    if os.path.lexists(pending_path(home)):
         with mlflow_at(home) as (_, client):
             mend(home, client)

@@ -12,11 +12,11 @@ from pipelines.champions import journal_of
 from pipelines.execute import Settings
 from pipelines.garbage import Item, Leftover, Policy, Stock, decide, kept_versions
 from pipelines.journal import reigns
-from pipelines.lineage import KEY, stored
+from pipelines.lineage import stored
 from pipelines.liveness import live_runs
 from pipelines.locks import is_locked
 from pipelines.removal import REMOVED, changed, discard, remove, size_of
-from pipelines.store import MANIFEST, Store, lock_of
+from pipelines.store import KEY, MANIFEST, Store, lock_of
 from pipelines.versions import (
     asked,
     download_folder,
@@ -29,6 +29,10 @@ from pipelines.versions import (
 
 HIDDEN = {"tmp": "unfinished", "fetch": "unfinished copy", "work": "partial work", "lock": "lock"}
 LEFTOVER = re.compile(rf"\.({'|'.join(HIDDEN)})-([0-9a-f]{{64}})(-\d+)?")
+SMALL = ("runs", "runs/.live", "mlflow", "up", "prefect", "dashboard")  # where small files are
+PARTIAL = re.compile(r"\..+\.(json|html)\.\d+")  # see store.write_whole
+ASIDE = re.compile(r"\..+\.damaged-\d+")  # see small_files.set_aside
+HOUR = 3600.0  # seconds; a small file is written in far less
 Notice = Callable[[str], None]
 
 
@@ -42,12 +46,15 @@ def take_stock(settings: Settings) -> Stock:
         {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
         list(settings.runs), live_runs(settings.runs.folder), versions(home),
         [*leftovers_in(store), *_aged("comparison", home / "comparisons"),
-         *_aged("log", home / "logs"), *_downloads(home)],
-        _reigns(home))
+         *_aged("log", home / "logs"), *_downloads(home), *remains(home, now)],
+        _reigns(home), {path.stem for path in settings.runs.unreadable()})
 
 
-def _reigns(home: Path) -> dict[str, list[int]]:
+def _reigns(home: Path) -> dict[str, list[int]] | None:
+    """None where a line cannot be read: it may be the one that a rollback would lead back to."""
     journal = journal_of(home)
+    if not journal.is_whole():
+        return None
     names = {line["model"] for line in journal.lines()}
     return {name: reigns(journal.lines(name)) for name in names}
 
@@ -75,7 +82,7 @@ def leftovers_in(store: Store) -> Iterator[Leftover]:
             hidden = LEFTOVER.fullmatch(path.name)
             if hidden:
                 kind, key = HIDDEN[hidden[1]], hidden[2]
-            elif KEY.fullmatch(path.name) and store.has_remains(folder.name, path.name):
+            elif KEY.fullmatch(path.name) and store.remains(folder.name, path.name):
                 kind, key = "damaged artifact", path.name
             else:
                 continue
@@ -90,6 +97,16 @@ def leftovers_in(store: Store) -> Iterator[Leftover]:
 
 def _aged(kind: str, folder: Path) -> Iterator[Leftover]:
     return (Leftover(kind, path, changed(path)) for path in sorted(folder.glob("*")))
+
+
+def remains(home: Path, now: float) -> Iterator[Leftover]:
+    """Small files whose writing was killed, and what was set aside because it could not be read."""
+    for folder in (home, *SMALL):
+        for path in sorted((home / folder).glob(".*")):
+            if PARTIAL.fullmatch(path.name):
+                yield Leftover("unfinished", path, changed(path), busy=now - changed(path) < HOUR)
+            elif ASIDE.fullmatch(path.name):
+                yield Leftover("damaged file", path, changed(path))
 
 
 def _downloads(home: Path) -> Iterator[Leftover]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipelines.declarations import value_of
 from pipelines.errors import UsageError
 from pipelines.evaluation_spec import LOWER_IS_BETTER
+from pipelines.home import made
 from pipelines.spec import Spec
 from pipelines.store import Store
 
+MOST_VARIANTS = 1000  # each is trained
 Grid = dict[str, tuple[Any, ...]]  # {dotted key: the values to try}
 Variant = dict[str, Any]  # {dotted key: the value tried}
 
@@ -32,7 +34,7 @@ def grid_of(spec: Spec, given: list[str]) -> Grid:
         if not equals or not values:
             raise UsageError(f"--grid {text}: write key=value,value, such as "
                              "model.cell=simple,lstm,gru")
-        grid[key.strip()] = tuple(yaml.safe_load(f"[{values}]"))
+        grid[key.strip()] = tuple(value_of(f"[{values}]", f"--grid {key.strip()}"))
     if not grid:
         known = ", ".join(spec.grids) or "none"
         raise UsageError(f"say what to vary: --grid key=value,value, or a declared grid: {known}")
@@ -41,6 +43,9 @@ def grid_of(spec: Spec, given: list[str]) -> Grid:
 
 def variants(grid: Grid) -> list[Variant]:
     """Every combination, the last key varying fastest."""
+    count = math.prod(map(len, grid.values()))
+    if count > MOST_VARIANTS:
+        raise UsageError(f"{count:,} variants: {MOST_VARIANTS} are the most; vary less")
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
@@ -71,7 +76,7 @@ def write_comparison(folder: Path, name: str, metric: str, rows: list[dict[str, 
     """`comparison.json`, and `comparison.png` with the metric of each variant."""
     from pipelines.plots import comparison_png
 
-    folder.mkdir(parents=True, exist_ok=True)
+    made(folder)
     done = [row for row in rows if row["error"] is None]
     text = json.dumps({"pipeline": name, "metric": metric, "rows": rows}, indent=1)
     (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")

@@ -51,7 +51,7 @@ def build(inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspac
     spec, seed = config["corpus"], config["seed"]
     _empty(work.scratch)
     notes, spool = Notes(), work.scratch / "texts.arrow"
-    documents = _of_length(read(inputs["source"].path, spec, notes), spec, notes)
+    documents = _of_length(read(inputs["source"], spec, notes), spec, notes)
     listing = _spool(documents, spool, notes, work)
     _check_quarantine(Decision([why or TRAIN for why in listing.reasons]), spool, spec, notes)
     if spec.group and spec.reader == "labelled-folders":

@@ -20,6 +20,7 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.evaluation_spec import LOWER_IS_BETTER
 from pipelines.execute import Settings
 from pipelines.freshness import freshness, utc
+from pipelines.home import made
 from pipelines.links import addresses
 from pipelines.metric_chart import metric_chart
 from pipelines.page import moment, render
@@ -53,19 +54,26 @@ def write_dashboard(settings: Settings, now: datetime | None = None) -> Path:
 
 def collect(settings: Settings, now: datetime) -> dict[str, Any]:
     """{written, pipelines, runs, disk, links, attention}: what the page tells, as JSON data."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    made(settings.home)
     records, attention = list(settings.runs), []
     try:
         models = {model["name"]: model["versions"] for model in list_models(settings.home)}
     except FolioError as error:
         models = {}
         attention.append({"pipeline": None, "text": str(error)})
+    reigns: dict[str, list[tuple[str, int | None]]] = {}
+    try:
+        reigns = {name: reigns_of(journal_of(settings.home).lines(name)) for name in models}
+    except FolioError as error:
+        attention.append({"pipeline": None, "text": str(error)})
+    attention += [{"pipeline": None, "text": f"{error}; that run is not listed"}
+                  for error in settings.runs.unreadable().values()]
     ran = {record["pipeline"] for record in records}
     # Each byte of the store, and the net, are for `folio plan` to ask: that takes seconds.
     glance = replace(settings, store=Store(settings.store.root, digests=False), offline=True)
     pipelines = [
         _pipeline(name, [record for record in records if record["pipeline"] == name],
-                  models.get(name, []), glance, now)
+                  models.get(name, []), reigns.get(name, []), glance, now)
         for name in [*sorted(ran), *sorted(set(catalog_names()) - ran)]]
     disk = disk_usage(settings.home)
     attention += [note for pipeline in pipelines for note in _attention(pipeline)]
@@ -76,7 +84,8 @@ def collect(settings: Settings, now: datetime) -> dict[str, Any]:
 
 
 def _pipeline(name: str, records: list[dict[str, Any]], versions: list[dict[str, Any]],
-              settings: Settings, now: datetime) -> dict[str, Any]:
+              reigns: list[tuple[str, int | None]], settings: Settings, now: datetime,
+              ) -> dict[str, Any]:
     """What is known of one pipeline; `records` newest first, `versions` oldest first."""
     last = records[0] if records else None
     declaration = name if name in catalog_names() else last.get("declared", f"{name}.yaml")
@@ -92,7 +101,7 @@ def _pipeline(name: str, records: list[dict[str, Any]], versions: list[dict[str,
         "started": bool(records or versions),
         "metric": metric, "lower_is_better": metric in LOWER_IS_BETTER,
         "champion": next((v for v in versions if CHAMPION in v["aliases"]), None),
-        "versions": versions, "reigns": reigns_of(journal_of(settings.home).lines(name)),
+        "versions": versions, "reigns": reigns,
         "schedule": schedule.model_dump() if schedule else None,
         "freshness": freshness(schedule, records, now),
         "plan": {"profile": profile, "stages": stages, "unknown": unknown}, "last_run": last}
@@ -131,8 +140,7 @@ def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def write_page(home: Path, state: dict[str, Any]) -> Path:
     """Show what `collect` gave. Returns the page's path."""
-    folder = home / "dashboard"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made(home / "dashboard")
     charts = {one["pipeline"]: metric_chart(one["versions"], one["metric"], one["reigns"])
               for one in state["pipelines"]}
     reports = {run["run"]: report_link(run, home) for run in state["runs"]}

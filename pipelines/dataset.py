@@ -9,13 +9,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import DamagedError
+
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
 
 WINDOW_ROW_GROUPS = 64  # batches of one bucket whose rows are mixed with each other
 
@@ -66,12 +69,12 @@ def _extend(values: np.ndarray, missing: int, fill: int) -> np.ndarray:
 
 
 class Split:
-    """The batches of one split: `Split(artifact.path, "train")`."""
+    """The batches of one split of a batches artifact."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self.paths = sorted((folder / "batches" / split).glob("*.parquet"))
+    def __init__(self, batches: Artifact, split: str) -> None:
+        self.paths = batches.files(f"batches/{split}/")
         if not self.paths:
-            raise DamagedError(f"{folder}: no batches of the {split} split")
+            raise DamagedError(f"{batches.path}: no batches of the {split} split")
         self._files = [pq.ParquetFile(path) for path in self.paths]
         self.metadata = {key.decode(): json.loads(value) for key, value
                          in self._files[0].schema_arrow.metadata.items()

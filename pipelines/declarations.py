@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import UsageError
 from pipelines.spec import Spec
+from pipelines.yaml_text import NotYamlError, parse, read_text
 
 CATALOG = Path(__file__).parent / "catalog"
 PROJECT = CATALOG.parent.parent
 FULL = "full"
 ORIGINS = ("url", "path", "files", "tfds")  # of source: one of them at a time
+# What Spec has and no declaration says, and how one does.
+FIXED = {"name": "a pipeline is called what its file is called; rename the file",
+         "profile": "a profile is chosen with --profile",
+         "sample": "the small sample is used with --allow-sample",
+         "profiles": "profiles are read from the declaration alone; change them there"}
+# What a single run cannot change.
+DECLARED = FIXED | {"schedule": "a schedule is read from the declaration alone; change it there",
+                    "source.sample": "it is read from the declaration alone; change it there"}
 
 
 def catalog_names() -> list[str]:
@@ -35,19 +43,22 @@ def load_spec(
     path = _find(pipeline)
     data, places = _read(path)
     profiles = data.pop("profiles", None) or {}
+    _refuse(FIXED, data, places)
     changes: dict[str, Any] = {}
     for name in (*profile.split("+"), *(["sample"] if sample else ())):
         chosen = _profile(path, places, profiles, name)
         changes |= chosen
         places |= {key: places[f"profiles.{name}.{key}"] for key in chosen}
+        _refuse(FIXED, chosen, places)
     if sample:
         changes |= _sample_source(path, data)
     chosen = dict(_override(text) for text in overrides)
     changes |= chosen
     places |= {key: f"--set {key}" for key in chosen}
+    _refuse(DECLARED, chosen, places)
     _drop_replaced_origin(data, changes)
     for key, value in changes.items():
-        _put(data, key, value)
+        _put(data, key, value, places)
     _resolve_paths(path, data)
     data |= {"name": path.stem, "profile": profile, "sample": sample}
     return _validate(path, places, data)
@@ -55,12 +66,14 @@ def load_spec(
 
 def has_sample(pipeline: str) -> bool:
     data, _ = _read(_find(pipeline))
-    return bool((data.get("source") or {}).get("sample"))
+    return bool(_source(data).get("sample"))
 
 
 def profile_names(pipeline: str) -> list[str]:
-    data, _ = _read(_find(pipeline))
-    return [FULL, *(name for name in data.get("profiles") or {} if name not in (FULL, "sample"))]
+    data, places = _read(_find(pipeline))
+    profiles = data.get("profiles") or {}
+    _profile(_find(pipeline), places, profiles, FULL)
+    return [FULL, *(name for name in profiles if name not in (FULL, "sample"))]
 
 
 def absolute(pipeline: str) -> str:
@@ -75,47 +88,48 @@ def _is_path(pipeline: str) -> bool:
 def _find(pipeline: str) -> Path:
     if _is_path(pipeline):
         path = Path(pipeline)
-        if not path.is_file():
+        if not is_file(path):
             raise UsageError(f"{pipeline}: no such declaration; give the path of a YAML file")
         return path.resolve()
     path = CATALOG / f"{pipeline}.yaml"
-    if path.is_file():
+    if is_file(path):
         return path
     raise UsageError(f"unknown pipeline {pipeline!r}; "
                      f"known: {', '.join(catalog_names())}, or the path of a YAML file")
 
 
+def is_file(path: Path) -> bool:
+    """Of a path that anybody wrote: too long a name, or a folder that is closed, holds no file."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The declaration as plain data, and {dotted key: "file:line"}."""
     try:
-        text = path.read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
-        lines = _line_numbers(yaml.compose(text, Loader=yaml.SafeLoader))
-        places = {key: f"{path}:{line}" for key, line in lines.items()}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        what = getattr(error, "problem", None) or error
-        raise UsageError(f"{where}: not valid YAML: {what}") from error
+        data, lines = parse(read_text(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except NotYamlError as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise UsageError(f"{where}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
-        raise UsageError(f"{path}: a declaration is a mapping that begins with `source:`")
-    return data, places
+        raise UsageError(f"{path}:1: a declaration is a mapping that begins with `source:`")
+    return data, {key: f"{path}:{line}" for key, line in lines.items()}
 
 
-def _line_numbers(node: yaml.Node | None, prefix: str = "") -> dict[str, int]:
-    """{dotted key: line}, so that an error can point at the place in the file."""
-    lines: dict[str, int] = {}
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            dotted = f"{prefix}{key.value}"
-            if dotted in lines:
-                raise yaml.MarkedYAMLError(problem=f"{dotted} is given twice",
-                                           problem_mark=key.start_mark)
-            lines[dotted] = key.start_mark.line + 1
-            lines |= _line_numbers(value, f"{dotted}.")
-    return lines
+def _source(data: dict[str, Any]) -> dict[str, Any]:
+    source = data.get("source")
+    return source if isinstance(source, dict) else {}
+
+
+def _refuse(keys: dict[str, str], given: dict[str, Any], places: dict[str, str]) -> None:
+    """Nothing that would be ignored is taken in silence."""
+    for key in given:
+        if how := keys.get(key) or keys.get(key.partition(".")[0]):
+            raise UsageError(f"{places[key]}: {how}")
 
 
 def _profile(path: Path, places: dict[str, str], profiles: Any, name: str) -> dict[str, Any]:
@@ -136,26 +150,40 @@ def _profile(path: Path, places: dict[str, str], profiles: Any, name: str) -> di
 
 def _override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
-    if not equals:
+    key = key.strip()
+    if not equals or not key:
         raise UsageError(f"--set {text}: write key=value, such as training.epochs=2")
+    return _of_working_folder(key, value_of(value, f"--set {key}"))
+
+
+def value_of(text: str, place: str) -> Any:
+    """What a value on the command line says, in YAML; `place` is named where it is none."""
     try:
-        return _of_working_folder(key.strip(), yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: the value is not valid YAML") from error
+        return parse(text)[0]
+    except NotYamlError as error:
+        raise UsageError(f"{place}: the value is not valid YAML: {error}") from error
 
 
 def _of_working_folder(key: str, value: Any) -> tuple[str, Any]:
     """A path given on the command line is meant from there, not from beside the declaration."""
     if key in ("source.path", "source.files") and isinstance(value, str):
-        value = str(Path(value).expanduser().absolute())
+        value = str(_own(value, f"--set {key}").absolute())
     elif key == "source" and isinstance(value, dict):
         value = {name: _of_working_folder(f"source.{name}", own)[1] for name, own in value.items()}
     return key, value
 
 
+def _own(path: str, place: str) -> Path:
+    """With ~ as the user's own folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{place}: {path}: no such user") from error
+
+
 def _sample_source(path: Path, data: dict[str, Any]) -> dict[str, Any]:
-    sample = (data.get("source") or {}).get("sample")
-    if not sample:
+    sample = _source(data).get("sample")
+    if not sample or not isinstance(sample, str):
         raise UsageError(f"{path}: declares no source.sample, so --allow-sample cannot help")
     return {"source": {"path": str(PROJECT / sample)}}
 
@@ -169,21 +197,24 @@ def _drop_replaced_origin(data: dict[str, Any], changes: dict[str, Any]) -> None
                           if name not in (*ORIGINS, "sha256")}
 
 
-def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
+def _put(data: dict[str, Any], dotted: str, value: Any, places: dict[str, str]) -> None:
     *sections, last = dotted.split(".")
     for section in sections:
-        data[section] = dict(data.get(section) or {})
+        inner = data.get(section) or {}
+        if not isinstance(inner, dict):
+            raise UsageError(f"{places[dotted]}: unknown key {dotted}: {section} is a single value")
+        data[section] = dict(inner)
         data = data[section]
     data[last] = value
 
 
 def _resolve_paths(path: Path, data: dict[str, Any]) -> None:
     """A path in a declaration is beside the declaration, whatever the working folder."""
-    source = data.get("source")
+    source = _source(data)
     for name in ("path", "files"):
-        if isinstance(source, dict) and isinstance(source.get(name), str):
-            own = Path(source[name]).expanduser()
-            data["source"] = source | {name: str(path.parent / own)}
+        if isinstance(source.get(name), str):
+            own = path.parent / _own(source[name], f"{path}: source.{name}")
+            data["source"] = source = source | {name: str(own)}
 
 
 def _validate(path: Path, places: dict[str, str], data: dict[str, Any]) -> Spec:
@@ -200,6 +231,9 @@ def _describe(path: Path, places: dict[str, str], error: dict[str, Any]) -> str:
         while len(parts) > 1 and ".".join(parts) not in places:
             parts.pop()  # pydantic adds the names of union members: not keys of the file
     key = ".".join(parts)
+    if key == "name":
+        return (f"{path}: a pipeline is called what its file is called; rename the file: small "
+                "letters, digits, - and _, 64 at most")
     where = places.get(key) or places.get(".".join(parts[:-1])) or str(path)
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key {key}{_nearest(parts[-1], _siblings(parts))}"
@@ -212,8 +246,10 @@ def _describe(path: Path, places: dict[str, str], error: dict[str, Any]) -> str:
 def _siblings(parts: list[str]) -> list[str]:
     model: type[BaseModel] = Spec
     for part in parts[:-1]:
-        model = model.model_fields[part].annotation  # type: ignore[assignment]
-    return [*model.model_fields, "profiles"] if model is Spec else list(model.model_fields)
+        kind = model.model_fields[part].annotation
+        model = next(one for one in (kind, *get_args(kind)) if hasattr(one, "model_fields"))
+    known = [name for name in model.model_fields if model is not Spec or name not in FIXED]
+    return [*known, "profiles"] if model is Spec else known
 
 
 def _nearest(wrong: str, known: list[str]) -> str:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from pipelines.errors import FolioError, UsageError
 from pipelines.spec import CorpusSpec
+from pipelines.store import Artifact
 
-MANIFEST = "manifest.json"  # the source artifact's own file, no data
 EMPTY, NOT_UTF8, NO_LABEL = "empty", "not-utf8", "no-label"
 
 
@@ -36,24 +36,24 @@ class Notes:
     films: dict[str, list[str]] = field(default_factory=dict)  # train/pos: film of each line
 
 
-Reader = Callable[[Path, CorpusSpec, Notes], Iterator[Document]]
+Reader = Callable[[Artifact, CorpusSpec, Notes], Iterator[Document]]
 
 
-def source_files(root: Path) -> list[Path]:
+def source_files(source: Artifact) -> list[Path]:
     """All data files, in an order that does not depend on the file system."""
-    found = sorted(p for p in root.rglob("*") if p.is_file() and p != root / MANIFEST)
+    found = source.files()
     if not found:
-        raise FolioError(f"{root}: the source holds no file; run the source stage again")
+        raise FolioError(f"{source.path}: the source holds no file; run the source stage again")
     return found
 
 
-def matching_files(root: Path, spec: CorpusSpec, notes: Notes) -> list[Path]:
+def matching_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[Path]:
     """Those that `corpus.glob` matches, in order. Raises FolioError when there is none."""
-    files = source_files(root)
+    files, root = source_files(source), source.path
     if ".." in Path(spec.glob).parts or spec.glob.startswith("/") or not spec.glob:
         raise UsageError(f"corpus.glob {spec.glob!r}: write a pattern within the source's folder, "
                          "such as **/*.txt")
-    matching = {path for path in root.glob(spec.glob) if path.is_file()} - {root / MANIFEST}
+    matching = set(files).intersection(root.glob(spec.glob))
     if not matching:
         raise FolioError(f"corpus.glob {spec.glob!r} matches none of the source's {len(files)} "
                          f"files (such as {files[0].relative_to(root)}); mend it, or give a "

@@ -110,7 +110,7 @@ class Text:
         train, config = corpus.counts["splits"]["train"], corpus.manifest["config"]
         labelled = config["corpus.label_column"] or config["corpus.reader"] == "labelled-folders"
         labels = (train["positives"], train["documents"] - train["positives"])
-        return cls(documents_by_length(tokens.path / "tokens", "train"),
+        return cls(documents_by_length(tokens, "train"),
                    labels if labelled else None, Vocabulary.load(tokens.path / "vocabulary"),
                    (unseen["unknown"], unseen["tokens"] - unseen["unknown"]))
 

@@ -46,20 +46,20 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     """Score the test split. Returns the headline figures."""
     spec: EvaluationSpec = config["evaluation"]
     keras = load_keras(config["training.backend"])
-    make_reproducible(keras, config["seed"])
+    make_reproducible(keras)
     model = load_model(inputs["model"].path / "model.keras")
     declared = json.loads((inputs["model"].path / "model.json").read_bytes())
     model_spec = ModelSpec.model_validate(declared["model"])
-    scorer, test = Scorer(model, model_spec), Split(inputs["batches"].path, "test")
+    scorer, test = Scorer(model, model_spec), Split(inputs["batches"], "test")
     scored = _watched(scorer.batches(test, ids=True), test, work)
     if model_spec.kind == "classifier":
-        calibration = _calibrated(scorer, Split(inputs["batches"].path, "validation"), spec, work)
+        calibration = _calibrated(scorer, Split(inputs["batches"], "validation"), spec, work)
         predictions = predictions_table(scored, test.metadata["unknown_id"], calibration)
         metrics = classifier_metrics(predictions, spec.slices)
         metrics["calibration"] = calibration_figures(predictions, calibration)
     else:
         vocabulary = Vocabulary.load(inputs["tokens"].path / "vocabulary")
-        segments = Segments.of(inputs["corpus"].path, inputs["tokens"].path, vocabulary,
+        segments = Segments.of(inputs["corpus"], inputs["tokens"], vocabulary,
                                inputs["tokens"].manifest["config"]["tokens.keep"],
                                positions=test.layout != "documents")
         held_out = HeldOut.collect(segments.watch(scored), test.carries_state)
@@ -99,7 +99,7 @@ def _language_model(held_out: HeldOut, test: Split, inputs: Inputs, spec: Evalua
     metrics = language_metrics(held_out, characters, test.metadata["unknown_id"])
     work.progress(0, None, "n-grams counted")
     joined = test.layout in ("rows", "lanes")
-    train = Sequences.of_train(inputs["tokens"].path / "tokens", joined)
+    train = Sequences.of_train(inputs["tokens"], joined)
     left_out = inputs["tokens"].counts["train"]["tokens"] - len(train.ids)
     counted = baselines(train, held_out.text, held_out.predicted, spec.baseline_order,
                         test.metadata["vocabulary_size"])
@@ -114,7 +114,7 @@ def _by_segment(segments: pa.Table, inputs: Inputs, spec: EvaluationSpec,
     pq.write_table(segments, work.out / SEGMENTS, compression="zstd")
     work.progress(0, None, "segments drawn anew")
     return {"intervals": overall_intervals(segments),
-            "slices": text_slices(segments, inputs["corpus"].path, spec.slices)}
+            "slices": text_slices(segments, inputs["corpus"], spec.slices)}
 
 
 def _written(model: keras.Model, model_spec: ModelSpec, test: Split, inputs: Inputs,
@@ -133,7 +133,7 @@ def _written(model: keras.Model, model_spec: ModelSpec, test: Split, inputs: Inp
     writer = Writer(draw, vocabulary, spec, test.layout == "documents")
     return {"layout": test.layout, "window": window, "context": context,
             "samples": writer.samples(seed),
-            "generated": writer.figures(inputs["corpus"].path, seed)}
+            "generated": writer.figures(inputs["corpus"], seed)}
 
 
 def _write_samples(samples: list[dict[str, Any]], path: Path) -> None:

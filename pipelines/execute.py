@@ -13,16 +13,12 @@ from typing import Any
 
 from pipelines.errors import UsageError
 from pipelines.fingerprint import PROJECT
+from pipelines.home import home_folder as home_folder
 from pipelines.plan import Decision, Selection, decide
 from pipelines.runs import Runs
 from pipelines.spec import Spec
 from pipelines.stages import Stage
 from pipelines.store import Artifact, GpuWish, Progress, Store, Workspace, silent
-
-
-def home_folder() -> Path:
-    """Where the store, the runs and the databases are: FOLIO_HOME, else the project's data/."""
-    return Path(os.environ.get("FOLIO_HOME") or PROJECT / "data").expanduser().absolute()
 
 
 def no_progress(stage: str) -> Progress:
@@ -51,6 +47,10 @@ class Settings:
         store = Store(home / "store", remote or os.environ.get("FOLIO_STORE"))
         return cls(home, store, Runs(home / "runs"), **others)
 
+    def store_of(self, stage: Stage) -> Store:
+        """Where a stage's artifacts are looked for and published."""
+        return self.store if stage.shared else self.store.local
+
 
 @dataclass(frozen=True)
 class StageResult:
@@ -75,10 +75,10 @@ def execute_stage(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], sett
     `run` names the run in the manifest. Raises UsageError when `selection` builds on an artifact
     that is not there, and what the stage itself raises.
     """
-    started = time.perf_counter()
+    started, store = time.perf_counter(), settings.store_of(stage)
     decision = decide(stage, spec, inputs, settings, selection)
     action, reason, artifact = decision.action, decision.reason, decision.artifact
-    if action == "reuse" and artifact is not None and not settings.store.hold(artifact):
+    if action == "reuse" and artifact is not None and not store.hold(artifact):
         action, reason = "run", "its artifact was removed just now"
     if action != "reuse" and selection.needs_existing(stage.name):
         raise UsageError(f"stage {stage.name} is not there to build on ({reason}); "
@@ -87,7 +87,7 @@ def execute_stage(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], sett
         artifact, built = _obtain(stage, decision, spec, inputs, settings, run)
         if not built:
             action, reason = "reuse", "made meanwhile by another run"
-    settings.store.share(artifact)
+    reason = "; ".join(filter(None, (reason, store.share(artifact))))
     return StageResult(stage.name, action, reason, round(time.perf_counter() - started, 3),
                        artifact)
 
@@ -96,7 +96,7 @@ def _obtain(stage: Stage, decision: Decision, spec: Spec, inputs: Mapping[str, A
             settings: Settings, run: str | None) -> tuple[Artifact, bool]:
     origin = {"pipeline": spec.name, "profile": spec.profile, "seed": spec.seed,
               "sample": spec.sample, "git_commit": git_commit(), "run": run}
-    return settings.store.obtain(
+    return settings.store_of(stage).obtain(
         decision.recipe, partial(_build, stage, spec, inputs), manifest=origin,
         force=decision.artifact is not None,
         progress=settings.progress(stage.name), mirror=settings.mirror, offline=settings.offline,

@@ -1,30 +1,33 @@
 """User, password and query of addresses in what Folio wrote before it kept them out: source
 manifests and run records. They are named, and `folio doctor --fix` takes them out.
 
-A manifest's key holds the address, so the artifact moves to the key that it would have now; what
-was made from it names its content, and finds it there.
+A manifest's key is the digest of what it says of the address, so the artifact moves to the key that
+it would have now, sealed anew; what was made from it names its content, and finds it there.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.addresses import config_shown, shown
+from pipelines import manifest as manifests
+from pipelines.addresses import HIDDEN, config_shown
 from pipelines.credentials import has_secrets, secret_overrides
 from pipelines.errors import UnreadableError
 from pipelines.execute import Settings
 from pipelines.health import FIX, Finding
 from pipelines.liveness import LIVE
 from pipelines.locks import is_locked, try_lock
+from pipelines.manifest import MANIFEST
 from pipelines.removal import remove
 from pipelines.small_files import read_object
-from pipelines.store import MANIFEST, Recipe, lock_of, write_json
+from pipelines.store import lock_of, write_json
 
-PARTS = ("stage", "version", "config", "inputs", "code", "libraries")  # of a Recipe
+RETOLD = "source.url changed"
 CHANGE = "; whoever could read it knows them: change the password"
 
 
@@ -38,7 +41,7 @@ def secrets(settings: Settings) -> Iterator[Finding]:
     for path in _records(settings.runs.folder):
         found = True
         yield Finding("secrets", "problem", f"{path}: holds user, password or query of a source in "
-                      "its overrides", f"{FIX}{CHANGE}", partial(_clean, path))
+                      "what it was called with, or why it ran", f"{FIX}{CHANGE}", partial(_clean, path))
     if not found:
         yield Finding("secrets", "ok", "no manifest and no run record holds secrets of an address")
 
@@ -47,8 +50,8 @@ def _shared(settings: Settings, path: Path) -> str:
     """What stands in a shared store is others' as well: it is named, not removed."""
     if settings.store.remote is None:
         return ""
-    there = settings.store.remote / path.parent.parent.name / path.parent.name
-    return f"; the shared store may have it as well: delete {shown(str(there))} there by hand"
+    return (f"; the shared store may have it as well: delete {settings.store.remote}/source/"
+            f"{path.parent.name} there by hand")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -75,17 +78,22 @@ def _rekey(path: Path) -> str:
     if not damaged and (lock is None or is_locked(path)):
         return f"left {path} to the run that uses it; run {FIX} again"
     try:
-        manifest = read_object(path)
+        # One that was changed by hand must not get a seal: it is set aside as damaged first.
+        manifest = read_object(path) if damaged else manifests.read(folder)
         manifest["config"] = config_shown(manifest["config"])
-        if not damaged:
-            manifest["key"] = Recipe(**{name: manifest[name] for name in PARTS}).key
-            new = folder.with_name(manifest["key"])
-            if new != folder and new.exists():  # the same was made again since
-                remove(folder)
-                return f"removed {folder}: {new} is the same without the secrets"
-            folder = folder.rename(new)
-        write_json(folder / MANIFEST, manifest)
-        return f"took the secrets out of {folder / MANIFEST}"
+        if damaged:
+            write_json(path, manifest)
+            return f"took the secrets out of {path}"
+        manifest["key"] = manifests.key_of(manifest)
+        new = folder.with_name(manifest["key"])
+        if os.path.lexists(new):  # the same was made again since
+            remove(folder)
+            return f"removed {folder}: {new} is the same without the secrets"
+        write_json(path, manifests.sealed(manifest))
+        folder.rename(new)
+        return f"took the secrets out of {new / MANIFEST}"
+    except (FileNotFoundError, UnreadableError) as error:
+        return f"left {path} ({error}); run {FIX} again"
     finally:
         if lock is not None:
             lock.close()
@@ -93,21 +101,33 @@ def _rekey(path: Path) -> str:
 
 def _records(folder: Path) -> Iterator[Path]:
     for path in sorted([*folder.glob("[!.]*.json"), *folder.glob(f"{LIVE}/[!.]*.json")]):
-        if secret_overrides(_overrides(_read(path))):
+        record = _read(path)
+        if record != _cleaned(record):
             yield path
 
 
-def _overrides(record: dict[str, Any]) -> list[str]:
-    given = record.get("overrides")
-    return [text for text in given if isinstance(text, str)] if isinstance(given, list) else []
+def _cleaned(record: dict[str, Any]) -> dict[str, Any]:
+    given, stages = record.get("overrides"), record.get("stages")
+    cleaned = dict(record)
+    if isinstance(given, list):
+        secret = secret_overrides(text for text in given if isinstance(text, str))
+        cleaned["overrides"] = [text for text in given if text not in secret]
+    if isinstance(stages, list):
+        cleaned["stages"] = [_without_address(entry) for entry in stages]
+    return cleaned
+
+
+def _without_address(entry: Any) -> Any:
+    """A stage's entry, whose reason told both addresses when source.url had changed."""
+    reason = entry.get("reason") if isinstance(entry, dict) else None
+    told = isinstance(reason, str) and "source.url " in reason and any(
+        mark in reason for mark in "@?#")
+    return entry | {"reason": RETOLD} if told and HIDDEN not in reason else entry
 
 
 def _clean(path: Path) -> str:
     """Without those overrides: `--using` the run takes the source as the run had it."""
     if path.parent.name == LIVE and is_locked(path):
         return f"left {path} to the run that goes on; run {FIX} again when it has ended"
-    record = read_object(path)
-    given = _overrides(record)
-    write_json(path, record | {
-        "overrides": [text for text in given if text not in secret_overrides(given)]})
+    write_json(path, _cleaned(read_object(path)))
     return f"took the secrets out of {path}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,13 +17,16 @@ from pipelines.cleaning import text_digest
 from pipelines.passage_hashes import code_points, passage_hashes
 from pipelines.segments import cuts
 
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
+
 WINDOW = 50  # characters of a segment that are looked for anywhere in the earlier text
 SPLITS = ("train", "validation")
 
 
-def seen_documents(texts: Sequence[str], corpus: Path) -> np.ndarray:
+def seen_documents(texts: Sequence[str], corpus: Artifact) -> np.ndarray:
     """(documents,) bool: the same text, but for white space, in train or validation of the corpus
-    artifact in the folder `corpus`."""
+    artifact."""
     wanted = [text_digest(text) for text in texts]
     sought, met = set(wanted), set()
     for text in _texts(corpus):
@@ -33,7 +36,7 @@ def seen_documents(texts: Sequence[str], corpus: Path) -> np.ndarray:
     return np.array([digest in met for digest in wanted], bool)
 
 
-def seen_segments(texts: Sequence[str], corpus: Path) -> np.ndarray:
+def seen_segments(texts: Sequence[str], corpus: Artifact) -> np.ndarray:
     """(segments of all texts,) bool: the document is there as a whole, or the segment's beginning
     within any document."""
     documents = seen_documents(texts, corpus)
@@ -56,7 +59,7 @@ def _hashes(text: str) -> np.ndarray:
     return np.concatenate([found for _, found in passage_hashes(code_points(text), WINDOW)])
 
 
-def _texts(corpus: Path) -> Iterator[str]:
+def _texts(corpus: Artifact) -> Iterator[str]:
     for split in SPLITS:
-        for shard in sorted((corpus / "documents").glob(f"{split}-*.parquet")):
+        for shard in corpus.files(f"documents/{split}-"):
             yield from pq.read_table(shard, columns=["text"])["text"].to_pylist()

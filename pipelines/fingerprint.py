@@ -13,7 +13,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 # Their whole effect on a stage is in its configuration and inputs, which the key holds already.
 CONTRACTS = {"pipelines.spec", "pipelines.text_spec", "pipelines.evaluation_spec",
-             "pipelines.store", "pipelines.errors"}
+             "pipelines.store", "pipelines.errors", "pipelines.home", "pipelines.machine"}
 # Far faster than parsing, and CPython 3.11 cannot parse in two threads (python/cpython#106905).
 IMPORT = re.compile(r"^[ \t]*(?:from +(pipelines[\w.]*) +import +(\([^)]*\)|[^\n]*)"
                     r"|import +(pipelines\.[\w.]+))", re.MULTILINE)

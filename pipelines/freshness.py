@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from pipelines.runs import is_ahead
 from pipelines.spec import ScheduleSpec
 
 PATIENCE = timedelta(hours=1)  # at least, before a run that is due counts as late
@@ -19,11 +20,13 @@ def freshness(schedule: ScheduleSpec | None, records: Iterable[dict[str, Any]],
 
     `records` are the pipeline's, newest first. `last` is when the newest run began that did what
     the schedule wants; `due` when one was wanted last, `next` when the next will be (UTC, or None).
-    A due run has as long as the one before it, twice, before its pipeline is late.
+    A due run has as long as the one before it, twice, before its pipeline is late. A run that is
+    dated ahead of `now`, by a clock that was wrong, says nothing.
     """
     if schedule is None:
         return {"state": "no schedule", "last": None, "due": None, "next": None}
-    last = next((record for record in records if serves(record, schedule)), None)
+    last = next((record for record in records
+                 if serves(record, schedule) and not is_ahead(record, now)), None)
     state = "never ran"
     if last is not None:
         patience = max(PATIENCE, TIMES_AS_LONG * timedelta(seconds=last["seconds"]))

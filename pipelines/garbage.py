@@ -1,7 +1,9 @@
 """What may go: all that nothing which is kept leads to. Decides only; `collection.py` deletes.
 
 Kept are the versions that serve, or would after a rollback; what the last runs of each pipeline
-had; what a run that goes on uses or made; and all that these were made of.
+had; what a run that goes on uses or made; and all that these were made of. What cannot be read
+counts for what is kept: of a journal with such a line all versions, of such a record what that run
+made.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class Stock:
     live: list[Record]
     versions: list[Version]
     leftovers: list[Leftover]
-    reigns: Reigns = field(default_factory=dict)
+    reigns: Reigns | None = field(default_factory=dict)  # None: the journal cannot be trusted
+    unread: set[str] = field(default_factory=set)  # runs whose records cannot be read
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,10 @@ def _may_be_needed_by_a_run(artifact: Artifact, stock: Stock, policy: Policy) ->
     created = artifact.manifest["created"]
     if any(created >= record.get("started", "") for record in stock.live):
         return True
-    told = any(record["run"] == artifact.manifest.get("run") for record in stock.records)
+    run = artifact.manifest.get("run")
+    if run in stock.unread:
+        return True
+    told = any(record["run"] == run for record in stock.records)
     return not told and created > utc(stock.now - policy.days * DAY)
 
 
@@ -136,15 +142,17 @@ def recent(records: Iterable[Record], count: int) -> list[Record]:
     return found
 
 
-def serving_versions(versions: Collection[Version], reigns: Reigns) -> list[Version]:
+def serving_versions(versions: Collection[Version], reigns: Reigns | None) -> list[Version]:
     """Those that have an alias, such as champion, and those that a rollback would bring back."""
+    if reigns is None:
+        return list(versions)
     targets = [rollback_target(versions, name, reigns.get(name, ()))
                for name in {one.name for one in versions}]
     return [one for one in versions if one.aliases or one in targets]
 
 
 def kept_versions(versions: Collection[Version], releases: Iterable[Artifact],
-                  count: int, reigns: Reigns) -> set[tuple[str, int]]:
+                  count: int, reigns: Reigns | None) -> set[tuple[str, int]]:
     """(name, number) of those that serve, of the last `count` of each name, of `releases`, and of
     those that somebody registered by hand."""
     kept = {(one.name, one.number) for one in serving_versions(versions, reigns)}
@@ -155,11 +163,11 @@ def kept_versions(versions: Collection[Version], releases: Iterable[Artifact],
     return kept | {_released(one) for one in releases}
 
 
-def _released(artifact: Artifact) -> tuple[str, int] | None:
+def _released(artifact: Artifact) -> tuple[str | None, int | None] | None:
     """(name, number) of the version that a release artifact stands for."""
     if artifact.stage != "release":
         return None
-    return artifact.manifest["config"]["name"], artifact.counts["version"]
+    return artifact.manifest["config"].get("name"), artifact.counts.get("version")
 
 
 def _told(records: list[Record], versions: Iterable[Version]) -> list[Record]:

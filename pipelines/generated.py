@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +13,9 @@ from pipelines.sampling import continuation, until_end
 from pipelines.spec import EvaluationSpec
 from pipelines.text_statistics import Unit
 from pipelines.vocabulary import Vocabulary, split_words
+
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
 
 # (start (tokens,), temperatures (streams,), tokens a stream, seed) → ids (streams, tokens)
 Draw = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
@@ -47,9 +49,9 @@ class Writer:
                              "text": continuation(self.vocabulary, self.spec.start, ids[0])})
         return made
 
-    def figures(self, corpus: Path, seed: int) -> dict[str, Any] | None:
+    def figures(self, corpus: Artifact, seed: int) -> dict[str, Any] | None:
         """Figures of text drawn for them beside those of as much held-out text; None where there
-        are no temperatures or no words. `corpus` is the corpus artifact's folder."""
+        are no temperatures or no words."""
         if not self.spec.temperatures:
             return None
         documents = list(texts(corpus, "test", self.vocabulary))
@@ -88,13 +90,13 @@ class Writer:
         return text if ended else text_statistics.without_last_word(text, unit)
 
 
-def texts(corpus: Path, split: str, vocabulary: Vocabulary) -> Iterator[str]:
+def texts(corpus: Artifact, split: str, vocabulary: Vocabulary) -> Iterator[str]:
     """A split's documents as the model could write them, MOST_CHARACTERS of them at the most.
 
     Of a vocabulary of words those words joined by blanks, whether it knows them or not.
     """
     left = MOST_CHARACTERS
-    for shard in sorted((corpus / "documents").glob(f"{split}-*.parquet")):
+    for shard in corpus.files(f"documents/{split}-"):
         for text in _as_written(pl.read_parquet(shard, columns=["text"])["text"], vocabulary):
             yield text[:left]
             left -= len(text)

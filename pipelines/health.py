@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from pipelines.errors import FolioError
 from pipelines.execute import Settings
 from pipelines.fingerprint import library_version
 from pipelines.freshness import freshness
+from pipelines.home import why_closed
 from pipelines.locks import try_lock
 from pipelines.page import moment
 from pipelines.registered import PACKAGE
@@ -115,8 +117,12 @@ def outside(required: Iterable[str]) -> Iterator[Finding]:
 
 def disk(home: Path) -> Iterator[Finding]:
     """Whether the home can be written to and locked in, and has room."""
+    if reason := why_closed(home):
+        what, _, remedy = reason.partition("; ")
+        yield Finding("disk", "problem", what, remedy)
+        return
     there = next(folder for folder in (home, *home.parents) if folder.is_dir())
-    closed = [path for path in (there, *_folders(home)) if not os.access(path, os.W_OK | os.X_OK)]
+    closed = [path for path in _folders(home) if not os.access(path, os.W_OK | os.X_OK)]
     if closed:
         yield Finding("disk", "problem", f"{closed[0]}{_others(closed)} cannot be written to",
                       f"give it to whoever runs Folio: chown -R USER {home}")
@@ -208,8 +214,9 @@ def schedules(settings: Settings, now: datetime | None = None) -> Iterator[Findi
 def dashboard(settings: Settings) -> Iterator[Finding]:
     """Whether the page knows of the last run."""
     page = settings.home / "dashboard" / "index.html"
-    last = max((path.stat().st_mtime for path in settings.runs.folder.glob("[!.]*.json")),
-               default=None)
+    now = time.time()  # a clock that was ahead left times that no page can be newer than
+    last = max((found for path in settings.runs.folder.glob("[!.]*.json")
+                if (found := path.lstat().st_mtime) <= now), default=None)
     if last is not None and not (page.is_file() and page.stat().st_mtime >= last):
         yield Finding("dashboard", "warning", f"{page} does not tell of the last run",
                       "folio dashboard", lambda: f"wrote {write_dashboard(settings)}")

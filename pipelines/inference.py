@@ -1,113 +1,60 @@
-"""A model that can be asked: one folder with all that it takes, and what reads it.
-
-The package holds `model.keras`, `model.json`, `vocabulary/` and `package.json` (kind, how text
-becomes ids, how many tokens are read at a time, the labels' names, the pipeline, whether it was
-trained on the sample text).
-"""
+"""A model that can be asked: what a package (pipelines/package.py) answers."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from pipelines.backend import load_keras
 from pipelines.calibration import Calibration
 from pipelines.cleaning import unix_lines, without_tags
-from pipelines.errors import FolioError, UsageError
+from pipelines.errors import DamagedError, FolioError, UsageError
+from pipelines.keras_bounds import outline, unallocated
 from pipelines.keras_file import load_model
-from pipelines.models import state_names
+from pipelines.models import build_model, state_names
+from pipelines.package import DECLARED, Package, Scaling
 from pipelines.sampling import continuation, sample, zero_states
-from pipelines.spec import ModelSpec
 from pipelines.text_groups import MAX_TOKENS, batches, groups, padded
-from pipelines.vocabulary import Vocabulary, folder_digest
 
 if TYPE_CHECKING:
-    from pipelines.store import Artifact
+    import keras
 
-SETTINGS = "package.json"
 CHUNK = 512  # tokens of a long start that are read at once
 UNITS = {"char": "characters", "word": "words", "subword": "subwords"}
 Watch = Callable[[np.ndarray, list[np.ndarray]], None]
 SHOWN = 10  # unknown characters or words that an error names
 
 
-def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: str,
-                  labels: tuple[str, str], sample: bool, measured: Mapping[str, Any]) -> None:
-    """Put a trained model and its vocabulary into `folder`, which must not exist yet.
-
-    `measured` is what metrics.json says: of it are kept, of a language model, `window` (tokens of
-    each window that it was trained on, if it was), `context` (tokens that it reads before the next
-    one, if not all) and `layout` (of its test batches); of a classifier `calibration`. Raises
-    FolioError when model and vocabulary do not belong together.
-    """
-    declared = json.loads((model.path / "model.json").read_bytes())
-    vocabulary = tokens.path / "vocabulary"
-    if folder_digest(vocabulary) != declared["vocabulary_digest"]:
-        raise FolioError(f"{model.path}: was not trained with the vocabulary of {tokens.path}; "
-                         "run the pipeline again from tokens")
-    folder.mkdir(parents=True)
-    for name in ("model.keras", "model.json"):
-        shutil.copyfile(model.path / name, folder / name)
-    shutil.copytree(vocabulary, folder / "vocabulary", copy_function=shutil.copyfile)
-    config = tokens.manifest["config"]
-    settings = {
-        "pipeline": pipeline, "kind": declared["model"]["kind"],
-        "tokens": {key: config[f"tokens.{key}"] for key in ("kind", "lower", "max_tokens", "keep")},
-        **{key: measured.get(key) for key in ("window", "context", "layout")},
-        "calibration": _scaling(measured.get("calibration")), "labels": list(labels),
-        "backend": model.manifest["config"]["training.backend"], "sample": sample}
-    text = json.dumps(settings, indent=1, ensure_ascii=False)
-    (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
-
-
-def _scaling(figures: Mapping[str, Any] | None) -> dict[str, float] | None:
-    return figures and {key: figures[key] for key in ("temperature", "threshold")}
-
-
 class Predictor:
     """A package, loaded. `sample` tells that it was trained on the sample text."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.pipeline, self.kind = settings["pipeline"], settings["kind"]
-        self.labels, self.sample = settings["labels"], settings["sample"]
-        self.tokens = settings["tokens"]
-        # Packages of earlier versions lack these.
-        self.window, self.context = settings.get("window"), settings.get("context")
-        self._layout = settings.get("layout")
-        self.calibration = Calibration(**settings.get("calibration") or {})
-        declared = json.loads((folder / "model.json").read_bytes())
-        self.spec = ModelSpec.model_validate(declared["model"])
-        self.vocabulary = Vocabulary.load(folder / "vocabulary")
-        self._path = folder / "model.keras"
+    def __init__(self, package: Package) -> None:
+        settings = package.settings
+        self.pipeline, self.kind = settings.pipeline, settings.kind
+        self.labels, self.sample, self.tokens = settings.labels, settings.sample, settings.tokens
+        self.window, self.context = settings.window, settings.context
+        self._layout = settings.layout
+        self.calibration = Calibration(**(settings.calibration or Scaling()).model_dump())
+        self.spec, self.vocabulary = package.spec, package.vocabulary
+        self.model = _model(package)
 
     @classmethod
     def load(cls, folder: Path, backend: str | None = None) -> Predictor:
         """The package in `folder`, on `backend`, else on the one that this process already runs,
         else on the one it was trained on. Raises FolioError when it is not whole."""
         try:
-            settings = json.loads((folder / SETTINGS).read_bytes())
+            package = Package.read(folder)
             running = sys.modules.get("keras")
-            running = running.backend.backend() if running else settings["backend"]
+            running = running.backend.backend() if running else package.settings.backend
             load_keras(backend or running)
-            predictor = cls(folder, settings)
-            predictor.model  # noqa: B018 - a broken file is noticed here, not at the first text
-            return predictor
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
-            raise FolioError(f"{folder}: not a whole model package "
-                             f"({type(error).__name__}); run the pipeline's release again"
-                             ) from error
-
-    @cached_property
-    def model(self) -> Any:
-        return load_model(self._path)
+            return cls(package)
+        except DamagedError as error:
+            raise FolioError(f"{folder}: not a whole model package ({error}); fetch it again, or "
+                             "run the pipeline's release again") from error
 
     @property
     def _few_shapes(self) -> bool:
@@ -160,7 +107,7 @@ class Predictor:
         import polars as pl
 
         cleaned = pl.Series([without_tags(unix_lines(text)) for text in texts], dtype=pl.String)
-        most, keep = self.tokens["max_tokens"], self.tokens["keep"]
+        most, keep = self.tokens.max_tokens, self.tokens.keep
         rows = self.vocabulary.encode_words(cleaned)
         lengths = np.maximum(rows.list.len().to_numpy(), 1)
         if most is not None:
@@ -171,7 +118,7 @@ class Predictor:
     def _probabilities(self, ids: list[np.ndarray]) -> list[float | None]:
         """Of the second label, per text, in order; None for a text that is too long."""
         chances: list[float | None] = [None] * len(ids)
-        most = self.tokens["max_tokens"]
+        most = self.tokens.max_tokens
         for rows in batches([len(row) for row in ids], most, self._few_shapes):
             tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id, most,
                                     self._few_shapes)
@@ -274,6 +221,15 @@ class Predictor:
     def _require(self, kind: str, instead: str) -> None:
         if self.kind != kind:
             raise UsageError(f"{self.pipeline} is a {self.kind.replace('_', ' ')}: {instead}")
+
+
+def _model(package: Package) -> keras.Model:
+    """Raises DamagedError when it is not the network that the package declares."""
+    model = load_model(package.model)
+    size = package.vocabulary.size
+    if outline(model) != unallocated(lambda: build_model(package.spec, size), outline):
+        raise DamagedError(f"{package.model}: another network than {DECLARED} declares")
+    return model
 
 
 def _problem(text: Any, may_be_empty: bool = False) -> str | None:

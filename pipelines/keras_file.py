@@ -12,6 +12,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.errors import DamagedError
+
 if TYPE_CHECKING:
     import keras
 
@@ -41,9 +43,21 @@ def _numbered(config: bytes) -> bytes:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Load without running code from the file (Keras safe mode)."""
+    """Load without running code from the file (Keras safe mode), and in no more memory than its
+    size tells of. Raises DamagedError when it is no model, or one that states more."""
     import keras
 
     import pipelines.cells  # noqa: F401  registers the cells that are not Keras's own
+    from pipelines.keras_bounds import check
 
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        check(path)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path}: is missing") from error
+    except DamagedError as error:
+        raise DamagedError(f"{path}: not a Keras model: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile, HDF5 and Keras raise anything at bytes of others
+        raise DamagedError(f"{path}: not a Keras model ({type(error).__name__})") from error

@@ -6,25 +6,23 @@ have it, the one that was taken is the newest that was there when the other was 
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipelines.addresses import config_shown
 from pipelines.stages import NAMES
-from pipelines.store import MANIFEST, Artifact, Store
+from pipelines.store import KEY, Artifact, Store
 
-KEY = re.compile(r"[0-9a-f]{64}")
 TOLD = ("stage", "key", "digest", "pipeline", "profile", "sample", "seed", "created", "run",
         "git_commit", "config", "code", "libraries", "inputs")
 
 
 def stored(store: Store, stage: str = "[!.]*") -> Iterator[Artifact]:
     """The artifacts of a store that are on this machine: all, or those of one stage."""
-    for path in sorted(store.root.glob(f"{stage}/[!.]*/{MANIFEST}")):
-        if KEY.fullmatch(path.parent.name):
-            artifact = store.find(path.parent.parent.name, path.parent.name)
+    for path in sorted(store.root.glob(f"{stage}/[!.]*")):
+        if KEY.fullmatch(path.name):
+            artifact = store.find(path.parent.name, path.name)
             if artifact is not None:
                 yield artifact
 

@@ -12,6 +12,7 @@ from pipelines.lineage import Graph, raw_files
 from pipelines.page import headline, shown_figure
 from pipelines.stages import NAMES
 from pipelines.store import Artifact
+from pipelines.visible import visible
 
 WIDTH, HEIGHT, STEP, ROW = 124, 66, 146, 84  # a box, and from one to the next, in SVG units
 LANE, PAD, LINE = 13, 6, 15  # between the arcs that pass over boxes; the rim; a line of text
@@ -139,7 +140,7 @@ def draw(drawn: Sequence[Box], label: str, *, alone: bool = False) -> str:
     parts = [_line(edge, placed, lanes.get(edge), top) for edge in edges]
     parts += [part for one in placed for part in _box(one)]
     width = max(STEP * len(columns) - STEP + WIDTH + 2 * PAD, _text_width(placed))
-    return "\n".join([*_opening(width, height, label, alone), *parts, "</svg>"])
+    return visible("\n".join([*_opening(width, height, label, alone), *parts, "</svg>"]))
 
 
 def _edges(drawn: Sequence[Box], columns: list[str]) -> list[_Edge]:

@@ -16,7 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import UnreadableError, UsageError
+from pipelines.home import made
 from pipelines.locks import is_locked, try_lock
+from pipelines.names import unsafe
+from pipelines.runs import is_time
+from pipelines.small_files import read_object, set_aside
 
 LIVE = ".live"  # under the folder of the run records
 
@@ -24,15 +29,21 @@ LIVE = ".live"  # under the folder of the run records
 @contextmanager
 def living(runs: Path, record: dict[str, Any]) -> Iterator[None]:
     """While inside, the run of `record` (which names it under "run") counts as going on."""
-    folder = runs / LIVE
-    folder.mkdir(parents=True, exist_ok=True)
+    if unsafe(record["run"]) or "/" in record["run"]:
+        raise UsageError(f"run {record['run']!r}: an id names a file; leave it empty to have one "
+                         "made up")
+    folder = made(runs / LIVE)
     path = folder / f"{record['run']}.json"
     partial = folder / f".{path.name}.{os.getpid()}"
     with partial.open("w+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # before it is seen under its name
-        json.dump(record | {"host": socket.gethostname(), "pid": os.getpid()}, file)
-        file.flush()
-        partial.replace(path)
+        try:
+            json.dump(record | {"host": socket.gethostname(), "pid": os.getpid()}, file)
+            file.flush()
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
         try:
             yield
         finally:
@@ -58,17 +69,28 @@ def bury(runs: Path, run: str) -> None:
     if path.is_file() and (file := try_lock(path)) is not None:
         with file:
             path.unlink(missing_ok=True)
+    elif path.is_dir() or path.is_symlink():  # nothing that a run ever locked
+        set_aside(path)
 
 
 def _entries(runs: Path) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Each entry and whether its run lives. Of one that cannot be read only its name is known:
+    a run that holds its lock may have begun at any time."""
+    here = socket.gethostname()
     for path in sorted((runs / LIVE).glob("[!.]*.json")):
+        alive = is_locked(path)
         try:
-            alive = is_locked(path)
-            record = json.loads(path.read_bytes())
+            record = _read(path)
         except FileNotFoundError:
             continue  # it ended just now
-        except json.JSONDecodeError:  # a machine that lost power in the middle of writing
-            record, alive = {"run": path.stem}, False
+        except UnreadableError:
+            record = {"run": path.stem}
         # The lock of another machine, over a shared folder, may not be seen from here.
-        yield record, alive or record.get("host", socket.gethostname()) != socket.gethostname()
+        yield record, alive or record.get("host", here) != here
 
+
+def _read(path: Path) -> dict[str, Any]:
+    record = read_object(path, run=str, host=str, pid=int)
+    if record["run"] != path.stem or not is_time(record.get("started", "2026-01-01T00:00:00Z")):
+        raise UnreadableError(f"{path}: not what a run wrote")
+    return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -39,12 +40,18 @@ def share(path: Path) -> int | None:
 def is_locked(path: Path) -> bool:
     """Whether a process holds the file, shared or alone, or we may not ask. Makes no file."""
     try:
-        with path.open("r+") as file:
+        with path.open("r+" if os.access(path, os.W_OK) else "r") as file:
             return not _locked(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
     except PermissionError:
         return True
+    except OSError as error:
+        if error.errno == errno.EBADF:  # NFS locks alone only what is open for writing
+            return True
+        if error.errno == errno.ELOOP:  # a link to itself
+            return False
+        raise
 
 
 def _locked(descriptor: int, how: int) -> bool:

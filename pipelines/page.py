@@ -10,6 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipelines.visible import visible
+
 TEMPLATES = Path(__file__).parent / "templates"
 REPORT = "report.html"  # the page on a model, in a metrics or a release artifact
 # How each headline figure is called and shown, and what it means.
@@ -41,17 +43,20 @@ class Pictures:
 
 
 def render(template: str, **values: Any) -> str:
-    """The page of a template in `templates/`; every value is escaped.
+    """The page of a template in `templates/`, or given as text; every value is escaped, and made
+    visible.
 
     Raises jinja2.UndefinedError for a value that the template wants and does not get.
     """
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": _count, "percent": _percent, "interval": _interval,
-                            "seconds": _seconds, "megabytes": _megabytes, "visible": visible,
-                            "moment": moment, "figure": shown_figure, "json": _json,
+                            "seconds": _seconds, "megabytes": _megabytes, "moment": moment,
+                            "figure": shown_figure, "json": _json,
                             "called": lambda name: headline(name)[0].lower()}
-    return environment.get_template(template).render(**values)
+    found = (environment.get_template(template) if template.endswith(".html")
+             else environment.from_string(template))
+    return visible(found.render(**values))
 
 
 def headline(name: str) -> tuple[str, str, str]:
@@ -97,8 +102,3 @@ def _megabytes(value: float | None) -> str:
 def _json(value: Any) -> str:
     """As a declaration writes it; escaping for the page comes after."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def visible(text: str) -> str:
-    """Control characters, which a page may not hold, as the pictures that Unicode has of them."""
-    return "".join(chr(0x2400 + ord(c)) if ord(c) < 32 and c not in "\n\t" else c for c in text)

@@ -24,18 +24,19 @@ from pipelines.documents import (
 )
 from pipelines.errors import FolioError
 from pipelines.spec import CorpusSpec
+from pipelines.store import Artifact
 
 MAX_CHARACTERS = 16 * 2**20  # of one document, which is held in memory whole
 RECORDS_AT_A_TIME = 64  # an article of Wikipedia may have some 100 kB
-SHARDS = "tfds/*.parquet"  # as the source stage lays them; their columns: record, text
+SHARDS = "tfds/"  # as the source stage lays them; their columns: record, text
 MARK = re.compile(r"_START_(ARTICLE|SECTION|PARAGRAPH)_")
 HEADINGS = {"ARTICLE": "title", "SECTION": "section heading"}
 LINE_END = re.compile(r"_NEWLINE_|\n")
 
 
-def read_lines(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def read_lines(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """Each line that is not blank, called `file:line`, without its line end."""
-    for path, name in _texts(root, spec, notes):
+    for path, name in _texts(source, spec, notes):
         for number, line in _body_lines(path, name, spec):
             if line.isspace():
                 notes.ignored["blank lines"] += 1
@@ -43,9 +44,9 @@ def read_lines(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]
                 yield _document(name, number, line)
 
 
-def read_paragraphs(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """Each run of lines between blank lines, called `file:its first line`, line breaks kept."""
-    for path, name in _texts(root, spec, notes):
+    for path, name in _texts(source, spec, notes):
         first, characters, lines = 0, 0, list[str]()
         for number, line in _body_lines(path, name, spec):
             if not line.isspace():
@@ -61,11 +62,11 @@ def read_paragraphs(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Docu
             yield _document(name, first, "".join(lines))
 
 
-def _texts(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[Path, str]]:
+def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[Path, str]]:
     """The source's only file, whatever its name, or those of a folder that the glob matches."""
-    files = source_files(root)
-    for path in files if len(files) == 1 else matching_files(root, spec, notes):
-        yield path, path.relative_to(root).as_posix()
+    files = source_files(source)
+    for path in files if len(files) == 1 else matching_files(source, spec, notes):
+        yield path, path.relative_to(source.path).as_posix()
 
 
 def _body_lines(path: Path, name: str, spec: CorpusSpec) -> Iterator[tuple[int, str]]:
@@ -95,13 +96,13 @@ def _document(name: str, number: int, text: str) -> Document:
     return Document(f"{name}:{number}", text)
 
 
-def read_records(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def read_records(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """The records of the source's Parquet shards, called `split/record` (from 0, as tfds counts).
 
     With markup, each record is an article whose paragraphs are documents, called
     `split/record#paragraph` (from 1); titles, headings and empty paragraphs are left out.
     """
-    for path in sorted(root.glob(SHARDS)):
+    for path in source.files(SHARDS):
         with pq.ParquetFile(path) as shard:
             split = shard.schema_arrow.metadata[b"split"].decode()
             for batch in shard.iter_batches(RECORDS_AT_A_TIME):

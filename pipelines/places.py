@@ -52,6 +52,9 @@ def file_names(urls: tuple[str, ...]) -> dict[str, str]:
 
 
 def refuse_reserved(name: str, where: str) -> None:
+    """Raises UsageError for a name that no file of an artifact may have."""
+    if reason := unsafe(name):
+        raise UsageError(f"{where}: its name {reason}; rename the file")
     if name == MANIFEST:
         raise UsageError(f"{where}: the name {MANIFEST} is the store's own; rename the file")
 

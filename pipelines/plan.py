@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines.addresses import config_shown, identity
 from pipelines.errors import FolioError, UsageError
 from pipelines.fingerprint import code_fingerprint, digest_file, library_version
+from pipelines.names import unsafe
 from pipelines.origin import change, doubt, must_be_asked, versions
 from pipelines.spec import Spec, operational, plain
 from pipelines.stages import NAMES, STAGES, Stage
@@ -92,7 +93,7 @@ def plan(spec: Spec, settings: Settings, selection: Selection = Selection()) -> 
 def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: Settings,
            selection: Selection = Selection()) -> Decision:
     """What to do about one stage, given the artifacts above it that are known."""
-    store, forced = settings.store, stage.name in selection.forced
+    store, forced = settings.store_of(stage), stage.name in selection.forced
     missing = [name for name in stage.inputs if name not in inputs]
     if missing:
         spared = "" if forced else "; reused if its bytes come out the same"
@@ -102,10 +103,11 @@ def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: S
     recipe = recipe_of(stage, spec, inputs, named)
     found = store.find(stage.name, recipe.key)
     if found is None:
-        return _absent(recipe, spec, settings, unasked)
-    problem = store.damage(found) or _unregistered(stage, found, store)
-    if problem:
+        return _absent(recipe, spec, settings, store, unasked)
+    if problem := store.damage(found):
         return Decision(stage.name, "rebuild", f"artifact damaged: {problem}", recipe, found)
+    if stage.name == "release" and (why := _unregistered(found, settings.home)):
+        return Decision(stage.name, "run", why, recipe, found)
     if forced:
         return Decision(stage.name, "run", "asked for, though nothing changed", recipe, found)
     if unasked:
@@ -115,11 +117,13 @@ def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: S
     return Decision(stage.name, "reuse", "nothing changed", recipe, found)
 
 
-def _absent(recipe: Recipe, spec: Spec, settings: Settings, unasked: str | None) -> Decision:
-    if settings.store.has_remains(recipe.stage, recipe.key):
-        return Decision(recipe.stage, "rebuild", "artifact damaged: no readable manifest", recipe)
-    previous = settings.runs.previous_manifest(settings.store, spec.name, recipe.stage)
-    reasons = filter(None, (why_changed(recipe, previous), unasked))
+def _absent(recipe: Recipe, spec: Spec, settings: Settings, store: Store,
+             unasked: str | None) -> Decision:
+    if harm := store.remains(recipe.stage, recipe.key):
+        return Decision(recipe.stage, "rebuild", f"artifact damaged: {harm}", recipe)
+    unshared = store.unshared(recipe.stage, recipe.key)
+    previous = settings.runs.previous_manifest(store, spec.name, recipe.stage)
+    reasons = filter(None, (why_changed(recipe, previous), unasked, unshared))
     return Decision(recipe.stage, "run", "; ".join(reasons), recipe)
 
 
@@ -144,15 +148,12 @@ def _versions(stage: Stage, spec: Spec, settings: Settings,
     return (newest.manifest["inputs"] if newest else {}), unasked
 
 
-def _unregistered(stage: Stage, found: Artifact, store: Store) -> str | None:
-    """A release is whole only while the registry has its version."""
-    if stage.name != "release":
-        return None
-    from pipelines.registered import is_registered
+def _unregistered(found: Artifact, home: Path) -> str | None:
+    """A release counts only while the registry has the version that it tells of."""
+    from pipelines.registered import unregistered
+    from pipelines.versions import versions as registered
 
-    name, version = found.manifest["config"]["name"], found.counts["version"]
-    return None if is_registered(store.root.parent, name, version) else (
-        f"the registry no longer has {name} version {version}")
+    return unregistered(found, registered(home, found.manifest["config"].get("name")))
 
 
 def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],
@@ -176,11 +177,18 @@ def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],
 def local_digests(path: Path) -> dict[str, str]:
     """{file: digest} of a file or a folder of the user's own."""
     if path.is_file():
-        return {path.name: digest_file(path)}
+        return {named(path.name, path): digest_file(path)}
     if not path.is_dir():
         raise UsageError(f"{path}: no such file or folder; mend source.path in the declaration")
     files = [p for p in sorted(path.rglob("*")) if p.is_file()]
-    return {str(p.relative_to(path)): digest_file(p) for p in files}
+    return {named(str(p.relative_to(path)), p): digest_file(p) for p in files}
+
+
+def named(name: str, file: Path) -> str:
+    """A name that a manifest may have; what was not named by us may be anything."""
+    if reason := unsafe(name):
+        raise UsageError(f"{str(file)!a}: its name {reason}; rename it")
+    return name
 
 
 def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:

@@ -20,6 +20,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from pipelines.visible import visible
+
 INK, MUTED, RULE = "#1f2933", "#5d6977", "#d9dee4"
 FIRST, SECOND, THIRD = "#1d5fa8", "#c2571a", "#5d6977"
 SERIES = ({"color": FIRST, "linestyle": "-"}, {"color": SECOND, "linestyle": "--"},
@@ -35,6 +37,7 @@ STYLE = {
     "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.7, "lines.markersize": 5,
     "hatch.linewidth": 0.6, "legend.facecolor": "white", "legend.edgecolor": "none",
     "legend.framealpha": 0.85, "legend.fancybox": False,
+    "text.parse_math": False,  # names are text: a label "$x" is no formula
 }
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 PERCENT = FuncFormatter(lambda value, _: f"{round(100 * value, 3):g}%")
@@ -81,14 +84,14 @@ def by_slice(rows: Sequence[Mapping[str, Any]], figure_name: str, overall: float
                       textcoords="offset points", ha="center", color=MUTED, fontsize=8.5)
         axes.errorbar(middle, places, xerr=np.abs(np.array(ends) - middle), fmt="o", color=FIRST,
                       capsize=3, elinewidth=1.3)
-        axes.set_yticks(places, [row["slice"] for row in rows], parse_math=False)
+        axes.set_yticks(places, [visible(row["slice"]) for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         if figure_name == "accuracy":
             axes.xaxis.set_major_formatter(PERCENT)
         axes.set_xlabel(f"{unit}, 95% interval")
-        axes.set_ylabel(label, parse_math=False)
+        axes.set_ylabel(visible(label))
         return _png(figure)
 
 
@@ -96,7 +99,7 @@ def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[
                     threshold: float = 0.5) -> bytes:
     """How many documents of each true class were given which probability of class 1, which is
     said over `threshold`."""
-    edges = np.linspace(0, 1, 21)
+    edges, names = np.linspace(0, 1, 21), [visible(name) for name in names]
     with _figure() as figure:
         axes = figure.add_subplot()
         for value, name, color, hatch in ((0, names[0], SECOND, "////"), (1, names[1], FIRST, "")):
@@ -129,8 +132,8 @@ def reliability(bins: Sequence[Mapping[str, Any]], name: str,
                       marker="s", markerfacecolor="white", label="before scaling", **SERIES[1])
         axes.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), fmt="o-", color=FIRST,
                       capsize=3, elinewidth=1.1, label="model")
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"share truly {name}",
-                 xlabel=f"probability given to {name}")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"share truly {visible(name)}",
+                 xlabel=f"probability given to {visible(name)}")
         axes.legend(loc="upper left")
         return _png(figure)
 
@@ -241,15 +244,16 @@ def confusion_matrix(cells: Sequence[Sequence[Mapping[str, Any]]], names: Sequen
     order of `names`.
     """
     shares = np.array([[cell["share"] for cell in row] for row in cells])
+    names = [visible(name) for name in names]
     with _figure((SIZE[0], 2.6)) as figure:
         axes = figure.add_subplot()
         blues = LinearSegmentedColormap.from_list("blues", ["white", FIRST])
         axes.imshow(shares, cmap=blues, vmin=0, vmax=1, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
             axes.text(column, row, f"{cells[row][column]['count']:,}\n{share:.1%}", ha="center",
-                      va="center", color="white" if share > 0.5 else INK, parse_math=False)
-        axes.set_xticks(range(len(names)), names, parse_math=False)
-        axes.set_yticks(range(len(names)), names, parse_math=False)
+                      va="center", color="white" if share > 0.5 else INK)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names)
         axes.grid(visible=False)
         axes.set(xlabel="the model says", ylabel="truly")
         return _png(figure, max_bytes)
@@ -261,7 +265,7 @@ def comparison_png(labels: Sequence[str], values: Sequence[float], metric: str) 
         axes = figure.add_subplot()
         bars = axes.barh(range(len(labels)), values, color=FIRST, height=0.6)
         axes.bar_label(bars, [f" {value:.4f}" for value in values], color=INK)
-        axes.set_yticks(range(len(labels)), labels)
+        axes.set_yticks(range(len(labels)), [visible(label) for label in labels])
         axes.invert_yaxis()
         axes.set_xlabel(metric.replace("_", " "))
         axes.margins(x=0.15)

@@ -17,7 +17,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipelines.drift import LENGTH, of_unknown, of_values
+from pipelines.errors import UnreadableError
 from pipelines.lengths import documents_by_length
+from pipelines.small_files import read_object
 from pipelines.store import Artifact
 
 FILE = "profile.json"
@@ -49,7 +51,7 @@ def write_profile(package: Path, tokens: Artifact, metrics: Artifact) -> None:
     """Put the profile of a classifier into its package folder."""
     if "label" not in pq.read_schema(metrics.path / "predictions.parquet").names:
         return  # a language model
-    lengths = documents_by_length(tokens.path / "tokens", "train")
+    lengths = documents_by_length(tokens, "train")
     validation = tokens.counts["validation"]
     predicted = pq.read_table(metrics.path / "predictions.parquet", columns=["probability"])
     profile = {
@@ -59,22 +61,41 @@ def write_profile(package: Path, tokens: Artifact, metrics: Artifact) -> None:
     (package / FILE).write_text(json.dumps(profile) + "\n", encoding="utf-8")
 
 
-def compared(package: Path, new: Profile, label: str) -> list[dict[str, Any]] | None:
-    """The measures, as in `drift.measures`, of what a package was made with and of new text.
+def read_profile(package: Path) -> Profile | None:
+    """That of a package; None for one of an earlier version, without a profile.
 
-    `label` names the second label. None for a package of an earlier version, without a profile.
+    Raises UnreadableError when it is not what was packed.
     """
     try:
-        told = json.loads((package / FILE).read_bytes())
+        told = read_object(package / FILE, lengths=list, unknown=list, scores=list)
+        places, counts = np.array(told["lengths"], np.int64).T
+        lengths = np.bincount(places, counts).astype(np.int64)
+        unknown, known = map(int, told["unknown"])
+        scores = np.array(told["scores"], np.int64)
     except FileNotFoundError:
         return None
-    places, counts = np.array(told["lengths"]).T
-    lengths = np.bincount(places, counts).astype(np.int64)
-    rows = list(of_values(LENGTH, lengths, new.lengths))
-    if rows and sum(told["unknown"]):  # else there is too little text
-        rows.append(of_unknown(tuple(told["unknown"]), new.unknown))
-    return [*rows, *of_values(f"median probability of {label}", np.array(told["scores"]),
-                              new.scores, unit=1 / SCORE_BINS)]
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise _not_packed(package) from error
+    if scores.shape != (SCORE_BINS,) or min(unknown, known, *scores, *counts) < 0:
+        raise _not_packed(package)
+    return Profile(-1, lengths, (unknown, known), scores)
+
+
+def _not_packed(package: Path) -> UnreadableError:
+    return UnreadableError(f"{package / FILE}: not what was packed; release the model again, or "
+                           "take another version")
+
+
+def compared(old: Profile, new: Profile, label: str) -> list[dict[str, Any]]:
+    """The measures, as in `drift.measures`, of what a package was made with and of new text.
+
+    `label` names the second label.
+    """
+    rows = list(of_values(LENGTH, old.lengths, new.lengths))
+    if rows and sum(old.unknown):  # else there is too little text
+        rows.append(of_unknown(old.unknown, new.unknown))
+    return [*rows, *of_values(f"median probability of {label}", old.scores, new.scores,
+                              unit=1 / SCORE_BINS)]
 
 
 def binned(probabilities: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pipelines.execute import Settings
 from pipelines.fingerprint import digest_file
 from pipelines.lineage import Graph, holding, raw_files, stored
 from pipelines.references import PREFIX, Reference, of_version, resolve
+from pipelines.registered import figures_of
 from pipelines.store import Artifact, Store
 from pipelines.versions import Version, versions
 
@@ -72,7 +72,7 @@ def named_artifacts(reference: Reference, graph: Graph) -> dict[str, Artifact | 
 
 def _described(version: Version) -> dict[str, Any]:
     told = {name: version.tags.get(f"folio.{name}") for name in ("verdict", "reason", "run")}
-    figures = json.loads(version.tags.get("folio.figures", "{}"))
+    figures = dict(figures_of(version).values)
     return {"model": version.name, "version": version.number, "aliases": list(version.aliases),
             "created": version.created, **told, "figures": figures}
 

@@ -1,8 +1,8 @@
 """Raw files to documents, one at a time: a long text, a folder of files, CSV, labelled folders.
 
-Every reader is `read(root, spec, notes) -> Iterator[Document]` and gives the documents in an order
-that the files alone decide. What it cannot use it still gives, with a reason; what is no document
-at all it counts in `notes.ignored`. The readers of many short documents are in `passages`.
+Every reader is `read(source, spec, notes) -> Iterator[Document]` and gives the documents in an
+order that the files alone decide. What it cannot use it still gives, with a reason; what is no
+document at all it counts in `notes.ignored`. The readers of many short documents are in `passages`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pipelines.documents import (
 from pipelines.errors import FolioError
 from pipelines.passages import read_lines, read_paragraphs, read_records
 from pipelines.spec import CorpusSpec
+from pipelines.store import Artifact
 
 MAX_TEXT_BYTES = 512 * 2**20  # a text is held in memory whole
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -40,13 +41,13 @@ FILM = re.compile(r"tt\d+")  # IMDb's title number in a film's address
 OTHER_LABELS = 10  # distinct wrong labels remembered
 
 
-def read(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    """The documents under `root`. Raises FolioError for files that are not what `spec` says."""
-    return READERS[spec.reader](root, spec, notes)
+def read(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    """The documents of `source`. Raises FolioError for files that are not what `spec` says."""
+    return READERS[spec.reader](source, spec, notes)
 
 
-def _read_text(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    files = source_files(root)
+def _read_text(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    files = source_files(source)
     if len(files) > 1:
         names = ", ".join(path.name for path in files[:3])
         raise FolioError(f"corpus.reader text wants one file, the source has {len(files)} "
@@ -54,9 +55,9 @@ def _read_text(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]
     yield _whole_text(files[0], files[0].name, spec)
 
 
-def _read_files(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    for path in matching_files(root, spec, notes):
-        yield _whole_text(path, path.relative_to(root).as_posix(), spec)
+def _read_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    for path in matching_files(source, spec, notes):
+        yield _whole_text(path, path.relative_to(source.path).as_posix(), spec)
 
 
 def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
@@ -72,10 +73,10 @@ def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
     return Document(name, text, reason=None if text.strip() else EMPTY)
 
 
-def _read_labelled_folders(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     homes: set[str | None] = set()
     seen: set[str] = set()
-    for path, data in _labelled_files(root):
+    for path, data in _labelled_files(source):
         folder, _, name = path.rpartition("/")
         place = _folder(folder)
         if data is None or place is None:
@@ -95,7 +96,7 @@ def _read_labelled_folders(root: Path, spec: CorpusSpec, notes: Notes) -> Iterat
             seen.add(review.id)
             yield review
     if not homes:
-        raise FolioError(f"{source_files(root)[0].name}: no train/pos/*.txt, train/neg/*.txt, "
+        raise FolioError(f"{source_files(source)[0].name}: no train/pos/*.txt, train/neg/*.txt, "
                          "test/… in it; reader labelled-folders wants that layout, plain or in a "
                          ".tar.gz")
 
@@ -123,11 +124,11 @@ def _why_ignored(place: dict[str, str | None] | None, name: str) -> str:
     return "other files"
 
 
-def _labelled_files(root: Path) -> Iterator[tuple[str, bytes | None]]:
+def _labelled_files(source: Artifact) -> Iterator[tuple[str, bytes | None]]:
     """(name, content if it is of use) of all files, in archives or plain."""
-    files = source_files(root)
+    files = source_files(source)
     for path in files:
-        name = path.relative_to(root).as_posix()
+        name = path.relative_to(source.path).as_posix()
         if name.endswith(ARCHIVES) or (len(files) == 1 and not _is_of_use(name)):
             yield from read_members(path, _is_of_use)
         elif not _is_of_use(name):
@@ -171,13 +172,13 @@ def film_of(document: str, films: dict[str, list[str]]) -> str | None:
     return listed[line] or None
 
 
-def _read_csv(root: Path, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    files = source_files(root)
+def _read_csv(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    files = source_files(source)
     tables = [path for path in files if path.suffix.lower() == ".csv"] or files
     notes.ignored["other files"] += len(files) - len(tables)
     with long_fields():
         for path in tables:
-            yield from _csv_documents(path, path.relative_to(root).as_posix(), spec, notes)
+            yield from _csv_documents(path, path.relative_to(source.path).as_posix(), spec, notes)
 
 
 def _csv_documents(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:

@@ -65,6 +65,9 @@ class SimpleRNN(keras.layers.SimpleRNN):
         h = simple(mask, ids, x, *_weights(self.cell), *initial_state)
         return *_outputs(self, h, mask), [h[-1]]
 
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"seed": self.cell.seed}  # which Keras leaves out
+
 
 def _gains(layer: keras.layers.RNN) -> bool:
     """Whether the written-out gradient holds for this layer, and gains: on a CPU, in graphs."""

@@ -4,15 +4,21 @@ long as the registry is the SQLite file of the home, not even MLflow.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import FolioError
+from pipelines.errors import FolioError, UnreadableError
 from pipelines.promotion import Figures
+from pipelines.small_files import parse_object
 from pipelines.versions import CHAMPION, Version, champion_of, fetched, versions
 
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
+
 PACKAGE = "package"  # the folder in the model that inference reads
+PACKAGE_TAG = "folio.package"  # the digest of a version's files and requirements
+NUMBER = (int, float)
 
 
 def list_models(home: Path, name: str | None = None) -> list[dict[str, Any]]:
@@ -31,9 +37,19 @@ def champions(home: Path) -> dict[str, dict[str, Any]]:
 
 
 def figures_of(version: Version) -> Figures:
-    """What a version says of itself."""
-    return Figures(json.loads(version.tags.get("folio.figures", "{}")),
+    """What a version says of itself. Tags can be edited in MLflow's pages: what is no figure is
+    as good as not measured."""
+    told = object_in(version, "folio.figures")
+    return Figures({name: value for name, value in told.items() if isinstance(value, NUMBER)},
                    version.tags.get("folio.sample") == "true", version.number)
+
+
+def object_in(version: Version, tag: str, **keys: type | tuple[type, ...]) -> dict[str, Any]:
+    """The JSON object in a tag, which must have `keys`; {} when there is none."""
+    try:
+        return parse_object(version.tags.get(tag, "").encode(), tag, **keys)
+    except UnreadableError:
+        return {}
 
 
 def _described(version: Version) -> dict[str, Any]:
@@ -42,14 +58,33 @@ def _described(version: Version) -> dict[str, Any]:
             "value": figures.value(metric) if metric else None,
             "verdict": version.tags.get("folio.verdict"),
             "reason": version.tags.get("folio.reason"), "sample": figures.sample,
-            "evidence": json.loads(version.tags.get("folio.evidence", "null")),
+            "evidence": object_in(version, "folio.evidence", effect=NUMBER, low=NUMBER,
+                                  high=NUMBER) or None,
             "created": version.created}
 
 
-def is_registered(home: Path, name: str, version: int) -> bool:
-    """Whether a version is there, and its files where they are on this machine."""
-    return any(found.number == version and (found.folder is None or found.folder.is_dir())
-               for found in versions(home, name))
+def unregistered(release: Artifact, known: Iterable[Version]) -> str | None:
+    """Why the registry does not hold the very version that a release artifact tells of; None: it
+    does. That number may be another model's in a registry that was lost, restored or is another.
+
+    Releases of earlier Folios recorded the number alone.
+    """
+    name, counts = release.manifest["config"].get("name"), release.counts
+    number, package = counts.get("version"), counts.get("package")
+    own = [one for one in known if one.name == name]
+    found = next((one for one in own if one.number == number), None)
+    alike = [one.number for one in own if package and one.tags.get(PACKAGE_TAG) == package]
+    if found is None:
+        return (f"this registry has this package of {name} as version {alike[-1]}, not {number}"
+                if alike else f"this registry has no version of this package of {name}")
+    if package and number not in alike:
+        return f"version {number} of {name} is another model in this registry"
+    if package and found.created != counts.get("registered"):
+        return (f"version {number} of {name} was registered in this registry by another release, "
+                f"at {found.created}")
+    if found.folder is not None and not found.folder.is_dir():
+        return f"the files of {name} version {number} are missing: {found.folder}"
+    return None
 
 
 def load_champion(home: Path, name: str, version: int | None = None) -> Path:
@@ -73,11 +108,25 @@ def named_version(home: Path, name: str, version: int | None = None) -> Version:
 
 
 def package_of(home: Path, version: Version) -> Path:
-    """The package folder of a version. Raises FolioError when it is gone."""
-    package = fetched(home, version) / "data" / PACKAGE
+    """The package folder of a version. Raises FolioError when it is gone, or its files are not
+    those that were registered (versions of earlier Folios do not say which those were)."""
+    from pipelines.candidate import registered_digest
+    from pipelines.package import altered
+
+    folder = fetched(home, version)
+    package, noted = folder / "data" / PACKAGE, version.tags.get("folio.files")
+    which = f"{version.name} version {version.number}"
     if not package.is_dir():
-        raise FolioError(f"{version.name} version {version.number}: {package} is missing; release "
-                         f"it again with: folio run {version.name} --only release")
+        raise FolioError(f"{which}: {package} is missing; release it again with: "
+                         f"folio run {version.name} --only release")
+    if noted and registered_digest(folder) != noted:
+        cause = altered(package)  # unknown of a package that was not sealed, and of its code
+        why, again = f" ({cause})" if cause else "", (
+            f"folio rollback {version.name}, or move that away and release it again with: "
+            f"folio run {version.name} --only release" if version.folder else
+            "delete that, and it is fetched again")
+        raise FolioError(f"{which}: its files are not those that were registered{why}: {folder}; "
+                         f"{again}")
     return package
 
 

@@ -16,7 +16,7 @@ from pipelines.errors import FolioError
 from pipelines.journal import withdrawn
 from pipelines.mlflow_models import register
 from pipelines.promotion import Verdict, decide
-from pipelines.registered import figures_of, load_champion
+from pipelines.registered import PACKAGE_TAG, figures_of, load_champion
 from pipelines.report_verdict import write_released_report
 from pipelines.stages import Inputs
 from pipelines.store import Workspace
@@ -40,7 +40,8 @@ TRIES = 5  # others may crown a champion while ours is being measured
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
     """Register the model unless that very package is registered; say who is champion.
 
-    Returns version and verdict. Raises FolioError when the registry does not answer.
+    Returns version, verdict, and what tells the version from others with its number. Raises
+    FolioError when the registry does not answer.
     """
     work.progress(0, STEPS, "steps: packing the model")
     new = Candidate.of(inputs, config, work.scratch / "staged")
@@ -54,16 +55,17 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
                 work.progress(3, STEPS, "steps: registering the model")
                 number = _registered(mlflow, client, work.home, new, verdict)
                 crowned = _crown(client, work.home, new, number, verdict)
+                version = next(one for one in asked(client, new.name) if one.number == number)
                 break
     else:
         raise FolioError(f"{new.name}: others moved the champion {TRIES} times while this model "
                          "was compared with it; run it again")
-    release = _release(new, number, verdict, champion_of(known), crowned)
+    release = _release(new, version, verdict, champion_of(known), crowned)
     text = json.dumps(release, indent=1, ensure_ascii=False)
     (work.out / "release.json").write_text(text + "\n", encoding="utf-8")
     write_released_report(work.out, release, new.metrics, inputs, champion_of(known), new.spec,
                           new.store)
-    return {"version": number, "verdict": verdict.verdict}
+    return {name: release[name] for name in ("version", "verdict", "package", "registered")}
 
 
 def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
@@ -120,11 +122,12 @@ def _crown(client: mlflow.MlflowClient, home: Path, new: Candidate, number: int,
     return crowned
 
 
-def _release(new: Candidate, number: int, verdict: Verdict, champion: Version | None,
+def _release(new: Candidate, version: Version, verdict: Verdict, champion: Version | None,
              crowned: int | None) -> dict[str, Any]:
     metric, evidence = new.spec.metric, verdict.evidence
     held = figures_of(champion).value(metric) if champion else None
-    return {"name": new.name, "version": number, "verdict": verdict.verdict,
+    return {"name": new.name, "version": version.number, "verdict": verdict.verdict,
+            "package": version.tags[PACKAGE_TAG], "registered": version.created,
             "reason": verdict.reason, "champion": crowned, "metric": metric,
             "value": new.measured().value(metric),
             "champion_value": evidence.champion if evidence and evidence.metric == metric else held,

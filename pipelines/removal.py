@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pipelines.home import made
 from pipelines.locks import try_lock
 from pipelines.store import MANIFEST, lock_of
 
@@ -27,9 +28,9 @@ def discard(path: Path, key: str, untaken_since: float) -> bool:
     if file is None:
         return False
     with file:
-        aside = _set_aside(path, untaken_since)
+        aside = None if path == lock else _set_aside(path, untaken_since)
         remains = (key, f".tmp-{key}", f".work-{key}")
-        bare = not any(path.with_name(name).exists() for name in remains)
+        bare = not any(os.path.lexists(path.with_name(name)) for name in remains)
         if bare:
             lock.unlink(missing_ok=True)  # while we hold it: see locks.try_lock
     if aside is not None:
@@ -38,14 +39,13 @@ def discard(path: Path, key: str, untaken_since: float) -> bool:
 
 
 def _set_aside(path: Path, untaken_since: float) -> Path | None:
-    """Where the folder went, or None when it may not go or is gone."""
-    if not path.is_dir():
+    """Where it went, or None when it may not go or is gone."""
+    if not os.path.lexists(path):
         return None
-    folder = path.parent.parent / REMOVED
-    folder.mkdir(exist_ok=True)
+    folder = made(path.parent.parent / REMOVED)
     aside = folder / f"{path.parent.name}-{path.name.lstrip('.')}-{time.time_ns()}"
     manifest = path / MANIFEST
-    if not manifest.is_file():
+    if path.is_symlink() or manifest.is_symlink() or not manifest.is_file():
         return path.rename(aside)
     file = try_lock(manifest)  # runs that use the artifact share it
     if file is None:
@@ -74,7 +74,7 @@ def changed(path: Path) -> float:
 
 def _found(path: Path) -> Iterator[os.stat_result]:
     inside = (os.path.join(folder, name) for folder, folders, files in os.walk(path)
-              for name in [*folders, *files])
+              for name in [*folders, *files]) if not path.is_symlink() else ()
     for one in (path, *inside):
         with suppress(FileNotFoundError):  # a run that goes on moves its files
             yield os.lstat(one)

@@ -1,7 +1,8 @@
 """The report of a trained model: `report.html`, one page that stands alone, and `plots/*.png`.
 
-The page needs no network and no script. It holds nothing but what the artifacts and the metrics
-say, so that the same inputs give the same bytes.
+The page needs no network and no script. It holds nothing but what the artifacts' content and keys
+decide, so that the same inputs give the same bytes in every home: who made them, when and at what
+cost, a release adds (report_verdict.py).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
     page = render(
         "report.html",
         classifier=classifier, metrics=metrics, headline=headline_figures(metrics, inputs),
-        made=report_data.UNKNOWN_ORIGIN | model.manifest,
+        sample=model.manifest.get("sample", False), model=model.key,
         parameters=model.counts.get("parameters"),
         training=_training(model, classifier, pictures), judged=judged,
         data=report_data.data_section(inputs, pictures), lineage=report_data.lineage(inputs),
@@ -85,9 +86,6 @@ def _training(model: Artifact, classifier: bool, pictures: Pictures) -> dict[str
     counts = model.counts
     unit = "nats a document" if classifier else "nats a token"
     pictures.add("training", plots.training_curves(history, counts.get("best_epoch"), unit))
-    rows = history.to_pylist()
-    for row, seconds in zip(rows, counts.get("epoch_seconds", ()), strict=False):
-        row["seconds"] = seconds
     extra = "validation_accuracy" if classifier else "validation_perplexity"
-    return {"rows": rows, "extra": extra, "unit": unit, "best_epoch": counts.get("best_epoch"),
-            "seconds": sum(counts.get("epoch_seconds", ())), "resumed": counts.get("resumed")}
+    return {"rows": history.to_pylist(), "extra": extra, "unit": unit,
+            "best_epoch": counts.get("best_epoch")}

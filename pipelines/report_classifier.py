@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ from pipelines.page import Pictures
 from pipelines.slices import LABELS
 from pipelines.stages import Inputs
 from pipelines.statistics import per_class, reliability_bins, wilson
+from pipelines.store import Artifact
 
 MISTAKES, EXCERPT_CHARACTERS = 20, 300
 
@@ -39,7 +39,7 @@ def classifier_section(metrics: Mapping[str, Any], table: pa.Table, inputs: Inpu
     return {"names": names, "confusion": confusion_cells(metrics["confusion"]),
             "per_class": per_class(metrics["confusion"]), "slices": slices, "slice_labels": LABELS,
             "bins": bins, "calibration": calibration,
-            "mistakes": _mistakes(table, inputs["corpus"].path)}
+            "mistakes": _mistakes(table, inputs["corpus"])}
 
 
 def _with_intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def confusion_cells(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
              for j, cell in enumerate(row)] for i, row in enumerate(cells)]
 
 
-def _mistakes(table: pa.Table, corpus: Path) -> list[dict[str, Any]]:
+def _mistakes(table: pa.Table, corpus: Artifact) -> list[dict[str, Any]]:
     """The wrong answers given with most confidence, and what the documents say."""
     wrong = table.filter(pc.invert(table["correct"]))
     rows = wrong.sort_by([("nats", "descending"), ("id", "ascending")])
@@ -71,10 +71,10 @@ def _mistakes(table: pa.Table, corpus: Path) -> list[dict[str, Any]]:
     return chosen
 
 
-def _texts(corpus: Path, ids: list[str]) -> dict[str, str]:
+def _texts(corpus: Artifact, ids: list[str]) -> dict[str, str]:
     """Excerpts of the test documents with these ids, read shard by shard."""
     found = dict.fromkeys(ids, "(not in the corpus)")
-    for shard in sorted((corpus / "documents").glob("test-*.parquet")):
+    for shard in corpus.files("documents/test-"):
         rows = pq.read_table(shard, columns=["id", "text"], filters=[("id", "in", ids)])
         found |= {row["id"]: excerpt(row["text"]) for row in rows.to_pylist()}
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,12 @@ from pipelines.store import Artifact, Store
 
 SPLITS = ("train", "validation", "test")
 FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
-# What a manifest lacks when no run made it.
-UNKNOWN_ORIGIN = {"pipeline": None, "profile": None, "run": None, "sample": False,
-                  "git_commit": None}
 
 
 def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     """Documents, lengths and padding of each split; draws their plots."""
     corpus, tokens, batches = (inputs[name].counts for name in ("corpus", "tokens", "batches"))
-    lengths = document_lengths(inputs["tokens"].path / "tokens")
+    lengths = document_lengths(inputs["tokens"])
     if min(counts.sum() for counts in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
         cut = inputs["tokens"].manifest["config"].get("tokens.max_tokens")
         pictures.add("lengths", plots.length_histogram(lengths, cut))
@@ -67,35 +63,36 @@ def _leaks(corpus: Artifact) -> dict[str, Any] | None:
     return None if found is None else {**found, "total": sum(found.values()), "dropped": dropped}
 
 
-def document_lengths(folder: Path) -> dict[str, np.ndarray]:
-    """{split: documents per length in tokens, before any cut}; `folder` has the coded shards."""
-    return {split: documents_by_length(folder, split) for split in SPLITS}
+def document_lengths(tokens: Artifact) -> dict[str, np.ndarray]:
+    """{split: documents per length in tokens, before any cut}."""
+    return {split: documents_by_length(tokens, split) for split in SPLITS}
 
 
-def lineage(inputs: Inputs) -> dict[str, Any]:
-    """What was made from what, as a drawing and as the rows of a table."""
-    sources = stored(Store(inputs["corpus"].path.parent.parent), "source")
-    graph = Graph([*sources, *inputs.values()])
-    artifacts = graph.above(inputs.values())
-    place = {one.stage: number for number, one in enumerate(artifacts)}
-    here = Box("metrics", note="this report", made_of=tuple(place[name] for name in inputs))
-    drawing = draw([*boxes(graph, artifacts), here], "Which stage was made from which")
-    return {"drawing": drawing, "stages": [UNKNOWN_ORIGIN | one.manifest | {"stage": one.stage}
-                                           for one in reversed(artifacts)]}
+def lineage(inputs: Inputs) -> list[dict[str, Any]]:
+    """[{stage, key, inputs}] of what the page was made from, upstream first. Of the source only its
+    content is known for sure: that artifact may have other keys, or be here no longer."""
+    return [{"stage": stage, "key": inputs[stage].key, "inputs": inputs[stage].manifest["inputs"]}
+            for stage in NAMES if stage in inputs]
+
+
+def drawing(store: Store, metrics: Artifact) -> str:
+    """What was made from what up to the metrics, as far as the store has it."""
+    graph = Graph(stored(Store(store.root)))
+    above = [one for one in graph.above([metrics]) if one != metrics]
+    place = {one.stage: number for number, one in enumerate(above)}
+    here = Box("metrics", note="this report", made_of=tuple(
+        place[stage] for stage in metrics.manifest["inputs"] if stage in place))
+    return draw([*boxes(graph, above), here], "Which stage was made from which")
 
 
 def origins(inputs: Inputs) -> list[tuple[str, str]]:
-    """Libraries, commit and seed. Where stages differ, each value names its stages."""
+    """Versions of Python and the libraries. Where stages differ, each names its stages."""
     order = [name for name in NAMES if name in inputs]
     values: dict[str, dict[str, list[str]]] = {}
     for stage in order:
-        manifest = inputs[stage].manifest
-        facts = {"seed": manifest.get("seed"),
-                 "git commit": (manifest.get("git_commit") or "")[:12],
-                 **dict(sorted(manifest["libraries"].items(), key=lambda kv: kv[0] != "python"))}
-        for name, value in facts.items():
-            shown = "not known" if value in (None, "") else str(value)
-            values.setdefault(name, {}).setdefault(shown, []).append(stage)
+        libraries = inputs[stage].manifest["libraries"]
+        for name in sorted(libraries, key=lambda name: (name != "python", name)):
+            values.setdefault(name, {}).setdefault(libraries[name], []).append(stage)
     return [(name, _agreed(found)) for name, found in values.items()]
 
 

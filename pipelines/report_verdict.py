@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines import report_data
+from pipelines.candidate import lineage
 from pipelines.drift import from_version
 from pipelines.errors import FolioError
 from pipelines.evaluation_spec import LOWER_IS_BETTER, RegistrySpec
 from pipelines.metric_chart import nice_ticks
 from pipelines.page import REPORT, headline, render, shown_figure
 from pipelines.registered import figures_of
-from pipelines.stages import Inputs
+from pipelines.stages import NAMES, Inputs
 from pipelines.statistics import chance_figures
 from pipelines.store import Store
 from pipelines.versions import Version
@@ -23,7 +25,13 @@ from pipelines.versions import Version
 # Where the page has room, and what goes there. It escapes all text, so no text can be such a mark.
 PARTS = {"<!-- verdict -->": "verdict.html", "<!-- drift -->": "drift.html",
          "<!-- verdict link -->": '<a href="#verdict">Verdict</a>',
-         "<!-- drift link -->": '<a href="#drift">Drift</a>'}
+         "<!-- drift link -->": '<a href="#drift">Drift</a>',
+         "<!-- drawing -->": '<div class="graph">\n{{ drawing|safe }}\n</div>',
+         "<!-- cost -->": "cost.html", "<!-- again -->": "again.html",
+         "<title>Report</title>": "<title>{{ release.name }}: report</title>",
+         "<!-- name -->": ": {{ release.name }}",
+         "<!-- profile -->": ", profile {{ model.profile or \"not known\" }}",
+         "<!-- made -->": "The model was made {{ model.created|moment }} UTC."}
 WIDTH, HEIGHT, LEFT, RIGHT, AXIS = 560, 92, 24, 536, 56  # of the picture of the interval
 
 
@@ -43,10 +51,24 @@ def write_released_report(out: Path, release: Mapping[str, Any], metrics: Mappin
     values = {"release": release, "title": title(release), "before": before,
               "rows": figure_rows(release, metrics, before), "spec": spec,
               "reference": _reference(metrics)[0], "chart": _chart(release["evidence"], spec),
-              "drift": _drift(release, inputs, champion, store)}
+              "drift": _drift(release, inputs, champion, store),
+              "drawing": report_data.drawing(store, inputs["metrics"]),
+              **_made(lineage(inputs))}
     for mark, part in PARTS.items():
-        page = page.replace(mark, render(part, **values) if part.endswith(".html") else part, 1)
+        page = page.replace(mark, render(part, **values), 1)
     (out / REPORT).write_text(page, encoding="utf-8")
+
+
+def _made(above: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """When, by which run and at what cost: {made, model, training} of the manifests by stage."""
+    unknown = dict.fromkeys(("profile", "run", "git_commit", "created", "wall_seconds",
+                             "peak_memory_bytes"))
+    made = [unknown | above[stage] | {"stage": stage} for stage in NAMES if stage in above]
+    counts = above["model"].get("counts", {})
+    epochs = counts.get("epoch_seconds") or [0.0]
+    return {"made": made, "model": unknown | above["model"], "training": {
+        "seconds": sum(epochs), "epoch": sum(epochs) / len(epochs),
+        "resumed": counts.get("resumed", False)}}
 
 
 def title(release: Mapping[str, Any]) -> str:

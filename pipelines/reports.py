@@ -13,6 +13,7 @@ from pipelines.execute import Settings
 from pipelines.lineage import stored
 from pipelines.page import REPORT
 from pipelines.references import Reference, of_run, resolve
+from pipelines.registered import unregistered
 from pipelines.stages import NAMES
 from pipelines.versions import Version
 
@@ -55,8 +56,8 @@ def _page(reference: Reference, settings: Settings) -> Path | None:
 def _released(version: Version, settings: Settings) -> Path | None:
     """A version does not name its releases; of several the newest says most of it."""
     found = [one for one in stored(settings.store, "release")
-             if REPORT in one.manifest["files"] and one.counts["version"] == version.number
-             and one.manifest["config"].get("name") == version.name]
+             if REPORT in one.manifest["files"] and one.counts.get("version") == version.number
+             and unregistered(one, [version]) is None]
     newest = max(found, key=lambda one: one.manifest["created"], default=None)
     return newest and newest.path / REPORT
 

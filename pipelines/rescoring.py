@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,20 +21,22 @@ from pipelines.scoring import Scorer
 from pipelines.segments import Segments
 from pipelines.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
+
 WIDTH = 256  # tokens of running text that are read at a time; the state goes on
 
 
-def rescored(package: Path, corpus: Path, batch_size: int) -> pa.Table:
+def rescored(package: Path, corpus: Artifact, batch_size: int) -> pa.Table:
     """What the metrics stage would write of this model: predictions of a classifier (id, label,
     probability, nats, correct), segments of a language model.
 
-    `corpus` is the corpus artifact's folder, `batch_size` that of its test batches. Raises
-    FolioError when the package is not whole.
+    `batch_size` is that of the corpus's test batches. Raises FolioError when the package is not
+    whole.
     """
     predictor = Predictor.load(package)
     columns = ["id", "text", "label"]
-    shards = [pq.read_table(shard, columns=columns)
-              for shard in sorted((corpus / "documents").glob("test-*.parquet"))]
+    shards = [pq.read_table(shard, columns=columns) for shard in corpus.files("documents/test-")]
     if predictor.kind == "classifier":
         return pa.concat_tables(_judged(predictor, shard) for shard in shards).sort_by("id")
     return _read(predictor, pa.concat_tables(shards), batch_size)
@@ -58,7 +61,7 @@ def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Tabl
     vocabulary, settings = predictor.vocabulary, predictor.tokens
     names, texts = documents["id"].to_pylist(), documents["text"].to_pylist()
     ids = [_marked(vocabulary.encode(text), vocabulary) for text in texts]
-    most, keep = settings["max_tokens"], settings["keep"]
+    most, keep = settings.max_tokens, settings.keep
     lengths = np.array([len(row) if most is None else min(len(row), most) for row in ids])
     first = np.array([len(row) for row in ids]) - lengths if keep == "last" else 0 * lengths
     ids = [row[a:a + n] for row, a, n in zip(ids, first, lengths, strict=True)]

@@ -6,7 +6,6 @@ themselves, and all else is the same.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -22,8 +21,10 @@ from pipelines.earlier import EarlierRun
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.execute import Settings, StageResult, execute_stage
 from pipelines.liveness import living
+from pipelines.machine import explained
 from pipelines.plan import Decision, Selection, decide
 from pipelines.runs import Runs
+from pipelines.small_files import read_object
 from pipelines.stages import NAMES, STAGES, stage_named
 from pipelines.store import Progress
 
@@ -40,13 +41,15 @@ class Retraining:
 
     `using` names an earlier run: what lies above the repeated stage is taken as that run had it,
     and so are profile and overrides where none are given. `attempt` counts the processes that have
-    tried this run. The record is saved however the block ends. Raises UsageError on a wrong
+    tried this run. The record is saved however the block ends, unless it is not `recorded`, in a
+    home that can't be written. Raises UsageError on a wrong
     declaration, before anything is recorded.
     """
 
     def __init__(self, pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (),
                  *, settings: Settings, selection: Selection = Selection(), run: str | None = None,
-                 using: str | None = None, attempt: int = 1, notice: Notice = on_stderr,
+                 using: str | None = None, attempt: int = 1, recorded: bool = True,
+                 notice: Notice = on_stderr,
                  on_sample: Callable[[], None] = lambda: None) -> None:
         self._earlier = EarlierRun.of(using, selection, settings) if using else None
         if self._earlier is not None:
@@ -57,6 +60,7 @@ class Retraining:
         self.spec = load_spec(*self._declared, sample=sample)
         self.run = run or Runs.new_id(self.spec.name)
         self.settings, self.selection, self._attempt = settings, selection, attempt
+        self._recorded = recorded
         self.record: dict[str, Any] = {}
         self.drift: dict[str, Any] | None = None  # as `drift.from_champion` gives it
         self.notice, self._on_sample = notice, on_sample
@@ -158,7 +162,8 @@ class Retraining:
         self._started, self._clock = time.gmtime(), time.perf_counter()
         self._ending = ExitStack()  # the run lives until its record is saved
         try:
-            self._ending.enter_context(living(self.settings.runs.folder, self._beginning()))
+            if self._recorded:
+                self._ending.enter_context(living(self.settings.runs.folder, self._beginning()))
         except OSError as problem:
             raise self._unwritable(problem) from problem
         return self
@@ -170,15 +175,18 @@ class Retraining:
             self.notice(_staleness(self.spec.name, self.record["stale"]))
         try:
             with self._ending:
-                self.settings.runs.save(self.record)
+                if self._recorded:
+                    self.settings.runs.save(self.record)
         except OSError as problem:
             if error is None:
                 raise self._unwritable(problem) from problem
             self.notice(str(self._unwritable(problem)))  # the error that ended the run says more
 
     def _unwritable(self, problem: OSError) -> FolioError:
-        return FolioError(f"{self.settings.runs.folder}: the run's record could not be written: "
-                          f"{problem.strerror}; mend it (free space, rights)")
+        why = explained(problem) or f"{problem.strerror}; fix it (rights) and run again"
+        return FolioError(f"{self.settings.runs.folder}: run {self.run}: its record could not be "
+                          f"written, so `folio runs` does not list it: {why}; what it published "
+                          "stays")
 
     def _beginning(self) -> dict[str, Any]:
         """What is known of the run when it starts."""
@@ -223,21 +231,22 @@ class Retraining:
 
     def _file(self, stage: str, name: str) -> Path | None:
         result = self._results.get(stage)
-        path = result.artifact.path / name if result else None
-        return path if path is not None and path.is_file() else None
+        listed = result is not None and name in result.artifact.manifest["files"]
+        return result.artifact.path / name if listed else None
 
     def _read(self, stage: str, name: str) -> dict[str, Any]:
         path = self._file(stage, name)
-        return json.loads(path.read_bytes()) if path else {}
+        return read_object(path) if path else {}
 
 
 def retrain_plain(pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (), *,
                   settings: Settings, selection: Selection = Selection(), run: str | None = None,
-                  using: str | None = None, notice: Notice = on_stderr) -> dict[str, Any]:
+                  using: str | None = None, recorded: bool = True,
+                  notice: Notice = on_stderr) -> dict[str, Any]:
     """The record of a retraining without Prefect. Raises what a stage raises."""
     results: dict[str, StageResult | None] = {}
     with Retraining(pipeline, profile, overrides, settings=settings, selection=selection,
-                    run=run, using=using, notice=notice) as retraining:
+                    run=run, using=using, recorded=recorded, notice=notice) as retraining:
         for stage in STAGES:
             inputs = [results[name] for name in stage.inputs]
             results[stage.name] = retraining.stage(stage.name, _plain(stage.name), *inputs)
@@ -250,10 +259,12 @@ def _plain(stage: str) -> Call:
 
 def one_line(error: BaseException) -> str:
     """What the user reads of an error, without its traceback."""
-    if isinstance(error, FolioError):
-        return str(error)
     if not isinstance(error, Exception):  # Ctrl-C, or a signal that asks to end
         return "interrupted"
+    if refused := explained(error):
+        return refused
+    if isinstance(error, FolioError):
+        return str(error)
     first = (str(error).strip() or "no message").splitlines()[0]
     return f"{type(error).__name__}: {first}"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +26,10 @@ import pyarrow.parquet as pq
 from pipelines.errors import FolioError, UsageError
 from pipelines.fingerprint import digest_file
 from pipelines.inference import Predictor
-from pipelines.profile import Profile, compared
+from pipelines.profile import Profile, compared, read_profile
 from pipelines.registered import named_version, package_of
 from pipelines.score_input import CSV, PARQUET, Source, Window, open_source
+from pipelines.spreadsheet import harmless
 from pipelines.store import Progress, silent, write_json
 from pipelines.versions import Version, utc
 
@@ -74,13 +75,15 @@ def identity_of(version: Version) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Order:
     """What is to be scored, and where the answers go. `prefix` stands before the added columns'
-    names; `force` lets `out` be replaced."""
+    names; `force` lets `out` be replaced; `spreadsheet_safe` leaves no cell of a .csv file that a
+    spreadsheet would take for a formula."""
 
     file: Path
     out: Path
     column: str | None = None
     prefix: str = ""
     force: bool = False
+    spreadsheet_safe: bool = False
 
     @property
     def summary(self) -> Path:
@@ -89,7 +92,8 @@ class Order:
     @property
     def asked(self) -> dict[str, Any]:
         """What of a summary says how it was asked."""
-        return {"asked_column": self.column, "prefix": self.prefix}
+        return {"asked_column": self.column, "prefix": self.prefix,
+                "spreadsheet_safe": self.spreadsheet_safe}
 
     @property
     def added(self) -> pa.Schema:
@@ -105,12 +109,13 @@ def score_file(judge: Judge, order: Order, progress: Progress = silent) -> dict[
     started = time.perf_counter()
     digest = digest_of(order.file)
     source, schema = check(order)
+    trained = read_profile(judge.package)
     counts = _Counts(Profile(judge.predictor.vocabulary.unknown_id))
-    with _whole(order.out) as partial, _writer(partial, order, schema) as writer:
+    with _whole(order.out) as partial, _writer(partial, order, schema) as write:
         for window in source.windows():
-            writer.write_table(_judged(judge.predictor, window, schema, counts))
+            write(_judged(judge.predictor, window, schema, counts))
             progress(window.done, window.total, f"{window.unit} · {counts.rows:,} texts scored")
-    summary = _summary(judge, order, source, counts) | {
+    summary = _summary(judge, order, source, counts, trained) | {
         "file_sha256": digest, "out_sha256": digest_file(order.out),
         "seconds": round(time.perf_counter() - started, 3), "created": utc(time.time())}
     write_json(order.summary, summary)
@@ -156,6 +161,9 @@ def _check_target(order: Order) -> None:
     out = order.out
     if out.suffix.lower() not in CSV + PARQUET:
         raise UsageError(f"{out}: neither .csv nor .parquet; name it after what it is to be")
+    if order.spreadsheet_safe and out.suffix.lower() not in CSV:
+        raise UsageError(f"{out}: only a .csv file is made spreadsheet-safe; a .parquet file has "
+                         "no formulas")
     if not out.parent.is_dir():
         raise UsageError(f"{out.parent}: no such folder; make it, or name another in --out")
     if out.is_dir() or (out.exists() and order.file.exists() and out.samefile(order.file)):
@@ -189,6 +197,7 @@ def _whole(out: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(out)
     except OSError as error:
+        error.filename = error.filename or str(out)  # `explained` names its disk
         raise FolioError(f"{out}: {error.strerror or error}; nothing was written. Mend it (free "
                          "space, rights) and run again") from error
     finally:
@@ -196,18 +205,22 @@ def _whole(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _writer(path: Path, order: Order, schema: pa.Schema) -> Iterator[Any]:
-    if order.out.suffix.lower() in CSV:
+def _writer(path: Path, order: Order, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    if order.spreadsheet_safe:
+        with pa_csv.CSVWriter(path, harmless(schema.empty_table()).schema) as writer:
+            yield lambda table: writer.write_table(harmless(table))
+    elif order.out.suffix.lower() in CSV:
         with pa_csv.CSVWriter(path, schema) as writer:
-            yield writer
+            yield writer.write_table
     else:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            yield writer
+            yield writer.write_table
 
 
-def _summary(judge: Judge, order: Order, source: Source, counts: _Counts) -> dict[str, Any]:
+def _summary(judge: Judge, order: Order, source: Source, counts: _Counts,
+             trained: Profile | None) -> dict[str, Any]:
     label = judge.predictor.labels[1]
-    measured = compared(judge.package, counts.profile, label)
+    measured = compared(trained, counts.profile, label) if trained else None
     drift = None if measured is None else {
         "version": judge.version.number, "same_text": False, "measures": measured,
         "drifted": [one["measure"] for one in measured if one["drifted"]]}

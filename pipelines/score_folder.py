@@ -8,21 +8,22 @@ that is champion now, in the way that is asked for, and the output is as it was 
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import UsageError
+from pipelines.errors import UnreadableError, UsageError
 from pipelines.score_file import Order, digest_of, identity_of
 from pipelines.score_input import CSV, PARQUET
+from pipelines.small_files import read_object
 from pipelines.versions import Version
 
 SCORED = ".scored.parquet"
 INBOX, OUTBOX = "inbox", "scored"  # under the home, a folder a pipeline
 
 
-def orders(file: Path, out: Path, column: str | None = None, prefix: str = "") -> list[Order]:
+def orders(file: Path, out: Path, column: str | None = None, prefix: str = "",
+           spreadsheet_safe: bool = False) -> list[Order]:
     """What is to be scored of a file or a folder's files, by name. `out` is a folder, or of one
     file the name of its scores. Raises UsageError where `file` is not there, or `out` no folder.
     """
@@ -30,18 +31,21 @@ def orders(file: Path, out: Path, column: str | None = None, prefix: str = "") -
         raise UsageError(f"{file}: no such file or folder; put there what is to be scored, or name "
                          "another in file")
     if file.is_file() and out.suffix.lower() in CSV + PARQUET:
-        order = Order(file, out, column, prefix)
+        order = Order(file, out, column, prefix, spreadsheet_safe=spreadsheet_safe)
         return [replace(order, force="out_sha256" in summary_of(order))]  # our own may go
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: not a folder; name another in out")
     found = [file] if file.is_file() else sorted(filter(_is_input, file.iterdir()))
+    if spreadsheet_safe:
+        raise UsageError(f"{out}: spreadsheet_safe is for the scores of one file, with a name in "
+                         ".csv as out; a folder's are Parquet, which has no formulas")
     return [Order(path, out / f"{path.name}{SCORED}", column, prefix, force=True)
             for path in found]
 
 
 def is_up_to_date(order: Order, version: Version) -> bool:
     """Whether the scores are there, of these bytes, by this version."""
-    summary = summary_of(order)
+    summary = {"spreadsheet_safe": False} | summary_of(order)
     same = summary.items() >= (identity_of(version) | order.asked).items()
     return (same and summary.get("file_sha256") == digest_of(order.file)
             and summary.get("out_sha256") == digest_of(order.out))
@@ -50,10 +54,9 @@ def is_up_to_date(order: Order, version: Version) -> bool:
 def summary_of(order: Order) -> dict[str, Any]:
     """What was written beside the scores; {} where nothing can be read."""
     try:
-        summary = json.loads(order.summary.read_bytes())
-    except (OSError, ValueError):
+        return read_object(order.summary)
+    except (FileNotFoundError, UnreadableError):
         return {}
-    return summary if isinstance(summary, dict) else {}
 
 
 def _is_input(path: Path) -> bool:

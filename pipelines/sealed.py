@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines.store import Artifact
 
-FILES = {"corpus": "documents/{}-*.parquet", "tokens": "tokens/{}-*.parquet",
-         "batches": "batches/{}/*.parquet"}
+FILES = {"corpus": "documents/{}-", "tokens": "tokens/{}-", "batches": "batches/{}/"}
 LEARNED_FROM = ("train", "validation")  # weights and vocabulary; the epoch
 POSITION = r"@\d+$"  # of a row of running text in its document
 
@@ -60,7 +59,7 @@ def _read_more(above: Mapping[str, Artifact]) -> Iterator[str]:
 
 
 def _files(artifact: Artifact, split: str) -> list[Path]:
-    return sorted(artifact.path.glob(FILES[artifact.stage].format(split)))
+    return artifact.files(FILES[artifact.stage].format(split))
 
 
 def _column(path: Path, name: str) -> pa.ChunkedArray:

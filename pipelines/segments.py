@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ import pyarrow.parquet as pq
 
 from pipelines.scoring import Scored
 from pipelines.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
 
 SEGMENTS = "segments.parquet"
 CHARACTERS = 100  # a segment ends at the first white space after so many
@@ -46,12 +50,12 @@ class Segments:
         self._sums = np.zeros((4, len(self._sizes)))  # tokens, no markers, unknown ones, nats
 
     @classmethod
-    def of(cls, corpus: Path, tokens: Path, vocabulary: Vocabulary, keep: str,
+    def of(cls, corpus: Artifact, tokens: Artifact, vocabulary: Vocabulary, keep: str,
            positions: bool) -> Segments:
-        """Of the test split, from the folders of the artifacts corpus and tokens; `keep` says
+        """Of the test split, from the artifacts corpus and tokens; `keep` says
         which end of a long document survived."""
-        documents = _read(corpus / "documents", ["id", "text"])
-        coded = _read(tokens / "tokens", ["length", "truncated"])
+        documents = _read(corpus.files("documents/test-"), ["id", "text"])
+        coded = _read(tokens.files("tokens/test-"), ["length", "truncated"])
         truncated = coded["truncated"].to_numpy()
         first = truncated if keep == "last" else np.zeros_like(truncated)
         return cls(documents["id"].to_pylist(), documents["text"].to_pylist(), vocabulary, first,
@@ -92,9 +96,9 @@ class Segments:
             "tokens": tokens.astype(np.int64), "unknown": unknown.astype(np.int64), "nats": nats})
 
 
-def _read(folder: Path, columns: list[str]) -> pa.Table:
+def _read(shards: Sequence[Path], columns: list[str]) -> pa.Table:
     return pa.concat_tables(pq.read_table(shard, columns=columns)
-                            for shard in sorted(folder.glob("test-*.parquet")))
+                            for shard in shards)
 
 
 def cuts(text: str) -> Iterator[int]:

@@ -7,6 +7,7 @@ is one UnreadableError in words, so that one bad file never stops the reading of
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,23 @@ def parse_object(data: bytes, where: str, **keys: type | tuple[type, ...]) -> di
         raise UnreadableError(f"{where}: {reason}") from error
     if not isinstance(found, dict):
         raise UnreadableError(f"{where}: JSON, but not an object")
+    if b"\\u" in data and not _is_text(found):
+        raise UnreadableError(f"{where}: has half of a character")
     for key, kind in keys.items():
         if not isinstance(found.get(key), kind):
             raise UnreadableError(f"{where}: its {key!r} is missing or of the wrong kind")
     return found
+
+
+def _is_text(found: dict[str, Any]) -> bool:
+    """Whether it can be written down again: JSON may name halves of characters."""
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def set_aside(path: Path) -> Path:
+    """Move what cannot be read out of the way, for a look: readers skip hidden names."""
+    return path.rename(path.with_name(f".{path.name}.damaged-{time.time_ns()}"))

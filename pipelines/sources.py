@@ -80,8 +80,8 @@ def _fetch(name: str, url: str, source: SourceSpec, work: Workspace) -> dict[str
 
 def _published(source: SourceSpec, work: Workspace, name: str, public: bool) -> Path:
     """A file of a prepared dataset, named as in a tfds data_dir: its `.part`."""
-    if unsafe(name):  # a mirror's dataset_info.json says it
-        raise FolioError(f"{name!r}: {unsafe(name)}; such a file of a dataset is not fetched")
+    if reason := unsafe(name):  # it stands in a file that was fetched
+        raise FolioError(f"source.tfds: a file of the dataset is called {name!a}, which {reason}")
     url = f"{PUBLISHED}/{quote(name)}"
     candidates = [mirrored(name, work.mirror)] if work.mirror else []
     if public:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from pipelines.evaluation_spec import EvaluationSpec, RegistrySpec
+from pipelines.model_size import too_large
 from pipelines.slices import EDGES, NAMED, slice_names
-from pipelines.text_spec import OPERATIONAL, CorpusSpec, Section, SourceSpec
+from pipelines.text_spec import LONGEST, MOST, OPERATIONAL, CorpusSpec, Section, SourceSpec
+
+Tokens = Annotated[PositiveInt, Field(le=LONGEST)]
+Units = Annotated[PositiveInt, Field(le=65_536)]
 
 
 class TokensSpec(Section):
@@ -28,9 +32,10 @@ class TokensSpec(Section):
     begin: str | None = Field(None, description="token put before each document")
     end: str | None = Field(None, description="token put after each document; generation stops "
                             "there")
-    min_count: PositiveInt = Field(1, description="rarer tokens of train become unknown")
-    max_size: PositiveInt | None = Field(None, description="vocabulary entries, pad and unknown in")
-    max_tokens: PositiveInt | None = Field(None, description="longer documents are cut to this")
+    min_count: PositiveInt = Field(1, le=MOST, description="rarer tokens of train become unknown")
+    max_size: PositiveInt | None = Field(None, le=10_000_000, description="vocabulary entries, pad "
+                                         "and unknown in")
+    max_tokens: Tokens | None = Field(None, description="longer documents are cut to this")
     keep: Literal["first", "last"] = Field("last", description="which end survives the cut")
 
     @model_validator(mode="after")
@@ -45,14 +50,14 @@ class TokensSpec(Section):
 class BatchesSpec(Section):
     """How token ids become padded rows; see docs/batches.md for the files' contract."""
 
-    batch_size: PositiveInt = 64
-    buckets: Literal["auto"] | tuple[PositiveInt, ...] = Field("auto", description="row widths")
-    max_buckets: PositiveInt = Field(8, description="how many widths auto may choose")
+    batch_size: PositiveInt = Field(64, le=65_536, description="rows")
+    buckets: Literal["auto"] | tuple[Tokens, ...] = Field("auto", description="row widths")
+    max_buckets: PositiveInt = Field(8, le=1000, description="how many widths auto may choose")
     layout: Literal["text", "rows", "documents", "windows"] = Field(
         "text", description="language models: text is running text cut into rows, or laid in lanes "
         "for a carried state; rows cuts it in any case; documents gives each its own row; windows "
         "predicts only the token after each sequence_length tokens")
-    sequence_length: PositiveInt | None = Field(None, description="tokens a row, language models")
+    sequence_length: Tokens | None = Field(None, description="tokens a row, language models")
 
 
 class ModelSpec(Section):
@@ -61,9 +66,10 @@ class ModelSpec(Section):
     kind: Literal["classifier", "language_model"]
     cell: Literal["simple", "lstm", "gru", "peephole"] = "lstm"
     bidirectional: bool = False
-    embedding: PositiveInt = Field(64, description="size of a token's vector")
-    units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="one number a layer")
-    dense: PositiveInt | None = Field(None, description="hidden ReLU units before the logit")
+    embedding: Units = Field(64, description="size of a token's vector")
+    units: tuple[Units, ...] = Field((64,), min_length=1, max_length=32,
+                                     description="one number a layer")
+    dense: Units | None = Field(None, description="hidden ReLU units before the logit")
     dropout: float = Field(0.0, ge=0, lt=1)
     recurrent_initializer: Literal["orthogonal", "glorot_uniform"] = "orthogonal"
     stateful: bool = Field(False, description="carry the state from batch to batch")
@@ -84,19 +90,20 @@ class TrainingSpec(Section):
     """How the weights are found. Validation picks the epoch; the test split is never read here."""
 
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    learning_rate: float = Field(0.001, gt=0)
-    epochs: PositiveInt = 10
-    patience: PositiveInt | None = Field(None, description="stop after this many epochs that "
-                                         "do not better the best validation loss")
-    clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient")
-    truncate: PositiveInt | None = Field(
+    learning_rate: float = Field(0.001, gt=0, le=1000)
+    epochs: PositiveInt = Field(10, le=1_000_000)
+    patience: PositiveInt | None = Field(None, le=1_000_000, description="stop after this many "
+                                         "epochs that do not better the best validation loss")
+    clip_norm: float | None = Field(None, gt=0, le=1e9,
+                                    description="largest norm of the whole gradient")
+    truncate: Tokens | None = Field(
         None, description="longest stretch of steps that gradients flow back through; the state "
         "is carried over, the gradient cut")
     loop: Literal["fit", "custom"] = Field(
         "fit", description="Keras's own training step, or ours, written out")
     shuffle: bool | None = Field(None, description="reshuffle each epoch; unset: unless the state "
                                  "is carried")
-    checkpoint_every: float = Field(60, gt=0, description="seconds of work at risk at most",
+    checkpoint_every: float = Field(60, gt=0, le=1e8, description="seconds of work at risk at most",
                                     json_schema_extra=OPERATIONAL)
     backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
 
@@ -137,7 +144,7 @@ class ScheduleSpec(Section):
 
 
 class Spec(Section):
-    """One pipeline. `name` and `folder` come from the file, the rest from what it says."""
+    """One pipeline. `name`, `profile` and `sample` are the command's, the rest its file's."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     profile: str
@@ -183,6 +190,8 @@ class Spec(Section):
         else:
             self._language_model_agrees()
         self._slices_agree()
+        problem = too_large(self)
+        self._require(problem is None, problem or "")
         return self
 
     def _slices_agree(self) -> None:

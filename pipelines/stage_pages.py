@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipelines import plots
 from pipelines.links import report_address, version_address
-from pipelines.page import REPORT, shown_figure, visible
+from pipelines.page import REPORT, shown_figure
 from pipelines.report import headline_figures
 from pipelines.report_classifier import confusion_cells
 from pipelines.report_data import (
@@ -27,6 +27,7 @@ from pipelines.report_data import (
 )
 from pipelines.stages import Inputs
 from pipelines.store import Artifact
+from pipelines.visible import visible
 
 PICTURE_BYTES = 40_000  # at most: whoever keeps a page keeps its pictures whole
 
@@ -52,7 +53,8 @@ class Link:
 def pages(artifact: Artifact, inputs: Inputs) -> list[Page]:
     """The pages of an artifact; `inputs` are those that its stage read."""
     describe = PAGES.get(artifact.stage)
-    return describe(artifact, inputs) if describe else []
+    found = describe(artifact, inputs) if describe else []
+    return [Page(page.name, page.title, visible(page.text)) for page in found]
 
 
 def links(artifact: Artifact) -> list[Link]:
@@ -91,7 +93,7 @@ def _tokens(artifact: Artifact, inputs: Inputs) -> list[Page]:
              f"{one['unknown'] / max(one['tokens'], 1):.2%}", f"{one['truncated_documents']:,}"]
             for split, one in _by_split(counts)]
     header = ["split", "documents", "tokens", "longest", "unknown tokens", "documents cut"]
-    lengths = document_lengths(artifact.path / "tokens")
+    lengths = document_lengths(artifact)
     drawn = ""
     if min(numbers.sum() for numbers in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
         cut = artifact.manifest["config"].get("tokens.max_tokens")
@@ -203,4 +205,4 @@ def code_block(text: str) -> str:
     """The text as it is, whatever it holds: the fence is longer than any in it."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{visible(text)}\n{fence}"
+    return f"{fence}text\n{text}\n{fence}"

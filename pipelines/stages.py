@@ -24,6 +24,7 @@ class Stage:
     config: tuple[str, ...]
     libraries: tuple[str, ...] = ()
     files: tuple[str, ...] = ()  # read by the code and part of it: templates
+    shared: bool = True  # published where FOLIO_STORE says; False: it tells of this home alone
     version: int = 1  # raise it when the meaning of the files changes though no code here does
 
     @property
@@ -48,7 +49,8 @@ STAGES = (
           ("pipelines/templates/report.html", "pipelines/templates/style.css")),
     Stage("release", "pipelines.registry", ("model", "metrics", "tokens", "corpus"),
           ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow", "numpy", "jinja2"),
-          ("pipelines/templates/verdict.html", "pipelines/templates/drift.html")),
+          ("pipelines/templates/verdict.html", "pipelines/templates/drift.html",
+           "pipelines/templates/cost.html", "pipelines/templates/again.html"), shared=False),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 VERBS = {"download": "source", "tokenize": "tokens", "train": "model", "evaluate": "metrics",

@@ -4,7 +4,7 @@
     store/<stage>/.tmp-<key>/           being written; never read
     store/<stage>/.work-<key>/          survives a crash: partial downloads, checkpoints
     store/<stage>/.lock-<key>           held by whoever writes or removes anything of that key
-    store/.damaged/                     artifacts whose bytes were not those published
+    store/.damaged/                     artifacts that were not as published
     store/.removed/                     on its way out; never read
 
 A run that reads an artifact holds a shared lock on its manifest until it ends.
@@ -18,18 +18,20 @@ import shutil
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines import remote
-from pipelines.errors import DamagedError, FolioError
-from pipelines.fingerprint import digest_file, digest_json
+from pipelines import manifest as manifests
+from pipelines.errors import DamagedError, FolioError, UnreadableError
+from pipelines.home import made
 from pipelines.locks import share, try_lock
+from pipelines.manifest import KEY, MANIFEST, Artifact, Recipe
 from pipelines.measure import Measurement
-from pipelines.remote import MANIFEST
+from pipelines.names import unsafe
+from pipelines.remote import SharedStore
 
 Progress = Callable[[float, float | None, str], None]  # done, total if known, what is counted
 GpuWish = Literal["any", "preferred", "required"]  # preferred: its absence is told
@@ -52,41 +54,6 @@ class Workspace:
     gpu: GpuWish = "any"
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """A published folder. `path` is local; `manifest` says what it is and where it came from."""
-
-    stage: str
-    key: str
-    path: Path
-    manifest: dict[str, Any] = field(repr=False, compare=False)
-
-    @property
-    def digest(self) -> str:
-        """Digest of the content alone: equal bytes have equal digests, whatever made them."""
-        return self.manifest["digest"]
-
-    @property
-    def counts(self) -> dict[str, Any]:
-        return self.manifest["counts"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a stage's bytes. `key` is its digest."""
-
-    stage: str
-    version: int
-    config: dict[str, Any]
-    inputs: dict[str, str]
-    code: dict[str, str]
-    libraries: dict[str, str]
-
-    @cached_property
-    def key(self) -> str:
-        return digest_json(vars(self) | {"key": None})
-
-
 Build = Callable[[Workspace], dict[str, Any]]
 
 
@@ -101,21 +68,26 @@ class Store:
         self.digests = digests
         self._held: list[int] = []  # descriptors, see `hold`
         weakref.finalize(self, _close, self._held)
-        self.remote = None
-        if shared:
-            from upath import UPath
+        self.remote = SharedStore(shared) if shared else None
 
-            self.remote = UPath(shared)
+    @cached_property
+    def local(self) -> Store:
+        """The same artifacts without the shared store."""
+        return self if self.remote is None else Store(self.root, digests=self.digests)
 
     def find(self, stage: str, key: str) -> Artifact | None:
-        """The artifact, unchecked, or None. Fetches it from the remote when only that has it."""
+        """The artifact, its files unchecked, or None: what has no manifest that is whole is none.
+
+        Fetches it from the shared store when only that has it.
+        """
+        if not _names_one(stage, key):
+            return None
         path = self.root / stage / key
-        if not (path / MANIFEST).is_file() and self.remote is not None:
-            remote.fetch(self.remote / stage / key, path)
+        if self.remote is not None and not os.path.lexists(path):
+            self.remote.fetch(stage, key, path)
         try:
-            manifest = json.loads((path / MANIFEST).read_bytes())
-            return Artifact(stage, key, path, manifest) if "digest" in manifest else None
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
+            return Artifact(stage, key, path, manifests.read(path))
+        except (FileNotFoundError, UnreadableError):
             return None
 
     def newest(self, recipe: Recipe) -> Artifact | None:
@@ -129,29 +101,33 @@ class Store:
 
     def damage(self, artifact: Artifact) -> str | None:
         """What is wrong with the files, in words, or None when they are as published."""
-        for name, entry in artifact.manifest["files"].items():
-            path = artifact.path / name
-            if not path.is_file():
-                return f"{name} is missing"
-            same = path.stat().st_size == entry["bytes"] and (
-                not self.digests or digest_file(path) == entry["sha256"])
-            if not same:
-                return f"{name} is not what was published"
+        return manifests.damage(artifact.path, artifact.manifest["files"], self.digests)
+
+    def remains(self, stage: str, key: str) -> str | None:
+        """Why what stands where the artifact should is none; None: it is one, or nothing stands."""
+        try:
+            if _names_one(stage, key):
+                manifests.read(self.root / stage / key)
+        except UnreadableError as error:
+            return str(error)
+        except FileNotFoundError:
+            return None
         return None
+
+    def unshared(self, stage: str, key: str) -> str | None:
+        """Why the shared store could not give the artifact, if something is wrong."""
+        return self.remote and self.remote.note(stage, key)
 
     def set_aside(self, stage: str, key: str) -> Path:
         """Move what stands where an artifact should; for who holds the key's lock. Its new path."""
-        aside = _made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
+        aside = made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
         return (self.root / stage / key).rename(aside)
-
-    def has_remains(self, stage: str, key: str) -> bool:
-        """Whether a folder stands where the artifact should, without a readable manifest."""
-        return (self.root / stage / key).exists() and self.find(stage, key) is None
 
     def open(self, stage: str, key: str) -> Artifact:
         """The artifact, checked. Raises DamagedError when it is not there or not whole."""
         artifact = self.find(stage, key)
-        problem = self.damage(artifact) if artifact else "it is not in the store"
+        problem = self.damage(artifact) if artifact else (
+            self.remains(stage, key) or self.unshared(stage, key) or "it is not in the store")
         if artifact is None or problem:
             raise DamagedError(f"{stage} artifact {key[:12]}: {problem}; run the pipeline again")
         self.hold(artifact)
@@ -166,61 +142,59 @@ class Store:
 
         Two callers that want one key: one builds, the other waits and takes the result.
         """
-        with self._lock(recipe, progress) as waited:
-            found = self.find(recipe.stage, recipe.key)
-            sound = found is not None and self.damage(found) is None
-            if found and sound and (waited or not force):
-                self.hold(found)
-                return found, False
-            folder = self.root / recipe.stage
-            work = Workspace(_emptied(folder / f".tmp-{recipe.key}"),
-                             _made(folder / f".work-{recipe.key}"), self.root.parent,
-                             progress, mirror, offline, gpu)
-            try:
-                made = self._build(recipe, build, work, manifest, found if sound else None)
-                self.hold(made)
-                return made, True
-            except OSError as error:
-                raise FolioError(
-                    f"{error.filename or folder}: {error.strerror or error}; nothing was "
-                    "published. Mend it (free space, rights) and run again") from error
-            finally:
-                shutil.rmtree(work.out, ignore_errors=True)
+        folder = self.root / recipe.stage
+        try:
+            with self._lock(recipe, progress) as waited:
+                found = self.find(recipe.stage, recipe.key)
+                sound = found is not None and self.damage(found) is None
+                if found and sound and (waited or not force):
+                    self.hold(found)
+                    return found, False
+                work = Workspace(_emptied(folder / f".tmp-{recipe.key}"),
+                                 _own(folder / f".work-{recipe.key}"), self.root.parent,
+                                 progress, mirror, offline, gpu)
+                with ExitStack() as ending:
+                    ending.callback(shutil.rmtree, work.out, ignore_errors=True)
+                    built = self._build(recipe, build, work, manifest, found if sound else None)
+                    self.hold(built)
+                return built, True
+        except OSError as error:
+            error.filename = error.filename or str(folder)  # `explained` reads it
+            raise FolioError(
+                f"{error.filename}: {error.strerror or error}; nothing was published. Fix it "
+                "(free space, rights) and run again") from error
 
     def _build(self, recipe: Recipe, build: Build, work: Workspace, extra: dict[str, Any],
                standing: Artifact | None) -> Artifact:
         with Measurement() as measured:
             counts = build(work)
-        files = {str(path.relative_to(work.out)): _entry(path)
-                 for path in sorted(work.out.rglob("*")) if path.is_file()}
-        digest = digest_json({name: entry["sha256"] for name, entry in files.items()})
+        files = manifests.listed(work.out)
+        digest = manifests.content_digest(files)
         if standing is not None and standing.digest == digest:
             shutil.rmtree(work.scratch, ignore_errors=True)
             return standing
-        manifest = vars(recipe) | extra | {
+        manifest = manifests.sealed(vars(recipe) | extra | {
             "key": recipe.key, "digest": digest, "files": files, "counts": counts,
             "wall_seconds": measured.wall_seconds, "peak_memory_bytes": measured.peak_bytes,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        _write_synced(work.out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+        _write_synced(work.out / MANIFEST, manifests.text_of(manifest))
         self._publish(recipe, work)
         return Artifact(recipe.stage, recipe.key, self.root / recipe.stage / recipe.key, manifest)
 
     def _publish(self, recipe: Recipe, work: Workspace) -> None:
         final = self.root / recipe.stage / recipe.key
-        if final.exists():  # damaged or superseded: kept aside for a look, never read again
+        if os.path.lexists(final):  # damaged or superseded: kept aside for a look, never read again
             self.set_aside(recipe.stage, recipe.key)
         for folder in sorted({path.parent for path in work.out.rglob("*")}):
             _sync_folder(folder)
         work.out.rename(final)
         _sync_folder(final.parent)
         shutil.rmtree(work.scratch, ignore_errors=True)
-        if self.remote is not None:
-            remote.upload(final, self.remote / recipe.stage / recipe.key)
 
     @contextmanager
     def _lock(self, recipe: Recipe, progress: Progress) -> Iterator[bool]:
         """Exclusive per key; tells whether another had it first."""
-        path = lock_of(_made(self.root / recipe.stage), recipe.key)
+        path = lock_of(made(self.root / recipe.stage), recipe.key)
         waited = False
         while (file := try_lock(path)) is None:
             waited = True
@@ -229,10 +203,11 @@ class Store:
         with file:
             yield waited
 
-    def share(self, artifact: Artifact) -> None:
-        """Publish it in the shared store, too, where there is one that has nothing of its key."""
-        if self.remote is not None:
-            remote.supply(artifact.path, self.remote / artifact.stage / artifact.key)
+    def share(self, artifact: Artifact) -> str | None:
+        """Publish it in the shared store as well, where there is one that lacks it. What there is
+        to say of that: it was repaired, or could not be reached."""
+        return self.remote and self.remote.offer(artifact.stage, artifact.key, artifact.manifest,
+                                                 artifact.path)
 
     def hold(self, artifact: Artifact) -> bool:
         """Keep the artifact from being removed while this Store lives; False: it is gone."""
@@ -245,6 +220,11 @@ class Store:
         return True
 
 
+def _names_one(stage: str, key: str) -> bool:
+    """Whether an artifact may be called so: run records and a registry's tags may say anything."""
+    return not unsafe(stage) and KEY.fullmatch(str(key)) is not None
+
+
 def lock_of(folder: Path, key: str) -> Path:
     """What is locked by whoever writes or removes anything of a key, in a stage's folder."""
     return folder / f".lock-{key}"
@@ -253,12 +233,6 @@ def lock_of(folder: Path, key: str) -> Path:
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-    return {"bytes": path.stat().st_size, "sha256": digest_file(path)}
 
 
 def _write_synced(path: Path, text: str) -> None:
@@ -271,8 +245,12 @@ def _write_synced(path: Path, text: str) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write all or nothing, so that a reader never sees half a file."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    _write_synced(partial, text)
-    partial.replace(path)
+    try:
+        _write_synced(partial, text)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # of a full disk, say
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -288,11 +266,13 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _made(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+def _own(path: Path) -> Path:
+    """A folder to write to; a link or a file in its place is not ours and goes."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    return made(path)
 
 
 def _emptied(path: Path) -> Path:
     shutil.rmtree(path, ignore_errors=True)
-    return _made(path)
+    return _own(path)

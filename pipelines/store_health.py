@@ -6,21 +6,28 @@ go on from, and what is damaged is moved aside, as the store itself does.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-from pipelines.collection import collect, leftovers_in
+from pipelines import small_files
+from pipelines.champions import journal_of, pending_path, read_pending
+from pipelines.collection import collect, leftovers_in, remains
 from pipelines.disk import size_bytes
+from pipelines.errors import UnreadableError
 from pipelines.execute import Settings
 from pipelines.garbage import DAY, Item, Policy, stale
 from pipelines.health import FIX, Finding
+from pipelines.home import is_shared
+from pipelines.home_modes import close_to_others, open_to_others
 from pipelines.lineage import stored
-from pipelines.liveness import live_runs
+from pipelines.liveness import LIVE, live_runs
 from pipelines.locks import try_lock
 from pipelines.page import moment
+from pipelines.runs import is_ahead, read_record
 from pipelines.store import Store, lock_of
 
 LEFT = ("unfinished", "unfinished copy", "partial work", "lock")  # by killed runs
@@ -39,7 +46,8 @@ def artifacts(settings: Settings, digests: bool = False) -> Iterator[Finding]:
     for one in leftovers_in(store):
         if one.kind == "damaged artifact" and one.key and not one.busy:
             wrong += 1
-            yield _damaged(store, one.path.parent.name, one.path.name, "no readable manifest")
+            stage, key = one.path.parent.name, one.path.name
+            yield _damaged(store, stage, key, store.remains(stage, key) or "it is gone")
     if not wrong:
         by = "digest" if digests else "size"
         yield Finding("artifacts", "ok", f"{len(known)}, each file of them by its {by} as "
@@ -63,6 +71,8 @@ def _set_aside(store: Store, stage: str, key: str) -> str:
         found = store.find(stage, key)
         if found is not None and store.damage(found) is None:
             return f"the {stage} artifact {key[:12]} is whole again"
+        if found is None and not store.remains(stage, key):
+            return f"the {stage} artifact {key[:12]} is gone"
         return f"moved the damaged {stage} artifact to {store.set_aside(stage, key)}"
 
 
@@ -79,7 +89,7 @@ def set_aside(settings: Settings) -> Iterator[Finding]:
 def leftovers(settings: Settings) -> Iterator[Finding]:
     """What killed runs left in the store, a day ago or more, and nobody will go on from."""
     store, now = Store(settings.store.root), time.time()
-    found = list(leftovers_in(store))
+    found = [*leftovers_in(store), *remains(settings.home, now)]
     old = {one.path for one in found if one.kind in LEFT and now - one.changed > DAY}
     items = [item for item in stale(found, stored(store), now, Policy())
              if item.path in old]
@@ -97,19 +107,68 @@ def _remove(settings: Settings, items: list[Item]) -> str:
     return f"removed {_counted(len(gone), 'leftover')} of killed runs{stayed}"
 
 
+def modes(home: Path) -> Iterator[Finding]:
+    """Whether others can get at what lies in the home."""
+    found = open_to_others(home)
+    if found:
+        whom = "its group cannot use, or others can read" if is_shared() else "others can read"
+        yield Finding("modes", "warning", f"{len(found)} of the home's folders and files that "
+                      f"{whom}, such as {found[0]}", FIX, partial(_close, home))
+
+
+def _close(home: Path) -> str:
+    return f"set the permissions of {close_to_others(home)} folders and files of {home}"
+
+
 def records(settings: Settings) -> Iterator[Finding]:
-    """Run records that cannot be read, and runs that take suspiciously long."""
-    for path in sorted(settings.runs.folder.glob("[!.]*.json")):
-        try:
-            json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            yield Finding("records", "warning", f"{path}: not a run record ({error}); that run is "
-                          "not listed", f"rm {path}")
+    """Run records that cannot be read or are dated ahead, and runs that take suspiciously long."""
+    for path, error in settings.runs.unreadable().items():
+        yield Finding("records", "warning", f"{error}: not a run record; that run is not listed, "
+                      "and what it made is kept", f"set it aside with: {FIX}",
+                      partial(_aside, path, read_record))
+    for record in filter(is_ahead, settings.runs):
+        yield Finding("records", "warning", f"run {record['run']} is dated {record['started']}, "
+                      "later than now: a clock is or was wrong; the runs dated before now count as "
+                      "newer", "if this clock is wrong: timedatectl set-ntp true; else nothing")
     yield from _long(live_runs(settings.runs.folder), datetime.now(UTC))
+
+
+def journal(settings: Settings) -> Iterator[Finding]:
+    """Whether the journal and the note beside it can be read; `folio verify` says whether they are
+    true."""
+    kept, note = journal_of(settings.home), pending_path(settings.home)
+    if not kept.is_whole():
+        problem = next(kept.problems(), f"{kept.path}: not whole") if kept.path.is_file() else (
+            f"{kept.path}: cannot be read")
+        yield Finding("journal", "problem", f"{problem}; folio gc deletes no version meanwhile",
+                      "restore it from a copy of the home, or take a line out that somebody put "
+                      "in; folio verify says whether it is whole")
+    try:
+        read_pending(note)
+    except FileNotFoundError:
+        return
+    except UnreadableError as error:
+        yield Finding("journal", "warning", f"{error}; the champions are those of the registry",
+                      f"set it aside with: {FIX}", partial(_aside, note, read_pending))
+
+
+def _aside(path: Path, read: Callable[[Path], Any]) -> str:
+    """Looks again, as somebody may have written it meanwhile."""
+    try:
+        read(path)
+    except FileNotFoundError:
+        pass
+    except UnreadableError:
+        return f"moved {path} to {small_files.set_aside(path).name}"
+    return f"{path} is as it should be again"
 
 
 def _long(live: Iterable[dict], now: datetime) -> Iterator[Finding]:
     for run in live:
+        if "pid" not in run:
+            yield Finding("records", "warning", f"run {run['run']} goes on, but its file in "
+                          f"runs/{LIVE} cannot be read; folio gc deletes no artifact meanwhile",
+                          "give it to whoever runs Folio (chown), or remove it when nothing runs")
         since = run.get("started")
         if since and (now - datetime.fromisoformat(since)).total_seconds() > DAY:
             yield Finding("records", "warning", f"run {run['run']} goes on since {moment(since)} "

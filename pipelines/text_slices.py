@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,9 @@ import pyarrow.parquet as pq
 
 from pipelines.slices import EDGES, MOST_NAMED, NAMED, OTHERS, PARTS, slice_names
 from pipelines.text_figures import COLUMNS, FIGURES, figure_intervals, segment_sums
+
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
 
 CONFIDENCE = 0.95
 FEWEST_SEGMENTS = 10  # of fewer, drawing them again says too little of how far chance goes
@@ -34,17 +36,17 @@ def overall_intervals(segments: pa.Table) -> dict[str, Any]:
             **{name: one._asdict() for name, one in found.items()}}
 
 
-def text_slices(segments: pa.Table, corpus: Path,
+def text_slices(segments: pa.Table, corpus: Artifact,
                 kinds: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     """{kind: [{slice, segments, characters, tokens, unknown, nats, each of FIGURES, low, high}]}.
 
     `low` to `high` is the interval of the bits per character, None where the segments are few;
-    `corpus` the corpus artifact's folder, whose test documents they are. The slices of a kind add
+    `corpus` has the test documents that they are of. The slices of a kind add
     up to the whole test text.
     """
     documents = pa.concat_tables(
         pq.read_table(shard, columns=["id", "text", "group"])
-        for shard in sorted((corpus / "documents").glob("test-*.parquet")))
+        for shard in corpus.files("documents/test-"))
     return {kind: _sliced(segments, _slices_of(kind, segments, documents), kind) for kind in kinds}
 
 

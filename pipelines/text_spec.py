@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AliasChoices,
@@ -12,6 +13,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -21,7 +24,10 @@ def _as_tuple(value: Any) -> Any:
 
 
 OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-CountOrShare = Annotated[int | float, Field(ge=0)]
+MOST = 10**9  # of what is counted, where no smaller number makes sense
+LONGEST = 1_000_000  # tokens that are read, drawn or remembered in one go
+CountOrShare = Annotated[int, Field(ge=0, le=MOST)] | Annotated[float, Field(ge=0, le=MOST)]
+Characters = Annotated[PositiveInt, Field(le=MOST)]
 LABELLED_READERS = ("labelled-folders", "csv")
 CUT_READERS = ("text", "files", "paragraphs")  # of running text with a beginning and an end
 TFDS_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
@@ -31,7 +37,33 @@ OPERATIONAL = {"operational": True}
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Every number of a declaration is finite and has bounds, which the schema shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_is_a_truth(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1; and -0.0, which is 0.0, would be another key."""
+        kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
+        return _numbers_alone(value) if kinds & {int, float} and bool not in kinds else value
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """A type and those that it is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)
+
+
+def _numbers_alone(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("input should not be true or false")
+    if isinstance(value, list | tuple):
+        return tuple(map(_numbers_alone, value))
+    if isinstance(value, dict):
+        return {key: _numbers_alone(own) for key, own in value.items()}
+    return value + 0.0 if isinstance(value, float) else value
 
 
 class SourceSpec(Section):
@@ -49,9 +81,9 @@ class SourceSpec(Section):
     tfds_feature: str = Field("text", description="the feature that holds the text")
     sha256: OneOrMany = Field((), description="accepted digests; a file with another is "
                               "refused. Without, the origin is asked whether the file changed")
-    max_bytes: PositiveInt = Field(4 * 2**30, description="refuse a larger download",
-                                   json_schema_extra=OPERATIONAL)
-    timeout_seconds: float = Field(30, gt=0, json_schema_extra=OPERATIONAL,
+    max_bytes: PositiveInt = Field(4 * 2**30, le=10**13, json_schema_extra=OPERATIONAL,
+                                   description="refuse a larger download")
+    timeout_seconds: float = Field(30, gt=0, le=86_400, json_schema_extra=OPERATIONAL,
                                    description="silence after which a try is given up")
     min_bytes_per_second: float = Field(
         1000, ge=0, json_schema_extra=OPERATIONAL, description="over twice timeout_seconds; a "
@@ -86,7 +118,7 @@ class CorpusSpec(Section):
     labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
     start: str | None = Field(None, description="the text begins at this line (kept)")
     end: str | None = Field(None, description="the text ends before this line")
-    length: tuple[PositiveInt, PositiveInt] | None = Field(
+    length: tuple[Characters, Characters] | None = Field(
         None, description="fewest and most characters of a document; others are left out, counted")
     duplicates: Literal["count", "drop"] = Field(
         "count", description="documents of train and validation that say nearly what a test "

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import FolioError, UnreachableError
+from pipelines.home import users_files
 from pipelines.spec import SourceSpec
 from pipelines.store import Workspace
 from pipelines.web import MissingError
@@ -117,7 +118,7 @@ def _prepared(source: SourceSpec, work: Workspace, bring: Bring
             raise UnreachableError(f"{wanted}, and --offline forbids to; {advice}") from failure
     work.progress(0, None, f"tfds prepares {builder.info.full_name}")
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), users_files(builder.data_path):
             builder.download_and_prepare()
     except Exception as error:
         raise FolioError(f"{wanted}, and tfds cannot do it ({_first_line(error)}); {advice}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,9 @@ import pyarrow.parquet as pq
 
 from pipelines.batch_files import column
 from pipelines.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from pipelines.store import Artifact
 
 WINDOW_TOKENS = 2**22  # in the rows that are made at once
 
@@ -22,12 +26,12 @@ class TokenStream:
     The ids lie in the file `path`, mapped, so that memory does not grow with the text.
     """
 
-    def __init__(self, tokens: Path, split: str, vocabulary: Vocabulary, path: Path) -> None:
+    def __init__(self, tokens: Artifact, split: str, vocabulary: Vocabulary, path: Path) -> None:
         self.names: list[str] = []
         self.pad_id = vocabulary.pad_id
         starts = [0]
         with path.open("wb") as file:
-            for shard in sorted(tokens.glob(f"{split}-*.parquet")):
+            for shard in tokens.files(f"tokens/{split}-"):
                 table = pq.read_table(shard, columns=["id", "length", "tokens"])
                 self.names += table["id"].to_pylist()
                 starts += table["length"].to_pylist()

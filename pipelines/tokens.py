@@ -8,7 +8,7 @@ before any cut) and truncated (tokens cut off).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,12 @@ from pipelines.vocabulary import SPECIAL, Vocabulary, split_words
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
     """Learn the vocabulary, then code every split. Returns counts per split."""
     spec: TokensSpec = config["tokens"]
-    documents = inputs["corpus"].path / "documents"
-    vocabulary = learn(documents, spec, work)
+    corpus = inputs["corpus"]
+    vocabulary = learn(corpus.files("documents/train-"), spec, work)
     seen = np.zeros(vocabulary.size, np.int64)
     (work.out / "tokens").mkdir()
     totals: dict[str, Totals] = {}
-    shards = sorted(documents.glob("*.parquet"))
+    shards = corpus.files("documents/")
 
     def coded(shard: Path) -> pa.Table:
         table = code(pl.read_parquet(shard), vocabulary, spec)
@@ -86,15 +86,15 @@ def _flat(column: pa.ChunkedArray) -> np.ndarray:
 # The vocabulary
 
 
-def learn(documents: Path, spec: TokensSpec, work: Workspace) -> Vocabulary:
-    """Count the tokens of the train split and keep those that `spec` allows.
+def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:
+    """Count the tokens of the train split's shards and keep those that `spec` allows.
 
     Subwords are learned by SentencePiece; their counts are still to be made.
     """
     if spec.kind == "subword":
-        return _learn_subwords(documents, spec, work)
-    counts = _count_characters(documents, spec) if spec.kind == "char" else (
-        _count_words(documents, spec, work))
+        return _learn_subwords(shards, spec, work)
+    counts = _count_characters(shards, spec) if spec.kind == "char" else (
+        _count_words(shards, spec, work))
     markers = _markers(spec, counts)
     kept = [(token, count) for token, count in counts.items() if count >= spec.min_count]
     if not kept:
@@ -107,15 +107,15 @@ def learn(documents: Path, spec: TokensSpec, work: Workspace) -> Vocabulary:
         kept.sort()
     unknown = counts.total() - sum(count for _, count in kept)
     tokens, numbers = zip(*kept, strict=True)
-    train = sum(pq.read_metadata(shard).num_rows for shard in documents.glob("train-*.parquet"))
+    train = sum(pq.read_metadata(shard).num_rows for shard in shards)
     return Vocabulary(spec.kind, spec.lower, (*SPECIAL, *markers, *tokens),
                       (0, unknown, *(train * n for n in markers.values()), *numbers),
                       spec.words, spec.begin or None, spec.end or None)
 
 
-def _learn_subwords(documents: Path, spec: TokensSpec, work: Workspace) -> Vocabulary:
+def _learn_subwords(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:
     def read() -> Iterator[pl.Series]:
-        for done, texts in enumerate(_train_texts(documents), 1):
+        for done, texts in enumerate(_texts(shards), 1):
             yield texts
             work.progress(done, None, "train shards read for subwords")
 
@@ -140,14 +140,14 @@ def _markers(spec: TokensSpec, counts: Counter[str]) -> dict[str, int]:
     return dict(Counter(marker for marker in (spec.begin, spec.end) if marker))
 
 
-def _train_texts(documents: Path) -> Iterator[pl.Series]:
-    for shard in sorted(documents.glob("train-*.parquet")):
+def _texts(shards: Sequence[Path]) -> Iterator[pl.Series]:
+    for shard in shards:
         yield pl.read_parquet(shard, columns=["text"])["text"]
 
 
-def _count_characters(documents: Path, spec: TokensSpec) -> Counter[str]:
+def _count_characters(shards: Sequence[Path], spec: TokensSpec) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for texts in _train_texts(documents):
+    for texts in _texts(shards):
         for text in texts:
             folded = text.lower() if spec.lower else text
             points, numbers = np.unique(np.frombuffer(folded.encode("utf-32-le"), np.uint32),
@@ -156,14 +156,14 @@ def _count_characters(documents: Path, spec: TokensSpec) -> Counter[str]:
     return counts
 
 
-def _count_words(documents: Path, spec: TokensSpec, work: Workspace) -> Counter[str]:
+def _count_words(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Counter[str]:
     def counted(texts: pl.Series) -> pl.DataFrame:
         words = split_words(texts, spec.lower, spec.words).explode(empty_as_null=False)
         return words.alias("text").to_frame().group_by("text").agg(
             pl.len().cast(pl.UInt64).alias("count"))
 
     total = pl.DataFrame(schema={"text": pl.String, "count": pl.UInt64})
-    for done, shard in enumerate(mapped(counted, _train_texts(documents)), 1):
+    for done, shard in enumerate(mapped(counted, _texts(shards)), 1):
         total = pl.concat([total, shard]).group_by("text").agg(pl.col("count").sum())
         work.progress(done, None, "train shards counted")
     return Counter(dict(total.iter_rows()))

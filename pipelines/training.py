@@ -38,12 +38,12 @@ Arguments = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]  # x, y, weight
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
     """Train on the batches artifact. Returns parameters, epochs, best epoch and timings."""
     spec: ModelSpec = config["model"]
-    train = Split(inputs["batches"].path, "train")
-    validation = Split(inputs["batches"].path, "validation")
+    train = Split(inputs["batches"], "train")
+    validation = Split(inputs["batches"], "validation")
     keras = load_keras(config["training"].backend)
     device = training_device(config["training"].backend, work.gpu,
                              lambda text: work.progress(0, None, text))
-    make_reproducible(keras, config["seed"])
+    make_reproducible(keras)
     trainer = Trainer(spec, config["training"], config["seed"], train, validation, work)
     trainer.run()
     model = trainer.best_model()
@@ -81,8 +81,8 @@ class Trainer:
         size = train.metadata["vocabulary_size"]
         # A truncated gradient needs the state kept from stretch to stretch of a batch.
         keeping = spec.model_copy(update={"stateful": True}) if training.truncate else spec
-        self.model = build_model(keeping, size, training_batch=train.batch_size, dropout_seed=seed)
-        self.plain = build_model(spec, size)
+        self.model = build_model(keeping, size, training_batch=train.batch_size, seed=seed)
+        self.plain = build_model(spec, size, seed=seed)
         self.scorer = Scorer(self.plain, spec)
         self.train_step = compiled(self.model, spec.kind, training)
         self.position = Position()

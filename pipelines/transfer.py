@@ -7,7 +7,6 @@ nothing proves that the rest would fit what is there, so the download starts ane
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.addresses import identity, shown
-from pipelines.errors import FolioError, UnreachableError
+from pipelines.errors import FolioError, UnreachableError, UnreadableError
+from pipelines.removal import remove
+from pipelines.small_files import read_object
 from pipelines.spec import SourceSpec
 from pipelines.store import write_json
 from pipelines.web import (
@@ -51,8 +52,8 @@ class _TryAgain(Exception):
 
 def forget(part: Path) -> None:
     """Remove a partial file and what is known of it."""
-    _note_path(part).unlink(missing_ok=True)
-    part.unlink(missing_ok=True)
+    remove(_note_path(part))
+    remove(part)
 
 
 def is_complete(part: Path, url: str) -> bool:
@@ -258,7 +259,8 @@ def _note_path(part: Path) -> Path:
 
 
 def _read_note(part: Path) -> dict[str, Any]:
+    """{} where there is none, or none that can be read: the download then starts anew."""
     try:
-        return json.loads(_note_path(part).read_bytes())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return read_object(_note_path(part), address=str, version=str, mark=(str, type(None)))
+    except (FileNotFoundError, UnreadableError):
         return {}

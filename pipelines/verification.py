@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.candidate import registered_digest
 from pipelines.champions import HEAD, digests, journal_of, mend
-from pipelines.errors import UsageError
-from pipelines.journal import DIGEST, Journal
+from pipelines.errors import UnreadableError, UsageError
+from pipelines.journal import DIGEST, Line
+from pipelines.registered import unregistered
+from pipelines.runs import Record, Runs
 from pipelines.sealed import leaks
 from pipelines.store import Artifact, Progress, Store
 from pipelines.versions import (
@@ -44,37 +46,67 @@ class Verified:
 
 def verify(home: Path, store: Path, progress: Progress, name: str | None = None) -> Verified:
     """Check the journal's chain; that aliases and versions are what it says; each version's files;
-    and of those that serve, the artifacts they were made of and that none has seen test text.
+    that what the runs released is registered; and of those that serve, the artifacts they were
+    made of and that none has seen test text.
 
     Of one model when `name` is given. Raises UsageError when it is not known.
     """
-    journal = journal_of(home)
-    known = versions(home, name)
-    if name and not known and not journal.lines(name):
+    known, artifacts = versions(home, name), Store(store)
+    lines, problems = _journal(home, name)
+    released = list(_unregistered(home, artifacts, known, name))
+    if name and not (known or lines or released):
         raise UsageError(f"{name}: no version is registered; `folio models` lists what is")
-    problems, artifacts = list(journal.problems()), Store(store)
-    if known or journal.lines():
+    if known or lines:
         with mlflow_at(home) as (_, client):
             mend(home, client)
             known = asked(client, name)
-            problems += _heads(home, client, journal, name)
+            lines, problems = _journal(home, name)
+            if lines is not None:
+                problems += _heads(home, client, lines, name)
     for done, version in enumerate(known):
         progress(done, len(known), "versions checked")
-        problems += _version(version, journal)
+        problems += _version(version, lines or [])
+    problems += released
     seen: dict[Path, str | None] = {}
     for done, version in enumerate(one for one in known if one.aliases):
         progress(done, None, "lineages checked")
         problems += _lineage(version, artifacts, seen)
-    return Verified(len(journal.lines(name)), len(known), len(seen), problems)
+    return Verified(len(lines or []), len(known), len(seen), problems)
 
 
-def _heads(home: Path, client: mlflow.MlflowClient, journal: Journal,
+def _journal(home: Path, name: str | None) -> tuple[list[Line] | None, list[str]]:
+    """The lines on that model, or all, and what is wrong with the journal; None: it cannot be
+    read."""
+    journal = journal_of(home)
+    try:
+        return journal.lines(name), list(journal.problems())
+    except UnreadableError as error:
+        return None, [str(error)]
+
+
+def _unregistered(home: Path, store: Store, known: list[Version],
+                  name: str | None) -> Iterator[str]:
+    """What the last release of each pipeline says that the home's registry has, and it has not:
+    it was lost, or is an older copy."""
+    last: dict[str, Record] = {}
+    for record in Runs(home / "runs") if is_own(home) else ():
+        if record["version"] is not None and name in (None, record["pipeline"]):
+            last.setdefault(record["pipeline"], record)
+    for pipeline, record in sorted(last.items()):
+        keys = {entry["stage"]: entry["key"] for entry in record["stages"]}
+        artifact = store.find("release", keys.get("release") or "")
+        if artifact is not None and (why := unregistered(artifact, known)):
+            yield (f"{pipeline}: run {record['run']} registered version {record['version']}, but "
+                   f"{why}; register it again with: folio run {pipeline}")
+
+
+def _heads(home: Path, client: mlflow.MlflowClient, journal: list[Line],
            name: str | None) -> Iterator[str]:
     """Whether each model's alias and the digest in the registry are those of its last line."""
-    names = {line["model"] for line in journal.lines(name)}
+    names = {line["model"] for line in journal}
     names |= {version.name for version in asked(client, name)}
     for model in sorted(names):
-        lines = journal.lines(model)
+        lines = [line for line in journal if line["model"] == model]
         found = client.search_registered_models(f"name = '{model}'")
         if not found:
             yield f"{model}: the journal has it, the registry does not"
@@ -95,7 +127,7 @@ def _version_name(number: str | int | None) -> str:
     return "none" if number is None else f"version {number}"
 
 
-def _version(version: Version, journal: Journal) -> Iterator[str]:
+def _version(version: Version, lines: list[Line]) -> Iterator[str]:
     """The files of a version, and what the journal says of it."""
     where = f"{version.name} version {version.number}"
     folder, noted = version.folder, version.tags.get("folio.files")
@@ -103,7 +135,8 @@ def _version(version: Version, journal: Journal) -> Iterator[str]:
         yield f"{where}: its files are missing: {folder}"
     elif folder is not None and noted and registered_digest(folder) != noted:
         yield f"{where}: its files are not those that were registered: {folder}"
-    told = [line for line in journal.lines(version.name) if line["version"] == version.number]
+    told = [line for line in lines
+            if (line["model"], line["version"]) == (version.name, version.number)]
     now, then = digests(version.tags), told[-1].get("digests", {}) if told else {}
     changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
     if told and changed:
@@ -116,8 +149,11 @@ def _lineage(version: Version, store: Store, seen: dict[Path, str | None]) -> It
     where = f"{version.name} version {version.number}"
     found: dict[str, Artifact] = {}
     for stage in STAGES:
-        artifact = store.find(stage, version.tags.get(f"folio.{stage}.key", ""))
+        key = version.tags.get(f"folio.{stage}.key", "")
+        artifact = store.find(stage, key)
         if artifact is None:
+            if harm := store.remains(stage, key):
+                yield f"{where}: {stage} artifact {key[:12]}: {harm}"
             continue
         found[stage] = artifact
         if artifact.path not in seen:

@@ -14,16 +14,19 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pipelines.addresses import redacted
 from pipelines.errors import FolioError
 from pipelines.fingerprint import digest_json
+from pipelines.home import made, why_closed
 from pipelines.mlflow_database import make_database
+from pipelines.names import unsafe
+from pipelines.sqlite_file import read_only
 
 if TYPE_CHECKING:
     import mlflow
@@ -94,9 +97,8 @@ def versions(home: Path, name: str | None = None) -> list[Version]:
     path = Path(uri.removeprefix(SQLITE).partition("?")[0])
     if not path.is_file():
         return []
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as database:
+        with read_only(path, LOCK_SECONDS) as database:
             return _read(database, name)
     except sqlite3.OperationalError:
         # A newer MLflow made it, or a killed writer left it without tables or to be rolled back.
@@ -178,7 +180,7 @@ def fetched(home: Path, version: Version) -> Path:
     if not final.is_dir():
         partial = final.with_name(f".{final.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        made(partial)
         with mlflow_at(home) as (mlflow, _):
             # The folder itself or one below it, as the address has it.
             found = mlflow.artifacts.download_artifacts(
@@ -190,12 +192,16 @@ def fetched(home: Path, version: Version) -> Path:
 
 def download_folder(home: Path, version: Version) -> Path:
     identity = digest_json([registry_uri(home), version.location, version.created])[:16]
+    if unsafe(version.name) or "/" in version.name:
+        raise FolioError(f"{version.name!r}: no model of ours is called so; the registry at "
+                         f"{PASSWORD.sub('//', registry_uri(home))} names it")
     return home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
 
 
 def is_within(home: Path, version: Version) -> bool:
     """Whether its files are this home's: in a copied home they are still those of the original."""
-    return version.folder is not None and version.folder.is_relative_to(home.absolute() / "mlflow")
+    own = (home / "mlflow").resolve()
+    return version.folder is not None and own in version.folder.resolve().parents
 
 
 def forget(client: mlflow.MlflowClient, home: Path, version: Version,
@@ -258,9 +264,11 @@ def _without_secrets(message: str, home: Path) -> str:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """MLflow's settings are the process's, and it makes a new database without a lock of its own:
-    one thread of one process at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
+    one thread of one process at a time. Where nothing can be written, nothing is made either."""
+    if why_closed(folder):
+        yield
+        return
+    with (made(folder) / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines import subwords
+from pipelines.errors import DamagedError
 from pipelines.fingerprint import digest_file
+from pipelines.small_files import read_object
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +29,10 @@ UNKNOWN_ID = 1
 SPECIAL = ("<pad>", "<unknown>")
 # What Python's \w matches, spelled out: the split that tensorflow-datasets' Tokenizer makes.
 WORD = r"[\p{L}\p{N}_]+"
-SETTINGS = ("kind", "lower", "words", "begin", "end", "pad_id", "unknown_id")
+# What settings.json may say, and of which types. The first two must be there.
+SETTINGS: dict[str, tuple[type, ...]] = {
+    "kind": (str,), "lower": (bool,), "words": (str,), "begin": (str, type(None)),
+    "end": (str, type(None)), "pad_id": (int,), "unknown_id": (int,)}
 TOKENS_FILE, SETTINGS_FILE, MODEL_FILE = "tokens.tsv", "settings.json", "subwords.model"
 
 
@@ -171,16 +176,60 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: Path) -> Vocabulary:
-        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        lines = (folder / TOKENS_FILE).read_text(encoding="utf-8").split("\n")[1:-1]
-        fields = [line.split("\t") for line in lines]
-        tokens = json.loads("[" + ",".join(field[1] for field in fields) + "]")
-        model = (folder / MODEL_FILE).read_bytes() if settings["kind"] == "subword" else None
-        vocabulary = cls(tokens=tuple(tokens),
-                         counts=tuple(int(field[2]) for field in fields), model=model, **settings)
-        if model is not None:
-            vocabulary._processor  # noqa: B018 - a broken file is noticed here
+        """Raises DamagedError when the files are not as `save` writes them."""
+        settings = _read_settings(folder / SETTINGS_FILE)
+        try:
+            tokens, counts = _read_tokens(folder / TOKENS_FILE)
+            model = (folder / MODEL_FILE).read_bytes() if settings["kind"] == "subword" else None
+        except FileNotFoundError as error:
+            raise DamagedError(f"{error.filename}: is missing") from error
+        except (ValueError, IndexError, TypeError, RecursionError) as error:
+            raise DamagedError(f"{folder / TOKENS_FILE}: not lines of id, token and count "
+                               f"({type(error).__name__})") from error
+        vocabulary = cls(tokens=tokens, counts=counts, model=model, **settings)
+        if flaw := vocabulary._flaw():
+            raise DamagedError(f"{folder}: not a vocabulary: {flaw}")
         return vocabulary
+
+    def _flaw(self) -> str | None:
+        """Why this cannot be what was learned; None: it can."""
+        ids = range(self.size)
+        if self.kind not in ("char", "word", "subword") or self.words not in ("all", "letters"):
+            return f"no way to split text is called {self.kind} {self.words}"
+        if len(set(self.tokens)) != self.size:
+            return "a token stands twice"
+        if self.pad_id == self.unknown_id or not {self.pad_id, self.unknown_id} <= set(ids):
+            return f"padding is {self.pad_id} and the unknown token {self.unknown_id}"
+        if not {self.begin, self.end} - {None} <= set(self.tokens):
+            return "a marker is not among its tokens"
+        if self.kind == "char" and any(len(token) != 1 for token in self._known):
+            return "a token is not one character"
+        if self.kind == "subword" and self.tokens != subwords.pieces(self._processor):
+            return f"its tokens are not those of {MODEL_FILE}"
+        return None
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = read_object(path, kind=str, lower=bool)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path}: is missing") from error
+    for name, value in settings.items():
+        if type(value) not in SETTINGS.get(name, ()):
+            raise DamagedError(f"{path}: its {name!r} is not known, or of the wrong kind")
+    return settings
+
+
+def _read_tokens(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Tokens and their counts. Raises ValueError or IndexError when the file is of another form."""
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[1:-1]]
+    # One call for all tokens: far faster than one for each.
+    tokens = json.loads("[" + ",".join(row[1] for row in rows) + "]")
+    "".join(tokens).encode()  # not a text, or half a character
+    ids, counts = ([int(row[place]) for row in rows] for place in (0, 2))
+    if ids != list(range(len(tokens))) or min(counts, default=0) < 0:
+        raise ValueError
+    return tuple(tokens), tuple(counts)
 
 
 def split_words(texts: pl.Series, lower: bool, words: str = "all") -> pl.Series:

@@ -9,7 +9,7 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from pipelines.addresses import shown as shown  # for those who look for it here
+from pipelines.addresses import shown
 from pipelines.errors import FolioError, UnreachableError
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from prefect.artifacts import (
 
 from pipelines.execute import StageResult
 from pipelines.retraining import Notice, one_line
+from pipelines.visible import visible
 
 MAX_ROWS = 200  # of a table
 
@@ -52,8 +53,8 @@ def publish_counts(pipeline: str, result: StageResult) -> None:
         rows[MAX_ROWS:] = [{"count": "…", "value": f"{len(rows) - MAX_ROWS} more"}]
     create_table_artifact(
         rows, artifact_key(pipeline, result.stage),
-        f"{result.stage} of {pipeline}: {result.action} ({result.reason}), "
-        f"{result.seconds:.1f} s\n\n`{result.artifact.path}`")
+        visible(f"{result.stage} of {pipeline}: {result.action} ({result.reason}), "
+                f"{result.seconds:.1f} s\n\n`{result.artifact.path}`"))
 
 
 def publish_pages(pipeline: str, result: StageResult, inputs: tuple[StageResult, ...]) -> None:
@@ -73,7 +74,7 @@ def flat(counts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", _readable(value)
+            yield visible(f"{prefix}{name}"), visible(_readable(value))
 
 
 def _readable(value: Any) -> str:

@@ -8,6 +8,7 @@ from prefect.states import Failed
 
 from pipelines.errors import FolioError
 from pipelines.retraining import one_line
+from pipelines.visible import visible
 
 UNFORESEEN = ("{}; this was not foreseen: the log of this run has the traceback. Run it again when "
               "that is mended: it goes on from what was published")
@@ -16,6 +17,6 @@ UNFORESEEN = ("{}; this was not foreseen: the log of this run has the traceback.
 def failed(error: Exception) -> State:
     """The state of whatever `error` ended; who asks for its result gets the error itself."""
     if isinstance(error, FolioError):
-        return Failed(message=str(error), data=error)
+        return Failed(message=visible(one_line(error)), data=error)
     get_run_logger().error("an unforeseen error", exc_info=error)
-    return Failed(message=UNFORESEEN.format(one_line(error)), data=error)
+    return Failed(message=visible(UNFORESEEN.format(one_line(error))), data=error)

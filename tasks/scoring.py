@@ -15,6 +15,7 @@ from pipelines import score_file
 from pipelines.retraining import Notice
 from pipelines.score_file import Judge, Order
 from pipelines.store import Progress
+from pipelines.visible import visible
 from tasks.artifacts import artifact_key, unseen
 from tasks.drift import emit_drift
 from tasks.failures import failed
@@ -49,8 +50,8 @@ def publish_scores(pipeline: str, summaries: Sequence[dict[str, Any]], notice: N
 
 def _row(summary: dict[str, Any]) -> dict[str, Any]:
     drift = summary["drift"]
-    return {"file": summary["file"], "scores": summary["out"], "version": summary["version"],
-            "rows": summary["rows"], **summary["labels"],
+    return {"file": visible(summary["file"]), "scores": visible(summary["out"]),
+            "version": summary["version"], "rows": summary["rows"], **summary["labels"],
             "no answer": sum(summary["errors"].values()),
             "drifted": "not known" if drift is None else ", ".join(drift["drifted"]) or "no",
             "seconds": summary["seconds"]}

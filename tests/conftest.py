@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import random
 import shutil
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.declarations import load_spec
 from pipelines.execute import Settings
+from pipelines.lineage import stored
+from pipelines.manifest import SEAL, content_digest, key_of, sealed, text_of
 from pipelines.retraining import retrain_plain
 from pipelines.spec import Spec
+from pipelines.store import MANIFEST, Artifact
 
 PROJECT = Path(__file__).resolve().parent.parent
 MIRROR = PROJECT.parent / "shared" / "mirror"
@@ -94,7 +102,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)  # what a process left that failed
-            folder.mkdir()
+            folder.mkdir(0o700)  # as a home is made
             make(folder)
             done.touch()
     return folder
@@ -144,11 +152,64 @@ def retrained(*pipelines: Path) -> Callable[[Path], None]:
     return run
 
 
+@pytest.fixture
+def drawing() -> Iterator[None]:
+    """A thread draws from the generators of Python, NumPy and Keras all the while."""
+    from pipelines.backend import load_keras
+
+    keras, stop = load_keras("tensorflow"), threading.Event()
+
+    def draw() -> None:
+        while not stop.is_set():
+            random.random(), np.random.random()
+            keras.random.SeedGenerator()  # what Keras draws for whoever gives it no seed
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
 def artifact_of(settings: Settings, pipeline: str, stage: str) -> Any:
     """The artifact that the pipeline's latest run has for a stage."""
     record = next(r for r in settings.runs if r["pipeline"] == pipeline)
     entry = next(e for e in record["stages"] if e["stage"] == stage)
     return settings.store.open(stage, entry["key"])
+
+
+def republished(folder: Path, change: Callable[[dict[str, Any]], None]) -> Artifact:
+    """The artifact in `folder` with its manifest changed, as if it had been made so: under the key
+    that the manifest has then."""
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    change(manifest)
+    manifest.pop(SEAL, None)
+    manifest |= {"key": key_of(manifest), "digest": content_digest(manifest["files"])}
+    manifest = sealed(manifest)
+    (folder / MANIFEST).write_text(text_of(manifest), encoding="utf-8")
+    path = folder.with_name(manifest["key"])
+    if path != folder:
+        shutil.rmtree(path, ignore_errors=True)
+        folder.rename(path)
+    return Artifact(manifest["stage"], manifest["key"], path, manifest)
+
+
+def rewritten(settings: Settings, pipeline: str, stage: str,
+              change: Callable[[dict[str, Any]], None]) -> Artifact:
+    """As `republished`, of what the pipeline's latest run has; those below name it as their own."""
+    old = artifact_of(settings, pipeline, stage)
+    new = republished(old.path, change)
+    for one in stored(settings.store):
+        if one.stage != "source" and one.manifest["inputs"].get(stage) == old.digest:
+            republished(one.path, lambda manifest: manifest["inputs"].update({stage: new.digest}))
+    return new
+
+
+def artifact_in(folder: Path, stage: str = "") -> Artifact:
+    """What lies in a folder, as a stage below would be given it."""
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    return Artifact(stage, "", folder, {"files": {name: {} for name in names if name != MANIFEST}})
 
 
 def held_out(settings: Settings, pipeline: str) -> list[str]:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import WorkPool
 from prefect.settings import (
     PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_API_URL,
@@ -26,10 +27,12 @@ from prefect.settings import (
     temporary_settings,
 )
 from prefect.states import Running, Scheduled
+from prefect.workers.process import ProcessWorker
 
 from flows import doctor_checks, sweeping
 from flows.doctor import Depth, report
 from flows.doctor_checks import skew_seconds
+from flows.installation import job_template, lets_commands_in
 from flows.server import Server, await_health, shared_server
 from pipelines.execute import Settings
 from pipelines.liveness import dead_runs
@@ -135,7 +138,8 @@ def test_what_is_gone_or_switched_off_is_found_and_mended(installed: Home) -> No
     deployments = {one["entrypoint"].rpartition(".")[2] + "/" + one["name"]: one
                    for one in installed.api("POST", "/deployments/filter")}
     words = deployments["retrain/words"]
-    installed.api("PATCH", "/work_pools/gpu", is_paused=True)
+    installed.api("PATCH", "/work_pools/gpu", is_paused=True, concurrency_limit=3,
+                  base_job_template=ProcessWorker.get_default_base_job_template())
     installed.api("DELETE", f"/deployments/{deployments['stage/words']['id']}")
     installed.api("PATCH", f"/deployments/{words['id']}", parameters={"pipeline": "hamlet"})
     installed.api("POST", "/deployments/", name="hamlet", flow_id=words["flow_id"],
@@ -145,7 +149,8 @@ def test_what_is_gone_or_switched_off_is_found_and_mended(installed: Home) -> No
     installed.api("PATCH", f"/automations/{silent['id']}", enabled=False)
     installed.api("DELETE", f"/automations/{again['id']}")
     said = text(installed.told())
-    for part in ("problem pools work pool gpu is paused", "stage/words is missing",
+    for part in ("problem pools work pool gpu is paused", "problem pools work pool gpu lets a run "
+                 "name the command", "stage/words is missing",
                  "retrain/words differs from prefect.yaml in its parameters",
                  "retrain/hamlet is of a pipeline that is no more",
                  "“folio: a silent run has crashed” is switched off",
@@ -153,6 +158,30 @@ def test_what_is_gone_or_switched_off_is_found_and_mended(installed: Home) -> No
         assert part in said, part
     told = installed.told(fix=True)
     assert len(told["fixed"]) == 1 and not {"pools", "deployments", "automations"} & set(bad(told))
+    gpu = installed.api("GET", "/work_pools/gpu")
+    assert gpu["base_job_template"] == job_template() and gpu["concurrency_limit"] == 3
+    installed.api("PATCH", "/work_pools/gpu", concurrency_limit=1)
+
+
+def test_no_run_can_name_what_a_worker_executes(installed: Home) -> None:
+    (words,) = (one["id"] for one in installed.api("POST", "/deployments/filter")
+                if (one["name"], one["entrypoint"]) == ("words", "flows.retrain.retrain"))
+    for given in ({"command": "touch owned"}, {"env": {"PYTHONPATH": "/tmp"}},
+                  {"working_dir": "/tmp"}):
+        with pytest.raises(httpx.HTTPStatusError, match="422"):
+            installed.api("POST", f"/deployments/{words}/create_flow_run", job_variables=given)
+    half = job_template()
+    half["job_configuration"]["command"] = "{{ command }}"
+    with pytest.raises(httpx.HTTPStatusError, match="422"):
+        installed.api("PATCH", "/work_pools/cpu", base_job_template=half)
+
+
+def test_the_template_of_a_pool_of_another_type_is_the_users(installed: Home) -> None:
+    own = {"job_configuration": {"command": "{{ command }}"},
+           "variables": {"properties": {"command": {"type": "string"}}}}
+    pool = installed.api("POST", "/work_pools/", name="box", type="docker", base_job_template=own)
+    assert not lets_commands_in(WorkPool.model_validate(pool))
+    installed.api("DELETE", "/work_pools/box")
 
 
 def test_what_only_its_user_may_change_is_named(installed: Home) -> None:

@@ -39,8 +39,8 @@ def test_a_disk_full_in_the_middle_publishes_nothing_half_and_a_rerun_goes_on(
 
     line = told["full"]["err"].splitlines()[-1]
     assert told["full"]["code"] == 1 and "Traceback" not in told["full"]["err"]
-    assert line.startswith(f"folio: {tmp_path}/disk/store/batches") and line.endswith(
-        "nothing was published. Mend it (free space, rights) and run again")
+    assert line.startswith(f"folio: the disk of {tmp_path}/disk/store/batches is full ")
+    assert f"(mounted at {tmp_path}/disk, " in line and "bytes free now); make room there" in line
     made = [f"store/{stage}/{artifact_of(trained, play.stem, stage).key}" for stage in NAMES[:3]]
     assert {path for path in told["left"] if "/." not in path} == set(made)
     assert not any("/.tmp-" in path for path in told["left"])
@@ -49,7 +49,7 @@ def test_a_disk_full_in_the_middle_publishes_nothing_half_and_a_rerun_goes_on(
     (record,) = json.loads(told["again"]["out"])
     assert [entry["action"] for entry in record["stages"]] == ["reuse"] * 3 + ["run"] * 4
     assert told["again"]["code"] == 0 and record["version"] == 1
-    assert "cannot be written to" in disk(told["read-only"])
+    assert "is read-only (its file system is mounted read-only)" in disk(told["read-only"])
 
 
 def disk(doctor: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from tests.conftest import PROJECT
 
 FALLING = """\
 import contextlib, signal, sys, time
-from flows.server import terminations_unwind
+from flows.interrupts import terminations_unwind
 
 class Falling:
     def __del__(self):

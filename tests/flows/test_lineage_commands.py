@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from pipelines.execute import Settings
 from pipelines.garbage import Policy
 from pipelines.plan import Selection
 from pipelines.retraining import retrain_plain
-from tests.conftest import PROJECT, artifact_of
+from tests.conftest import PROJECT, artifact_of, rewritten
 from tests.flows.test_cli import FOLIO, assert_one_line
 from tests.pipelines.test_dashboard_browser import CHROMIUM
 
@@ -111,14 +112,15 @@ def test_reproducing_says_what_agrees(folio: Folio, home: Settings, tmp_path: Pa
     assert [line for line in done.stderr.splitlines() if line.startswith("tokens: agrees")]
     assert (tmp_path / "again" / "store" / "batches").is_dir()
 
-    path = artifact_of(home, "tiny-play", "tokens").path / "manifest.json"
-    before = path.read_text()
-    manifest = json.loads(before)
-    manifest["files"]["vocabulary/tokens.tsv"]["sha256"] = "0" * 64
-    manifest["libraries"]["polars"] = "0.1"
-    path.write_text(json.dumps(manifest))
+    def otherwise(manifest: dict[str, Any]) -> None:
+        manifest["files"]["vocabulary/tokens.tsv"]["sha256"] = "0" * 64
+        manifest["libraries"]["polars"] = "0.1"
+
+    shutil.copytree(home.store.root, tmp_path / "before")
+    rewritten(home, "tiny-play", "tokens", otherwise)
     done = folio("reproduce", "tiny-play@champion", "--until", "tokens", "--json")
-    path.write_text(before)
+    shutil.rmtree(home.store.root)
+    shutil.move(tmp_path / "before", home.store.root)
     assert done.returncode == 1, done.stderr
     said = json.loads(done.stdout)
     assert said["first"] == "tokens" and "polars 0.1 →" in said["why"]

@@ -68,8 +68,8 @@ def test_prefect_keeps_its_schedules_and_runs_in_postgresql(server: Postgres, tm
     server.create("prefect")
     port, own = free_port(), tmp_path / "home"
     api = f"http://127.0.0.1:{port}/api"
-    with service(tmp_path / "log", "prefect", "server", "start", "--host", "127.0.0.1",
-                 "--port", str(port), health=f"{api}/health", PREFECT_HOME=str(tmp_path),
+    with service(tmp_path / "log", "flows.guarded_prefect", "--port", str(port),
+                 health=f"{api}/health", PREFECT_HOME=str(tmp_path),
                  PREFECT_API_DATABASE_CONNECTION_URL=server.url("asyncpg", "prefect")):
         run = one_run(own, play, PREFECT_API_URL=api)
         installed = install(own, PREFECT_API_URL=api)
@@ -114,7 +114,8 @@ def test_mlflow_keeps_its_versions_in_postgresql(server: Postgres, tmp_path: Pat
     server.create("mlflow")
     port, own = free_port(), tmp_path / "another-home"
     address = f"http://127.0.0.1:{port}"
-    with service(tmp_path / "log", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+    with service(tmp_path / "log", "mlflow", "server", "--app-name", "folio",
+                 "--host", "127.0.0.1", "--port", str(port),
                  "--workers", "1", "--backend-store-uri", server.url("psycopg2", "mlflow"),
                  "--artifacts-destination", str(tmp_path / "files"), health=f"{address}/health",
                  MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"):

@@ -31,6 +31,14 @@ def test_a_given_address_that_does_not_answer_is_named(tmp_path: Path,
         pass
 
 
+def test_the_password_of_a_given_address_is_not_printed(tmp_path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:s3cret@127.0.0.1:1/api?token=s3cret")
+    with pytest.raises(FolioError) as raised, prefect_api(tmp_path):
+        pass
+    assert "s3cret" not in str(raised.value) and "127.0.0.1:1/api" in str(raised.value)
+
+
 def test_two_runs_share_a_server_and_the_last_one_stops_it(new_home: Path, play: Path) -> None:
     first, second = one_run(new_home, play, "wait"), one_run(new_home, play, "wait")
     assert first.stdout and second.stdout
@@ -51,6 +59,7 @@ def test_a_server_left_by_a_killed_run_is_adopted_and_stopped(new_home: Path, pl
     url, _ = killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     (orphan,) = server_processes(new_home)
+    (new_home / "prefect" / "server.json").write_bytes(b"")  # found all the same
     heir = one_run(new_home, play, "burst")
     assert heir.communicate()[0] == url
     assert server_processes(new_home) == [], f"{orphan} was to be stopped by its heir"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -61,8 +62,13 @@ class Up:
 
     def arguments(self) -> list[str]:
         prefect, mlflow, dashboard = map(str, self.ports)
-        return ["up", "--prefect-port", prefect, "--mlflow-port", mlflow,
+        return ["up", "--password", "--prefect-port", prefect, "--mlflow-port", mlflow,
                 "--dashboard-port", dashboard]
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        user, _, secret = (self.home / "up" / "password").read_text().strip().partition(":")
+        return user, secret
 
     def folio(self, *arguments: str) -> subprocess.Popen[str]:
         own = {name: value for name, value in os.environ.items()
@@ -80,7 +86,7 @@ class Up:
         """The server's answer; while its SQLite is busy it asks to come again, as here."""
         def asked() -> httpx.Response:
             return httpx.request(method, f"http://127.0.0.1:{self.ports[0]}/api{path}",
-                                 json=body or None, timeout=30)
+                                 json=body or None, timeout=30, auth=self.auth)
 
         while (answer := asked()).status_code == 503:
             time.sleep(0.5)
@@ -187,7 +193,7 @@ def test_a_schedule_fires_by_itself_and_finds_nothing_to_do(up: Up) -> None:
                  "parameters": SHAKESPEARE}]
     deployment = up.deployment("retrain/shakespeare")
     made = httpx.post(f"http://127.0.0.1:{up.ports[0]}/api/deployments/{deployment}/schedules",
-                      json=schedule).json()
+                      json=schedule, auth=up.auth).json()
 
     def fired() -> dict[str, Any] | None:
         runs = up.api("POST", "/flow_runs/filter", flow_runs={"tags": {"all_": ["auto-scheduled"]},
@@ -248,13 +254,39 @@ def test_a_port_that_is_taken_is_named(up: Up, tmp_path: Path) -> None:
 
 def test_its_pages_are_there_and_nothing_else_of_the_home_is(up: Up) -> None:
     pages = f"http://127.0.0.1:{up.ports[2]}"
-    home = httpx.get(pages, follow_redirects=True)
+    home = httpx.get(pages, follow_redirects=True, auth=up.auth)
     assert home.status_code == 200 and f"http://127.0.0.1:{up.ports[0]}" in home.text
     for path in ("/runs/", "/prefect/prefect.db", "/dashboard/%2e%2e/up/up.json", "/store/"):
-        assert httpx.get(pages + path).status_code == 404, path
+        assert httpx.get(pages + path, auth=up.auth).status_code == 404, path
     assert httpx.get(pages, headers={"Host": "example.org"}).status_code == 403
     assert httpx.get(f"http://127.0.0.1:{up.ports[0]}/").status_code == 200
     assert httpx.get(f"http://127.0.0.1:{up.ports[1]}/").status_code == 200
+
+
+def test_nobody_gets_in_without_the_password(up: Up) -> None:
+    api, pages = f"http://127.0.0.1:{up.ports[0]}/api", f"http://127.0.0.1:{up.ports[2]}"
+    for auth in (None, ("folio", "wrong")):
+        assert httpx.post(f"{api}/deployments/filter", auth=auth).status_code == 401
+        assert httpx.get(f"{pages}/dashboard/index.html", auth=auth).status_code == 401
+    settings = httpx.get(f"http://127.0.0.1:{up.ports[0]}/ui-settings").json()
+    assert settings["auth"] == "BASIC"  # the pages of Prefect ask for it
+
+
+def test_no_secret_stands_on_a_command_line_and_temporary_files_are_private(up: Up) -> None:
+    lines = [" ".join(process.cmdline()) for process in psutil.process_iter()
+             if process.status() != psutil.STATUS_ZOMBIE]
+    assert sum(str(up.ports[1]) in line for line in lines) >= 2  # folio up, MLflow
+    assert not [line for line in lines if up.auth[1] in line or "sqlite://" in line]
+    temporary = up.home / "up" / "tmp"
+    assert temporary.stat().st_mode & 0o077 == 0 and (temporary / "runner_storage").is_dir()
+
+
+def test_a_command_in_the_job_variables_is_refused(up: Up, tmp_path: Path) -> None:
+    answer = up.api("POST", f"/deployments/{up.deployment('score/imdb')}/create_flow_run",
+                    state={"type": "SCHEDULED"},
+                    job_variables={"command": f"touch {tmp_path / 'owned'}"})
+    assert answer.status_code == 422 and "command" in answer.text
+    assert not (tmp_path / "owned").exists()
 
 
 def test_doctor_finds_all_of_it_in_order(up: Up) -> None:
@@ -265,9 +297,17 @@ def test_doctor_finds_all_of_it_in_order(up: Up) -> None:
         "server", "clock", "pools", "workers", "deployments", "automations", "pages"}
 
 
+def test_what_servers_workers_and_runs_have_made_is_its_owners_alone(up: Up) -> None:
+    found = {path.relative_to(up.home): stat.S_IMODE(path.lstat().st_mode)
+             for path in up.home.rglob("*") if not path.is_symlink()}
+    assert {Path(name) for name in ("prefect/prefect.db", "mlflow/mlflow.db", "logs/up.log",
+                                    "up/up.json", "dashboard/index.html")} <= set(found)
+    assert {path: oct(mode) for path, mode in found.items() if mode & 0o077} == {}
+
+
 def test_a_killed_worker_and_a_killed_server_come_back(up: Up) -> None:
     before = {process.pid for process in up.processes()
-              if {"worker", "server"} & set(process.cmdline())}
+              if {"worker", "server", "flows.guarded_prefect"} & set(process.cmdline())}
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: _answers(up))

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines import baselines
 from pipelines.baselines import NGrams, Sequences
-from tests.conftest import MIRROR, needs_mirror
+from tests.conftest import MIRROR, artifact_in, needs_mirror
 
 SIZE = 7  # ids; the last is never seen in training
 
@@ -114,17 +114,19 @@ def test_only_predicted_tokens_count() -> None:
 
 def test_train_tokens_are_read_up_to_a_number(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tokens").mkdir()
     for shard, rows in enumerate(([[1, 2, 3], [4, 5]], [[6, 1, 2, 3]], [[5, 5]])):
         pq.write_table(pa.table({"tokens": pa.array(rows, pa.list_(pa.uint16())),
                                  "length": list(map(len, rows))}),
-                       tmp_path / f"train-{shard:04}.parquet")
-    joined = Sequences.of_train(tmp_path, joined=True)
+                       tmp_path / "tokens" / f"train-{shard:04}.parquet")
+    tokens = artifact_in(tmp_path)
+    joined = Sequences.of_train(tokens, joined=True)
     assert joined.ids.tolist() == [1, 2, 3, 4, 5, 6, 1, 2, 3, 5, 5]
     assert joined.before.tolist() == list(range(11))
-    apart = Sequences.of_train(tmp_path, joined=False)
+    apart = Sequences.of_train(tokens, joined=False)
     assert apart.before.tolist() == [0, 1, 2, 0, 1, 0, 1, 2, 3, 0, 1]
     monkeypatch.setattr(baselines, "MOST_TOKENS", 7)
-    cut = Sequences.of_train(tmp_path, joined=False)
+    cut = Sequences.of_train(tokens, joined=False)
     assert cut.ids.tolist() == [1, 2, 3, 4, 5, 6, 1]
     assert cut.before.tolist() == [0, 1, 2, 0, 1, 0, 1]
 

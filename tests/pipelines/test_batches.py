@@ -6,7 +6,6 @@ import itertools
 import json
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -25,6 +24,7 @@ from pipelines.errors import FolioError
 from pipelines.spec import BatchesSpec
 from pipelines.store import Workspace
 from pipelines.vocabulary import Vocabulary
+from tests.conftest import artifact_in
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=60)
 
@@ -51,7 +51,7 @@ def tokens(folder: Path, vocabulary: Vocabulary, **splits: list[list[int]]) -> d
                 "truncated": pa.array([0] * len(some), pa.int32()),
                 "label": pa.array([float(sum(r) % 2) for r in some], pa.float32())}),
                 folder / "tokens" / f"{split}-{part // 25:04}.parquet")
-    return {"tokens": SimpleNamespace(path=folder)}
+    return {"tokens": artifact_in(folder)}
 
 
 def build(folder: Path, spec: BatchesSpec, kind: str = "classifier", stateful: bool = False,
@@ -154,7 +154,7 @@ def test_sequences_cover_each_target_once(tmp_path_factory, n: int, width: int, 
                         BatchesSpec(batch_size=size, sequence_length=width), "language_model",
                         train=text(n), validation=text(40), test=text(41))
     read = [(int(b.tokens[row, i]), int(b.outcome[row, i]))
-            for b in Split(out, "train").in_order()
+            for b in Split(artifact_in(out), "train").in_order()
             for row, length in enumerate(b.length) for i in range(length)]
     ids = text(n)[0]
     assert read == list(itertools.pairwise(ids))
@@ -168,7 +168,7 @@ def test_lanes_continue_from_batch_to_batch(tmp_path_factory, n: int, width: int
     out, _ = build(tmp_path_factory.mktemp("t"),
                    BatchesSpec(batch_size=lanes, sequence_length=width), "language_model", True,
                    train=text(n), validation=text(90), test=text(90))
-    split = Split(out, "train")
+    split = Split(artifact_in(out), "train")
     read: dict[int, list[int]] = {k: [] for k in range(split.batch_size)}
     targets: dict[int, list[int]] = {k: [] for k in range(split.batch_size)}
     for batch in split.in_order():
@@ -193,7 +193,7 @@ def test_rows_stay_rows_though_the_state_is_carried(tmp_path: Path) -> None:
         build(tmp_path / name, BatchesSpec(layout=layout, batch_size=4, sequence_length=7),
               "language_model", stateful, **texts)
     assert bytes_in(tmp_path / "a") == bytes_in(tmp_path / "b")
-    assert Split(tmp_path / "a" / "out", "train").layout == "rows"
+    assert Split(artifact_in(tmp_path / "a" / "out"), "train").layout == "rows"
 
 
 # Language models over documents
@@ -207,7 +207,7 @@ def language_model(folder: Path, spec: BatchesSpec, train: list[list[int]], stat
     vocabulary = vocabulary_of(40, **settings)
     out, counts = build(folder, spec, "language_model", stateful, vocabulary, train=train,
                         validation=documents([9]), test=documents([30]))
-    return Split(out, "train"), counts["train"]
+    return Split(artifact_in(out), "train"), counts["train"]
 
 
 @settings(max_examples=20, deadline=None)
@@ -315,7 +315,8 @@ def test_predicted_characters_leave_markers_out(tmp_path: Path, spec: BatchesSpe
     for split in ("train", "validation", "test"):
         assert counts[split]["predicted"] == predicted
         assert counts[split]["characters"] == round(220 * own / 16)
-        assert predicted == sum(int(b.real.sum()) for b in Split(out, split).in_order())
+        batches = Split(artifact_in(out), split).in_order()
+        assert predicted == sum(int(b.real.sum()) for b in batches)
 
 
 @pytest.mark.parametrize(("spec", "message"), [
@@ -360,7 +361,7 @@ class TestEpochs:
         lengths = [1 + i * 7 % 29 for i in range(2000)]
         out, _ = build(tmp_path_factory.mktemp("e"), BatchesSpec(batch_size=4, max_buckets=3),
                        train=documents(lengths), validation=documents([2]), test=documents([2]))
-        return Split(out, "train")
+        return Split(artifact_in(out), "train")
 
     @staticmethod
     def rows(stream) -> list[tuple]:

@@ -20,7 +20,8 @@ from pipelines.calibration import (
     best_threshold,
 )
 from pipelines.execute import Settings, execute_stage
-from pipelines.inference import Predictor, write_package
+from pipelines.inference import Predictor
+from pipelines.package import write_package
 from pipelines.stages import stage_named
 from pipelines.statistics import calibration_error, reliability_bins
 from tests.conftest import artifact_of, spec_of

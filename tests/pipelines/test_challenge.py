@@ -28,7 +28,7 @@ Run = Callable[..., dict[str, Any]]
 def challenger(home: Settings, name: str, **changes: Any) -> Challenger:
     """The registered model against itself."""
     folders = {stage: artifact_of(home, name, stage) for stage in ("metrics", "corpus", "tokens")}
-    return Challenger(**{stage: one.path for stage, one in folders.items()},
+    return Challenger(folders["metrics"].path, folders["corpus"], folders["tokens"].path,
                       **{"held_out": held_out_digest(folders["corpus"].manifest),
                          "batch_size": 16, "labels": ("negative", "positive"),
                          "store": home.store} | changes)

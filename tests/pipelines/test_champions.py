@@ -174,3 +174,16 @@ def test_each_registry_has_a_journal_of_its_own(home: Path, tmp_path: Path,
 def test_the_journal_is_plain_lines(home: Path) -> None:
     lines = (home / "mlflow" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["version"] for line in lines] == [1, 2, 3]
+
+
+def test_a_line_dated_ahead_is_of_now(home: Path) -> None:
+    journal = journal_of(home)
+    first, *others = journal.lines()
+    journal.path.write_text("")
+    bare = {key: value for key, value in others[-1].items()
+            if key not in ("number", "previous", "digest")}
+    for line in (first, bare | {"time": "2099-01-01T00:00:00Z"}):
+        journal.append(journal.sealed({key: value for key, value in line.items()
+                                       if key not in ("number", "previous", "digest")}))
+    assert champion_at(home, NAME)["champion"] == 3
+    assert champion_at(home, NAME, datetime.now(UTC) + timedelta(days=1))["champion"] == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
@@ -23,9 +22,9 @@ from pipelines.registered import champions, list_models, load_champion
 from pipelines.removal import size_of
 from pipelines.retraining import retrain_plain
 from pipelines.spec import RegistrySpec
-from pipelines.store import MANIFEST, lock_of
+from pipelines.store import lock_of
 from pipelines.versions import mlflow_at, versions
-from tests.conftest import artifact_of, spec_of
+from tests.conftest import artifact_of, republished, spec_of
 from tests.pipelines.test_liveness import hold
 from tests.pipelines.test_registry import inputs_of, released
 
@@ -85,9 +84,8 @@ def unneeded(here: Settings, pipeline: str) -> list[Path]:
         artifact = artifact_of(here, pipeline, stage)
         path = artifact.path.with_name(f"{number}" * 64)
         shutil.copytree(artifact.path, path)
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        manifest |= {"key": path.name, "created": "2020-01-01T00:00:00Z"}
-        (path / MANIFEST).write_text(json.dumps(manifest))
+        path = republished(path, lambda manifest: manifest.update(
+            version=99, created="2020-01-01T00:00:00Z")).path
         lock_of(path.parent, path.name).touch()
         paths.append(aged(path, 99))
     return paths

@@ -5,7 +5,6 @@ import io
 import tarfile
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -17,7 +16,7 @@ from pipelines import corpus, corpus_files
 from pipelines.errors import FolioError
 from pipelines.spec import CorpusSpec
 from pipelines.store import Workspace
-from tests.conftest import MIRROR, needs_mirror
+from tests.conftest import MIRROR, artifact_in, needs_mirror
 
 COLUMNS = ["id", "split", "text", "label", "group"]
 BOOK = {"reader": "csv", "text_column": "review", "label_column": "sentiment"}
@@ -39,7 +38,7 @@ class Built:
         self.progress: list[tuple[float, float | None, str]] = []
         self.scratch_at_first: list[str] | None = None
         work = Workspace(self.out, self.scratch, folder, self._note)
-        self.counts = corpus.build({"source": SimpleNamespace(path=source)},
+        self.counts = corpus.build({"source": artifact_in(source)},
                                    {"corpus": CorpusSpec(**settings), "seed": seed}, work)
 
     def _note(self, *step: Any) -> None:

@@ -22,10 +22,11 @@ from pipelines.page import shown_figure
 from pipelines.plan import plan
 from pipelines.retraining import retrain_plain
 from pipelines.spec import ScheduleSpec
+from pipelines.visible import UNSEEN
 from tests.conftest import PLAY, PROJECT
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
-HOSTILE = "</p><script src=http://evil.example/x.js>alert('1')</script>\x07"
+HOSTILE = "</p><script src=http://evil.example/x.js>alert('1')</script>\x07\x1b[2J\u202e\r\ud800"
 
 
 @pytest.fixture
@@ -158,7 +159,8 @@ def test_whatever_a_record_says_is_shown_as_text(home: Settings) -> None:
     assert "script" not in page.tags and not any("evil" in link for link in page.links
                                                  if not link.startswith("#"))
     assert page.text.count("alert('1')") >= 10
-    assert "\x07" not in page.text.partition("Runs")[0].partition("Pipelines")[0]
+    source = path.read_text(encoding="utf-8")
+    assert not UNSEEN.search(source) and source.count("\\x07\\x1b[2J\\u202e\\r\\ud800") >= 10
 
 
 def test_a_failed_run_wants_attention(home: Settings) -> None:

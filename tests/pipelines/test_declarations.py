@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines import comparison
 from pipelines.declarations import catalog_names, has_sample, load_spec, profile_names
 from pipelines.errors import UsageError
-from pipelines.spec import operational, plain
+from pipelines.spec import Spec, operational, plain
 from pipelines.stages import STAGES
 from tests.conftest import JAPANESE, NEXT_WORD, PLAY, REVIEWS, spec_of
 
@@ -213,3 +217,133 @@ def test_operational_values_are_in_no_key(reviews: Path) -> None:
     keys = {key for stage in STAGES for key in plain(spec_of(reviews).select(stage.config))}
     assert "training.checkpoint_every" in keys  # a stage sees it, its key leaves it out
     assert operational() & keys == operational()
+
+
+SCHEMA = Spec.model_json_schema()
+
+
+def numbers(schema: dict[str, Any], key: str = "", shape: str = "{}"
+            ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(dotted key, how a value of it is written, schema) of each number in a declaration."""
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    for one in schema.get("anyOf", ()):
+        yield from numbers(one, key, shape)
+    for name, one in schema.get("properties", {}).items():
+        yield from numbers(one, f"{key}.{name}" if key else name)
+    for one in [*schema.get("prefixItems", ()), *([schema["items"]] if "items" in schema else ())]:
+        yield from numbers(one, key, shape.replace("{}", "[{}, {}]"))
+    if isinstance(values := schema.get("additionalProperties"), dict) and key != "grids":
+        inner = "over 400" if "{length: " in shape else "length"
+        yield from numbers(values, key, shape.replace("{}", f"{{{inner}: {{}}}}"))
+    if schema.get("type") in ("integer", "number"):
+        yield key, shape, schema
+
+
+NUMBERS = list(numbers(SCHEMA))
+
+
+def test_every_number_has_bounds_that_the_schema_shows() -> None:
+    assert len(NUMBERS) > 35 and len({key for key, _, _ in NUMBERS}) > 28
+    for key, _, schema in NUMBERS:
+        assert schema.keys() & {"minimum", "exclusiveMinimum"}, key
+        assert schema.keys() & {"maximum", "exclusiveMaximum"}, key
+
+
+@pytest.mark.parametrize(("key", "shape"), sorted({(key, shape) for key, shape, _ in NUMBERS}))
+def test_no_number_is_infinite_huge_or_a_truth(reviews: Path, play: Path, key: str,
+                                               shape: str) -> None:
+    for value in (".inf", "-.inf", ".nan", "1e999", "'nan'", "99999999999999", "-99999999999999",
+                  "1e30", "true", "false", "0x" + "f" * 60, "9" * 5000):
+        given = f"{key}={shape.replace('{}', value)}"
+        with pytest.raises(UsageError) as error:
+            load_spec(str(reviews), overrides=(given,))
+        said = str(error.value)
+        assert said.startswith(f"--set {key}: ") and "\n" not in said and len(said) < 500, given
+
+
+def test_minus_zero_is_zero(reviews: Path) -> None:
+    for text in ("model.dropout=-0.0", "model.dropout=-0"):
+        dropout = load_spec(str(reviews), overrides=(text,)).model.dropout
+        assert str(dropout) == "0.0"
+
+
+@pytest.mark.parametrize(("overrides", "message"), [
+    (("model.units=[65536]",), "its weights alone would need 137 GB, and 16 GB are the most"),
+    (("model.units=[9000, 9000, 9000, 9000]",), "its weights alone would need 26 GB"),
+    (("model.embedding=4096", "tokens.max_size=1000000"), "or tokens.max_size"),
+    (("batches.buckets=[100, 1000000]", "batches.batch_size=4096"), "one batch would need"),
+])
+def test_a_network_that_no_memory_holds_is_refused(reviews: Path, overrides: tuple[str, ...],
+                                                   message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_spec(str(reviews), overrides=overrides)
+    assert message in str(error.value) and str(error.value).startswith(str(reviews))
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ("profile=quick", "--set profile: a profile is chosen with --profile"),
+    ("name=other", "--set name: a pipeline is called what its file is called; rename the file"),
+    ("sample=true", "--set sample: the small sample is used with --allow-sample"),
+    ("profiles.quick.seed=2", "--set profiles.quick.seed: profiles are read from the declaration"),
+    ("schedule.cron=0 3 * * *", "--set schedule.cron: a schedule is read from the declaration"),
+    ("source.sample=a.txt", "--set source.sample: it is read from the declaration alone"),
+    ("folder=/srv", "--set folder: unknown key folder"),
+    ("title.x=1", "--set title.x: unknown key title.x: title is a single value"),
+    ("=2", "--set =2: write key=value"),
+    ("source.path=~nobody-at-all/a", "--set source.path: ~nobody-at-all/a: no such user"),
+    ("model.units=*x", "--set model.units: the value is not valid YAML: found undefined alias 'x'"),
+    ("model.units=&x [*x]", "--set model.units: the value is not valid YAML: *x contains itself"),
+    ("seed=!!python/name:os.system x", "--set seed: the value is not valid YAML: could not"),
+    ("seed=2020-99-99", "--set seed: the value is not valid YAML: '2020-99-99' is no timestamp"),
+    ("seed=" + "[" * 5000, "--set seed: the value is not valid YAML: nested more than"),
+])
+def test_nothing_of_set_is_ignored_or_raises(reviews: Path, given: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_spec(str(reviews), overrides=(given,))
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("name: other", ":11: a pipeline is called what its file is called"),
+    ("profile: quick", ":11: a profile is chosen with --profile"),
+    ("sample: true", ":11: the small sample is used with --allow-sample"),
+    ("profiles: {{quick: {{sample: true}}}}", ":11: the small sample is used with"),
+    ("profiles: [quick]", ":11: profiles maps a name to key: value pairs"),
+    ("schedule: {{cron: 0 3 * * *, zone: UTC}}", ":11: unknown key schedule.zone; did you mean"),
+])
+def test_what_a_declaration_cannot_say(declare, line: str, message: str) -> None:
+    path = declare("other-keys", REVIEWS + line + "\n")
+    with pytest.raises(UsageError) as error:
+        load_spec(str(path), "quick" if "profiles" in line else "full")
+    assert str(error.value).startswith(f"{path}{message}")
+
+
+def test_a_source_that_is_no_mapping_is_one_line(declare) -> None:
+    for name, text in (("list", "[a]"), ("text", "a"), ("sample", "{{url: a, sample: [1]}}")):
+        source = "source: {{path: {samples}/reviews.csv}}"
+        path = str(declare(name, REVIEWS.replace(source, f"source: {text}")))
+        assert has_sample(path) == (name == "sample")
+        with pytest.raises(UsageError):
+            load_spec(path, sample=True)
+        if name != "sample":
+            with pytest.raises(UsageError, match=r":2: source: input should be a valid dict"):
+                load_spec(path)
+
+
+def test_a_file_that_is_called_what_no_pipeline_may_be(declare) -> None:
+    path = declare("Wrong Name", REVIEWS)
+    with pytest.raises(UsageError, match=r"Wrong Name\.yaml: a pipeline is called what its"):
+        load_spec(str(path))
+
+
+def test_a_grid_has_bounds_too(reviews: Path) -> None:
+    spec = load_spec(str(reviews))
+    assert comparison.grid_of(spec, ["seed=1,2"]) == {"seed": (1, 2)}
+    for given, message in (("seed=*x", "--grid seed: the value is not valid YAML: found undef"),
+                           ("seed=1\n]", "--grid seed: the value is not valid YAML")):
+        with pytest.raises(UsageError, match=re.escape(message)):
+            comparison.grid_of(spec, [given])
+    keys = {f"k{i}": tuple(range(10)) for i in range(12)}
+    with pytest.raises(UsageError, match="1,000,000,000,000 variants: 1000 are the most"):
+        comparison.variants(keys)

@@ -8,7 +8,6 @@ import math
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from pipelines.spec import EvaluationSpec, ModelSpec, TrainingSpec
 from pipelines.stages import STAGES
 from pipelines.store import Artifact, Workspace
 from pipelines.vocabulary import Vocabulary
-from tests.conftest import NEXT_WORD, PROJECT, artifact_of, spec_of
+from tests.conftest import NEXT_WORD, PROJECT, artifact_in, artifact_of, spec_of
 
 INPUTS = ("model", "batches", "tokens", "corpus")
 SPEECHES = """\
@@ -170,7 +169,7 @@ def test_samples_and_figures_of_generated_text(made: Any, name: str) -> None:
         assert figures["known"]["of"] == figures["distinct_1"]["of"] == found["units"]
         for figure in figures.values():
             assert figure["share"] == figure["count"] / figure["of"]
-    train = "\n".join(texts(artifacts["corpus"].path, "train", Vocabulary.load(
+    train = "\n".join(texts(artifacts["corpus"], "train", Vocabulary.load(
         artifacts["tokens"].path / "vocabulary")))
     assert list(found["longest_copy"]) == list(found["texts"])
     for copy in found["longest_copy"].values():
@@ -252,7 +251,7 @@ def test_training_does_without_the_test_split(made: Any, name: str, tmp_path: Pa
     model = json.loads((artifacts["model"].path / "model.json").read_bytes())["model"]
     config = {"model": ModelSpec.model_validate(model), "seed": 1,
               "training": TrainingSpec(epochs=2, learning_rate=0.02)}
-    training.build({"batches": SimpleNamespace(path=batches)}, config,
+    training.build({"batches": artifact_in(batches)}, config,
                    Workspace(out, scratch, tmp_path))
     for file in ("model.keras", "history.parquet"):
         assert (out / file).read_bytes() == (artifacts["model"].path / file).read_bytes()

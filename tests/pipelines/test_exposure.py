@@ -13,19 +13,21 @@ from hypothesis import strategies as st
 from pipelines import passage_hashes
 from pipelines.exposure import WINDOW, seen_documents, seen_segments
 from pipelines.segments import cuts
+from pipelines.store import Artifact
+from tests.conftest import artifact_in
 
 
-def corpus(folder: Path, **splits: list[str]) -> Path:
+def corpus(folder: Path, **splits: list[str]) -> Artifact:
     (folder / "documents").mkdir(parents=True, exist_ok=True)
     for split, texts in splits.items():
         table = pa.table({"id": [f"{split}-{i}" for i in range(len(texts))], "text": texts})
         pq.write_table(table, folder / "documents" / f"{split}-0000.parquet")
-    return folder
+    return artifact_in(folder)
 
 
 def test_documents_are_known_by_their_words(tmp_path: Path) -> None:
-    path = corpus(tmp_path, train=["one  two\n", "three"], validation=["four"], test=["five"])
-    assert seen_documents(["one two", "five", "four ", "thre"], path).tolist() == [
+    known = corpus(tmp_path, train=["one  two\n", "three"], validation=["four"], test=["five"])
+    assert seen_documents(["one two", "five", "four ", "thre"], known).tolist() == [
         True, False, True, False]
 
 
@@ -37,19 +39,19 @@ TEXT = st.text(alphabet="abc ", min_size=120, max_size=900)
 def test_segments_are_found_wherever_they_stand(tmp_path_factory, train: str, test: str,
                                                 at: int, length: int) -> None:
     test = test[:150] + train[at:at + length] + test[150:] + "."  # never the whole of train
-    path = corpus(tmp_path_factory.mktemp("corpus"), train=[train])
+    known = corpus(tmp_path_factory.mktemp("corpus"), train=[train])
     expected = [b - a >= WINDOW and test[a:a + WINDOW] in train for a, b in pairwise(cuts(test))]
-    assert seen_segments([test], path).tolist() == expected
+    assert seen_segments([test], known).tolist() == expected
 
 
 def test_a_long_text_is_searched_across_its_chunks(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(passage_hashes, "CHUNK", 64)
     words = " ".join(f"word{i}" for i in range(400))
-    path = corpus(tmp_path, train=[words])
-    seen = seen_segments([words[1000:1440], "something quite new, " * 12], path)
+    known = corpus(tmp_path, train=[words])
+    seen = seen_segments([words[1000:1440], "something quite new, " * 12], known)
     assert seen[:4].all() and not seen[5:].any()
 
 
 def test_a_short_line_is_known_as_a_whole(tmp_path: Path) -> None:
-    path = corpus(tmp_path, train=["Ay, my lord.", "No."])
-    assert seen_segments(["Ay, my lord.", "Ay, my", "No."], path).tolist() == [True, False, True]
+    known = corpus(tmp_path, train=["Ay, my lord.", "No."])
+    assert seen_segments(["Ay, my lord.", "Ay, my", "No."], known).tolist() == [True, False, True]

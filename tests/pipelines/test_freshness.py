@@ -68,6 +68,12 @@ def test_only_a_run_that_did_what_the_schedule_wants_counts(other: dict[str, Any
                      "due": "2026-07-01T10:00:00Z", "next": "2026-07-01T11:00:00Z"}
 
 
+def test_a_run_dated_ahead_by_a_wrong_clock_does_not_count() -> None:
+    ahead, now = record("2027-07-01T10:00"), at("2026-07-01T10:30")
+    assert freshness(HOURLY, [ahead], now)["state"] == "never ran"
+    assert freshness(HOURLY, [ahead, record("2026-07-01T10:00")], now)["state"] == "fresh"
+
+
 def test_without_a_schedule_nothing_is_due() -> None:
     assert freshness(None, [record("2026-07-01T10:00")], at("2026-07-01T10:30")) == {
         "state": "no schedule", "last": None, "due": None, "next": None}

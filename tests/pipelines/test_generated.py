@@ -11,7 +11,9 @@ import pytest
 from pipelines import generated
 from pipelines.generated import Writer, texts
 from pipelines.spec import EvaluationSpec
+from pipelines.store import Artifact
 from pipelines.vocabulary import Vocabulary
+from tests.conftest import artifact_in
 
 LETTERS = Vocabulary("char", False, ("<pad>", "<unknown>", "*", *"\n abcdehnot"), (1,) * 13,
                      end="*")
@@ -19,12 +21,12 @@ WORDS = Vocabulary("word", True, ("<pad>", "<unknown>", "on", "the", "cat", "sat
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Path:
+def corpus(tmp_path: Path) -> Artifact:
     (tmp_path / "documents").mkdir()
     for name, rows in {"train-0000": ["The cat sat.", "On!"], "train-0001": ["the end"],
                        "test-0000": ["The cat sat on the mat.", "the"]}.items():
         pl.DataFrame({"text": rows}).write_parquet(tmp_path / "documents" / f"{name}.parquet")
-    return tmp_path
+    return artifact_in(tmp_path)
 
 
 def echo(vocabulary: Vocabulary, text: str, end: bool = False):
@@ -64,7 +66,7 @@ def test_a_start_follows_the_begin_token() -> None:
     assert empty.start.tolist() == [6]
 
 
-def test_figures_of_running_text(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_of_running_text(corpus: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generated, "TOKENS", 60)
     monkeypatch.setattr(generated, "STREAM_TOKENS", 20)
     draw = echo(WORDS, "the cat sat on")
@@ -79,21 +81,21 @@ def test_figures_of_running_text(corpus: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found["train_characters"] == len("the cat sat" "on" "the end")
 
 
-def test_figures_of_documents_include_their_start(corpus: Path) -> None:
+def test_figures_of_documents_include_their_start(corpus: Artifact) -> None:
     spec = EvaluationSpec(start="the ", temperatures=(1.0,), sample_length=9)
     found = Writer(echo(LETTERS, "cat not", end=True), LETTERS, spec, True).figures(corpus, 1)
     assert found["texts"]["1"]["new_3"] == {"count": 2, "of": 2, "share": 1.0}  # the cat not
     assert found["units"] == 7  # of the two held-out documents, whole
 
 
-def test_no_temperature_no_figures(corpus: Path) -> None:
+def test_no_temperature_no_figures(corpus: Artifact) -> None:
     spec = EvaluationSpec(temperatures=())
     writer = Writer(echo(LETTERS, "a"), LETTERS, spec, False)
     assert writer.samples(1) == [] and writer.figures(corpus, 1) is None
 
 
 def test_texts_as_the_model_could_write_them(
-        corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        corpus: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(texts(corpus, "train", LETTERS)) == ["The cat sat.", "On!", "the end"]
     assert list(texts(corpus, "test", WORDS)) == ["the cat sat on the mat", "the"]
     monkeypatch.setattr(generated, "MOST_CHARACTERS", 14)

@@ -179,7 +179,7 @@ def test_a_folder_without_a_manifest_is_damaged(here: Settings) -> None:
     artifact = artifact_of(here, "tiny-play", "tokens")
     (artifact.path / MANIFEST).write_text('{"files":')
     finding = the_only(store_health.artifacts(here), "problem", artifact.key[:12],
-                       "no readable manifest")
+                       "manifest.json: not JSON")
     assert finding.mend is not None and finding.mend() and not artifact.path.exists()
 
 
@@ -209,7 +209,7 @@ def test_old_leftovers_go_and_what_a_run_could_go_on_from_stays(here: Settings) 
 def test_a_record_that_is_cut_short_is_named(here: Settings) -> None:
     path = here.runs.folder / "20260101-000000-tiny-play-beef.json"
     path.write_text('{"run": "2026')
-    the_only(store_health.records(here), "warning", str(path), "not listed", f"rm {path}")
+    the_only(store_health.records(here), "warning", str(path), "not listed", "--fix")
 
 
 def test_a_run_that_takes_more_than_a_day_is_told(here: Settings) -> None:

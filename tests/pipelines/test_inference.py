@@ -13,7 +13,8 @@ import pytest
 from pipelines import inference, text_groups
 from pipelines.errors import FolioError, UsageError
 from pipelines.execute import Settings
-from pipelines.inference import Predictor, write_package
+from pipelines.inference import Predictor
+from pipelines.package import write_package
 from pipelines.registered import load_champion
 from pipelines.sampling import sample
 from tests.conftest import artifact_of

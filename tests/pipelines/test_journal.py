@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from pipelines.journal import Journal, Line, reigns, who, withdrawn
 
 
+def entry(model: str, version: int) -> Line:
+    return {"time": "2026-11-01T06:30:00Z", "who": "ann@host", "action": "release", "model": model,
+            "version": version, "former": None, "champion": version, "reason": "grün\nrot"}
+
+
 def written(folder: Path, count: int = 5) -> Journal:
     journal = Journal(folder / "mlflow" / "journal.jsonl")
     for number in range(count):
         model = ("films", "play")[number % 2]
-        journal.append(journal.sealed({"model": model, "version": number, "reason": "grün\nrot"}))
+        journal.append(journal.sealed(entry(model, number)))
     return journal
 
 
@@ -56,7 +61,7 @@ def test_a_line_taken_out_or_rewritten_is_found(tmp_path: Path, at: int) -> None
     other = Journal(tmp_path / "other.jsonl")
     for line in lines[:at]:
         other.append(json.loads(line))
-    other.append(other.sealed({"model": "films", "version": 99}))
+    other.append(other.sealed(entry("films", 99)))
     rest = "\n".join([*other.path.read_text(encoding="utf-8").splitlines(), *lines[at + 1:]])
     journal.path.write_text(rest + "\n", encoding="utf-8")
     assert list(journal.problems()) == [
@@ -69,7 +74,7 @@ def test_half_a_line_is_told_and_goes_with_the_next(tmp_path: Path) -> None:
     with journal.path.open("ab") as file:
         file.write(b'{"number": 3, "previous": "ab')
     assert list(journal.problems()) == [f"{journal.path}:3: not a line of the journal"]
-    journal.append(journal.sealed({"model": "play", "version": 7}))
+    journal.append(journal.sealed(entry("play", 7)))
     assert list(journal.problems()) == []
     assert [line["version"] for line in journal.lines()] == [0, 1, 7]
 

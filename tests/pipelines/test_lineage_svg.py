@@ -10,6 +10,7 @@ from pipelines.execute import Settings
 from pipelines.lineage import Graph
 from pipelines.lineage_svg import HEIGHT, WIDTH, Box, draw, picture
 from pipelines.provenance import became_of, came_from
+from pipelines.visible import UNSEEN
 
 CHAIN = [Box("metrics", "66666666", made_of=(1, 2, 3, 4)), Box("model", "55555555", made_of=(2,)),
          Box("batches", "44444444", made_of=(3,)), Box("tokens", "33333333", made_of=(4,)),
@@ -107,3 +108,9 @@ def test_real_runs_are_drawn_with_what_there_is_of_them(trained: Settings) -> No
         f"{SVG}text")]
     assert "version 1, promote" in texts
     assert any(re.fullmatch(r"\d\.\d{3} bits/char\.", text) for text in texts)
+
+
+def test_names_neither_break_the_drawing_nor_turn_it() -> None:
+    drawing = draw([Box("source", "11111111", files=("a\x1b[2J\u202e\0.txt",))], "b\x07")
+    assert "a\\x1b[2J\\u202e\\x00.txt" in drawing and not UNSEEN.search(drawing)
+    parsed(drawing)

@@ -16,6 +16,7 @@ from pipelines.errors import FolioError
 from pipelines.passages import wiki40b
 from pipelines.readers import read
 from pipelines.spec import CorpusSpec
+from tests.conftest import artifact_in
 
 PLAY = "First Citizen:\nSpeak, speak.\n\n\nAll:\nResolved.\n resolved.\n \t\nMENENIUS:\nAy."
 
@@ -23,7 +24,7 @@ PLAY = "First Citizen:\nSpeak, speak.\n\n\nAll:\nResolved.\n resolved.\n \t\nMEN
 def documents(root: Path, reader: str, **options: Any) -> tuple[list[Document], Notes]:
     notes = Notes()
     spec = CorpusSpec(reader=reader, split="hash", **options)
-    return list(read(root, spec, notes)), notes
+    return list(read(artifact_in(root), spec, notes)), notes
 
 
 def lay(root: Path, files: dict[str, str | bytes]) -> Path:
@@ -114,7 +115,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path: Path, reader: str, text: s
     spec = CorpusSpec(reader=reader, split="hash")
     tracemalloc.start()
     try:
-        assert sum(1 for _ in read(tmp_path, spec, Notes())) == 50_000
+        assert sum(1 for _ in read(artifact_in(tmp_path), spec, Notes())) == 50_000
         assert tracemalloc.get_traced_memory()[1] < len(text) * 50_000 / 8
     finally:
         tracemalloc.stop()

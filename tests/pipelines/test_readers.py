@@ -13,6 +13,7 @@ from pipelines.documents import Document, Notes
 from pipelines.errors import FolioError, UsageError
 from pipelines.readers import film_of, read
 from pipelines.spec import CorpusSpec
+from tests.conftest import artifact_in
 
 START = "*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***"
 END = "*** END OF THIS PROJECT GUTENBERG EBOOK A TALE ***"
@@ -20,7 +21,7 @@ END = "*** END OF THIS PROJECT GUTENBERG EBOOK A TALE ***"
 
 def documents(root: Path, **settings: Any) -> tuple[list[Document], Notes]:
     notes = Notes()
-    return list(read(root, CorpusSpec(**settings), notes)), notes
+    return list(read(artifact_in(root), CorpusSpec(**settings), notes)), notes
 
 
 def lay(root: Path, files: dict[str, bytes | str]) -> Path:

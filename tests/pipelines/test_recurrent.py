@@ -251,7 +251,7 @@ def digest_after_training() -> str:
     keras = load_keras("tensorflow")
     from pipelines import recurrent
 
-    make_reproducible(keras, 7)
+    make_reproducible(keras)
     trained = model(recurrent, "classifier", units=64)  # large enough for products on two threads
     x, y = next(batches("classifier", 1, rows=64))
     for _ in range(20):

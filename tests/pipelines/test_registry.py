@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -27,13 +28,21 @@ from pipelines.errors import FolioError
 from pipelines.execute import Settings
 from pipelines.fingerprint import digest_file, digest_json, library_version
 from pipelines.inference import Predictor
-from pipelines.registered import champions, is_registered, list_models, load_champion
+from pipelines.registered import champions, list_models, load_champion
 from pipelines.registry import build
 from pipelines.served_model import ServedModel
 from pipelines.spec import RegistrySpec
 from pipelines.store import Artifact, Workspace
-from pipelines.versions import asked, fetched, mlflow_at, versions
-from tests.conftest import artifact_of
+from pipelines.versions import (
+    Version,
+    asked,
+    download_folder,
+    fetched,
+    is_within,
+    mlflow_at,
+    versions,
+)
+from tests.conftest import artifact_of, republished
 
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
 NAME = "films"
@@ -78,8 +87,7 @@ def inputs_of(trained: Settings, accuracy: float | None, home: Path) -> dict[str
 
 def measured(metrics: Artifact, accuracy: float | None, store: Path) -> Artifact:
     """An artifact in `store`: predictions of 4,000 documents, that share of them right."""
-    key = digest_json([metrics.key, accuracy])
-    path = store / "metrics" / key
+    path = store / "metrics" / digest_json([metrics.key, accuracy])
     path.mkdir(parents=True, exist_ok=True)
     (path / "metrics.json").write_text(json.dumps({"kind": "classifier", "headline": {
         "accuracy": accuracy, "log_loss": 0.6}}))
@@ -91,9 +99,9 @@ def measured(metrics: Artifact, accuracy: float | None, store: Path) -> Artifact
         "nats": -np.log(np.where(correct, 0.6, 0.4))}), path / "predictions.parquet")
     files = {name: {"bytes": (path / name).stat().st_size, "sha256": digest_file(path / name)}
              for name in ("metrics.json", "predictions.parquet")}
-    manifest = metrics.manifest | {"key": key, "digest": f"digest of {accuracy}", "files": files}
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    return Artifact("metrics", key, path, manifest)
+    (path / "manifest.json").write_text(json.dumps(metrics.manifest))
+    return republished(path, lambda manifest: manifest.update(files=files, inputs=(
+        manifest["inputs"] | {"accuracy": str(accuracy)})))
 
 
 def released(inputs: dict[str, Artifact], spec: RegistrySpec, home: Path, folder: Path,
@@ -106,7 +114,8 @@ def released(inputs: dict[str, Artifact], spec: RegistrySpec, home: Path, folder
     work.scratch.mkdir()
     counts = build(inputs, config, work)
     result = json.loads((work.out / "release.json").read_bytes())
-    assert counts == {"version": result["version"], "verdict": result["verdict"]}
+    assert counts == {name: result[name] for name in ("version", "verdict", "package",
+                                                      "registered")}
     return result
 
 
@@ -116,10 +125,12 @@ def aliases(home: Path) -> dict[int, list[str]]:
 
 
 def test_the_first_version_is_champion(release: Release, home: Path) -> None:
-    assert release(0.7) == {
+    (made, told) = release(0.7), versions(home, NAME)[0]
+    assert made == {
         "name": NAME, "version": 1, "verdict": "promote",
         "reason": "accuracy 0.7, and there was no champion", "champion": 1, "metric": "accuracy",
         "value": 0.7, "champion_value": None, "evidence": None, "sample": False,
+        "package": told.tags["folio.package"], "registered": told.created,
         "uri": f"models:/{NAME}@champion"}
     assert aliases(home) == {1: ["challenger", "champion"]}
     assert champions(home)[NAME]["version"] == 1
@@ -176,11 +187,10 @@ def test_the_same_model_is_registered_once(release: Release, home: Path) -> None
 def test_a_version_whose_files_are_gone_is_registered_anew(release: Release, home: Path) -> None:
     release(0.7)
     shutil.rmtree(home / "mlflow" / "artifacts")
-    assert not is_registered(home, NAME, 1)
     with pytest.raises(FolioError, match=f"folio run {NAME} --only release"):
         load_champion(home, NAME)
     assert release(0.7)["version"] == 2
-    assert is_registered(home, NAME, 2)
+    assert load_champion(home, NAME, 2).is_dir()
 
 
 def test_tags_tell_the_lineage(release: Release, home: Path, trained: Settings) -> None:
@@ -210,8 +220,6 @@ def test_a_deleted_version_is_noticed(release: Release, home: Path) -> None:
     release(0.6)
     with mlflow_at(home) as (_, client):
         client.delete_model_version(NAME, "1")
-    assert not is_registered(home, NAME, 1)
-    assert is_registered(home, NAME, 2)
     with pytest.raises(FolioError, match="there is no version 1; registered: 2"):
         load_champion(home, NAME, 1)
     assert champions(home) == {}
@@ -227,10 +235,34 @@ def test_an_alias_moved_in_mlflow_is_followed(release: Release, home: Path) -> N
     assert release(0.65)["champion_value"] == 0.6
 
 
+@pytest.mark.parametrize("tag", ["folio.figures", "folio.evidence", "folio.sample"])
+@pytest.mark.parametrize("value", ["", "{", "[]", "17", '{"accuracy": "high"}', '{"effect": []}'])
+def test_a_tag_that_somebody_edited_hides_no_version(trained: Settings, home: Path, tag: str,
+                                                     value: str) -> None:
+    database = home / "mlflow" / "mlflow.db"
+    shutil.copyfile(trained.home / "mlflow" / "mlflow.db", database)
+    with sqlite3.connect(database) as changed:
+        changed.execute("UPDATE model_version_tags SET value = ? WHERE key = ? AND name = ?",
+                        (value, tag, REVIEWS))
+    edited, other = champions(home)[REVIEWS], champions(home)[PLAY]
+    assert other["value"] is not None and edited["version"] == 1
+    assert edited["evidence"] is None and edited["sample"] is False
+    assert (edited["value"] is None) == (tag == "folio.figures")
+
+
+def test_a_registry_names_no_folder_outside(tmp_path: Path) -> None:
+    version = Version("../../../x", 1, "2026-11-01T00:00:00Z", "models:/x/1")
+    with pytest.raises(FolioError, match="no model of ours is called so"):
+        download_folder(tmp_path, version)
+    inside = f"{tmp_path}/mlflow/artifacts/x"
+    assert is_within(tmp_path, replace(version, location=inside))
+    for place in (f"{tmp_path}/mlflow/../store", f"{tmp_path}/mlflow", f"file://{tmp_path}"):
+        assert not is_within(tmp_path, replace(version, location=place))
+
+
 def test_nothing_registered(home: Path, tmp_path: Path) -> None:
     for place in (home, tmp_path / "never-used"):
         assert list_models(place) == [] and champions(place) == {}
-        assert not is_registered(place, NAME, 1)
         with pytest.raises(FolioError, match=f"train one with: folio run {NAME}"):
             load_champion(place, NAME)
     assert not (tmp_path / "never-used").exists()
@@ -246,7 +278,7 @@ def test_a_database_that_is_none_is_named(home: Path) -> None:
 def test_asking_does_not_import_mlflow(trained: Settings) -> None:
     code = ("import sys; from pathlib import Path; from pipelines.registered import *; "
             "home = Path(sys.argv[1]); assert len(champions(home)) == len(list_models(home)) == 2; "
-            "assert is_registered(home, 'tiny-play', 1); load_champion(home, 'tiny-play'); "
+            "load_champion(home, 'tiny-play'); "
             "print([m for m in ('mlflow', 'keras', 'polars', 'pandas') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code, str(trained.home)], capture_output=True,
                           text=True, check=True)

@@ -19,10 +19,12 @@ from pipelines.report import write_report
 from pipelines.report_classifier import EXCERPT_CHARACTERS, MISTAKES, excerpt
 from pipelines.stages import STAGES
 from pipelines.store import Artifact
+from pipelines.visible import UNSEEN, visible
 from tests.conftest import PROJECT, REVIEWS, artifact_of, spec_of
 
 SAMPLES = PROJECT / "data" / "samples"
-HOSTILE = "<script src=http://evil.example/x.js>alert('1')</script></blockquote>&amp;\x07"
+HOSTILE = "<script src=http://evil.example/x.js>alert('1')</script></blockquote>&amp;\x07\x1b[2J\u202e"
+LABEL = "<b>$\\frac{$\x1b\u202e"  # which would be a broken formula in a picture
 VOID = {"meta", "img", "br"}
 SECTIONS = {"classifier": ["training", "answers", "slices", "scores", "mistakes"],
             "language_model": ["training", "baselines", "context", "slices", "samples",
@@ -43,13 +45,14 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory,
     """One of each kind; every review ends in a script of its own, every label is markup."""
     folder = tmp_path_factory.mktemp("evaluated")
     with (SAMPLES / "reviews.csv").open(encoding="utf-8", newline="") as file:
-        rows = [(row["review"] + HOSTILE, f"<b>{row['sentiment']}") for row in csv.DictReader(file)]
+        rows = [(row["review"] + HOSTILE, LABEL + row["sentiment"]) for row in csv.DictReader(file)]
     with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("review", "sentiment"), *rows])
+    labels = [f"{LABEL}negative", f"{LABEL}positive"]
     declared = folder / "reviews.yaml"
     declared.write_text(REVIEWS.format(samples=folder).replace("epochs: 2", "epochs: 1").replace(
         "label_column: sentiment",
-        'label_column: sentiment, labels: ["<b>negative", "<b>positive"]'), encoding="utf-8")
+        f"label_column: sentiment, labels: {json.dumps(labels)}"), encoding="utf-8")
     reviews: dict[str, Artifact] = {}
     for stage in STAGES[:-1]:
         inputs = {name: reviews[name] for name in stage.inputs}
@@ -132,9 +135,21 @@ def test_lineage_settings_and_commands(one: SimpleNamespace) -> None:
             assert re.search(rf"{name}\s*{re.escape(version)}", page.text)
         for key in artifact.manifest["config"]:
             assert key in page.text
-    made = one.inputs["model"].manifest
-    assert f"folio run {made['pipeline']} --profile full\n" in page.text
-    assert f"folio show {made['run']}\n" in page.text
+    assert f"folio reproduce {one.inputs['model'].key[:12]}\n" in page.text
+
+
+def test_nothing_that_another_home_may_have_otherwise(one: SimpleNamespace,
+                                                      tmp_path: Path) -> None:
+    """Whoever makes the same once more, elsewhere and at another time, writes the same page."""
+    elsewhere = {"pipeline": "another", "profile": "quick", "run": "other-run", "seed": 99,
+                 "git_commit": "f" * 40, "created": "2001-01-01T00:00:00Z",
+                 "wall_seconds": 12345.0, "peak_memory_bytes": 987654321}
+    inputs = {stage: replace(artifact, manifest=artifact.manifest | elsewhere | {
+        "counts": artifact.counts | ({"epoch_seconds": [3599.0], "resumed": True}
+                                     if stage == "model" else {})})
+              for stage, artifact in one.inputs.items()}
+    _render(one, tmp_path, inputs=inputs)
+    assert (tmp_path / "report.html").read_bytes() == (one.path / "report.html").read_bytes()
 
 
 def test_classifier_page_gives_the_figures(evaluated: dict[str, SimpleNamespace]) -> None:
@@ -144,7 +159,8 @@ def test_classifier_page_gives_the_figures(evaluated: dict[str, SimpleNamespace]
     assert f"{headline['accuracy']:.1%}" in page.text
     assert f"{headline['log_loss']:.4f}" in page.text
     assert f"{headline['roc_auc']:.4f}" in page.text
-    shown = [page.text.index(f"truly {name}") for name in ("<b>positive", "<b>negative")]
+    shown = [page.text.index(f"truly {visible(LABEL)}{name}")
+             for name in ("positive", "negative")]
     first, second = page.text[shown[0]:shown[1]], page.text[shown[1]:shown[1] + 120]
     assert first.split()[2::2] != second.split()[2::2]
     for row, keys in ((first, ("true_positive", "false_negative")),
@@ -173,13 +189,13 @@ def test_mistakes_are_the_surest_and_quoted(evaluated: dict[str, SimpleNamespace
     texts = {row["id"]: row["text"] for row in corpus}
     page = Page(one.path / "report.html")
     for name in listed:
-        assert excerpt(texts[name]).replace("\x07", "␇") in page.text
+        assert visible(excerpt(texts[name])) in page.text
 
 
 def test_hostile_text_stays_text(evaluated: dict[str, SimpleNamespace]) -> None:
     html = (evaluated["classifier"].path / "report.html").read_text(encoding="utf-8")
     assert "&lt;script src=http://evil.example/x.js&gt;" in html
-    assert "<script" not in html and "<b>negative" not in html and "\x07" not in html
+    assert "<script" not in html and "<b>$" not in html and not UNSEEN.search(html)
 
 
 def test_hostile_sample_stays_text(evaluated: dict[str, SimpleNamespace], tmp_path: Path) -> None:
@@ -285,22 +301,22 @@ def test_history_and_the_chosen_epoch(one: SimpleNamespace, tmp_path: Path) -> N
     (tmp_path / "model").mkdir()
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "model" / "history.parquet")
     model = one.inputs["model"]
-    counts = model.counts | {"best_epoch": 2, "epoch_seconds": [1.0, 61.0, 3661.0]}
+    counts = model.counts | {"best_epoch": 2}
     model = replace(model, path=tmp_path / "model",
                     manifest=model.manifest | {"counts": counts})
     page = _render(one, tmp_path, inputs=one.inputs | {"model": model})
     chosen = [attributes for tag, attributes in page.elements
               if attributes.get("class") == "chosen" and tag == "tr"]
     assert len(chosen) == 1
-    for loss, time in (("0.7500", "1.0 s"), ("0.5000", "1 min 1 s"), ("0.6250", "1 h 1 min")):
-        assert re.search(rf"{loss}[\d.]+%?[\d,]+{time}", page.text)
+    for loss in ("0.7500", "0.5000", "0.6250"):
+        assert re.search(rf"{loss}[\d.]+%?[\d,]+\n", page.text)
 
 
 def test_sample_models_are_called_so(one: SimpleNamespace, tmp_path: Path) -> None:
     assert "Sample." not in Page(one.path / "report.html").text
     model = replace(one.inputs["model"], manifest=one.inputs["model"].manifest | {"sample": True})
     page = _render(one, tmp_path, inputs=one.inputs | {"model": model})
-    assert "Sample." in page.text and "--allow-sample" in page.text
+    assert "Sample." in page.text
 
 
 def test_missing_counts_leave_gaps(one: SimpleNamespace, tmp_path: Path) -> None:
@@ -310,7 +326,6 @@ def test_missing_counts_leave_gaps(one: SimpleNamespace, tmp_path: Path) -> None
     corpus = replace(corpus, manifest=bare | {"counts": {}})
     page = _render(one, tmp_path, inputs=one.inputs | {"corpus": corpus})
     assert "Every document that was read" not in page.text
-    assert "not known (corpus)" in page.text
 
 
 def test_quarantine_reasons_are_counted(one: SimpleNamespace, tmp_path: Path) -> None:

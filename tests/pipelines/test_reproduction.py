@@ -20,7 +20,7 @@ from pipelines.retraining import retrain_plain
 from pipelines.spec import operational, plain
 from pipelines.stages import STAGES
 from pipelines.store import Artifact
-from tests.conftest import PROJECT, artifact_of, spec_of
+from tests.conftest import PROJECT, artifact_of, rewritten, spec_of
 
 Manifest = dict[str, Any]
 
@@ -31,12 +31,9 @@ def home(trained: Settings, tmp_path: Path) -> Settings:
     return Settings.at(tmp_path / "home")
 
 
-def rewrite(home: Settings, stage: str, change: Callable[[Manifest], None]) -> None:
+def rewrite(home: Settings, stage: str, change: Callable[[Manifest], None]) -> Artifact:
     """Change the manifest of a stage of the tiny play, as if it had been made otherwise."""
-    path = artifact_of(home, "tiny-play", stage).path / "manifest.json"
-    manifest = json.loads(path.read_bytes())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
+    return rewritten(home, "tiny-play", stage, change)
 
 
 def other_bytes(manifest: Manifest) -> None:
@@ -45,6 +42,7 @@ def other_bytes(manifest: Manifest) -> None:
     manifest["files"][name]["sha256"] = "0" * 64
 
 
+@pytest.mark.usefixtures("drawing")
 @pytest.mark.parametrize("pipeline", ["tiny-reviews", "tiny-play"])
 def test_every_stage_comes_out_bit_for_bit(trained: Settings, tmp_path: Path,
                                            pipeline: str) -> None:
@@ -151,9 +149,8 @@ def test_a_damaged_source_is_fetched_again(home: Settings, tmp_path: Path) -> No
 
 def elsewhere(home: Settings, path: str) -> None:
     """The source is damaged, and said to have come from another place."""
-    source: Artifact = artifact_of(home, "tiny-play", "source")
-    rewrite(home, "source",
-            lambda manifest: manifest["counts"]["origins"]["play.txt"].update(address=path))
+    source = rewrite(home, "source", lambda manifest: (
+        manifest["counts"]["origins"]["play.txt"].update(address=path)))
     (source.path / "play.txt").write_bytes(b"gone bad")
 
 
@@ -177,11 +174,12 @@ def test_a_source_with_other_bytes_is_the_first_to_differ(home: Settings, tmp_pa
 def test_what_cannot_be_made_again_is_one_line(home: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds what is to be made again"):
         reproduce(resolve("tiny-play@1", home), home, home.home)
-    rewrite(home, "tokens", lambda manifest: manifest["config"].update({"tokens.colour": "red"}))
+    tokens = rewrite(home, "tokens", lambda manifest: (
+        manifest["config"].update({"tokens.colour": "red"})))
     with pytest.raises(FolioError, match=r"tokens .*: colour: .*declared for another Folio: try it "
                                          "at commit"):
         reproduce(resolve("tiny-play@1", home), home, tmp_path / "again")
-    shutil.rmtree(artifact_of(home, "tiny-play", "tokens").path)
+    shutil.rmtree(tokens.path)
     with pytest.raises(FolioError, match="tiny-play version 1: its tokens can be found no longer"):
         reproduce(resolve("tiny-play@1", home), home, tmp_path / "again")
 

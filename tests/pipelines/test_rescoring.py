@@ -18,10 +18,10 @@ from tests.conftest import artifact_of
 
 def read_anew(home: Settings, name: str) -> tuple[dict, dict]:
     """The columns as evaluated, and as rescored."""
-    metrics, corpus = (artifact_of(home, name, stage).path for stage in ("metrics", "corpus"))
+    metrics = artifact_of(home, name, "metrics").path
     file = SEGMENTS if (metrics / SEGMENTS).exists() else PREDICTIONS
     before = pq.read_table(metrics / file)
-    after = rescored(load_champion(home.home, name), corpus, 16)
+    after = rescored(load_champion(home.home, name), artifact_of(home, name, "corpus"), 16)
     return before.to_pydict(), after.to_pydict()
 
 

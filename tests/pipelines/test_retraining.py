@@ -16,6 +16,7 @@ from pipelines.execute import Settings, git_commit, home_folder
 from pipelines.liveness import live_runs
 from pipelines.plan import Selection
 from pipelines.retraining import Retraining, one_line, retrain_plain
+from pipelines.store import MANIFEST
 from tests.conftest import PLAY, PROJECT
 
 FIRST = Selection(stages=("source", "corpus"))
@@ -270,3 +271,21 @@ def test_what_lies_below_a_repeated_stage_is_said_to_be_stale(trained: Settings,
                           selection=tokens, notice=said.append)
     assert other["stale"] == ["batches", "model", "metrics", "release"]
     assert said[-1].startswith("tiny-play: below it batches, model, metrics, release no longer")
+
+
+def test_equal_keys_are_equal_bytes_in_every_home(trained: Settings, play: Path,
+                                                  tmp_path: Path) -> None:
+    """Elsewhere, at another time, under another name: what is in the artifacts says none of it."""
+    declared = shutil.copyfile(play, tmp_path / "another-name.yaml")
+    elsewhere = Settings.at(tmp_path / "some" / "where" / "else")
+    made = retrain_plain(str(declared), settings=elsewhere, notice=lambda text: None,
+                         selection=Selection.of(until="metrics"))
+    first = next(one for one in trained.runs if one["pipeline"] == "tiny-play")
+    for one, other in zip(first["stages"], made["stages"], strict=False):
+        assert one["key"] == other["key"]
+        files = [{str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*")
+                  if path.is_file() and path.name != MANIFEST}
+                 for folder in (Path(one["path"]), Path(other["path"]))]
+        assert files[0].keys() == files[1].keys()
+        assert [name for name in files[0] if files[0][name] != files[1][name]] == []
+    assert "report.html" in files[0] and len(made["stages"]) == 6

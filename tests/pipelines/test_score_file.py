@@ -21,6 +21,7 @@ from pipelines.fingerprint import digest_file
 from pipelines.profile import FILE
 from pipelines.score_file import ADDED, Judge, Order, score_file
 from pipelines.score_folder import SCORED, is_up_to_date, orders
+from pipelines.spreadsheet import harmless
 from tests.conftest import PROJECT, held_out
 
 NAME = "tiny-reviews"
@@ -305,3 +306,62 @@ def test_one_file_may_go_to_a_name_of_its_own(judge: Judge, tmp_path: Path) -> N
     assert score_file(judge, again)["rows"] == 2  # our own may go
     with pytest.raises(UsageError, match=r"out.csv: not a folder"):
         orders(tmp_path, precious)
+
+
+FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "-"]
+FIGURES = ["-3.5", "+4e-2", "-.5", "0", "-12"]
+TAME = ["a = b", "'=1", "", " text-", "1-2"]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(),
+                                  pa.dictionary(pa.int32(), pa.string())])
+def test_no_text_cell_is_a_formula_and_no_number_changes(kind: pa.DataType) -> None:
+    given = [*FORMULAS, *FIGURES, *TAME, None]
+    numbers = pa.array(range(-9, len(given) - 9))
+    safe = harmless(pa.table({"=a": pa.array(given).cast(kind), "b": numbers}))
+    assert safe.column_names == ["'=a", "b"] and safe["b"].equals(pa.chunked_array([numbers]))
+    assert safe.column(0).cast(pa.string()).to_pylist() == [
+        *(f"'{text}" for text in FORMULAS), *FIGURES, *TAME, None]
+
+
+def test_a_spreadsheet_safe_csv_file(judge: Judge, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    with file.open("w", encoding="utf-8", newline="") as rows:
+        csv.writer(rows).writerows([("text", "@name", "shift"),
+                                    *((f"{text} a fine film", text, "-1.5") for text in FORMULAS)])
+    kept = {}
+    for safe in (False, True):
+        summary, _ = scored(judge, file, "scored.csv", column="text", force=True,
+                            spreadsheet_safe=safe)
+        assert summary["spreadsheet_safe"] == safe
+        with (tmp_path / "scored.csv").open(encoding="utf-8", newline="") as rows:
+            kept[safe] = list(csv.DictReader(rows))
+    assert [row["@name"] for row in kept[False]] == FORMULAS  # as it was, unless asked for
+    assert list(kept[True][0]) == ["text", "'@name", "shift", *ANSWERS]
+    for plain, safe in zip(kept[False], kept[True], strict=True):
+        assert (safe["text"], safe["'@name"]) == (f"'{plain['text']}", f"'{plain['@name']}")
+        assert safe["shift"] == "-1.5" and float(safe["probability"]) <= 1
+        assert [safe[name] for name in ANSWERS] == [plain[name] for name in ANSWERS]
+
+
+def test_spreadsheet_safe_is_for_csv(judge: Judge, tmp_path: Path) -> None:
+    file = parquet(tmp_path / "in.parquet", text=["=1 a film", b"\xff".decode("latin-1")])
+    with pytest.raises(UsageError, match=r"scored\.parquet: only a \.csv file is made spreadsheet"):
+        score_file(judge, Order(file, tmp_path / "scored.parquet", spreadsheet_safe=True))
+    with pytest.raises(UsageError, match="spreadsheet_safe is for the scores of one file"):
+        orders(file, tmp_path / "folder", spreadsheet_safe=True)
+    summary, _ = scored(judge, file, "scored.csv", spreadsheet_safe=True)
+    (one,) = orders(file, tmp_path / "scored.csv", spreadsheet_safe=True)
+    assert summary["rows"] == 2 and is_up_to_date(one, judge.version)
+    (other,) = orders(file, tmp_path / "scored.csv")
+    assert not is_up_to_date(other, judge.version)
+
+
+def test_scores_made_before_it_could_be_asked_for_stay(judge: Judge, tmp_path: Path) -> None:
+    file = parquet(tmp_path / "in.parquet", text=["a film"])
+    scored(judge, file)
+    (one,) = orders(file, tmp_path / "scored.parquet")
+    summary = json.loads(one.summary.read_bytes())
+    del summary["spreadsheet_safe"]
+    one.summary.write_text(json.dumps(summary))
+    assert is_up_to_date(one, judge.version)

@@ -13,6 +13,7 @@ from pipelines.dataset import Split
 from pipelines.models import build_model, state_names
 from pipelines.scoring import Scorer
 from pipelines.spec import BatchesSpec, ModelSpec
+from tests.conftest import artifact_in
 from tests.pipelines.test_batches import build as build_batches
 
 VOCABULARY = 40
@@ -21,7 +22,7 @@ PLAIN = STATEFUL.model_copy(update={"stateful": False})
 
 
 def model_of(spec: ModelSpec):
-    make_reproducible(load_keras("tensorflow"), 3)
+    make_reproducible(load_keras("tensorflow"))
     model = build_model(spec, VOCABULARY)
     random = np.random.default_rng(0)  # far from the even start, so that contexts matter
     for weight in model.trainable_variables:
@@ -38,7 +39,7 @@ def batches(folder: Path, test: list[list[int]], stateful: bool = False, **spec)
     train = documents(1, *(9, 14) * 12)
     out, _ = build_batches(folder, BatchesSpec(**spec), "language_model", stateful, train=train,
                            validation=train[:2], test=test)
-    return Split(out, "test")
+    return Split(artifact_in(out), "test")
 
 
 def forward(model, ids: list[int], state: list[np.ndarray] | None = None):
@@ -154,7 +155,7 @@ def test_a_classifier_scores_each_document_once(tmp_path: Path) -> None:
     model, texts = model_of(spec), documents(8, 12, 3, 9, 6, 7)
     out, _ = build_batches(tmp_path, BatchesSpec(batch_size=3, max_buckets=2), train=texts,
                            validation=texts[:1], test=texts)
-    split, found = Split(out, "test"), {}
+    split, found = Split(artifact_in(out), "test"), {}
     for one in Scorer(model, spec).batches(split, ids=True):
         found |= dict(zip(one.batch.ids, zip(one.logit, one.nats, one.correct, strict=True),
                           strict=True))

@@ -43,7 +43,7 @@ def test_a_test_document_in_another_part_is_found(name: str, stage: str, split: 
                                                   tmp_path: Path) -> None:
     artifacts = above(name, trained, writers)
     shutil.copytree(artifacts[stage].path, tmp_path / "copy")
-    test, other = (next((tmp_path / "copy").glob(FILES[stage].format(part)))
+    test, other = (next((tmp_path / "copy").glob(f"{FILES[stage].format(part)}*"))
                    for part in ("test", split))
     with pq.ParquetFile(other) as file:
         schema, own = file.schema_arrow, file.read()

@@ -47,12 +47,13 @@ def test_nothing_there_is_not_damage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [
     "", None, 3, ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "./a", "a\\b",
-    "..\\x", "a\nb", "a\x00", "a\x1b[2J", "\u202ea", "a/./b"])
+    "..\\x", "a\nb", "a\x00", "a\x1b[2J", "\u202ea", "a/./b", "\u200ea",
+    "\udcff", "x" * 256])
 def test_names_that_may_lead_elsewhere_are_refused(name: object) -> None:
     assert unsafe(name)
 
 
-@pytest.mark.parametrize("name", ["a", "a/b.txt", "...", "..a", "tokens/part-0001.parquet", "日本.txt",
-                                  "a b"])
+@pytest.mark.parametrize("name", ["a", "a/b.txt", "...", "..a", "tokens/part-0001.parquet",
+                                  "日本.txt", "a b", "全角\u3000空白", "no\u00a0break", "x" * 255])
 def test_names_below_a_folder_are_not(name: str) -> None:
     assert unsafe(name) is None

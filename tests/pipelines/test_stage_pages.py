@@ -6,6 +6,9 @@ import base64
 import io
 import json
 import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -21,6 +24,7 @@ from pipelines.stage_pages import (
     table,
 )
 from pipelines.stages import STAGES, stage_named
+from pipelines.visible import UNSEEN
 from tests.conftest import artifact_of
 
 PICTURE = re.compile(r"!\[[\w ]+\]\(data:image/png;base64,([^)]+)\)")
@@ -99,8 +103,16 @@ def test_no_text_ends_its_code_block(written: str) -> None:
     assert last not in written
 
 
-def test_control_characters_are_seen_not_obeyed() -> None:
-    assert code_block("a\x1b[31m\0\rb\tc") == "```text\na␛[31m␀␍b\tc\n```"
+def test_control_characters_are_seen_not_obeyed(trained: Settings, tmp_path: Path) -> None:
+    metrics = artifact_of(trained, "tiny-play", "metrics")
+    inputs = {name: artifact_of(trained, "tiny-play", name) for name in ("corpus", "tokens")}
+    folder = shutil.copytree(metrics.path, tmp_path / "metrics")
+    told = json.loads((folder / "metrics.json").read_bytes())
+    told["samples"][0]["text"] = "a\x1b[31m\0\rb\tc\u202e"
+    (folder / "metrics.json").write_text(json.dumps(told))
+    (page,) = [page for page in pages(replace(metrics, path=folder), inputs)
+              if page.name == "samples"]
+    assert "a\\x1b[31m\\x00\\rb\tc\\u202e\n" in page.text and not UNSEEN.search(page.text)
 
 
 def test_a_cell_stays_a_cell() -> None:

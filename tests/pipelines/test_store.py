@@ -172,7 +172,9 @@ Store(Path({str(tmp_path / "store")!r})).obtain(recipe(), build, manifest={{}})
 
 def test_a_remote_store_serves_another_machine(tmp_path: Path) -> None:
     remote = f"file://{tmp_path / 'remote'}"
-    made, _ = Store(tmp_path / "here", remote).obtain(recipe(), write("abc"), manifest={})
+    here = Store(tmp_path / "here", remote)
+    made, _ = here.obtain(recipe(), write("abc"), manifest={})
+    assert here.share(made) is None
     other = Store(tmp_path / "there", remote)
     found, built = other.obtain(recipe(), write("not this"), manifest={})
     assert not built and found.digest == made.digest

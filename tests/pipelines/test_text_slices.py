@@ -11,16 +11,18 @@ import pytest
 
 from pipelines import text_slices as slicing
 from pipelines.slices import MOST_NAMED, OTHERS
+from pipelines.store import Artifact
 from pipelines.text_slices import text_slices
+from tests.conftest import artifact_in
 
 PLAY = "Exeunt all but two.\n\nMARIAN:\n" + "so it goes " * 20 + "\n\nOLD TOM:\nAye: it does.\n"
 
 
-def corpus_of(folder: Path, **columns: list[str | None]) -> Path:
+def corpus_of(folder: Path, **columns: list[str | None]) -> Artifact:
     (folder / "documents").mkdir()
     table = pl.DataFrame(columns, schema={"id": pl.String, "text": pl.String, "group": pl.String})
     table.write_parquet(folder / "documents" / "test-0000.parquet")
-    return folder
+    return artifact_in(folder)
 
 
 def segments_of(ids: list[str], starts: list[int], nats: list[float],
@@ -32,8 +34,8 @@ def segments_of(ids: list[str], starts: list[int], nats: list[float],
                      "nats": nats})
 
 
-def found(folder: Path, segments: pa.Table, kind: str) -> dict[str, tuple[int, float]]:
-    rows = text_slices(segments, folder, (kind,))[kind]
+def found(corpus: Artifact, segments: pa.Table, kind: str) -> dict[str, tuple[int, float]]:
+    rows = text_slices(segments, corpus, (kind,))[kind]
     return {row["slice"]: (row["segments"], row["nats"]) for row in rows}
 
 

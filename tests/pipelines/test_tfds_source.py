@@ -22,7 +22,7 @@ from pipelines import corpus, sources, tfds_source
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.spec import CorpusSpec, SourceSpec
 from pipelines.store import Workspace
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, artifact_in
 
 NAME = "folio_articles"  # tfds' own name for the class below
 TITLES = ["水車", "灯台", "切手", "縁側", "風鈴", "石橋", "湧き水", "渡し船"]
@@ -173,7 +173,7 @@ def test_articles_become_paragraphs(prepared: Callable[[str], Path], run: Run,
     out.mkdir()
     scratch.mkdir()
     spec = CorpusSpec(reader="tfds", markup="wiki40b", split="hash", validation=0.2, test=0.2)
-    counts = corpus.build({"source": SimpleNamespace(path=built.out)}, {"corpus": spec, "seed": 1},
+    counts = corpus.build({"source": artifact_in(built.out)}, {"corpus": spec, "seed": 1},
                           Workspace(out, scratch, tmp_path))
     assert counts["left_out"] == {"empty paragraph": 29, "section heading": 29, "title": 29}
     assert (counts["read"], counts["kept"], counts["quarantined"]) == (6 * 29, 3 * 29, 0)
@@ -191,7 +191,7 @@ def test_records_without_markup(prepared: Callable[[str], Path], run: Run, tmp_p
     built = run(prepared("tfrecord"), tfds_feature="wikidata_id")
     notes = corpus.Notes()
     spec = CorpusSpec(reader="tfds", split="hash", length=(3, 9))
-    found = list(corpus.read(built.out, spec, notes))
+    found = list(corpus.read(artifact_in(built.out), spec, notes))
     assert {document.text for document in found} == {f"Q{i}" for i in range(29)}
     assert {document.id for document in found} >= {"train/19", "validation/0", "test/4"}
 

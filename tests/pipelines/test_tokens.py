@@ -6,7 +6,6 @@ import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ from pipelines.errors import FolioError
 from pipelines.spec import TokensSpec
 from pipelines.store import Workspace
 from pipelines.vocabulary import UNKNOWN_ID, Vocabulary, split_words
+from tests.conftest import artifact_in
 
 
 def documents(folder: Path, **splits: list[str]) -> dict:
@@ -31,7 +31,7 @@ def documents(folder: Path, **splits: list[str]) -> dict:
             "text": texts, "label": pa.array([float(i % 2) for i in range(len(texts))],
                                              pa.float32())}),
             folder / "documents" / f"{split}-0000.parquet")
-    return {"corpus": SimpleNamespace(path=folder)}
+    return {"corpus": artifact_in(folder)}
 
 
 def run(tmp_path: Path, spec: TokensSpec, **splits: list[str]) -> tuple[Vocabulary, dict, dict]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,10 +17,11 @@ from pipelines import training
 from pipelines.backend import load_keras, make_reproducible
 from pipelines.errors import FolioError
 from pipelines.keras_file import load_model, save_model
+from pipelines.model_size import weights_of
 from pipelines.models import build_model, copy_weights, state_names
 from pipelines.spec import BatchesSpec, ModelSpec, TrainingSpec
 from pipelines.store import Workspace
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, artifact_in
 from tests.pipelines.test_batches import build as build_batches
 from tests.pipelines.test_batches import documents
 
@@ -57,7 +58,7 @@ def train(folder: Path, batches: Path, spec: ModelSpec, settings: TrainingSpec =
           progress=lambda done, total, unit: None) -> dict:
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir(parents=True, exist_ok=True), scratch.mkdir(exist_ok=True)
-    return training.build({"batches": SimpleNamespace(path=batches)},
+    return training.build({"batches": artifact_in(batches)},
                           {"model": spec, "training": settings, "seed": 5},
                           Workspace(out, scratch, folder, progress))
 
@@ -74,6 +75,7 @@ t.train(Path({folder!r}), Path({batches!r}), t.{spec}, t.{settings}, progress=pr
 """
 
 
+@pytest.mark.usefixtures("drawing")  # but not in the processes that are killed
 @pytest.mark.parametrize(("data", "name", "setting", "kills"), [
     ("classifier", "CLASSIFIER", "TRAINING", (5, 17)),
     ("language_model", "WRITER", "TRAINING", (8, 25)),
@@ -183,7 +185,7 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path: Path, batches: dict[str, P
 def test_carried_state_equals_one_long_read(cell: str) -> None:
     """Feeding a text in two pieces with the state carried is feeding it at once."""
     keras = load_keras("tensorflow")
-    make_reproducible(keras, 3)
+    make_reproducible(keras)
     spec = ModelSpec(kind="language_model", cell=cell, embedding=4, units=(5, 3))
     model = build_model(spec, 13)
     tokens = np.random.default_rng(0).integers(2, 13, (2, 9)).astype(np.int32)
@@ -203,7 +205,7 @@ def test_carried_state_equals_one_long_read(cell: str) -> None:
 @pytest.mark.parametrize("spec", [CLASSIFIER, WRITER], ids=lambda spec: spec.kind)
 def test_padding_changes_nothing(spec: ModelSpec) -> None:
     keras = load_keras("tensorflow")
-    make_reproducible(keras, 3)
+    make_reproducible(keras)
     model = build_model(spec.model_copy(update={"stateful": False}), 13, training_batch=2)
     short = np.array([[4, 5, 6], [7, 8, 0]], np.int32)
     wide = np.pad(short, ((0, 0), (0, 5)), constant_values=9)  # whatever stands in the padding
@@ -218,7 +220,7 @@ def test_padding_changes_nothing(spec: ModelSpec) -> None:
 
 def test_the_training_model_and_the_saved_one_agree(tmp_path: Path) -> None:
     keras = load_keras("tensorflow")
-    make_reproducible(keras, 3)
+    make_reproducible(keras)
     spec = WRITER.model_copy(update={"dropout": 0.0})
     trainable = build_model(spec, 13, training_batch=2)
     plain = build_model(spec, 13)
@@ -232,3 +234,14 @@ def test_the_training_model_and_the_saved_one_agree(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.asarray(loaded({**inputs, **state})["logits"]), wanted)
     assert (tmp_path / "again.keras").read_bytes() == (tmp_path / "model.keras").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "language_model"])
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru", "peephole"])
+def test_the_size_that_the_plan_reckons_is_that_of_the_network(kind: str, cell: str) -> None:
+    classifier = kind == "classifier"
+    spec = ModelSpec(kind=kind, cell=cell, embedding=40, units=(30, 50), bidirectional=classifier,
+                     dense=20 if classifier else None)
+    matrices = [w for w in build_model(spec, 200).weights if len(w.shape) == 2]
+    counted = sum(math.prod(w.shape) for w in matrices if "bias" not in w.path)
+    assert weights_of(spec, 200) == pytest.approx(counted, rel=0.01)  # peepholes and the logit

@@ -32,7 +32,7 @@ def test_a_token_that_stands_often_in_a_batch_moves_as_adam_says(loop: str) -> N
     """Kingma and Ba 2015: a first step moves each weight by the learning rate, whatever the
     gradient, so also the vector of a token that was looked up several times."""
     keras = load_keras("tensorflow")
-    make_reproducible(keras, 1)
+    make_reproducible(keras)
     model = build_model(SPEC, VOCABULARY, training_batch=BATCH)
     step = compiled(model, SPEC.kind, TrainingSpec(learning_rate=0.01, loop=loop))
     tokens = np.array([[1, 1, 1, 1, 2], [1, 1, 2, 3, 1], [1, 1, 1, 1, 1]], np.int32)
@@ -93,7 +93,7 @@ def plain_step(spec: ModelSpec, model: Any) -> Callable[..., float]:
 @pytest.mark.parametrize("spec", [CLASSIFIER, WRITER], ids=lambda spec: spec.kind)
 def test_a_hundred_steps_lose_what_plain_steps_lose(spec: ModelSpec, loop: str) -> None:
     keras = load_keras("tensorflow")
-    make_reproducible(keras, 1)
+    make_reproducible(keras)
     trained, plain = build_model(spec, VOCABULARY, BATCH), build_model(spec, VOCABULARY)
     copy_weights(trained, plain)
     step = compiled(trained, spec.kind, TrainingSpec(learning_rate=RATE, loop=loop))

@@ -119,7 +119,7 @@ def test_a_manifest_that_says_another_content_is_found(home: Path, trained: Sett
     path = home / "store" / "corpus" / artifact_of(trained, NAME, "corpus").key / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"digest": "0" * 64}))
     problems = checked(home).problems
-    assert "is not the one it was made of" in problems[0]
+    assert "manifest.json was changed after it was written" in problems[0]
 
 
 def test_an_empty_home_is_whole(tmp_path: Path) -> None:
