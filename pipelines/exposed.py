@@ -8,6 +8,7 @@ it would have now, sealed anew; what was made from it names its content, and fin
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -27,6 +28,7 @@ from pipelines.removal import remove
 from pipelines.small_files import read_object
 from pipelines.store import lock_of, write_json
 
+IN_CLEAR = re.compile(rf"@|[?#](?!{HIDDEN})")  # a user, query or fragment
 RETOLD = "source.url changed"
 CHANGE = "; whoever could read it knows them: change the password"
 
@@ -41,7 +43,7 @@ def secrets(settings: Settings) -> Iterator[Finding]:
     for path in _records(settings.runs.folder):
         found = True
         yield Finding("secrets", "problem", f"{path}: holds user, password or query of a source in "
-                      "what it was called with, or why it ran", f"{FIX}{CHANGE}", partial(_clean, path))
+                      "its overrides or reasons", f"{FIX}{CHANGE}", partial(_clean, path))
     if not found:
         yield Finding("secrets", "ok", "no manifest and no run record holds secrets of an address")
 
@@ -120,9 +122,8 @@ def _cleaned(record: dict[str, Any]) -> dict[str, Any]:
 def _without_address(entry: Any) -> Any:
     """A stage's entry, whose reason told both addresses when source.url had changed."""
     reason = entry.get("reason") if isinstance(entry, dict) else None
-    told = isinstance(reason, str) and "source.url " in reason and any(
-        mark in reason for mark in "@?#")
-    return entry | {"reason": RETOLD} if told and HIDDEN not in reason else entry
+    told = isinstance(reason, str) and "source.url " in reason and IN_CLEAR.search(reason)
+    return entry | {"reason": RETOLD} if told else entry
 
 
 def _clean(path: Path) -> str:

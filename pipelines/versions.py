@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from pipelines.addresses import redacted
+from pipelines.addresses import redacted, shown
 from pipelines.errors import FolioError
 from pipelines.fingerprint import digest_json
 from pipelines.home import made, why_closed
@@ -194,7 +194,7 @@ def download_folder(home: Path, version: Version) -> Path:
     identity = digest_json([registry_uri(home), version.location, version.created])[:16]
     if unsafe(version.name) or "/" in version.name:
         raise FolioError(f"{version.name!r}: no model of ours is called so; the registry at "
-                         f"{PASSWORD.sub('//', registry_uri(home))} names it")
+                         f"{shown(registry_uri(home))} names it")
     return home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
 
 

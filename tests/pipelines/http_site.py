@@ -31,6 +31,10 @@ class Site:
     def url(self, name: str = "text.txt") -> str:
         return f"{self.address}/{name}"
 
+    def protocol(self, version: str) -> None:
+        """HTTP/1.0 unless told: chunks are of 1.1."""
+        self.server.RequestHandlerClass.protocol_version = version
+
     @property
     def ranges(self) -> list[str | None]:
         return [headers.get("Range") for _, headers in self.asked]
@@ -78,8 +82,7 @@ def status(code: int, **headers: object) -> Reply:
     return lambda handler: send(handler, code, b"", **headers)
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
+def served(host: str = "127.0.0.1") -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             at = min(len(found.asked), len(found.replies) - 1)
@@ -89,10 +92,15 @@ def site() -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found = Site(f"http://127.0.0.1:{server.server_port}", [whole], server)
+    server = ThreadingHTTPServer((host, 0), Handler)
+    found = Site(f"http://{host}:{server.server_port}", [whole], server)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield found
     found.closing.set()
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    yield from served()

@@ -81,6 +81,8 @@ NASTY = {
     "": "",
 }
 
+SECRETS = ("ANN", "HU", "SH", "TOKEN", "KEY", "SECRET", "CD")
+
 
 @pytest.mark.parametrize(("address", "wanted"), NASTY.items())
 def test_no_part_of_a_secret_is_shown(address: str, wanted: str) -> None:
@@ -89,7 +91,7 @@ def test_no_part_of_a_secret_is_shown(address: str, wanted: str) -> None:
     assert not any(letter.isascii() and letter.isupper() for letter in found.replace("C:\\", ""))
     for other in (identity(address), kept(address), kept(identity(address))):
         assert other.startswith(wanted.strip() if wanted != "an address" else "an address")
-        assert not any(part in other for part in ("ANN", "HU", "SH", "TOKEN", "KEY", "SECRET", "CD"))
+        assert not any(part in other for part in SECRETS)
     assert shown(found) == found and kept(identity(address)) == identity(address)
 
 

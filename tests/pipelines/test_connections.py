@@ -1,4 +1,4 @@
-"""Servers that drip, lie about lengths, or lead to where nobody was sent: real ones, real sockets."""
+"""Servers that drip, lie about lengths, or lead to where nobody was sent: real ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,22 @@ from pipelines import origin, transfer
 from pipelines.connections import LINK_LOCAL, PRIVATE, PUBLIC, THIS_MACHINE, nearness
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.spec import SourceSpec
-from tests.pipelines.http_site import BODY, MARK, Reply, Site, resumable, send, served, status, whole
+from tests.pipelines.http_site import (
+    BODY,
+    MARK,
+    Reply,
+    Site,
+    resumable,
+    send,
+    served,
+    status,
+    whole,
+)
 
 QUICK = {"timeout_seconds": 0.2}  # too slow is known after 0.8 s
 FAR = "http://93.184.216.34/text.txt"  # reached through a proxy alone: ours
 DROP_SECONDS = 0.02
+SLOW = r"too slow: .* source\.min_bytes_per_second"
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +87,7 @@ def test_a_download_that_drips_is_given_up_in_one_line(
     site.protocol("HTTP/1.1")
     site.replies = [dripping(site, drop, head)]
     started = time.monotonic()
-    with pytest.raises(UnreachableError, match="too slow: .* source.min_bytes_per_second") as failure:
+    with pytest.raises(UnreachableError, match=SLOW) as failure:
         fetch(site.url(), part, **QUICK)
     assert time.monotonic() - started < 5 and len(site.asked) == 1
     assert "\n" not in str(failure.value) and site.url() in str(failure.value)
