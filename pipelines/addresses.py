@@ -116,7 +116,8 @@ def _secrets(address: str) -> set[str]:
         found = {rest, *rest.translate(str.maketrans(dict.fromkeys("/:@?#&=", " "))).split()}
     else:
         user = parts.netloc.rpartition("@")[0]
-        found = {user, *user.split(":", 1), parts.query, parts.fragment,
+        found = {user, *user.split(":", 1), *user.replace(":", "@").split("@"),  # as some parse it
+                 parts.query, parts.fragment,
                  *(value for text in (parts.query, parts.fragment)
                    for _, value in parse_qsl(text))}
     found |= {unquote(secret) for secret in found}

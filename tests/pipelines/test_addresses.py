@@ -109,6 +109,12 @@ def test_a_message_hides_a_decoded_password_too() -> None:
         "FATAL: … was refused at host/db, key …")
 
 
+def test_a_message_hides_what_a_library_took_for_the_host() -> None:
+    url = "postgresql://ann:hush@quiet@host/db"
+    assert redacted('could not translate host name "quiet@host"', url) == (
+        'could not translate host name "…@host"')
+
+
 def test_paths_are_shown_as_they_are() -> None:
     assert shown(Path("/srv/a@b?c#d")) == "/srv/a@b?c#d" and web.shown is shown
 

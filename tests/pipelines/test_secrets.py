@@ -200,7 +200,7 @@ def test_a_source_is_fetched_again_by_what_its_run_declared(site: Site, home: Se
 
 def as_before(home: Settings, url: str) -> Path:
     """The source of tiny-play as it was published before addresses were kept out: unsealed."""
-    source = artifact_of(home, "tiny-play", "source")
+    source = artifact_of(Settings.at(home.home), "tiny-play", "source")  # held by no store of ours
     old = {name: value for name, value in source.manifest.items() if name != manifest.SEAL}
     old["config"] = old["config"] | {"source.url": [url]}
     old["key"] = manifest._unsealed_key_of(old)
