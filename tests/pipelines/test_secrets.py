@@ -245,7 +245,7 @@ def test_old_homes_are_named_cleaned_and_still_whole(old: tuple[Settings, Path])
     assert home.store.damage(source) is None and source.key == manifest.key_of(source.manifest)
     corpus = artifact_of(home, "tiny-play", "corpus")
     assert Graph(stored(home.store)).made_of(corpus)["source"].key == source.key
-    record = next(one for one in home.runs.list() if one["overrides"])
+    record = next(one for one in home.runs if one["overrides"])
     assert record["overrides"] == ["training.epochs=2"]
     assert record["stages"][0]["reason"] == "source.url changed"
 
