@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from flows.doctor_checks import servers
-from pipelines import health, store_health
+from pipelines import exposed, health, store_health
 from pipelines.dashboard import write_dashboard
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
@@ -40,6 +40,7 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
         "leftovers": partial(store_health.leftovers, settings),
         "records": partial(store_health.records, settings),
         "journal": partial(store_health.journal, settings),
+        "secrets": partial(exposed.secrets, settings),
         "dashboard": partial(health.dashboard, settings)})
 
 

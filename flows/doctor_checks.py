@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from flows import exposed_runs
 from flows.environment import past_proxies, prefect_environment
 from flows.reachable import answers, require_answer
 from flows.server import address_of, entrance, prefect_api, stop_unused, unused
 from flows.status import is_answering
 from flows.up import LOG, state_of
+from pipelines.addresses import shown
 from pipelines.errors import FolioError
 from pipelines.execute import Settings
 from pipelines.health import FIX, Check, Finding, Mend, examined
 from pipelines.home import made
 from pipelines.liveness import dead_runs
-from pipelines.web import shown
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -55,6 +56,7 @@ def servers(settings: Settings) -> Iterator[Finding]:
     if api := given or own:
         yield from _asked(settings, api, bool(given or state), sweep)
     else:
+        yield from exposed_runs.finding(exposed_runs.in_database(settings.home), settings.home)
         yield Finding("server", "ok", "no Prefect server runs here: no schedule fires, no page "
                       "shows the runs", "folio up")
 
@@ -112,7 +114,8 @@ def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator
     """`lasting`: others than a single run rely on the server."""
     with _client(settings, api, LOOK) as client:
         yield from _each({"server": partial(_server, client, api),
-                          "runs": partial(_runs, client, settings, sweep)})
+                          "runs": partial(_runs, client, settings, sweep),
+                          "secrets": partial(_exposed, client, settings)})
         if lasting:
             again = partial(_reinstall, settings, api)
             yield from _each({"pools": partial(_installation, client, shown(api), again)})
@@ -201,6 +204,11 @@ def _runs(client: SyncPrefectClient, settings: Settings, sweep: Mend) -> Iterato
         yield Finding("runs", "warning", f"{count} of {pipeline} due since {since:%Y-%m-%d %H:%M} "
                       "UTC and not begun", "see what is said of pools and workers; a pool at its "
                       "limit takes them later")
+
+
+def _exposed(client: SyncPrefectClient, settings: Settings) -> Iterator[Finding]:
+    names = [run.name for run, _ in exposed_runs.on_server(client)]
+    return exposed_runs.finding(names, settings.home)
 
 
 def _late(client: SyncPrefectClient) -> dict[str, tuple[int, datetime]]:

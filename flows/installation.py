@@ -25,11 +25,11 @@ from prefect.workers.process import ProcessWorker
 
 from flows.deployments import CPU, FILE, GPU, deployments
 from flows.environment import changed
+from pipelines.addresses import shown
 from pipelines.errors import FolioError
 from pipelines.execute import home_folder
 from pipelines.home import made, private_files
 from pipelines.machine import explained_text
-from pipelines.web import shown
 
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
 AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew

@@ -19,9 +19,9 @@ from prefect.settings import PREFECT_UI_URL
 from prefect.states import StateType
 
 from flows.installation import install_automation
+from pipelines.addresses import shown
 from pipelines.errors import UsageError
 from pipelines.links import addresses
-from pipelines.web import shown
 
 BLOCK = "folio-notify"
 AUTOMATIONS = {StateType.FAILED: "folio: a run failed", StateType.CRASHED: "folio: a run crashed"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.credentials import MIRROR
 from pipelines.errors import FolioError, UsageError
 from pipelines.home import why_closed
 
@@ -35,7 +36,7 @@ TrainIn = Annotated[str, typer.Option(
 RequireGpu = Annotated[bool, typer.Option(
     "--require-gpu", help="fail where there is no GPU, instead of training on the CPU")]
 Mirror = Annotated[str | None, typer.Option(
-    metavar="DIR|URL", help="look for the files here first")]
+    metavar="DIR|URL", envvar=MIRROR, help="look for the files here first")]
 Offline = Annotated[bool, typer.Option("--offline", help="fetch nothing from the net")]
 AllowSample = Annotated[bool, typer.Option(
     "--allow-sample", help="use the small sample when a source cannot be reached")]

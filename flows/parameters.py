@@ -13,6 +13,10 @@ Profile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$", descript
 Override = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_.-]*=", description="key=value for a "
                                 "single value of the declaration, such as training.epochs=2")]
 StageName = Literal["source", "corpus", "tokens", "batches", "model", "metrics", "release"]
+# What a flow is called with is kept and shown by Prefect: a user, password or query in it would be.
+Mirror = Annotated[str, Field(pattern=r"^([^@?#]|\}@)*$", description="folder, or address without "
+                              "password and query; those go into FOLIO_MIRROR of the worker, or as "
+                              "${NAME} of its environment")]
 TrainIn = Annotated[Literal["auto", "pool", "here"], Field(
     description="pool: a worker of the work pool gpu trains; here: this process; auto: the pool "
     "where such a worker is there")]

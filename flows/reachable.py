@@ -5,8 +5,8 @@ from __future__ import annotations
 import http.client
 from urllib.parse import urlsplit
 
+from pipelines.addresses import shown
 from pipelines.errors import FolioError
-from pipelines.web import shown
 
 
 def answers(address: str) -> bool:

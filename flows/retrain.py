@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.console import Console
-from flows.parameters import Override, Pipeline, Profile, StageName, TrainIn
+from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, TrainIn
+from pipelines.credentials import MIRROR, looked_up_by
 from pipelines.dashboard import dashboard_after
 from pipelines.execute import Settings, home_folder
 from pipelines.home import private_files
@@ -20,6 +22,7 @@ from pipelines.retraining import Retraining
 from pipelines.runs import Runs
 from tasks.failures import failed
 from tasks.pool import hands_over
+from tasks.secrets import secret_block
 from tasks.stages import (
     build_corpus,
     download,
@@ -52,7 +55,7 @@ def tag_as_sample() -> None:
 def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[Override] = (),
             only: StageName | None = None, since: StageName | None = None,
             until: StageName | None = None, using: str | None = None,
-            train_in: TrainIn = "auto", require_gpu: bool = False, mirror: str | None = None,
+            train_in: TrainIn = "auto", require_gpu: bool = False, mirror: Mirror | None = None,
             offline: bool = False, allow_sample: bool = False,
             run: str | None = None) -> dict[str, Any] | State:
     """Retrain one pipeline; what has not changed is reused. Gives the run's record.
@@ -67,7 +70,7 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
         using: an earlier run, on whose artifacts only or since repeat
         train_in: pool, here, or auto: the pool gpu where it has a worker
         require_gpu: fail where there is no GPU, instead of training on the CPU
-        mirror: folder or address where the source's files are looked for first
+        mirror: folder or address where files are looked for first; FOLIO_MIRROR when empty
         offline: fetch nothing from the net
         allow_sample: when the source cannot be reached, go on with the small sample
         run: id of the run; made up when empty
@@ -75,9 +78,10 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
     if flow_run.run_count > MAX_ATTEMPTS:
         return Failed(message=f"given up: {MAX_ATTEMPTS} processes died over it; look at their "
                               "logs, then run it again: it goes on from what was published")
-    with private_files(), Console() as console:
-        settings = Settings.at(home_folder(), mirror=mirror, offline=offline,
-                               allow_sample=allow_sample, progress=console.progress,
+    with private_files(), Console() as console, looked_up_by(secret_block):
+        settings = Settings.at(home_folder(), mirror=mirror or os.environ.get(MIRROR),
+                               offline=offline, allow_sample=allow_sample,
+                               progress=console.progress,
                                gpu="required" if require_gpu else "any")
         try:
             with (dashboard_after(settings, console.notice),

@@ -156,11 +156,14 @@ def show(run: Annotated[str, typer.Argument(
              help="a run's id, its beginning, or latest")] = "latest",
          as_json: AsJson = False) -> None:
     """One run: its stages, timings, counts and what each was made from."""
+    from pipelines.addresses import config_shown
+
     here = settings()
     record = here.runs.get(run)
     for entry in record["stages"]:
         artifact = here.store.find(entry["stage"], entry["key"] or "")
-        entry["manifest"] = artifact.manifest if artifact else None
+        entry["manifest"] = artifact and artifact.manifest | {
+            "config": config_shown(artifact.manifest["config"])}
     answer(record, as_json, display.run)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from flows.console import NATIVE_LOG, Console, native_notices_to
+from pipelines.credentials import MIRROR, refuse_secrets
 from pipelines.declarations import FULL, load_spec
 from pipelines.earlier import EarlierRun
 from pipelines.execute import Settings
@@ -32,21 +34,23 @@ def run_pipelines(names: list[str], settings: Settings, *, profile: str | None,
 
 def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, *,
                  profile: str | None, only: str | None = None, since: str | None = None,
-                 until: str | None = None, using: str | None = None,
+                 until: str | None = None, using: str | None = None, mirror: str | None = None,
                  **options: Any) -> tuple[list[dict[str, Any]], int]:
     """As `run_pipelines`, each pipeline with overrides of its own."""
     selection = Selection.of(only, since, until)
+    for _, own in wanted:
+        refuse_secrets(own)  # Prefect keeps and shows what a flow is called with
     if using:
         EarlierRun.of(using, selection, settings)
     specs = [load_spec(name, profile or FULL, overrides) for name, overrides in wanted]
     if why_closed(settings.home):
-        looking = replace(settings, mirror=options.get("mirror"), offline=options.get("offline"))
+        looking = replace(settings, mirror=mirror, offline=options.get("offline"))
         return _reused(wanted, profile, looking, selection=selection, using=using), 0
     from flows.server import prefect_api
 
     records, code = [], 0
     with (native_notices_to(settings.home / NATIVE_LOG), prefect_api(settings.home),
-          _noted_interrupts() as interrupted):
+          _noted_interrupts() as interrupted, _mirrored_by(mirror)):
         from flows.retrain import retrain
 
         for (name, overrides), spec in zip(wanted, specs, strict=True):
@@ -75,6 +79,20 @@ def _reused(wanted: list[tuple[str, tuple[str, ...]]], profile: str | None, sett
                                  notice=console.notice, **selected) for name, overrides in wanted]
         console.notice(f"nothing to do, and nothing recorded: {why_closed(settings.home)}")
     return records
+
+
+@contextmanager
+def _mirrored_by(mirror: str | None) -> Iterator[None]:
+    """The mirror goes to the flow by the environment: Prefect would keep and show its password."""
+    before = os.environ.get(MIRROR)
+    if mirror:
+        os.environ[MIRROR] = mirror
+    try:
+        yield
+    finally:
+        os.environ.pop(MIRROR, None)
+        if before is not None:
+            os.environ[MIRROR] = before
 
 
 @contextmanager

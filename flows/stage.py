@@ -6,14 +6,14 @@ from typing import Any
 
 from prefect import State, flow
 
-from flows.parameters import Override, Pipeline, Profile, StageName, TrainIn
+from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, TrainIn
 from flows.retrain import retrain, run_id
 
 
 @flow(name="stage", flow_run_name=run_id, persist_result=False)
 def stage(pipeline: Pipeline, stage: StageName, all_below: bool = False, using: str | None = None,
           profile: Profile | None = None, overrides: list[Override] = (),
-          train_in: TrainIn = "auto", require_gpu: bool = False, mirror: str | None = None,
+          train_in: TrainIn = "auto", require_gpu: bool = False, mirror: Mirror | None = None,
           offline: bool = False, run: str | None = None) -> dict[str, Any] | State:
     """Repeat one stage of a pipeline on what is there. Gives the run's record.
 
@@ -26,7 +26,7 @@ def stage(pipeline: Pipeline, stage: StageName, all_below: bool = False, using: 
         overrides: key=value for single values of the declaration
         train_in: pool, here, or auto: the pool gpu where it has a worker
         require_gpu: fail where there is no GPU, instead of training on the CPU
-        mirror: folder or address where the source's files are looked for first
+        mirror: folder or address where files are looked for first; FOLIO_MIRROR when empty
         offline: fetch nothing from the net
         run: id of the run; made up when empty
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipelines.addresses import config_shown
 from pipelines.evaluation_spec import LOWER_IS_BETTER
 from pipelines.plan import differing
 from pipelines.stages import NAMES
@@ -59,7 +60,7 @@ def _rows(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Row
 
 def _declared(side: Mapping[str, Manifest]) -> dict[str, Any]:
     return {key: value for manifest in side.values()
-            for key, value in manifest["config"].items()}
+            for key, value in config_shown(manifest["config"]).items()}
 
 
 def _by_stage(name: str, part: str, old: Mapping[str, Manifest],

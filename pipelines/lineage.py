@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pipelines.addresses import config_shown
 from pipelines.stages import NAMES
 from pipelines.store import KEY, Artifact, Store
 
@@ -78,6 +79,7 @@ class Graph:
         """What its manifest says of where it came from, and `made_of`: {stage: key or None}."""
         made_of = {stage: above and above.key for stage, above in self.made_of(artifact).items()}
         return {name: artifact.manifest.get(name) for name in TOLD} | {
+            "config": config_shown(artifact.manifest["config"]),
             "made_of": made_of, "path": str(artifact.path)}
 
     def _taken(self, stage: str, digest: str, when: str) -> Artifact | None:

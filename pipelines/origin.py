@@ -6,10 +6,14 @@ the source's key, so that a changed file is fetched again and an unchanged one i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.addresses import shown
+from pipelines.credentials import resolved
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.fingerprint import digest_file
 from pipelines.places import Place, file_names, from_first, places
@@ -21,8 +25,8 @@ from pipelines.web import (
     MissingError,
     Redirects,
     answered,
+    declared_length,
     explained,
-    shown,
     version_of,
 )
 
@@ -72,15 +76,15 @@ def _ask(place: Place, seconds: float, offline: bool) -> str:
         return place.version(f"SHA-256 {digest_file(place.address)}")
     if offline:
         raise UnreachableError(f"{shown(place.address)}: --offline forbids it")
-    return place.version(_ask_server(place.address, seconds))
+    return place.version(_ask_server(resolved(place.address), seconds))
 
 
 def _ask_server(url: str, seconds: float) -> str:
     """The version that the answer's headers name. No body is read."""
     for method in ("HEAD", "GET"):  # some servers refuse HEAD, or say less then
         with _answer(method, url, seconds) as response:
-            code, size = response.status_code, response.headers.get("Content-Length", "")
-            version = version_of(response, int(size) if size.isdecimal() else None)
+            code = response.status_code
+            version = version_of(response, declared_length(url, response))
             if code == 200 and version != UNNAMED:
                 return version
     if code == 200:
@@ -88,12 +92,18 @@ def _ask_server(url: str, seconds: float) -> str:
     raise (MissingError if code in (404, 410) else FolioError)(answered(url, response))
 
 
-def _answer(method: str, url: str, seconds: float) -> Response:
-    import requests
+@contextmanager
+def _answer(method: str, url: str, seconds: float) -> Iterator[Response]:
+    from requests import RequestException
     from urllib3.exceptions import HTTPError
 
-    try:
-        return requests.request(method, url, headers=HEADERS, timeout=seconds, stream=True,
-                                hooks={"response": Redirects(url).check})
-    except (requests.RequestException, HTTPError) as error:
-        raise explained(error, shown(url)) from error
+    from pipelines.connections import Watch, send
+
+    with Watch(shown(url), 2 * seconds) as watch:  # for headers that come drop by drop
+        try:
+            response = send(method, url, watch, headers=HEADERS, timeout=seconds,
+                            judge=Redirects(url).check)
+        except (RequestException, HTTPError) as error:
+            raise explained(error, shown(url)) from error
+    with response:
+        yield response

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from pipelines.addresses import is_certain, shown
 from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.names import unsafe
 from pipelines.store import MANIFEST
-from pipelines.web import UNNAMED, MissingError, shown
+from pipelines.web import UNNAMED, MissingError
 
 SCHEMES = ("http", "https", "file")
 Found = TypeVar("Found")
@@ -25,7 +26,7 @@ class Place:
     """Where a file may be found: a local Path, or an http(s) address."""
 
     kind: str  # "mirror dir", "mirror url" or "public address"
-    address: str | Path
+    address: str | Path  # with references to secrets as they are declared, see credentials
 
     def version(self, said: str) -> str:
         """`said` as the version of the file; what one server says means nothing of another's."""
@@ -39,7 +40,7 @@ def file_names(urls: tuple[str, ...]) -> dict[str, str]:
     named: dict[str, str] = {}
     for url in urls:
         name = unquote(_path_of(url).rpartition("/")[2])
-        if name in ("", ".", "..") or "/" in name or not name.isprintable():
+        if "/" in name or unsafe(name):
             raise UsageError(f"source.url {shown(url)}: its last part is no file name; give the "
                              "address of a file")
         refuse_reserved(name, f"source.url {shown(url)}")
@@ -97,6 +98,10 @@ def _path_of(url: str) -> str:
     except ValueError:  # a password in the wrong place may be the cause: nothing is repeated
         raise UsageError("source.url or --mirror: an address is malformed; write it like "
                          "https://host/folder/file") from None
+    if not is_certain(url) and "://" in url:
+        raise UsageError(f"{shown(url)}: an address has an @, a blank or the like where none can "
+                         "be; in user, password and path write %40 for @, %2F for /, %3F for ?, "
+                         "%23 for #, %20 for a blank")
     if parts.scheme not in SCHEMES:
         raise UsageError(f"{shown(url)}: only {', '.join(SCHEMES)} addresses can be fetched")
     local = parts.scheme == "file"
@@ -104,6 +109,9 @@ def _path_of(url: str) -> str:
         raise UsageError(f"{shown(url)}: names no file of this machine; write file:///folder/file")
     if not local and not host:
         raise UsageError(f"{shown(url)}: names no host; write it like https://host/folder/file")
+    if "${" in parts.path:
+        raise UsageError(f"{shown(url)}: only user, password and query may be references such as "
+                         "${NAME}: what decides which file is meant has to be declared")
     return parts.path
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.addresses import config_shown, identity
 from pipelines.errors import FolioError, UsageError
 from pipelines.fingerprint import code_fingerprint, digest_file, library_version
 from pipelines.names import unsafe
@@ -163,6 +164,8 @@ def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],
         digests = local_digests(Path(spec.source.path))
     config = {key: value for key, value in plain(spec.select(stage.config)).items()
               if key not in operational(Spec)}
+    if stage.name == "source":  # a manifest may go anywhere: it holds no user, password or query
+        config["source.url"] = [identity(url) for url in spec.source.url]
     names = [spec.training.backend if name == "backend" else name for name in stage.libraries]
     libraries = {name: library_version(name) for name in names}
     if libraries:
@@ -197,9 +200,10 @@ def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:
 
 def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
     """The differences of a recipe to that of an artifact, whose manifest is `previous`."""
-    reasons = [f"{key} {_short(previous['config'].get(key))} → {_short(value)}"
-               for key, value in recipe.config.items() if previous["config"].get(key) != value]
-    reasons += [f"{key} {_short(value)} → (gone)" for key, value in previous["config"].items()
+    config = config_shown(previous["config"])
+    reasons = [f"{key} {_short(config.get(key))} → {_short(value)}"
+               for key, value in recipe.config.items() if config.get(key) != value]
+    reasons += [f"{key} {_short(value)} → (gone)" for key, value in config.items()
                 if key not in recipe.config]
     reasons += [f"{path} changed" for path in differing(recipe.code, previous["code"])]
     reasons += [f"{name} {previous['libraries'].get(name, 'absent')} → "

@@ -21,11 +21,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.addresses import shown
 from pipelines.errors import FolioError, UnreadableError, UsageError
 from pipelines.home import users_files
 from pipelines.manifest import MANIFEST, SEAL, parse
 from pipelines.small_files import MAX_BYTES
-from pipelines.web import shown
 
 if TYPE_CHECKING:
     from upath import UPath

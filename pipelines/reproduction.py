@@ -7,12 +7,15 @@ its own; then the digests of the files are compared. Nothing is registered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from pipelines.addresses import HIDDEN, config_shown, identity
+from pipelines.declarations import load_spec
 from pipelines.difference import metric_rows
 from pipelines.errors import FolioError, UsageError
 from pipelines.execute import Settings, execute_stage, git_commit
@@ -136,7 +139,7 @@ def _source(stage: Stage, old: Artifact, settings: Settings, scratch: Settings,
         settings.store.hold(old)
         return Rebuilt(stage.name, old, old, [], 0.0, " (the store's own copy, its bytes checked)")
     notice(f"source: the store's copy is damaged ({problem}); it is fetched again")
-    place, mirror = _origin(old)
+    place, mirror = _origin(old, settings)
     again = Settings(scratch.home, scratch.store, scratch.runs, settings.mirror or mirror,
                      settings.offline, progress=settings.progress)
     try:
@@ -146,13 +149,33 @@ def _source(stage: Stage, old: Artifact, settings: Settings, scratch: Settings,
                          f"its place has it no more: {error}") from error
 
 
-def _origin(source: Artifact) -> tuple[dict[str, Any], str | None]:
+def _origin(source: Artifact, settings: Settings) -> tuple[dict[str, Any], str | None]:
     """Where the files came from: what the declaration said besides, and the mirror."""
     origin = next(iter(source.counts["origins"].values()))
     address = origin["address"]
     if origin["from"] == "path":
         return {"path": address}, None
-    return {}, address.rpartition("/")[0] if origin["from"].startswith("mirror") else None
+    mirror = address.rpartition("/")[0] if origin["from"].startswith("mirror") else None
+    return _declared(source, settings), mirror
+
+
+def _declared(source: Artifact, settings: Settings) -> dict[str, Any]:
+    """The addresses as the run declared them: manifests keep no user, password or query.
+
+    Raises FolioError when they are needed and that declaration is gone, or names other files now.
+    """
+    manifest = source.manifest
+    noted = config_shown(manifest["config"]).get("source.url") or []
+    with suppress(FolioError, KeyError):
+        record = settings.runs.get(manifest["run"] or "none")
+        spec = load_spec(record["declared"], record["profile"], tuple(record["overrides"]))
+        if [identity(url) for url in spec.source.url] == noted:
+            return {"url": spec.source.url}
+    if settings.mirror or not any(HIDDEN in url for url in noted):
+        return {}
+    raise FolioError(f"source {source.key[:12]}: no manifest keeps the query of its address, and "
+                     f"the declaration of run {manifest['run']} does not say it; put that back, or "
+                     "give --mirror DIR with the files")
 
 
 def spec_from(manifest: Mapping[str, Any], **source: Any) -> Spec:

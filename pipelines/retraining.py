@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pipelines.credentials import refuse_secrets
 from pipelines.declarations import FULL, absolute, has_sample, load_spec
 from pipelines.earlier import EarlierRun
 from pipelines.errors import FolioError, UnreachableError
@@ -54,6 +55,7 @@ class Retraining:
         if self._earlier is not None:
             profile, overrides = self._earlier.declared(pipeline, profile, overrides)
         self._declared = (pipeline, profile or FULL, tuple(overrides))
+        refuse_secrets(overrides)  # they are part of the record
         sample = self._earlier is not None and self._earlier.sample
         self.spec = load_spec(*self._declared, sample=sample)
         self.run = run or Runs.new_id(self.spec.name)

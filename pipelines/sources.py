@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pipelines.addresses import shown
+from pipelines.credentials import resolved
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.names import unsafe
 from pipelines.places import Place, file_names, from_first, mirrored, places, refuse_reserved
@@ -23,7 +25,7 @@ from pipelines.spec import SourceSpec
 from pipelines.store import Artifact, Workspace
 from pipelines.tfds_source import write_records
 from pipelines.transfer import copy, download, forget, is_complete, version_fetched
-from pipelines.web import MissingError, shown
+from pipelines.web import MissingError
 
 # Where tfds keeps datasets that take long to prepare, laid out as in its data_dir.
 PUBLISHED = "https://storage.googleapis.com/tfds-data/datasets"
@@ -107,8 +109,10 @@ def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict
         copy(place.address, part, source, report)
     elif work.offline:
         raise UnreachableError(f"{shown(place.address)}: not fetched, as --offline forbids it")
-    elif not (is_complete(part, place.address) and _digest(part) in _accepted(source)):
-        download(place.address, part, source, report)
+    else:
+        url = resolved(place.address)
+        if not (is_complete(part, url) and _digest(part) in _accepted(source)):
+            download(url, part, source, report)
     digest = _proved(part, place, source)
     local = isinstance(place.address, Path)
     version = place.version(f"SHA-256 {digest}" if local else version_fetched(part))

@@ -85,6 +85,9 @@ class SourceSpec(Section):
                                    description="refuse a larger download")
     timeout_seconds: float = Field(30, gt=0, le=86_400, json_schema_extra=OPERATIONAL,
                                    description="silence after which a try is given up")
+    min_bytes_per_second: float = Field(
+        1000, ge=0, le=1e9, json_schema_extra=OPERATIONAL, description="over twice "
+        "timeout_seconds; a slower download is given up, what came of it is kept")
     sample: str | None = Field(None, description="stands in under --allow-sample",
                                json_schema_extra=OPERATIONAL)
 

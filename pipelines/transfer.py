@@ -1,8 +1,8 @@
 """Brings one address, or one local file, to a `.part` file: bounded, and resumed when broken off.
 
-Beside `NAME.part` lies `NAME.part.json`: which address the bytes came from, how the server names
-that version of the file, and its mark for resuming (ETag or date). Without a mark nothing proves
-that the rest would fit what is there, so the download starts anew.
+Beside `NAME.part` lies `NAME.part.json`: the identity of the address that the bytes came from, how
+the server names that version of the file, and its mark for resuming (ETag or date). Without a mark
+nothing proves that the rest would fit what is there, so the download starts anew.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.addresses import identity, shown
 from pipelines.errors import FolioError, UnreachableError, UnreadableError
 from pipelines.removal import remove
 from pipelines.small_files import read_object
@@ -24,8 +25,8 @@ from pipelines.web import (
     MissingError,
     Redirects,
     answered,
+    declared_length,
     explained,
-    shown,
     version_of,
 )
 
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 16  # what a broken connection may lose, and what is held in memory
 WAITS_SECONDS = (0.5, 1.0)  # between the tries: one more try than waits
+WINDOW = 2  # times source.timeout_seconds, over which source.min_bytes_per_second is a mean
 CONNECT_SECONDS = 10  # a host that accepts no connection within this will not
 REPORT_SECONDS = 0.1
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
 Report = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
 
 
@@ -56,7 +59,7 @@ def forget(part: Path) -> None:
 def is_complete(part: Path, url: str) -> bool:
     """Whether an earlier, interrupted build has brought the whole of `url` already."""
     note = _read_note(part)
-    return part.is_file() and "complete" in note and note["address"] == shown(url)
+    return part.is_file() and "complete" in note and note["address"] == identity(url)
 
 
 def version_fetched(part: Path) -> str:
@@ -83,9 +86,9 @@ def download(url: str, part: Path, source: SourceSpec, report: Report,
 
     Tries again, after `waits` seconds, when the connection fails or breaks off, after
     source.timeout_seconds of silence, and on 5xx. Raises UnreachableError when the last try got
-    no answer or fell silent, MissingError on 404 and 410 (both without advice: another place may
-    have the file), FolioError on any other refusal, a broken body, or more than
-    source.max_bytes. What has come stays in `part` for the next call.
+    no answer or fell silent, or when one is too slow (see SourceSpec), MissingError on 404 and 410
+    (both without advice: another place may have the file), FolioError on any other refusal, a
+    broken body, or more than source.max_bytes. What has come stays in `part` for the next call.
     """
     for wait in (*waits, None):
         try:
@@ -97,21 +100,24 @@ def download(url: str, part: Path, source: SourceSpec, report: Report,
 
 
 def _try(url: str, part: Path, source: SourceSpec, report: Report) -> None:
-    from pooch import HTTPDownloader
     from requests import RequestException
     from urllib3.exceptions import HTTPError
+
+    from pipelines.connections import Watch, send
 
     silence = source.timeout_seconds
     sink = _Sink(part, shown(url), source.max_bytes, report)
     answer = _Answer(url, sink)
-    fetch = HTTPDownloader(chunk_size=CHUNK_BYTES, timeout=(min(CONNECT_SECONDS, silence), silence),
-                           headers=HEADERS | answer.resumption(),
-                           hooks={"response": answer.judge})
-    try:
-        with sink, answer:
-            fetch(url, sink, None)
-    except (RequestException, HTTPError) as error:  # a few of urllib3's come through as they are
-        raise _explained(error, sink) from error
+    with (Watch(sink.where, WINDOW * silence, source.min_bytes_per_second) as watch, sink, answer):
+        try:
+            response = send("GET", url, watch, headers=HEADERS | answer.resumption(),
+                            timeout=(min(CONNECT_SECONDS, silence), silence), judge=answer.judge)
+            watch.arrived(0)
+            while data := response.raw.read1(CHUNK_BYTES):
+                watch.arrived(len(data))
+                sink.write(data)
+        except (RequestException, HTTPError) as error:
+            raise _explained(error, sink) from error
     if sink.total is not None and sink.done != sink.total:
         raise _TryAgain(_broken_off(sink))
     write_json(_note_path(part), _read_note(part) | {"complete": True})
@@ -143,9 +149,6 @@ class _Sink:
             self._reported = time.monotonic()
             self.report(self.done, self.total)
 
-    def flush(self) -> None:
-        self._file.flush()
-
     def __enter__(self) -> _Sink:
         return self
 
@@ -168,7 +171,7 @@ class _Answer:
         self._redirects = Redirects(url)
         self._response: Response | None = None
         note = _read_note(self.part)
-        same = note.get("address") == shown(url) and "complete" not in note
+        same = note.get("address") == identity(url) and "complete" not in note
         self._mark: str | None = note.get("mark") if same else None
         self._kept = self.part.stat().st_size if self._mark and self.part.is_file() else 0
 
@@ -197,19 +200,16 @@ class _Answer:
         start, total = self._extent(response)
         self.sink.open(start, total)
         if not start:
-            note = {"address": shown(self.url), "mark": _mark(response),
+            note = {"address": identity(self.url), "mark": _mark(response),
                     "version": version_of(response, total)}
             write_json(_note_path(self.part), note)
 
     def _extent(self, response: Response) -> tuple[int, int | None]:
         """(first byte, bytes in all if known) of the body that follows."""
-        length = response.headers.get("Content-Length")
-        if length is not None and not (length.isascii() and length.isdecimal()):
-            raise FolioError(f"{shown(self.url)}: answered with a Content-Length of {length!r}; "
-                             "get the file otherwise and give --mirror DIR")
+        length = declared_length(self.url, response)
         if response.status_code == 200:
-            return 0, None if length is None else int(length)
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+            return 0, length
+        found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         same = not self._kept or _mark(response) in (None, self._mark)
         if not found or int(found[1]) != self._kept or not same:
             forget(self.part)  # it is not the rest of what is here
@@ -232,9 +232,9 @@ class _Answer:
 
 def _explained(error: Exception, sink: _Sink) -> Exception:
     """The user's error for a library's, wrapped in _TryAgain when another try may help."""
-    from requests.exceptions import ChunkedEncodingError
+    from urllib3.exceptions import ProtocolError
 
-    if isinstance(error, ChunkedEncodingError):
+    if isinstance(error, ProtocolError):  # in the body: before it, requests says ConnectionError
         return _TryAgain(_broken_off(sink))
     found = explained(error, sink.where)
     return _TryAgain(found) if isinstance(found, UnreachableError) else found

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import shutil
 import sqlite3
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from pipelines.addresses import redacted, shown
 from pipelines.errors import FolioError
 from pipelines.fingerprint import digest_json
 from pipelines.home import made, why_closed
@@ -40,7 +40,6 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "MLFLOW_UV_AUT
          "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
          "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
-PASSWORD = re.compile(r"//[^/@\s]*@")  # user and password in an address
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def download_folder(home: Path, version: Version) -> Path:
     identity = digest_json([registry_uri(home), version.location, version.created])[:16]
     if unsafe(version.name) or "/" in version.name:
         raise FolioError(f"{version.name!r}: no model of ours is called so; the registry at "
-                         f"{PASSWORD.sub('//', registry_uri(home))} names it")
+                         f"{shown(registry_uri(home))} names it")
     return home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
 
 
@@ -249,13 +248,17 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             message = (f"MLflow at {uri}: {first[:300]}; mend that, or name another registry in "
                        "MLFLOW_TRACKING_URI")
-            raise FolioError(PASSWORD.sub("//", message)) from error
+            raise FolioError(_without_secrets(message, home)) from error
         except DBAPIError as error:  # a full disk, a database that is locked or damaged
-            raise FolioError(PASSWORD.sub("//", f"MLflow at {uri}: {error.orig}; mend that (free "
-                                          "space, rights) and run again")) from error
+            message = f"MLflow at {uri}: {error.orig}; mend that (free space, rights) and run again"
+            raise FolioError(_without_secrets(message, home)) from error
         finally:
             mlflow.set_tracking_uri(None)  # what was set before is in the environment as well
             _set_levels(levels)
+
+
+def _without_secrets(message: str, home: Path) -> str:
+    return redacted(redacted(message, tracking_uri(home)), registry_uri(home))
 
 
 @contextmanager

@@ -1,22 +1,22 @@
-"""What asking and downloading share about HTTP: addresses fit to be shown, safe redirects, the
-version of a file that an answer names, and why there was no answer, in words."""
+"""What asking and downloading share about HTTP: safe redirects, the version and the length of a
+file that an answer names, and why there was no answer, in words."""
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Iterator
 from http.client import responses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from pipelines.addresses import shown
 from pipelines.errors import FolioError, UnreachableError
 
 if TYPE_CHECKING:
     from requests import Response
 
 MAX_REDIRECTS = 5
+LENGTH_DIGITS = 18  # a million terabytes
 # The file's own bytes are wanted, not a packed form of them.
 HEADERS = {"Accept-Encoding": "identity"}
 UNNAMED = "no version named"
@@ -24,13 +24,6 @@ UNNAMED = "no version named"
 
 class MissingError(FolioError):
     """The place answers, and has no such file. The message says so and gives no advice."""
-
-
-def shown(address: str | Path) -> str:
-    """An address fit for messages and manifests: no user, password or query."""
-    if isinstance(address, Path):
-        return str(address)
-    return re.sub(r"\?[^#]*", "?…", re.sub(r"//[^/?#]*@", "//", address))
 
 
 def answered(url: str, response: Response) -> str:
@@ -52,6 +45,18 @@ def version_of(response: Response, size: int | None) -> str:
     return UNNAMED
 
 
+def declared_length(url: str, response: Response) -> int | None:
+    """The Content-Length, if there is one. Raises FolioError when it is no length of a file."""
+    length = response.headers.get("Content-Length")
+    if length is None:
+        return None
+    if not (length.isascii() and length.isdecimal() and len(length) <= LENGTH_DIGITS):
+        said = length if len(length) <= LENGTH_DIGITS else f"{length[:LENGTH_DIGITS]}…"
+        raise FolioError(f"{shown(url)}: answered with a Content-Length of {said!r}; get the file "
+                         "otherwise and give --mirror DIR")
+    return int(length)
+
+
 class Redirects:
     """Follows an address's redirects, as many and to where it is safe."""
 
@@ -62,6 +67,7 @@ class Redirects:
         """The hook that requests calls for each answer. Raises FolioError when it leads astray."""
         if not response.is_redirect:
             return
+        response.raw.close()  # requests would read the whole of its body, however large
         self._hops += 1
         before = urlsplit(response.url).scheme
         try:
@@ -80,6 +86,7 @@ class Redirects:
 def explained(error: Exception, where: str) -> FolioError:
     """The user's error for a library's: an UnreachableError where another try may help."""
     import requests
+    from urllib3.exceptions import TimeoutError as ReadTimeout
 
     causes = list(_causes(error))
     for cause in causes:
@@ -87,7 +94,7 @@ def explained(error: Exception, where: str) -> FolioError:
             return FolioError(f"{where}: its certificate is not trusted "
                               f"({cause.verify_message}); mend source.url or this machine's "
                               "certificates")
-    if not isinstance(error, requests.ConnectionError | requests.Timeout):
+    if not isinstance(error, requests.ConnectionError | requests.Timeout | ReadTimeout):
         return FolioError(f"{where}: cannot be fetched ({type(error).__name__}); mend "
                           "source.url, or get the file otherwise and give --mirror DIR")
     system = [cause for cause in causes

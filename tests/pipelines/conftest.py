@@ -1,0 +1,3 @@
+from tests.pipelines.http_site import site
+
+__all__ = ["site"]
