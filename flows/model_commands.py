@@ -68,16 +68,22 @@ def predict(name: Name,
         raise UsageError("give texts, - for lines of stdin, or --file, which alone takes --out, "
                          "--column, --prefix, --force and --spreadsheet-safe")
     with _predictor(name, version) as predictor:
-        answers = []
-        for given in _given(texts):
-            found = _asked(predictor, given, top, replace_unknown)
-            answers += found
-            if not as_json:
-                display.predictions(found)
-                sys.stdout.flush()
-                answers.clear()  # lines may come without end
+        _answer_texts(predictor, texts, top, replace_unknown, as_json)
+
+
+def _answer_texts(predictor: Predictor, texts: list[str], top: int, replace_unknown: bool,
+                  as_json: bool) -> None:
+    """Each group of texts as it is answered; in JSON all of them in one document."""
+    answers = []
+    for given in _given(texts):
+        found = _asked(predictor, given, top, replace_unknown)
         if as_json:
-            answer(answers, as_json, display.predictions)
+            answers += found
+        else:
+            display.predictions(found)
+            sys.stdout.flush()  # lines may come without end
+    if as_json:
+        answer(answers, as_json, display.predictions)
 
 
 def _given(texts: list[str]) -> Iterator[list[str]]:
