@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-FOLDER = "FOLIO_SERVER_FOLDER"  # names it to a server that a home starts
+FOLDER = "_FOLIO_SERVER_FOLDER"  # names it to a server that a home starts
 LOOK_SECONDS = 1.0
 UNUSED_SECONDS = 30.0  # the next run, begun at once, adopts it
 STOP_SECONDS = 5.0

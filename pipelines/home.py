@@ -18,7 +18,7 @@ from pipelines.fingerprint import PROJECT
 
 DEFAULT = PROJECT / "data"
 SHARED = "FOLIO_SHARED_HOME"
-USERS_UMASK = "FOLIO_USERS_UMASK"  # what it was before Folio set its own: handed to what it starts
+USERS_UMASK = "_FOLIO_USERS_UMASK"  # what it was before Folio set its own: handed to what it starts
 
 
 def home_folder() -> Path:

@@ -33,6 +33,10 @@ onload = async () => {{
   const found = {{
     sent: await tried(() => fetch("{server}/api/flows/",
       {{method: "POST", mode: "no-cors", body: owned("owned-blindly")}}).then((r) => r.type)),
+    deployed: await tried(() => fetch("{server}/api/deployments/", {{method: "POST",
+      mode: "no-cors", body: new Blob([JSON.stringify({{name: "owned", flow_id: "{flow}",
+      pull_steps: [{{"prefect.deployments.steps.run_shell_script": {{script: "touch owned"}}}}]}})])
+      }}).then((r) => r.type)),
     read: await tried(() => fetch("{server}/api/flows/",
       {{method: "POST", body: owned("owned-and-read")}}).then((r) => r.text())),
     preflight: await tried(() => fetch("{server}/api/flows/", {{method: "POST",
@@ -66,12 +70,14 @@ class Elsewhere:
 
 @pytest.fixture
 def elsewhere(server: str) -> Iterator[Elsewhere]:
+    flow = httpx.post(f"{server}/api/flows/", json={"name": "theirs"}, timeout=30).json()["id"]
+
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
-            self.wfile.write(ATTACK.format(server=server).encode())
+            self.wfile.write(ATTACK.format(server=server, flow=flow).encode())
 
         def do_POST(self) -> None:
             found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -103,9 +109,9 @@ def seen(folder: Path, address: str, *options: str) -> str:
     return done.stdout
 
 
-def names(server: str) -> set[str]:
-    found = httpx.post(f"{server}/api/flows/filter", json={}, timeout=30)
-    return {flow["name"] for flow in found.json()}
+def names(server: str, kind: str) -> set[str]:
+    found = httpx.post(f"{server}/api/{kind}/filter", json={}, timeout=30)
+    return {one["name"] for one in found.json()}
 
 
 @pytest.mark.parametrize("name", ["another port", "a rebound name"])
@@ -124,17 +130,23 @@ def test_a_page_of_another_site_gets_nothing(name: str, server: str, elsewhere: 
     finally:
         browser.kill()
         browser.wait()
-    assert found == {"sent": "opaque", "read": "failed", "preflight": "failed", "get": "failed",
-                     "logs": "failed", "events": "failed"}
-    assert not {one for one in names(server) if one.startswith("owned")}
+    assert found == {"sent": "opaque", "deployed": "opaque", "read": "failed",
+                     "preflight": "failed", "get": "failed", "logs": "failed", "events": "failed"}
+    assert not {one for one in names(server, "flows") if one.startswith("owned")}
+    assert "owned" not in names(server, "deployments")
 
 
 def test_the_attack_works_where_nobody_refuses_it(server: str) -> None:
     """The very bytes, sent by a client of this machine, which may: so the page's failed for where
-    it came from."""
-    answer = httpx.post(f"{server}/api/flows/", content=b'{"name": "by a client"}', timeout=30)
-    assert "content-type" not in answer.request.headers  # as a Blob is sent
-    assert answer.status_code in (200, 201) and "by a client" in names(server)
+    it came from. No setting of a pool stops the second one; the guard and the password do."""
+    flow = httpx.post(f"{server}/api/flows/", content=b'{"name": "by a client"}', timeout=30)
+    assert "content-type" not in flow.request.headers  # as a Blob is sent
+    assert flow.status_code in (200, 201) and "by a client" in names(server, "flows")
+    steps = [{"prefect.deployments.steps.run_shell_script": {"script": "touch owned"}}]
+    made = httpx.post(f"{server}/api/deployments/", timeout=30, content=json.dumps(
+        {"name": "by a client", "flow_id": flow.json()["id"], "pull_steps": steps}))
+    assert made.status_code in (200, 201) and made.json()["pull_steps"] == steps
+    httpx.delete(f"{server}/api/deployments/{made.json()['id']}", timeout=30).raise_for_status()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

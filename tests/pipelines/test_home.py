@@ -110,7 +110,7 @@ def test_what_is_asked_for_elsewhere_keeps_the_users_own_umask(
     assert {mode(home / name) for name in ("own", "scored", "again")} == {0o600}
     assert {mode(tmp_path / name) for name in ("asked", "too")} == {0o640}
     assert os.umask(0o022) == 0o027
-    assert "FOLIO_USERS_UMASK" not in os.environ
+    assert "_FOLIO_USERS_UMASK" not in os.environ
 
 
 def test_a_shared_home_is_its_groups_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
