@@ -39,7 +39,7 @@ def explained(error: BaseException) -> str | None:
             return _memory()
         if found := _known(number, text, paths):
             return found
-    if isinstance(error, FolioError):
+    if isinstance(error, FolioError) and not why_closed(_home()):
         return None
     return next(filter(None, (told(one) for one in chain for told in (_unmade, _forbidden))), None)
 
