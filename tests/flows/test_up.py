@@ -260,14 +260,17 @@ def test_its_pages_are_there_and_nothing_else_of_the_home_is(up: Up) -> None:
         assert httpx.get(pages + path, auth=up.auth).status_code == 404, path
     assert httpx.get(pages, headers={"Host": "example.org"}).status_code == 403
     assert httpx.get(f"http://127.0.0.1:{up.ports[0]}/").status_code == 200
-    assert httpx.get(f"http://127.0.0.1:{up.ports[1]}/").status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{up.ports[1]}/", auth=up.auth).status_code == 200
 
 
 def test_nobody_gets_in_without_the_password(up: Up) -> None:
-    api, pages = f"http://127.0.0.1:{up.ports[0]}/api", f"http://127.0.0.1:{up.ports[2]}"
+    api, models, pages = (f"http://127.0.0.1:{port}" for port in up.ports)
+    api += "/api"
     for auth in (None, ("folio", "wrong")):
         assert httpx.post(f"{api}/deployments/filter", auth=auth).status_code == 401
         assert httpx.get(f"{pages}/dashboard/index.html", auth=auth).status_code == 401
+        assert httpx.get(f"{models}/ajax-api/2.0/mlflow/registered-models/search",
+                         auth=auth).status_code == 401
     settings = httpx.get(f"http://127.0.0.1:{up.ports[0]}/ui-settings").json()
     assert settings["auth"] == "BASIC"  # the pages of Prefect ask for it
 
