@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.execute import Settings
+from pipelines.lineage import stored
 from pipelines.plan import plan
 from pipelines.registered import list_models
 from pipelines.reports import report_of
 from pipelines.retraining import retrain_plain
-from pipelines.store import silent
+from pipelines.store import Store, silent
 from pipelines.verification import verify
 from pipelines.versions import mlflow_at
 from tests.conftest import artifact_of, spec_of
@@ -88,8 +89,9 @@ def test_a_registry_restored_from_an_older_copy_has_another_model(home: Settings
 def test_homes_with_registries_of_their_own_share_no_release(trained: Settings, play: Path,
                                                              tmp_path: Path) -> None:
     bucket = tmp_path / "bucket"
-    shutil.copytree(trained.store.root, bucket,
-                    ignore=shutil.ignore_patterns(".*"))  # with releases, as it was once
+    shared = Store(trained.store.root, f"file://{bucket}")
+    for artifact in stored(shared):  # with releases, as it was once
+        assert shared.share(artifact) is None
     one, other = (Settings.at(tmp_path / name, remote=f"file://{bucket}")
                   for name in ("one", "other"))
     another_model(other)

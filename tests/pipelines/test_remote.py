@@ -297,13 +297,13 @@ def test_a_place_that_cannot_be_written_is_said(corpus: Callable[..., Any], tmp_
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
 def test_a_place_that_one_may_only_read_serves(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = Path(os.path.realpath(tmp_path_factory.mktemp("shared")))
-    parents = [folder, *folder.parents[:2]]
+    parents = [path for path in (folder, *folder.parents) if not path.stat().st_mode & 0o001]
     modes = [path.stat().st_mode for path in parents]
     obtained(Store(folder / "one", str(folder / "shared")), "abc")
     (folder / "mine").mkdir()
     shutil.chown(folder / "mine", 65534)
     try:
-        for path in parents:
+        for path in (folder, *parents):
             path.chmod(0o755)
         os.seteuid(65534)
         try:
