@@ -29,7 +29,7 @@ from pipelines.versions import Version
 
 # Imported by the loader, but in no fingerprint.
 CONTRACTS = ("__init__", "errors", "evaluation_spec", "slices", "spec", "text_spec")
-LIBRARIES = ("keras", "numpy", "pandas", "polars", "pydantic", "sentencepiece")
+LIBRARIES = ("h5py", "keras", "numpy", "pandas", "polars", "pydantic", "sentencepiece")
 
 
 @dataclass(frozen=True)
