@@ -28,7 +28,7 @@ from pipelines.store import Store
 from pipelines.versions import Version
 
 # Imported by the loader, but in no fingerprint.
-CONTRACTS = ("__init__", "errors", "evaluation_spec", "slices", "spec", "text_spec")
+CONTRACTS = ("__init__", "errors", "evaluation_spec", "model_size", "slices", "spec", "text_spec")
 LIBRARIES = ("h5py", "keras", "numpy", "pandas", "polars", "pydantic", "sentencepiece")
 
 

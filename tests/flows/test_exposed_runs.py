@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,10 @@ from flows.running import run_pipelines
 from pipelines.execute import Settings
 from tasks.reporting import settle
 from tests.pipelines.http_site import Site, send, site
-from tests.pipelines.test_credentials import TEXT, declared, holding, login
 from tests.prefect_server import database, rows
 
 __all__ = ["site"]
+TEXT = "".join(f"Line {number} of a text.\n" for number in range(400)).encode()
 CLEAR = "http://anna:hushhush@127.0.0.1:9/x"
 
 
@@ -27,6 +29,25 @@ def home(prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("FOLIO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NO_PROXY", "*")
     return tmp_path / "home"
+
+
+def declared(folder: Path, **source: object) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(json.dumps({
+        "source": source, "corpus": {"reader": "text", "split": "contiguous"},
+        "tokens": {"kind": "char"}, "batches": {"sequence_length": 50},
+        "model": {"kind": "language_model"}, "registry": {"metric": "perplexity"}}))
+    return str(path)
+
+
+def login(site: Site) -> set[str]:
+    return {b64decode(headers["Authorization"].split()[1]).decode() for _, headers in site.asked}
+
+
+def holding(folder: Path, *words: str) -> list[Path]:
+    """The files in which one of the words stands, or whose name has it."""
+    return [path for path in folder.rglob("*") if path.is_file() and any(
+        word.encode() in path.read_bytes() or word in path.name for word in words)]
 
 
 def kept(home: Path, *words: str) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -45,13 +45,14 @@ def test_a_language_model_spends_what_it_did(name: str, trained: Settings,
 def test_packages_of_earlier_versions_are_laid_out_by_what_they_have(trained: Settings,
                                                                      writers: Settings) -> None:
     from pipelines.inference import Predictor
+    from pipelines.package import Package
 
     for home, name, layout in ((trained, "tiny-play", "lanes"), (writers, "tiny-words", "windows"),
                                (writers, "tiny-japanese", "documents")):
-        package = load_champion(home.home, name)
-        settings = json.loads((package / "package.json").read_bytes())
-        assert Predictor(package, settings).layout == layout == settings.pop("layout")
-        assert Predictor(package, settings).layout == layout
+        package = Package.read(load_champion(home.home, name))
+        assert Predictor(package).layout == layout == package.settings.layout
+        earlier = package.settings.model_copy(update={"layout": None})
+        assert Predictor(replace(package, settings=earlier)).layout == layout
 
 
 def test_long_documents_and_short_ones_are_read_to_their_ends() -> None:

@@ -256,7 +256,8 @@ def test_one_bad_artifact_stops_nothing_else(here: Settings, reviews: Path) -> N
     assert set(stored(here.store)) == known
     assert came_from("latest", here)[0]["artifacts"] and became_of(original.key[:16], here)[0]
     assert resolve(keys["null"][:20], here).manifests(here) == {"tokens": None}
-    assert verify(here.home, here.store.root, lambda *_: None).problems == []
+    problems = verify(here.home, here.store.root, lambda *_: None).problems
+    assert all("this registry has no version" in one for one in problems)  # it was not copied
     stock = take_stock(here)
     assert {*keys.values()} == {
         one.key for one in stock.leftovers if one.kind == "damaged artifact"}
