@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import stat
+import subprocess
+import sys
+import time
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from flows import passwords
 from flows.passwords import BasicAuth, auth_string, choose, is_let_in, require_choice
 from flows.web import served
 from pipelines.errors import FolioError, UsageError
+from tests.conftest import PROJECT
 
 AUTH = "folio:a-secret-of-some-length"
 
@@ -132,3 +140,25 @@ def test_the_pages_of_the_home_ask_for_it(tmp_path: Path) -> None:
         assert httpx.get(f"{address}/dashboard/index.html").status_code == 401
         user, _, secret = auth_string(tmp_path).partition(":")
         assert httpx.get(f"{address}/dashboard/index.html", auth=(user, secret)).text == "page"
+
+
+def test_an_address_to_notify_stands_on_no_command_line(tmp_path: Path) -> None:
+    """The process that stays behind has it from the environment, which is its owner's alone."""
+    hook, handed = "https://hook.example/not-to-be-listed", False
+    with socket.socket() as taken:  # so that nothing else is started
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        up = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "up", "--detach", "--no-password", "--notify", "-",
+             "--prefect-port", port], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=PROJECT, env=os.environ | {"FOLIO_HOME": str(tmp_path / "home")})
+        up.stdin.write(f"{hook}\n")
+        up.stdin.flush()
+        while up.poll() is None:
+            for process in psutil.Process(up.pid).children(recursive=True):
+                with suppress(psutil.Error):
+                    assert hook not in " ".join(process.cmdline())
+                    handed |= process.environ().get("FOLIO_NOTIFY") == hook
+            time.sleep(0.02)
+    assert handed and f"port {port} " in up.stderr.read()
