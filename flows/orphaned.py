@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from pipelines.locks import is_locked
+
 FOLDER = "_FOLIO_SERVER_FOLDER"  # names it to a server that a home starts
 LOOK_SECONDS = 1.0
 UNUSED_SECONDS = 30.0  # the next run, begun at once, adopts it
@@ -34,7 +36,7 @@ def _watch(folder: Path, unused_seconds: float) -> None:
     last = time.monotonic()
     while True:
         time.sleep(min(LOOK_SECONDS, unused_seconds / 4))
-        if _is_held(folder / "users.lock"):
+        if is_locked(folder / "users.lock"):
             last = time.monotonic()
         elif time.monotonic() - last >= unused_seconds:
             with suppress(OSError), (folder / "start.lock").open("a") as start:
@@ -47,20 +49,8 @@ def _end_unless_joined(folder: Path, start: IO[str]) -> None:
         fcntl.flock(start, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return  # it is being joined or stopped
-    if _is_held(folder / "users.lock"):
+    if is_locked(folder / "users.lock"):
         return
     os.killpg(0, signal.SIGTERM)
     time.sleep(STOP_SECONDS)
     os.killpg(0, signal.SIGKILL)
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with path.open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-
