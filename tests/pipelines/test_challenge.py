@@ -176,11 +176,12 @@ def test_slice_floors_of_a_real_language_model(run: Run) -> None:
 
 def test_the_gate_with_real_classifiers(run: Run) -> None:
     """A model that has learned nothing is rejected by the evidence where no floor does it."""
-    text = REVIEWS.replace("epochs: 2", "epochs: 4").replace(", floor: 0.1", "")
+    text = REVIEWS.replace("epochs: 2", "epochs: 4").replace(", floor: 0.1", "").replace(
+        "validation: 0.2, test: 0.2", "validation: 0.1, test: 0.3")
     assert run("reviews", text)["verdict"] == "promote"
     bad = run("reviews", text, "training.optimizer=sgd", "training.learning_rate=0.000001")
     assert bad["verdict"] == "reject" and bad["evidence"]["high"] < 0
-    assert bad["evidence"]["mcnemar"]["p"] < 0.05 and bad["champion"] == 1
+    assert bad["evidence"]["mcnemar"]["p"] < 0.001 and bad["champion"] == 1
     floored = text.replace("metric: accuracy", "metric: accuracy, slice_floors: {{length: 0.999}}")
     found = run("reviews", floored, "training.learning_rate=0.021")
     assert found["verdict"] == "reject" and "is under that slice's floor 0.999" in found["reason"]
