@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks import machine, plot, results
 from benchmarks.harness import Conditions
-from pipelines.declarations import PROJECT
+from pipelines.declaration.load import PROJECT
 
 COMPARISONS = {  # name: its module, in the table's order
     "prep": "prep", "prep20": "prep20", "imdb-epoch": "imdb_epoch", "char": "char",

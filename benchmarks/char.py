@@ -14,7 +14,7 @@ from benchmarks.harness import Conditions, Side, Turn, apart, rate, take_turns
 from benchmarks.product import largest_product
 from benchmarks.results import Row, skipped
 from benchmarks.torch_models import torch_step
-from pipelines.dataset import Split
+from pipelines.batches.dataset import Split
 
 GATES = {"lstm": 4, "gru": 3}
 CASES = (("lstm", 512), ("gru", 1024))

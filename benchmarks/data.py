@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Conditions, apart
-from pipelines.dataset import Batch, Split
-from pipelines.declarations import PROJECT, load_spec
-from pipelines.execute import Settings
-from pipelines.manifest import read
-from pipelines.plan import Selection
-from pipelines.retraining import retrain_plain
-from pipelines.spec import Spec
-from pipelines.store import Artifact, Workspace
+from pipelines.batches.dataset import Batch, Split
+from pipelines.declaration.load import PROJECT, load_spec
+from pipelines.declaration.spec import Spec
+from pipelines.run.plan import Selection
+from pipelines.run.retraining import retrain_plain
+from pipelines.store.artifacts import Artifact, Workspace
+from pipelines.store.manifest import read
+from pipelines.store.settings import Settings
 
 SAMPLES = PROJECT / "data" / "samples"
 Declared = tuple[str, str, tuple[str, ...]]  # pipeline, profile, overrides
@@ -81,12 +81,12 @@ class Training:
     """The training stage's own loop on a batches artifact, to be driven batch by batch."""
 
     def __init__(self, declared: Declared, batches: Path) -> None:
-        from pipelines.backend import load_keras, make_reproducible
+        from pipelines.model.backend import load_keras, make_reproducible
 
         self.spec: Spec = load_spec(*declared)
         self.split = Split(artifact(batches), "train")
         make_reproducible(load_keras(self.spec.training.backend))
-        from pipelines.training import Trainer
+        from pipelines.model.trainer import Trainer
 
         self._folder = tempfile.TemporaryDirectory()
         place = Path(self._folder.name)

@@ -12,9 +12,9 @@ from benchmarks.data import SAMPLES, quiet
 from benchmarks.harness import Conditions, Side, Turn, take_turns, timed
 from benchmarks.idle import server
 from benchmarks.results import Row
-from pipelines.execute import Settings
-from pipelines.plan import Selection
-from pipelines.retraining import retrain_plain
+from pipelines.run.plan import Selection
+from pipelines.run.retraining import retrain_plain
+from pipelines.store.settings import Settings
 
 DECLARATION = """\
 title: A tiny play
@@ -59,7 +59,7 @@ def flow(declaration: str, home: Path, address: str) -> Turn:
     """Seconds of the same as a flow on the server at `address`."""
     os.environ |= {"FOLIO_HOME": str(home), "PREFECT_API_URL": address}
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # until this process ends: no notices
-    from flows.server import prefect_api
+    from flows.server.lifecycle import prefect_api
 
     def retrain(since: str | None) -> None:
         with prefect_api(home):

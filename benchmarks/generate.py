@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.harness import Conditions, Side, Turn, rate, take_turns
 from benchmarks.product import largest_product
 from benchmarks.results import Row
-from pipelines.spec import ModelSpec
+from pipelines.declaration.model_sections import ModelSpec
 
 VOCABULARY, CONTEXT = 80, 40  # the book's characters; those that its sample() reads each time
 CASES = ((1, 300, "one text"), (64, 4000, "64 texts"))  # texts at a time, goal
@@ -60,11 +60,11 @@ def compare(conditions: Conditions) -> Iterator[Row]:
 
 def ours(spec: ModelSpec, streams: int, length: int, context: int | None) -> Turn:
     """Characters a second of the sampling that `folio generate` uses."""
-    from pipelines.backend import load_keras
+    from pipelines.model.backend import load_keras
 
     load_keras("tensorflow")
-    from pipelines.models import build_model
-    from pipelines.sampling import sample
+    from pipelines.model.network import build_model
+    from pipelines.model.sampling import sample
 
     model, start = build_model(spec, VOCABULARY), np.arange(2, 2 + CONTEXT)
     return rate(lambda: sample(model, spec, start, streams, length, 1.0, 1, context=context),

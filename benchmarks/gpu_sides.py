@@ -112,12 +112,12 @@ def _step(way: Way, sizes: Sizes, precision: str = "float32") -> Callable[[], fl
 def _keras_step(way: Way, sizes: Sizes, precision: str, x: np.ndarray, length: np.ndarray,
                 y: np.ndarray) -> Callable[[], float]:
     """The training stage's step, optimizer included."""
-    from pipelines.backend import load_keras, make_reproducible
+    from pipelines.model.backend import load_keras, make_reproducible
 
     keras = load_keras(way.backend)
     make_reproducible(keras)
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
-    from pipelines.training_step import compiled
+    from pipelines.model.train_step import compiled
 
     model = _model(sizes) if way.masked else _maskless(sizes)
     training = SimpleNamespace(optimizer="adam", learning_rate=0.001, clip_norm=None, loop="fit")
@@ -129,7 +129,7 @@ def _keras_step(way: Way, sizes: Sizes, precision: str, x: np.ndarray, length: n
 
 def _model(sizes: Sizes) -> Any:
     """Folio's network. A ModelSpec would need pydantic, which GPU images may lack."""
-    from pipelines.models import build_model
+    from pipelines.model.network import build_model
 
     spec = SimpleNamespace(kind=sizes.kind, cell=sizes.cell, embedding=sizes.embedding,
                            units=(sizes.units,), bidirectional=True, dense=64, dropout=0.0,
@@ -182,7 +182,7 @@ def cudnn_calls(way: Way, sizes: Sizes) -> list[str]:
 def padding_error(way: Way, sizes: Sizes) -> float:
     """How far a masked logit moves when its row is read without its padding. It must be noise:
     masked cuDNN layers before 8.9.1 gave wrong results (tensorflow#60192)."""
-    from pipelines.backend import load_keras
+    from pipelines.model.backend import load_keras
 
     keras = load_keras(way.backend)
     model, (x, length, _) = _model(sizes), _batch(sizes)

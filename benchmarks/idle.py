@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.data import imdb, made
 from benchmarks.harness import Conditions, Measured, timed
 from benchmarks.results import Row
-from flows.server import await_health, shared_server
+from flows.server.lifecycle import await_health, shared_server
 
 SMALL = ("tokens.max_tokens=50", "model.embedding=4", "model.units=[4]", "training.epochs=1",
          "registry.floor=0")

@@ -11,7 +11,7 @@ from benchmarks import notebook
 from benchmarks.data import Declared, Training, artifact, epoch_batches, imdb, made, texts
 from benchmarks.harness import Conditions, Side, Turn, apart, spread, take_turns, timed
 from benchmarks.results import Row
-from pipelines.dataset import Split
+from pipelines.batches.dataset import Split
 
 OURS, THEIRS = 48, 12  # batches of a turn, spread over the widths of the epoch
 

@@ -17,9 +17,9 @@ from benchmarks import notebook
 from benchmarks.data import imdb, made, quiet, texts
 from benchmarks.harness import Conditions, Side, Turn, apart, take_turns, timed
 from benchmarks.results import Row, skipped
-from pipelines.execute import Settings
-from pipelines.plan import Selection
-from pipelines.retraining import retrain_plain
+from pipelines.run.plan import Selection
+from pipelines.run.retraining import retrain_plain
+from pipelines.store.settings import Settings
 
 TITLE = "IMDb archive to batches"
 SAMPLE = 1600  # reviews that the notebook's way is timed on
@@ -87,7 +87,7 @@ def compiled_work(source: Path, corpus: Path) -> Turn:
     """Seconds that libraries take for what cannot be spared, with no Python between their calls."""
     import polars as pl
 
-    from pipelines.vocabulary import split_words
+    from pipelines.tokens.vocabulary import split_words
 
     documents, archive = pl.Series("text", texts(corpus, "*")[0]), _archive(source)
     zipped = archive.read_bytes() if archive else b""

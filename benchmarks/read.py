@@ -12,7 +12,7 @@ from benchmarks.data import artifact, epoch_batches, imdb, made
 from benchmarks.harness import Conditions, Side, Turn, take_turns, timed
 from benchmarks.imdb_epoch import ours
 from benchmarks.results import Row
-from pipelines.dataset import Split
+from pipelines.batches.dataset import Split
 
 
 def compare(conditions: Conditions) -> Iterator[Row]:

@@ -13,8 +13,8 @@ from benchmarks.data import Declared, Training, artifact, epoch_batches, made, p
 from benchmarks.harness import Conditions, Side, Turn, apart, spread, take_turns, timed
 from benchmarks.product import largest_product
 from benchmarks.results import Row, skipped
-from pipelines.dataset import Split
-from pipelines.spec import ModelSpec, TrainingSpec
+from pipelines.batches.dataset import Split
+from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
 
 TITLE = "RNN language model training, truncated back-propagation"
 OURS, THEIRS = 8, 4  # batches of a turn, spread over the widths of an epoch
@@ -65,7 +65,7 @@ def ours(declared: Declared, batches: Path) -> Turn:
 
 def torch_loop(declared: Declared, batches: Path) -> Turn:
     """Real tokens a second of an epoch of random batches, each padded to its longest."""
-    from pipelines.declarations import load_spec
+    from pipelines.declaration.load import load_spec
 
     spec, split = load_spec(*declared), Split(artifact(batches), "train")
     rows, lengths = _rows(split)
@@ -153,7 +153,7 @@ def nn_pad(sequences: list[Any], pad_id: int) -> Any:
 
 def _facts(declared: Declared, batches: Path) -> tuple[int, float, tuple[float, float]]:
     """Tokens of an epoch, operations a token, padding of our and of random batches."""
-    from pipelines.declarations import load_spec
+    from pipelines.declaration.load import load_spec
 
     model, split = load_spec(*declared).model, Split(artifact(batches), "train")
     _, lengths = _rows(split)

@@ -12,9 +12,9 @@ import numpy as np
 from benchmarks.data import Declared, artifact, imdb, made, texts
 from benchmarks.harness import Conditions, Side, Turn, apart, take_turns, timed
 from benchmarks.results import Row
-from pipelines.declarations import load_spec
-from pipelines.store import Artifact
-from pipelines.text_groups import GROUP_TEXTS, MAX_ROWS, batches, padded
+from pipelines.declaration.load import load_spec
+from pipelines.serving.batching import GROUP_TEXTS, MAX_ROWS, batches, padded
+from pipelines.store.artifacts import Artifact
 
 REVIEWS, THEIRS = 10_000, 256
 
@@ -40,8 +40,8 @@ def compare(conditions: Conditions) -> Iterator[Row]:
 
 def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
     """Reviews a second, text to probability, by the package that a release holds."""
-    from pipelines.inference import Predictor
-    from pipelines.package import write_package
+    from pipelines.serving.package import write_package
+    from pipelines.serving.predictor import Predictor
 
     with tempfile.TemporaryDirectory() as folder:
         model = _model(declared, tokens, Path(folder))
@@ -55,10 +55,10 @@ def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
 
 def _model(declared: Declared, tokens: Path, folder: Path) -> Artifact:
     """A model artifact as the training stage leaves it, but for the training."""
-    from pipelines.backend import load_keras
-    from pipelines.keras_file import save_model
-    from pipelines.models import build_model
-    from pipelines.vocabulary import Vocabulary, folder_digest
+    from pipelines.model.backend import load_keras
+    from pipelines.model.keras_file import save_model
+    from pipelines.model.network import build_model
+    from pipelines.tokens.vocabulary import Vocabulary, folder_digest
 
     spec, vocabulary = load_spec(*declared), tokens / "vocabulary"
     load_keras("tensorflow")
@@ -86,7 +86,7 @@ def keras_predict(declared: Declared, corpus: Path, tokens: Path, count: int) ->
     import keras
 
     from benchmarks import notebook
-    from pipelines.vocabulary import Vocabulary
+    from pipelines.tokens.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.load(tokens / "vocabulary")
     flat, edges = vocabulary.encode_all(texts(corpus, "test", count)[0])

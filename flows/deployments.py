@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from pipelines.declarations import catalog_names, load_spec
-from pipelines.fingerprint import PROJECT
+from pipelines.declaration.load import catalog_names, load_spec
+from pipelines.files.home import PROJECT
 
 CPU, GPU = "cpu", "gpu"  # work pools
 FILE = PROJECT / "prefect.yaml"

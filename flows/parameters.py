@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -20,3 +21,7 @@ Mirror = Annotated[str, Field(pattern=r"^([^@?#]|\}@)*$", description="folder, o
 TrainIn = Annotated[Literal["auto", "pool", "here"], Field(
     description="pool: a worker of the work pool gpu trains; here: this process; auto: the pool "
     "where such a worker is there")]
+
+
+def model_name(name: str) -> str:
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name

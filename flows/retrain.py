@@ -11,15 +11,16 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.console import Console
+from flows.display.console import Console
 from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, TrainIn
-from pipelines.credentials import MIRROR, looked_up_by
-from pipelines.dashboard import dashboard_after
-from pipelines.execute import Settings, home_folder
-from pipelines.home import private_files
-from pipelines.plan import Selection
-from pipelines.retraining import Retraining
-from pipelines.runs import Runs
+from pipelines.files.home import private_files
+from pipelines.network.credentials import MIRROR, looked_up_by
+from pipelines.run.execute import home_folder
+from pipelines.run.plan import Selection
+from pipelines.run.retraining import Retraining
+from pipelines.store.run_records import Runs
+from pipelines.store.settings import Settings
+from pipelines.upkeep.dashboard import dashboard_after
 from tasks.failures import failed
 from tasks.pool import hands_over
 from tasks.secrets import secret_block

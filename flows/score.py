@@ -9,17 +9,16 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.console import Console
-from flows.options import model_name
-from flows.parameters import Pipeline
+from flows.display.console import Console
+from flows.parameters import Pipeline, model_name
 from flows.retrain import run_id
 from pipelines.errors import FolioError
-from pipelines.execute import home_folder
-from pipelines.home import private_files, users_files
-from pipelines.registered import named_version
-from pipelines.retraining import one_line
-from pipelines.score_file import Judge, Order
-from pipelines.score_folder import INBOX, OUTBOX, is_up_to_date, orders
+from pipelines.files.home import private_files, users_files
+from pipelines.files.machine import one_line
+from pipelines.registry.lookup import named_version
+from pipelines.run.execute import home_folder
+from pipelines.serving.score_file import Judge, Order
+from pipelines.serving.score_folder import INBOX, OUTBOX, is_up_to_date, orders
 from tasks.failures import failed
 from tasks.progress import watched
 from tasks.scoring import publish_scores

@@ -11,17 +11,18 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.console import Console
+from flows.display.console import Console
 from flows.parameters import Override, Pipeline, Profile
-from pipelines.declarations import load_spec
+from pipelines.declaration.load import load_spec
 from pipelines.errors import FolioError
-from pipelines.execute import Settings, StageResult, execute_stage, home_folder
-from pipelines.freshness import utc
-from pipelines.home import private_files
-from pipelines.liveness import living
-from pipelines.plan import Selection, recipe_of, why_changed
+from pipelines.files.home import private_files
+from pipelines.run.execute import StageResult, execute_stage, home_folder
+from pipelines.run.plan import Selection, recipe_of, why_changed
 from pipelines.stages import stage_named
-from pipelines.store import Recipe
+from pipelines.store.artifacts import Recipe
+from pipelines.store.live_runs import living
+from pipelines.store.settings import Settings
+from pipelines.store.times import utc
 from tasks.failures import failed
 from tasks.progress import watched
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from pipelines.errors import UsageError
-from pipelines.store import Artifact, Workspace
-
-Inputs = Mapping[str, Artifact]
-Builder = Callable[[Inputs, dict[str, Any], Workspace], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -28,29 +24,30 @@ class Stage:
     version: int = 1  # raise it when the meaning of the files changes though no code here does
 
     @property
-    def build(self) -> Builder:
+    def build(self) -> Callable[..., dict[str, Any]]:
         """`build(inputs, config, work) -> counts`. Imported only when it is to run."""
         return import_module(self.module).build
 
 
 STAGES = (
-    Stage("source", "pipelines.sources", (), ("source",)),
-    Stage("corpus", "pipelines.corpus", ("source",), ("corpus", "seed"),
+    Stage("source", "pipelines.source.stage", (), ("source",)),
+    Stage("corpus", "pipelines.corpus.stage", ("source",), ("corpus", "seed"),
           ("pyarrow", "polars", "numpy")),
-    Stage("tokens", "pipelines.tokens", ("corpus",), ("tokens",),
+    Stage("tokens", "pipelines.tokens.stage", ("corpus",), ("tokens",),
           ("pyarrow", "polars", "sentencepiece")),
-    Stage("batches", "pipelines.batches", ("tokens",),
+    Stage("batches", "pipelines.batches.stage", ("tokens",),
           ("batches", "model.kind", "model.stateful", "seed"), ("pyarrow", "numpy")),
-    Stage("model", "pipelines.training", ("batches",), ("model", "training", "seed"),
+    Stage("model", "pipelines.model.stage", ("batches",), ("model", "training", "seed"),
           ("keras", "numpy", "backend")),
-    Stage("metrics", "pipelines.evaluation", ("model", "batches", "tokens", "corpus"),
+    Stage("metrics", "pipelines.metrics.stage", ("model", "batches", "tokens", "corpus"),
           ("evaluation", "model.kind", "training.backend", "seed"),
           ("keras", "numpy", "pyarrow", "polars", "backend", "matplotlib", "jinja2"),
-          ("pipelines/templates/report.html", "pipelines/templates/style.css")),
-    Stage("release", "pipelines.registry", ("model", "metrics", "tokens", "corpus"),
+          ("pipelines/report/templates/report.html", "pipelines/report/templates/style.css")),
+    Stage("release", "pipelines.release.stage", ("model", "metrics", "tokens", "corpus"),
           ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow", "numpy", "jinja2"),
-          ("pipelines/templates/verdict.html", "pipelines/templates/drift.html",
-           "pipelines/templates/cost.html", "pipelines/templates/again.html"), shared=False),
+          ("pipelines/report/templates/verdict.html", "pipelines/report/templates/drift.html",
+           "pipelines/report/templates/cost.html", "pipelines/report/templates/again.html"),
+          shared=False),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 VERBS = {"download": "source", "tokenize": "tokens", "train": "model", "evaluate": "metrics",

@@ -12,9 +12,10 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from pipelines.execute import StageResult
-from pipelines.retraining import Notice, one_line
-from pipelines.visible import visible
+from pipelines.files.machine import one_line
+from pipelines.report.visible import visible
+from pipelines.run.execute import StageResult
+from pipelines.run.retraining import Notice
 
 MAX_ROWS = 200  # of a table
 
@@ -59,7 +60,7 @@ def publish_counts(pipeline: str, result: StageResult) -> None:
 
 def publish_pages(pipeline: str, result: StageResult, inputs: tuple[StageResult, ...]) -> None:
     """What there is to read and to see of an artifact, and links to more of it."""
-    from pipelines.stage_pages import links, pages
+    from pipelines.report.stage_pages import links, pages
 
     for page in pages(result.artifact, {one.stage: one.artifact for one in inputs}):
         create_markdown_artifact(page.text, artifact_key(pipeline, page.name), page.title)

@@ -7,8 +7,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Failed
 
 from pipelines.errors import FolioError
-from pipelines.retraining import one_line
-from pipelines.visible import visible
+from pipelines.files.machine import one_line
+from pipelines.report.visible import visible
 
 UNFORESEEN = ("{}; this was not foreseen: the log of this run has the traceback. Run it again when "
               "that is mended: it goes on from what was published")

@@ -20,9 +20,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
 from pipelines.errors import FolioError
-from pipelines.plan import Decision
-from pipelines.retraining import Retraining
-from pipelines.store import Progress
+from pipelines.run.plan import Decision
+from pipelines.run.retraining import Retraining
+from pipelines.store.artifacts import Progress
 
 POOL = "gpu"
 DEPLOYMENT = "train/train"

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from pipelines.retraining import Notice
-from pipelines.store import Progress
+from pipelines.run.retraining import Notice
+from pipelines.store.artifacts import Progress
 from tasks.artifacts import artifact_key, unseen
 
 PROGRESS_SECONDS = 2  # between updates of a progress artifact: each is a request

@@ -11,11 +11,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 from prefect.states import Completed
 
-from pipelines import score_file
-from pipelines.retraining import Notice
-from pipelines.score_file import Judge, Order
-from pipelines.store import Progress
-from pipelines.visible import visible
+from pipelines.report.visible import visible
+from pipelines.run.retraining import Notice
+from pipelines.serving import score_file
+from pipelines.serving.score_file import Judge, Order
+from pipelines.store.artifacts import Progress
 from tasks.artifacts import artifact_key, unseen
 from tasks.drift import emit_drift
 from tasks.failures import failed

@@ -11,8 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 from prefect.states import Completed
 
-from pipelines.execute import StageResult
-from pipelines.retraining import Retraining
+from pipelines.run.execute import StageResult
+from pipelines.run.retraining import Retraining
 from tasks.artifacts import publish
 from tasks.drift import emit_drift
 from tasks.failures import failed

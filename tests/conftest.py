@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.declarations import load_spec
-from pipelines.execute import Settings
-from pipelines.lineage import stored
-from pipelines.manifest import SEAL, content_digest, key_of, sealed, text_of
-from pipelines.retraining import retrain_plain
-from pipelines.spec import Spec
-from pipelines.store import MANIFEST, Artifact
+from pipelines.declaration.load import load_spec
+from pipelines.declaration.spec import Spec
+from pipelines.run.retraining import retrain_plain
+from pipelines.store.artifacts import MANIFEST, Artifact
+from pipelines.store.lineage import stored
+from pipelines.store.manifest import SEAL, content_digest, key_of, sealed, text_of
+from pipelines.store.settings import Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 MIRROR = PROJECT.parent / "shared" / "mirror"
@@ -155,7 +155,7 @@ def retrained(*pipelines: Path) -> Callable[[Path], None]:
 @pytest.fixture
 def drawing() -> Iterator[None]:
     """A thread draws from the generators of Python, NumPy and Keras all the while."""
-    from pipelines.backend import load_keras
+    from pipelines.model.backend import load_keras
 
     keras, stop = load_keras("tensorflow"), threading.Event()
 

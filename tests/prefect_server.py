@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.server import prefect_api
+from flows.server.lifecycle import prefect_api
 from tests.conftest import PROJECT
 
 

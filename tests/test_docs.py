@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 
-from pipelines.backend import load_keras
+from pipelines.model.backend import load_keras
 from tests.conftest import PROJECT
 
 BLOCK = re.compile(r"```(python)?\n(.*?)```", re.DOTALL)

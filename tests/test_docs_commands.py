@@ -44,7 +44,7 @@ def wrong_folio(words: list[str]) -> str | None:
     import typer
     from typer.main import get_command
 
-    from flows.cli import app
+    from flows.cli.main import app
 
     return wrong_click(get_command(app), words, typer.Context)
 
@@ -130,7 +130,7 @@ ExecStart=/opt/folio/.venv/bin/prefect worker start --pool gpu --times 1
 def names_in_code() -> set[str]:
     """The FOLIO_… variables that the code names, and all that it reads from the environment."""
     named: set[str] = set()
-    for path in sorted(path for package in PACKAGES for path in (PROJECT / package).glob("*.py")):
+    for path in sorted(path for package in PACKAGES for path in (PROJECT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 named |= set(re.findall(r"^FOLIO_[A-Z_]+$", node.value))

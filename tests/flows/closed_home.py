@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from flows.cli import main
+from flows.cli.main import main
 
 
 def all_said(how: str, home: str, commands: list[list[str]]) -> list[dict[str, Any]]:

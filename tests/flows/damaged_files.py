@@ -17,11 +17,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from flows.cli import main
-from pipelines.execute import Settings
-from pipelines.health import examined
-from pipelines.liveness import dead_runs
-from pipelines.store_health import journal, records
+from flows.cli.main import main
+from pipelines.store.live_runs import dead_runs
+from pipelines.store.settings import Settings
+from pipelines.upkeep.health import examined
+from pipelines.upkeep.store_health import journal, records
 
 NAME = "tiny-play"
 LIVE = "20260101-000000-tiny-play-beef"

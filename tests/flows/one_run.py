@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from flows.server import prefect_api
+from flows.server.lifecycle import prefect_api
 from tasks.reporting import note_task_run
 
 BURST = 60

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from flows.cli import app
-from pipelines.execute import Settings
+from flows.cli.main import app
+from pipelines.store.settings import Settings
 from tests.conftest import PROJECT
 from tests.flows.test_full_disk import NAMESPACE, may_mount
 from tests.prefect_server import migrated

@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.up import state_of
-from pipelines.champions import journal_of
+from flows.services.up import state_of
 from pipelines.errors import UnreadableError, UsageError
-from pipelines.execute import Settings
-from pipelines.locks import try_lock
-from pipelines.profile import FILE, read_profile
-from pipelines.retraining import retrain_plain
-from pipelines.score_file import Order
-from pipelines.score_folder import summary_of
-from pipelines.store_health import leftovers, records
-from pipelines.transfer import forget, is_complete
-from pipelines.versions import versions
+from pipelines.files.locks import try_lock
+from pipelines.registry.champions import journal_of
+from pipelines.registry.versions import versions
+from pipelines.run.retraining import retrain_plain
+from pipelines.serving.reference_profile import FILE, read_profile
+from pipelines.serving.score_file import Order
+from pipelines.serving.score_folder import summary_of
+from pipelines.source.download import forget, is_complete
+from pipelines.store.settings import Settings
+from pipelines.upkeep.store_health import leftovers, records
 from tests.conftest import PROJECT
 from tests.flows.damaged_files import DAMAGES, FILES, Tried, folio, tried
 

@@ -10,7 +10,7 @@ import yaml
 from prefect import Flow
 
 from flows.deployments import FILE, classifiers, deployments
-from pipelines.declarations import catalog_names, load_spec
+from pipelines.declaration.load import catalog_names, load_spec
 
 LISTED = deployments()["deployments"]
 

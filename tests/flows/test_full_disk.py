@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.execute import Settings
 from pipelines.stages import NAMES
+from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of
-from tests.flows.test_cli import api, environment
+from tests.flows.cli.test_cli import api, environment
 
 __all__ = ["api", "environment"]
 

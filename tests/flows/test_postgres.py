@@ -15,10 +15,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from flows.environment import QUIET
-from pipelines.registered import champions, load_champion
+from flows.server.environment import QUIET
+from pipelines.registry.lookup import champions
+from pipelines.serving.registered import load_champion
 from tests.conftest import PROJECT
-from tests.pipelines.test_registry import NAME, Release, database, home, release
+from tests.pipelines.release.test_stage import NAME, Release, database, home, release
 from tests.postgres import Postgres, free_port, postgres
 from tests.prefect_server import one_run
 
@@ -68,7 +69,7 @@ def test_prefect_keeps_its_schedules_and_runs_in_postgresql(server: Postgres, tm
     server.create("prefect")
     port, own = free_port(), tmp_path / "home"
     api = f"http://127.0.0.1:{port}/api"
-    with service(tmp_path / "log", "flows.guarded_prefect", "--port", str(port),
+    with service(tmp_path / "log", "flows.web.prefect_app", "--port", str(port),
                  health=f"{api}/health", PREFECT_HOME=str(tmp_path),
                  PREFECT_API_DATABASE_CONNECTION_URL=server.url("asyncpg", "prefect")):
         run = one_run(own, play, PREFECT_API_URL=api)
@@ -96,8 +97,8 @@ def test_installing_on_no_server_is_refused(tmp_path: Path) -> None:
 
 def install(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    return subprocess.run([sys.executable, "-m", "flows.installation"], cwd=PROJECT, text=True,
-                          env={**own, "FOLIO_HOME": str(home), **environment},
+    return subprocess.run([sys.executable, "-m", "flows.services.installation"], cwd=PROJECT,
+                          text=True, env={**own, "FOLIO_HOME": str(home), **environment},
                           capture_output=True, check=False)
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from flows.retrain import retrain
-from pipelines.backend import training_device
 from pipelines.errors import FolioError, UnreachableError, UsageError
-from pipelines.execute import Settings
-from pipelines.runs import Runs
+from pipelines.model.backend import training_device
 from pipelines.stages import STAGES
+from pipelines.store.run_records import Runs
+from pipelines.store.settings import Settings
 from tasks.failures import UNFORESEEN
 from tasks.reporting import settle
 from tests.conftest import artifact_of

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.cli.standard_input import arriving
 from flows.score import score
-from flows.standard_input import arriving
 from pipelines.errors import FolioError
-from pipelines.execute import Settings
+from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, held_out
-from tests.flows.test_cli import FOLIO, assert_one_line, in_process
+from tests.flows.cli.test_cli import FOLIO, assert_one_line, in_process
 from tests.flows.test_retrain import flow_run_of, task_runs_of
 from tests.prefect_server import rows
 from tests.tasks.test_drift import awaited, events

@@ -9,9 +9,9 @@ import pytest
 
 from flows.train import MODEL, TrainingOrder, carried_out
 from pipelines.errors import FolioError
-from pipelines.execute import Settings
-from pipelines.plan import recipe_of
-from pipelines.store import Recipe
+from pipelines.run.plan import recipe_of
+from pipelines.store.artifacts import Recipe
+from pipelines.store.settings import Settings
 from tests.conftest import artifact_of, spec_of
 
 
@@ -37,7 +37,7 @@ def test_the_model_that_is_ordered_is_carried_out(trained: Settings, play: Path,
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"code": {"pipelines/training.py": "0" * 64}}, "pipelines/training.py changed"),
+    ({"code": {"pipelines/model/stage.py": "0" * 64}}, "pipelines/model/stage.py changed"),
     ({"libraries": {"keras": "3.0.0"}}, "keras 3.0.0 → 3."),
     ({"config": {"training.epochs": 3}}, "training.epochs 3 → 2")])
 def test_a_worker_with_other_code_or_packages_trains_nothing(

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.execute import Settings
-from pipelines.retraining import retrain_plain
+from pipelines.run.retraining import retrain_plain
+from pipelines.store.settings import Settings
 
 
 def main(home: str, pipeline: str, stage: str) -> None:

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import FolioError
-from pipelines.home import users_files
-from pipelines.machine import explained
+from pipelines.files.home import users_files
+from pipelines.files.machine import explained
 
 BIG = 1 << 20
 Trial = Callable[[], Any]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.side_by_side import MOST, ahead, mapped
+from pipelines.parallel import MOST, ahead, mapped
 
 
 def test_results_come_in_order_whoever_is_done_first() -> None:

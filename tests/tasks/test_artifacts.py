@@ -26,11 +26,12 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from pipelines.execute import Settings, StageResult
-from pipelines.plan import Selection
-from pipelines.retraining import Retraining
+from pipelines.run.execute import StageResult
+from pipelines.run.plan import Selection
+from pipelines.run.retraining import Retraining
 from pipelines.stages import STAGES
-from pipelines.store import Artifact, Progress
+from pipelines.store.artifacts import Artifact, Progress
+from pipelines.store.settings import Settings
 from tasks.artifacts import MAX_ROWS, flat, publish, publish_counts, unseen
 from tasks.progress import ProgressArtifact
 from tasks.reporting import settle

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from prefect.automations import Automation
 
-from pipelines.execute import Settings
+from pipelines.store.settings import Settings
 from tasks.drift import EVENT
 from tasks.reporting import settle
 from tests.conftest import PROJECT, REVIEWS

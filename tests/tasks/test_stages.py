@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from prefect import flow
 
-from pipelines.execute import Settings
-from pipelines.plan import Selection
-from pipelines.retraining import Retraining
+from pipelines.run.plan import Selection
+from pipelines.run.retraining import Retraining
+from pipelines.store.settings import Settings
 from tasks.failures import UNFORESEEN
 from tasks.reporting import settle
 from tasks.stages import build_corpus, download

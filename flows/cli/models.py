@@ -1,0 +1,205 @@
+"""The commands that ask the registered models."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli.app import app
+from flows.cli.options import AsJson, ModelVersion, Name, answer, settings
+from flows.display import answers as display
+from flows.parameters import model_name
+from pipelines.errors import UsageError
+from pipelines.files.home import users_files
+
+if TYPE_CHECKING:
+    from pipelines.serving.predictor import Predictor
+
+TEMPERATURE = 0.8
+ReplaceUnknown = Annotated[bool, typer.Option(
+    "--replace-unknown", help="read what the model has never seen as its unknown token")]
+
+
+@app.command()
+def predict(name: Name,
+            texts: Annotated[list[str] | None, typer.Argument(
+                metavar="TEXT…|-", help="texts, or - for lines of stdin")] = None,
+            file: Annotated[Path | None, typer.Option(
+                help="score the texts of a .csv or .parquet file", metavar="FILE")] = None,
+            out: Annotated[Path | None, typer.Option(
+                help="with --file: where all its columns and the answers go, .parquet or .csv",
+                metavar="FILE")] = None,
+            column: Annotated[str | None, typer.Option(
+                help="with --file: the column to read", metavar="NAME",
+                show_default="text, or the only one with text")] = None,
+            prefix: Annotated[str, typer.Option(
+                help="with --file: stands before the added columns' names")] = "",
+            force: Annotated[bool, typer.Option(
+                "--force", help="with --file: replace what --out names")] = False,
+            spreadsheet_safe: Annotated[bool, typer.Option(
+                "--spreadsheet-safe", help="with --file and an --out in .csv: an apostrophe before "
+                "text that a spreadsheet would take for a formula")] = False,
+            top: Annotated[int, typer.Option(help="next tokens shown, language models",
+                                             min=1)] = 10,
+            replace_unknown: ReplaceUnknown = False,
+            version: ModelVersion = None, as_json: AsJson = False) -> None:
+    """Ask a classifier for the label of texts, a language model for what comes next.
+
+    \b
+    Examples:
+      folio predict imdb "A film to remember."
+      folio predict imdb - < reviews.txt
+      folio predict imdb --file reviews.csv --column review --out scored.parquet
+      folio predict words "some of them looks like" --top 5
+    """
+    if file is not None:
+        if texts or out is None:
+            raise UsageError("--file: " + ("give either texts or a file" if texts else
+                                           "say with --out where the answers go"))
+        _score_file(name, version, as_json, file=file, out=out, column=column, prefix=prefix,
+                    force=force, spreadsheet_safe=spreadsheet_safe)
+        return
+    if not texts or out or column or prefix or force or spreadsheet_safe:
+        raise UsageError("give texts, - for lines of stdin, or --file, which alone takes --out, "
+                         "--column, --prefix, --force and --spreadsheet-safe")
+    with _predictor(name, version) as predictor:
+        _answer_texts(predictor, texts, top, replace_unknown, as_json)
+
+
+def _answer_texts(predictor: Predictor, texts: list[str], top: int, replace_unknown: bool,
+                  as_json: bool) -> None:
+    """Each group of texts as it is answered; in JSON all of them in one document."""
+    answers = []
+    for given in _given(texts):
+        found = _asked(predictor, given, top, replace_unknown)
+        if as_json:
+            answers += found
+        else:
+            display.predictions(found)
+            sys.stdout.flush()  # lines may come without end
+    if as_json:
+        answer(answers, as_json, display.predictions)
+
+
+def _given(texts: list[str]) -> Iterator[list[str]]:
+    """The texts in groups: of standard input as they arrive."""
+    from flows.cli.standard_input import arriving
+
+    return arriving(sys.stdin) if texts == ["-"] else iter([texts])
+
+
+def _asked(predictor: Predictor, texts: list[str], top: int,
+           replace_unknown: bool) -> list[dict[str, Any]]:
+    if predictor.kind == "classifier":
+        return predictor.predict(texts)
+    answers = [{"text": text, "next": predictor.next_tokens(text, top, replace_unknown)}
+               for text in texts]
+    _tell(predictor.shortness(texts))
+    return answers
+
+
+def _score_file(name: str, version: int | None, as_json: bool, **order: Any) -> None:
+    from flows.display.console import NATIVE_LOG, Console, native_notices_to
+    from pipelines.serving.score_file import Judge, Order, check, score_file
+
+    home, wanted = settings().home, Order(**order)
+    check(wanted)
+    with native_notices_to(home / NATIVE_LOG), Console() as console, users_files(wanted.out):
+        judge = Judge.load(home, model_name(name), version)
+        summary = score_file(judge, wanted, console.progress("predict"))
+    answer(summary, as_json, display.scored)
+
+
+@app.command()
+def generate(name: Name,
+             start: Annotated[list[str] | None, typer.Option(
+                 help="what the text begins with; give it again for several")] = None,
+             length: Annotated[int, typer.Option(help="tokens to write")] = 400,
+             temperature: Annotated[float | None, typer.Option(
+                 help="0 always takes the likeliest; 1 draws as the model learned",
+                 show_default=str(TEMPERATURE))] = None,
+             scale: Annotated[float | None, typer.Option(
+                 help="the same as 1 / temperature: above 1 the likeliest gain")] = None,
+             context: Annotated[int | None, typer.Option(
+                 help="draw each token from the last N alone, read from the zero state",
+                 metavar="N", show_default="as declared, else all")] = None,
+             seed: Annotated[int, typer.Option(help="the same seed writes the same text")] = 1,
+             top_k: Annotated[int | None, typer.Option(
+                 help="draw from the likeliest K only")] = None,
+             replace_unknown: ReplaceUnknown = False,
+             version: ModelVersion = None, as_json: AsJson = False) -> None:
+    """Let a language model write.
+
+    \b
+    Examples:
+      folio generate shakespeare --start "ROMEO: " --length 600 --temperature 0.7
+      folio generate shakespeare --start "ROMEO: " --start "JULIET: " --top-k 5
+      folio generate mysterious-island --start "The island" --scale 2 --context 40
+    """
+    starts, heat = start or [""], _temperature(temperature, scale)
+    with _predictor(name, version) as predictor:
+        made = predictor.generate(starts, length=length, temperature=heat, seed=seed, top_k=top_k,
+                                  replace_unknown=replace_unknown, context=context)
+        _tell(predictor.shortness(starts))
+    answer(made, as_json, display.texts)
+
+
+@app.command()
+def models(name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
+           history: Annotated[bool, typer.Option(
+               "--history", help="the journal instead: what became of each, when and why")] = False,
+           as_json: AsJson = False) -> None:
+    """The registered versions: which is champion, and why.
+
+    \b
+    Examples:
+      folio models
+      folio models imdb
+      folio models imdb --history
+    """
+    from pipelines.registry.champions import history as lines_on
+    from pipelines.registry.lookup import list_models
+
+    if history:
+        if not name:
+            raise UsageError("--history: say of which pipeline, as in folio models imdb --history")
+        answer(lines_on(settings().home, model_name(name)), as_json, display.history)
+        return
+    listed = list_models(settings().home, model_name(name) if name else None)
+    if name and not listed:
+        raise UsageError(f"{name}: no version is registered; train one with: folio run {name}")
+    answer(listed, as_json, display.models)
+
+
+def _temperature(temperature: float | None, scale: float | None) -> float:
+    if scale is None:
+        return TEMPERATURE if temperature is None else temperature
+    if temperature is not None:
+        raise UsageError("--scale and --temperature exclude each other: "
+                         "a scale is 1 / temperature; give one")
+    if not 0 < scale < math.inf:
+        raise UsageError(f"scale {scale}: give a number above 0, such as 2 (temperature 0.5)")
+    return 1 / scale
+
+
+def _tell(notice: str | None) -> None:
+    if notice:
+        print(notice, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _predictor(name: str, version: int | None) -> Iterator[Predictor]:
+    from flows.display.console import NATIVE_LOG, native_notices_to
+    from pipelines.serving.predictor import Predictor
+    from pipelines.serving.registered import load_champion
+
+    home = settings().home
+    folder = load_champion(home, model_name(name), version)
+    with native_notices_to(home / NATIVE_LOG):
+        yield Predictor.load(folder)

@@ -1,0 +1,90 @@
+"""What the commands share: their options, where they read, how they answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.errors import FolioError, UsageError
+from pipelines.files.home import why_closed
+from pipelines.network.credentials import MIRROR
+
+if TYPE_CHECKING:
+    from pipelines.run.plan import Selection
+    from pipelines.store.settings import Settings
+
+Name = Annotated[str, typer.Argument(help="a pipeline of the catalog, or the path of a YAML file")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
+Profile = Annotated[str, typer.Option(help="which profile of the declaration: full, quick, …")]
+RunProfile = Annotated[str | None, typer.Option(
+    "--profile", help="which profile of the declaration: quick, …; full by default, or with "
+    "--using that run's")]
+Overrides = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="change a value, such as training.epochs=2")]
+Backend = Annotated[str | None, typer.Option(help="tensorflow, jax or torch, where installed")]
+Only = Annotated[str | None, typer.Option(metavar="STAGE", help="repeat this stage alone")]
+Since = Annotated[str | None, typer.Option("--from", metavar="STAGE",
+                                           help="repeat this stage and all below")]
+Using = Annotated[str | None, typer.Option(
+    metavar="RUN", help="take what lies above the repeated stage as this run had it")]
+TrainIn = Annotated[str, typer.Option(
+    metavar="WHERE", help="pool: a worker of the work pool gpu; here: this process; auto: the "
+    "pool where it has a worker")]
+RequireGpu = Annotated[bool, typer.Option(
+    "--require-gpu", help="fail where there is no GPU, instead of training on the CPU")]
+Mirror = Annotated[str | None, typer.Option(
+    metavar="DIR|URL", envvar=MIRROR, help="look for the files here first")]
+Offline = Annotated[bool, typer.Option("--offline", help="fetch nothing from the net")]
+AllowSample = Annotated[bool, typer.Option(
+    "--allow-sample", help="use the small sample when a source cannot be reached")]
+ModelVersion = Annotated[int | None, typer.Option(
+    "--version", help="a version of the registry instead of the champion")]
+
+
+def answer(value: Any, as_json: bool, show: Any) -> None:
+    if as_json:
+        print(json.dumps(value, indent=1, ensure_ascii=False))
+    else:
+        show(value)
+
+
+def settings(**others: Any) -> Settings:
+    """Where this Folio keeps everything; `others` as Settings has them, such as mirror."""
+    from pipelines.run.execute import home_folder
+    from pipelines.store.settings import Settings
+
+    return Settings.at(home_folder(), **others)
+
+
+def writable() -> Settings:
+    """The same for what changes the home. Raises FolioError when nothing can be written there."""
+    here = settings()
+    if closed := why_closed(here.home):
+        raise FolioError(closed)
+    return here
+
+
+def overridden(given: list[str] | None, backend: str | None) -> tuple[str, ...]:
+    return (*(given or ()), *([f"training.backend={backend}"] if backend else ()))
+
+
+def stage(name: str | None) -> str | None:
+    from pipelines.stages import stage_named
+
+    return stage_named(name).name if name else None
+
+
+def selection(only: str | None, since: str | None) -> Selection:
+    from pipelines.run.plan import Selection
+
+    return Selection.of(stage(only), stage(since))
+
+
+def place(train_in: str) -> str:
+    if train_in not in ("auto", "pool", "here"):
+        raise UsageError(f"--train-in {train_in}: give auto, pool or here")
+    return train_in
+
+

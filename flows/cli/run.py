@@ -1,0 +1,180 @@
+"""The commands that run pipelines and tell what ran."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.app import app
+from flows.cli.options import (
+    AllowSample,
+    AsJson,
+    Backend,
+    Mirror,
+    Name,
+    Offline,
+    Only,
+    Overrides,
+    Profile,
+    RequireGpu,
+    RunProfile,
+    Since,
+    TrainIn,
+    Using,
+    answer,
+    overridden,
+    place,
+    selection,
+    settings,
+    stage,
+    writable,
+)
+from flows.display import answers
+from flows.parameters import model_name
+
+PENDING = 3
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """The pipelines of the catalog: champion, its metric, when they last ran."""
+    from pipelines.declaration.load import catalog_names, load_spec
+    from pipelines.registry.lookup import champions
+
+    here = settings()
+    crowned, rows = champions(here.home), []
+    last: dict[str, dict[str, Any]] = {}
+    for record in here.runs:
+        last.setdefault(record["pipeline"], record)
+    for name in [*catalog_names(), *sorted(set(last) - set(catalog_names()))]:
+        title = load_spec(name).title if name in catalog_names() else ""
+        record, champion = last.get(name) or {}, crowned.get(name)
+        rows.append({"pipeline": name, "title": title, "champion": champion,
+                     "last_run": record.get("started"), "state": record.get("state")})
+    answer(rows, as_json, answers.pipelines)
+
+
+@app.command()
+def plan(name: Name, profile: Profile = "full", overrides: Overrides = None,
+         backend: Backend = None, only: Only = None, since: Since = None,
+         mirror: Mirror = None, offline: Offline = False, as_json: AsJson = False,
+         exit_code: Annotated[bool, typer.Option(
+             "--exit-code", help="exit with 3 when work is pending")] = False) -> None:
+    """What a run would do, stage by stage, and why. Runs nothing.
+
+    \b
+    Examples:
+      folio plan imdb --profile quick
+      folio plan imdb --set training.epochs=2
+    """
+    from pipelines.declaration.load import load_spec
+    from pipelines.run.plan import plan as decisions_of
+
+    spec = load_spec(name, profile, overridden(overrides, backend))
+    decisions = decisions_of(spec, settings(mirror=mirror, offline=offline),
+                             selection(only, since))
+    stages = [decision.as_json() for decision in decisions]
+    answer({"pipeline": spec.name, "profile": profile, "stages": stages}, as_json, answers.plan)
+    if exit_code and any(stage["action"] != "reuse" for stage in stages):
+        raise typer.Exit(PENDING)
+
+
+@app.command()
+def run(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="pipelines to retrain")],
+        profile: RunProfile = None, only: Only = None, since: Since = None, using: Using = None,
+        overrides: Overrides = None, backend: Backend = None, train_in: TrainIn = "auto",
+        require_gpu: RequireGpu = False,
+        mirror: Mirror = None, offline: Offline = False, allow_sample: AllowSample = False,
+        as_json: AsJson = False) -> None:
+    """Retrain pipelines; what has not changed is reused.
+
+    \b
+    Examples:
+      folio run imdb --profile quick
+      folio run imdb --from tokens --set tokens.min_count=3
+      folio run imdb --only metrics --using 20261124-031500-imdb-5f0c
+      folio run ./mine.yaml --mirror /srv/texts
+    """
+    from flows.cli.running import run_pipelines
+
+    records, code = run_pipelines(
+        names, settings(), profile=profile, overrides=overridden(overrides, backend),
+        only=stage(only), since=stage(since), using=using, train_in=place(train_in),
+        require_gpu=require_gpu, mirror=mirror, offline=offline, allow_sample=allow_sample)
+    answer(records, as_json, answers.summary)
+    raise typer.Exit(code)
+
+
+@app.command()
+def compare(name: Name,
+            grid: Annotated[list[str] | None, typer.Option(
+                metavar="KEY=VALUES", help="what to vary, such as model.cell=simple,lstm,gru; "
+                "again for more; or the name of a grid that the declaration has")] = None,
+            profile: Profile = "full", overrides: Overrides = None, backend: Backend = None,
+            mirror: Mirror = None, offline: Offline = False, allow_sample: AllowSample = False,
+            as_json: AsJson = False) -> None:
+    """Run every variant of a pipeline up to its metrics, then show them in one table.
+
+    \b
+    Examples:
+      folio compare imdb --grid model.cell=simple,lstm,gru --grid tokens.max_tokens=100,400
+      folio compare speeches --grid cells --profile quick
+    """
+    from flows.cli.running import run_variants
+    from pipelines.declaration.load import load_spec
+    from pipelines.run import grid as comparison
+
+    here, common = writable(), overridden(overrides, backend)
+    spec = load_spec(name, profile, common)
+    tried = comparison.variants(comparison.grid_of(spec, grid or []))
+    records, code = run_variants(
+        [(name, (*common, *comparison.overrides(variant))) for variant in tried], here,
+        profile=profile, until="metrics", mirror=mirror, offline=offline,
+        allow_sample=allow_sample)
+    rows = [comparison.row(variant, record, here.store)
+            for variant, record in zip(tried, records, strict=True)]
+    rows = comparison.best_first(rows, spec.registry.metric)
+    folder = here.home / "comparisons" / records[-1]["run"]
+    comparison.write_comparison(folder, spec.name, spec.registry.metric, rows)
+    answer({"pipeline": spec.name, "profile": profile, "metric": spec.registry.metric,
+            "rows": rows, "folder": str(folder)}, as_json, answers.comparison)
+    raise typer.Exit(code)
+
+
+@app.command()
+def runs(name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
+         limit: Annotated[int, typer.Option(help="how many, newest first", min=1)] = 20,
+         as_json: AsJson = False) -> None:
+    """What ran, newest first."""
+    records = [record for record in settings().runs
+               if name is None or record["pipeline"] == model_name(name)]
+    answer(records[:limit], as_json, answers.runs)
+
+
+@app.command()
+def show(run: Annotated[str, typer.Argument(
+             help="a run's id, its beginning, or latest")] = "latest",
+         as_json: AsJson = False) -> None:
+    """One run: its stages, timings, counts and what each was made from."""
+    from pipelines.network.addresses import config_shown
+
+    here = settings()
+    record = here.runs.get(run)
+    for entry in record["stages"]:
+        artifact = here.store.find(entry["stage"], entry["key"] or "")
+        entry["manifest"] = artifact and artifact.manifest | {
+            "config": config_shown(artifact.manifest["config"])}
+    answer(record, as_json, answers.run)
+
+
+@app.command()
+def dashboard(as_json: AsJson = False) -> None:
+    """Write the page on all pipelines, as after every run, and say where it is."""
+    from datetime import UTC, datetime
+
+    from pipelines.upkeep.dashboard import collect, write_page
+
+    here = writable()
+    state = collect(here, datetime.now(UTC))
+    page = write_page(here.home, state)
+    answer({"page": str(page), **state}, as_json, answers.dashboard)

@@ -1,0 +1,112 @@
+"""Runs pipelines one after another on a Prefect server, for the command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from flows.display.console import NATIVE_LOG, Console, native_notices_to
+from pipelines.declaration.load import FULL, load_spec
+from pipelines.files.home import why_closed
+from pipelines.network.credentials import MIRROR, refuse_secrets
+from pipelines.run.earlier_run import EarlierRun
+from pipelines.run.plan import Selection
+from pipelines.run.retraining import retrain_plain
+from pipelines.store.run_records import Runs
+from pipelines.store.settings import Settings
+
+
+def run_pipelines(names: list[str], settings: Settings, *, profile: str | None,
+                  overrides: tuple[str, ...], only: str | None = None, since: str | None = None,
+                  until: str | None = None, **options: Any) -> tuple[list[dict[str, Any]], int]:
+    """The records of all runs and the command's exit code. One failing stops no other.
+
+    Raises UsageError before anything runs when a declaration or the selection is wrong.
+    """
+    selected = {"only": only, "since": since, "until": until}
+    return run_variants([(name, overrides) for name in names], settings, profile=profile,
+                        **selected, **options)
+
+
+def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, *,
+                 profile: str | None, only: str | None = None, since: str | None = None,
+                 until: str | None = None, using: str | None = None, mirror: str | None = None,
+                 **options: Any) -> tuple[list[dict[str, Any]], int]:
+    """As `run_pipelines`, each pipeline with overrides of its own."""
+    selection = Selection.of(only, since, until)
+    for _, own in wanted:
+        refuse_secrets(own)  # Prefect keeps and shows what a flow is called with
+    if using:
+        EarlierRun.of(using, selection, settings)
+    specs = [load_spec(name, profile or FULL, overrides) for name, overrides in wanted]
+    if why_closed(settings.home):
+        looking = replace(settings, mirror=mirror, offline=options.get("offline"))
+        return _reused(wanted, profile, looking, selection=selection, using=using), 0
+    from flows.server.lifecycle import prefect_api
+
+    records, code = [], 0
+    with (native_notices_to(settings.home / NATIVE_LOG), prefect_api(settings.home),
+          _noted_interrupts() as interrupted, _mirrored_by(mirror)):
+        from flows.retrain import retrain
+
+        for (name, overrides), spec in zip(wanted, specs, strict=True):
+            run = Runs.new_id(spec.name)
+            try:
+                retrain(name, profile, list(overrides), only, since, until, using,
+                        run=run, **options)
+            except Exception as error:  # the record says what; the other pipelines still run
+                if interrupted():
+                    raise KeyboardInterrupt from error
+                if not settings.runs.has(run):
+                    raise
+                code = max(code, getattr(error, "exit_code", 1))
+            records.append(settings.runs.get(run))
+            if interrupted():  # and swallowed on the way
+                raise KeyboardInterrupt
+    return records, code
+
+
+def _reused(wanted: list[tuple[str, tuple[str, ...]]], profile: str | None, settings: Settings,
+            **selected: Any) -> list[dict[str, Any]]:
+    """The records of runs that find all of it made, in a home that can't be written: without a
+    server, and recorded nowhere. Raises FolioError or OSError where a stage would have to run."""
+    with Console() as console:
+        records = [retrain_plain(name, profile, overrides, settings=settings, recorded=False,
+                                 notice=console.notice, **selected) for name, overrides in wanted]
+        console.notice(f"nothing to do, and nothing recorded: {why_closed(settings.home)}")
+    return records
+
+
+@contextmanager
+def _mirrored_by(mirror: str | None) -> Iterator[None]:
+    """The mirror goes to the flow by the environment: Prefect would keep and show its password."""
+    before = os.environ.get(MIRROR)
+    if mirror:
+        os.environ[MIRROR] = mirror
+    try:
+        yield
+    finally:
+        os.environ.pop(MIRROR, None)
+        if before is not None:
+            os.environ[MIRROR] = before
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed: libraries turn its KeyboardInterrupt into errors of their own."""
+    pressed = False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,123 @@
+"""The commands that keep a home in order."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli.app import app
+from flows.cli.options import AsJson, answer, settings, writable
+from flows.display import answers
+from pipelines.errors import FolioError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flows.services.history import FlowRun
+    from pipelines.store.settings import Settings
+    from pipelines.upkeep.garbage import Item
+
+DAY = 86_400  # seconds
+
+
+@app.command()
+def gc(yes: Annotated[bool, typer.Option("--yes", help="delete; without it nothing is")] = False,
+       keep: Annotated[int, typer.Option(
+           min=1, help="good runs, and versions, kept of each pipeline")] = 5,
+       older_than: Annotated[float, typer.Option(
+           metavar="DAYS", min=0, help="age at which leftovers and histories go")] = 7,
+       as_json: AsJson = False) -> None:
+    """Say what nobody needs any more, and what it takes; delete it with --yes.
+
+    Never what a champion, a rollback target or a live run needs.
+
+    \b
+    Examples:
+      folio gc
+      folio gc --keep 2 --older-than 1 --yes
+    """
+    from flows.services.history import ended_before
+    from pipelines.upkeep.collect import collect, garbage, take_stock
+    from pipelines.upkeep.garbage import Policy
+
+    here, policy, problems = (writable if yes else settings)(), Policy(keep, older_than), []
+    stock = take_stock(here)
+    items = garbage(stock, here, policy)
+    told = {record["run"] for record in stock.records} - {item.name for item in items}
+    past = [run for run in ended_before(here.home, stock.now - older_than * DAY)
+            if run.name not in told]
+    if yes:
+        items = collect(items, here, policy, stock.now, problems.append)
+        past = _forgotten(here.home, past)
+    items += _listed(past, older_than)
+    _say_what_is_left_alone(here)
+    answer(_document(items, not yes), as_json, answers.garbage)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        raise FolioError(f"not everything could be deleted: {problems[0]}{more}; mend the rights "
+                         "and run it again")
+
+
+def _say_what_is_left_alone(here: Settings) -> None:
+    from pipelines.registry.mlflow_access import is_own
+
+    if here.store.remote is not None:
+        print(f"left alone: {here.store.remote}, which others may read from",
+              file=sys.stderr)
+    if not is_own(here.home):
+        print("left alone: the model versions, as MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI names "
+              "a registry that others may use", file=sys.stderr)
+
+
+def _forgotten(home: Path, past: list[FlowRun]) -> list[FlowRun]:
+    from flows.services.history import forget
+
+    return list(forget(home, past)) if past else []
+
+
+def _listed(past: list[FlowRun], days: float) -> list[Item]:
+    from pipelines.upkeep.garbage import Item
+
+    return [Item("flow run", run.name, None, f"ended more than {days:g} days ago") for run in past]
+
+
+def _document(items: list[Item], dry_run: bool) -> dict[str, Any]:
+    return {"dry_run": dry_run, "bytes": sum(item.bytes for item in items),
+            "items": [item.as_json() for item in items]}
+
+
+@app.command()
+def doctor(fix: Annotated[bool, typer.Option(
+               "--fix", help="do the remedies that are safe")] = False,
+           digests: Annotated[bool, typer.Option(
+               "--digests", help="read every byte of every artifact")] = False,
+           gpu: Annotated[bool, typer.Option(
+               "--gpu", help="ask each backend whether it sees a GPU")] = False,
+           as_json: AsJson = False) -> None:
+    """Say what is wrong with all that Folio stands on, and what to do about it.
+
+    With --fix it does what is safe: ends dead runs, sets damaged artifacts aside, removes old
+    leftovers, installs pools, deployments and automations anew. Exits with 1 while a problem stays.
+
+    \b
+    Examples:
+      folio doctor
+      folio doctor --fix
+      folio doctor --digests --gpu
+    """
+    from flows.display.console import Console
+    from flows.doctor.doctor import Depth, homeless, report
+
+    with Console() as console:
+        try:
+            here = settings(progress=console.progress)
+        except UsageError as error:
+            told = homeless(error)
+        else:
+            if fix:
+                writable()
+            told = report(here, Depth(digests, gpu), fix)
+    answer(told, as_json, answers.doctor)
+    raise typer.Exit(bool(told["problems"]))

@@ -1,0 +1,177 @@
+"""What a person sees of a run while it goes: on standard error, so that standard output is free."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, TextIO
+
+from flows.display.terminal import guarded, rich_console
+from pipelines.files.home import made
+from pipelines.report.visible import visible
+from pipelines.store.artifacts import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+LOG_SECONDS = 5.0  # between lines in a log
+NATIVE_LOG = "logs/native.log"  # under the home
+SCREEN_SECONDS = 0.1  # between updates on a terminal
+
+
+class Console:
+    """`with Console() as console:`: `progress(stage)` for a stage, `notice(text)` for a line.
+
+    On a terminal one line moves; in a log a plain line comes every LOG_SECONDS at most.
+    """
+
+    def __init__(self, stream: TextIO | None = None,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._bar: _Bar | None = None
+
+    def notice(self, text: str) -> None:
+        """A line of its own; the moving line, if any, ends."""
+        self.close()
+        print(text, file=self._stream, flush=True)
+
+    def progress(self, stage: str) -> Progress:
+        """The Progress of one stage; it ends with the next notice."""
+        self.close()
+        if self._stream.isatty():
+            self._bar = _Bar(stage, self._stream, self._clock)
+            return self._bar
+        return _Log(stage, self._stream, self._clock)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+class _Pace:
+    """Rate and remaining time of one kind of unit since it was first reported."""
+
+    def __init__(self) -> None:
+        self._unit: str | None = None
+
+    def describe(self, done: float, total: float | None, unit: str, now: float) -> str:
+        kind, _, detail = unit.partition(" · ")
+        if kind != self._unit or done < self._first:
+            self._unit, self._first, self._start = kind, done, now
+        if not done and not total:
+            return unit  # something to say, with nothing to count
+        rate = (done - self._first) / (now - self._start) if now > self._start else 0.0
+        parts = [_amount(done, total, kind)]
+        if rate:
+            parts.append(f"{_number(rate, kind)}/s")
+        if rate and total:
+            parts.append(f"{_duration((total - done) / rate)} left")
+        return ", ".join(parts) + (f" · {detail}" if detail else "")
+
+
+class _Log:
+    def __init__(self, stage: str, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stage, self._stream, self._clock = stage, stream, clock
+        self._pace, self._due = _Pace(), clock() + LOG_SECONDS
+        self._said: str | None = None
+
+    def __call__(self, done: float, total: float | None, unit: str) -> None:
+        now = self._clock()
+        text = self._pace.describe(done, total, unit, now)
+        news = not done and not total and unit != self._said
+        if news or now >= self._due:
+            self._due, self._said = now + LOG_SECONDS, unit
+            print(f"{self._stage}: {text}", file=self._stream, flush=True)
+
+
+class _Bar:
+    def __init__(self, stage: str, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stage, self._stream, self._clock = stage, stream, clock
+        self._pace, self._due = _Pace(), 0.0
+        self._rich: RichProgress | None = None
+
+    def __call__(self, done: float, total: float | None, unit: str) -> None:
+        now = self._clock()
+        if now < self._due and done != total:
+            return
+        self._due = now + SCREEN_SECONDS
+        text = self._pace.describe(done, total, unit, now)
+        if self._rich is None:
+            self._start()
+        self._rich.update(self._task, completed=done, total=total or None, text=visible(text))
+
+    def _start(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._rich = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24),
+            TextColumn("{task.fields[text]}", markup=False),
+            console=rich_console(self._stream), transient=True, refresh_per_second=5,
+            redirect_stdout=False, redirect_stderr=False)  # else Rich obeys the escapes in them
+        self._task = self._rich.add_task(self._stage, total=None, text="")
+        self._rich.start()
+
+    def stop(self) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+            self._rich = None
+
+
+def _amount(done: float, total: float | None, kind: str) -> str:
+    if not total:
+        return f"{_number(done, kind)} {kind}"
+    return f"{_number(done, kind)} of {_number(total, kind)} {kind} ({100 * done / total:.0f}%)"
+
+
+def _number(value: float, kind: str) -> str:
+    if kind.startswith("bytes"):
+        return f"{value / 1e6:,.1f} M"
+    return f"{value:,.0f}" if value >= 10 else f"{value:,.1f}".removesuffix(".0")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _opened(log: Path) -> BinaryIO:
+    """In a home that cannot be written, such notices go nowhere."""
+    try:
+        return (made(log.parent) / log.name).open("ab")
+    except OSError:
+        return open(os.devnull, "ab")
+
+
+@contextmanager
+def native_notices_to(log: Path) -> Iterator[None]:
+    """What C++ libraries write to descriptor 2 goes to `log`; Python's own stays on the screen.
+
+    TensorFlow prints a dozen lines about the processor before any of its settings is read.
+    """
+    screen, python = os.dup(2), sys.stderr
+    with _opened(log) as file, os.fdopen(screen, "w", buffering=1) as ours:
+        python.flush()
+        os.dup2(file.fileno(), 2)
+        shown = guarded(ours)  # held to the end: it closes the descriptor when it goes
+        sys.stderr = shown
+        try:
+            yield
+        finally:
+            shown.flush()
+            sys.stderr = python
+            os.dup2(screen, 2)

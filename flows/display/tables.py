@@ -1,0 +1,43 @@
+"""Tables and figures as the commands print them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from flows.display.terminal import rich_console
+
+NUMBERS = ("seconds", "metric", "version", "how many", "MB")
+LOG_WIDTH = 160  # where there is no terminal to ask
+
+
+def table(headers: Iterable[str], rows: Iterable[Iterable[Any]],
+          numbers: tuple[str, ...] = NUMBERS) -> None:
+    """Print a table; the columns named in `numbers` are set to the right."""
+    from rich.table import Table
+
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for header in headers:
+        shown.add_column(header, overflow="fold",
+                         justify="right" if header in numbers else "left")
+    for row in rows:
+        shown.add_row(*(text(cell) for cell in row))
+    print_wide(shown)
+
+
+def print_wide(shown: Any) -> None:
+    """Print as wide as the terminal is, elsewhere LOG_WIDTH."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else LOG_WIDTH
+    rich_console(sys.stdout, width=width, highlight=False, markup=False).print(shown)
+
+
+def text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def figures(metrics: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {text(value)}" for name, value in metrics.items())

@@ -1,0 +1,1 @@
+"""What is missing, stale or stuck, and how to fix it."""

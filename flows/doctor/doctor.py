@@ -1,0 +1,77 @@
+"""Looks at all that a home stands on, and mends what is safe to mend: `folio doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from flows.doctor.servers import servers
+from pipelines.errors import FolioError
+from pipelines.files.machine import one_line
+from pipelines.store.settings import Settings
+from pipelines.upkeep import exposed, health, store_health
+from pipelines.upkeep.dashboard import write_dashboard
+from pipelines.upkeep.health import Finding, Mend, examined
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How much is asked beyond a quick look: each file's digest, each backend for a GPU."""
+
+    digests: bool = False
+    gpu: bool = False
+
+
+def examine(settings: Settings, depth: Depth) -> list[Finding]:
+    """What is installed, reachable, stale or stuck. Changes nothing."""
+    return examined({
+        "packages": health.packages,
+        "disk": partial(health.disk, settings.home),
+        "modes": partial(store_health.modes, settings.home),
+        "gpu": partial(health.gpu, depth.gpu),
+        "declarations": partial(health.declarations, settings),
+        "schedules": partial(health.schedules, settings),
+        "server": partial(servers, settings),
+        "registry": partial(health.registry, settings.home),
+        "artifacts": partial(store_health.artifacts, settings, depth.digests),
+        "damaged": partial(store_health.set_aside, settings),
+        "leftovers": partial(store_health.leftovers, settings),
+        "records": partial(store_health.records, settings),
+        "journal": partial(store_health.journal, settings),
+        "secrets": partial(exposed.secrets, settings),
+        "dashboard": partial(health.dashboard, settings)})
+
+
+def homeless(error: FolioError) -> dict[str, Any]:
+    """What `report` gives where there can be no home: nothing else can be looked at."""
+    what, _, remedy = str(error).partition("; ")
+    found = Finding("home", "problem", what, remedy or None)
+    return {"findings": [found.as_json()], "fixed": [], "problems": 1, "warnings": 0}
+
+
+def mend(found: Iterable[Finding], settings: Settings) -> list[str]:
+    """Do what each finding carries, once; then the page tells of it. Returns what was done."""
+    mends = dict.fromkeys(finding.mend for finding in found if finding.mend is not None)
+    done = list(map(_done, mends))
+    if done:
+        write_dashboard(settings)
+    return done
+
+
+def _done(mend: Mend) -> str:
+    try:
+        return mend()
+    except Exception as error:  # the others are mended all the same
+        return f"NOT mended: {one_line(error)}"
+
+
+def report(settings: Settings, depth: Depth, fix: bool) -> dict[str, Any]:
+    """{findings, fixed, problems, warnings}, as things are at the end."""
+    found, fixed = examine(settings, depth), []
+    if fix and (fixed := mend(found, settings)):
+        found = examine(settings, depth)
+    counts = {f"{state}s": sum(one.state == state for one in found)
+              for state in ("problem", "warning")}
+    return {"findings": [one.as_json() for one in found], "fixed": fixed, **counts}

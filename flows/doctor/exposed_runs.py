@@ -1,0 +1,77 @@
+"""Secrets of addresses in the parameters of flow runs that Prefect keeps and shows: what earlier
+versions called flows with, or what somebody wrote into the form. They can be taken out."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.server.lifecycle import prefect_api
+from pipelines.network.addresses import shown
+from pipelines.network.credentials import has_secrets, secret_overrides
+from pipelines.upkeep.health import FIX, Finding
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+PAGE = 200  # flow runs a request: Prefect gives no more
+CHANGE = "; whoever can open Prefect's pages knows them: change the password"
+
+
+def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the flow run's parameters should be; None when there is no secret in them."""
+    mirror, overrides = parameters.get("mirror"), parameters.get("overrides")
+    cleaned = dict(parameters)
+    if isinstance(mirror, str) and has_secrets(mirror):
+        cleaned["mirror"] = shown(mirror)
+    if isinstance(overrides, list):
+        secret = secret_overrides(text for text in overrides if isinstance(text, str))
+        cleaned["overrides"] = [text for text in overrides if text not in secret]
+    return None if cleaned == parameters else cleaned
+
+
+def in_database(home: Path) -> list[str]:
+    """The flow runs with secrets in the home's own database, whether or not its server runs."""
+    path = (home / "prefect" / "prefect.db").absolute()
+    found: list[str] = []
+    if path.is_file():
+        with suppress(sqlite3.Error, ValueError), closing(  # other checks say what is wrong
+                sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            for name, given in database.execute("select name, parameters from flow_run"):
+                if without_secrets(json.loads(given)) is not None:
+                    found.append(name)
+    return found
+
+
+def on_server(client: SyncPrefectClient) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The flow runs with secrets, and what their parameters should be."""
+    start = 0
+    while page := client.read_flow_runs(limit=PAGE, offset=start):
+        for run in page:
+            if (cleaned := without_secrets(run.parameters)) is not None:
+                yield run, cleaned
+        start += len(page)
+
+
+def finding(names: list[str], home: Path) -> Iterator[Finding]:
+    if names:
+        more = f" and {len(names) - 1} more" if names[1:] else ""
+        yield Finding("secrets", "problem", f"Prefect shows user, password or query of an address "
+                      f"in the parameters of flow run {names[0]}{more}", f"{FIX}{CHANGE}",
+                      lambda: clean(home))
+
+
+def clean(home: Path) -> str:
+    """On the server that is there, else on one started for it."""
+    with prefect_api(home):
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            found = list(on_server(client))
+            for run, parameters in found:
+                client.update_flow_run(run.id, parameters=parameters)
+    return f"took the secrets out of the parameters of {len(found)} flow runs in Prefect"

@@ -1,0 +1,143 @@
+"""Whether a Prefect server still has what `installation` gave it, and workers that use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas import filters
+from prefect.client.schemas.objects import WorkerStatus, WorkPool
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.utilities.callables import parameter_schema
+
+from flows.deployments import GPU
+from flows.deployments import deployments as declared
+from flows.services.automations import automations as declared_automations
+from flows.services.installation import LIMITS, TAG, lets_commands_in
+from pipelines.upkeep.health import FIX, Finding, Mend
+
+
+def is_bare(client: SyncPrefectClient) -> bool:
+    """Whether nothing of Folio is on it."""
+    pools = {pool.name for pool in client.read_work_pools()}
+    return not pools & set(LIMITS) and not _installed(client)
+
+
+def pools(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
+    found = {pool.name: pool for pool in client.read_work_pools()}
+    for name in LIMITS:
+        pool = found.get(name)
+        if pool is None:
+            yield Finding("pools", "problem", f"there is no work pool {name}", FIX, again)
+        elif pool.is_paused:
+            yield Finding("pools", "problem", f"work pool {name} is paused: no run of it starts",
+                          f"{FIX}, or: prefect work-pool resume {name}", again)
+        else:
+            yield _limited(client, pool)
+        if pool is not None and lets_commands_in(pool):
+            yield Finding("pools", "problem", f"work pool {name} lets a run name the command that "
+                          "its worker executes", FIX, again)
+
+
+def _limited(client: SyncPrefectClient, pool: WorkPool) -> Finding:
+    paused = [queue.name for queue in client.read_work_queues(work_pool_name=pool.name)
+              if queue.is_paused]
+    if paused:
+        return Finding("pools", "problem", f"queue {paused[0]} of work pool {pool.name} is paused: "
+                       "its runs do not start",
+                       f"prefect work-queue resume {paused[0]} --pool {pool.name}")
+    if pool.concurrency_limit == 0:
+        return Finding("pools", "problem", f"work pool {pool.name} may do 0 runs at a time: none "
+                       f"starts", f"prefect work-pool set-concurrency-limit {pool.name} 1")
+    return Finding("pools", "ok", f"work pool {pool.name} is on; runs at a time: "
+                   f"{pool.concurrency_limit or 'any number'}")
+
+
+def workers(client: SyncPrefectClient) -> Iterator[Finding]:
+    for pool in (one.name for one in client.read_work_pools() if one.name in LIMITS):
+        known = client.read_workers_for_work_pool(pool)
+        online = [one.name for one in known if one.status == WorkerStatus.ONLINE]
+        heard = max((one.last_heartbeat_time for one in known), default=None)
+        if online:
+            yield Finding("workers", "ok", f"pool {pool}: {', '.join(online)}, last heard of at "
+                          f"{heard:%H:%M:%S} UTC")
+            continue
+        since = f" since {heard:%Y-%m-%d %H:%M} UTC" if heard else ""
+        so = ("each run trains in its own process" if pool == GPU else
+              "runs of deployments do not start")
+        yield Finding("workers", "warning" if pool == GPU else "problem", f"no worker of pool "
+                      f"{pool} has been heard of{since}: {so}",
+                      f"folio up, or: prefect worker start --pool {pool}")
+
+
+def _installed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+    """{flow/name: deployment} of those that came from prefect.yaml."""
+    ours = filters.DeploymentFilter(tags=filters.DeploymentFilterTags(all_=[TAG]))
+    return {_full_name(one.entrypoint, one.name): one
+            for one in client.read_deployments(deployment_filter=ours, limit=200)}
+
+
+def _full_name(entrypoint: str | None, name: str) -> str:
+    return f"{(entrypoint or '').rpartition('.')[2]}/{name}"
+
+
+def deployments(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
+    wanted = {_full_name(entry["entrypoint"], entry["name"]): entry
+              for entry in declared()["deployments"]}
+    found = _installed(client)
+    wrong = [*(f"{name} is missing" for name in wanted.keys() - found.keys()),
+             *(f"{name} is of a pipeline that is no more" for name in found.keys() - wanted.keys()),
+             *(f"{name} differs from prefect.yaml in its {', '.join(parts)}"
+               for name in wanted.keys() & found.keys()
+               if (parts := list(_differences(wanted[name], found[name]))))]
+    for text in sorted(wrong):
+        yield Finding("deployments", "problem", text, FIX, again)
+    off = sorted(name for name, one in found.items() if one.paused
+                 or any(not schedule.active for schedule in one.schedules))
+    for name in off:
+        yield Finding("deployments", "warning", f"{name} is paused, or a schedule of it is: "
+                      "it does not start by itself", "switch it on in Prefect's page, or: "
+                      f"prefect deployment schedule resume {name} ID")
+    if not wrong and not off:
+        yield Finding("deployments", "ok", f"{len(found)}, as in prefect.yaml; all schedules on")
+
+
+def _differences(entry: dict[str, Any], found: DeploymentResponse) -> Iterator[str]:
+    """The parts of a deployment that are not as declared. Schedules of the user's own may be."""
+    if entry["entrypoint"] != found.entrypoint:
+        yield "entrypoint"
+    if entry["parameters"] != found.parameters:
+        yield "parameters"
+    if entry["work_pool"]["name"] != found.work_pool_name:
+        yield "work pool"
+    known = [(getattr(one.schedule, "cron", None), getattr(one.schedule, "timezone", None))
+             for one in found.schedules]
+    if any((one["cron"], one["timezone"]) not in known for one in entry.get("schedules", ())):
+        yield "schedule"
+    if _form(entry["entrypoint"]) != _filled(found.parameter_openapi_schema or {}):
+        yield "form"
+
+
+def _form(entrypoint: str) -> dict[str, Any]:
+    module, _, name = entrypoint.rpartition(".")
+    return _filled(parameter_schema(getattr(import_module(module), name)).model_dump_for_openapi())
+
+
+def _filled(schema: dict[str, Any]) -> dict[str, Any]:
+    """As JSON has it, without what is empty."""
+    return {name: value for name, value in json.loads(json.dumps(schema)).items() if value}
+
+
+def automations(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
+    known = {one.name: one for one in client.read_automations()}
+    wanted = [one.name for one in declared_automations()]
+    for name in wanted:
+        if name not in known or not known[name].enabled:
+            so = "is switched off" if name in known else "is missing"
+            yield Finding("automations", "problem", f"the automation “{name}” {so}: a killed run "
+                          "may stay Running for ever", FIX, again)
+    if all(name in known and known[name].enabled for name in wanted):
+        yield Finding("automations", "ok", f"{len(wanted)}, all on")

@@ -1,0 +1,1 @@
+"""The servers and workers around the runs: started, kept up, installed."""

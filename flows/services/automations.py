@@ -1,0 +1,54 @@
+"""What a Prefect server does by itself for Folio: silence becomes a crash, a crash another try."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.states import StateType
+
+SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
+
+
+AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
+
+
+def automations() -> list[AutomationCore]:
+    """Silence becomes a crash, and a crash of a worker's run another try."""
+    ended = {f"prefect.flow-run.{state}" for state in
+             ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", "Nothing to do")}
+    silent = EventTrigger(
+        after={"prefect.flow-run.heartbeat"}, expect={"prefect.flow-run.heartbeat", *ended},
+        match={"prefect.resource.id": "prefect.flow-run.*"}, for_each={"prefect.resource.id"},
+        posture=Posture.Proactive, threshold=1, within=SILENCE)
+    crashed = EventTrigger(
+        after={"prefect.flow-run.Crashed"}, expect={"prefect.flow-run.AwaitingRetry"},
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        match_related=[{"prefect.resource.role": "flow", "prefect.resource.name":
+                        ["retrain", "stage", "score"]},
+                       {"prefect.resource.role": "deployment",
+                        "prefect.resource.id": "prefect.deployment.*"}],
+        for_each={"prefect.resource.id"}, posture=Posture.Proactive, threshold=1,
+        within=AFTERMATH)
+    again = "its process died; tried again, from what was published"
+    return [
+        AutomationCore(
+            name="folio: a silent run has crashed", trigger=silent, enabled=True,
+            description="A run of which nothing is heard does not stay Running for ever",
+            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat")]),
+        AutomationCore(
+            name="folio: a crashed run is tried again", trigger=crashed, enabled=True,
+            description="It goes on from the last artifact, or the last checkpoint",
+            actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry",
+                                        message=again)])]
+
+
+def install_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Create it, or replace the one of its name."""
+    found = client.read_automations_by_name(automation.name)
+    if found:
+        client.update_automation(found[0].id, automation)
+    else:
+        client.create_automation(automation)

@@ -1,0 +1,130 @@
+"""What a Prefect server is given so that runs are done, tried again and never stay Running.
+
+    python -m flows.services.installation
+
+gives it to the server of PREFECT_API_URL, as `folio up` does to its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import WorkPool
+from prefect.exceptions import ObjectNotFound
+from prefect.workers.process import ProcessWorker
+
+from flows.deployments import CPU, FILE, GPU, deployments
+from flows.server.environment import changed
+from flows.services.automations import automations, install_automation
+from pipelines.errors import FolioError
+from pipelines.files.home import made, private_files
+from pipelines.files.machine import explained_text
+from pipelines.network.addresses import shown
+from pipelines.run.execute import home_folder
+
+LIMITS = {CPU: None, GPU: 1}  # runs at a time: one training a GPU
+# What a run in a process pool could be given to execute something else than its flow.
+EXECUTED = ("command", "env", "working_dir")
+TAG = "folio"
+
+
+def install(client: SyncPrefectClient, log: Path) -> None:
+    """Work pools, deployments and automations; what is there already is brought up to date."""
+    for pool, limit in LIMITS.items():
+        _install_pool(client, pool, limit)
+    _deploy(log)
+    _remove_strangers(client)
+    for automation in automations():
+        install_automation(client, automation)
+
+
+def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> None:
+    """A pool that exists keeps its limit, the user's number of GPUs; one of another type, such as
+    docker, also its template."""
+    try:
+        found = client.read_work_pool(name)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(
+            name=name, type=ProcessWorker.type, concurrency_limit=limit,
+            base_job_template=job_template()))
+        return
+    client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
+    if found.type == ProcessWorker.type:
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=job_template()))
+
+
+def job_template() -> dict[str, Any]:
+    """The process worker's own, but a run cannot say what is executed, where or with what
+    environment. The server refuses a template that names a variable in one half alone."""
+    template = ProcessWorker.get_default_base_job_template()
+    for part in (template["job_configuration"], template["variables"]["properties"]):
+        for name in EXECUTED:
+            part.pop(name, None)
+    template["variables"]["additionalProperties"] = False
+    return template
+
+
+def lets_commands_in(pool: WorkPool) -> bool:
+    """Whether a run in a process pool may be given a command, an environment or a folder."""
+    if pool.type != ProcessWorker.type:
+        return False
+    variables = pool.base_job_template.get("variables", {})
+    named = {*variables.get("properties", {}), *pool.base_job_template.get("job_configuration", {})}
+    return bool(named & set(EXECUTED)) or variables.get("additionalProperties") is not False
+
+
+def _deploy(log: Path) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    quiet: Mapping[str, str | None] = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}
+    done = subprocess.run(command, cwd=FILE.parent, env=changed(os.environ, quiet), check=False,
+                          capture_output=True, text=True)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(done.stdout + done.stderr)
+    if done.returncode:
+        why = explained_text(done.stdout + done.stderr, log.parent) or f"{log} says why"
+        raise FolioError(f"{FILE}: `prefect deploy --all` failed; {why}")
+
+
+def _remove_strangers(client: SyncPrefectClient) -> None:
+    """Deployments that came from an earlier prefect.yaml, of pipelines that are no more."""
+    wanted = {(entry["entrypoint"], entry["name"]) for entry in deployments()["deployments"]}
+    for found in client.read_deployments(limit=200):
+        if TAG in found.tags and (found.entrypoint, found.name) not in wanted:
+            client.delete_deployment(found.id)
+
+
+def main() -> None:
+    try:
+        with private_files():
+            _install_there()
+    except FolioError as error:
+        sys.exit(f"folio: {error}")
+
+
+def _install_there() -> None:
+    from flows.server.lifecycle import prefect_api
+    from flows.services.notifications import install_notifications
+    from flows.services.processes import LOG
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise FolioError("PREFECT_API_URL: name the server here, such as http://127.0.0.1:4200/api;"
+                         " the server of a home is seen to by folio up")
+    log = home_folder() / LOG
+    made(log.parent)
+    with prefect_api(home_folder()) as url:
+        with get_client(sync_client=True) as client:
+            install(client, log)
+        if address := os.environ.get("FOLIO_NOTIFY"):
+            install_notifications(address)
+    print(f"{shown(url)} has its pools, deployments and automations")
+
+
+if __name__ == "__main__":
+    main()

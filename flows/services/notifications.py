@@ -1,0 +1,93 @@
+"""Tells somebody when a run fails or crashes: automations of the Prefect server that POST JSON.
+
+What arrives is in docs/notifications.md. The server sends it, so that it comes whatever became of
+the run's own process. All here raises httpx.HTTPError when the server does not answer.
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import get_client
+from prefect.events.actions import CallWebhook
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_UI_URL
+from prefect.states import StateType
+
+from flows.services.automations import install_automation
+from pipelines.errors import UsageError
+from pipelines.network.addresses import shown
+from pipelines.report.links import addresses
+
+BLOCK = "folio-notify"
+AUTOMATIONS = {StateType.FAILED: "folio: a run failed", StateType.CRASHED: "folio: a run crashed"}
+# Not `train`: whoever handed the training over tries it again, or fails and says why.
+FLOWS = ["retrain", "stage", "score"]
+# A template of the server's: values of the run as JSON.
+FIELDS = {"flow": "flow.name", "run": "flow_run.name", "state": "flow_run.state.name",
+          "message": "flow_run.state.message"}
+
+
+def install_notifications(url: str) -> None:
+    """Have each failure and crash POSTed to `url`, and to no other that was named before.
+
+    Raises UsageError when `url` cannot be an address.
+    """
+    _require_address(url)
+    block = Webhook(url=url, headers={"Content-Type": "application/json"})
+    document = block.save(BLOCK, overwrite=True)
+    with get_client(sync_client=True) as client:
+        for automation in _automations(document):
+            install_automation(client, automation)
+
+
+def remove_notifications() -> None:
+    """Have nothing sent any more. What is not there is no error."""
+    with get_client(sync_client=True) as client:
+        for name in AUTOMATIONS.values():
+            for found in client.read_automations_by_name(name):
+                client.delete_automation(found.id)
+        try:
+            document = client.read_block_document_by_name(BLOCK, Webhook.get_block_type_slug())
+        except ObjectNotFound:
+            return
+        client.delete_block_document(document.id)
+
+
+def _require_address(url: str) -> None:
+    if not _is_address(url):
+        raise UsageError(f"{shown(url)}: cannot be notified, for it is no http address; write it "
+                         "like https://example.org/hook")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        return False
+    return named and not any(map(str.isspace, url))
+
+
+def _automations(block: UUID) -> list[AutomationCore]:
+    return [AutomationCore(
+        name=name, description=f"Sent to the webhook of the block {BLOCK}",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.*"},  # a state may have any name, such as TimedOut
+            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-type": state.value},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": FLOWS},
+            for_each={"prefect.resource.id"}, posture=Posture.Reactive, threshold=1),
+        actions=[CallWebhook(block_document_id=block, payload=_payload())])
+        for state, name in AUTOMATIONS.items()]
+
+
+def _payload() -> str:
+    """JSON once the server has filled it in."""
+    page = addresses()["prefect"] or PREFECT_UI_URL.value()
+    values = [f'"{name}": {{{{ {value} | tojson }}}}' for name, value in FIELDS.items()]
+    url = json.dumps(f"{page}/runs/flow-run/{{{{ flow_run.id }}}}")
+    return "{" + ", ".join([*values, f'"url": {url}']) + "}"

@@ -1,0 +1,147 @@
+"""Processes that are started again when they die, and gone when their keeper is, however it went.
+
+Linux lets a process ask for a signal when its parent dies, and adopt what its dead children leave;
+elsewhere both are left out, and only an orderly end takes everything along.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from pipelines.files.home import made
+
+SET_PARENT_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # of prctl
+STOP_SECONDS = 10  # then a process is killed
+LONGEST_PAUSE = 60  # seconds before a process that keeps dying is started again
+
+
+@dataclass
+class Kept:
+    """One process and how often it died. `pause` doubles until it lives LONGEST_PAUSE seconds."""
+
+    command: list[str]
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+    pause: float = 0.5
+    due: float | None = None  # when it is to be started again
+
+
+class Processes:
+    """Keeps processes running; what they print goes to `log`, what befalls them to `say`."""
+
+    def __init__(self, log: Path, say: Callable[[str], None]) -> None:
+        made(log.parent)
+        self._log, self._say = log, say
+        self._kept: dict[str, Kept] = {}
+        adopt_orphans()
+
+    def start(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
+        self._kept[name] = Kept(command, environment, self._started(command, environment))
+
+    def once(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """A process that is not kept."""
+        return self._started(command, os.environ)
+
+    def tend(self) -> None:
+        """Bury the dead, and start again those that are to be kept, when their pause is over."""
+        for name, kept in self._kept.items():
+            status = kept.process.poll()
+            if status is not None:
+                self._restart_when_due(name, kept, status)
+        bury_orphans({kept.process.pid for kept in self._kept.values()})
+
+    def pids(self) -> dict[str, int]:
+        return {name: kept.process.pid for name, kept in self._kept.items()}
+
+    def stop(self) -> None:
+        """End all of them, and all that they have started."""
+        below = [process for kept in self._kept.values() for process in family(kept.process.pid)]
+        for kept in self._kept.values():
+            if kept.process.poll() is None:
+                kept.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for kept in self._kept.values():
+            with suppress(subprocess.TimeoutExpired):
+                kept.process.wait(max(0.0, deadline - time.monotonic()))
+        end([*below, *(psutil.Process(kept.process.pid) for kept in self._kept.values()
+                       if kept.process.poll() is None)])
+
+    def _restart_when_due(self, name: str, kept: Kept, status: int) -> None:
+        now = time.monotonic()
+        if kept.due is None:
+            lived = now - kept.started
+            kept.pause = 0.5 if lived > LONGEST_PAUSE else min(LONGEST_PAUSE, 2 * kept.pause)
+            kept.due = now + kept.pause
+            self._say(f"{name} ended ({_told(status)}); it is started again in {kept.pause:g} s")
+        elif now >= kept.due:
+            kept.process = self._started(kept.command, kept.environment)
+            kept.started, kept.due = now, None
+
+    def _started(self, command: list[str],
+                 environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self._log.parent, start_new_session=True, preexec_fn=_as_child)
+
+
+def _as_child() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's `&` has it ignored, and that is kept
+    _prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def adopt_orphans() -> None:
+    """From now on this process is the parent of what its children leave behind when they die."""
+    _prctl(SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def bury_orphans(own: set[int]) -> None:
+    """Collect adopted children that have ended; `own` are left to who started them."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error, ChildProcessError):
+            if child.pid not in own and child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, os.WNOHANG)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """All that a process has started, and all that those have."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """Ask them to end, and kill those that have not after STOP_SECONDS."""
+    for process in processes:
+        with suppress(psutil.Error):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(processes, STOP_SECONDS)
+    for process in stubborn:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(stubborn, STOP_SECONDS)
+
+
+def _told(status: int) -> str:
+    return f"killed by signal {-status}" if status < 0 else f"exit code {status}"
+
+
+LOG = "logs/up.log"

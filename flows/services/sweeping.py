@@ -1,0 +1,112 @@
+"""Runs whose process is gone without a word: ended in Prefect, told in the run records.
+
+A worker that lives notices the death of a process that it started; this is for all other deaths:
+the worker's own, the machine's, that of a `folio run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas import filters
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import AwaitingRetry, Completed, Crashed, Failed, State
+
+from flows.deployments import CPU, GPU
+from pipelines.errors import UnreadableError
+from pipelines.store.live_runs import bury, dead_runs, live_runs
+from pipelines.store.run_records import Runs
+
+PENDING_AT_MOST = timedelta(minutes=5)  # a process is started within seconds
+UNTOLD_AT_MOST = timedelta(minutes=5)  # a run that has ended tries for a minute to tell Prefect
+GONE = "its process was killed"
+PUT_OFF = "stopped with its worker; it goes on when there is one again"
+BEGUN = (StateType.RUNNING, StateType.CANCELLING, StateType.PENDING)
+
+
+def sweep(runs: Runs) -> list[str]:
+    """End each dead run of this machine, and what else `stuck` names. Returns the dead ones' ids.
+
+    Without a Prefect server that answers it is left for the next sweep.
+    """
+    swept = []
+    with get_client(sync_client=True) as client, suppress(httpx.HTTPError):
+        dead = dead_runs(runs.folder)
+        for run, state in stuck(client, runs):
+            client.set_flow_run_state(run.id, state, force=True)
+        for record in dead:
+            if not runs.has(record["run"]):
+                with suppress(UnreadableError):  # of a training, or not known in whole
+                    runs.save(runs.checked(_record(record)))
+            bury(runs.folder, record["run"])
+            swept.append(record["run"])
+    return swept
+
+
+def stuck(client: SyncPrefectClient, runs: Runs) -> Iterator[tuple[FlowRun, State]]:
+    """Flow runs that go on in Prefect's eyes alone, and the state that each is truly in."""
+    dead = {record["run"] for record in dead_runs(runs.folder)}
+    live = {record["run"] for record in live_runs(runs.folder)}
+    now = datetime.now(UTC)
+    for run in _flow_runs(client, BEGUN):
+        age = now - run.state.timestamp
+        if run.state.is_pending():
+            if age > PENDING_AT_MOST and run.work_pool_name in (CPU, GPU):
+                yield run, Crashed(message="its process was never started")
+        elif run.name in dead:
+            yield run, _interrupted(run, f"{GONE}; what it published stays")
+        elif run.name not in live and age > UNTOLD_AT_MOST and runs.has(run.name):
+            record = runs.get(run.name)
+            if now - _end_of(record) > UNTOLD_AT_MOST:
+                yield run, _recorded(record)
+
+
+def _end_of(record: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(record["started"]) + timedelta(seconds=record["seconds"])
+
+
+def _recorded(record: dict[str, Any]) -> State:
+    """How a run ended that could not tell it: Prefect was away."""
+    if record["state"] == "failed":
+        return Failed(message=record["error"])
+    idle = record["state"] == "nothing-to-do"
+    return Completed(name="Nothing to do" if idle else "Completed")
+
+
+def _record(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a run that could not write its own."""
+    known = {name: value for name, value in record.items() if name not in ("pid", "host")}
+    error = f"{GONE}; run it again: it goes on from what was published"
+    return known | {"state": "failed", "seconds": 0.0, "stages": [], "metrics": {},
+                    "version": None, "verdict": None, "report": None, "stale": [], "error": error}
+
+
+def begun(client: SyncPrefectClient) -> list[FlowRun]:
+    """The flow runs that workers of our pools have begun."""
+    pools = filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[CPU, GPU]))
+    return list(_flow_runs(client, BEGUN, work_pool_filter=pools))
+
+
+def put_off(client: SyncPrefectClient, runs: list[FlowRun]) -> None:
+    """Have those that were stopped with their worker taken up again by the next one."""
+    for run in runs:
+        now = client.read_flow_run(run.id)
+        if now.state and (now.state.type in BEGUN or now.state.is_crashed()):
+            client.set_flow_run_state(run.id, _interrupted(now, PUT_OFF), force=True)
+
+
+def _interrupted(run: FlowRun, said: str) -> State:
+    """A worker's run is taken up again. A training is handed over anew by the run that it is part
+    of, and nobody would take up a run without a worker."""
+    return (AwaitingRetry if run.work_pool_name == CPU else Crashed)(message=said)
+
+
+def _flow_runs(client: SyncPrefectClient, states: tuple[StateType, ...],
+               **others: Any) -> Iterator[FlowRun]:
+    state = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(states)))
+    yield from client.read_flow_runs(flow_run_filter=filters.FlowRunFilter(state=state), **others)

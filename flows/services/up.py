@@ -1,0 +1,251 @@
+"""Everything that a home needs around its runs, kept running by one process: `folio up`.
+
+    up/lock        held by that process for as long as it lives
+    up/up.json     its pid, the addresses, whether all is ready
+    logs/up.log    what all of its processes print
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flows.server.environment import changed, prefect_environment
+from flows.server.interrupts import terminations_unwind
+from flows.server.lifecycle import (
+    Server,
+    addressed,
+    await_health,
+    revive,
+    settle_password,
+    shared_server,
+)
+from flows.server.temporary import temporary_folder
+from flows.services.processes import LOG, Processes
+from flows.web.home_pages import served
+from flows.web.passwords import MLFLOW_AUTH, auth_string
+from flows.web.reachable import answers
+from pipelines.errors import FolioError, UnreadableError, UsageError
+from pipelines.files.home import made
+from pipelines.files.locks import is_locked, try_lock
+from pipelines.files.small_files import read_object
+from pipelines.registry.mlflow_access import registry_uri, tracking_uri
+from pipelines.store.artifacts import write_json
+from pipelines.store.settings import Settings
+
+TEND_SECONDS = 1.0
+SWEEP_SECONDS = 15.0
+READY_SECONDS = 90
+WORKER_QUERY_SECONDS = 2  # how often a worker asks for work; Prefect's own 10 s feel slow here
+HEARTBEAT_SECONDS = 30  # the least that Prefect takes; installation.py waits for two and a half
+WORKERS = ("cpu", "gpu")
+LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 560 MB in place of 1.7 GB
+
+
+@dataclass(frozen=True)
+class Ports:
+    prefect: int = 4200
+    mlflow: int = 5000
+    dashboard: int = 8080
+
+
+def state_of(home: Path) -> dict[str, Any] | None:
+    """What up.json says while `folio up` runs in this home; None when it does not."""
+    folder = home / "up"
+    if not is_locked(folder / "lock"):
+        return None
+    try:
+        return read_object(folder / "up.json", pid=int, ready=bool, addresses=dict)
+    except (FileNotFoundError, UnreadableError):  # it has only just begun, or the file is damaged
+        return {"pid": None, "ready": False, "addresses": {}}
+
+
+def keep_up(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],
+            say: Callable[[str], None], notify: str | None = None,
+            password: bool | None = None) -> None:
+    """Start all of it, call `ready` with the addresses, and keep it running until interrupted.
+
+    `notify` is where failures are POSTed; None leaves that as it is. `password`: whether the
+    servers ask for one; None leaves that as it was. Raises UsageError when it
+    runs here already or a port is taken, FolioError when something does not start. Leaves no
+    process behind.
+    """
+    home = settings.home.absolute()
+    with _only_one(home), terminations_unwind():
+        _require_free(ports, home)
+        settle_password(home, password)
+        try:
+            _run(replace(settings, home=home), ports, ready, say, notify)
+        except KeyboardInterrupt:
+            say("stopping")
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    lock = try_lock(made(home / "up") / "lock")
+    if lock is None:
+        raise UsageError(f"folio up runs already in {home}; see: folio status")
+    state = home / "up" / "up.json"
+    with lock:
+        state.unlink(missing_ok=True)  # of one that was killed
+        try:
+            yield
+        finally:
+            state.unlink(missing_ok=True)
+
+
+def _require_free(ports: Ports, home: Path) -> None:
+    for name, port in vars(ports).items():
+        if name == "prefect" and is_locked(home / "prefect" / "server.lock"):
+            continue  # of a run that goes on here: it is joined
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise UsageError(f"port {port} of 127.0.0.1 cannot be had ({error.strerror}); give "
+                                 f"another, such as --{name}-port {port + 1}") from error
+
+
+def _run(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],
+         say: Callable[[str], None], notify: str | None) -> None:
+    home, prefect = settings.home, settings.home / "prefect"
+    with ExitStack() as stack:
+        temporary = stack.enter_context(temporary_folder(home / "up" / "tmp"))
+        addresses = {"mlflow": _mlflow_address(home, ports.mlflow),
+                     "dashboard": stack.enter_context(served(home, ports.dashboard))}
+        server = stack.enter_context(shared_server(prefect, ports.prefect))
+        addresses = {"prefect": server.url.removesuffix("/api"), **addresses}
+        _note(home, addresses, ready=False)
+        stack.enter_context(prefect_environment(_environment(home, server, addresses)
+                                                | {"TMPDIR": str(temporary)}))
+        processes = stack.enter_context(_processes(home, say))
+        if addresses["mlflow"]:
+            processes.start("MLflow", _mlflow(home, ports.mlflow),
+                            changed(os.environ, _mlflow_environment(home)))
+        page = processes.once([sys.executable, "-m", "flows.cli", "dashboard"])
+        await_health(server, prefect)
+        _install(settings, notify)
+        for pool in WORKERS:
+            processes.start(f"the worker of pool {pool}", _worker(pool), os.environ)
+        page.wait()
+        _await_ready(addresses["mlflow"])
+        _note(home, addresses, ready=True)
+        ready(addresses)
+        _tend(processes, server, settings, say)
+
+
+def _note(home: Path, addresses: dict[str, str | None], ready: bool) -> None:
+    write_json(home / "up" / "up.json",
+               {"pid": os.getpid(), "ready": ready, "addresses": addresses})
+
+
+def _environment(home: Path, server: Server, addresses: dict[str, str | None],
+                 ) -> dict[str, str | None]:
+    """What all of it, and each run that a worker starts, is told."""
+    return {**addressed(server, home / "prefect"), "FOLIO_HOME": str(home),
+            "FOLIO_PREFECT_UI": addresses["prefect"], "FOLIO_MLFLOW_UI": addresses["mlflow"],
+            "FOLIO_DASHBOARD": addresses["dashboard"],
+            "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_QUERY_SECONDS),
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+
+
+@contextmanager
+def _processes(home: Path, say: Callable[[str], None]) -> Iterator[Processes]:
+    """Processes to be kept while inside. At the end the runs that go on are put off."""
+    from prefect.client.orchestration import get_client
+
+    from flows.services.sweeping import begun, put_off
+
+    processes, going_on = Processes(home / LOG, say), []
+    with get_client(sync_client=True) as client:
+        try:
+            yield processes
+        finally:
+            with suppress(httpx.HTTPError):  # a server that is gone is told by the next sweep
+                going_on = begun(client)
+            processes.stop()
+            with suppress(httpx.HTTPError):
+                put_off(client, going_on)
+
+
+def _mlflow_address(home: Path, port: int) -> str | None:
+    """Where MLflow's pages will be; None where another server has the registry, and the pages."""
+    given = tracking_uri(home)
+    return None if given.startswith("http") else f"http://127.0.0.1:{port}"
+
+
+def _mlflow(home: Path, port: int) -> list[str]:
+    return [sys.executable, "-m", "mlflow", "server", "--app-name", "folio",
+            "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+            "--artifacts-destination", str(home / "mlflow" / "artifacts")]
+
+
+def _mlflow_environment(home: Path) -> dict[str, str | None]:
+    """With the databases' addresses, which may hold passwords: any user can list command lines."""
+    return {**LEAN, "MLFLOW_BACKEND_STORE_URI": tracking_uri(home),
+            "MLFLOW_REGISTRY_STORE_URI": registry_uri(home), MLFLOW_AUTH: auth_string(home)}
+
+
+def _worker(pool: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool,
+            "--name", f"{pool} of {socket.gethostname()}"]
+
+
+def _install(settings: Settings, notify: str | None) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.services.installation import install
+    from flows.services.notifications import install_notifications
+    from flows.services.sweeping import sweep
+
+    with get_client(sync_client=True) as client:
+        install(client, settings.home / LOG)
+    if notify:
+        install_notifications(notify)
+    sweep(settings.runs)
+
+
+def _await_ready(mlflow: str | None) -> None:
+    """Return when MLflow answers and each pool has its worker."""
+    from prefect.client.orchestration import get_client
+
+    from tasks.pool import is_manned
+
+    deadline = time.monotonic() + READY_SECONDS
+    with get_client(sync_client=True) as client:
+        waiting = {"MLflow": lambda: not mlflow or answers(f"{mlflow}/health"),
+                   **{f"the worker of pool {pool}": partial(is_manned, client, pool)
+                      for pool in WORKERS}}
+        for name, is_there in waiting.items():
+            while not is_there():
+                if time.monotonic() > deadline:
+                    raise FolioError(f"{name} did not start within {READY_SECONDS} s; "
+                                     f"{LOG} of the home says why")
+                time.sleep(0.2)
+
+
+def _tend(processes: Processes, server: Server, settings: Settings,
+          say: Callable[[str], None]) -> None:
+    from flows.services.sweeping import sweep
+
+    due = 0.0
+    while True:
+        if revive(settings.home / "prefect", server):
+            say("the Prefect server died; it is started again")
+        processes.tend()
+        if time.monotonic() >= due:
+            due = time.monotonic() + SWEEP_SECONDS
+            for run in sweep(settings.runs):
+                say(f"run {run}: its process was killed")
+        time.sleep(TEND_SECONDS)

@@ -1,0 +1,78 @@
+"""Serves the dashboard, the reports and the comparisons of a home to this machine, nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from flows.web.guard import allowed_hosts, refusal
+from flows.web.passwords import CHALLENGE, auth_string, is_let_in
+
+SERVED = ("dashboard/", "store/metrics/", "comparisons/")
+FIRST = "/dashboard/index.html"
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """GET and HEAD of files in the SERVED folders, for this machine: see flows/web/guard.py."""
+
+    auth: str | None = None  # user:password to ask for
+
+    def send_head(self):  # type: ignore[no-untyped-def]  # as in SimpleHTTPRequestHandler
+        path = self.path.partition("?")[0]  # urlsplit() fails at odd ones
+        if why := refusal(self.command, self.headers.items(), allowed_hosts()):
+            return self.send_error(HTTPStatus.FORBIDDEN, why)
+        if self.auth and not is_let_in(self.headers.get("Authorization"), self.auth):
+            return self._asks_for_password()
+        if path in ("/", "/dashboard", "/dashboard/"):
+            return self._moved(FIRST)
+        if not self._is_served():
+            return self.send_error(HTTPStatus.NOT_FOUND)
+        return super().send_head()
+
+    def _is_served(self) -> bool:
+        """Whether it is a file in a SERVED folder, all links followed."""
+        try:
+            root = Path(self.directory).resolve()
+            path = Path(self.translate_path(self.path)).resolve()
+            return path.is_file() and any(path.is_relative_to(root / name) for name in SERVED)
+        except (OSError, ValueError):  # a null character, a name too long: no file has it
+            return False
+
+    def _asks_for_password(self) -> None:
+        self.send_response(HTTPStatus.UNAUTHORIZED)
+        self.send_header("WWW-Authenticate", CHALLENGE)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _moved(self, address: str) -> None:
+        self.send_response(HTTPStatus.FOUND)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def end_headers(self) -> None:
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("X-Frame-Options", "SAMEORIGIN")
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """A page that is looked at is no news."""
+
+
+@contextmanager
+def served(home: Path, port: int) -> Iterator[str]:
+    """The address where the home's pages are, while inside. Raises OSError when it is taken."""
+    handler = type("HomeHandler", (Handler,), {"auth": auth_string(home)})
+    server = ThreadingHTTPServer(("127.0.0.1", port), partial(handler, directory=str(home)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

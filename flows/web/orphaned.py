@@ -1,0 +1,56 @@
+"""Ends a Prefect server that nobody uses: whoever started it was killed and could not stop it.
+
+Called by the server's own process, which leads a group of its own. Each user of the server holds
+users.lock in its folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from pipelines.files.locks import is_locked
+
+FOLDER = "_FOLIO_SERVER_FOLDER"  # names it to a server that a home starts
+LOOK_SECONDS = 1.0
+UNUSED_SECONDS = 30.0  # the next run, begun at once, adopts it
+STOP_SECONDS = 5.0
+
+
+def end_when_unused(unused_seconds: float = UNUSED_SECONDS) -> None:
+    """From now on this process and its group end once nobody has held users.lock for that long.
+
+    Does nothing in a server that no home started, such as that of a systemd unit.
+    """
+    if folder := os.environ.get(FOLDER):
+        threading.Thread(target=_watch, args=(Path(folder), unused_seconds), daemon=True).start()
+
+
+def _watch(folder: Path, unused_seconds: float) -> None:
+    last = time.monotonic()
+    while True:
+        time.sleep(min(LOOK_SECONDS, unused_seconds / 4))
+        if is_locked(folder / "users.lock"):
+            last = time.monotonic()
+        elif time.monotonic() - last >= unused_seconds:
+            with suppress(OSError), (folder / "start.lock").open("a") as start:
+                _end_unless_joined(folder, start)
+
+
+def _end_unless_joined(folder: Path, start: IO[str]) -> None:
+    """Whoever wants to join waits for start.lock, which is freed by the end of this process."""
+    try:
+        fcntl.flock(start, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # it is being joined or stopped
+    if is_locked(folder / "users.lock"):
+        return
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    os.killpg(0, signal.SIGKILL)

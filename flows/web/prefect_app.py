@@ -1,0 +1,40 @@
+"""Prefect's server behind the guard: python -m flows.web.prefect_app --port 4200
+
+`prefect server start` takes no app but its own. What it sets is set here too: the final app, whose
+lifespan migrates the database and runs the services; how long connections are kept and pinged; the
+log level. All else comes from Prefect's settings, as there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from flows.web.guard import Guard
+from flows.web.orphaned import end_when_unused
+
+
+def main() -> None:
+    if "PREFECT_SERVER_UI_API_URL" not in os.environ:  # its pages ask the name they were opened by
+        os.environ.setdefault("PREFECT_UI_API_URL", "/api")
+    import uvicorn
+    from prefect.server.api.server import create_app
+    from prefect.settings import get_current_settings
+
+    end_when_unused()
+    server = get_current_settings().server
+    parser = argparse.ArgumentParser(prog="python -m flows.web.prefect_app",
+                                     description="Prefect's server, for its own pages and clients")
+    parser.add_argument("--host", default=server.api.host)
+    parser.add_argument("--port", type=int, default=server.api.port)
+    chosen = parser.parse_args()
+    uvicorn.run(
+        Guard(create_app(final=True)), host=chosen.host, port=chosen.port, lifespan="on",
+        timeout_keep_alive=server.api.keepalive_timeout,
+        ws_ping_interval=server.api.websocket_ping_interval,
+        ws_ping_timeout=server.api.websocket_ping_timeout,
+        log_level=server.logging_level.lower())
+
+
+if __name__ == "__main__":
+    main()

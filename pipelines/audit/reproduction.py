@@ -1,0 +1,237 @@
+"""Makes a version once more from its manifests, and says at which stage the bytes part.
+
+Each stage is built as its own manifest says it was, on what was built above it, into a store of
+its own; then the digests of the files are compared. Nothing is registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from pipelines.audit.difference import metric_rows
+from pipelines.audit.provenance import graph_of, named_artifacts
+from pipelines.declaration.load import load_spec
+from pipelines.declaration.spec import Spec
+from pipelines.errors import FolioError, UsageError
+from pipelines.network.addresses import HIDDEN, config_shown, identity
+from pipelines.registry.references import Reference
+from pipelines.run.execute import execute_stage, git_commit
+from pipelines.run.plan import changes, recipe_of
+from pipelines.stages import NAMES, STAGES, Stage
+from pipelines.store.artifacts import Artifact, Store
+from pipelines.store.run_records import Runs
+from pipelines.store.settings import Settings
+
+LAST = "metrics"  # a release is not made twice
+TOLD_TIMES = {"metrics": ("report.html",)}  # names runs and times, so it is never the same twice
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A stage as it was and as it came out; `changed` says in words what is not as it was then."""
+
+    stage: str
+    old: Artifact
+    new: Artifact
+    changed: list[str]
+    seconds: float
+    remark: str = ""
+
+    @property
+    def files(self) -> list[str]:
+        """The files whose bytes are not the same, or that only one of the two has."""
+        then, now = ({name: entry["sha256"] for name, entry in one.manifest["files"].items()
+                      if name not in TOLD_TIMES.get(self.stage, ())}
+                     for one in (self.old, self.new))
+        return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+
+    @property
+    def agrees(self) -> bool:
+        return not self.files
+
+    def as_json(self) -> dict[str, Any]:
+        return {"stage": self.stage, "agrees": self.agrees, "old": self.old.digest,
+                "new": self.new.digest, "files": self.files, "changed": self.changed,
+                "seconds": self.seconds, "remark": self.remark,
+                "aside": list(TOLD_TIMES.get(self.stage, ()))}
+
+
+def reproduce(reference: Reference, settings: Settings, into: Path, until: str = LAST, *,
+              notice: Notice = lambda text: None) -> dict[str, Any]:
+    """Build every stage up to `until` again into the store `into`, and compare.
+
+    Returns {name, agrees, first, why, stages, metrics}: `first` is the first stage that differs,
+    `why` what most likely made it. Raises FolioError when a manifest is gone, when this Folio does
+    not know what one says, or when the source can be had no more.
+    """
+    if into.resolve() == settings.home.resolve():
+        raise UsageError(f"{into}: holds what is to be made again; name another folder with --into")
+    wanted = _wanted(reference, settings, until)
+    scratch = Settings(into, Store(into / "store"), Runs(into / "runs"), settings.mirror,
+                       settings.offline, progress=settings.progress)
+    rebuilt: list[Rebuilt] = []
+    for one in _rebuild(wanted, settings, scratch, notice):
+        rebuilt.append(one)
+        said = "agrees" if one.agrees else f"DIFFERS in {_listed(one.files)}"
+        notice(f"{one.stage}: {said}{one.remark}, {one.seconds:.1f} s")
+    first = next((one for one in rebuilt if not one.agrees), None)
+    metrics = [one for one in rebuilt if one.stage == "metrics"]
+    return {"name": reference.name, "agrees": first is None,
+            "first": first and first.stage, "why": first and why(first),
+            "stages": [one.as_json() for one in rebuilt],
+            "metrics": metric_rows(metrics[0].old.manifest, metrics[0].new.manifest)
+            if metrics else []}
+
+
+def _wanted(reference: Reference, settings: Settings, until: str) -> dict[str, Artifact]:
+    """The artifacts to be made again by stage, the source first."""
+    graph = graph_of(settings)
+    found = named_artifacts(reference, graph)
+    for stage, key in reference.keys.items():
+        found[stage] = found[stage] or settings.store.find(stage, key)
+    above = {one.stage: one for one in graph.above(filter(None, found.values()))}
+    last = max((NAMES.index(stage) for stage in reference.keys), default=0)
+    stages = NAMES[:min(last, NAMES.index(until), NAMES.index(LAST)) + 1]
+    wanted = {stage: found.get(stage) or above.get(stage) for stage in stages}
+    gone = [stage for stage, artifact in wanted.items() if artifact is None]
+    if gone:
+        raise FolioError(f"{reference.name}: its {' and '.join(gone)} can be found no longer, so "
+                         "nothing says how it was made; folio gc keeps what champions and the "
+                         "last runs need")
+    return wanted
+
+
+def _rebuild(wanted: Mapping[str, Artifact], settings: Settings, scratch: Settings,
+             notice: Notice) -> Iterator[Rebuilt]:
+    made: dict[str, Artifact] = {}
+    for stage in STAGES:
+        if stage.name not in wanted:
+            return
+        old = wanted[stage.name]
+        if stage.name == "source":
+            one = _source(stage, old, settings, scratch, notice)
+        else:
+            one = _stage(stage, old, made, scratch)
+        made[stage.name] = one.new
+        yield one
+
+
+def _stage(stage: Stage, old: Artifact, made: Mapping[str, Artifact], scratch: Settings,
+           remark: str = "", **source: Any) -> Rebuilt:
+    spec = spec_from(old.manifest, **source)
+    inputs = {name: made[name] for name in stage.inputs}
+    result = execute_stage(stage, spec, inputs, scratch)
+    changed = changes(recipe_of(stage, spec, inputs), old.manifest)
+    return Rebuilt(stage.name, old, result.artifact, changed, result.seconds, remark)
+
+
+def _source(stage: Stage, old: Artifact, settings: Settings, scratch: Settings,
+            notice: Notice) -> Rebuilt:
+    """The store's own copy if its bytes are those that were published, else fetched again."""
+    problem = settings.store.damage(old)
+    if problem is None:
+        settings.store.hold(old)
+        return Rebuilt(stage.name, old, old, [], 0.0, " (the store's own copy, its bytes checked)")
+    notice(f"source: the store's copy is damaged ({problem}); it is fetched again")
+    place, mirror = _origin(old, settings)
+    again = Settings(scratch.home, scratch.store, scratch.runs, settings.mirror or mirror,
+                     settings.offline, progress=settings.progress)
+    try:
+        return _stage(stage, old, {}, again, f" (fetched again: {problem})", **place)
+    except FolioError as error:
+        raise FolioError(f"source {old.key[:12]}: the store's copy is damaged ({problem}), and "
+                         f"its place has it no more: {error}") from error
+
+
+def _origin(source: Artifact, settings: Settings) -> tuple[dict[str, Any], str | None]:
+    """Where the files came from: what the declaration said besides, and the mirror."""
+    origin = next(iter(source.counts["origins"].values()))
+    address = origin["address"]
+    if origin["from"] == "path":
+        return {"path": address}, None
+    mirror = address.rpartition("/")[0] if origin["from"].startswith("mirror") else None
+    return _declared(source, settings), mirror
+
+
+def _declared(source: Artifact, settings: Settings) -> dict[str, Any]:
+    """The addresses as the run declared them: manifests keep no user, password or query.
+
+    Raises FolioError when they are needed and that declaration is gone, or names other files now.
+    """
+    manifest = source.manifest
+    noted = config_shown(manifest["config"]).get("source.url") or []
+    with suppress(FolioError, KeyError):
+        record = settings.runs.get(manifest["run"] or "none")
+        spec = load_spec(record["declared"], record["profile"], tuple(record["overrides"]))
+        if [identity(url) for url in spec.source.url] == noted:
+            return {"url": spec.source.url}
+    if settings.mirror or not any(HIDDEN in url for url in noted):
+        return {}
+    raise FolioError(f"source {source.key[:12]}: no manifest keeps the query of its address, and "
+                     f"the declaration of run {manifest['run']} does not say it; put that back, or "
+                     "give --mirror DIR with the files")
+
+
+def spec_from(manifest: Mapping[str, Any], **source: Any) -> Spec:
+    """The declaration as far as the manifest's stage saw it; what it did not see is absent.
+
+    Raises FolioError when it says something that this Folio does not know.
+    """
+    parts: dict[str, Any] = {}
+    for key, value in manifest["config"].items():
+        section, _, name = key.partition(".")
+        if name:
+            parts.setdefault(section, {})[name] = value
+        else:
+            parts[key] = value
+    if source:
+        parts["source"] |= source
+    try:
+        values = {name: _section(name, value) for name, value in parts.items()}
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        named = ".".join(map(str, first["loc"]))
+        raise FolioError(
+            f"{manifest['stage']} {manifest['key'][:12]}: {named}: {first['msg'].lower()}; it was "
+            f"declared for another Folio: try it at commit {manifest['git_commit']}") from error
+    told = {name: manifest[name] for name in ("profile", "sample", "seed")}
+    return Spec.model_construct(**{"name": manifest["pipeline"], **told, **values})
+
+
+def _section(name: str, value: Any) -> Any:
+    kind = Spec.model_fields[name].annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind.model_validate(value)
+    return value
+
+
+def why(one: Rebuilt) -> str:
+    """What most likely made a stage come out differently, in one sentence."""
+    then, now = one.old.manifest, one.new.manifest
+    reasons = list(one.changed)
+    devices = [manifest["counts"].get("device") for manifest in (then, now)]
+    if devices[0] != devices[1]:
+        reasons.append(f"trained on {devices[0]} then, on {devices[1]} now")
+    if reasons:
+        commits = [(commit or "not known")[:12] for commit in (then["git_commit"], git_commit())]
+        at = f" (commit {commits[0]} → {commits[1]})" if commits[0] != commits[1] else ""
+        return "; ".join(reasons) + at
+    if one.stage == "source":
+        return "its place has other bytes now"
+    if one.stage in ("model", "metrics"):
+        return ("code, libraries and settings are the same: most likely another processor, whose "
+                "last bits of a sum differ")
+    return ("code, libraries and settings are the same: its bytes hang on something that no "
+            "manifest names")
+
+
+def _listed(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

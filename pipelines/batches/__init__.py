@@ -1,0 +1,1 @@
+"""Stage batches: token ids become padded batches in Parquet."""

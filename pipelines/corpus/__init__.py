@@ -1,0 +1,1 @@
+"""Stage corpus: raw files become documents, each in one split."""

@@ -1,0 +1,62 @@
+"""What every reader gives, and how it finds the source's files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.declaration.spec import CorpusSpec
+from pipelines.errors import FolioError, UsageError
+from pipelines.store.artifacts import Artifact
+
+EMPTY, NOT_UTF8, NO_LABEL = "empty", "not-utf8", "no-label"
+
+
+class Document(NamedTuple):
+    """`text` is clean, or the bytes' beginning where `reason` says why it is set aside."""
+
+    id: str
+    text: str
+    label: float | None = None
+    group: str | None = None
+    part: str | None = None  # train or test, where the source itself says so
+    reason: str | None = None
+
+
+@dataclass
+class Notes:
+    """What a reader saw besides documents."""
+
+    ignored: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)  # as the declaration asks for
+    other_labels: Counter[str] = field(default_factory=Counter)
+    films: dict[str, list[str]] = field(default_factory=dict)  # train/pos: film of each line
+
+
+Reader = Callable[[Artifact, CorpusSpec, Notes], Iterator[Document]]
+
+
+def source_files(source: Artifact) -> list[Path]:
+    """All data files, in an order that does not depend on the file system."""
+    found = source.files()
+    if not found:
+        raise FolioError(f"{source.path}: the source holds no file; run the source stage again")
+    return found
+
+
+def matching_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[Path]:
+    """Those that `corpus.glob` matches, in order. Raises FolioError when there is none."""
+    files, root = source_files(source), source.path
+    if ".." in Path(spec.glob).parts or spec.glob.startswith("/") or not spec.glob:
+        raise UsageError(f"corpus.glob {spec.glob!r}: write a pattern within the source's folder, "
+                         "such as **/*.txt")
+    matching = set(files).intersection(root.glob(spec.glob))
+    if not matching:
+        raise FolioError(f"corpus.glob {spec.glob!r} matches none of the source's {len(files)} "
+                         f"files (such as {files[0].relative_to(root)}); mend it, or give a "
+                         "folder with such files")
+    notes.ignored["other files"] += len(set(files) - matching)
+    return sorted(matching)

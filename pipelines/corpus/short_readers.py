@@ -1,0 +1,144 @@
+"""Readers of many short documents: a line each, a paragraph each, records of a tfds dataset.
+
+A text may have any size: it is read line by line, and only one document is held at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from pipelines.corpus.cleaning import STRAY, decoded, excerpt, find_body
+from pipelines.corpus.documents import (
+    EMPTY,
+    NOT_UTF8,
+    Document,
+    Notes,
+    matching_files,
+    source_files,
+)
+from pipelines.declaration.spec import CorpusSpec
+from pipelines.errors import FolioError
+from pipelines.store.artifacts import Artifact
+
+MAX_CHARACTERS = 16 * 2**20  # of one document, which is held in memory whole
+RECORDS_AT_A_TIME = 64  # an article of Wikipedia may have some 100 kB
+SHARDS = "tfds/"  # as the source stage lays them; their columns: record, text
+MARK = re.compile(r"_START_(ARTICLE|SECTION|PARAGRAPH)_")
+HEADINGS = {"ARTICLE": "title", "SECTION": "section heading"}
+LINE_END = re.compile(r"_NEWLINE_|\n")
+
+
+def read_lines(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    """Each line that is not blank, called `file:line`, without its line end."""
+    for path, name in _texts(source, spec, notes):
+        for number, line in _body_lines(path, name, spec):
+            if line.isspace():
+                notes.ignored["blank lines"] += 1
+            else:
+                yield _document(name, number, line)
+
+
+def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    """Each run of lines between blank lines, called `file:its first line`, line breaks kept."""
+    for path, name in _texts(source, spec, notes):
+        first, characters, lines = 0, 0, list[str]()
+        for number, line in _body_lines(path, name, spec):
+            if not line.isspace():
+                first = first if lines else number
+                lines.append(line)
+                characters += len(line)
+                _check_size(characters, f"{name}: the paragraph at line {first}",
+                            "put blank lines into it, or use reader lines")
+            elif lines:
+                yield _document(name, first, "".join(lines))
+                characters, lines = 0, []
+        if lines:
+            yield _document(name, first, "".join(lines))
+
+
+def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[Path, str]]:
+    """The source's only file, whatever its name, or those of a folder that the glob matches."""
+    files = source_files(source)
+    for path in files if len(files) == 1 else matching_files(source, spec, notes):
+        yield path, path.relative_to(source.path).as_posix()
+
+
+def _body_lines(path: Path, name: str, spec: CorpusSpec) -> Iterator[tuple[int, str]]:
+    """(number from 1, line with its end) within the licence frame, corpus.start and end."""
+    body = find_body(_lines(path, name), spec.start, spec.end, name)
+    yield from islice(enumerate(_lines(path, name), 1), body.first, body.last)
+
+
+def _lines(path: Path, name: str) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        for number, line in enumerate(iter(partial(file.readline, MAX_CHARACTERS + 1), ""), 1):
+            _check_size(len(line), f"{name}: line {number}", "is it a text of lines?")
+            yield line
+
+
+def _check_size(characters: int, what: str, advice: str) -> None:
+    if characters > MAX_CHARACTERS:
+        raise FolioError(f"{what} has more than {MAX_CHARACTERS:,} characters, too many for one "
+                         f"document; {advice}")
+
+
+def _document(name: str, number: int, text: str) -> Document:
+    text = text.removesuffix("\n")
+    if not text.isascii() and STRAY.search(text):
+        beginning = excerpt(text[:200].encode(errors="surrogateescape"))
+        return Document(f"{name}:{number}", beginning, reason=NOT_UTF8)
+    return Document(f"{name}:{number}", text)
+
+
+def read_records(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    """The records of the source's Parquet shards, called `split/record` (from 0, as tfds counts).
+
+    With markup, each record is an article whose paragraphs are documents, called
+    `split/record#paragraph` (from 1); titles, headings and empty paragraphs are left out.
+    """
+    for path in source.files(SHARDS):
+        with pq.ParquetFile(path) as shard:
+            split = shard.schema_arrow.metadata[b"split"].decode()
+            for batch in shard.iter_batches(RECORDS_AT_A_TIME):
+                rows = batch.to_pydict()
+                for record, data in zip(rows["record"], rows["text"], strict=True):
+                    yield from _record(f"{split}/{record}", data, spec, notes)
+
+
+def _record(name: str, data: bytes, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    text = decoded(data)
+    if text is None:
+        yield Document(name, excerpt(data), reason=NOT_UTF8)
+    elif spec.markup is None:
+        yield Document(name, text, reason=None if text.strip() else EMPTY)
+    else:
+        paragraphs = 0
+        for kind, piece in wiki40b(text):
+            if kind == "paragraph" and piece:
+                paragraphs += 1
+                yield Document(f"{name}#{paragraphs}", piece)
+            else:
+                notes.left_out[kind if piece else f"empty {kind}"] += 1
+
+
+def wiki40b(text: str) -> Iterator[tuple[str, str]]:
+    """("title" | "section heading" | "paragraph", its text) of an article in wiki40b's markup.
+
+    A mark `_START_…_` says what follows it; `_NEWLINE_` ends a paragraph, as a line end does. A
+    title or heading is one line: what may stand on further lines are paragraphs.
+    """
+    before, *marked = MARK.split(text)
+    if before.strip():
+        marked = ["PARAGRAPH", before, *marked]
+    for mark, content in zip(marked[::2], marked[1::2], strict=True):
+        lines = [line.strip() for line in LINE_END.split(content.strip())]
+        if mark in HEADINGS:
+            yield HEADINGS[mark], lines.pop(0)
+        for line in lines:
+            yield "paragraph", line

@@ -1,0 +1,267 @@
+"""Which document is in which split, and which repeats another. Pure decisions from a listing.
+
+Every order comes from SHA-256 of the seed and a document's text or group, never from a
+library's random numbers, so that it is the same with every version of every library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipelines.corpus.cleaning import DIGEST_BYTES
+from pipelines.declaration.spec import CorpusSpec
+from pipelines.errors import FolioError
+
+TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+CUT = "cut"  # kept, in pieces, because two splits meet within it
+DUPLICATE, DUPLICATE_OF_TEST = REPEATS = ("duplicate", "duplicate-of-test")
+NEAR_DUPLICATE_OF_TEST = "near-duplicate-of-test"
+CUTTABLE = ("text", "files")  # readers of running text; other documents stay whole
+
+
+@dataclass
+class Listing:
+    """One entry a document, in the reader's order: all that the splits hang on.
+
+    Some 60 bytes a document; texts and ids, which would be many times that, stay on disk.
+    """
+
+    labels: list[float | None] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
+    parts: list[str | None] = field(default_factory=list)  # the split that the source itself names
+    reasons: list[str | None] = field(default_factory=list)  # why the reader could not use it
+    digests: bytearray = field(default_factory=bytearray)  # DIGEST_BYTES each; zeros with a reason
+    characters: array[int] = field(default_factory=lambda: array("q"))
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def add(self, characters: int, digest: bytes | None, label: float | None = None,
+            group: str | None = None, part: str | None = None, reason: str | None = None) -> None:
+        """`digest` is the text's (cleaning.text_digest); none for a document with a reason."""
+        self.labels.append(label)
+        self.groups.append(group)
+        self.parts.append(part)
+        self.reasons.append(reason)
+        self.digests += digest or bytes(DIGEST_BYTES)
+        self.characters.append(characters)
+
+    def digest(self, index: int) -> bytes:
+        return bytes(self.digests[index * DIGEST_BYTES:(index + 1) * DIGEST_BYTES])
+
+    def sound(self) -> Iterator[int]:
+        return (index for index, reason in enumerate(self.reasons) if reason is None)
+
+    def repeated(self) -> list[int]:
+        """The sound documents that share the first half of their digest with another one."""
+        halves = np.frombuffer(self.digests, np.uint64)[::2]
+        ordered = np.sort(halves)
+        shared = ordered[1:][ordered[1:] == ordered[:-1]]
+        found = np.flatnonzero(np.isin(halves, shared)).tolist()
+        return [index for index in found if self.reasons[index] is None]
+
+
+@dataclass
+class Decision:
+    """`fates[i]` is document i's split, the reason that sets it aside, or CUT.
+
+    `cuts[i]` are the pieces of a CUT document: (split, first character, character after the last).
+    """
+
+    fates: list[str]
+    cuts: dict[int, list[tuple[str, int, int]]] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many documents are set aside, by reason."""
+        return Counter(fate for fate in self.fates if fate not in SPLITS and fate != CUT)
+
+
+def decide(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """The split of each document, repeats set aside.
+
+    Raises FolioError when the wanted parts cannot be had from so few documents.
+    """
+    decision = DECIDERS[spec.split](listing, spec, seed)
+    present = {*decision.fates, *(piece[0] for cut in decision.cuts.values() for piece in cut)}
+    for split, wanted in ((TRAIN, 1), (VALIDATION, spec.validation), (TEST, spec.test)):
+        if wanted and split not in present:
+            kept = len(decision.fates) - decision.reasons.total()
+            raise FolioError(f"corpus.split {spec.split} leaves {split} without documents, having "
+                             f"{kept}; give more, or change corpus.validation and corpus.test")
+    return decision
+
+
+def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """Test as it came; train without repeats; validation carved out of what train then has."""
+    fates = [reason or part or TRAIN
+             for reason, part in zip(listing.reasons, listing.parts, strict=True)]
+    seen = {listing.digest(i): DUPLICATE_OF_TEST for i, fate in enumerate(fates) if fate == TEST}
+    train: list[int] = []
+    for index in (i for i, fate in enumerate(fates) if fate == TRAIN):
+        digest = listing.digest(index)
+        if digest in seen:
+            fates[index] = seen[digest]
+        else:
+            seen[digest] = DUPLICATE
+            train.append(index)
+    wanted = _wanted(spec.validation, len(train), "corpus.validation")
+    for index in carve(train, listing, wanted, seed):
+        fates[index] = VALIDATION
+    return Decision(fates)
+
+
+def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """By each text's (or group's) own hash: nobody moves when others come or go."""
+    total = listing.reasons.count(None)
+    test, validation = _share(spec.test, total), _share(spec.validation, total)
+    if test + validation >= 1:
+        raise _nothing_left(spec, f"{total} documents")
+    fates = [reason or TRAIN for reason in listing.reasons]
+    for index in listing.sound():
+        group = listing.groups[index]
+        point = _point(seed, group.encode() if group else listing.digest(index))
+        if point < test + validation:
+            fates[index] = TEST if point < test else VALIDATION
+    _set_repeats_aside(listing, fates)
+    return Decision(fates)
+
+
+def _shuffled(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """Repeats leave first; of the shuffled rest the first are test, the next validation."""
+    fates = [reason or TRAIN for reason in listing.reasons]
+    _set_repeats_aside(listing, fates)
+    rest = [index for index, fate in enumerate(fates) if fate == TRAIN]
+    test = _wanted(spec.test, len(rest), "corpus.test")
+    validation = _wanted(spec.validation, len(rest), "corpus.validation")
+    if test + validation >= len(rest):
+        raise _nothing_left(spec, f"{len(rest)} documents")
+    for split, wanted in ((TEST, test), (VALIDATION, validation)):
+        for index in carve(rest, listing, wanted, seed, balanced=False):
+            fates[index] = split
+        rest = [index for index in rest if fates[index] == TRAIN]
+    return Decision(fates)
+
+
+def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+    """The running text: first train, then validation, then test, cut by characters."""
+    decision = Decision([reason or TRAIN for reason in listing.reasons])
+    _set_repeats_aside(listing, decision.fates)
+    kept = [index for index, fate in enumerate(decision.fates) if fate == TRAIN]
+    total = sum(listing.characters[index] for index in kept)
+    validation = _wanted(spec.validation, total, "corpus.validation", "characters")
+    test = _wanted(spec.test, total, "corpus.test", "characters")
+    if validation + test >= total:
+        raise _nothing_left(spec, f"{total} characters")
+    bounds = (total - test - validation, total - test)  # where validation and test begin
+    at = 0
+    for index in kept:
+        length = listing.characters[index]
+        if spec.reader in CUTTABLE:
+            pieces = list(_pieces((bounds[0] - at, bounds[1] - at), length))
+        else:  # to where its middle lies
+            pieces = [(SPLITS[bisect_right(bounds, at + length // 2)], 0, length)]
+        decision.fates[index] = pieces[0][0] if len(pieces) == 1 else CUT
+        if len(pieces) > 1:
+            decision.cuts[index] = pieces
+        at += length
+    return decision
+
+
+def _pieces(bounds: tuple[int, int], length: int) -> Iterator[tuple[str, int, int]]:
+    """(split, start, stop) where validation and test begin at `bounds`, before or beyond too."""
+    validation, test = (min(max(bound, 0), length) for bound in bounds)
+    for split, start, stop in ((TRAIN, 0, validation), (VALIDATION, validation, test),
+                               (TEST, test, length)):
+        if start < stop:
+            yield split, start, stop
+
+
+def _set_repeats_aside(listing: Listing, fates: list[str]) -> None:
+    """Of equal texts one stays: the first that is in test, else the first."""
+    stays: dict[bytes, int] = {}
+    repeated = listing.repeated()
+    for index in repeated:
+        first = stays.setdefault(listing.digest(index), index)
+        if fates[index] == TEST and fates[first] != TEST:
+            stays[listing.digest(index)] = index
+    for index in repeated:
+        stay = stays[listing.digest(index)]
+        if stay != index:
+            leaks = fates[stay] == TEST and fates[index] != TEST
+            fates[index] = DUPLICATE_OF_TEST if leaks else DUPLICATE
+
+
+def carve(pool: Sequence[int], listing: Listing, wanted: int, seed: int,
+          balanced: bool = True) -> list[int]:
+    """About `wanted` documents of `pool`, no two alike: whole groups, shuffled by the seed.
+
+    A group that would pass `wanted` is left out and the next one tried, so that the number is met
+    as nearly as the groups allow; `balanced` keeps the pool's proportion of labels likewise.
+    """
+    members: dict[bytes, list[int]] = {}
+    for index in pool:
+        group = listing.groups[index]
+        name = listing.digest(index) if group is None else b"group " + group.encode()
+        members.setdefault(name, []).append(index)
+    order = sorted(members, key=lambda name: _rank(seed, name))
+    quota = {label: wanted * number / len(pool) + 1
+             for label, number in Counter(listing.labels[index] for index in pool).items()}
+    have: Counter[float | None] = Counter()
+    taken: list[int] = []
+    for careful in ((True, False) if balanced else (False,)):
+        for name in order:
+            if len(taken) == wanted:
+                return taken
+            if not 0 < len(members.get(name, ())) <= wanted - len(taken):
+                continue
+            own = Counter(listing.labels[index] for index in members[name]) if careful else {}
+            if all(have[label] + own[label] <= quota[label] for label in own):
+                taken += members.pop(name)
+                have.update(own)
+    return taken + _nearest(list(members.values()), wanted - len(taken))
+
+
+def _nearest(groups: list[list[int]], missing: int) -> list[int]:
+    """The smallest group left, where having it is nearer to the wanted number than not."""
+    smallest = min(groups, key=len, default=[])
+    return smallest if len(smallest) < 2 * missing else []
+
+
+def _wanted(value: float, total: int, key: str, unit: str = "documents") -> int:
+    """A count (>= 1) as it is, a share (< 1) as a count."""
+    count = int(value) if value >= 1 else round(value * total)
+    if value and not 0 < count < total:
+        raise FolioError(f"{key} {value}: cannot be taken from {total} {unit}; give more, "
+                         f"or change {key}")
+    return count
+
+
+def _share(value: float, total: int) -> float:
+    return value / max(total, 1) if value >= 1 else value
+
+
+def _nothing_left(spec: CorpusSpec, what: str) -> FolioError:
+    return FolioError(f"corpus.test {spec.test} and corpus.validation {spec.validation} leave "
+                      f"nothing of {what} to train on; make them smaller")
+
+
+def _rank(seed: int, key: bytes) -> bytes:
+    return hashlib.sha256(b"%d:%b" % (seed, key)).digest()
+
+
+def _point(seed: int, key: bytes) -> float:
+    """A number in [0, 1) that only the seed and the key decide."""
+    return int.from_bytes(_rank(seed, key)[:6]) / 2**48
+
+
+Decider = Callable[[Listing, CorpusSpec, int], Decision]
+DECIDERS: dict[str, Decider] = {"official": _official, "hash": _by_hash, "shuffled": _shuffled,
+                                "contiguous": _contiguous}

@@ -1,0 +1,183 @@
+"""The corpus stage: raw files to documents by split, and a quarantine that says why.
+
+Which split a document is in may hang on files that come last (film lists, the test folder), so
+the texts and ids wait in a spool on disk while groups and digests of the texts decide. Memory holds
+some documents at a time, a few dozen bytes of each, and of the test part's also a sketch.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.corpus.cleaning import text_digest
+from pipelines.corpus.documents import Document, Notes
+from pipelines.corpus.near_duplicates import near_duplicates
+from pipelines.corpus.readers import film_of, read
+from pipelines.corpus.shards import EXCERPT_CHARACTERS, Leak, write
+from pipelines.corpus.splits import (
+    CUT,
+    NEAR_DUPLICATE_OF_TEST,
+    REPEATS,
+    SPLITS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Decision,
+    Listing,
+    decide,
+)
+from pipelines.corpus.text_cache import SPOOL, batches, chosen, names
+from pipelines.declaration.spec import CorpusSpec
+from pipelines.errors import FolioError
+from pipelines.store.artifacts import Artifact, Workspace
+
+
+def build(inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspace
+          ) -> dict[str, Any]:
+    """Writes `documents/<split>-NNNN.parquet`, `quarantine.parquet` and `near_duplicates.parquet`;
+    returns the counts.
+
+    Read = kept + quarantined + left out, as `corpus.length` and `markup` ask for. Raises FolioError
+    for files that are not what the declaration says, and when more than `corpus.max_quarantined`
+    of the documents would have to be set aside.
+    """
+    spec, seed = config["corpus"], config["seed"]
+    _empty(work.scratch)
+    notes, spool = Notes(), work.scratch / "texts.arrow"
+    documents = _of_length(read(inputs["source"], spec, notes), spec, notes)
+    listing = _spool(documents, spool, notes, work)
+    _check_quarantine(Decision([why or TRAIN for why in listing.reasons]), spool, spec, notes)
+    if spec.group and spec.reader == "labelled-folders":
+        listing.groups = [film_of(name, notes.films) for name in names(spool)]
+    decision = decide(listing, spec, seed)
+    _check_quarantine(decision, spool, spec, notes)
+    pairs = _near_duplicates(spool, decision, spec, work)
+    splits = write(spool, listing, decision, pairs, work)
+    _empty(work.scratch)
+    found = Counter(split for _, split in pairs)
+    return _counts(listing, decision, notes, splits) | {
+        "near_duplicates": {split: found[split] for split in (TRAIN, VALIDATION)}}
+
+
+def _empty(folder: Path) -> None:
+    """A killed earlier try may have left its spool."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _of_length(documents: Iterator[Document], spec: CorpusSpec, notes: Notes
+               ) -> Iterator[Document]:
+    """Those of `corpus.length` characters; the others are counted as left out."""
+    if spec.length is None:
+        yield from documents
+        return
+    fewest, most = spec.length
+    for document in documents:
+        if document.reason is None and len(document.text) < fewest:
+            notes.left_out["too short"] += 1
+        elif document.reason is None and len(document.text) > most:
+            notes.left_out["too long"] += 1
+        else:
+            yield document
+
+
+def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Workspace) -> Listing:
+    """Writes ids and texts to `path` in batches; returns all else that is known of them."""
+    listing = Listing()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, SPOOL) as writer:
+        for batch in batches(documents):
+            for document in batch:
+                _enter(listing, document)
+            columns = zip(*((d.id, d.text[:EXCERPT_CHARACTERS] if d.reason else d.text)
+                            for d in batch), strict=True)
+            writer.write(pa.record_batch(list(map(pa.array, columns)), schema=SPOOL))
+            work.progress(len(listing), None, "documents read")
+    if not len(listing):
+        if notes.left_out:
+            raise FolioError(f"all {notes.left_out.total():,} documents are left out "
+                             f"({_listed(notes.left_out)}); mend corpus.length or corpus.markup")
+        raise FolioError("the source holds no documents; look at its files and at corpus.reader")
+    return listing
+
+
+def _enter(listing: Listing, document: Document) -> None:
+    digest = None if document.reason else text_digest(document.text)
+    listing.add(len(document.text), digest, document.label, document.group, document.part,
+                document.reason)
+
+
+def _check_quarantine(decision: Decision, spool: Path, spec: CorpusSpec, notes: Notes) -> None:
+    reasons = decision.reasons
+    if not spec.labelled:  # short speeches are alike by nature: no sign of a wrong source
+        reasons = Counter({why: n for why, n in reasons.items() if why not in REPEATS})
+    share = reasons.total() / len(decision.fates)
+    if share <= spec.max_quarantined:
+        return
+    worst = decision.fates.index(reasons.most_common(1)[0][0])
+    example = next(islice(names(spool), worst, None))
+    wrong = ""
+    if notes.other_labels:
+        labels = ", ".join(repr(label) for label, _ in notes.other_labels.most_common(3))
+        wrong = (f"; label {labels} is neither {spec.labels[0]!r} nor {spec.labels[1]!r} "
+                 "(corpus.labels)")
+    raise FolioError(f"{share:.1%} of {len(decision.fates):,} documents cannot be used, more than "
+                     f"corpus.max_quarantined {spec.max_quarantined:.1%}: {_listed(reasons)}; for "
+                     f"example {example}{wrong}. Mend the source or the declaration")
+
+
+def _near_duplicates(spool: Path, decision: Decision, spec: CorpusSpec, work: Workspace
+                     ) -> list[Leak]:
+    """What train and validation nearly have in common with test, the split noted before any of
+    it is dropped."""
+    fates, found = decision.fates, []
+    others = chosen(spool, fates, (TRAIN, VALIDATION))
+    for pair in near_duplicates(chosen(spool, fates, (TEST,)), others):
+        found.append((pair, fates[pair.document]))
+        work.progress(pair.document, len(fates), "documents compared with the test part")
+    for pair, _ in found if spec.duplicates == "drop" else ():
+        fates[pair.document] = NEAR_DUPLICATE_OF_TEST
+    if found and TRAIN not in fates and CUT not in fates:
+        raise FolioError("corpus.duplicates drop leaves nothing to train on: all of it says nearly "
+                         "what the test part says; mend the source")
+    return found
+
+
+def _listed(numbers: Counter[str]) -> str:
+    return ", ".join(f"{what} {number}" for what, number in numbers.most_common())
+
+
+def _counts(listing: Listing, decision: Decision, notes: Notes, splits: dict[str, dict[str, int]]
+            ) -> dict[str, Any]:
+    left_out, quarantined = notes.left_out.total(), decision.reasons.total()
+    read = len(listing) + left_out
+    pieces = sum(len(cut) - 1 for cut in decision.cuts.values())
+    kept = sum(totals["documents"] for totals in splits.values()) - pieces
+    assert kept + quarantined + left_out == read, (
+        f"{kept} kept + {quarantined} quarantined + {left_out} left out != {read} read")
+    return {"read": read, "kept": kept, "quarantined": quarantined,
+            "left_out": _sorted(notes.left_out), "cut": len(decision.cuts),
+            "splits": splits,
+            "reasons": _sorted(decision.reasons),
+            "groups_in_two_splits": _straddling_groups(listing, decision),
+            "ignored": _sorted(notes.ignored), "other_labels": _sorted(notes.other_labels)}
+
+
+def _sorted(numbers: Counter[str]) -> dict[str, int]:
+    return dict(sorted((+numbers).items()))
+
+
+def _straddling_groups(listing: Listing, decision: Decision) -> int:
+    """How many groups an official split has on both sides (aclImdb: one film)."""
+    first: dict[str, str] = {}
+    return len({group for group, fate in zip(listing.groups, decision.fates, strict=True)
+                if group is not None and fate in SPLITS and first.setdefault(group, fate) != fate})

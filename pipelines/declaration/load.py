@@ -1,0 +1,257 @@
+"""Reads declarations: a catalog name or a YAML file anywhere, a profile, and --set values."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from pipelines.declaration.spec import Spec
+from pipelines.declaration.yaml_text import NotYamlError, parse, read_text
+from pipelines.errors import UsageError
+
+CATALOG = Path(__file__).parents[1] / "catalog"
+PROJECT = CATALOG.parent.parent
+FULL = "full"
+ORIGINS = ("url", "path", "files", "tfds")  # of source: one of them at a time
+# What Spec has and no declaration says, and how one does.
+FIXED = {"name": "a pipeline is called what its file is called; rename the file",
+         "profile": "a profile is chosen with --profile",
+         "sample": "the small sample is used with --allow-sample",
+         "profiles": "profiles are read from the declaration alone; change them there"}
+# What a single run cannot change.
+DECLARED = FIXED | {"schedule": "a schedule is read from the declaration alone; change it there",
+                    "source.sample": "it is read from the declaration alone; change it there"}
+
+
+def catalog_names() -> list[str]:
+    """The pipelines that come with Folio."""
+    return sorted(path.stem for path in CATALOG.glob("*.yaml"))
+
+
+def load_spec(
+    pipeline: str, profile: str = FULL, overrides: tuple[str, ...] = (), sample: bool = False
+) -> Spec:
+    """The declaration of `pipeline` with profiles and `key=value` overrides applied, in order.
+
+    `profile` is one, or several joined by +, such as quick+lines. With `sample`, the source is the
+    declaration's small sample and its profile `sample` is applied as well. Raises UsageError
+    naming file, line and key.
+    """
+    path = _find(pipeline)
+    data, places = _read(path)
+    profiles = data.pop("profiles", None) or {}
+    _refuse(FIXED, data, places)
+    changes: dict[str, Any] = {}
+    for name in (*profile.split("+"), *(["sample"] if sample else ())):
+        chosen = _profile(path, places, profiles, name)
+        changes |= chosen
+        places |= {key: places[f"profiles.{name}.{key}"] for key in chosen}
+        _refuse(FIXED, chosen, places)
+    if sample:
+        changes |= _sample_source(path, data)
+    chosen = dict(_override(text) for text in overrides)
+    changes |= chosen
+    places |= {key: f"--set {key}" for key in chosen}
+    _refuse(DECLARED, chosen, places)
+    _drop_replaced_origin(data, changes)
+    for key, value in changes.items():
+        _put(data, key, value, places)
+    _resolve_paths(path, data)
+    data |= {"name": path.stem, "profile": profile, "sample": sample}
+    return _validate(path, places, data)
+
+
+def has_sample(pipeline: str) -> bool:
+    data, _ = _read(_find(pipeline))
+    return bool(_source(data).get("sample"))
+
+
+def profile_names(pipeline: str) -> list[str]:
+    data, places = _read(_find(pipeline))
+    profiles = data.get("profiles") or {}
+    _profile(_find(pipeline), places, profiles, FULL)
+    return [FULL, *(name for name in profiles if name not in (FULL, "sample"))]
+
+
+def absolute(pipeline: str) -> str:
+    """A name of the catalog as it is; a path so that it means the same from any folder."""
+    return str(Path(pipeline).resolve()) if _is_path(pipeline) else pipeline
+
+
+def _is_path(pipeline: str) -> bool:
+    return pipeline.endswith((".yaml", ".yml")) or "/" in pipeline
+
+
+def _find(pipeline: str) -> Path:
+    if _is_path(pipeline):
+        path = Path(pipeline)
+        if not is_file(path):
+            raise UsageError(f"{pipeline}: no such declaration; give the path of a YAML file")
+        return path.resolve()
+    path = CATALOG / f"{pipeline}.yaml"
+    if is_file(path):
+        return path
+    raise UsageError(f"unknown pipeline {pipeline!r}; "
+                     f"known: {', '.join(catalog_names())}, or the path of a YAML file")
+
+
+def is_file(path: Path) -> bool:
+    """Of a path that anybody wrote: too long a name, or a folder that is closed, holds no file."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The declaration as plain data, and {dotted key: "file:line"}."""
+    try:
+        data, lines = parse(read_text(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except NotYamlError as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise UsageError(f"{where}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}:1: a declaration is a mapping that begins with `source:`")
+    return data, {key: f"{path}:{line}" for key, line in lines.items()}
+
+
+def _source(data: dict[str, Any]) -> dict[str, Any]:
+    source = data.get("source")
+    return source if isinstance(source, dict) else {}
+
+
+def _refuse(keys: dict[str, str], given: dict[str, Any], places: dict[str, str]) -> None:
+    """Nothing that would be ignored is taken in silence."""
+    for key in given:
+        if how := keys.get(key) or keys.get(key.partition(".")[0]):
+            raise UsageError(f"{places[key]}: {how}")
+
+
+def _profile(path: Path, places: dict[str, str], profiles: Any, name: str) -> dict[str, Any]:
+    if not isinstance(profiles, dict):
+        raise UsageError(f"{places['profiles']}: profiles maps a name to key: value pairs")
+    if name in profiles:
+        changes = profiles[name] or {}
+        if not isinstance(changes, dict):
+            raise UsageError(f"{places[f'profiles.{name}']}: a profile maps keys to values, "
+                             "such as training.epochs: 1")
+        return changes
+    if name in (FULL, "sample"):
+        return {}
+    known = [FULL, *(n for n in profiles if n != "sample")]
+    raise UsageError(f"{path}: no profile {name!r}{_nearest(name, known)}; "
+                     f"known: {', '.join(known)}")
+
+
+def _override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UsageError(f"--set {text}: write key=value, such as training.epochs=2")
+    return _of_working_folder(key, value_of(value, f"--set {key}"))
+
+
+def value_of(text: str, place: str) -> Any:
+    """What a value on the command line says, in YAML; `place` is named where it is none."""
+    try:
+        return parse(text)[0]
+    except NotYamlError as error:
+        raise UsageError(f"{place}: the value is not valid YAML: {error}") from error
+
+
+def _of_working_folder(key: str, value: Any) -> tuple[str, Any]:
+    """A path given on the command line is meant from there, not from beside the declaration."""
+    if key in ("source.path", "source.files") and isinstance(value, str):
+        value = str(_own(value, f"--set {key}").absolute())
+    elif key == "source" and isinstance(value, dict):
+        value = {name: _of_working_folder(f"source.{name}", own)[1] for name, own in value.items()}
+    return key, value
+
+
+def _own(path: str, place: str) -> Path:
+    """With ~ as the user's own folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{place}: {path}: no such user") from error
+
+
+def _sample_source(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    sample = _source(data).get("sample")
+    if not sample or not isinstance(sample, str):
+        raise UsageError(f"{path}: declares no source.sample, so --allow-sample cannot help")
+    return {"source": {"path": str(PROJECT / sample)}}
+
+
+def _drop_replaced_origin(data: dict[str, Any], changes: dict[str, Any]) -> None:
+    """A text from elsewhere takes the declared one's place, the digests of that one too."""
+    source = data.get("source")
+    new = {name for name in ORIGINS if changes.get(f"source.{name}")}
+    if isinstance(source, dict) and new and not any(source.get(name) for name in new):
+        data["source"] = {name: value for name, value in source.items()
+                          if name not in (*ORIGINS, "sha256")}
+
+
+def _put(data: dict[str, Any], dotted: str, value: Any, places: dict[str, str]) -> None:
+    *sections, last = dotted.split(".")
+    for section in sections:
+        inner = data.get(section) or {}
+        if not isinstance(inner, dict):
+            raise UsageError(f"{places[dotted]}: unknown key {dotted}: {section} is a single value")
+        data[section] = dict(inner)
+        data = data[section]
+    data[last] = value
+
+
+def _resolve_paths(path: Path, data: dict[str, Any]) -> None:
+    """A path in a declaration is beside the declaration, whatever the working folder."""
+    source = _source(data)
+    for name in ("path", "files"):
+        if isinstance(source.get(name), str):
+            own = path.parent / _own(source[name], f"{path}: source.{name}")
+            data["source"] = source = source | {name: str(own)}
+
+
+def _validate(path: Path, places: dict[str, str], data: dict[str, Any]) -> Spec:
+    try:
+        return Spec.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UsageError(_describe(path, places, first)) from error
+
+
+def _describe(path: Path, places: dict[str, str], error: dict[str, Any]) -> str:
+    parts = [part for part in error["loc"] if isinstance(part, str)]
+    if error["type"] not in ("extra_forbidden", "missing"):
+        while len(parts) > 1 and ".".join(parts) not in places:
+            parts.pop()  # pydantic adds the names of union members: not keys of the file
+    key = ".".join(parts)
+    if key == "name":
+        return (f"{path}: a pipeline is called what its file is called; rename the file: small "
+                "letters, digits, - and _, 64 at most")
+    where = places.get(key) or places.get(".".join(parts[:-1])) or str(path)
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key {key}{_nearest(parts[-1], _siblings(parts))}"
+    if error["type"] == "missing":
+        return f"{where}: {key} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {key + ': ' if key else ''}{message[0].lower() + message[1:]}"
+
+
+def _siblings(parts: list[str]) -> list[str]:
+    model: type[BaseModel] = Spec
+    for part in parts[:-1]:
+        kind = model.model_fields[part].annotation
+        model = next(one for one in (kind, *get_args(kind)) if hasattr(one, "model_fields"))
+    known = [name for name in model.model_fields if model is not Spec or name not in FIXED]
+    return [*known, "profiles"] if model is Spec else known
+
+
+def _nearest(wrong: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

@@ -1,0 +1,1 @@
+"""Stage metrics: the model measured on held-out text."""

@@ -1,0 +1,106 @@
+"""Figures of a language model on held-out text, as sums with their counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.metrics.ngrams import Sequences
+from pipelines.model.scoring import Scored
+
+# Upper ends, not included, of the classes of how many tokens were read before the predicted one.
+POSITION_EDGES = (1, 10, 30, 100, 300, 1000, 10_000, 100_000)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a model said of the test text.
+
+    `rows` has a row a sequence: id, position (tokens that its lane had read before), tokens (that
+    are predicted), nats and correct. `by_position` (2, classes): tokens and nats by how many
+    tokens were read before. `text` is all that was read and predicted, and `predicted` (n,) says
+    which of its tokens were.
+    """
+
+    rows: pa.Table
+    by_position: np.ndarray
+    text: Sequences
+    predicted: np.ndarray
+
+    @classmethod
+    def collect(cls, scored: Iterable[Scored], lanes: bool) -> HeldOut:
+        """From the scored batches of a split; `lanes`: row k goes on in the next batch's row k."""
+        columns: dict[str, list[Any]] = {name: [] for name in (
+            "id", "position", "tokens", "nats", "correct")}
+        by_position = np.zeros((2, len(POSITION_EDGES) + 1))
+        parts: list[list[np.ndarray]] = []
+        for one in scored:
+            real = one.batch.real
+            columns["id"] += one.batch.ids
+            for name, values in (("position", one.read), ("tokens", real.sum(1)),
+                                 ("nats", one.nats.sum(1)), ("correct", one.correct.sum(1))):
+                columns[name] += values.tolist()
+            by_position += _by_position(one, real)
+            for number, part in enumerate(_sequences(one, real, lanes)):
+                if number == len(parts):
+                    parts.append([])
+                parts[number].append(part)
+        ids, before, predicted = np.concatenate([part for lane in parts for part in lane], axis=1)
+        return cls(pa.table(columns), by_position, Sequences(ids, before), predicted.astype(bool))
+
+    @property
+    def sums(self) -> dict[str, Any]:
+        """Predicted tokens, their nats, and how many the model's first guess got right."""
+        columns = {name: self.rows[name].to_pylist() for name in ("tokens", "nats", "correct")}
+        return {"tokens": sum(columns["tokens"]), "nats": math.fsum(columns["nats"]),
+                "correct": sum(columns["correct"])}
+
+
+def _by_position(one: Scored, real: np.ndarray) -> np.ndarray:
+    before = one.read[:, None] + np.arange(1, real.shape[1] + 1)  # the input token is read too
+    classes = np.searchsorted(POSITION_EDGES, before[real], side="right")
+    return np.stack([np.bincount(classes, weights, len(POSITION_EDGES) + 1)
+                     for weights in (np.ones(len(classes)), one.nats[real])])
+
+
+def _sequences(one: Scored, real: np.ndarray, lanes: bool) -> list[np.ndarray]:
+    """The tokens of each lane, or of all rows in a row, as (3, tokens) int32: their ids, how many
+    their text has before each, and whether they are predicted."""
+    batch, read = one.batch, one.read[:, None]
+    ids = np.concatenate([batch.tokens[:, :1], batch.outcome], axis=1)  # (rows, width + 1)
+    place = np.arange(ids.shape[1])
+    predicted = np.pad(real, ((0, 0), (1, 0)))
+    # The first token of a lane's later rows was the last one of the row before.
+    there = (place <= batch.length[:, None]) & ((place > 0) | (read == 0))
+    everything = np.stack([ids, read + place, predicted]).astype(np.int32)
+    if lanes:
+        return [everything[:, row, there[row]] for row in range(len(ids))]
+    return [everything[:, there]]
+
+
+def language_metrics(held_out: HeldOut, characters: int, unknown_id: int) -> dict[str, Any]:
+    """What metrics.json says of a model; `characters` are those the predicted tokens spell."""
+    sums = held_out.sums
+    tokens, nats = held_out.by_position.tolist()
+    unknown = int((held_out.text.ids == unknown_id)[held_out.predicted].sum())
+    return {
+        "kind": "language_model", "split": "test",
+        "headline": figures(sums, characters),
+        "sums": {"tokens": sums["tokens"], "characters": characters, "nats": sums["nats"],
+                 "correct": sums["correct"], "unknown": unknown},
+        "by_position": {"edges": list(POSITION_EDGES), "tokens": tokens, "nats": nats},
+    }
+
+
+def figures(sums: dict[str, Any], characters: int) -> dict[str, float]:
+    """The quotients of sums: tokens, nats (of all predicted tokens), correct."""
+    per_character, per_token = sums["nats"] / characters, sums["nats"] / sums["tokens"]
+    return {"bits_per_character": per_character / math.log(2),
+            "nats_per_character": per_character,
+            "perplexity": math.exp(min(per_token, 700)),
+            "accuracy": sums["correct"] / sums["tokens"]}

@@ -1,0 +1,1 @@
+"""Stage model: batches become a trained network."""

@@ -1,0 +1,86 @@
+"""The one place where keras is imported, after its backend is chosen."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from pipelines.errors import FolioError, UsageError
+
+if TYPE_CHECKING:
+    from pipelines.store.artifacts import GpuWish
+
+PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+TENSORFLOW_BYTES = 3_200_000_000  # of address space, for a small model on two cores
+
+
+def load_keras(backend: str) -> ModuleType:
+    """Import keras on `backend`. One process keeps the backend that it first chose."""
+    if importlib.util.find_spec(PACKAGES[backend]) is None:
+        raise UsageError(f"backend {backend} is not installed; install it with: "
+                         f"pip install 'folio[{backend}]', or leave --backend out")
+    if "keras" not in sys.modules:
+        _require_memory(backend)
+        os.environ["KERAS_BACKEND"] = backend
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # notices of CPU features
+    import keras
+
+    if keras.backend.backend() != backend:
+        raise FolioError(f"this process already runs keras on {keras.backend.backend()}; "
+                         f"run the {backend} pipeline in a command of its own")
+    return keras
+
+
+def _require_memory(backend: str) -> None:
+    """Raises MemoryError where C++ code would end the process."""
+    if backend == "tensorflow" and sys.platform == "linux":
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY and limit < TENSORFLOW_BYTES:
+            raise MemoryError(f"{backend} needs {TENSORFLOW_BYTES:,} bytes of address space")
+
+
+def make_reproducible(keras: ModuleType) -> None:
+    """Equal models get equal names and equal steps give equal bits, whatever ran in this process
+    before. No generator is seeded: what draws has a seed of its own (pipelines/model/seeds.py)."""
+    keras.backend.clear_session()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def training_device(backend: str, gpu: GpuWish, say: Callable[[str], None]) -> str:
+    """"gpu" or "cpu": where keras on `backend` trains here.
+
+    Raises FolioError when a GPU is required and there is none; one that was preferred is only
+    missed aloud.
+    """
+    if _has_gpu(backend):
+        return "gpu"
+    if gpu == "required":
+        raise FolioError(f"no GPU that {backend} can use on this machine; leave --require-gpu out "
+                         "to train on the CPU, or run where there is one")
+    if gpu == "preferred":
+        say(f"no GPU that {backend} can use on this machine: training on the CPU")
+    return "cpu"
+
+
+def _has_gpu(backend: str) -> bool:
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() == "gpu"
+    import torch
+
+    return torch.cuda.is_available()

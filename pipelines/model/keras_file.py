@@ -1,0 +1,63 @@
+"""`.keras` files whose bytes depend on the model alone.
+
+Keras writes the date into the file's metadata and the zip's entries, and memory addresses into
+its configuration; all are fixed here, so that equal models are equal files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import DamagedError
+
+if TYPE_CHECKING:
+    import keras
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    draft = path.with_name(f"draft-{path.name}")
+    model.save(draft)
+    with zipfile.ZipFile(draft) as read, zipfile.ZipFile(path, "w") as write:
+        for name in sorted(read.namelist()):
+            data = read.read(name)
+            if name == "metadata.json":
+                metadata = {k: v for k, v in json.loads(data).items() if k != "date_saved"}
+                data = json.dumps(metadata, sort_keys=True).encode()
+            elif name == "config.json":
+                data = _numbered(data)
+            write.writestr(zipfile.ZipInfo(name, EPOCH), data)
+    draft.unlink()
+
+
+def _numbered(config: bytes) -> bytes:
+    """Shared objects by their order of appearance, in place of their addresses."""
+    seen: dict[bytes, int] = {}
+    return re.sub(rb'(?<="shared_object_id": )\d+',
+                  lambda match: b"%d" % seen.setdefault(match[0], len(seen)), config)
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load without running code from the file (Keras safe mode), and in no more memory than its
+    size tells of. Raises DamagedError when it is no model, or one that states more."""
+    import keras
+
+    import pipelines.model.cells  # noqa: F401  registers the cells that are not Keras's own
+    from pipelines.model.keras_bounds import check
+
+    try:
+        check(path)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path}: is missing") from error
+    except DamagedError as error:
+        raise DamagedError(f"{path}: not a Keras model: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile, HDF5 and Keras raise anything at bytes of others
+        raise DamagedError(f"{path}: not a Keras model ({type(error).__name__})") from error

@@ -1,0 +1,156 @@
+"""Held-out figures of a model, as sums with their counts, divided once at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from pipelines.batches.dataset import Batch
+from pipelines.declaration.model_sections import ModelSpec
+from pipelines.model.network import state_names
+
+if TYPE_CHECKING:
+    import keras
+
+LOGITS_AT_ONCE = 2**24  # 64 MiB: wider batches are read in slices, the state carried between them
+
+State = dict[str, np.ndarray]
+
+
+class Batches(Protocol):
+    """A Split, or whatever else has batches of one size in order."""
+
+    batch_size: int
+    carries_state: bool
+
+    def in_order(self, ids: bool = False) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch and what the model says of it.
+
+    Classifier: `nats`, `correct` and `logit` (of class 1) are (rows,). Language model:
+    `nats` and `correct` (rows, width), 0 where nothing is predicted, and `read` (rows,): the
+    tokens that the row's lane had read before.
+    """
+
+    batch: Batch
+    nats: np.ndarray
+    correct: np.ndarray
+    logit: np.ndarray | None = None
+    read: np.ndarray | None = None
+
+
+class Scorer:
+    """Runs a plain model over a split.
+
+    A language model's state is carried along lanes, and from batch to batch when the model is
+    stateful; else each row begins with the zero state.
+    """
+
+    def __init__(self, model: keras.Model, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.model = model if spec.kind == "classifier" else token_scorer(model)
+        if spec.kind == "language_model":
+            self.vocabulary = model.output["logits"].shape[-1]
+
+    def batches(self, split: Batches, ids: bool = False) -> Iterator[Scored]:
+        """Every batch in order, scored; `ids` says whether the batches name their documents."""
+        read_batches = self._labels if self.spec.kind == "classifier" else self._texts
+        return read_batches(split, ids)
+
+    def summary(self, split: Batches) -> dict[str, float]:
+        """Mean loss in nats (a row or a predicted token) and accuracy, over the whole split."""
+        nats = hits = count = 0.0
+        for scored in self.batches(split):
+            nats += float(scored.nats.sum())
+            hits += int(scored.correct.sum())
+            count += (len(scored.nats) if self.spec.kind == "classifier"
+                      else int(scored.batch.real.sum()))
+        loss = nats / count
+        if self.spec.kind == "classifier":
+            return {"loss": loss, "accuracy": hits / count}
+        return {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": hits / count}
+
+    def _labels(self, split: Batches, ids: bool) -> Iterator[Scored]:
+        for batch in split.in_order(ids):
+            filled = batch.filled(split.batch_size)
+            logits = self.model.predict_on_batch({"tokens": filled.tokens,
+                                                  "length": filled.length})
+            logits = logits[:len(batch.length), 0].astype(np.float64)
+            positive = batch.outcome > 0.5
+            yield Scored(batch, np.logaddexp(0, np.where(positive, -logits, logits)),
+                         (logits > 0) == positive, logits)
+
+    def _texts(self, split: Batches, ids: bool) -> Iterator[Scored]:
+        size = split.batch_size
+        carried = split.carries_state or self.spec.stateful
+        state, read = self._zero_state(size), np.zeros(size, np.int64)
+        for batch in split.in_order(ids):
+            rows = len(batch.length)
+            nats, correct, after = self._tokens(batch.filled(size), state)
+            yield Scored(batch, nats[:rows] * batch.real, correct[:rows] & batch.real,
+                         read=read[:rows].copy())
+            if carried:
+                state = after
+            if split.carries_state:
+                read[:rows] += batch.length
+
+    def _tokens(self, batch: Batch, state: State) -> tuple[np.ndarray, np.ndarray, State]:
+        """Nats and hits of all positions (rows, width), and the state after each row's end."""
+        rows, width = batch.tokens.shape
+        slices = max(1, math.ceil(rows * width * self.vocabulary / LOGITS_AT_ONCE))
+        steps = math.ceil(width / min(slices, width))
+        nats, correct = np.zeros((rows, width)), np.zeros((rows, width), bool)
+        for start in range(0, int(batch.length.max()), steps):
+            here = slice(start, start + steps)
+            left = batch.length - start
+            outputs = self.model.predict_on_batch({
+                "tokens": _columns(batch.tokens[:, here], steps),
+                "targets": _columns(batch.outcome[:, here], steps),
+                # At least 1: a row that is all padding crashes cuDNN (tensorflow#36139).
+                "length": np.clip(left, 1, steps).astype(np.int32), **state})
+            cost = outputs["gap"].astype(np.float64) + outputs["spread"]
+            nats[:, here], correct[:, here] = (values[:, :width - start]
+                                               for values in (cost, outputs["correct"]))
+            state = {name: np.where(left[:, None] > 0, outputs[name], before)
+                     for name, before in state.items()}
+        return nats, correct, state
+
+    def _zero_state(self, rows: int) -> State:
+        names = state_names(self.spec)
+        each = len(names) // len(self.spec.units)
+        return {name: np.zeros((rows, self.spec.units[i // each]), np.float32)
+                for i, name in enumerate(names)}
+
+
+def token_scorer(model: keras.Model) -> keras.Model:
+    """The plain language model with targets (batch, time) as one more input, and per token
+    instead of the logits: `gap` and `spread`, whose sum is the token's nats, and `correct`.
+
+    The sum is left to float64: gap (from the likeliest token) and spread (the logarithm of the
+    rest of the softmax) are both small or exact, so that float32 costs about 1e-7.
+    """
+    from keras import Input, Model, ops
+
+    inputs = {name: Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
+              for name, tensor in model.input.items()}
+    targets = Input((None,), dtype="int32", name="targets")
+    outputs = dict(model(inputs))
+    logits = outputs.pop("logits")  # (batch, time, vocabulary)
+    top = ops.max(logits, axis=-1, keepdims=True)
+    chosen = ops.take_along_axis(logits, ops.expand_dims(targets, -1), axis=-1)
+    outputs["gap"] = ops.squeeze(top - chosen, -1)
+    outputs["spread"] = ops.log(ops.sum(ops.exp(logits - top), axis=-1))
+    outputs["correct"] = ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), targets)
+    return Model(inputs | {"targets": targets}, outputs, name="token_scorer")
+
+
+def _columns(values: np.ndarray, count: int) -> np.ndarray:
+    """(rows, up to `count`) filled on the right, so that all slices of a batch have one shape."""
+    return np.pad(values, ((0, 0), (0, count - values.shape[1])))

@@ -1,0 +1,47 @@
+"""The model stage: train, epoch by epoch, so that a kill costs at most `checkpoint_every`.
+
+Writes `model.keras` (the weights of the epoch that validation prefers, in plain Keras layers),
+`model.json` (how it was declared) and `history.parquet` (a row an epoch). The test split is
+never opened here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipelines.batches.dataset import Split
+from pipelines.declaration.model_sections import ModelSpec
+from pipelines.model.backend import load_keras, make_reproducible, training_device
+from pipelines.model.keras_file import save_model
+from pipelines.model.trainer import Trainer
+from pipelines.store.artifacts import Inputs, Workspace
+
+
+def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
+    """Train on the batches artifact. Returns parameters, epochs, best epoch and timings."""
+    spec: ModelSpec = config["model"]
+    train = Split(inputs["batches"], "train")
+    validation = Split(inputs["batches"], "validation")
+    keras = load_keras(config["training"].backend)
+    device = training_device(config["training"].backend, work.gpu,
+                             lambda text: work.progress(0, None, text))
+    make_reproducible(keras)
+    trainer = Trainer(spec, config["training"], config["seed"], train, validation, work)
+    trainer.run()
+    model = trainer.best_model()
+    save_model(model, work.out / "model.keras")
+    declared = {"model": spec.model_dump(mode="json"),
+                "vocabulary_size": train.metadata["vocabulary_size"],
+                "vocabulary_digest": train.metadata["vocabulary_digest"]}
+    (work.out / "model.json").write_text(json.dumps(declared, indent=1) + "\n")
+    _write_history(trainer.position.history, work.out / "history.parquet")
+    return trainer.counts() | {"parameters": model.count_params(), "device": device}
+
+
+def _write_history(history: list[dict[str, float]], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(history), path)

@@ -1,0 +1,103 @@
+"""One training step: Keras's own (`loop: fit`), or the gradient step written out (`custom`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipelines.declaration.model_sections import TrainingSpec
+
+Inputs = dict[str, np.ndarray]
+Step = Callable[[Inputs, np.ndarray, np.ndarray], float]  # x, y, weight -> loss
+
+
+def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
+    """Give the model its optimizer and loss; the step that trains it on one batch."""
+    import keras
+
+    optimizers = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop,
+                  "sgd": keras.optimizers.SGD}
+    # Rows and tokens of weight 0 count neither in the sum nor in what it is divided by.
+    reduction = "mean_with_sample_weight"
+    loss = (keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
+            if kind == "classifier" else
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction))
+    optimizer = _exact(optimizers[training.optimizer])(training.learning_rate,
+                                                       global_clipnorm=training.clip_norm)
+    # JAX without it runs each operation by itself, some 30 times slower. On TensorFlow the layers
+    # compile what gains by it (pipelines/model/fast/layers.py).
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
+    optimizer.build(model.trainable_variables)
+    return _custom(model) if training.loop == "custom" else _keras(model)
+
+
+def _exact(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
+    """`kind`, which sees one gradient for each row of an embedding.
+
+    TensorFlow gives one for each token that was looked up. Keras 3 squares them one by one instead
+    of their sum, so that its Adam moves a token that stands n times in a batch up to √n too far.
+    """
+    import keras
+
+    class Exact(kind):
+        def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
+            super().apply([_summed(gradient) for gradient in grads], trainable_variables)
+
+    if keras.backend.backend() == "tensorflow" and kind is keras.optimizers.Adam:
+        Exact.update_step = _adam
+    return Exact
+
+
+def _adam(self: keras.optimizers.Adam, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    """Adam's own update, in one pass over the weights: Keras's takes ten, which the large
+    embedding of a classifier pays for in a fifth of its training."""
+    import tensorflow as tf
+
+    place = self._get_variable_index(variable)
+    step = tf.cast(self.iterations + 1, tf.float32)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle, m=self._momentums[place].value.handle,
+        v=self._velocities[place].value.handle, grad=gradient,
+        beta1_power=self.beta_1**step, beta2_power=self.beta_2**step,
+        lr=tf.cast(learning_rate, tf.float32), beta1=self.beta_1, beta2=self.beta_2,
+        epsilon=self.epsilon)
+
+
+def _summed(gradient: Any) -> Any:
+    """Entries of equal rows added up, as a dense tensor; other backends' are so already."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return gradient
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(gradient)
+
+
+def _keras(model: keras.Model) -> Step:
+    def step(x: Inputs, y: np.ndarray, weight: np.ndarray) -> float:
+        model.reset_metrics()  # or Keras returns the mean since the last reset
+        return float(model.train_on_batch(x, y, sample_weight=weight))
+
+    return step
+
+
+def _custom(model: keras.Model) -> Step:
+    """Forward, gradient, update: what `fit` does, as the notebooks write it out."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def step(x: dict[str, Any], y: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = model.loss(y, model(x, training=True), sample_weight=weight)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    return lambda x, y, weight: float(step({k: tf.constant(v) for k, v in x.items()},
+                                           tf.constant(y), tf.constant(weight)))

@@ -1,0 +1,189 @@
+"""Trains one network over the batches: its position, its step, its checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.batches.dataset import Batch, Split
+from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+from pipelines.errors import FolioError
+from pipelines.model import checkpoints
+from pipelines.model.network import build_model, copy_weights
+from pipelines.model.scoring import Scorer
+from pipelines.model.train_step import compiled
+from pipelines.store.artifacts import Workspace
+
+if TYPE_CHECKING:
+    import keras
+
+
+Arguments = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]  # x, y, weight
+
+
+@dataclass
+class Position:
+    """Where training stands; with the variables, all that the next step depends on."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_weight: float = 0.0
+    tokens: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=list)
+    best_epoch: int | None = None
+
+
+class Trainer:
+    """One training run. `run` continues from the checkpoint in `work.scratch` when there is one."""
+
+    def __init__(self, spec: ModelSpec, training: TrainingSpec, seed: int, train: Split,
+                 validation: Split, work: Workspace) -> None:
+        self.spec, self.training, self.work = spec, training, work
+        self.train, self.validation = train, validation
+        size = train.metadata["vocabulary_size"]
+        # A truncated gradient needs the state kept from stretch to stretch of a batch.
+        keeping = spec.model_copy(update={"stateful": True}) if training.truncate else spec
+        self.model = build_model(keeping, size, training_batch=train.batch_size, seed=seed)
+        self.plain = build_model(spec, size, seed=seed)
+        self.scorer = Scorer(self.plain, spec)
+        self.train_step = compiled(self.model, spec.kind, training)
+        self.position = Position()
+        self.carried = carried_state(self.model)
+        self.variables = [*self.model.variables, *self.carried, *self.model.optimizer.variables]
+        self.resumed = False
+
+    def run(self) -> None:
+        stored = checkpoints.load(self._path("checkpoint"), self.variables)
+        if stored is not None:
+            self.position, self.resumed = Position(**stored), True
+        while self.position.epoch < self.training.epochs and not self._patience_is_over():
+            self._epoch()
+
+    def best_model(self) -> keras.Model:
+        """The plain model with the best epoch's weights."""
+        checkpoints.load(self._path(f"best-{self.position.best_epoch}"),
+                         self.plain.trainable_variables)
+        return self.plain
+
+    def counts(self) -> dict[str, Any]:
+        best = self.position.history[self.position.best_epoch - 1]
+        return {"epochs": self.position.epoch, "best_epoch": self.position.best_epoch,
+                "best": best, "epoch_seconds": self.position.epoch_seconds,
+                "resumed": self.resumed}
+
+    def _epoch(self) -> None:
+        position, started = self.position, time.monotonic()
+        if position.step == 0:
+            self._forget()
+        saved, before = started, position.seconds
+        for batch in self.train.epoch(position.epoch, position.step, self._shuffles()):
+            self.step(batch)
+            now = time.monotonic()
+            if now - saved >= self.training.checkpoint_every:
+                position.seconds = before + now - started
+                self._save()
+                saved = now
+        self._validate()
+        position.epoch_seconds.append(round(before + time.monotonic() - started, 2))
+        position.epoch, position.step, position.seconds = position.epoch + 1, 0, 0.0
+        position.loss_sum = position.loss_weight = 0.0
+        self._save()
+
+    def _shuffles(self) -> bool:
+        """As declared; else a carried state meets the text in its own order."""
+        declared = self.training.shuffle
+        return not self.spec.stateful if declared is None else declared
+
+    def step(self, batch: Batch) -> None:
+        """Train on one batch, and count it."""
+        position = self.position
+        x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
+        if not self.spec.stateful:
+            self._forget()
+        for part in self._stretches(x, y, weight):
+            loss, total = self.train_step(*part), float(part[2].sum())
+            if not math.isfinite(loss):
+                raise FolioError(f"training: the loss is {loss} at epoch {position.epoch + 1}, "
+                                 f"step {position.step + 1}; lower training.learning_rate or set "
+                                 "training.clip_norm")
+            position.loss_sum += loss * total
+            position.loss_weight += total
+        position.step += 1
+        position.tokens += int(batch.length.sum())
+        self._report()
+
+    def _stretches(self, x: dict[str, np.ndarray], y: np.ndarray,
+                   weight: np.ndarray) -> Iterator[Arguments]:
+        """The batch whole, or cut into stretches of `truncate` steps, each a step of its own."""
+        steps, width = self.training.truncate, x["tokens"].shape[1]
+        if steps is None or width <= steps:
+            yield x, y, weight
+            return
+        for start in range(0, width, steps):
+            part = slice(start, start + steps)
+            if weight[:, part].any():
+                length = np.clip(x["length"] - start, 1, steps)  # of rows that ended: weight 0
+                tokens = x["tokens"][:, part]
+                yield {"tokens": tokens, "length": length}, y[:, part], weight[:, part]
+
+    def _forget(self) -> None:
+        for state in self.carried:
+            state.assign(np.zeros(state.shape, np.float32))
+
+    def _report(self) -> None:
+        position, steps = self.position, self.train.batch_count
+        self.work.progress(
+            position.epoch * steps + position.step, self.training.epochs * steps,
+            f"steps · epoch {position.epoch + 1}/{self.training.epochs} · "
+            f"loss {position.loss_sum / position.loss_weight:.3f}")
+
+    def _validate(self) -> None:
+        position = self.position
+        copy_weights(self.model, self.plain)
+        figures = self.scorer.summary(self.validation)
+        row = {"epoch": position.epoch + 1, "loss": position.loss_sum / position.loss_weight,
+               **{f"validation_{name}": value for name, value in figures.items()},
+               "steps": position.step}
+        position.history.append(row)
+        best = position.history[(position.best_epoch or row["epoch"]) - 1]
+        if position.best_epoch is None or row["validation_loss"] < best["validation_loss"]:
+            position.best_epoch = row["epoch"]
+            checkpoints.save(self._path(f"best-{row['epoch']}"),
+                             self.plain.trainable_variables, {})
+
+    def _save(self) -> None:
+        checkpoints.save(self._path("checkpoint"), self.variables, asdict(self.position))
+        for path in self.work.scratch.glob("best-*.npz"):  # only after the new one is certain
+            if path != self._path(f"best-{self.position.best_epoch}"):
+                path.unlink()
+
+    def _path(self, name: str) -> Path:
+        return self.work.scratch / f"{name}.npz"
+
+    def _patience_is_over(self) -> bool:
+        patience, best = self.training.patience, self.position.best_epoch
+        return patience is not None and best is not None and self.position.epoch - best >= patience
+
+
+def _arguments(batch: Batch, spec: ModelSpec) -> Arguments:
+    x = {"tokens": batch.tokens, "length": batch.length}
+    if spec.kind == "classifier":
+        return x, batch.outcome[:, None], batch.weight
+    return x, batch.outcome, batch.mask
+
+
+def carried_state(model: keras.Model) -> list[keras.Variable]:
+    """The state that stateful layers keep between batches; Keras leaves it out of variables."""
+    from keras import tree
+
+    return [state for layer in model.layers if getattr(layer, "stateful", False)
+            for state in tree.flatten(layer.states)]

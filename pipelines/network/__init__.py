@@ -1,0 +1,1 @@
+"""Addresses, the secrets in them, and HTTP requests that end."""

@@ -1,0 +1,1 @@
+"""What is registered, who is champion, the journal."""

@@ -1,0 +1,110 @@
+"""Asks which versions are registered, and where their packages are. Nothing heavy is imported: as
+long as the registry is the SQLite file of the home, not even MLflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import FolioError, UnreadableError
+from pipelines.files.small_files import parse_object
+from pipelines.registry.figures import Figures
+from pipelines.registry.versions import CHAMPION, Version, champion_of, versions
+
+if TYPE_CHECKING:
+    from pipelines.store.artifacts import Artifact
+
+PACKAGE = "package"  # the folder in the model that inference reads
+PACKAGE_TAG = "folio.package"  # the digest of a version's files and requirements
+NUMBER = (int, float)
+
+
+def list_models(home: Path, name: str | None = None) -> list[dict[str, Any]]:
+    """[{name, versions: [{version, aliases, metric, value, verdict, reason, sample, evidence,
+    created}]}], oldest version first; of all models, or of one."""
+    models: dict[str, list[dict[str, Any]]] = {}
+    for version in versions(home, name):
+        models.setdefault(version.name, []).append(_described(version))
+    return [{"name": key, "versions": found} for key, found in models.items()]
+
+
+def champions(home: Path) -> dict[str, dict[str, Any]]:
+    """{name: its champion, described as in `list_models`}."""
+    return {version.name: _described(version) for version in versions(home)
+            if CHAMPION in version.aliases}
+
+
+def figures_of(version: Version) -> Figures:
+    """What a version says of itself. Tags can be edited in MLflow's pages: what is no figure is
+    as good as not measured."""
+    told = object_in(version, "folio.figures")
+    return Figures({name: value for name, value in told.items() if isinstance(value, NUMBER)},
+                   version.tags.get("folio.sample") == "true", version.number)
+
+
+def object_in(version: Version, tag: str, **keys: type | tuple[type, ...]) -> dict[str, Any]:
+    """The JSON object in a tag, which must have `keys`; {} when there is none."""
+    try:
+        return parse_object(version.tags.get(tag, "").encode(), tag, **keys)
+    except UnreadableError:
+        return {}
+
+
+def _described(version: Version) -> dict[str, Any]:
+    figures, metric = figures_of(version), version.tags.get("folio.metric")
+    return {"version": version.number, "aliases": list(version.aliases), "metric": metric,
+            "value": figures.value(metric) if metric else None,
+            "verdict": version.tags.get("folio.verdict"),
+            "reason": version.tags.get("folio.reason"), "sample": figures.sample,
+            "evidence": object_in(version, "folio.evidence", effect=NUMBER, low=NUMBER,
+                                  high=NUMBER) or None,
+            "created": version.created}
+
+
+def unregistered(release: Artifact, known: Iterable[Version]) -> str | None:
+    """Why the registry does not hold the very version that a release artifact tells of; None: it
+    does. That number may be another model's in a registry that was lost, restored or is another.
+
+    Releases of earlier Folios recorded the number alone.
+    """
+    name, counts = release.manifest["config"].get("name"), release.counts
+    number, package = counts.get("version"), counts.get("package")
+    own = [one for one in known if one.name == name]
+    found = next((one for one in own if one.number == number), None)
+    alike = [one.number for one in own if package and one.tags.get(PACKAGE_TAG) == package]
+    if found is None:
+        return (f"this registry has this package of {name} as version {alike[-1]}, not {number}"
+                if alike else f"this registry has no version of this package of {name}")
+    if package and number not in alike:
+        return f"version {number} of {name} is another model in this registry"
+    if package and found.created != counts.get("registered"):
+        return (f"version {number} of {name} was registered in this registry by another release, "
+                f"at {found.created}")
+    if found.folder is not None and not found.folder.is_dir():
+        return f"the files of {name} version {number} are missing: {found.folder}"
+    return None
+
+
+def named_version(home: Path, name: str, version: int | None = None) -> Version:
+    """The champion, or a version. Raises FolioError when there is none."""
+    known = versions(home, name)
+    if version is None:
+        found = champion_of(known)
+    else:
+        found = next((one for one in known if one.number == version), None)
+    if found is None:
+        raise FolioError(absent(name, version, [one.number for one in known]))
+    return found
+
+
+def absent(name: str, version: int | None, known: list[int]) -> str:
+    """Why there is no such version (None: no champion), of those `known`, and what to do."""
+    if not known:
+        return f"{name}: no model is registered; train one with: folio run {name}"
+    numbers = ", ".join(map(str, known))
+    if version is not None:
+        return f"{name}: there is no version {version}; registered: {numbers}"
+    return (f"{name}: no version is champion (registered: {numbers}); name one with --version, or "
+            f"train another with: folio run {name}")

@@ -1,0 +1,120 @@
+"""Opens MLflow on the registry of a home: which one, silent, one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import FolioError
+from pipelines.files.home import made, why_closed
+from pipelines.network.addresses import redacted
+from pipelines.registry.mlflow_database import make_database
+
+if TYPE_CHECKING:
+    import mlflow
+
+
+SQLITE = "sqlite:///"
+
+
+# No reports to its makers, no progress bars, no looking for other projects' files.
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "MLFLOW_UV_AUTO_DETECT": "false",
+         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+
+
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+
+
+def tracking_uri(home: Path) -> str:
+    """MLFLOW_TRACKING_URI, else the database of this home."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or _own_uri(home)
+
+
+def registry_uri(home: Path) -> str:
+    return os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri(home)
+
+
+def is_own(home: Path) -> bool:
+    """Whether tracking and registry are the database of this home, and no one else's."""
+    return tracking_uri(home) == registry_uri(home) == _own_uri(home)
+
+
+def _own_uri(home: Path) -> str:
+    return f"{SQLITE}{home.absolute()}/mlflow/mlflow.db"
+
+
+@contextmanager
+def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
+    """(mlflow, client) on the registry of `home`: silent, one user at a time, nothing left set.
+
+    What MLflow raises becomes a FolioError.
+    """
+    with _locked(home / "mlflow"), _environment(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        uri = tracking_uri(home)
+        import mlflow
+        from sqlalchemy.exc import DBAPIError
+
+        levels = _set_levels({"mlflow": logging.ERROR, "alembic": logging.ERROR})
+        mlflow.set_tracking_uri(uri)
+        try:
+            if uri == _own_uri(home):
+                make_database(Path(uri.removeprefix(SQLITE)))
+            yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
+        except mlflow.exceptions.MlflowException as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            message = (f"MLflow at {uri}: {first[:300]}; mend that, or name another registry in "
+                       "MLFLOW_TRACKING_URI")
+            raise FolioError(_without_secrets(message, home)) from error
+        except DBAPIError as error:  # a full disk, a database that is locked or damaged
+            message = f"MLflow at {uri}: {error.orig}; mend that (free space, rights) and run again"
+            raise FolioError(_without_secrets(message, home)) from error
+        finally:
+            mlflow.set_tracking_uri(None)  # what was set before is in the environment as well
+            _set_levels(levels)
+
+
+def _without_secrets(message: str, home: Path) -> str:
+    return redacted(redacted(message, tracking_uri(home)), registry_uri(home))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """MLflow's settings are the process's, and it makes a new database without a lock of its own:
+    one thread of one process at a time. Where nothing can be written, nothing is made either."""
+    if why_closed(folder):
+        yield
+        return
+    with (made(folder) / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """QUIET and PATIENCE where the user set nothing; everything of MLflow's as it was, after."""
+    before = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
+    for key, value in (QUIET | PATIENCE).items():
+        os.environ.setdefault(key, value)
+    try:
+        yield
+    finally:
+        for key in [key for key in os.environ if key.startswith("MLFLOW_")]:
+            if key not in before and key not in QUIET:
+                del os.environ[key]
+        os.environ.update(before)
+
+
+def _set_levels(levels: dict[str, int]) -> dict[str, int]:
+    """Set loggers' levels and return those that they had."""
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    return before

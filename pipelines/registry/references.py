@@ -1,0 +1,95 @@
+"""What a user names: a version of a model, a run, or an artifact by its key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.errors import UsageError
+from pipelines.registry.versions import Version, versions
+from pipelines.stages import NAMES
+from pipelines.store.settings import Settings
+
+PREFIX = re.compile(r"[0-9a-f]{4,64}")
+FORMS = "NAME@VERSION, NAME@champion, a run, or the beginning of an artifact's key"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What was named, as people say it, and the artifacts that it stands for by stage."""
+
+    kind: Literal["version", "run", "artifact"]
+    name: str
+    keys: dict[str, str]
+    digests: dict[str, str] = field(default_factory=dict)  # of the content, where it is known
+    version: Version | None = None
+    record: dict[str, Any] | None = None
+
+    def manifests(self, settings: Settings) -> dict[str, dict[str, Any] | None]:
+        """{stage: its manifest, or None where the artifact is gone}, upstream first."""
+        found = {stage: settings.store.find(stage, self.keys[stage])
+                 for stage in NAMES if stage in self.keys}
+        return {stage: artifact and artifact.manifest for stage, artifact in found.items()}
+
+
+def resolve(text: str, settings: Settings) -> Reference:
+    """What `text` names. Raises UsageError when that is nothing, or more than one thing."""
+    if "@" in text:
+        return _of_version(*text.split("@", 1), settings.home)
+    artifacts = _with_prefix(text, settings.store.root)
+    if artifacts:
+        return _of_artifact(text, artifacts)
+    if text == "latest" or any(record["run"].startswith(text) for record in settings.runs):
+        return of_run(settings.runs.get(text))
+    if versions(settings.home, text):
+        return _of_version(text, "champion", settings.home)
+    raise UsageError(f"{text}: names nothing here; give {FORMS} (`folio runs` and `folio models` "
+                     "list them)")
+
+
+def of_run(record: dict[str, Any]) -> Reference:
+    keys = {entry["stage"]: entry["key"] for entry in record["stages"] if entry["key"]}
+    return Reference("run", record["run"], keys, record=record)
+
+
+def of_version(version: Version) -> Reference:
+    """By its tags, which name every stage above it."""
+    told: dict[str, dict[str, str]] = {"key": {}, "digest": {}}
+    for tag, value in version.tags.items():
+        stage, _, what = tag.removeprefix("folio.").rpartition(".")
+        if stage in NAMES and what in told:
+            told[what][stage] = value
+    return Reference("version", f"{version.name} version {version.number}", told["key"],
+                     told["digest"], version=version)
+
+
+def _of_version(name: str, which: str, home: Path) -> Reference:
+    """The version with that number or that alias."""
+    known = versions(home, name)
+    if not known:
+        raise UsageError(f"{name}@{which}: no model {name} is registered; `folio models` lists "
+                         "them")
+    found = [one for one in known if which == str(one.number) or which in one.aliases]
+    if not found:
+        there = ", ".join(f"{one.number} ({', '.join(one.aliases)})" if one.aliases
+                          else str(one.number) for one in known)
+        raise UsageError(f"{name}@{which}: there is no such version; there are {there}")
+    return of_version(found[0])
+
+
+def _with_prefix(text: str, root: Path) -> list[tuple[str, str]]:
+    """(stage, key) of the artifacts whose keys begin so."""
+    if not PREFIX.fullmatch(text):
+        return []
+    return sorted((path.parent.name, path.name) for path in root.glob(f"[!.]*/{text}*"))
+
+
+def _of_artifact(text: str, found: Iterable[tuple[str, str]]) -> Reference:
+    (stage, key), *others = found
+    if others:
+        listed = ", ".join(f"{stage} {key[:16]}" for stage, key in found)
+        raise UsageError(f"{text}: several artifacts' keys begin so: {listed}; give more of it")
+    return Reference("artifact", f"{stage} {key[:12]}", {stage: key})

@@ -1,0 +1,196 @@
+"""The registered model versions, and the one place where MLflow is imported.
+
+Importing MLflow takes seconds, so a registry in SQLite, which is the default, is read directly
+and read-only; what people move in MLflow's own pages is seen all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from pipelines.errors import FolioError
+from pipelines.files.digests import digest_json
+from pipelines.files.home import made
+from pipelines.files.names import unsafe
+from pipelines.files.sqlite_file import read_only
+from pipelines.network.addresses import shown
+from pipelines.registry.mlflow_access import SQLITE, is_own, mlflow_at, registry_uri
+from pipelines.store.times import utc
+
+if TYPE_CHECKING:
+    import mlflow
+
+CHAMPION, CHALLENGER = "champion", "challenger"  # the aliases
+LOCK_SECONDS = 10  # another process may hold the database for that long
+DELETED = "Deleted_Internal"  # MLflow's mark on a deleted version
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version. `location` is its folder, or an address that MLflow fetches from."""
+
+    name: str
+    number: int
+    created: str
+    location: str
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the model lies, or None when it is on another machine."""
+        parts = urlsplit(self.location)
+        if parts.scheme not in ("", "file"):
+            return None
+        return Path(unquote(parts.path) if parts.scheme else self.location)
+
+
+def journal_path(home: Path) -> Path:
+    """Beside the home's registry; of a registry elsewhere, what this home did to it."""
+    other = "" if is_own(home) else f"-{digest_json([registry_uri(home)])[:16]}"
+    return home / "mlflow" / f"journal{other}.jsonl"
+
+
+def versions(home: Path, name: str | None = None) -> list[Version]:
+    """All registered versions, or those of one name, oldest first.
+
+    Raises FolioError when the registry does not answer.
+    """
+    uri = registry_uri(home)
+    if not uri.startswith(SQLITE):
+        return _ask_mlflow(home, name)
+    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    if not path.is_file():
+        return []
+    try:
+        with read_only(path, LOCK_SECONDS) as database:
+            return _read(database, name)
+    except sqlite3.OperationalError:
+        # A newer MLflow made it, or a killed writer left it without tables or to be rolled back.
+        return _ask_mlflow(home, name)
+    except sqlite3.DatabaseError as error:
+        raise FolioError(f"{path}: not an MLflow database ({error}); move it away and release "
+                         "again") from error
+
+
+def _read(database: sqlite3.Connection, name: str | None) -> list[Version]:
+    tags: dict[tuple[str, int], dict[str, str]] = {}
+    for model, number, key, value in database.execute(
+            "SELECT name, version, key, value FROM model_version_tags"):
+        tags.setdefault((model, number), {})[key] = value
+    aliases: dict[tuple[str, int], list[str]] = {}
+    for model, number, alias in database.execute(
+            "SELECT name, version, alias FROM registered_model_aliases ORDER BY alias"):
+        aliases.setdefault((model, number), []).append(alias)
+    rows = database.execute(
+        "SELECT name, version, creation_time, coalesce(storage_location, source) "
+        "FROM model_versions WHERE current_stage != ? AND (? IS NULL OR name = ?) "
+        "ORDER BY name, version", (DELETED, name, name))
+    return [Version(model, number, utc(created / 1000), location, tags.get((model, number), {}),
+                    tuple(aliases.get((model, number), ())))
+            for model, number, created, location in rows]
+
+
+def _ask_mlflow(home: Path, name: str | None) -> list[Version]:
+    with mlflow_at(home) as (_, client):
+        return asked(client, name)
+
+
+def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]:
+    """As `versions`, of a registry that is open already."""
+    found = []
+    for model in client.search_registered_models(filter_string=_named(name)):
+        aliases: dict[int, list[str]] = {}
+        for alias, number in sorted(client.get_registered_model(model.name).aliases.items()):
+            aliases.setdefault(int(number), []).append(alias)
+        for one in client.search_model_versions(_named(model.name)):
+            number = int(one.version)
+            location = client.get_model_version_download_uri(model.name, str(number))
+            found.append(Version(model.name, number, utc(one.creation_timestamp / 1000), location,
+                                 dict(one.tags), tuple(aliases.get(number, ()))))
+    return sorted(found, key=lambda version: (version.name, version.number))
+
+
+def champion_of(known: Iterable[Version]) -> Version | None:
+    """The one that is champion among the versions of one model."""
+    return next((version for version in known if CHAMPION in version.aliases), None)
+
+
+def rollback_target(known: Iterable[Version], name: str, stack: Sequence[int]) -> Version | None:
+    """The champion before the present one that is among `known`; `stack` as `journal.reigns` gives
+    it. What was before there was a journal is told from the versions' verdicts."""
+    own = {one.number: one for one in known if one.name == name}
+    told = [own[number] for number in stack[:-1] if number in own]
+    champion = champion_of(own.values())
+    promoted = [own[number] for number in sorted(own)
+                if own[number].tags.get("folio.verdict") == "promote"
+                and (champion is None or number < champion.number)]
+    return next(iter((*reversed(told), *reversed(promoted))), None)
+
+
+def _named(name: str | None) -> str | None:
+    return f"name = '{name}'" if name else None
+
+
+def fetched(home: Path, version: Version) -> Path:
+    """The version's folder on this machine; downloaded once when it is on another."""
+    if version.folder is not None:
+        return version.folder
+    final = download_folder(home, version)
+    if not final.is_dir():
+        partial = final.with_name(f".{final.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        made(partial)
+        with mlflow_at(home) as (mlflow, _):
+            # The folder itself or one below it, as the address has it.
+            found = mlflow.artifacts.download_artifacts(
+                version.location, dst_path=str(partial), registry_uri=registry_uri(home))
+        Path(found).rename(final)
+        shutil.rmtree(partial, ignore_errors=True)
+    return final
+
+
+def download_folder(home: Path, version: Version) -> Path:
+    identity = digest_json([registry_uri(home), version.location, version.created])[:16]
+    if unsafe(version.name) or "/" in version.name:
+        raise FolioError(f"{version.name!r}: no model of ours is called so; the registry at "
+                         f"{shown(registry_uri(home))} names it")
+    return home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
+
+
+def is_within(home: Path, version: Version) -> bool:
+    """Whether its files are this home's: in a copied home they are still those of the original."""
+    own = (home / "mlflow").resolve()
+    return version.folder is not None and own in version.folder.resolve().parents
+
+
+def forget(client: mlflow.MlflowClient, home: Path, version: Version,
+           others: Iterable[Version]) -> None:
+    """Delete a version, and its run and files unless one of `others` shares them.
+
+    The files go first: killed here, the version is found again. Then its rows, for good; the
+    command `mlflow gc` would delete the experiments in MLflow's bin as well.
+    """
+    found = client.get_model_version(version.name, str(version.number))
+    alone = all(other.location != version.location for other in others)
+    if alone and is_within(home, version):
+        shutil.rmtree(version.folder, ignore_errors=True)
+        with suppress(OSError):  # it holds something else
+            version.folder.parent.rmdir()
+    client.delete_model_version(version.name, found.version)
+    if alone:
+        store, model = client._tracking_client.store, found.source.removeprefix("models:/")
+        client.delete_logged_model(model)
+        client.delete_run(found.run_id)
+        store._hard_delete_logged_model(model)
+        store._hard_delete_run(found.run_id)
+
+

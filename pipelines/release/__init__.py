@@ -1,0 +1,1 @@
+"""Stage release: the gate, the registered version, the verdict."""

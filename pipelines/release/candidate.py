@@ -1,0 +1,144 @@
+"""What a release registers: the packed model, what it says of itself, and where it came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.declaration.spec import RegistrySpec
+from pipelines.files.digests import digest_json
+from pipelines.files.home import PROJECT
+from pipelines.registry.figures import Figures
+from pipelines.registry.lookup import PACKAGE, PACKAGE_TAG
+from pipelines.registry.versions import Version
+from pipelines.release.fair_comparison import Challenger, held_out_digest
+from pipelines.release.mlflow_register import LOADER
+from pipelines.serving.registered import digests_in
+from pipelines.store.artifacts import Inputs, Store
+from pipelines.store.fingerprint import code_fingerprint, library_version
+from pipelines.store.lineage import Graph, stored
+
+# Imported by the loader, but in no fingerprint.
+CONTRACTS = ("errors", "declaration/data_sections", "declaration/model_sections",
+             "declaration/model_size", "declaration/slices", "declaration/spec")
+LIBRARIES = ("h5py", "keras", "numpy", "pandas", "polars", "pydantic", "sentencepiece")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained and measured model that asks to be champion. `folder` holds `package/` and
+    `code/`; `tags` are those of its version, without the verdict."""
+
+    inputs: Inputs
+    name: str
+    spec: RegistrySpec
+    sample: bool
+    labels: tuple[str, str]
+    metrics: Mapping[str, Any]
+    above: Mapping[str, dict[str, Any]]
+    folder: Path
+    requirements: list[str]
+    tags: dict[str, str]
+
+    @classmethod
+    def of(cls, inputs: Inputs, config: dict[str, Any], folder: Path) -> Candidate:
+        """Packs the model into `folder`."""
+        metrics = json.loads((inputs["metrics"].path / "metrics.json").read_bytes())
+        above = lineage(inputs)
+        labels = tuple(config["corpus.labels"])
+        requirements = _requirements(inputs["model"].manifest["config"]["training.backend"])
+        _stage(inputs, config, labels, metrics, folder)
+        tags = _tags(above, config, metrics["headline"], folder, requirements)
+        return cls(inputs, config["name"], config["registry"], config["sample"], labels, metrics,
+                   above, folder, requirements, tags)
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        return self.metrics["headline"]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return (self.inputs["tokens"].manifest["config"]
+                | self.inputs["model"].manifest["config"])
+
+    @property
+    def run(self) -> str | None:
+        return self.inputs["model"].manifest.get("run")
+
+    def measured(self, withdrawn: str | None = None) -> Figures:
+        return Figures(self.figures, self.sample, slices=self.metrics.get("slices", {}),
+                       withdrawn=withdrawn)
+
+    @property
+    def store(self) -> Store:
+        """The one that the inputs lie in."""
+        return Store(self.inputs["metrics"].path.parent.parent, os.environ.get("FOLIO_STORE"))
+
+    def challenger(self) -> Challenger:
+        metrics, corpus, tokens = (self.inputs[name] for name in ("metrics", "corpus", "tokens"))
+        return Challenger(metrics.path, corpus, tokens.path, held_out_digest(corpus.manifest),
+                          batch_size=self.above["batches"]["config"]["batches.batch_size"],
+                          labels=self.labels, store=self.store)
+
+    def alike(self, known: Iterable[Version]) -> set[int]:
+        """The versions that hold this very package, however often it was measured."""
+        return {version.number for version in known
+                if version.tags.get(PACKAGE_TAG) == self.tags[PACKAGE_TAG]}
+
+    def standing(self, known: Iterable[Version]) -> Version | None:
+        """The version that holds this package with these figures already, its files still
+        there."""
+        alike = (PACKAGE_TAG, "folio.figures", "folio.metrics.digest")
+        same = [version for version in known
+                if all(version.tags.get(key) == self.tags[key] for key in alike)
+                and (version.folder is None or version.folder.is_dir())]
+        return same[-1] if same else None
+
+
+def lineage(inputs: Inputs) -> dict[str, dict[str, Any]]:
+    """{stage: manifest} of the inputs and of every stage above them."""
+    graph = Graph(stored(Store(inputs["model"].path.parent.parent)))
+    above = {one.stage: one.manifest for one in graph.above(inputs.values())}
+    return above | {name: artifact.manifest for name, artifact in inputs.items()}
+
+
+def _requirements(backend: str) -> list[str]:
+    return [f"{name}=={library_version(name)}" for name in sorted({*LIBRARIES, backend})]
+
+
+def _stage(inputs: Inputs, config: dict[str, Any], labels: tuple[str, str],
+           metrics: Mapping[str, Any], folder: Path) -> None:
+    """`package/`, and in `code/` the modules that read it, so that it needs no Folio around."""
+    from pipelines.serving.package import seal, write_package
+    from pipelines.serving.reference_profile import write_profile
+
+    shutil.rmtree(folder, ignore_errors=True)
+    write_package(folder / PACKAGE, inputs["model"], inputs["tokens"], pipeline=config["name"],
+                  labels=labels, sample=config["sample"], measured=metrics)
+    write_profile(folder / PACKAGE, inputs["tokens"], inputs["metrics"])
+    seal(folder / PACKAGE)
+    modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
+    packages = {f"{folder}/__init__.py" for name in modules for folder in Path(name).parents[:-1]}
+    for name in sorted(modules | packages):
+        (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT / name, folder / "code" / name)
+
+
+def _tags(above: Mapping[str, dict[str, Any]], config: dict[str, Any], figures: dict[str, Any],
+          folder: Path, requirements: list[str]) -> dict[str, str]:
+    """What a version says of itself: figures, origin, and the stages above it."""
+    files = digests_in(folder)
+    origin = above["model"]
+    tags = {"figures": json.dumps(figures), "metric": config["registry"].metric,
+            "package": digest_json([files, requirements]), "files": digest_json(files),
+            "test.digest": held_out_digest(above["corpus"]), "sample": json.dumps(config["sample"])}
+    tags |= {key: str(origin[key]) for key in ("profile", "run", "git_commit", "seed")
+             if origin.get(key) is not None}
+    for stage, manifest in sorted(above.items()):
+        tags |= {f"{stage}.key": manifest["key"], f"{stage}.digest": manifest["digest"]}
+    return {f"folio.{key}": value for key, value in tags.items()}

@@ -1,0 +1,110 @@
+"""Whether a text is still of the kind that the champion learned from.
+
+Each measure is compared twice: by how far apart the distributions are (population stability index,
+which does not grow with the amount of text) and by whether chance alone could do that (a
+two-sample test, which does). Drift is an index above ALARM that is not chance: of a few documents
+chance alone makes a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.declaration.spec import Spec
+from pipelines.registry.references import of_version
+from pipelines.registry.versions import Version, champion_of, versions
+from pipelines.stats.two_samples import LENGTH, of_shares, of_unknown, of_values
+from pipelines.store.artifacts import Artifact, Store
+from pipelines.store.settings import Settings
+from pipelines.tokens.lengths import documents_by_length
+from pipelines.tokens.vocabulary import Vocabulary
+
+
+def from_champion(settings: Settings, spec: Spec, corpus: Artifact, tokens: Artifact,
+                  new: bool = True) -> dict[str, Any] | None:
+    """As `from_version`, of the champion of `spec.name`; None where there is no champion, or
+    nothing to compare, or where the text is not `new` and another than the champion's: then the
+    run that made it has told."""
+    champion = champion_of(versions(settings.home, spec.name))
+    found = champion and from_version(champion, settings.store, spec.sample, corpus, tokens, new)
+    return found if isinstance(found, dict) else None
+
+
+def from_version(version: Version, store: Store, sample: bool, corpus: Artifact,
+                 tokens: Artifact, new: bool = True) -> dict[str, Any] | str:
+    """{version, same_text, drifted, measures} of a text, a sample or not, and the one that
+    `version` was trained on; or in words why they are not compared."""
+    if (version.tags.get("folio.sample") == "true") != sample:
+        return "one of the two was trained on the sample text"
+    keys = of_version(version).keys
+    old = [store.find(stage, keys[stage]) for stage in ("corpus", "tokens") if stage in keys]
+    if len(old) < 2 or None in old:
+        return "what it was trained on is no longer in the store"
+    same = [one.digest for one in old] == [corpus.digest, tokens.digest]
+    if not (same or new):
+        return "it is not new"
+    found = [] if same else measures(Text.of(*old), Text.of(corpus, tokens))
+    return {"version": version.number, "same_text": same, "measures": found,
+            "drifted": [one["measure"] for one in found if one["drifted"]]}
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is measured of a training text."""
+
+    lengths: np.ndarray  # documents of n tokens at place n
+    labels: tuple[int, int] | None  # of class 1, of class 0
+    vocabulary: Vocabulary
+    unseen: tuple[int, int]  # tokens of the validation split: unknown, known
+
+    @classmethod
+    def of(cls, corpus: Artifact, tokens: Artifact) -> Text:
+        """The train split, and what its vocabulary does not know of text of the same kind."""
+        unseen = tokens.counts["validation"]
+        train, config = corpus.counts["splits"]["train"], corpus.manifest["config"]
+        labelled = config["corpus.label_column"] or config["corpus.reader"] == "labelled-folders"
+        labels = (train["positives"], train["documents"] - train["positives"])
+        return cls(documents_by_length(tokens, "train"),
+                   labels if labelled else None, Vocabulary.load(tokens.path / "vocabulary"),
+                   (unseen["unknown"], unseen["tokens"] - unseen["unknown"]))
+
+
+def measures(old: Text, new: Text) -> list[dict[str, Any]]:
+    """[{measure, old, new, index, test, statistic, p, drifted}]: of the champion's text and of the
+    new one; a measure that one of them has not is left out."""
+    return [*_lengths(old, new), *_unknown(old, new), *_labels(old, new)]
+
+
+def _lengths(old: Text, new: Text) -> Iterator[dict[str, Any]]:
+    if _cut_alike(old.vocabulary, new.vocabulary):
+        yield from of_values(LENGTH, old.lengths, new.lengths)
+
+
+def _unknown(old: Text, new: Text) -> Iterator[dict[str, Any]]:
+    """Tokens that the champion's vocabulary does not know, of its own validation split and of the
+    new text. Fewer than there are no drift: it may have seen some of the new text."""
+    ours, theirs = old.vocabulary, new.vocabulary
+    alike = _cut_alike(ours, theirs) and ours.lower == theirs.lower
+    if ours.kind == "subword" or not alike or not sum(old.unseen):
+        return
+    known = set(ours.tokens) - {ours.tokens[ours.unknown_id], ours.tokens[ours.pad_id]}
+    unknown = sum(count for token, count in zip(theirs.tokens, theirs.counts, strict=True)
+                  if token not in known)
+    yield of_unknown(old.unseen, (unknown, sum(theirs.counts) - unknown))
+
+
+def _cut_alike(ours: Vocabulary, theirs: Vocabulary) -> bool:
+    """Whether a token of the one is as much text as a token of the other."""
+    sizes = ours.kind != "subword" or ours.size == theirs.size
+    return ours.kind == theirs.kind and ours.words == theirs.words and sizes
+
+
+def _labels(old: Text, new: Text) -> Iterator[dict[str, Any]]:
+    if old.labels and new.labels:
+        yield of_shares("label 1", old.labels, new.labels)
+
+

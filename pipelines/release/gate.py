@@ -1,0 +1,148 @@
+"""Decides whether a challenger becomes champion. Pure: the registry carries the verdict out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.declaration.slices import NAMED
+from pipelines.declaration.spec import RegistrySpec
+from pipelines.registry.figures import Figures
+
+if TYPE_CHECKING:
+    from pipelines.release.evidence import Evidence
+
+FEWEST = 30  # documents or segments of a slice whose floor counts: fewer are a matter of chance
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`reason` is one sentence; `evidence` the comparison with the champion, where there was one.
+
+    After reject and inconclusive alike the champion stays: reject says that the challenger is not
+    good enough, inconclusive that this test text cannot tell.
+    """
+
+    verdict: Literal["promote", "reject", "inconclusive"]
+    reason: str
+    evidence: Evidence | None = None
+
+
+def decide(challenger: Figures, champion: Figures | None, spec: RegistrySpec,
+           evidence: Evidence | str | None = None) -> Verdict:
+    """Promote the challenger, or keep the champion, and why in one sentence.
+
+    In this order: a model of real text must reach the floors; without a champion that is all; what
+    a person rolled back stays so; a sample never outranks real text and real text always outranks
+    a sample; else the evidence decides. `evidence` is the comparison with the champion, or in words
+    why there can be none. The floors are for real text: a sample, which serves only until there is
+    such, need not reach them.
+    """
+    new = challenger.value(spec.metric)
+    if new is None:
+        return Verdict("reject", f"{spec.metric} was not measured on this model")
+    figure = f"{spec.metric} {shown(new)}"
+    if not challenger.sample:
+        for failure in _under_floors(challenger, new, spec):
+            return Verdict("reject", failure)
+    if champion is None:
+        trained = " on the sample text" if challenger.sample else ""
+        return Verdict("promote", f"{figure}{trained}, and there was no champion")
+    if challenger.withdrawn:
+        return Verdict("reject", f"{figure}: this version was rolled back on "
+                       f"{challenger.withdrawn}; promote it by hand to have it back")
+    if challenger.sample != champion.sample:
+        return _across_samples(challenger, champion, figure, spec)
+    if evidence is None or isinstance(evidence, str):
+        why = evidence or "nothing was measured on both"
+        return Verdict("inconclusive", f"{figure} cannot be compared with champion version "
+                       f"{champion.version}: {why}")
+    return _by_evidence(evidence, champion, spec)
+
+
+# Floors
+
+
+def _under_floors(challenger: Figures, new: float, spec: RegistrySpec) -> Iterator[str]:
+    side = "over" if spec.lower_is_better else "under"
+    if spec.floor is not None and _better(spec.floor, new, spec):
+        yield f"{spec.metric} {shown(new)} is {side} the floor {shown(spec.floor)}"
+    for kind, floors in spec.slice_floors.items():
+        yield from _under_slice_floors(kind, floors, challenger.slices.get(kind, ()), spec)
+
+
+def _under_slice_floors(kind: str, floors: float | dict[str, float],
+                        rows: Sequence[dict[str, Any]], spec: RegistrySpec) -> Iterator[str]:
+    """A slice that cannot be found is no reason to pass: its name may be misspelt."""
+    there = [row["slice"] for row in rows]
+    wanted = floors if isinstance(floors, dict) else dict.fromkeys(there, floors)
+    side = "over" if spec.lower_is_better else "under"
+    if not rows:
+        yield f"{spec.metric} was not measured by {kind}, for which there is a floor"
+    for name in wanted if kind in NAMED and rows else ():
+        if name not in there:
+            yield (f"{spec.metric} has a floor on {kind} {name}, which the test text does not have "
+                   f"as a slice of its own; it has {', '.join(there)}")
+    for row in rows:
+        unit = "documents" if "documents" in row else "segments"
+        floor, value = wanted.get(row["slice"]), row[spec.metric]
+        if floor is not None and row[unit] >= FEWEST and _better(floor, value, spec):
+            yield (f"{spec.metric} {shown(value)} on the {row[unit]:,} {unit} of "
+                   f"{kind} {row['slice']} is {side} that slice's floor {shown(floor)}")
+
+
+def _better(one: float, other: float, spec: RegistrySpec) -> bool:
+    return one < other if spec.lower_is_better else one > other
+
+
+# The champion
+
+
+def _across_samples(challenger: Figures, champion: Figures, figure: str,
+                    spec: RegistrySpec) -> Verdict:
+    old = champion.value(spec.metric)
+    held = f"{'none' if old is None else shown(old)} of champion version {champion.version}"
+    if challenger.sample:
+        return Verdict("reject", f"{figure} on the sample text does not count against {held}, "
+                       "which was trained on real text")
+    return Verdict("promote", f"{figure} on real text outranks {held}, "
+                   "which was trained on the sample text")
+
+
+def _by_evidence(found: Evidence, champion: Figures, spec: RegistrySpec) -> Verdict:
+    """The whole interval must be beyond the margin, for or against: what is smaller, another seed
+    may do as well. For accuracy McNemar's test must agree."""
+    low, high = found.gain
+    new = f"{found.metric} {shown(found.challenger)}"
+    anew = ", scored anew on this test text" if found.rescored else ""
+    held = f"{shown(found.champion)} of champion version {champion.version}{anew}"
+    measured, margin = _measured(found), shown(spec.margin)
+    more = f" by more than the margin {margin}" if spec.margin else ""
+    if low > spec.margin:
+        if found.metric == "accuracy" and found.mcnemar["p"] > 1 - found.confidence:
+            return Verdict("inconclusive", f"{new} against {held}: McNemar's test does not confirm "
+                           f"the difference: {measured}", found)
+        return Verdict("promote", f"{new} is better than {held}{more}: {measured}", found)
+    if high < -spec.margin:
+        return Verdict("reject", f"{new} is worse than {held}{more}: {measured}", found)
+    within = f"is within the margin {margin}" if -spec.margin <= low <= high <= spec.margin else (
+        f"may be within the margin {margin}")
+    may = within if spec.margin else "may be chance"
+    return Verdict("inconclusive", f"{new} against {held}: the difference {may}: {measured}", found)
+
+
+def _measured(found: Evidence) -> str:
+    """Effect and interval in words."""
+    text = (f"{found.effect:+.4g} ({100 * found.confidence:g}% interval {found.low:+.4g} to "
+            f"{found.high:+.4g}, {found.count:,} {found.units}")
+    if found.left_out:
+        text += f"; {found.left_out:,} left out that the champion was trained on"
+    if found.mcnemar is not None and found.metric == "accuracy":
+        chance = found.mcnemar["p"]
+        text += f", McNemar p {chance:.2g}" if chance else ", McNemar p under 1e-300"
+    return f"{text})"
+
+
+def shown(value: float) -> str:
+    return f"{value:.6g}"

@@ -1,0 +1,66 @@
+"""Makes a folder an MLflow model and a registered version. Called within `versions.mlflow_at`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pipelines.registry.lookup import PACKAGE
+from pipelines.registry.mlflow_access import tracking_uri
+
+if TYPE_CHECKING:
+    import mlflow
+
+LOADER = "pipelines.serving.mlflow_model"
+
+
+def register(mlflow: Any, client: mlflow.MlflowClient, home: Path, folder: Path, name: str,
+             tags: Mapping[str, str], requirements: list[str], parameters: Mapping[str, Any],
+             figures: Mapping[str, float | None]) -> int:
+    """Log the folder as one MLflow model and register it. Returns the version."""
+    kind = json.loads((folder / PACKAGE / "package.json").read_bytes())["kind"]
+    with mlflow.start_run(experiment_id=_experiment(client, home, name)) as run:
+        mlflow.set_tags(tags)
+        mlflow.log_params(parameters)
+        mlflow.log_metrics({key: value for key, value in figures.items()
+                            if value is not None and math.isfinite(value)})
+        logged = mlflow.pyfunc.log_model(
+            name=PACKAGE, loader_module=LOADER, data_path=str(folder / PACKAGE),
+            code_paths=[str(folder / "code" / "pipelines")], pip_requirements=requirements,
+            signature=_signature(kind))
+    if not client.search_registered_models(filter_string=f"name = '{name}'"):
+        client.create_registered_model(name)
+    version = client.create_model_version(name, logged.model_uri, run.info.run_id, tags=tags,
+                                          model_id=logged.model_id, await_creation_for=30)
+    return int(version.version)
+
+
+def _experiment(client: mlflow.MlflowClient, home: Path, name: str) -> str:
+    """The pipeline's experiment; its files lie in this home where no server keeps them."""
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        direct = urlsplit(tracking_uri(home)).scheme.partition("+")[0] in DATABASE_ENGINES
+        location = (home.absolute() / "mlflow" / "artifacts" / name).as_uri() if direct else None
+        return client.create_experiment(name, artifact_location=location)
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return found.experiment_id
+
+
+def _signature(kind: str) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
+
+    from pipelines.serving.mlflow_model import COLUMNS, PARAMETERS
+
+    types = {str: "string", float: "double", int: "long"}
+    given = [ParamSpec(name, types[type(value)], value) for name, value in PARAMETERS]
+    answers = [ColSpec(types[of], name, required=False) for name, of in COLUMNS[kind].items()]
+    return ModelSignature(Schema([ColSpec("string", "text")]), Schema(answers),
+                          ParamSchema(given) if kind == "language_model" else None)

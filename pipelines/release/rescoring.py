@@ -1,0 +1,135 @@
+"""An earlier model on a test text that it was never measured on, read with its own tokenizer.
+
+From its package alone, so that it does not matter what became of the artifacts it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.batches.dataset import Batch
+from pipelines.batches.writer import padded
+from pipelines.metrics.segments import Segments
+from pipelines.model.scoring import Scorer
+from pipelines.serving.predictor import Predictor
+from pipelines.tokens.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from pipelines.store.artifacts import Artifact
+
+WIDTH = 256  # tokens of running text that are read at a time; the state goes on
+
+
+def rescored(package: Path, corpus: Artifact, batch_size: int) -> pa.Table:
+    """What the metrics stage would write of this model: predictions of a classifier (id, label,
+    probability, nats, correct), segments of a language model.
+
+    `batch_size` is that of the corpus's test batches. Raises FolioError when the package is not
+    whole.
+    """
+    predictor = Predictor.load(package)
+    columns = ["id", "text", "label"]
+    shards = [pq.read_table(shard, columns=columns) for shard in corpus.files("documents/test-")]
+    if predictor.kind == "classifier":
+        return pa.concat_tables(_judged(predictor, shard) for shard in shards).sort_by("id")
+    return _read(predictor, pa.concat_tables(shards), batch_size)
+
+
+def _judged(predictor: Predictor, documents: pa.Table) -> pa.Table:
+    rows = predictor.predict(documents["text"].to_pylist())
+    label = documents["label"].to_numpy()
+    # A text that it cannot judge counts as wrong, with as much surprise as a coin's toss.
+    chance = np.array([0.5 if row["label"] is None else row["positive_probability"]
+                       for row in rows])
+    truth = [predictor.labels[int(value > 0.5)] for value in label]
+    # Two ways to the same figure: one of them is exact near 0, the other near 1.
+    nats = -np.where(label > 0.5, np.log(np.maximum(chance, 1e-300)),
+                     np.log1p(-np.minimum(chance, 1 - 1e-16)))
+    return pa.table({"id": documents["id"], "label": label, "probability": chance, "nats": nats,
+                     "correct": [row["label"] == true
+                                 for row, true in zip(rows, truth, strict=True)]})
+
+
+def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Table:
+    vocabulary, settings = predictor.vocabulary, predictor.tokens
+    names, texts = documents["id"].to_pylist(), documents["text"].to_pylist()
+    ids = [_marked(vocabulary.encode(text), vocabulary) for text in texts]
+    most, keep = settings.max_tokens, settings.keep
+    lengths = np.array([len(row) if most is None else min(len(row), most) for row in ids])
+    first = np.array([len(row) for row in ids]) - lengths if keep == "last" else 0 * lengths
+    ids = [row[a:a + n] for row, a, n in zip(ids, first, lengths, strict=True)]
+    text = HeldOut(names, ids, vocabulary.pad_id, batch_size, predictor.layout, predictor.window)
+    segments = Segments(names, texts, vocabulary, first, lengths, text.layout != "documents")
+    for scored in Scorer(predictor.model, predictor.spec).batches(text, ids=True):
+        segments.add(scored)
+    return segments.table()
+
+
+def _marked(ids: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    begin, end = ([] if one is None else [one] for one in (vocabulary.begin_id, vocabulary.end_id))
+    return np.concatenate([begin, ids, end]).astype(vocabulary.id_type)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Test documents as the batches stage would lay them, in memory: one lane of running text,
+    a document a row, or windows (docs/batches.md)."""
+
+    names: list[str]
+    ids: list[np.ndarray]  # a document's tokens
+    pad_id: int
+    rows: int  # documents or windows at a time
+    layout: str
+    window: int | None
+
+    @property
+    def carries_state(self) -> bool:
+        return self.layout == "lanes"
+
+    @property
+    def batch_size(self) -> int:
+        return 1 if self.layout == "lanes" else self.rows
+
+    def in_order(self, ids: bool = False) -> Iterator[Batch]:
+        return {"lanes": self._lane, "windows": self._windows}.get(self.layout, self._documents)()
+
+    def _lane(self) -> Iterator[Batch]:
+        stream = np.concatenate(self.ids)
+        starts = np.cumsum([0, *map(len, self.ids)])
+        for at in range(0, len(stream) - 1, WIDTH):
+            document = int(np.searchsorted(starts, at, side="right")) - 1
+            name = f"{self.names[document]}@{at - starts[document]}"
+            yield self._batch([stream[at:at + WIDTH + 1]], [name], WIDTH)
+
+    def _documents(self) -> Iterator[Batch]:
+        long = [(name, row) for name, row in zip(self.names, self.ids, strict=True)
+                if len(row) > 1]
+        for first in range(0, len(long), self.rows):
+            part = long[first:first + self.rows]
+            width = max(len(row) for _, row in part) - 1
+            yield self._batch([row for _, row in part], [name for name, _ in part],
+                              -(-width // 32) * 32)  # few widths, so that few are compiled
+
+    def _windows(self) -> Iterator[Batch]:
+        for name, row in zip(self.names, self.ids, strict=True):
+            places = range(len(row) - self.window)
+            for first in range(0, len(places), self.rows):
+                part = places[first:first + self.rows]
+                yield self._batch([row[at:at + self.window + 1] for at in part],
+                                  [f"{name}@{at}" for at in part], self.window)
+
+    def _batch(self, rows: list[np.ndarray], names: list[str], width: int) -> Batch:
+        """Rows of one token more than they read: each predicts the next."""
+        lengths = np.array([len(row) - 1 for row in rows], np.int32)
+        tokens, targets = (padded(np.concatenate(parts), lengths, width, self.pad_id)
+                           for parts in ([row[:-1] for row in rows], [row[1:] for row in rows]))
+        return Batch(tokens.astype(np.int32), lengths, targets.astype(np.int32),
+                     np.ones(len(rows), np.float32), names, self.pad_id,
+                     predicts_last=self.layout == "windows")

@@ -1,0 +1,91 @@
+"""The report's part on a classifier: answers, slices, scores, and its most confident mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.declaration.slices import LABELS
+from pipelines.report import plots
+from pipelines.report.page import Pictures
+from pipelines.stats.binary import per_class, reliability_bins, wilson
+from pipelines.stats.calibration import Calibration
+from pipelines.store.artifacts import Artifact, Inputs
+
+MISTAKES, EXCERPT_CHARACTERS = 20, 300
+
+
+def classifier_section(metrics: Mapping[str, Any], table: pa.Table, inputs: Inputs,
+                       pictures: Pictures) -> dict[str, Any]:
+    """What the page says of a classifier; draws its plots."""
+    names = inputs["corpus"].manifest["config"].get("corpus.labels", ["negative", "positive"])
+    label, probability = (table[name].to_numpy() for name in ("label", "probability"))
+    slices = {name: _with_intervals(rows) for name, rows in metrics.get("slices", {}).items()}
+    for name, rows in slices.items():
+        pictures.add(f"by-{name.replace('_', '-')}", plots.by_slice(
+            rows, "accuracy", metrics["headline"]["accuracy"], LABELS[name], "accuracy"))
+    calibration = metrics["calibration"]
+    pictures.add("scores", plots.score_histogram(label, probability, names,
+                                                 calibration["threshold"]))
+    bins = reliability_bins(label, probability)
+    unscaled = (reliability_bins(label, Calibration().probability(table["logit"].to_numpy()))
+                if calibration["temperature"] != 1 else ())
+    pictures.add("reliability", plots.reliability(bins, names[1], unscaled))
+    return {"names": names, "confusion": confusion_cells(metrics["confusion"]),
+            "per_class": per_class(metrics["confusion"]), "slices": slices, "slice_labels": LABELS,
+            "bins": bins, "calibration": calibration,
+            "mistakes": _mistakes(table, inputs["corpus"])}
+
+
+def _with_intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    intervals = [wilson(row["correct"], row["documents"]) for row in rows]
+    return [row | {"low": low, "high": high}
+            for row, (low, high) in zip(rows, intervals, strict=True)]
+
+
+def confusion_cells(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
+    """Rows are the truth, class 1 first; columns what the model says; shares are of the row."""
+    cells = [[counts["true_positive"], counts["false_negative"]],
+             [counts["false_positive"], counts["true_negative"]]]
+    return [[{"count": cell, "share": cell / max(sum(row), 1), "right": i == j}
+             for j, cell in enumerate(row)] for i, row in enumerate(cells)]
+
+
+def _mistakes(table: pa.Table, corpus: Artifact) -> list[dict[str, Any]]:
+    """The wrong answers given with most confidence, and what the documents say."""
+    wrong = table.filter(pc.invert(table["correct"]))
+    rows = wrong.sort_by([("nats", "descending"), ("id", "ascending")])
+    chosen = rows.slice(0, MISTAKES).to_pylist()
+    if not chosen:
+        return []
+    texts = _texts(corpus, [row["id"] for row in chosen])
+    for row in chosen:
+        said_one = row["label"] < 0.5  # for it is wrong
+        row |= {"truth": int(row["label"] > 0.5), "said": int(said_one), "text": texts[row["id"]],
+                "confidence": row["probability"] if said_one else 1 - row["probability"]}
+    return chosen
+
+
+def _texts(corpus: Artifact, ids: list[str]) -> dict[str, str]:
+    """Excerpts of the test documents with these ids, read shard by shard."""
+    found = dict.fromkeys(ids, "(not in the corpus)")
+    for shard in corpus.files("documents/test-"):
+        rows = pq.read_table(shard, columns=["id", "text"], filters=[("id", "in", ids)])
+        found |= {row["id"]: excerpt(row["text"]) for row in rows.to_pylist()}
+    return found
+
+
+def excerpt(text: str, characters: int = EXCERPT_CHARACTERS) -> str:
+    """The text on one line; of a longer one the opening and the end, where verdicts stand."""
+    flat = " ".join(text.split())
+    if len(flat) <= characters:
+        return flat
+    half = (characters - 3) // 2
+    opening, end = flat[:half], flat[-half:]
+    if " " in opening and " " in end:  # whole words, where there are any
+        opening, end = opening.rsplit(" ", 1)[0], end.split(" ", 1)[1]
+    return f"{opening} … {end}"

@@ -1,0 +1,111 @@
+"""The report's part on data and origins: splits, padding, lineage, libraries, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.report import plots
+from pipelines.report.lineage_drawing import Box, boxes, draw
+from pipelines.report.page import Pictures
+from pipelines.stages import NAMES
+from pipelines.store.artifacts import Artifact, Inputs, Store
+from pipelines.store.lineage import Graph, stored
+from pipelines.tokens.lengths import documents_by_length
+
+SPLITS = ("train", "validation", "test")
+FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
+
+
+def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
+    """Documents, lengths and padding of each split; draws their plots."""
+    corpus, tokens, batches = (inputs[name].counts for name in ("corpus", "tokens", "batches"))
+    lengths = document_lengths(inputs["tokens"])
+    if min(counts.sum() for counts in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
+        cut = inputs["tokens"].manifest["config"].get("tokens.max_tokens")
+        pictures.add("lengths", plots.length_histogram(lengths, cut))
+    buckets = batches["train"].get("per_width", [])
+    if len(buckets) > 1:
+        pictures.add("padding", plots.padding_bars(buckets))
+    kept = corpus.get("splits", {})
+    splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
+    length = inputs["corpus"].manifest["config"].get("corpus.length")
+    return {"splits": splits, "vocabulary": tokens["vocabulary"],
+            "read": documents_read(corpus, length), "leaks": _leaks(inputs["corpus"]),
+            "ignored": corpus.get("ignored", {}),
+            "buckets": buckets, "batches": {split: batches[split] for split in SPLITS}}
+
+
+def documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
+                   ) -> list[tuple[str, int, dict[str, int]]]:
+    """(fate, documents, how many of them for which reason), those before the last adding up to it;
+    empty where the counts are not known."""
+    if "read" not in corpus:
+        return []
+    left_out = dict(corpus.get("left_out", {}))
+    if length:
+        whys = {"too short": f"fewer than {length[0]:,}", "too long": f"more than {length[1]:,}"}
+        left_out = {f"{why}: {whys[why]} characters" if why in whys else why: number
+                    for why, number in left_out.items()}
+    fates = [("kept", corpus["kept"], {}),
+             ("quarantined", corpus["quarantined"], corpus.get("reasons", {})),
+             ("left out", sum(left_out.values()), left_out), ("read", corpus["read"], {})]
+    return [fate for fate in fates if fate[0] != "left out" or left_out]
+
+
+def _leaks(corpus: Artifact) -> dict[str, Any] | None:
+    """How many documents say nearly what a test document says, and whether they were left out;
+    None where nobody looked."""
+    found = corpus.counts.get("near_duplicates")
+    dropped = corpus.manifest["config"].get("corpus.duplicates") == "drop"
+    return None if found is None else {**found, "total": sum(found.values()), "dropped": dropped}
+
+
+def document_lengths(tokens: Artifact) -> dict[str, np.ndarray]:
+    """{split: documents per length in tokens, before any cut}."""
+    return {split: documents_by_length(tokens, split) for split in SPLITS}
+
+
+def lineage(inputs: Inputs) -> list[dict[str, Any]]:
+    """[{stage, key, inputs}] of what the page was made from, upstream first. Of the source only its
+    content is known for sure: that artifact may have other keys, or be here no longer."""
+    return [{"stage": stage, "key": inputs[stage].key, "inputs": inputs[stage].manifest["inputs"]}
+            for stage in NAMES if stage in inputs]
+
+
+def drawing(store: Store, metrics: Artifact) -> str:
+    """What was made from what up to the metrics, as far as the store has it."""
+    graph = Graph(stored(Store(store.root)))
+    above = [one for one in graph.above([metrics]) if one != metrics]
+    place = {one.stage: number for number, one in enumerate(above)}
+    here = Box("metrics", note="this report", made_of=tuple(
+        place[stage] for stage in metrics.manifest["inputs"] if stage in place))
+    return draw([*boxes(graph, above), here], "Which stage was made from which")
+
+
+def origins(inputs: Inputs) -> list[tuple[str, str]]:
+    """Versions of Python and the libraries. Where stages differ, each names its stages."""
+    order = [name for name in NAMES if name in inputs]
+    values: dict[str, dict[str, list[str]]] = {}
+    for stage in order:
+        libraries = inputs[stage].manifest["libraries"]
+        for name in sorted(libraries, key=lambda name: (name != "python", name)):
+            values.setdefault(name, {}).setdefault(libraries[name], []).append(stage)
+    return [(name, _agreed(found)) for name, found in values.items()]
+
+
+def _agreed(found: Mapping[str, list[str]]) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{value} ({', '.join(stages)})" for value, stages in found.items())
+
+
+def settings(inputs: Inputs) -> list[tuple[str, Any]]:
+    """The declared values that decided the artifacts' bytes, in the order of the stages."""
+    merged: dict[str, Any] = {}
+    for name in NAMES:
+        if name in inputs:
+            merged |= inputs[name].manifest["config"]
+    return list(merged.items())

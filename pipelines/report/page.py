@@ -1,0 +1,104 @@
+"""Turns values into an HTML page: templates, escaping, pictures, and how numbers are written."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipelines.report.visible import visible
+
+TEMPLATES = Path(__file__).parent / "templates"
+REPORT = "report.html"  # the page on a model, in a metrics or a release artifact
+# How each headline figure is called and shown, and what it means.
+HEADLINES = {
+    "accuracy": ("Accuracy", "{:.1%}", "of the test documents are labelled right"),
+    "log_loss": ("Log loss", "{:.4f}",
+                 "nats of surprise a document: 0 is sure and right, 0.693 a coin's toss"),
+    "roc_auc": ("ROC AUC", "{:.4f}",
+                "the chance that a positive document scores above a negative one"),
+    "bits_per_character": ("Bits per character", "{:.3f}", "to write down the test text: lower is "
+                           "better, and comparable whatever the tokens"),
+    "nats_per_character": ("Nats per character", "{:.3f}", "the same in nats: 1 is 1.443 bits"),
+    "perplexity": ("Perplexity", "{:.2f}",
+                   "as unsure of the next token as among so many equally likely ones"),
+}
+
+
+class Pictures:
+    """Writes each plot to a file and keeps it as a data: URI for the page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uris: dict[str, str] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, name: str, png: bytes) -> None:
+        (self.folder / f"{name}.png").write_bytes(png)
+        self.uris[name] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def render(template: str, **values: Any) -> str:
+    """The page of a template in `templates/`, or given as text; every value is escaped, and made
+    visible.
+
+    Raises jinja2.UndefinedError for a value that the template wants and does not get.
+    """
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
+                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"count": _count, "percent": _percent, "interval": _interval,
+                            "seconds": _seconds, "megabytes": _megabytes, "moment": moment,
+                            "figure": shown_figure, "json": _json,
+                            "called": lambda name: headline(name)[0].lower()}
+    found = (environment.get_template(template) if template.endswith(".html")
+             else environment.from_string(template))
+    return visible(found.render(**values))
+
+
+def headline(name: str) -> tuple[str, str, str]:
+    """How a figure is called, its format, and what it means."""
+    return HEADLINES.get(name, (name.replace("_", " "), "{:.4g}", ""))
+
+
+def shown_figure(value: float | None, name: str) -> str:
+    return "—" if value is None else headline(name)[1].format(value)
+
+
+def _count(value: float | None) -> str:
+    return "—" if value is None else f"{value:,.0f}"
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "—" if value is None else f"{value:.{digits}%}"
+
+
+def _interval(row: Mapping[str, float]) -> str:
+    return f"{100 * row['low']:.1f}\u2013{row['high']:.1%}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "—"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def moment(time: str | None) -> str:
+    """2026-01-31T04:05:06Z to the minute."""
+    return "—" if time is None else time[:16].replace("T", " ")
+
+
+def _megabytes(value: float | None) -> str:
+    return "—" if value is None else f"{value / 1e6:,.0f} MB"
+
+
+def _json(value: Any) -> str:
+    """As a declaration writes it; escaping for the page comes after."""
+    return json.dumps(value, ensure_ascii=False)

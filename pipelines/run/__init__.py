@@ -1,0 +1,1 @@
+"""Plan, execute, one retraining, grids."""

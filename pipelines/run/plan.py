@@ -1,0 +1,235 @@
+"""Decides, for each stage, whether it would run, and says exactly why. `run` obeys the same.
+
+A key needs the content of a stage's inputs, so below a stage that must run the keys are not
+known yet: the plan then says `run`, and names the one thing that could still spare it
+(the inputs coming out unchanged).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.declaration.spec import Spec, operational, plain
+from pipelines.errors import FolioError, UsageError
+from pipelines.files.digests import digest_file
+from pipelines.files.names import unsafe
+from pipelines.network.addresses import config_shown, identity
+from pipelines.source.remote_version import change, doubt, must_be_asked, versions
+from pipelines.stages import NAMES, STAGES, Stage
+from pipelines.store.artifacts import Artifact, Recipe, Store
+from pipelines.store.fingerprint import code_fingerprint, library_version
+
+if TYPE_CHECKING:
+    from pipelines.store.settings import Settings
+
+Action = Literal["run", "reuse", "rebuild"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What happens to one stage. `recipe` is None while its inputs are not known.
+
+    `artifact` is what is there: to be reused, else to be made again.
+    """
+
+    stage: str
+    action: Action
+    reason: str
+    recipe: Recipe | None = None
+    artifact: Artifact | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"stage": self.stage, "action": self.action, "reason": self.reason,
+                "key": self.recipe.key if self.recipe else None}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which stages a run covers, and which of them it repeats though nothing changed."""
+
+    stages: tuple[str, ...] = NAMES
+    forced: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, only: str | None = None, since: str | None = None,
+           until: str | None = None) -> Selection:
+        """`only` one stage, or all `since` one: repeated, on whatever lies above them.
+
+        `until` leaves the stages below it out; nothing is repeated for that.
+        """
+        if sum(map(bool, (only, since, until))) > 1:
+            raise UsageError("--only, --from and --until exclude each other")
+        if until:
+            return cls(NAMES[: NAMES.index(until) + 1])
+        if only:
+            return cls(NAMES[: NAMES.index(only) + 1], (only,))
+        if since:
+            return cls(NAMES, NAMES[NAMES.index(since):])
+        return cls()
+
+    def needs_existing(self, stage: str) -> bool:
+        """Above a repeated stage nothing is built: what is there is used."""
+        return bool(self.forced) and NAMES.index(stage) < NAMES.index(self.forced[0])
+
+
+def plan(spec: Spec, settings: Settings, selection: Selection = Selection()) -> list[Decision]:
+    """The decisions for all selected stages, upstream first."""
+    decisions: list[Decision] = []
+    artifacts: dict[str, Artifact] = {}
+    for stage in STAGES:
+        if stage.name not in selection.stages:
+            continue
+        decision = decide(stage, spec, artifacts, settings, selection)
+        decisions.append(decision)
+        if decision.artifact is not None and decision.action == "reuse":
+            artifacts[stage.name] = decision.artifact
+    return decisions
+
+
+def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: Settings,
+           selection: Selection = Selection()) -> Decision:
+    """What to do about one stage, given the artifacts above it that are known."""
+    store, forced = settings.store_of(stage), stage.name in selection.forced
+    missing = [name for name in stage.inputs if name not in inputs]
+    if missing:
+        spared = "" if forced else "; reused if its bytes come out the same"
+        changed = ", ".join(missing)
+        return Decision(stage.name, "run", f"{changed} to be made first{spared}")
+    named, unasked = _versions(stage, spec, settings, selection)
+    recipe = recipe_of(stage, spec, inputs, named)
+    found = store.find(stage.name, recipe.key)
+    if found is None:
+        return _absent(recipe, spec, settings, store, unasked)
+    if problem := store.damage(found):
+        return Decision(stage.name, "rebuild", f"artifact damaged: {problem}", recipe, found)
+    if stage.name == "release" and (why := _unregistered(found, settings.home)):
+        return Decision(stage.name, "run", why, recipe, found)
+    if forced:
+        return Decision(stage.name, "run", "asked for, though nothing changed", recipe, found)
+    if unasked:
+        return Decision(stage.name, "reuse", f"{unasked}; its newest copy is used", recipe, found)
+    if doubtful := doubt(named, found):
+        return Decision(stage.name, "run", doubtful, recipe, found)
+    return Decision(stage.name, "reuse", "nothing changed", recipe, found)
+
+
+def _absent(recipe: Recipe, spec: Spec, settings: Settings, store: Store,
+             unasked: str | None) -> Decision:
+    if harm := store.remains(recipe.stage, recipe.key):
+        return Decision(recipe.stage, "rebuild", f"artifact damaged: {harm}", recipe)
+    unshared = store.unshared(recipe.stage, recipe.key)
+    previous = settings.runs.previous_manifest(store, spec.name, recipe.stage)
+    reasons = filter(None, (why_changed(recipe, previous), unasked, unshared))
+    return Decision(recipe.stage, "run", "; ".join(reasons), recipe)
+
+
+def _versions(stage: Stage, spec: Spec, settings: Settings,
+              selection: Selection) -> tuple[dict[str, str], str | None]:
+    """The versions of an unpinned source's files ({} for all else).
+
+    With why they are those of its newest artifact ({} if there is none) when it was not asked.
+    """
+    if stage.name != "source" or not must_be_asked(spec.source):
+        return {}, None
+    if selection.needs_existing(stage.name):
+        unasked = "the source was not asked: --only and --from build on what is there"
+    else:
+        try:
+            return versions(spec.source, settings.mirror, settings.offline), None
+        except UsageError:
+            raise
+        except FolioError as error:
+            unasked = f"the source could not be asked: {error}"
+    newest = settings.store.newest(recipe_of(stage, spec, {}))
+    return (newest.manifest["inputs"] if newest else {}), unasked
+
+
+def _unregistered(found: Artifact, home: Path) -> str | None:
+    """A release counts only while the registry has the version that it tells of."""
+    from pipelines.registry.lookup import unregistered
+    from pipelines.registry.versions import versions as registered
+
+    return unregistered(found, registered(home, found.manifest["config"].get("name")))
+
+
+def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],
+              versions: Mapping[str, str] = MappingProxyType({})) -> Recipe:
+    """Everything that decides the stage's bytes; `versions` of files that have no checksum."""
+    digests = {name: inputs[name].digest for name in stage.inputs} | versions
+    if stage.name == "source" and spec.source.path:
+        digests = local_digests(Path(spec.source.path))
+    config = {key: value for key, value in plain(spec.select(stage.config)).items()
+              if key not in operational(Spec)}
+    if stage.name == "source":  # a manifest may go anywhere: it holds no user, password or query
+        config["source.url"] = [identity(url) for url in spec.source.url]
+    names = [spec.training.backend if name == "backend" else name for name in stage.libraries]
+    libraries = {name: library_version(name) for name in names}
+    if libraries:
+        libraries["python"] = ".".join(map(str, sys.version_info[:2]))
+    return Recipe(stage.name, stage.version, config, digests,
+                  code_fingerprint(stage.module, stage.files), libraries)
+
+
+def local_digests(path: Path) -> dict[str, str]:
+    """{file: digest} of a file or a folder of the user's own."""
+    if path.is_file():
+        return {named(path.name, path): digest_file(path)}
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such file or folder; mend source.path in the declaration")
+    files = [p for p in sorted(path.rglob("*")) if p.is_file()]
+    return {named(str(p.relative_to(path)), p): digest_file(p) for p in files}
+
+
+def named(name: str, file: Path) -> str:
+    """A name that a manifest may have; what was not named by us may be anything."""
+    if reason := unsafe(name):
+        raise UsageError(f"{str(file)!a}: its name {reason}; rename it")
+    return name
+
+
+def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:
+    """The differences to the stage's last artifact, in words."""
+    if previous is None:
+        return "never made"
+    return "; ".join(changes(recipe, previous)) or "its artifact is gone"
+
+
+def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
+    """The differences of a recipe to that of an artifact, whose manifest is `previous`."""
+    config = config_shown(previous["config"])
+    reasons = [f"{key} {_short(config.get(key))} → {_short(value)}"
+               for key, value in recipe.config.items() if config.get(key) != value]
+    reasons += [f"{key} {_short(value)} → (gone)" for key, value in config.items()
+                if key not in recipe.config]
+    reasons += [f"{path} changed" for path in differing(recipe.code, previous["code"])]
+    reasons += [f"{name} {previous['libraries'].get(name, 'absent')} → "
+                f"{recipe.libraries.get(name, 'absent')}"
+                for name in differing(recipe.libraries, previous["libraries"])]
+    reasons += _changed_inputs(recipe, previous["inputs"])
+    if recipe.version != previous["version"]:
+        reasons.append(f"format version {previous['version']} → {recipe.version}")
+    return reasons
+
+
+def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
+    if not recipe.inputs:  # or the source was not asked, and nothing is known of its files
+        return []
+    if recipe.stage != "source" or not recipe.config["source.url"]:
+        return [f"{name} changed" for name in differing(recipe.inputs, before)]
+    return [f"source changed: {change(name, before.get(name, 'unasked'), version)}"
+            for name, version in recipe.inputs.items() if before.get(name) != version]
+
+
+def differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """The keys whose values are not the same in both."""
+    return sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
+
+
+def _short(value: Any) -> str:
+    text = "unset" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -1,0 +1,271 @@
+"""One retraining of one pipeline: its stages in order, its record, the samples as a stand-in.
+
+Plain Python: the Prefect flow hands its tasks to `Retraining.stage`, `retrain_plain` the stages
+themselves, and all else is the same.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pipelines.declaration.load import FULL, absolute, has_sample, load_spec
+from pipelines.errors import FolioError, UnreachableError
+from pipelines.files.machine import explained, one_line
+from pipelines.files.small_files import read_object
+from pipelines.network.credentials import refuse_secrets
+from pipelines.run.earlier_run import EarlierRun
+from pipelines.run.execute import StageResult, execute_stage
+from pipelines.run.plan import Decision, Selection, decide
+from pipelines.stages import NAMES, STAGES, stage_named
+from pipelines.store.artifacts import Progress
+from pipelines.store.live_runs import living
+from pipelines.store.run_records import Runs
+from pipelines.store.settings import Settings
+
+Call = Callable[..., StageResult]  # (the Retraining, the results it reads) -> its own result
+Notice = Callable[[str], None]
+
+
+def on_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Retraining:
+    """`with Retraining(…) as run:` then `run.stage(…)` for each stage; `run.record` at the end.
+
+    `using` names an earlier run: what lies above the repeated stage is taken as that run had it,
+    and so are profile and overrides where none are given. `attempt` counts the processes that have
+    tried this run. The record is saved however the block ends, unless it is not `recorded`, in a
+    home that can't be written. Raises UsageError on a wrong
+    declaration, before anything is recorded.
+    """
+
+    def __init__(self, pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (),
+                 *, settings: Settings, selection: Selection = Selection(), run: str | None = None,
+                 using: str | None = None, attempt: int = 1, recorded: bool = True,
+                 notice: Notice = on_stderr,
+                 on_sample: Callable[[], None] = lambda: None) -> None:
+        self._earlier = EarlierRun.of(using, selection, settings) if using else None
+        if self._earlier is not None:
+            profile, overrides = self._earlier.declared(pipeline, profile, overrides)
+        self._declared = (pipeline, profile or FULL, tuple(overrides))
+        refuse_secrets(overrides)  # they are part of the record
+        sample = self._earlier is not None and self._earlier.sample
+        self.spec = load_spec(*self._declared, sample=sample)
+        self.run = run or Runs.new_id(self.spec.name)
+        self.settings, self.selection, self._attempt = settings, selection, attempt
+        self._recorded = recorded
+        self.record: dict[str, Any] = {}
+        self.drift: dict[str, Any] | None = None  # as `drift.from_champion` gives it
+        self.notice, self._on_sample = notice, on_sample
+        self._entries: list[dict[str, Any]] = []
+        self._results: dict[str, StageResult] = {}
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What `load_spec` is to be given elsewhere for the same declaration."""
+        pipeline, profile, overrides = self._declared
+        return {"pipeline": absolute(pipeline), "profile": profile, "overrides": list(overrides)}
+
+    def stage(self, name: str, call: Call, *inputs: StageResult | None) -> StageResult | None:
+        """`call(self, *inputs)` when the stage is selected, else None; noted in the record."""
+        if name not in self.selection.stages:
+            return None
+        started = time.perf_counter()
+        try:
+            result = self._call(name, call, inputs)
+        except BaseException as error:
+            self._entries.append({
+                "stage": name, "action": "failed", "reason": one_line(error), "path": None,
+                "seconds": round(time.perf_counter() - started, 3), "key": None})
+            raise
+        self._entries.append(result.as_json())
+        self._results[name] = result
+        self.notice(f"{self.spec.name} · {name}: {_ended(result)}")
+        if name == "tokens":
+            self._compare_texts()
+        return result
+
+    def execute(self, name: str, inputs: tuple[StageResult, ...],
+                progress: Callable[[str], Progress] | None = None) -> StageResult:
+        """The stage itself, as plain Python; `progress` in place of the settings' own."""
+        if self._earlier is not None and self.selection.needs_existing(name):
+            return self._earlier.result(name, self.settings.store)
+        settings = replace(self.settings, progress=progress or self.settings.progress)
+        artifacts = {result.stage: result.artifact for result in inputs}
+        return execute_stage(stage_named(name), self.spec, artifacts, settings, self.selection,
+                             self.run)
+
+    def execute_elsewhere(self, name: str, inputs: tuple[StageResult, ...],
+                          work: Callable[[Decision], None]) -> StageResult:
+        """As `execute`, but where the stage must run, `work` has another process publish it."""
+        if self.selection.needs_existing(name):
+            return self.execute(name, inputs)
+        started = time.perf_counter()
+        decision = self.decide(name, inputs)
+        if decision.action == "reuse":
+            return self.execute(name, inputs)
+        work(decision)
+        artifact = self.settings.store.open(name, decision.recipe.key)
+        return StageResult(name, decision.action, decision.reason,
+                           round(time.perf_counter() - started, 3), artifact)
+
+    def decide(self, name: str, inputs: tuple[StageResult, ...]) -> Decision:
+        """What is to be done about a stage whose inputs are known."""
+        artifacts = {result.stage: result.artifact for result in inputs}
+        return decide(stage_named(name), self.spec, artifacts, self.settings, self.selection)
+
+    def _compare_texts(self) -> None:
+        """With what the champion was trained on. It hinders no run when that cannot be read."""
+        from pipelines.release.drift import from_champion
+
+        made = [self._results[name] for name in ("corpus", "tokens")]
+        try:
+            self.drift = from_champion(self.settings, self.spec, *(one.artifact for one in made),
+                                       new=any(one.action != "reuse" for one in made))
+        except (FolioError, OSError, KeyError) as error:
+            self.notice(f"{self.spec.name}: the text could not be compared with the champion's: "
+                        f"{one_line(error)}")
+        if self.drift and self.drift["drifted"]:
+            self.notice(f"{self.spec.name}: the text has drifted from what version "
+                        f"{self.drift['version']} was trained on: "
+                        f"{', '.join(self.drift['drifted'])}")
+
+    def _call(self, name: str, call: Call, inputs: tuple[StageResult | None, ...]) -> StageResult:
+        try:
+            return call(self, *inputs)
+        except FolioError as error:
+            if name != "source" or not self._sample_helps(error):
+                raise
+            self._use_sample(error)
+            return call(self, *inputs)
+
+    def _sample_helps(self, error: FolioError) -> bool:
+        absent = isinstance(error, UnreachableError) or self.selection.needs_existing("source")
+        return (absent and self.settings.allow_sample and not self.spec.sample
+                and has_sample(self._declared[0]))
+
+    def _use_sample(self, error: FolioError) -> None:
+        self.spec = load_spec(*self._declared, sample=True)
+        self.notice(f"WARNING: {error}")
+        self.notice(f"WARNING: {self.spec.name} goes on with the small SAMPLE text that comes "
+                     "with Folio: what it makes is for trying out, not a real model")
+        self._on_sample()
+
+    def __enter__(self) -> Retraining:
+        self._started, self._clock = time.gmtime(), time.perf_counter()
+        self._ending = ExitStack()  # the run lives until its record is saved
+        try:
+            if self._recorded:
+                self._ending.enter_context(living(self.settings.runs.folder, self._beginning()))
+        except OSError as problem:
+            raise self._unwritable(problem) from problem
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.record = self._summary(error)
+        if self.record["stale"]:
+            self.notice(_staleness(self.spec.name, self.record["stale"]))
+        try:
+            with self._ending:
+                if self._recorded:
+                    self.settings.runs.save(self.record)
+        except OSError as problem:
+            if error is None:
+                raise self._unwritable(problem) from problem
+            self.notice(str(self._unwritable(problem)))  # the error that ended the run says more
+
+    def _unwritable(self, problem: OSError) -> FolioError:
+        why = explained(problem) or f"{problem.strerror}; fix it (rights) and run again"
+        return FolioError(f"{self.settings.runs.folder}: run {self.run}: its record could not be "
+                          f"written, so `folio runs` does not list it: {why}; what it published "
+                          "stays")
+
+    def _beginning(self) -> dict[str, Any]:
+        """What is known of the run when it starts."""
+        return {"run": self.run, **self.declared, "pipeline": self.spec.name,
+                "declared": self.declared["pipeline"], "sample": self.spec.sample,
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
+                "attempt": self._attempt}
+
+    def _summary(self, error: BaseException | None) -> dict[str, Any]:
+        release = self._read("release", "release.json")
+        report = self._file("release", "report.html") or self._file("metrics", "report.html")
+        return self._beginning() | {
+            "state": self._state(error),
+            "seconds": round(time.perf_counter() - self._clock, 3),
+            "stages": self._entries,
+            "metrics": self._read("metrics", "metrics.json").get("headline", {}),
+            "version": release.get("version"), "verdict": release.get("verdict"),
+            "reason": release.get("reason"), "report": str(report) if report else None,
+            "stale": [] if error else self._stale(),
+            "drift": self.drift,
+            "error": one_line(error) if error else None}
+
+    def _stale(self) -> list[str]:
+        """The stages below a repeated one that no longer stand on what is there now."""
+        if not self.selection.forced:
+            return []
+        artifacts = {name: result.artifact for name, result in self._results.items()}
+        stale = []
+        for stage in STAGES[NAMES.index(self.selection.stages[-1]) + 1:]:
+            decision = decide(stage, self.spec, artifacts, self.settings)
+            if decision.action == "reuse" and decision.artifact is not None:
+                artifacts[stage.name] = decision.artifact
+            else:
+                stale.append(stage.name)
+        return stale
+
+    def _state(self, error: BaseException | None) -> str:
+        if error is not None:
+            return "failed"
+        reused = all(entry["action"] == "reuse" for entry in self._entries)
+        return "nothing-to-do" if reused else "done"
+
+    def _file(self, stage: str, name: str) -> Path | None:
+        result = self._results.get(stage)
+        listed = result is not None and name in result.artifact.manifest["files"]
+        return result.artifact.path / name if listed else None
+
+    def _read(self, stage: str, name: str) -> dict[str, Any]:
+        path = self._file(stage, name)
+        return read_object(path) if path else {}
+
+
+def retrain_plain(pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (), *,
+                  settings: Settings, selection: Selection = Selection(), run: str | None = None,
+                  using: str | None = None, recorded: bool = True,
+                  notice: Notice = on_stderr) -> dict[str, Any]:
+    """The record of a retraining without Prefect. Raises what a stage raises."""
+    results: dict[str, StageResult | None] = {}
+    with Retraining(pipeline, profile, overrides, settings=settings, selection=selection,
+                    run=run, using=using, recorded=recorded, notice=notice) as retraining:
+        for stage in STAGES:
+            inputs = [results[name] for name in stage.inputs]
+            results[stage.name] = retraining.stage(stage.name, _plain(stage.name), *inputs)
+    return retraining.record
+
+
+def _plain(stage: str) -> Call:
+    return lambda run, *inputs: run.execute(stage, inputs)
+
+
+def _ended(result: StageResult) -> str:
+    if result.action == "reuse":
+        return f"reused ({result.reason})"
+    done = "rebuilt" if result.action == "rebuild" else "done"
+    return f"{done} in {result.seconds:.1f} s ({result.reason})"
+
+
+def _staleness(pipeline: str, stale: list[str]) -> str:
+    stands = "stands" if len(stale) == 1 else "stand"
+    return (f"{pipeline}: below it {', '.join(stale)} no longer {stands} on what is there now; "
+            f"bring up to date with: folio run {pipeline}")

@@ -1,0 +1,1 @@
+"""The package that anyone can ask; files scored."""

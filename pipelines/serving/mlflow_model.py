@@ -1,0 +1,63 @@
+"""MLflow's way into a package: `mlflow.pyfunc.load_model` calls `_load_pyfunc` of this module.
+
+It travels with every registered model, together with the modules that it imports.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import FolioError
+from pipelines.serving.predictor import Predictor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# (name, default) of what `predict(…, params={…})` may set for a language model
+PARAMETERS = (("length", 100), ("temperature", 0.8), ("seed", 1))
+COLUMNS = {
+    "classifier": {"label": str, "probability": float, "positive_probability": float,
+                   "error": str},
+    "language_model": {"next": str, "probability": float, "continuation": str, "error": str}}
+
+
+class ServedModel:
+    """A frame with the column `text` in, the kind's COLUMNS out, a row a text.
+
+    `probability` is that of the label or of the next token; `error` says why a text got neither.
+    What a row lacks is None.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+                ) -> pd.DataFrame:
+        import pandas as pd
+
+        given = model_input["text"]
+        texts = given.astype(object).where(given.notna(), None).tolist()
+        if self.predictor.kind == "classifier":
+            rows = self.predictor.predict(texts)
+        else:
+            settings = dict(PARAMETERS) | (params or {})
+            rows = [self._go_on(text, **settings) for text in texts]
+        columns = {name: [row.get(name) for row in rows] for name in COLUMNS[self.predictor.kind]}
+        # As objects, for pandas makes NaN of None otherwise, which is not JSON.
+        return pd.DataFrame(
+            {name: pd.Series(values, model_input.index, object if None in values else None)
+             for name, values in columns.items()}, index=model_input.index)
+
+    def _go_on(self, text: str, length: int, temperature: float, seed: int) -> dict[str, Any]:
+        try:
+            best = self.predictor.next_tokens(text, 1)[0]
+            made = self.predictor.generate([text], length, temperature, seed)[0]
+        except FolioError as error:
+            return {"error": str(error)}
+        return {"next": best["token"], "probability": best["probability"],
+                "continuation": made["text"]}
+
+
+def _load_pyfunc(path: str) -> ServedModel:
+    return ServedModel(Predictor.load(Path(path)))

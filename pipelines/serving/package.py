@@ -1,0 +1,171 @@
+"""A model package: one folder with all that it takes to ask a model.
+
+It holds `model.keras`, `model.json`, `vocabulary/` and `package.json` (kind, how text becomes ids,
+how many tokens are read at a time, the labels' names, the pipeline, whether it was trained on the
+sample text; and the digests of all its other files, so that an altered one is noticed wherever the
+package is taken).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from pipelines.declaration.model_sections import ModelSpec
+from pipelines.errors import DamagedError, FolioError
+from pipelines.files.digests import digest_file
+from pipelines.files.names import unsafe
+from pipelines.files.small_files import read_object
+from pipelines.tokens.vocabulary import Vocabulary, folder_digest
+
+if TYPE_CHECKING:
+    from pipelines.store.artifacts import Artifact
+
+SETTINGS, DECLARED, MODEL, VOCABULARY = "package.json", "model.json", "model.keras", "vocabulary"
+
+
+class Cut(BaseModel):
+    """How many tokens of a text are read, and which end survives."""
+
+    max_tokens: PositiveInt | None
+    keep: Literal["first", "last"]
+
+
+class Scaling(BaseModel):
+    """Those of a Calibration (pipelines/stats/calibration.py)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    temperature: float = Field(1.0, gt=0)
+    threshold: float = 0.5
+
+
+class Settings(BaseModel):
+    """What package.json says; packages of earlier versions lack what has a default here."""
+
+    pipeline: str
+    kind: Literal["classifier", "language_model"]
+    labels: list[str] = Field(min_length=2, max_length=2)
+    sample: bool
+    tokens: Cut
+    backend: Literal["tensorflow", "jax", "torch"]
+    window: PositiveInt | None = None
+    context: PositiveInt | None = None
+    layout: Literal["documents", "rows", "lanes", "windows"] | None = None
+    calibration: Scaling | None = None
+    files: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package, read and checked but for the model itself."""
+
+    settings: Settings
+    spec: ModelSpec
+    vocabulary: Vocabulary
+    model: Path
+
+    @classmethod
+    def read(cls, folder: Path) -> Package:
+        """Raises DamagedError with the reason when it is not whole."""
+        try:
+            settings = Settings.model_validate(read_object(folder / SETTINGS))
+            if problem := _changes(folder, settings.files or {}):
+                raise DamagedError(problem)
+            declared = read_object(folder / DECLARED, model=dict, vocabulary_size=int,
+                                   vocabulary_digest=str)
+            spec = ModelSpec.model_validate(declared["model"])
+            vocabulary = Vocabulary.load(folder / VOCABULARY)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DamagedError(f"{error.title} {where}: {first['msg'].lower()}") from error
+        except OSError as error:
+            raise DamagedError(f"{error.filename or error}: "
+                               f"{error.strerror or 'is missing'}") from error
+        if spec.kind != settings.kind:
+            raise DamagedError(f"{SETTINGS} says {settings.kind}, {DECLARED} {spec.kind}")
+        if (vocabulary.size, folder_digest(folder / VOCABULARY)) != (
+                declared["vocabulary_size"], declared["vocabulary_digest"]):
+            raise DamagedError("its vocabulary is not the one that the model was trained with")
+        return cls(settings, spec, vocabulary, folder / MODEL)
+
+
+def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: str,
+                  labels: tuple[str, str], sample: bool, measured: Mapping[str, Any]) -> None:
+    """Put a trained model and its vocabulary into `folder`, which must not exist yet.
+
+    `measured` is what metrics.json says: of it are kept, of a language model, `window` (tokens of
+    each window that it was trained on, if it was), `context` (tokens that it reads before the next
+    one, if not all) and `layout` (of its test batches); of a classifier `calibration`. Raises
+    FolioError when model and vocabulary do not belong together.
+    """
+    declared = json.loads((model.path / DECLARED).read_bytes())
+    vocabulary = tokens.path / VOCABULARY
+    if folder_digest(vocabulary) != declared["vocabulary_digest"]:
+        raise FolioError(f"{model.path}: was not trained with the vocabulary of {tokens.path}; "
+                         "run the pipeline again from tokens")
+    folder.mkdir(parents=True)
+    for name in (MODEL, DECLARED):
+        shutil.copyfile(model.path / name, folder / name)
+    (folder / VOCABULARY).mkdir()
+    for path in tokens.files("vocabulary/"):
+        shutil.copyfile(path, folder / VOCABULARY / path.name)
+    config = tokens.manifest["config"]
+    _write(folder, {
+        "pipeline": pipeline, "kind": declared["model"]["kind"],
+        "tokens": {key: config[f"tokens.{key}"] for key in ("kind", "lower", "max_tokens", "keep")},
+        **{key: measured.get(key) for key in ("window", "context", "layout")},
+        "calibration": _scaling(measured.get("calibration")), "labels": list(labels),
+        "backend": model.manifest["config"]["training.backend"], "sample": sample})
+
+
+def _scaling(figures: Mapping[str, Any] | None) -> dict[str, float] | None:
+    return figures and {key: figures[key] for key in ("temperature", "threshold")}
+
+
+def _write(folder: Path, settings: dict[str, Any]) -> None:
+    text = json.dumps(settings, indent=1, ensure_ascii=False)
+    (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
+
+
+def seal(folder: Path) -> None:
+    """Note the digests of all files in package.json, once nothing more is put into the folder."""
+    settings = json.loads((folder / SETTINGS).read_bytes())
+    _write(folder, settings | {"files": {name: digest_file(folder / name)
+                                         for name in _files(folder)}})
+
+
+def _files(folder: Path) -> list[str]:
+    """The names of all files but package.json itself."""
+    found = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))
+             if not path.is_dir())
+    return [name for name in found if name != SETTINGS]
+
+
+def altered(folder: Path) -> str | None:
+    """What is not as it was packed, in words; None when all is, or the package is not sealed."""
+    try:
+        return _changes(folder, Settings.model_validate(read_object(folder / SETTINGS)).files or {})
+    except (OSError, ValueError, DamagedError):
+        return f"{SETTINGS} was altered"
+
+
+def _changes(folder: Path, noted: Mapping[str, str]) -> str | None:
+    for name in noted:
+        if reason := unsafe(name):
+            return f"{SETTINGS} names a file {name!r}, which {reason}"
+    if extra := [name for name in _files(folder) if noted and name not in noted]:
+        return f"{extra[0]} does not belong to it"
+    for name, digest in noted.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if digest_file(folder / name) != digest:
+            return f"{name} was altered"
+    return None

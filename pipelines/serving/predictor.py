@@ -1,0 +1,249 @@
+"""A model that can be asked: what a package (pipelines/serving/package.py) answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.corpus.cleaning import unix_lines, without_tags
+from pipelines.errors import DamagedError, FolioError, UsageError
+from pipelines.model.backend import load_keras
+from pipelines.model.keras_bounds import outline, unallocated
+from pipelines.model.keras_file import load_model
+from pipelines.model.network import build_model, state_names
+from pipelines.model.sampling import continuation, sample, zero_states
+from pipelines.serving.batching import MAX_TOKENS, batches, groups, padded
+from pipelines.serving.package import DECLARED, Package, Scaling
+from pipelines.stats.calibration import Calibration
+
+if TYPE_CHECKING:
+    import keras
+
+CHUNK = 512  # tokens of a long start that are read at once
+UNITS = {"char": "characters", "word": "words", "subword": "subwords"}
+Watch = Callable[[np.ndarray, list[np.ndarray]], None]
+SHOWN = 10  # unknown characters or words that an error names
+
+
+class Predictor:
+    """A package, loaded. `sample` tells that it was trained on the sample text."""
+
+    def __init__(self, package: Package) -> None:
+        settings = package.settings
+        self.pipeline, self.kind = settings.pipeline, settings.kind
+        self.labels, self.sample, self.tokens = settings.labels, settings.sample, settings.tokens
+        self.window, self.context = settings.window, settings.context
+        self._layout = settings.layout
+        self.calibration = Calibration(**(settings.calibration or Scaling()).model_dump())
+        self.spec, self.vocabulary = package.spec, package.vocabulary
+        self.model = _model(package)
+
+    @classmethod
+    def load(cls, folder: Path, backend: str | None = None) -> Predictor:
+        """The package in `folder`, on `backend`, else on the one that this process already runs,
+        else on the one it was trained on. Raises FolioError when it is not whole."""
+        try:
+            package = Package.read(folder)
+            running = sys.modules.get("keras")
+            running = running.backend.backend() if running else package.settings.backend
+            load_keras(backend or running)
+            return cls(package)
+        except DamagedError as error:
+            raise FolioError(f"{folder}: not a whole model package ({error}); fetch it again, or "
+                             "run the pipeline's release again") from error
+
+    @property
+    def _few_shapes(self) -> bool:
+        """JAX compiles each shape; the others are faster without any filling up."""
+        return sys.modules["keras"].backend.backend() == "jax"
+
+    @property
+    def layout(self) -> str:
+        """How a language model reads held-out text: documents, lanes or windows."""
+        if self._layout is None:
+            return "windows" if self.window else "documents" if self.vocabulary.markers else "lanes"
+        return self._layout
+
+    # Classifiers
+
+    def predict(self, texts: Iterable[Any], watch: Watch | None = None) -> list[dict[str, Any]]:
+        """A row a text: text, label, probability (of that label), positive_probability.
+
+        A text that cannot be judged (empty, no text at all, not valid Unicode, longer than
+        MAX_TOKENS after the cut) has None in place of them, and `error`. `watch` is told, of each
+        group of texts, their tokens before the cut (texts,) and the ids that are read of each.
+        """
+        self._require("classifier", "use generate or next_tokens")
+        return [row for group in groups(texts) for row in self._judge(group, watch)]
+
+    def _judge(self, group: list[Any], watch: Watch | None) -> list[dict[str, Any]]:
+        errors = [_problem(text) for text in group]
+        lengths, ids = self._encode([text for text, error in zip(group, errors, strict=True)
+                                     if not error])
+        if watch is not None:
+            watch(lengths, ids)
+        chances = iter(self._probabilities(ids))
+        rows = []
+        for text, error in zip(group, errors, strict=True):
+            row = {"text": _printable(text), "label": None, "probability": None,
+                   "positive_probability": None}
+            chance = None if error else next(chances)
+            if chance is None:
+                row["error"] = error or f"the text has more than {MAX_TOKENS:,} tokens"
+            else:
+                positive = chance > self.calibration.threshold
+                row |= {"label": self.labels[positive], "positive_probability": chance,
+                        "probability": chance if positive else 1 - chance}
+            rows.append(row)
+        return rows
+
+    def _encode(self, texts: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """How many tokens each text has, one at least; and its ids as the tokens stage makes them:
+        cut, and one unknown token where there is no word."""
+        import polars as pl
+
+        cleaned = pl.Series([without_tags(unix_lines(text)) for text in texts], dtype=pl.String)
+        most, keep = self.tokens.max_tokens, self.tokens.keep
+        rows = self.vocabulary.encode_words(cleaned)
+        lengths = np.maximum(rows.list.len().to_numpy(), 1)
+        if most is not None:
+            rows = rows.list.tail(most) if keep == "last" else rows.list.head(most)
+        unknown = np.array([self.vocabulary.unknown_id])
+        return lengths, [row.to_numpy() if len(row) else unknown for row in rows]
+
+    def _probabilities(self, ids: list[np.ndarray]) -> list[float | None]:
+        """Of the second label, per text, in order; None for a text that is too long."""
+        chances: list[float | None] = [None] * len(ids)
+        most = self.tokens.max_tokens
+        for rows in batches([len(row) for row in ids], most, self._few_shapes):
+            tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id, most,
+                                    self._few_shapes)
+            logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
+            chance = self.calibration.probability(logits[:len(rows), 0].astype(np.float64))
+            for i, value in zip(rows, chance, strict=True):
+                chances[i] = float(value)
+        return chances
+
+    # Language models
+
+    def next_tokens(self, text: str, top: int = 5,
+                    replace_unknown: bool = False) -> list[dict[str, Any]]:
+        """The `top` likeliest next tokens as {token, probability}, likeliest first.
+
+        They follow the last `self.context` tokens, or all where that is None.
+        """
+        self._require("language_model", "use predict")
+        if top < 1:
+            raise UsageError(f"top {top}: give 1 or more")
+        ids = self._start(text, replace_unknown)[-(self.context or 0):]
+        logits = self._read(ids).astype(np.float64)
+        never = list(self.vocabulary.never_drawn)
+        logits[never] = -np.inf
+        chance = np.exp(logits - logits.max())
+        chance /= chance.sum()
+        best = np.argsort(-chance, kind="stable")[:min(top, len(logits) - len(never))]
+        return [{"token": self.vocabulary.tokens[i], "probability": float(chance[i])}
+                for i in best]
+
+    def generate(self, starts: Iterable[str], length: int, temperature: float, seed: int,
+                 top_k: int | None = None, replace_unknown: bool = False,
+                 context: int | None = None) -> list[dict[str, Any]]:
+        """A row a start: start, text (what goes on from it: `length` tokens, or less where the
+        model ends its document), temperature, seed.
+
+        Each text depends on its own start and the seed alone. Each token is drawn from the last
+        `context` ones, else from `self.context`. A start with characters or words that are not in
+        the vocabulary raises FolioError, unless `replace_unknown` has the model read the unknown
+        token there. Raises UsageError on impossible values.
+        """
+        self._require("language_model", "use predict")
+        coded = [(text, self._start(text, replace_unknown)) for text in starts]
+        rows = []
+        for text, ids in coded:
+            drawn = sample(self.model, self.spec, ids, 1, length, temperature, seed, top_k,
+                           self.vocabulary.never_drawn,
+                           self.context if context is None else context)
+            rows.append({"start": text, "text": continuation(self.vocabulary, text, drawn[0]),
+                         "temperature": temperature, "seed": seed})
+        return rows
+
+    def shortness(self, texts: Iterable[str]) -> str | None:
+        """Which of `texts` have fewer tokens than the windows that the model was trained on."""
+        if self.window is None:
+            return None
+        lengths = {text: len(self.vocabulary.encode(unix_lines(text))) for text in texts}
+        short = [(text, length) for text, length in lengths.items() if length < self.window]
+        if not short:
+            return None
+        text, length = short[0]
+        more = f" (and {len(short) - 1} more such texts)" if len(short) > 1 else ""
+        return (f"{self.pipeline}: only {length} of the {self.window} "
+                f"{UNITS[self.vocabulary.kind]} that it was trained on: {text[:40]!r}{more}")
+
+    def _start(self, text: str, replace_unknown: bool) -> np.ndarray:
+        """Ids of a start, after the token that begins documents where there is one; else of an
+        empty start the line break, where the model knows it."""
+        problem = _problem(text, may_be_empty=True)
+        if problem:
+            raise UsageError(f"start {_printable(text)!r}: {problem}")
+        cleaned = unix_lines(text)
+        unknown = self.vocabulary.unknown_in(cleaned)
+        if unknown and not replace_unknown:
+            named = ", ".join(repr(part) for part in unknown[:SHOWN])
+            more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+            raise FolioError(f"start {text[:40]!r}: {self.pipeline} has never seen {named}{more}; "
+                             "write it without them, or have them replaced by the unknown token "
+                             "(--replace-unknown)")
+        if self.vocabulary.begin_id is not None:
+            ids = self.vocabulary.encode(cleaned).astype(np.int32)
+            return np.concatenate([[self.vocabulary.begin_id], ids])
+        if not cleaned and "\n" in self.vocabulary.tokens:
+            cleaned = "\n"
+        ids = self.vocabulary.encode(cleaned)
+        never = self.vocabulary.never_drawn
+        return ids if len(ids) else np.array([min(set(range(len(never) + 1)) - set(never))])
+
+    def _read(self, ids: np.ndarray) -> np.ndarray:
+        """Logits (vocabulary,) of what follows `ids`."""
+        names = state_names(self.spec)
+        states = dict(zip(names, zero_states(self.spec, 1), strict=True))
+        for first in range(0, len(ids), CHUNK):
+            tokens, length = padded([ids[first:first + CHUNK]], self.vocabulary.pad_id,
+                                    few_shapes=self._few_shapes)
+            outputs = self.model.predict_on_batch({"tokens": tokens, "length": length, **states})
+            states = {name: outputs[name] for name in names}
+        return outputs["logits"][0, length[0] - 1]
+
+    def _require(self, kind: str, instead: str) -> None:
+        if self.kind != kind:
+            raise UsageError(f"{self.pipeline} is a {self.kind.replace('_', ' ')}: {instead}")
+
+
+def _model(package: Package) -> keras.Model:
+    """Raises DamagedError when it is not the network that the package declares."""
+    model = load_model(package.model)
+    size = package.vocabulary.size
+    if outline(model) != unallocated(lambda: build_model(package.spec, size), outline):
+        raise DamagedError(f"{package.model}: another network than {DECLARED} declares")
+    return model
+
+
+def _problem(text: Any, may_be_empty: bool = False) -> str | None:
+    """Why a text cannot be read, or None."""
+    if text is None:
+        return "there is no text"
+    if not isinstance(text, str):
+        return f"not a text but {type(text).__name__}"
+    if not may_be_empty and not text.strip():
+        return "the text is empty"
+    return None if _printable(text) == text else "the text is not valid Unicode"
+
+
+def _printable(text: Any) -> str:
+    if not isinstance(text, str):
+        return repr(text)[:200]
+    return text if text.isascii() else text.encode(errors="replace").decode()

@@ -1,0 +1,110 @@
+"""What a classifier was trained on and how it answered, small enough to travel in its package.
+
+So what it is given to score can be compared with that, wherever the package is and whatever became
+of the artifacts it was made from. `profile.json` holds, of the training text, `lengths` ([tokens
+before any cut, documents]), of the validation part `unknown` (tokens unknown, known), and of the
+held-out predictions `scores` (documents by probability of the second label, in SCORE_BINS).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipelines.errors import UnreadableError
+from pipelines.files.small_files import read_object
+from pipelines.stats.two_samples import LENGTH, of_unknown, of_values
+from pipelines.store.artifacts import Artifact
+from pipelines.tokens.lengths import documents_by_length
+
+FILE = "profile.json"
+SCORE_BINS = 1000  # of equal width between 0 and 1
+
+
+@dataclass
+class Profile:
+    """Counts of some text and of what a classifier said of it."""
+
+    unknown_id: int
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    unknown: tuple[int, int] = (0, 0)
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
+
+    def see_texts(self, lengths: np.ndarray, ids: list[np.ndarray]) -> None:
+        """Add texts: their tokens before any cut (texts,), and the ids that are read of each."""
+        self.lengths = _sum(self.lengths, np.bincount(lengths))
+        flat = np.concatenate(ids) if ids else np.empty(0, np.int32)
+        unknown = int((flat == self.unknown_id).sum())
+        self.unknown = (self.unknown[0] + unknown, self.unknown[1] + len(flat) - unknown)
+
+    def see_scores(self, probabilities: np.ndarray) -> None:
+        """Add answers: (texts,) probabilities of the second label."""
+        self.scores = self.scores + binned(probabilities)
+
+
+def write_profile(package: Path, tokens: Artifact, metrics: Artifact) -> None:
+    """Put the profile of a classifier into its package folder."""
+    if "label" not in pq.read_schema(metrics.path / "predictions.parquet").names:
+        return  # a language model
+    lengths = documents_by_length(tokens, "train")
+    validation = tokens.counts["validation"]
+    predicted = pq.read_table(metrics.path / "predictions.parquet", columns=["probability"])
+    profile = {
+        "lengths": [[int(n), int(lengths[n])] for n in np.flatnonzero(lengths)],
+        "unknown": [validation["unknown"], validation["tokens"] - validation["unknown"]],
+        "scores": binned(predicted["probability"].to_numpy()).tolist()}
+    (package / FILE).write_text(json.dumps(profile) + "\n", encoding="utf-8")
+
+
+def read_profile(package: Path) -> Profile | None:
+    """That of a package; None for one of an earlier version, without a profile.
+
+    Raises UnreadableError when it is not what was packed.
+    """
+    try:
+        told = read_object(package / FILE, lengths=list, unknown=list, scores=list)
+        places, counts = np.array(told["lengths"], np.int64).T
+        lengths = np.bincount(places, counts).astype(np.int64)
+        unknown, known = map(int, told["unknown"])
+        scores = np.array(told["scores"], np.int64)
+    except FileNotFoundError:
+        return None
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise _not_packed(package) from error
+    if scores.shape != (SCORE_BINS,) or min(unknown, known, *scores, *counts) < 0:
+        raise _not_packed(package)
+    return Profile(-1, lengths, (unknown, known), scores)
+
+
+def _not_packed(package: Path) -> UnreadableError:
+    return UnreadableError(f"{package / FILE}: not what was packed; release the model again, or "
+                           "take another version")
+
+
+def compared(old: Profile, new: Profile, label: str) -> list[dict[str, Any]]:
+    """The measures, as in `drift.measures`, of what a package was made with and of new text.
+
+    `label` names the second label.
+    """
+    rows = list(of_values(LENGTH, old.lengths, new.lengths))
+    if rows and sum(old.unknown):  # else there is too little text
+        rows.append(of_unknown(old.unknown, new.unknown))
+    return [*rows, *of_values(f"median probability of {label}", old.scores, new.scores,
+                              unit=1 / SCORE_BINS)]
+
+
+def binned(probabilities: np.ndarray) -> np.ndarray:
+    """(texts,) probabilities to counts (SCORE_BINS,)."""
+    places = np.minimum((probabilities * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+    return np.bincount(places, minlength=SCORE_BINS)
+
+
+def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of two counts by value, of different lengths."""
+    size = max(len(one), len(other))
+    return np.pad(one, (0, size - len(one))) + np.pad(other, (0, size - len(other)))

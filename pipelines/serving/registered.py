@@ -1,0 +1,53 @@
+"""The package of a registered version, its files checked against what was registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.errors import FolioError
+from pipelines.files.digests import digest_file, digest_json
+from pipelines.registry.lookup import PACKAGE, named_version
+from pipelines.registry.versions import Version, fetched
+
+
+def load_champion(home: Path, name: str, version: int | None = None) -> Path:
+    """The package folder of the champion, or of a version, for `inference.Predictor.load`.
+
+    Raises FolioError when there is none.
+    """
+    return package_of(home, named_version(home, name, version))
+
+
+def package_of(home: Path, version: Version) -> Path:
+    """The package folder of a version. Raises FolioError when it is gone, or its files are not
+    those that were registered (versions of earlier Folios do not say which those were)."""
+    from pipelines.serving.package import altered
+
+    folder = fetched(home, version)
+    package, noted = folder / "data" / PACKAGE, version.tags.get("folio.files")
+    which = f"{version.name} version {version.number}"
+    if not package.is_dir():
+        raise FolioError(f"{which}: {package} is missing; release it again with: "
+                         f"folio run {version.name} --only release")
+    if noted and registered_digest(folder) != noted:
+        cause = altered(package)  # unknown of a package that was not sealed, and of its code
+        why, again = f" ({cause})" if cause else "", (
+            f"folio rollback {version.name}, or move that away and release it again with: "
+            f"folio run {version.name} --only release" if version.folder else
+            "delete that, and it is fetched again")
+        raise FolioError(f"{which}: its files are not those that were registered{why}: {folder}; "
+                         f"{again}")
+    return package
+
+
+def registered_digest(folder: Path) -> str:
+    """What `folio.files` should be, of the files that MLflow keeps of a version in `folder`."""
+    kept = {f"{ours}/{name}": digest for ours, theirs in ((PACKAGE, f"data/{PACKAGE}"),
+                                                          ("code", "code"))
+            for name, digest in digests_in(folder / theirs).items() if "__pycache__" not in name}
+    return digest_json(kept)
+
+
+def digests_in(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): digest_file(path)
+            for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -1,0 +1,233 @@
+"""A file of texts, scored by a classifier: all its columns and the answers, and a summary.
+
+    scored.parquet        every row of the file, in its order, with the columns of ADDED
+    scored.parquet.json   what was counted, by which version, whether the text has drifted
+
+Both are written beside where they go and renamed when they are whole. Memory holds a window of
+rows, not the file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from pipelines.errors import FolioError, UsageError
+from pipelines.files.digests import digest_file
+from pipelines.registry.lookup import named_version
+from pipelines.registry.versions import Version
+from pipelines.serving.predictor import Predictor
+from pipelines.serving.reference_profile import Profile, compared, read_profile
+from pipelines.serving.registered import package_of
+from pipelines.serving.score_input import CSV, PARQUET, Source, Window, open_source
+from pipelines.serving.spreadsheet import harmless
+from pipelines.store.artifacts import Progress, silent, write_json
+from pipelines.store.times import utc
+
+ADDED = pa.schema([("label", pa.string()), ("probability", pa.float64()),
+                   ("positive_probability", pa.float64()), ("error", pa.string())])
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A registered classifier, loaded."""
+
+    version: Version
+    package: Path
+    predictor: Predictor
+
+    @classmethod
+    def load(cls, home: Path, name: str, version: int | None = None) -> Judge:
+        """The champion, or a version. Raises FolioError when there is none, UsageError when it is
+        no classifier."""
+        found = named_version(home, name, version)
+        package = package_of(home, found)
+        predictor = Predictor.load(package)
+        if predictor.kind != "classifier":
+            raise UsageError(f"{name} is a language model: it gives no label to the texts of a "
+                             "file; ask it with folio predict or folio generate")
+        return cls(found, package, predictor)
+
+    @property
+    def name(self) -> str:
+        return self.version.name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of a summary says by which model."""
+        return identity_of(self.version)
+
+
+def identity_of(version: Version) -> dict[str, Any]:
+    return {"model": version.name, "version": version.number,
+            "package": version.tags.get("folio.package")}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be scored, and where the answers go. `prefix` stands before the added columns'
+    names; `force` lets `out` be replaced; `spreadsheet_safe` leaves no cell of a .csv file that a
+    spreadsheet would take for a formula."""
+
+    file: Path
+    out: Path
+    column: str | None = None
+    prefix: str = ""
+    force: bool = False
+    spreadsheet_safe: bool = False
+
+    @property
+    def summary(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.json")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What of a summary says how it was asked."""
+        return {"asked_column": self.column, "prefix": self.prefix,
+                "spreadsheet_safe": self.spreadsheet_safe}
+
+    @property
+    def added(self) -> pa.Schema:
+        return pa.schema([column.with_name(self.prefix + column.name) for column in ADDED])
+
+
+def score_file(judge: Judge, order: Order, progress: Progress = silent) -> dict[str, Any]:
+    """Score a file. Returns the summary.
+
+    Raises UsageError before anything is written when the file cannot be read so or `out` not be
+    written so, FolioError when it is broken further on; then nothing is left of the output.
+    """
+    started = time.perf_counter()
+    digest = digest_of(order.file)
+    source, schema = check(order)
+    trained = read_profile(judge.package)
+    counts = _Counts(Profile(judge.predictor.vocabulary.unknown_id))
+    with _whole(order.out) as partial, _writer(partial, order, schema) as write:
+        for window in source.windows():
+            write(_judged(judge.predictor, window, schema, counts))
+            progress(window.done, window.total, f"{window.unit} · {counts.rows:,} texts scored")
+    summary = _summary(judge, order, source, counts, trained) | {
+        "file_sha256": digest, "out_sha256": digest_file(order.out),
+        "seconds": round(time.perf_counter() - started, 3), "created": utc(time.time())}
+    write_json(order.summary, summary)
+    return summary
+
+
+def digest_of(file: Path) -> str | None:
+    """SHA-256 of a file; None where there is none to read, which `open_source` says better."""
+    try:
+        return digest_file(file)
+    except OSError:
+        return None
+
+
+def check(order: Order) -> tuple[Source, pa.Schema]:
+    """The open file and the columns to write; raises what `score_file` raises of a wrong order,
+    before the seconds that a model takes to load."""
+    _check_target(order)
+    source = open_source(order.file, order.column)
+    return source, _with_answers(source, order)
+
+
+@dataclass
+class _Counts:
+    profile: Profile
+    rows: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+def _judged(predictor: Predictor, window: Window, schema: pa.Schema, counts: _Counts) -> pa.Table:
+    answers = predictor.predict(window.texts, counts.profile.see_texts)
+    counts.rows += len(answers)
+    counts.errors.update(row["error"] for row in answers if row.get("error"))
+    counts.labels.update(row["label"] for row in answers if row["label"])
+    counts.profile.see_scores(np.array(
+        [row["positive_probability"] for row in answers if row["label"]], np.float64))
+    added = [pa.array([row.get(column.name) for row in answers], column.type) for column in ADDED]
+    return pa.table([*window.table.columns, *added], schema=schema)
+
+
+def _check_target(order: Order) -> None:
+    out = order.out
+    if out.suffix.lower() not in CSV + PARQUET:
+        raise UsageError(f"{out}: neither .csv nor .parquet; name it after what it is to be")
+    if order.spreadsheet_safe and out.suffix.lower() not in CSV:
+        raise UsageError(f"{out}: only a .csv file is made spreadsheet-safe; a .parquet file has "
+                         "no formulas")
+    if not out.parent.is_dir():
+        raise UsageError(f"{out.parent}: no such folder; make it, or name another in --out")
+    if out.is_dir() or (out.exists() and order.file.exists() and out.samefile(order.file)):
+        raise UsageError(f"{out}: {'a folder' if out.is_dir() else 'the file that is scored'}; "
+                         "name another file in --out")
+    taken = next((path for path in (out, order.summary) if path.exists()), None)
+    if taken is not None and not order.force:
+        raise UsageError(f"{taken} is there already; name another file in --out, or give --force "
+                         "to have it replaced")
+
+
+def _with_answers(source: Source, order: Order) -> pa.Schema:
+    taken = [name for name in order.added.names if name in source.schema.names]
+    if taken:
+        raise UsageError(f"{order.file.name}: has a column {taken[0]!r} already; give the added "
+                         "ones other names with --prefix, such as --prefix predicted_")
+    nested = [column.name for column in source.schema if pa.types.is_nested(column.type)]
+    if nested and order.out.suffix.lower() in CSV:
+        raise UsageError(f"{order.out}: a CSV file cannot hold the lists of column {nested[0]!r}; "
+                         "name a .parquet file in --out")
+    return pa.schema([*source.schema, *order.added], metadata=source.schema.metadata)
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """Where to write; renamed to `out` at the end, and removed when it fails."""
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(out)
+    except OSError as error:
+        error.filename = error.filename or str(out)  # `explained` names its disk
+        raise FolioError(f"{out}: {error.strerror or error}; nothing was written. Mend it (free "
+                         "space, rights) and run again") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writer(path: Path, order: Order, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    if order.spreadsheet_safe:
+        with pa_csv.CSVWriter(path, harmless(schema.empty_table()).schema) as writer:
+            yield lambda table: writer.write_table(harmless(table))
+    elif order.out.suffix.lower() in CSV:
+        with pa_csv.CSVWriter(path, schema) as writer:
+            yield writer.write_table
+    else:
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            yield writer.write_table
+
+
+def _summary(judge: Judge, order: Order, source: Source, counts: _Counts,
+             trained: Profile | None) -> dict[str, Any]:
+    label = judge.predictor.labels[1]
+    measured = compared(trained, counts.profile, label) if trained else None
+    drift = None if measured is None else {
+        "version": judge.version.number, "same_text": False, "measures": measured,
+        "drifted": [one["measure"] for one in measured if one["drifted"]]}
+    return judge.identity | order.asked | {
+        "sample": judge.predictor.sample, "file": str(order.file), "out": str(order.out),
+        "column": source.column, "rows": counts.rows, "scored": counts.labels.total(),
+        "labels": {name: counts.labels[name] for name in judge.predictor.labels},
+        "errors": dict(counts.errors.most_common()), "drift": drift}

@@ -1,0 +1,184 @@
+"""Files of texts to score, CSV or Parquet, read a window of rows at a time."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.corpus.cleaning import STRAY
+from pipelines.corpus.csv_rows import checked_rows, long_fields
+from pipelines.errors import FolioError, UsageError
+from pipelines.serving.batching import GROUP_CHARACTERS, GROUP_TEXTS, groups
+
+TEXT = "text"  # the column that is read unless another is named
+CSV, PARQUET = (".csv",), (".parquet", ".pq")
+BUFFER_BYTES = 2**20  # of a Parquet column that is read at a time
+OTHER_COMMAS = (";", "\t", "|")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some rows: all columns as they are kept, the texts as they are judged (None where there is
+    none), and for the progress how far the file is read, of how much, counted in what."""
+
+    table: pa.Table
+    texts: list[Any]
+    done: int
+    total: int
+    unit: str
+
+
+class Source(Protocol):
+    """An open file: its columns, and which of them has the texts."""
+
+    schema: pa.Schema
+    column: str
+
+    def windows(self) -> Iterator[Window]: ...
+
+
+def open_source(path: Path, column: str | None = None) -> Source:
+    """The file, its column found: the one that is named, else `text`, else the only one with
+    text. Raises UsageError for another kind of file or column, FolioError for a broken file."""
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    if path.suffix.lower() in CSV:
+        return CsvSource(path, column)
+    if path.suffix.lower() in PARQUET:
+        return ParquetSource(path, column)
+    raise UsageError(f"{path}: neither .csv nor .parquet; name it after what it is")
+
+
+class CsvSource:
+    """Every column is text. What is not UTF-8 is judged as such, and kept with U+FFFD for it."""
+
+    def __init__(self, path: Path, column: str | None) -> None:
+        self._path = path
+        with self._rows() as (rows, _):
+            header = next(rows, None)
+        if not header:
+            raise FolioError(f"{path.name}: the file is empty; its first row must name the columns")
+        names = [_shown(name) for name in header]
+        if len(names) == 1 and (mark := next((m for m in OTHER_COMMAS if m in names[0]), None)):
+            raise FolioError(f"{path.name}: the columns are parted by {mark!r}; write commas")
+        self.column = _chosen(path.name, names, names, column)
+        self._at = names.index(self.column)
+        self.schema = pa.schema([(name, pa.string()) for name in names])
+
+    def windows(self) -> Iterator[Window]:
+        size, width = self._path.stat().st_size, len(self.schema)
+        with self._rows(width) as (rows, position):
+            next(rows)
+            filled = (row + [""] * (width - len(row)) for row in rows if row)
+            for group in groups(filled, lambda row: sum(map(len, row))):
+                columns = list(zip(*group, strict=True))
+                table = pa.table([_strings(values) for values in columns], schema=self.schema)
+                yield Window(table, list(columns[self._at]), position(), size, "bytes")
+
+    @contextmanager
+    def _rows(self, width: int | None = None) -> Iterator[tuple[Iterator[list[str]], Any]]:
+        """The rows, and what says how many bytes were read."""
+        with (long_fields(), self._path.open(encoding="utf-8-sig", errors="surrogateescape",
+                                             newline="") as file):
+            rows = csv.reader(file, strict=True)
+            yield checked_rows(rows, self._path.name, width), file.buffer.tell
+
+
+class ParquetSource:
+    """Columns of any types; the texts' one is made of strings."""
+
+    def __init__(self, path: Path, column: str | None) -> None:
+        self._path = path
+        with _readable(path), pq.ParquetFile(path) as file:
+            self.schema, self._rows = file.schema_arrow, file.metadata.num_rows
+            self._at_once = _rows_at_once(file.metadata)
+        names = self.schema.names
+        self.column = _chosen(path.name, names, [field.name for field in self.schema
+                                                 if _is_text(field.type)], column)
+
+    def windows(self) -> Iterator[Window]:
+        done = 0
+        with _readable(self._path), pq.ParquetFile(self._path, buffer_size=BUFFER_BYTES) as file:
+            for batch in file.iter_batches(self._at_once):
+                done += batch.num_rows
+                texts = _texts(batch.column(self.schema.get_field_index(self.column)))
+                yield Window(pa.Table.from_batches([batch]), texts, done, self._rows, "rows")
+
+
+def _rows_at_once(metadata: pq.FileMetaData) -> int:
+    """As many rows as keep a window small, however long the texts are."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    each = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
+    return int(min(max(GROUP_CHARACTERS / max(each, 1), 1), GROUP_TEXTS))
+
+
+def _texts(column: pa.Array) -> list[str | None]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:  # told of the rows that have it
+        return [value if value is None else value.decode(errors="surrogateescape")
+                for value in column.view(_binary(column.type)).to_pylist()]
+
+
+def _binary(text: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_string(text):
+        return pa.large_binary()
+    return pa.binary_view() if pa.types.is_string_view(text) else pa.binary()
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type_):
+        type_ = type_.value_type
+    return (pa.types.is_string(type_) or pa.types.is_large_string(type_)
+            or pa.types.is_string_view(type_))
+
+
+def _chosen(name: str, names: Sequence[str], of_text: Sequence[str], wanted: str | None) -> str:
+    twice = next((one for one in names if list(names).count(one) > 1), None)
+    if twice is not None:
+        raise FolioError(f"{name}: two columns {twice!r}; rename one of them")
+    listed = f"columns with text: {', '.join(of_text)[:200] or 'none'}"
+    if wanted is None and TEXT not in names:
+        if len(of_text) == 1:
+            return of_text[0]
+        raise UsageError(f"{name}: no column {TEXT!r}; name the one to read with --column "
+                         f"({listed})")
+    wanted = wanted or TEXT
+    if wanted not in names:
+        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"{name}: no column {wanted!r}{hint} ({listed})")
+    if wanted not in of_text:
+        raise UsageError(f"{name}: column {wanted!r} holds no text ({listed})")
+    return wanted
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What pyarrow says of a broken file, in one line."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FolioError(f"{path.name}: not a whole Parquet file ({first[:200]})") from error
+
+
+def _strings(values: Sequence[str]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        return pa.array(map(_shown, values), pa.string())
+
+
+def _shown(text: str) -> str:
+    return text if text.isascii() else STRAY.sub("\N{REPLACEMENT CHARACTER}", text)

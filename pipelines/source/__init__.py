@@ -1,0 +1,1 @@
+"""Stage source: the raw files, byte for byte, checksum proved."""

@@ -1,0 +1,109 @@
+"""Asks the origin of a source without checksums which version of its files it has.
+
+A version is what the server's headers name it, or the SHA-256 of a local file: text that stands in
+the source's key, so that a changed file is fetched again and an unchanged one is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.declaration.spec import SourceSpec
+from pipelines.errors import FolioError, UnreachableError
+from pipelines.files.digests import digest_file
+from pipelines.network.addresses import shown
+from pipelines.network.credentials import resolved
+from pipelines.network.http_answers import (
+    HEADERS,
+    UNNAMED,
+    MissingError,
+    Redirects,
+    answered,
+    declared_length,
+    explained,
+    version_of,
+)
+from pipelines.source.locations import Place, file_names, from_first, places
+from pipelines.store.artifacts import Artifact
+
+if TYPE_CHECKING:
+    from requests import Response
+
+ASK_SECONDS = 5  # a plan should not hang on a dead host, and the question is asked again next time
+
+
+def must_be_asked(source: SourceSpec) -> bool:
+    """Whether nothing but the origin tells if the files are still the same."""
+    return bool(source.url) and not source.sha256
+
+
+def versions(source: SourceSpec, mirror: str | None, offline: bool) -> dict[str, str]:
+    """{file name: its version} from the first place that has the file.
+
+    Raises UsageError on an address that cannot be right, UnreachableError when a place did not
+    answer or `offline` forbids to ask it, FolioError on refusals.
+    """
+    ask = partial(_ask, seconds=min(ASK_SECONDS, source.timeout_seconds), offline=offline)
+    return {name: from_first(places(name, url, mirror), ask)
+            for name, url in file_names(source.url).items()}
+
+
+def doubt(asked: dict[str, str], artifact: Artifact) -> str | None:
+    """Why an artifact that was made for these versions may yet hold other bytes, if it may."""
+    for name, version in asked.items():
+        if version == UNNAMED:
+            return "the server says neither ETag nor Last-Modified, so it is downloaded again"
+        fetched = artifact.counts["origins"][name]["version"]
+        if fetched != version:
+            return f"source changed while it was fetched: {change(name, version, fetched)}"
+    return None
+
+
+def change(name: str, before: str, now: str) -> str:
+    """Two versions of a file, in words, what is common to both said once."""
+    kind = before.partition(" ")[0]
+    return f"{name} {before} → {now.removeprefix(f'{kind} ')}"
+
+
+def _ask(place: Place, seconds: float, offline: bool) -> str:
+    if isinstance(place.address, Path):
+        if not place.address.is_file():
+            raise MissingError(f"{place.address}: no such file")
+        return place.version(f"SHA-256 {digest_file(place.address)}")
+    if offline:
+        raise UnreachableError(f"{shown(place.address)}: --offline forbids it")
+    return place.version(_ask_server(resolved(place.address), seconds))
+
+
+def _ask_server(url: str, seconds: float) -> str:
+    """The version that the answer's headers name. No body is read."""
+    for method in ("HEAD", "GET"):  # some servers refuse HEAD, or say less then
+        with _answer(method, url, seconds) as response:
+            code = response.status_code
+            version = version_of(response, declared_length(url, response))
+            if code == 200 and version != UNNAMED:
+                return version
+    if code == 200:
+        return UNNAMED
+    raise (MissingError if code in (404, 410) else FolioError)(answered(url, response))
+
+
+@contextmanager
+def _answer(method: str, url: str, seconds: float) -> Iterator[Response]:
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
+
+    from pipelines.network.connections import Watch, send
+
+    with Watch(shown(url), 2 * seconds) as watch:  # for headers that come drop by drop
+        try:
+            response = send(method, url, watch, headers=HEADERS, timeout=seconds,
+                            judge=Redirects(url).check)
+        except (RequestException, HTTPError) as error:
+            raise explained(error, shown(url)) from error
+    with response:
+        yield response

@@ -1,0 +1,211 @@
+"""The source stage: raw files, byte for byte, from a mirror, an address, or a folder of one's own;
+or the records of a tensorflow-datasets dataset (tfds_source).
+
+Each file of `source.url` is looked for in the mirror first, then at its address (places), and lies
+in the artifact under the last part of that address. A file is believed only when its SHA-256 is
+among those that the declaration accepts, if it names any.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pipelines.declaration.spec import SourceSpec
+from pipelines.errors import FolioError, UnreachableError
+from pipelines.files.names import unsafe
+from pipelines.network.addresses import shown
+from pipelines.network.credentials import resolved
+from pipelines.network.http_answers import MissingError
+from pipelines.source.download import copy, download, forget, is_complete, version_fetched
+from pipelines.source.locations import (
+    Place,
+    file_names,
+    from_first,
+    mirrored,
+    places,
+    refuse_reserved,
+)
+from pipelines.source.tfds import write_records
+from pipelines.store.artifacts import Artifact, Workspace
+
+# Where tfds keeps datasets that take long to prepare, laid out as in its data_dir.
+PUBLISHED = "https://storage.googleapis.com/tfds-data/datasets"
+
+
+def build(inputs: Mapping[str, Artifact], config: dict[str, Any],
+          work: Workspace) -> dict[str, Any]:
+    """Write the raw files to work.out.
+
+    Returns {"files", "bytes", "origins": {name: {"from", "address", "bytes", "sha256"}}}, and of a
+    file of `source.url` the "version" that its origin named when it was fetched; a folder of one's
+    own is one origin, with its "files" counted, as the manifest lists their digests; so is a tfds
+    dataset (see tfds_source.write_records).
+    Raises UsageError on an address that cannot be right, UnreachableError when a place did not
+    answer or `offline` forbids to ask it, FolioError on refusals, wrong bytes and oversize.
+    """
+    source: SourceSpec = config["source"]
+    if source.path:
+        return _own(Path(source.path), source, work)
+    if source.tfds:
+        return write_records(source, work, partial(_published, source, work))
+    named = file_names(source.url)
+    origins = {name: _fetch(name, url, source, work) for name, url in named.items()}
+    for name in named:
+        _part(name, work).replace(work.out / name)
+    return _counts(origins, len(named))
+
+
+def _counts(origins: dict[str, dict[str, Any]], files: int) -> dict[str, Any]:
+    size = sum(origin["bytes"] for origin in origins.values())
+    return {"files": files, "bytes": size, "origins": origins}
+
+
+def _part(name: str, work: Workspace) -> Path:
+    return work.scratch / f"{name}.part"
+
+
+def _fetch(name: str, url: str, source: SourceSpec, work: Workspace) -> dict[str, Any]:
+    """Bring one file to its `.part`, from the first place that has it; where that was."""
+    try:
+        return _from_first(places(name, url, work.mirror), name, source, work)
+    except (MissingError, UnreachableError) as failure:
+        advice = f"get {name} otherwise and give --mirror DIR with it"
+        if isinstance(failure, MissingError):
+            advice = f"mend source.url, or {advice}"
+        elif work.offline:
+            advice += ", or leave --offline out"
+        else:
+            advice = f"look at the network, or {advice}"
+        raise type(failure)(f"{failure}; {advice}") from failure
+
+
+def _published(source: SourceSpec, work: Workspace, name: str, public: bool) -> Path:
+    """A file of a prepared dataset, named as in a tfds data_dir: its `.part`."""
+    if reason := unsafe(name):  # it stands in a file that was fetched
+        raise FolioError(f"source.tfds: a file of the dataset is called {name!a}, which {reason}")
+    url = f"{PUBLISHED}/{quote(name)}"
+    candidates = [mirrored(name, work.mirror)] if work.mirror else []
+    if public:
+        candidates.append(Place("public address", url))
+    if not candidates:
+        raise MissingError(f"{name}: not published")
+    _part(name, work).parent.mkdir(parents=True, exist_ok=True)
+    _from_first(candidates, name, source, work)
+    return _part(name, work)
+
+
+def _from_first(candidates: list[Place], name: str, source: SourceSpec, work: Workspace
+                ) -> dict[str, Any]:
+    return from_first(candidates, lambda place: _bring(name, place, source, work),
+                      lambda text: work.progress(0, None, text))
+
+
+def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict[str, Any]:
+    part = _part(name, work)
+
+    def report(done: int, total: int | None) -> None:
+        work.progress(done, total, f"bytes of {name}")
+
+    if isinstance(place.address, Path):
+        copy(place.address, part, source, report)
+    elif work.offline:
+        raise UnreachableError(f"{shown(place.address)}: not fetched, as --offline forbids it")
+    else:
+        url = resolved(place.address)
+        if not (is_complete(part, url) and _digest(part) in _accepted(source)):
+            download(url, part, source, report)
+    digest = _proved(part, place, source)
+    local = isinstance(place.address, Path)
+    version = place.version(f"SHA-256 {digest}" if local else version_fetched(part))
+    return _origin(place.kind, place.address, part, digest) | {"version": version}
+
+
+def _origin(kind: str, address: str | Path, file: Path, digest: str) -> dict[str, Any]:
+    return {"from": kind, "address": shown(address), "bytes": file.stat().st_size,
+            "sha256": digest}
+
+
+def _accepted(source: SourceSpec) -> list[str]:
+    return [digest.lower() for digest in source.sha256]
+
+
+def _digest(path: Path) -> str:
+    from pooch import file_hash
+
+    return file_hash(str(path), alg="sha256")
+
+
+def _proved(part: Path, place: Place, source: SourceSpec) -> str:
+    """The file's digest. A file that is not accepted is set aside as `.bad` for a look."""
+    digest = _digest(part)
+    if not source.sha256 or digest in _accepted(source):
+        return digest
+    bad = part.with_suffix(".bad")
+    part.replace(bad)
+    forget(part)
+    raise FolioError(f"{_wrong(place.address, digest, source)}; kept as {bad}: look at it, then "
+                     "mend source.sha256 or where the file comes from")
+
+
+def _wrong(address: str | Path, digest: str, source: SourceSpec) -> str:
+    return (f"{shown(address)}: wrong checksum, SHA-256 is {digest} but must be "
+            f"{' or '.join(_accepted(source))}")
+
+
+def _own(path: Path, source: SourceSpec, work: Workspace) -> dict[str, Any]:
+    """Copy a file or a folder of the user's own, under its own names."""
+    files = {path.name: path} if path.is_file() else dict(_tree(path))
+    total, done = sum(file.stat().st_size for file in files.values()), 0
+    for name, file in files.items():
+        refuse_reserved(name, str(file))
+        target = work.out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        if source.sha256 and (digest := _digest(target)) not in _accepted(source):
+            raise FolioError(f"{_wrong(file, digest, source)}; mend source.sha256 or the file")
+        done += target.stat().st_size
+        work.progress(done, total, f"bytes of {path.name}")
+    if path.is_file():
+        copied = work.out / path.name
+        return _counts({path.name: _origin("path", path, copied, _digest(copied))}, 1)
+    folder = {"from": "path", "address": str(path), "files": len(files), "bytes": done}
+    return _counts({path.name: folder}, len(files))
+
+
+def _tree(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(name in the folder, file) of every file below, refusing what cannot be copied as a file."""
+    if not folder.is_dir():
+        raise FolioError(f"{folder}: no such file or folder; mend source.path")
+    empty = True
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        for name in folders + names:
+            path = Path(parent, name)
+            _refuse_link(path, folder)
+            if path.is_dir():
+                continue  # walked in its turn
+            if not path.is_file():
+                raise FolioError(f"{path}: neither a file nor a folder; take it out of {folder}")
+            empty = False
+            yield str(path.relative_to(folder)), path
+    if empty:
+        raise FolioError(f"{folder}: holds no file; mend source.path")
+
+
+def _refuse_link(path: Path, folder: Path) -> None:
+    """Only links to files of the folder: what lies elsewhere was not given to be read."""
+    if not path.is_symlink():
+        return
+    target = Path(os.path.realpath(path))
+    if not target.is_relative_to(os.path.realpath(folder)) or not target.is_file():
+        raise FolioError(f"{path}: a link to {target}, which is not a file in {folder}; put the "
+                         "file itself there, or take the link away")
+
+
+def _raise(error: OSError) -> None:
+    raise error

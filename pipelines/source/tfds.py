@@ -1,0 +1,300 @@
+"""A tensorflow-datasets source: the texts of its splits, record by record, as Parquet shards.
+
+A dataset is read where it lies prepared. One that comes with tfds and is not prepared is fetched as
+tfds publishes it, file by file; only then is tfds asked to prepare it, since for wiki40b that would
+take Apache Beam and leave to read a Google bucket.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import difflib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.declaration.spec import SourceSpec
+from pipelines.errors import FolioError, UnreachableError
+from pipelines.files.home import users_files
+from pipelines.network.http_answers import MissingError
+from pipelines.store.artifacts import Workspace
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
+
+SHARD_BYTES, BATCH_BYTES = 128 * 2**20, 4 * 2**20  # of text: in a file, and held in memory
+SHOWN_RECORDS = 1000  # between two reports of progress
+COLUMNS = (("record", pa.int64()), ("text", pa.binary()))
+# (name in a data_dir, whether tfds publishes it) -> the file, from wherever it can be had
+Bring = Callable[[str, bool], Path]
+
+
+def write_records(source: SourceSpec, work: Workspace, bring: Bring) -> dict[str, Any]:
+    """Write `tfds/<split>-NNNN.parquet` to work.out: columns record (from 0) and text (bytes).
+
+    Returns {"files", "bytes", "origins": {dataset: {"from", "address", "version", "feature",
+    "records": {split: number}}}}. Raises FolioError for names that tfds does not know (with the
+    nearest) and damaged files, UnreachableError when the dataset is not here and cannot be had.
+    """
+    builder, origin = _prepared(source, work, bring)
+    splits = {name: _split(builder, name) for name in source.tfds_splits}
+    _check_feature(builder, source)
+    total = sum(split.num_examples for split in splits.values())
+    done = 0
+    for name, split in splits.items():
+        writer = _Writer(work.out / "tfds", builder.info.full_name, name, source.tfds_feature)
+        for text in _texts(builder, split, source.tfds_feature):
+            writer.add(text)
+            done += 1
+            if done % SHOWN_RECORDS == 0 or done == total:
+                work.progress(done, total, f"records of {builder.info.full_name}")
+        writer.close()
+    files = list((work.out / "tfds").iterdir())
+    origin |= {"version": str(builder.version), "feature": source.tfds_feature,
+               "records": {name: split.num_examples for name, split in splits.items()}}
+    return {"files": len(files), "bytes": sum(path.stat().st_size for path in files),
+            "origins": {builder.info.full_name: origin}}
+
+
+def _tfds() -> Any:
+    """tensorflow-datasets, which never writes to standard output here and shows no bars."""
+    with _lazy_here_alone():
+        tfds = import_module("tensorflow_datasets")
+    tfds.disable_progress_bar()
+    return tfds
+
+
+@contextlib.contextmanager
+def _lazy_here_alone() -> Iterator[None]:
+    """tfds puts off its imports by replacing `__import__`, which would give every other thread that
+    imports something meanwhile, such as Prefect's, a stand-in that holds nothing."""
+    from etils.epy import lazy_imports_utils
+
+    lazy, usual, importer = lazy_imports_utils._lazy_import, builtins.__import__, get_ident()
+
+    def choose(name: str, globals_: Any = None, locals_: Any = None,
+               fromlist: tuple[str, ...] = (), level: int = 0, **options: Any) -> Any:
+        if get_ident() == importer:
+            return lazy(name, globals_, locals_, fromlist, level, **options)
+        return usual(name, globals_, locals_, fromlist, level)
+
+    lazy_imports_utils._lazy_import = choose
+    try:
+        yield
+    finally:
+        lazy_imports_utils._lazy_import = lazy
+
+
+def _prepared(source: SourceSpec, work: Workspace, bring: Bring
+              ) -> tuple[DatasetBuilder, dict[str, Any]]:
+    """A builder whose data are on disk, and where they came from."""
+    builder = _builder(source.tfds, os.environ.get("TFDS_DATA_DIR"))
+    here = {"from": "prepared here", "address": str(builder.data_path)}
+    with _errors_alone("absl"):
+        if builder.is_prepared():
+            return builder, here
+    wanted = f"source.tfds {source.tfds}: not prepared in {builder.data_path}"
+    advice = (f"let TFDS_DATA_DIR or --mirror name a folder with {builder.info.full_name} in it, "
+              "or give source.path a text of your own")
+    try:
+        return _fetched(builder, source, work, bring)
+    except UnreachableError as failure:
+        raise UnreachableError(f"{wanted}; {failure}; {advice}") from failure
+    except MissingError as failure:
+        if work.offline:
+            raise UnreachableError(f"{wanted}, and --offline forbids to; {advice}") from failure
+    work.progress(0, None, f"tfds prepares {builder.info.full_name}")
+    try:
+        with contextlib.redirect_stdout(sys.stderr), users_files(builder.data_path):
+            builder.download_and_prepare()
+    except Exception as error:
+        raise FolioError(f"{wanted}, and tfds cannot do it ({_first_line(error)}); {advice}"
+                         ) from error
+    return builder, here | {"from": "prepared by tfds"}
+
+
+def _fetched(builder: DatasetBuilder, source: SourceSpec, work: Workspace, bring: Bring
+             ) -> tuple[DatasetBuilder, dict[str, Any]]:
+    """The builder on the published files that `source` needs, put into work.scratch."""
+    root, folder = work.scratch / "tfds", builder.info.full_name
+    public = type(builder).__module__.startswith("tensorflow_datasets.")  # else it is private
+
+    def fetch(name: str) -> None:
+        target = root / folder / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            bring(f"{folder}/{name}", public).replace(target)
+
+    fetch("dataset_info.json")
+    fetched = _builder(source.tfds, str(root))
+    for split in source.tfds_splits:
+        for part in _split(fetched, split).file_instructions:
+            try:
+                fetch(Path(part.filename).name)
+            except MissingError as failure:
+                raise FolioError(f"{failure}; the published {folder} is not whole") from failure
+    return fetched, {"from": "published by tfds", "address": folder}
+
+
+def _builder(name: str, data_dir: str | None) -> DatasetBuilder:
+    tfds = _tfds()
+    try:
+        with _errors_alone("absl"):
+            return tfds.builder(name, data_dir=data_dir)
+    except Exception as error:
+        dataset, _, rest = name.partition(":")[0].partition("/")
+        known = tfds.list_builders(with_community_datasets=False)
+        if dataset not in known:
+            raise FolioError(f"source.tfds {name}: tensorflow-datasets has no {dataset!r}"
+                             f"{_nearest(dataset, known)}") from error
+        configs = list(tfds.builder_cls(dataset).builder_configs)
+        if rest and rest not in configs:
+            raise FolioError(f"source.tfds {name}: {dataset} has no configuration {rest!r}"
+                             f"{_nearest(rest, configs)}") from error
+        raise FolioError(f"source.tfds {name}: {_first_line(error)}; mend the name, or its "
+                         "version") from error
+
+
+def _split(builder: DatasetBuilder, name: str) -> Any:
+    """The SplitInfo of a split, or of a slice of one such as train[:1%]."""
+    splits = builder.info.splits
+    base = re.match(r"[^\[]*", name)[0]
+    if base not in splits:
+        raise FolioError(f"source.tfds_splits: {builder.info.full_name} has no split {base!r}"
+                         f"{_nearest(base, list(splits))}")
+    try:
+        return splits[name]
+    except ValueError as error:
+        raise FolioError(f"source.tfds_splits {name}: no slice of {base}; write it like "
+                         f"{base}[:1%] or {base}[100:200]") from error
+
+
+def _check_feature(builder: DatasetBuilder, source: SourceSpec) -> None:
+    features, name = builder.info.features, source.tfds_feature
+    if name not in features:
+        raise FolioError(f"source.tfds_feature: {builder.info.full_name} has no feature {name!r}"
+                         f"{_nearest(name, list(features))}")
+    if not _is_text(features[name]):
+        texts = ", ".join(other for other in features if _is_text(features[other]))
+        raise FolioError(f"source.tfds_feature: {name} of {builder.info.full_name} is no text; "
+                         f"texts: {texts or 'none'}")
+
+
+def _is_text(feature: Any) -> bool:
+    return feature.shape == () and feature.np_dtype == np.object_
+
+
+def _nearest(wrong: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; known: {', '.join(sorted(known)[:20])}{', …' if len(known) > 20 else ''}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _texts(builder: DatasetBuilder, split: Any, feature: str) -> Iterator[bytes]:
+    """The feature's bytes of each record, in the order of the files."""
+    from tensorflow.train import Example
+
+    number = 0
+    try:
+        for raw in _examples(builder, split):
+            values = Example.FromString(raw).features.feature[feature].bytes_list.value
+            yield values[0] if values else b""
+            number += 1
+    except Exception as error:  # of as many kinds as there are file formats
+        raise FolioError(f"{builder.data_path}: split {split.name} cannot be read beyond record "
+                         f"{number} ({_first_line(error)}); delete that folder and run again"
+                         ) from error
+    if number != split.num_examples:
+        raise FolioError(f"{builder.data_path}: split {split.name} has {number:,} records, not "
+                         f"the {split.num_examples:,} that its description says; delete that "
+                         "folder and run again")
+
+
+def _examples(builder: DatasetBuilder, split: Any) -> Iterator[bytes]:
+    if builder.info.file_format.value == "tfrecord":
+        for part in split.file_instructions:
+            yield from islice(_tf_records(part.filename), part.skip, part.skip + part.take)
+        return
+    from tensorflow_datasets.core.decode import DeserializeMethod
+
+    method = DeserializeMethod.RAW_BYTES
+    yield from builder.as_data_source(split.name, deserialize_method=method)
+
+
+def _tf_records(path: str) -> Iterator[bytes]:
+    """As tf.data.TFRecordDataset, which would take hold of the GPU's memory for it."""
+    from tensorflow.compat.v1.io import tf_record_iterator
+
+    with _errors_alone("tensorflow"):  # it recommends tf.data, at length
+        return tf_record_iterator(path)
+
+
+@contextlib.contextmanager
+def _errors_alone(logger: str) -> Iterator[None]:
+    """Without a library's warnings, of which the user can make nothing."""
+    found = logging.getLogger(logger)
+    before = found.level
+    found.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        found.setLevel(before)
+
+
+class _Writer:
+    """Rows to `<split>-NNNN.parquet`, a row group at a time."""
+
+    def __init__(self, folder: Path, dataset: str, split: str, feature: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self._path = folder / quote(split, safe="")  # a slice has brackets and more
+        metadata = {"dataset": dataset, "split": split, "feature": feature}
+        self._schema = pa.schema(COLUMNS, metadata)
+        self._texts: list[bytes] = []
+        self._first = self._shard = self._bytes = self._shard_bytes = 0
+        self._file: pq.ParquetWriter | None = None
+
+    def add(self, text: bytes) -> None:
+        self._texts.append(text)
+        self._bytes += len(text)
+        if self._bytes >= BATCH_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        if self._file is not None:
+            self._file.close()
+
+    def _flush(self) -> None:
+        if self._shard_bytes >= SHARD_BYTES:
+            self._file.close()
+            self._file, self._shard_bytes = None, 0
+        if self._texts and self._file is None:
+            path = self._path.with_name(f"{self._path.name}-{self._shard:04d}.parquet")
+            self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
+            self._shard += 1
+        if self._texts:
+            numbers = range(self._first, self._first + len(self._texts))
+            self._file.write_table(pa.table([pa.array(numbers, pa.int64()), self._texts],
+                                            schema=self._schema))
+        self._first += len(self._texts)
+        self._shard_bytes += self._bytes
+        self._texts, self._bytes = [], 0

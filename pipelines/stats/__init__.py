@@ -1,0 +1,1 @@
+"""Pure mathematics: bootstrap, paired and two-sample tests, calibration."""

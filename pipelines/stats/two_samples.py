@@ -1,0 +1,110 @@
+"""Whether two samples have one distribution: stability index, KS test, chi-squared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+ALARM = 0.2  # the usual rule: below 0.1 next to nothing, above 0.2 another distribution
+
+
+CHANCE = 0.01  # p below which it is not put down to chance
+
+
+BINS = 10  # of equally many of the champion's documents
+
+
+FEWEST = 20  # documents: fewer have no distribution
+
+
+RAREST = 0.001  # a share below counts as this: next to nothing is as good as nothing
+
+
+LENGTH = "median length (tokens)"
+
+
+TERMS = 100  # of Kolmogorov's series, which converges long before
+
+
+def stability_index(old: np.ndarray, new: np.ndarray) -> float:
+    """Population stability index of two histograms over the same bins: (bins,) counts each."""
+    before, after = (np.maximum(counts / counts.sum(), RAREST) for counts in (old, new))
+    return float(((after - before) * np.log(after / before)).sum())
+
+
+def kolmogorov_smirnov(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
+    """(largest gap between the shares below any value, p value) of two counts by value.
+
+    The p value is the asymptotic one (Stephens 1970), too large where values repeat.
+    """
+    size = max(len(old), len(new))
+    shares = [np.cumsum(np.pad(counts, (0, size - len(counts)))) / counts.sum()
+              for counts in (old, new)]
+    gap = float(np.abs(shares[0] - shares[1]).max())
+    root = math.sqrt(old.sum() * new.sum() / (old.sum() + new.sum()))
+    scaled = (root + 0.12 + 0.11 / root) * gap
+    if scaled < 0.2:  # where the series no longer converges, and p is 1 to 12 digits
+        return gap, 1.0
+    terms = np.arange(1, TERMS + 1)
+    p = 2 * float(((-1.0) ** (terms - 1) * np.exp(-2 * (terms * scaled) ** 2)).sum())
+    return gap, min(max(p, 0.0), 1.0)
+
+
+def chi_square(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
+    """(Pearson's chi-square, p value) of two shares, each given as counts (hits, misses)."""
+    table = np.array([old, new], float)
+    expected = np.outer(table.sum(1), table.sum(0)) / table.sum()
+    if (expected == 0).any():  # nobody has a hit, or everybody
+        return 0.0, 1.0
+    statistic = float(((table - expected) ** 2 / expected).sum())
+    return statistic, math.erfc(math.sqrt(statistic / 2))  # one degree of freedom
+
+
+def of_unknown(old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
+    """The row of two counts (unknown tokens, known ones). Fewer unknown are no drift."""
+    row = of_shares("unknown tokens", old, new)
+    return row | {"drifted": row["drifted"] and row["new"] > row["old"]}
+
+
+def of_values(name: str, old: np.ndarray, new: np.ndarray,
+              unit: float = 1) -> Iterator[dict[str, Any]]:
+    """The row of two counts by value, (values,) each, which tells their medians, times `unit`;
+    none where there are fewer than FEWEST."""
+    if min(old.sum(), new.sum()) < FEWEST:
+        return
+    edges = _quantiles(old)
+    index = stability_index(*(_binned(counts, edges) for counts in (old, new)))
+    yield _row(name, _median(old) * unit, _median(new) * unit, index, "Kolmogorov-Smirnov",
+               *kolmogorov_smirnov(old, new))
+
+
+def of_shares(name: str, old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
+    """The row of two shares, each given as counts (hits, misses)."""
+    before, after = np.array(old), np.array(new)
+    return _row(f"share of {name}", before[0] / before.sum(), after[0] / after.sum(),
+                stability_index(before, after), "chi-square", *chi_square(before, after))
+
+
+def _row(measure: str, old: float, new: float, index: float, test: str, statistic: float,
+         p: float) -> dict[str, Any]:
+    return {"measure": measure, "old": float(old), "new": float(new), "index": index,
+            "test": test, "statistic": statistic, "p": p,
+            "drifted": index > ALARM and p < CHANCE}
+
+
+def _quantiles(counts: np.ndarray) -> np.ndarray:
+    """Lengths after which a tenth, two tenths, … of the documents are passed; equal ones once."""
+    below = np.cumsum(counts) / counts.sum()
+    return np.unique(np.searchsorted(below, np.arange(1, BINS) / BINS))
+
+
+def _binned(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    which = np.searchsorted(edges, np.arange(len(counts)))
+    return np.bincount(which, weights=counts, minlength=len(edges) + 1)
+
+
+def _median(counts: np.ndarray) -> int:
+    return int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))

@@ -1,0 +1,1 @@
+"""Artifacts, run records, settings, fingerprints, lineage."""

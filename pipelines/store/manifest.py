@@ -1,0 +1,254 @@
+"""An artifact's manifest: what it is, what decided its bytes, and which files it consists of.
+
+It protects itself: `key` is the digest of the recipe, `digest` that of the files' digests, and
+`seal` that of all it says. Whatever is not so is no manifest, and its folder no artifact.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import FolioError, UnreadableError
+from pipelines.files.digests import digest_file, digest_json
+from pipelines.files.names import unsafe
+from pipelines.files.small_files import MAX_BYTES, parse_object, read_object
+
+MANIFEST = "manifest.json"  # written last, so that its existence means completion
+KEY = re.compile(r"[0-9a-f]{64}")
+RECIPE = ("stage", "version", "config", "inputs", "code", "libraries")
+SEAL = "seal"
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "stage": str, "version": int, "config": dict, "inputs": dict, "code": dict, "libraries": dict,
+    "key": str, "digest": str, "files": dict, "counts": dict, "created": str,
+    "wall_seconds": (int, float), "peak_memory_bytes": (int, float)}
+CHANGED = "was changed after it was written"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published folder. `path` is local; `manifest` says what it is and where it came from."""
+
+    stage: str
+    key: str
+    path: Path
+    manifest: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the content alone: equal bytes have equal digests, whatever made them."""
+        return self.manifest["digest"]
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        return self.manifest["counts"]
+
+    def files(self, prefix: str = "") -> list[Path]:
+        """Those that the manifest lists and whose names begin so, in order. Readers open nothing
+        else: what lies in the folder besides is not part of the artifact."""
+        return sorted(self.path / name for name in self.manifest["files"]
+                      if name.startswith(prefix))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a stage's bytes. `key` is its digest."""
+
+    stage: str
+    version: int
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    code: dict[str, str]
+    libraries: dict[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        return key_of(vars(self))
+
+
+def key_of(recipe: Mapping[str, Any]) -> str:
+    """The key of what a recipe, or a manifest that tells one, decides."""
+    return digest_json({name: recipe[name] for name in RECIPE} | {"key": None, "sealed": True})
+
+
+def _unsealed_key_of(recipe: Mapping[str, Any]) -> str:
+    """The key as it was before manifests had a seal. Only such a manifest may lack one."""
+    return digest_json({name: recipe[name] for name in RECIPE} | {"key": None})
+
+
+def content_digest(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Digest of the content alone: equal files have equal digests, whatever made them."""
+    return digest_json({name: entry["sha256"] for name, entry in files.items()})
+
+
+def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest as it will be read back, with its seal."""
+    told = json.loads(json.dumps(manifest))
+    return told | {SEAL: _seal_of(told)}
+
+
+def text_of(manifest: Mapping[str, Any]) -> str:
+    """What stands in the file. Raises FolioError when nobody could read it back."""
+    text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    if len(text.encode()) > MAX_BYTES:
+        raise FolioError(f"{len(manifest['files']):,} files are too many for one artifact; pack "
+                         "them into an archive")
+    return text
+
+
+def _seal_of(manifest: Mapping[str, Any]) -> str:
+    return digest_json({name: value for name, value in manifest.items() if name != SEAL})
+
+
+# Reading
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of the artifact in `<stage>/<key>`, the last two parts of `folder`.
+
+    Raises FileNotFoundError where nothing stands, UnreadableError where anything else does.
+    """
+    _expect(folder, stat.S_ISDIR, "its folder")
+    try:
+        _expect(folder / MANIFEST, stat.S_ISREG, MANIFEST)
+        found = read_object(folder / MANIFEST)
+    except FileNotFoundError as error:
+        raise UnreadableError(f"{MANIFEST} is missing") from error
+    except UnreadableError as error:
+        raise UnreadableError(str(error).removeprefix(f"{folder}{os.sep}")) from error
+    return _checked(found, folder.parent.name, folder.name)
+
+
+def parse(data: bytes, stage: str, key: str) -> dict[str, Any]:
+    """The manifest in `data`, which must be that of this artifact. Raises UnreadableError."""
+    return _checked(parse_object(data, MANIFEST), stage, key)
+
+
+def _expect(path: Path, kind: Any, called: str) -> None:
+    """Raises UnreadableError when what stands at `path` is not of the kind; never follows links."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(str(path)) from error
+    except OSError as error:
+        raise UnreadableError(f"{called} cannot be read ({error.strerror})") from error
+    if not kind(mode):
+        raise UnreadableError(f"{_kind(mode)} stands in the place of {called}")
+
+
+def _kind(mode: int) -> str:
+    for kind, called in ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"),
+                         (stat.S_ISREG, "a file")):
+        if kind(mode):
+            return called
+    return "a special file"
+
+
+def _checked(found: dict[str, Any], stage: str, key: str) -> dict[str, Any]:
+    problem = _misshapen(found) or _disagreement(found, stage, key)
+    if problem:
+        raise UnreadableError(f"{MANIFEST} {problem}")
+    return found
+
+
+def _misshapen(found: Mapping[str, Any]) -> str | None:
+    for name, kind in KINDS.items():
+        if not isinstance(found.get(name), kind):
+            return f"has no proper {name!r}"
+    if not all(isinstance(value, str) for value in found["inputs"].values()):
+        return "has no proper 'inputs'"
+    if found["stage"] == "release" and not (isinstance(found["config"].get("name"), str)
+                                            and isinstance(found["counts"].get("version"), int)):
+        return "names no version"
+    for name, entry in found["files"].items():
+        reason = unsafe(name) or ("is the manifest's own" if name == MANIFEST else None)
+        if reason:
+            return f"lists a file whose name {reason}: {ascii(name)[:100]}"
+        if not (isinstance(entry, dict) and isinstance(entry.get("bytes"), int)
+                and KEY.fullmatch(str(entry.get("sha256")))):
+            return f"says neither size nor digest of {name}"
+    return None
+
+
+def _disagreement(found: Mapping[str, Any], stage: str, key: str) -> str | None:
+    if (found["stage"], found["key"]) != (stage, key):
+        return "is that of another artifact"
+    try:
+        whole = found["digest"] == content_digest(found["files"]) and (
+            (key == key_of(found) and found.get(SEAL) == _seal_of(found))
+            or (key == _unsealed_key_of(found) and SEAL not in found))
+    except (ValueError, RecursionError):  # text or depth that we would not have written
+        whole = False
+    return None if whole else CHANGED
+
+
+# The files
+
+
+def listed(folder: Path) -> dict[str, dict[str, Any]]:
+    """{name: {bytes, sha256}} of all files below a folder, each synced to the disk.
+
+    Raises FolioError for what is no file, or has a name that no manifest may have.
+    """
+    found = dict(_below(folder))
+    for name, there in found.items():
+        wrong = (f"its name {reason}" if (reason := unsafe(name)) else
+                 None if stat.S_ISREG(there.st_mode) else f"it is {_kind(there.st_mode)}")
+        if wrong:
+            raise FolioError(f"{name!a}: cannot be published, as {wrong}; rename or remove the "
+                             "file that it was made from")
+    return {name: _entry(folder / name) for name in sorted(found, key=lambda name: name.split("/"))}
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return {"bytes": path.stat().st_size, "sha256": digest_file(path)}
+
+
+def damage(folder: Path, files: Mapping[str, Mapping[str, Any]], digests: bool) -> str | None:
+    """In what the files of an artifact are not those that its manifest lists, in words.
+
+    Empty folders count for nothing: no reader looks into them.
+    """
+    try:
+        found = dict(_below(folder))
+        found.pop(MANIFEST, None)
+        for name, there in found.items():
+            if not stat.S_ISREG(there.st_mode):
+                return f"{_kind(there.st_mode)} stands in the place of {_shown(name)}"
+        for name, entry in files.items():
+            if name not in found:
+                return f"{name} is missing"
+            if found[name].st_size != entry["bytes"] or (
+                    digests and digest_file(folder / name) != entry["sha256"]):
+                return f"{name} is not what was published"
+        added = min(found.keys() - files.keys(), default=None)
+        return added and f"{_shown(added)} was added after it was published"
+    except OSError as error:
+        return f"{error.filename or folder} cannot be read ({error.strerror or error})"
+
+
+def _below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """(name, what it is) of all below a folder that is no folder itself. Follows no link."""
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        with os.scandir(folder / prefix) as entries:
+            for entry in entries:
+                name = f"{prefix}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{name}/")
+                else:
+                    yield name, entry.stat(follow_symlinks=False)
+
+
+def _shown(name: str) -> str:
+    return ascii(name) if unsafe(name) else name

@@ -1,0 +1,80 @@
+"""Takes things out of the store while runs go on, so that none of them ever finds half of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from pipelines.files.home import made
+from pipelines.files.locks import try_lock
+from pipelines.store.artifacts import MANIFEST, lock_of
+
+REMOVED = ".removed"  # beside the stages' folders
+
+
+def discard(path: Path, key: str, untaken_since: float) -> bool:
+    """Remove what stands at `path`: an artifact of `key`, a leftover of one, or the key's lock.
+
+    False, and nothing has changed, when a process works on that key, or when the artifact is used
+    by a run or was taken by one after `untaken_since` (seconds since 1970).
+    """
+    lock = lock_of(path.parent, key)
+    file = try_lock(lock)
+    if file is None:
+        return False
+    with file:
+        aside = None if path == lock else _set_aside(path, untaken_since)
+        remains = (key, f".tmp-{key}", f".work-{key}")
+        bare = not any(os.path.lexists(path.with_name(name)) for name in remains)
+        if bare:
+            lock.unlink(missing_ok=True)  # while we hold it: see locks.try_lock
+    if aside is not None:
+        remove(aside)
+    return aside is not None or (bare and path == lock)
+
+
+def _set_aside(path: Path, untaken_since: float) -> Path | None:
+    """Where it went, or None when it may not go or is gone."""
+    if not os.path.lexists(path):
+        return None
+    folder = made(path.parent.parent / REMOVED)
+    aside = folder / f"{path.parent.name}-{path.name.lstrip('.')}-{time.time_ns()}"
+    manifest = path / MANIFEST
+    if path.is_symlink() or manifest.is_symlink() or not manifest.is_file():
+        return path.rename(aside)
+    file = try_lock(manifest)  # runs that use the artifact share it
+    if file is None:
+        return None
+    with file:
+        return None if manifest.stat().st_mtime > untaken_since else path.rename(aside)
+
+
+def remove(path: Path) -> None:
+    """A file, or a folder with all that is in it. One that is gone already is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder, as long as they are there."""
+    return sum(found.st_size for found in _found(path) if stat.S_ISREG(found.st_mode))
+
+
+def changed(path: Path) -> float:
+    """When anything in it was last written, in seconds since 1970."""
+    return max((found.st_mtime for found in _found(path)), default=0.0)
+
+
+def _found(path: Path) -> Iterator[os.stat_result]:
+    inside = (os.path.join(folder, name) for folder, folders, files in os.walk(path)
+              for name in [*folders, *files]) if not path.is_symlink() else ()
+    for one in (path, *inside):
+        with suppress(FileNotFoundError):  # a run that goes on moves its files
+            yield os.lstat(one)

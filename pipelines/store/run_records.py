@@ -1,0 +1,169 @@
+"""Run records: one JSON file a run, written when it ends. What `folio runs` and `show` read."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import UnreadableError, UsageError
+from pipelines.files.home import made
+from pipelines.files.names import unsafe
+from pipelines.files.small_files import read_object
+from pipelines.stages import NAMES
+from pipelines.store.artifacts import Store, write_json
+
+KEEP_LOOKING = 200  # records searched for what a stage was before
+AHEAD = timedelta(minutes=5)  # of now: a record dated later was written by a clock that was wrong
+LONGEST = 1e9  # seconds; 30 years
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+KEY = re.compile(r"[0-9a-f]{64}")
+Record = dict[str, Any]
+NUMBER, TEXT = (int, float), (str, type(None))
+ALWAYS = {"run": str, "pipeline": str, "profile": str, "sample": bool, "started": str,
+          "state": str, "seconds": NUMBER, "stages": list}
+# What a record may lack, for an earlier Folio wrote it: its types, the default first.
+ELSE = {"metrics": ({}, dict), "version": (None, int, type(None)), "verdict": (None, *TEXT),
+        "reason": (None, *TEXT), "report": (None, *TEXT), "error": (None, *TEXT),
+        "stale": ([], list), "drift": (None, dict, type(None)), "overrides": ([], list)}
+OF_A_STAGE = {"action": ("", str), "reason": ("", str), "seconds": (0.0, *NUMBER),
+              "path": (None, *TEXT), "key": (None, *TEXT)}
+OF_DRIFT = {"version", "same_text", "measures", "drifted"}
+
+
+class Runs:
+    """The records under `folder`, newest first; those dated ahead of now come last."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @staticmethod
+    def new_id(pipeline: str) -> str:
+        """Sorts by time, of one pipeline also within a second; unique even when two runs start at
+        once."""
+        now = time.time()
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+        return f"{stamp}-{pipeline}-{int(now % 1 * 16**3):03x}{secrets.randbelow(16**3):03x}"
+
+    def save(self, record: Record) -> None:
+        made(self.folder)
+        write_json(self.folder / f"{record['run']}.json", record)
+
+    def __iter__(self) -> Iterator[Record]:
+        """What cannot be read is left out; `unreadable` has it."""
+        ahead = []
+        for path in self._paths():
+            try:
+                record = read_record(path)
+            except (FileNotFoundError, UnreadableError):
+                continue
+            if is_ahead(record):
+                ahead.append(record)
+            else:
+                yield record
+        yield from ahead
+
+    def unreadable(self) -> dict[Path, UnreadableError]:
+        """The files that are no run records, and what is wrong with each."""
+        found = {}
+        for path in self._paths():
+            try:
+                read_record(path)
+            except FileNotFoundError:
+                continue
+            except UnreadableError as error:
+                found[path] = error
+        return found
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("[!.]*.json"), reverse=True)
+
+    def checked(self, record: Record) -> Record:
+        """As `checked`, of a record that is to be saved here."""
+        return checked(record, self.folder / f"{record.get('run')}.json")
+
+    def has(self, run: str) -> bool:
+        return (self.folder / f"{run}.json").is_file()
+
+    def get(self, run: str) -> Record:
+        """The record whose id is `run`, or the only one that begins with it."""
+        if run == "latest":
+            for record in self:
+                return record
+            raise UsageError("there are no runs yet; start with: folio run NAME")
+        found = [record for record in self if record["run"].startswith(run)]
+        exact = [record for record in found if record["run"] == run]
+        if len(exact or found) != 1:
+            count = "no run" if not found else f"{len(found)} runs"
+            raise UsageError(f"{count} named {run!r}; `folio runs` lists them")
+        return (exact or found)[0]
+
+    def previous_manifest(self, store: Store, pipeline: str, stage: str) -> dict[str, Any] | None:
+        """The manifest of the artifact that the pipeline's latest run had for a stage."""
+        for index, record in enumerate(self):
+            if index == KEEP_LOOKING:
+                return None
+            if record["pipeline"] != pipeline:
+                continue
+            for entry in record["stages"]:
+                artifact = entry["stage"] == stage and store.find(stage, entry.get("key") or "")
+                if artifact:
+                    return artifact.manifest
+        return None
+
+
+def is_ahead(record: Record, now: datetime | None = None) -> bool:
+    """Whether it is dated later than now, so that its date says nothing."""
+    return datetime.fromisoformat(record["started"]) > (now or datetime.now(UTC)) + AHEAD
+
+
+def read_record(path: Path) -> Record:
+    """The record in a file. Raises FileNotFoundError, or UnreadableError for what is none."""
+    return checked(read_object(path), path)
+
+
+def checked(found: Record, path: Path) -> Record:
+    """The record with what earlier versions of Folio left out, as it stands, or may stand, at
+    `path`. Raises UnreadableError when it is none."""
+    record = {name: found.get(name, default) for name, (default, *_) in ELSE.items()} | found
+    kinds = ALWAYS | {name: tuple(kinds) for name, (_, *kinds) in ELSE.items()}
+    for name, kind in kinds.items():
+        if not isinstance(record.get(name), kind):
+            raise UnreadableError(f"{path}: its {name!r} is missing or of the wrong kind")
+    if record["run"] != path.stem or unsafe(record["run"]):
+        raise UnreadableError(f"{path}: tells of another run")
+    if not 0 <= record["seconds"] < LONGEST:
+        raise UnreadableError(f"{path}: its 'seconds' are none that a run takes")
+    if not is_time(record["started"]):
+        raise UnreadableError(f"{path}: its 'started' is no time")
+    if record["drift"] is not None and not record["drift"].keys() >= OF_DRIFT:
+        raise UnreadableError(f"{path}: its 'drift' lacks something")
+    return record | {"stages": [_stage(entry, path) for entry in record["stages"]]}
+
+
+def _stage(found: Any, path: Path) -> Record:
+    """A stage's entry; its name and key lead to a folder of the store."""
+    entry = found if isinstance(found, dict) else {}
+    entry = {name: entry.get(name, default) for name, (default, *_) in OF_A_STAGE.items()} | entry
+    right = (entry.get("stage") in NAMES
+             and (entry["key"] is None or bool(KEY.fullmatch(str(entry["key"]))))
+             and all(isinstance(entry[name], tuple(kinds))
+                     for name, (_, *kinds) in OF_A_STAGE.items()))
+    if not right:
+        raise UnreadableError(f"{path}: what it says of a stage is not what we wrote")
+    return entry
+
+
+def is_time(text: object) -> bool:
+    """Whether it is a time as records have it, such as 2026-01-31T04:05:06Z."""
+    if not isinstance(text, str) or not TIME.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:  # the 31st of June
+        return False
+    return True

@@ -1,0 +1,45 @@
+"""Where a run reads and writes, and how it may fetch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.files.home import home_folder as home_folder
+from pipelines.stages import Stage
+from pipelines.store.artifacts import GpuWish, Progress, Store, silent
+from pipelines.store.run_records import Runs
+
+
+def no_progress(stage: str) -> Progress:
+    return silent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a run reads and writes, and how it may fetch. Nothing of this is in any key."""
+
+    home: Path
+    store: Store
+    runs: Runs
+    mirror: str | None = None
+    offline: bool = False
+    allow_sample: bool = False
+    gpu: GpuWish = "any"
+    progress: Callable[[str], Progress] = no_progress  # a stage's name to where it reports
+
+    @classmethod
+    def at(cls, home: Path, remote: str | None = None, **others: Any) -> Settings:
+        """The settings of the store and the runs under `home`.
+
+        `remote` (FOLIO_STORE by default), such as s3://bucket/folio, shares the artifacts.
+        """
+        store = Store(home / "store", remote or os.environ.get("FOLIO_STORE"))
+        return cls(home, store, Runs(home / "runs"), **others)
+
+    def store_of(self, stage: Stage) -> Store:
+        """Where a stage's artifacts are looked for and published."""
+        return self.store if stage.shared else self.store.local

@@ -1,0 +1,1 @@
+"""Stage tokens: documents become token ids, with their vocabulary."""

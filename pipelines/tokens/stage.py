@@ -1,0 +1,216 @@
+"""The tokens stage: a vocabulary learned from train alone, and every document as ids.
+
+Writes `vocabulary/` and `tokens/<split>-NNNN.parquet` with columns id, split, tokens (list of
+ids, the markers `begin` and `end` included), length, label, characters (of the text itself,
+before any cut) and truncated (tokens cut off).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.declaration.data_sections import TokensSpec
+from pipelines.errors import FolioError
+from pipelines.parallel import mapped
+from pipelines.store.artifacts import Inputs, Workspace
+from pipelines.tokens import subwords
+from pipelines.tokens.vocabulary import SPECIAL, Vocabulary, split_words
+
+
+def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
+    """Learn the vocabulary, then code every split. Returns counts per split."""
+    spec: TokensSpec = config["tokens"]
+    corpus = inputs["corpus"]
+    vocabulary = learn(corpus.files("documents/train-"), spec, work)
+    seen = np.zeros(vocabulary.size, np.int64)
+    (work.out / "tokens").mkdir()
+    totals: dict[str, Totals] = {}
+    shards = corpus.files("documents/")
+
+    def coded(shard: Path) -> pa.Table:
+        table = code(pl.read_parquet(shard), vocabulary, spec)
+        pq.write_table(table, work.out / "tokens" / shard.name, compression="zstd")
+        return table
+
+    for done, table in enumerate(mapped(coded, shards), 1):
+        for split in table["split"].unique().to_pylist():
+            totals.setdefault(split, Totals()).add(table, vocabulary.unknown_id)
+            if split == "train" and spec.kind == "subword":
+                seen += np.bincount(_flat(table["tokens"]), minlength=vocabulary.size)
+        work.progress(done, len(shards), "shards coded")
+    if spec.kind == "subword":  # how train is spelled is known only once it is coded
+        vocabulary = replace(vocabulary, counts=tuple(seen.tolist()))
+    vocabulary.save(work.out / "vocabulary")
+    return {"vocabulary": vocabulary.size} | {split: vars(t) for split, t in totals.items()}
+
+
+@dataclass
+class Totals:
+    """Sums over one split."""
+
+    documents: int = 0
+    tokens: int = 0
+    unknown: int = 0
+    truncated_documents: int = 0
+    truncated_tokens: int = 0
+    longest: int = 0
+    characters: int = 0
+
+    def add(self, table: pa.Table, unknown_id: int) -> None:
+        truncated = table["truncated"].to_numpy()
+        ids = _flat(table["tokens"])
+        self.documents += table.num_rows
+        self.tokens += len(ids)
+        self.unknown += int((ids == unknown_id).sum())
+        self.truncated_documents += int((truncated > 0).sum())
+        self.truncated_tokens += int(truncated.sum())
+        self.longest = max(self.longest, int(table["length"].to_numpy().max(initial=0)))
+        self.characters += int(table["characters"].to_numpy().sum())
+
+
+def _flat(column: pa.ChunkedArray) -> np.ndarray:
+    chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
+    return np.concatenate(chunks) if chunks else np.empty(0, np.uint16)
+
+
+# The vocabulary
+
+
+def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:
+    """Count the tokens of the train split's shards and keep those that `spec` allows.
+
+    Subwords are learned by SentencePiece; their counts are still to be made.
+    """
+    if spec.kind == "subword":
+        return _learn_subwords(shards, spec, work)
+    counts = _count_characters(shards, spec) if spec.kind == "char" else (
+        _count_words(shards, spec, work))
+    markers = _markers(spec, counts)
+    kept = [(token, count) for token, count in counts.items() if count >= spec.min_count]
+    if not kept:
+        raise FolioError(f"corpus train split: no {spec.kind} is seen {spec.min_count} times; "
+                         "lower tokens.min_count or give more text")
+    kept.sort(key=lambda item: (-item[1], item[0]))  # frequent first, then by spelling
+    if spec.max_size is not None:
+        kept = kept[: max(spec.max_size - len(SPECIAL) - len(markers), 1)]
+    if spec.kind == "char":
+        kept.sort()
+    unknown = counts.total() - sum(count for _, count in kept)
+    tokens, numbers = zip(*kept, strict=True)
+    train = sum(pq.read_metadata(shard).num_rows for shard in shards)
+    return Vocabulary(spec.kind, spec.lower, (*SPECIAL, *markers, *tokens),
+                      (0, unknown, *(train * n for n in markers.values()), *numbers),
+                      spec.words, spec.begin or None, spec.end or None)
+
+
+def _learn_subwords(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:
+    def read() -> Iterator[pl.Series]:
+        for done, texts in enumerate(_texts(shards), 1):
+            yield texts
+            work.progress(done, None, "train shards read for subwords")
+
+    model = subwords.train(read, spec.max_size or subwords.DEFAULT_SIZE, spec.lower, spec.begin,
+                           spec.end)
+    tokens = subwords.pieces(subwords.load(model))
+    return Vocabulary(spec.kind, spec.lower, tokens, (0,) * len(tokens), spec.words,
+                      spec.begin or None, spec.end or None, subwords.PAD_ID, subwords.UNKNOWN_ID,
+                      model)
+
+
+def _markers(spec: TokensSpec, counts: Counter[str]) -> dict[str, int]:
+    """{marker: how often a document has it}. Raises FolioError when the text has it as well."""
+    for name in ("begin", "end"):
+        marker = getattr(spec, name)
+        if marker in counts or marker in SPECIAL:
+            raise FolioError(
+                f"tokens.{name} {marker!r}: train text has it {counts[marker]} times, so it cannot "
+                f"mark where a document {name}s; choose one that no text has, such as '<{name}>'"
+                if marker in counts else
+                f"tokens.{name} {marker!r}: every vocabulary has this token; choose another")
+    return dict(Counter(marker for marker in (spec.begin, spec.end) if marker))
+
+
+def _texts(shards: Sequence[Path]) -> Iterator[pl.Series]:
+    for shard in shards:
+        yield pl.read_parquet(shard, columns=["text"])["text"]
+
+
+def _count_characters(shards: Sequence[Path], spec: TokensSpec) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for texts in _texts(shards):
+        for text in texts:
+            folded = text.lower() if spec.lower else text
+            points, numbers = np.unique(np.frombuffer(folded.encode("utf-32-le"), np.uint32),
+                                        return_counts=True)
+            counts.update({chr(p): int(n) for p, n in zip(points, numbers, strict=True)})
+    return counts
+
+
+def _count_words(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Counter[str]:
+    def counted(texts: pl.Series) -> pl.DataFrame:
+        words = split_words(texts, spec.lower, spec.words).explode(empty_as_null=False)
+        return words.alias("text").to_frame().group_by("text").agg(
+            pl.len().cast(pl.UInt64).alias("count"))
+
+    total = pl.DataFrame(schema={"text": pl.String, "count": pl.UInt64})
+    for done, shard in enumerate(mapped(counted, _texts(shards)), 1):
+        total = pl.concat([total, shard]).group_by("text").agg(pl.col("count").sum())
+        work.progress(done, None, "train shards counted")
+    return Counter(dict(total.iter_rows()))
+
+
+# The documents
+
+
+def code(documents: pl.DataFrame, vocabulary: Vocabulary, spec: TokensSpec) -> pa.Table:
+    """The documents' rows with ids in place of text; see the module's docstring."""
+    ids, edges = vocabulary.encode_all(documents["text"])
+    if vocabulary.markers:
+        ids, edges = _marked(ids, edges, vocabulary)
+    elif vocabulary.kind == "word":
+        # A text without a single word is still a document to be judged: one unknown token.
+        empty = np.diff(edges) == 0
+        ids = np.insert(ids, edges[:-1][empty], vocabulary.unknown_id)
+        edges = edges + np.concatenate([[0], np.cumsum(empty)])
+    lengths = np.diff(edges)
+    if spec.max_tokens is not None:
+        ids, edges = _cut(ids, edges, spec.max_tokens, spec.keep)
+    return pa.table({
+        "id": documents["id"].to_arrow().cast(pa.string()),
+        "split": documents["split"].to_arrow().cast(pa.string()),
+        # list, not large_list: 32-bit offsets, which every reader of Parquet knows.
+        "tokens": pa.ListArray.from_arrays(edges.astype(np.int32), ids),
+        "length": np.diff(edges).astype(np.int32),
+        "label": documents["label"].cast(pl.Float32).to_arrow(),
+        "characters": documents["text"].str.len_chars().cast(pl.Int64).to_arrow(),
+        "truncated": (lengths - np.diff(edges)).astype(np.int32),
+    })
+
+
+def _marked(ids: np.ndarray, edges: np.ndarray,
+            vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """The markers put around each document; `edges` (documents + 1,) is where each begins."""
+    each = np.arange(len(edges))
+    if vocabulary.begin_id is not None:
+        ids, edges = np.insert(ids, edges[:-1], vocabulary.begin_id), edges + each
+    if vocabulary.end_id is not None:
+        ids, edges = np.insert(ids, edges[1:], vocabulary.end_id), edges + each
+    return ids, edges
+
+
+def _cut(ids: np.ndarray, edges: np.ndarray, most: int,
+         keep: str) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` ids of each document, its last or its first."""
+    lengths = np.minimum(np.diff(edges), most)
+    starts = edges[1:] - lengths if keep == "last" else edges[:-1]
+    after = np.concatenate([[0], np.cumsum(lengths)])
+    return ids[np.repeat(starts - after[:-1], lengths) + np.arange(after[-1])], after

@@ -1,0 +1,1 @@
+"""Health, garbage collection, the dashboard."""

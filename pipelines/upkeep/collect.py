@@ -1,0 +1,150 @@
+"""Garbage collection: looks what there is, and deletes what `garbage.decide` lets go."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.files.locks import is_locked
+from pipelines.registry.champions import journal_of
+from pipelines.registry.journal import reigns
+from pipelines.registry.mlflow_access import is_own, mlflow_at
+from pipelines.registry.versions import asked, download_folder, forget, is_within, versions
+from pipelines.store.artifacts import KEY, MANIFEST, Store, lock_of
+from pipelines.store.lineage import stored
+from pipelines.store.live_runs import live_runs
+from pipelines.store.removal import REMOVED, changed, discard, remove, size_of
+from pipelines.store.settings import Settings
+from pipelines.upkeep.garbage import Item, Leftover, Policy, Stock, decide, kept_versions
+
+HIDDEN = {"tmp": "unfinished", "fetch": "unfinished copy", "work": "partial work", "lock": "lock"}
+LEFTOVER = re.compile(rf"\.({'|'.join(HIDDEN)})-([0-9a-f]{{64}})(-\d+)?")
+SMALL = ("runs", "runs/.live", "mlflow", "up", "prefect", "dashboard")  # where small files are
+PARTIAL = re.compile(r"\..+\.(json|html)\.\d+")  # see store.write_whole
+ASIDE = re.compile(r"\..+\.damaged-\d+")  # see small_files.set_aside
+HOUR = 3600.0  # seconds; a small file is written in far less
+Notice = Callable[[str], None]
+
+
+def take_stock(settings: Settings) -> Stock:
+    """What there is on this machine; a store elsewhere is neither asked nor fetched from."""
+    home, now = settings.home, time.time()
+    store = Store(settings.store.root)
+    artifacts = list(stored(store))
+    return Stock(
+        now, settings.runs.folder, artifacts,
+        {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
+        list(settings.runs), live_runs(settings.runs.folder), versions(home),
+        [*leftovers_in(store), *_aged("comparison", home / "comparisons"),
+         *_aged("log", home / "logs"), *_downloads(home), *remains(home, now)],
+        _reigns(home), {path.stem for path in settings.runs.unreadable()})
+
+
+def _reigns(home: Path) -> dict[str, list[int]] | None:
+    """None where a line cannot be read: it may be the one that a rollback would lead back to."""
+    journal = journal_of(home)
+    if not journal.is_whole():
+        return None
+    names = {line["model"] for line in journal.lines()}
+    return {name: reigns(journal.lines(name)) for name in names}
+
+
+def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
+    """What may go, with its bytes. A registry that others may use as well is left alone."""
+    return [_weighed(item, settings.home) for item in decide(stock, policy)
+            if item.version is None or is_own(settings.home)]
+
+
+def _weighed(item: Item, home: Path) -> Item:
+    if item.path is None or (item.version and not is_within(home, item.version)):
+        return replace(item, path=None)
+    return replace(item, bytes=size_of(item.path))
+
+
+def _stages(store: Store) -> Iterator[Path]:
+    return (path for path in sorted(store.root.glob("[!.]*")) if path.is_dir())
+
+
+def leftovers_in(store: Store) -> Iterator[Leftover]:
+    """What lies beside it: of stages that go on, were killed or found damaged, and locks."""
+    for folder in _stages(store):
+        for path in sorted(folder.iterdir()):
+            hidden = LEFTOVER.fullmatch(path.name)
+            if hidden:
+                kind, key = HIDDEN[hidden[1]], hidden[2]
+            elif KEY.fullmatch(path.name) and store.remains(folder.name, path.name):
+                kind, key = "damaged artifact", path.name
+            else:
+                continue
+            yield Leftover(kind, path, changed(path), key, is_locked(lock_of(folder, key)))
+    for path in sorted((store.root / ".damaged").glob("*")):
+        moved = path.name.rpartition("-")[2]  # in nanoseconds: moving it left its own times
+        yield Leftover("damaged artifact", path,
+                       int(moved) / 1e9 if moved.isdigit() else changed(path))
+    for path in sorted((store.root / REMOVED).glob("*")):
+        yield Leftover("unfinished", path, changed(path))  # a removal that was killed
+
+
+def _aged(kind: str, folder: Path) -> Iterator[Leftover]:
+    return (Leftover(kind, path, changed(path)) for path in sorted(folder.glob("*")))
+
+
+def remains(home: Path, now: float) -> Iterator[Leftover]:
+    """Small files whose writing was killed, and what was set aside because it could not be read."""
+    for folder in (home, *SMALL):
+        for path in sorted((home / folder).glob(".*")):
+            if PARTIAL.fullmatch(path.name):
+                yield Leftover("unfinished", path, changed(path), busy=now - changed(path) < HOUR)
+            elif ASIDE.fullmatch(path.name):
+                yield Leftover("damaged file", path, changed(path))
+
+
+def _downloads(home: Path) -> Iterator[Leftover]:
+    """Copies of versions that lie elsewhere, less those of versions that are still registered."""
+    folder = home / "mlflow" / "downloads"
+    if folder.is_dir():
+        wanted = {download_folder(home, version) for version in versions(home)}
+        yield from (one for one in _aged("download", folder) if one.path not in wanted)
+
+
+def collect(items: list[Item], settings: Settings, policy: Policy, since: float,
+            failed: Notice) -> list[Item]:
+    """Delete the items, and return those that are gone: what a run took `since`, stays.
+
+    `failed` is told of what could not be deleted.
+    """
+    gone = [item for item in items if item.version is None and _delete(item, since, failed)]
+    return gone + _delete_versions([item for item in items if item.version], settings, policy)
+
+
+def _delete(item: Item, since: float, failed: Notice) -> bool:
+    try:
+        if item.key is not None:
+            return discard(item.path, item.key, since)
+        remove(item.path)
+        return True
+    except FileNotFoundError:
+        return True  # somebody else removed it
+    except OSError as error:
+        failed(f"{error.filename or item.path}: {error.strerror or error}")
+        return False
+
+
+def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> list[Item]:
+    """Decided once more while nobody releases, by the release artifacts that have stayed."""
+    if not items:
+        return []
+    gone = []
+    with mlflow_at(settings.home) as (_, client):
+        known = asked(client)
+        releases = list(stored(Store(settings.store.root), "release"))
+        kept = kept_versions(known, releases, policy.runs, _reigns(settings.home))
+        for item in items:
+            if item.version in known and (item.version.name, item.version.number) not in kept:
+                others = [one for one in known if one != item.version]
+                forget(client, settings.home, item.version, others)
+                gone.append(item)
+    return gone

@@ -1,0 +1,159 @@
+"""The dashboard: one page on all pipelines, `dashboard/index.html` of the home, that stands alone.
+
+`collect` says what there is, as JSON data; `write_page` shows it. No network, no script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pipelines.declaration.load import FULL, catalog_names, load_spec
+from pipelines.declaration.model_sections import LOWER_IS_BETTER
+from pipelines.declaration.spec import Spec
+from pipelines.errors import FolioError, UsageError
+from pipelines.files.home import made
+from pipelines.files.machine import one_line
+from pipelines.registry.champions import journal_of, reigns_of
+from pipelines.registry.lookup import list_models
+from pipelines.registry.versions import CHAMPION
+from pipelines.report.links import addresses
+from pipelines.report.metric_chart import metric_chart
+from pipelines.report.page import moment, render
+from pipelines.run.freshness import freshness
+from pipelines.run.plan import plan
+from pipelines.store.artifacts import Store, write_whole
+from pipelines.store.settings import Settings
+from pipelines.store.times import utc
+from pipelines.upkeep.disk import disk_usage
+
+LAST_RUNS = 12  # shown
+LOW_DISK_BYTES = 2e9  # free: less does not hold another run of the larger pipelines
+
+
+@contextmanager
+def dashboard_after(settings: Settings, notice: Callable[[str], None]) -> Iterator[None]:
+    """Rewrites the page after the block, however that ended. A page that fails stops nothing."""
+    try:
+        yield
+    finally:
+        try:
+            write_dashboard(settings)
+        except Exception as error:  # the run's own end is what counts
+            notice(f"the dashboard was not rewritten: {one_line(error)}")
+
+
+def write_dashboard(settings: Settings, now: datetime | None = None) -> Path:
+    """Write the page as things are. Returns its path."""
+    return write_page(settings.home, collect(settings, now or datetime.now(UTC)))
+
+
+def collect(settings: Settings, now: datetime) -> dict[str, Any]:
+    """{written, pipelines, runs, disk, links, attention}: what the page tells, as JSON data."""
+    made(settings.home)
+    records, attention = list(settings.runs), []
+    try:
+        models = {model["name"]: model["versions"] for model in list_models(settings.home)}
+    except FolioError as error:
+        models = {}
+        attention.append({"pipeline": None, "text": str(error)})
+    reigns: dict[str, list[tuple[str, int | None]]] = {}
+    try:
+        reigns = {name: reigns_of(journal_of(settings.home).lines(name)) for name in models}
+    except FolioError as error:
+        attention.append({"pipeline": None, "text": str(error)})
+    attention += [{"pipeline": None, "text": f"{error}; that run is not listed"}
+                  for error in settings.runs.unreadable().values()]
+    ran = {record["pipeline"] for record in records}
+    # Each byte of the store, and the net, are for `folio plan` to ask: that takes seconds.
+    glance = replace(settings, store=Store(settings.store.root, digests=False), offline=True)
+    pipelines = [
+        _pipeline(name, [record for record in records if record["pipeline"] == name],
+                  models.get(name, []), reigns.get(name, []), glance, now)
+        for name in [*sorted(ran), *sorted(set(catalog_names()) - ran)]]
+    disk = disk_usage(settings.home)
+    attention += [note for pipeline in pipelines for note in _attention(pipeline)]
+    if disk["free"] < LOW_DISK_BYTES:
+        attention.append({"pipeline": None, "text": "the disk is nearly full"})
+    return {"written": utc(now), "pipelines": pipelines, "runs": records[:LAST_RUNS],
+            "disk": disk, "links": addresses(), "attention": attention}
+
+
+def _pipeline(name: str, records: list[dict[str, Any]], versions: list[dict[str, Any]],
+              reigns: list[tuple[str, int | None]], settings: Settings, now: datetime,
+              ) -> dict[str, Any]:
+    """What is known of one pipeline; `records` newest first, `versions` oldest first."""
+    last = records[0] if records else None
+    declaration = name if name in catalog_names() else last.get("declared", f"{name}.yaml")
+    spec, unknown = _loaded(declaration, FULL)
+    schedule = spec.schedule if spec else None
+    profile = schedule.profile if schedule else last["profile"] if last else FULL
+    if spec is not None and profile != FULL:
+        spec, unknown = _loaded(declaration, profile)
+    stages, unknown = _planned(spec, settings) if spec else (None, unknown)
+    metric = spec.registry.metric if spec else versions[-1]["metric"] if versions else "metric"
+    return {
+        "pipeline": name, "title": spec.title if spec else "", "declaration": declaration,
+        "started": bool(records or versions),
+        "metric": metric, "lower_is_better": metric in LOWER_IS_BETTER,
+        "champion": next((v for v in versions if CHAMPION in v["aliases"]), None),
+        "versions": versions, "reigns": reigns,
+        "schedule": schedule.model_dump() if schedule else None,
+        "freshness": freshness(schedule, records, now),
+        "plan": {"profile": profile, "stages": stages, "unknown": unknown}, "last_run": last}
+
+
+def _loaded(declaration: str, profile: str) -> tuple[Spec | None, str | None]:
+    """The declaration, or why there is none."""
+    try:
+        return load_spec(declaration, profile), None
+    except UsageError as error:
+        return None, str(error)
+
+
+def _planned(spec: Spec, settings: Settings) -> tuple[list[dict[str, Any]] | None, str | None]:
+    """What `folio plan` says, but for the files' digests; or why nothing can be said."""
+    try:
+        decisions = plan(spec, settings)
+    except (FolioError, OSError) as error:
+        return None, str(error)
+    return [decision.as_json() for decision in decisions], None
+
+
+def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a person should look at, each in one sentence."""
+    name, fresh, last = pipeline["pipeline"], pipeline["freshness"], pipeline["last_run"]
+    if fresh["state"] == "late":
+        yield {"pipeline": name, "text": f"is late: a run was due {moment(fresh['due'])}, the last "
+               f"good one began {moment(fresh['last'])}"}
+    if last is not None and last["state"] == "failed":
+        yield {"pipeline": name,
+               "text": f"failed on {moment(last['started'])}: {last['error']}"}
+
+
+# The page
+
+
+def write_page(home: Path, state: dict[str, Any]) -> Path:
+    """Show what `collect` gave. Returns the page's path."""
+    folder = made(home / "dashboard")
+    charts = {one["pipeline"]: metric_chart(one["versions"], one["metric"], one["reigns"])
+              for one in state["pipelines"]}
+    reports = {run["run"]: report_link(run, home) for run in state["runs"]}
+    page = render("dashboard.html", charts=charts, reports=reports, **state)
+    write_whole(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def report_link(run: dict[str, Any], home: Path) -> str | None:
+    """From the page to the run's report, while the store has it. Holds when the home is moved."""
+    keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
+    pages = (f"store/{stage}/{keys[stage]}/report.html" for stage in ("release", "metrics")
+             if keys.get(stage))
+    page = next((page for page in pages if (home / page).is_file()), None)
+    return f"../{quote(page)}" if page else None

@@ -1,0 +1,134 @@
+"""User, password and query of addresses in what Folio wrote before it kept them out: source
+manifests and run records. They are named, and `folio doctor --fix` takes them out.
+
+A manifest's key is the digest of what it says of the address, so the artifact moves to the key that
+it would have now, sealed anew; what was made from it names its content, and finds it there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import UnreadableError
+from pipelines.files.locks import is_locked, try_lock
+from pipelines.files.small_files import read_object
+from pipelines.network.addresses import HIDDEN, config_shown
+from pipelines.network.credentials import has_secrets, secret_overrides
+from pipelines.store import manifest as manifests
+from pipelines.store.artifacts import lock_of, write_json
+from pipelines.store.live_runs import LIVE
+from pipelines.store.manifest import MANIFEST
+from pipelines.store.removal import remove
+from pipelines.store.settings import Settings
+from pipelines.upkeep.health import FIX, Finding
+
+IN_CLEAR = re.compile(rf"@|[?#](?!{HIDDEN})")  # a user, query or fragment
+RETOLD = "source.url changed"
+CHANGE = "; whoever could read it knows them: change the password"
+
+
+def secrets(settings: Settings) -> Iterator[Finding]:
+    """Source manifests and run records of this home that hold secrets of an address."""
+    found = False
+    for path in _manifests(settings.store.root):
+        found = True
+        yield Finding("secrets", "problem", f"{path}: holds user, password or query of source.url"
+                      f"{_shared(settings, path)}", f"{FIX}{CHANGE}", partial(_rekey, path))
+    for path in _records(settings.runs.folder):
+        found = True
+        yield Finding("secrets", "problem", f"{path}: holds user, password or query of a source in "
+                      "its overrides or reasons", f"{FIX}{CHANGE}", partial(_clean, path))
+    if not found:
+        yield Finding("secrets", "ok", "no manifest and no run record holds secrets of an address")
+
+
+def _shared(settings: Settings, path: Path) -> str:
+    """What stands in a shared store is others' as well: it is named, not removed."""
+    if settings.store.remote is None:
+        return ""
+    return (f"; the shared store may have it as well: delete {settings.store.remote}/source/"
+            f"{path.parent.name} there by hand")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with suppress(FileNotFoundError, UnreadableError):  # other checks name those
+        return read_object(path)
+    return {}
+
+
+def _manifests(root: Path) -> Iterator[Path]:
+    for path in sorted([*root.glob(f"source/[!.]*/{MANIFEST}"),
+                        *root.glob(f".damaged/source-*/{MANIFEST}")]):
+        config = _read(path).get("config")
+        urls = config.get("source.url") if isinstance(config, dict) else None
+        if isinstance(urls, list) and config_shown(config) != config and any(
+                has_secrets(url) for url in urls if isinstance(url, str)):
+            yield path
+
+
+def _rekey(path: Path) -> str:
+    """Move the artifact to its present key, then write its manifest without the secrets."""
+    folder = path.parent
+    damaged = folder.parent.name == ".damaged"
+    lock = None if damaged else try_lock(lock_of(folder.parent, folder.name))
+    if not damaged and (lock is None or is_locked(path)):
+        return f"left {path} to the run that uses it; run {FIX} again"
+    try:
+        # One that was changed by hand must not get a seal: it is set aside as damaged first.
+        manifest = read_object(path) if damaged else manifests.read(folder)
+        manifest["config"] = config_shown(manifest["config"])
+        if damaged:
+            write_json(path, manifest)
+            return f"took the secrets out of {path}"
+        manifest["key"] = manifests.key_of(manifest)
+        new = folder.with_name(manifest["key"])
+        if os.path.lexists(new):  # the same was made again since
+            remove(folder)
+            return f"removed {folder}: {new} is the same without the secrets"
+        write_json(path, manifests.sealed(manifest))
+        folder.rename(new)
+        return f"took the secrets out of {new / MANIFEST}"
+    except (FileNotFoundError, UnreadableError) as error:
+        return f"left {path} ({error}); run {FIX} again"
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _records(folder: Path) -> Iterator[Path]:
+    for path in sorted([*folder.glob("[!.]*.json"), *folder.glob(f"{LIVE}/[!.]*.json")]):
+        record = _read(path)
+        if record != _cleaned(record):
+            yield path
+
+
+def _cleaned(record: dict[str, Any]) -> dict[str, Any]:
+    given, stages = record.get("overrides"), record.get("stages")
+    cleaned = dict(record)
+    if isinstance(given, list):
+        secret = secret_overrides(text for text in given if isinstance(text, str))
+        cleaned["overrides"] = [text for text in given if text not in secret]
+    if isinstance(stages, list):
+        cleaned["stages"] = [_without_address(entry) for entry in stages]
+    return cleaned
+
+
+def _without_address(entry: Any) -> Any:
+    """A stage's entry, whose reason told both addresses when source.url had changed."""
+    reason = entry.get("reason") if isinstance(entry, dict) else None
+    told = isinstance(reason, str) and "source.url " in reason and IN_CLEAR.search(reason)
+    return entry | {"reason": RETOLD} if told else entry
+
+
+def _clean(path: Path) -> str:
+    """Without those overrides: `--using` the run takes the source as the run had it."""
+    if path.parent.name == LIVE and is_locked(path):
+        return f"left {path} to the run that goes on; run {FIX} again when it has ended"
+    write_json(path, _cleaned(read_object(path)))
+    return f"took the secrets out of {path}"

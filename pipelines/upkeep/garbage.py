@@ -1,0 +1,247 @@
+"""What may go: all that nothing which is kept leads to. Decides only; `collect.py` deletes.
+
+Kept are the versions that serve, or would after a rollback; what the last runs of each pipeline
+had; what a run that goes on uses or made; and all that these were made of. What cannot be read
+counts for what is kept: of a journal with such a line all versions, of such a record what that run
+made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.registry.versions import Version, rollback_target
+from pipelines.store.artifacts import Artifact
+from pipelines.store.times import utc
+
+DAY = 86_400  # seconds
+ENDED_WELL = ("done", "nothing-to-do")
+Record = dict[str, Any]
+Reigns = Mapping[str, Sequence[int]]  # {model: its champions, as `journal.reigns` gives them}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How much is kept: so many good runs, and versions, of a pipeline; leftovers so long."""
+
+    runs: int = 5
+    days: float = 7.0
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something beside the artifacts. `changed` in seconds since 1970; `busy`: being worked on."""
+
+    kind: str
+    path: Path
+    changed: float
+    key: str | None = None  # of the artifact that it belongs to
+    busy: bool = False
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What there is. `live` are the runs that go on, `used` the artifacts that runs hold."""
+
+    now: float  # seconds since 1970
+    runs: Path  # the folder of the records
+    artifacts: list[Artifact]
+    used: set[Path]
+    records: list[Record]  # newest first
+    live: list[Record]
+    versions: list[Version]
+    leftovers: list[Leftover]
+    reigns: Reigns | None = field(default_factory=dict)  # None: the journal cannot be trusted
+    unread: set[str] = field(default_factory=set)  # runs whose records cannot be read
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that may go, and why. `key` and `version` say what it is to those who delete it."""
+
+    kind: str
+    name: str
+    path: Path | None
+    reason: str
+    bytes: int = 0
+    key: str | None = field(default=None, repr=False)
+    version: Version | None = field(default=None, repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name, "bytes": self.bytes,
+                "path": str(self.path) if self.path else None, "reason": self.reason}
+
+
+def decide(stock: Stock, policy: Policy) -> list[Item]:
+    """Everything that may go: artifacts, versions, run records, leftovers, in this order."""
+    kept = reachable(stock, policy)
+    releases = [one for one in kept if one.stage == "release"]
+    serving = kept_versions(stock.versions, releases, policy.runs, stock.reigns)
+    records = _kept_records(stock, policy, serving)
+    return [*_artifacts(stock, kept, policy), *_versions(stock.versions, serving, policy),
+            *_records(stock, records, policy), *_leftovers(stock, records, policy)]
+
+
+# What is kept
+
+
+def reachable(stock: Stock, policy: Policy) -> list[Artifact]:
+    """The artifacts that are needed, and all above them through the digests of their inputs."""
+    newest = {(one.stage, one.digest): one
+              for one in sorted(stock.artifacts, key=lambda one: one.manifest["created"])}
+    pending = list(_roots(stock, policy))
+    found: dict[Path, Artifact] = {}
+    while pending:
+        artifact = pending.pop()
+        if artifact.path in found:
+            continue
+        found[artifact.path] = artifact
+        if artifact.stage != "source":  # its inputs are files, not stages
+            above = map(newest.get, artifact.manifest["inputs"].items())
+            pending += [one for one in above if one is not None]
+    return list(found.values())
+
+
+def _roots(stock: Stock, policy: Policy) -> Iterator[Artifact]:
+    serving = serving_versions(stock.versions, stock.reigns)
+    named = {(key.removeprefix("folio.").removesuffix(".key"), value)
+             for version in serving for key, value in version.tags.items() if key.endswith(".key")}
+    records = [*recent(stock.records, policy.runs), *_told(stock.records, serving)]
+    named |= {(entry["stage"], entry["key"]) for record in records for entry in record["stages"]}
+    numbers = {(version.name, version.number) for version in serving}
+    for one in stock.artifacts:
+        if ((one.stage, one.key) in named or one.path in stock.used or _released(one) in numbers
+                or _may_be_needed_by_a_run(one, stock, policy)):
+            yield one
+
+
+def _may_be_needed_by_a_run(artifact: Artifact, stock: Stock, policy: Policy) -> bool:
+    """Made since the oldest of the live runs began, or lately by a run that was killed: such a run
+    leaves no record, and the next one goes on from what it had published."""
+    created = artifact.manifest["created"]
+    if any(created >= record.get("started", "") for record in stock.live):
+        return True
+    run = artifact.manifest.get("run")
+    if run in stock.unread:
+        return True
+    told = any(record["run"] == run for record in stock.records)
+    return not told and created > utc(stock.now - policy.days * DAY)
+
+
+def recent(records: Iterable[Record], count: int) -> list[Record]:
+    """The last `count` runs of each pipeline that ended well, and the failed ones among them."""
+    good: dict[str, int] = {}
+    found = []
+    for record in records:
+        name = record["pipeline"]
+        if good.get(name, 0) < count:
+            found.append(record)
+            good[name] = good.get(name, 0) + (record["state"] in ENDED_WELL)
+    return found
+
+
+def serving_versions(versions: Collection[Version], reigns: Reigns | None) -> list[Version]:
+    """Those that have an alias, such as champion, and those that a rollback would bring back."""
+    if reigns is None:
+        return list(versions)
+    targets = [rollback_target(versions, name, reigns.get(name, ()))
+               for name in {one.name for one in versions}]
+    return [one for one in versions if one.aliases or one in targets]
+
+
+def kept_versions(versions: Collection[Version], releases: Iterable[Artifact],
+                  count: int, reigns: Reigns | None) -> set[tuple[str, int]]:
+    """(name, number) of those that serve, of the last `count` of each name, of `releases`, and of
+    those that somebody registered by hand."""
+    kept = {(one.name, one.number) for one in serving_versions(versions, reigns)}
+    kept |= {(one.name, one.number) for one in versions if "folio.package" not in one.tags}
+    for name in {one.name for one in versions}:
+        numbers = sorted(one.number for one in versions if one.name == name)
+        kept |= {(name, number) for number in numbers[-count:]}
+    return kept | {_released(one) for one in releases}
+
+
+def _released(artifact: Artifact) -> tuple[str | None, int | None] | None:
+    """(name, number) of the version that a release artifact stands for."""
+    if artifact.stage != "release":
+        return None
+    return artifact.manifest["config"].get("name"), artifact.counts.get("version")
+
+
+def _told(records: list[Record], versions: Iterable[Version]) -> list[Record]:
+    """The records that tell of versions: the run that trained each, and the last to release it."""
+    found = []
+    for version in versions:
+        of = [record for record in records if record["pipeline"] == version.name
+              and record.get("version") == version.number]
+        found += of[:1]
+        found += [record for record in records if record["run"] == version.tags.get("folio.run")]
+    return found
+
+
+def _kept_records(stock: Stock, policy: Policy, serving: set[tuple[str, int]]) -> set[str]:
+    versions = [one for one in stock.versions if (one.name, one.number) in serving]
+    young = utc(stock.now - policy.days * DAY)
+    kept = [*recent(stock.records, policy.runs), *_told(stock.records, versions),
+            *(record for record in stock.records if record["started"] > young)]
+    return {record["run"] for record in kept}
+
+
+# What goes
+
+
+def _artifacts(stock: Stock, kept: list[Artifact], policy: Policy) -> Iterator[Item]:
+    paths = {one.path for one in kept}
+    reason = f"of no version that serves, of none of the last {policy.runs} runs, of no live run"
+    for one in stock.artifacts:
+        if one.path not in paths:
+            yield Item("artifact", f"{one.stage} {one.key[:12]}", one.path, reason, key=one.key)
+
+
+def _versions(versions: list[Version], serving: set[tuple[str, int]],
+              policy: Policy) -> Iterator[Item]:
+    reason = f"no alias, no rollback target, not among the last {policy.runs}"
+    for one in versions:
+        if (one.name, one.number) not in serving:
+            yield Item("model version", f"{one.name} version {one.number}", one.folder, reason,
+                       version=one)
+
+
+def _records(stock: Stock, kept: set[str], policy: Policy) -> Iterator[Item]:
+    reason = (f"older than {policy.days:g} days, of no version that is kept, not among the last "
+              f"{policy.runs}")
+    for record in stock.records:
+        if record["run"] not in kept:
+            yield Item("run record", record["run"], stock.runs / f"{record['run']}.json", reason)
+
+
+def _leftovers(stock: Stock, records: set[str], policy: Policy) -> Iterator[Item]:
+    for item in stale(stock.leftovers, stock.artifacts, stock.now, policy):
+        if not (item.kind == "comparison" and item.name in records):
+            yield item
+
+
+def stale(leftovers: Collection[Leftover], artifacts: Iterable[Artifact], now: float,
+          policy: Policy) -> Iterator[Item]:
+    """The leftovers that nobody works on or will go on from."""
+    owners = {(one.path.parent, one.key) for one in artifacts} | {
+        (one.path.parent, one.key) for one in leftovers if one.kind != "lock"}
+    for one in leftovers:
+        reason = _why(one, now - one.changed, policy.days * DAY, owners)
+        if reason and not one.busy:
+            yield Item(one.kind, one.path.name, one.path, reason, key=one.key)
+
+
+def _why(one: Leftover, age: float, limit: float, owners: set[tuple[Path, str]]) -> str | None:
+    """Why a leftover goes, or None when it stays. Ages in seconds."""
+    if one.kind == "lock":
+        return None if (one.path.parent, one.key) in owners else "of a key that has nothing else"
+    if one.kind == "unfinished":
+        return "whoever wrote it is gone"
+    if one.kind == "unfinished copy":
+        return "not written to for a day" if age > DAY else None
+    return f"not written to for {limit / DAY:g} days" if age > limit else None
+

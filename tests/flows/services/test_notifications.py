@@ -1,0 +1,151 @@
+"""A run that fails or crashes is told to a receiver: real server, real HTTP, real automations."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import pytest
+from prefect import State, flow
+from prefect.client.orchestration import get_client
+from prefect.states import Completed, Crashed, Failed
+
+from flows.services.notifications import (
+    AUTOMATIONS,
+    BLOCK,
+    install_notifications,
+    remove_notifications,
+)
+from pipelines.errors import FolioError, UsageError
+from tasks.failures import failed
+from tests.conftest import PROJECT
+from tests.prefect_server import rows
+
+WAIT_SECONDS = 20
+LINE = 'corpus: label "good" is neither <b> nor 否; mend corpus.labels\nand run it again'
+
+
+class Receiver(ThreadingHTTPServer):
+    """Keeps what is POSTed to it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Receiving)
+        self.got: Queue[tuple[str, str, dict[str, Any]]] = Queue()
+        self.url = f"http://127.0.0.1:{self.server_port}/hook?token=s3cret"
+
+    def next(self) -> tuple[str, str, dict[str, Any]]:
+        """(path, content type, JSON) of the next POST."""
+        return self.got.get(timeout=WAIT_SECONDS)
+
+
+class Receiving(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.put((self.path, self.headers["Content-Type"], json.loads(body)))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Not on the tests' output."""
+
+
+@pytest.fixture
+def receivers(prefect_home: Path) -> Iterator[tuple[Receiver, Receiver]]:
+    both = Receiver(), Receiver()
+    for one in both:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+    yield both
+    remove_notifications()
+    for one in both:
+        one.shutdown()
+        one.server_close()
+
+
+@flow(name="retrain", flow_run_name="{run}")
+def ending(run: str) -> State:
+    """A flow of the name that is watched."""
+    if run == "badly":
+        return failed(FolioError(LINE))
+    return Completed() if run == "well" else Failed(name="TimedOut", message="after 3 hours")
+
+
+@flow(name="somebody-elses")
+def other() -> State:
+    return Failed(message="not ours")
+
+
+def crash(name: str) -> str:
+    """A flow run set Crashed through the API, as a worker does when the process is gone. Its id."""
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(ending, name=name, parameters={"run": name})
+        client.set_flow_run_state(run.id, Crashed(message="exited with status code: -9"))
+        return str(run.id)
+
+
+def id_of(prefect_home: Path, name: str) -> str:
+    return rows(prefect_home, "select id from flow_run where name = ?", name)[0][0]
+
+
+def test_a_failure_and_a_crash_arrive_and_nothing_else(
+        prefect_home: Path, receivers: tuple[Receiver, Receiver],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOLIO_PREFECT_UI", "http://127.0.0.1:4200/")
+    receiver, _ = receivers
+    install_notifications(receiver.url)
+    other(return_state=True)
+    ending("well", return_state=True)
+    ending("badly", return_state=True)
+    assert receiver.next() == ("/hook?token=s3cret", "application/json", {
+        "flow": "retrain", "run": "badly", "state": "Failed", "message": LINE,
+        "url": f"http://127.0.0.1:4200/runs/flow-run/{id_of(prefect_home, 'badly')}"})
+    ending("late", return_state=True)
+    assert receiver.next()[2]["state"] == "TimedOut"
+    killed = crash("killed")
+    assert receiver.next()[2] == {
+        "flow": "retrain", "run": "killed", "state": "Crashed",
+        "message": "exited with status code: -9",
+        "url": f"http://127.0.0.1:4200/runs/flow-run/{killed}"}
+    with pytest.raises(Empty):
+        receiver.got.get(timeout=1)
+    page = (PROJECT / "docs" / "notifications.md").read_text(encoding="utf-8")
+    assert set(json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])) == {
+        "flow", "run", "state", "message", "url"}
+
+
+def test_the_last_address_alone_is_told_and_none_once_removed(
+        prefect_home: Path, receivers: tuple[Receiver, Receiver]) -> None:
+    old, new = receivers
+    for receiver in (old, new, new):
+        install_notifications(receiver.url)
+    names = sorted(AUTOMATIONS.values())
+    assert sorted(name for (name,) in rows(
+        prefect_home, "select name from automation where name like 'folio: a run%'")) == names
+    crash("moved")
+    assert new.next()[2]["run"] == "moved"
+    with get_client(sync_client=True) as client:
+        document = client.read_block_document_by_name(BLOCK, "webhook",
+                                                      include_secrets=False)
+        assert "s3cret" not in str(document.data)  # what the server's page shows
+    remove_notifications()
+    remove_notifications()
+    assert rows(prefect_home, "select name from automation where name like 'folio: a run%'") == []
+    assert rows(prefect_home, "select name from block_document where name = ?", BLOCK) == []
+    crash("unheard")
+    with pytest.raises(Empty):
+        new.got.get(timeout=2)
+    assert old.got.empty()
+
+
+@pytest.mark.parametrize("address", [
+    "example.org/hook", "ftp://example.org", "https://", "http://host:port/", "http://[::1/hook",
+    "https://example.org/a hook", "http://127.0.0.1:0/", ""])
+def test_what_is_no_address_is_refused_in_one_line(prefect_home: Path, address: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot be notified.*https://example\.org/hook$"):
+        install_notifications(address)
+    assert rows(prefect_home, "select name from block_document where name = ?", BLOCK) == []

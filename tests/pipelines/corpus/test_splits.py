@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.corpus.cleaning import text_digest
+from pipelines.corpus.splits import SPLITS, Decision, Listing, carve, decide
+from pipelines.declaration.spec import CorpusSpec
+from pipelines.errors import FolioError
+
+
+def listing(texts: list[str], groups: list[str | None] | None = None,
+            parts: list[str | None] | None = None, labels: list[float] | None = None) -> Listing:
+    n = len(texts)
+    found = Listing()
+    for row in zip(texts, labels or [float(i % 2) for i in range(n)], groups or [None] * n,
+                   parts or [None] * n, strict=True):
+        found.add(len(row[0]), text_digest(row[0]), *row[1:])
+    return found
+
+
+def split(found: Listing, seed: int = 3, **settings: Any) -> Decision:
+    reader = {"official": "labelled-folders", "contiguous": "files"}.get(settings["split"], "csv")
+    return decide(found, CorpusSpec(reader=reader, **settings), seed)
+
+
+TEXTS = [f"text {i}" for i in range(400)]
+
+
+def test_official_keeps_test_and_carves_whole_groups() -> None:
+    parts = ["train"] * 300 + ["test"] * 100
+    groups = [f"film {i // 7}" for i in range(400)]
+    decision = split(listing(TEXTS, groups, parts), split="official", validation=61)
+    assert decision.fates[300:] == ["test"] * 100
+    count = Counter(decision.fates)
+    assert abs(count["validation"] - 61) <= 3
+    validation = {g for g, f in zip(groups, decision.fates, strict=True) if f == "validation"}
+    train = {g for g, f in zip(groups, decision.fates, strict=True) if f == "train"}
+    assert not validation & train
+
+
+def test_carve_is_balanced_when_the_groups_are_not() -> None:
+    labels = [float(i % 20 < 5) for i in range(400)]  # groups of five with one label each
+    found = listing(TEXTS, [f"film {i // 5}" for i in range(400)], labels=labels)
+    for seed in range(8):
+        taken = carve(range(400), found, 100, seed)
+        assert (len(taken), sum(labels[i] for i in taken)) == (100, 25)
+
+
+def test_carve_takes_what_is_nearest() -> None:
+    found = listing(TEXTS[:20], [f"film {i // 10}" for i in range(20)])
+    assert len(carve(range(20), found, 6, seed=1)) == 10
+    assert len(carve(range(20), found, 4, seed=1)) == 0
+    assert len(carve(range(20), found, 13, seed=1)) == 10
+
+
+def test_official_repeats() -> None:
+    texts = ["a", "b", "a", "c", "c", "d", "e", "f", "b", "c"]
+    parts = ["train", "train", "train", "test", "test", "train", "train", "train", "train", "train"]
+    fates = split(listing(texts, parts=parts), split="official", validation=1).fates
+    assert fates[2] == fates[8] == "duplicate"
+    assert fates[9] == "duplicate-of-test"
+    assert fates[3] == fates[4] == "test"
+    assert Counter(fates)["validation"] == 1
+
+
+def test_hash_is_stable_when_others_come_and_go() -> None:
+    before = dict(zip(TEXTS, split(listing(TEXTS), split="hash", validation=0.1, test=0.2).fates,
+                      strict=True))
+    fewer = TEXTS[::-3]
+    after = split(listing(fewer), split="hash", validation=0.1, test=0.2).fates
+    assert after == [before[text] for text in fewer]
+    count = Counter(before.values())
+    assert 15 < count["validation"] < 65 and 50 < count["test"] < 110
+    other = split(listing(TEXTS), seed=4, split="hash", validation=0.1, test=0.2).fates
+    assert other != list(before.values())
+
+
+def test_hash_by_group_and_by_counts() -> None:
+    groups = [f"author {i % 40}" for i in range(400)]
+    fates = split(listing(TEXTS, groups), split="hash", validation=40, test=80).fates
+    where: dict[str, set[str]] = {}
+    for group, fate in zip(groups, fates, strict=True):
+        where.setdefault(group, set()).add(fate)
+    assert all(len(splits) == 1 for splits in where.values())
+    assert set(fates) == set(SPLITS)
+
+
+def test_repeats_of_unsplit_text_keep_the_one_in_test() -> None:
+    groups = [f"author {i}" for i in range(300)]  # so that equal texts fall into several splits
+    texts = [f"text {i % 100}" for i in range(300)]
+    alone = split(listing(TEXTS[:300], groups), split="hash", validation=0.3, test=0.3).fates
+    fates = split(listing(texts, groups), split="hash", validation=0.3, test=0.3).fates
+    for text in range(100):
+        copies = [text, text + 100, text + 200]
+        kept = [i for i in copies if fates[i] in SPLITS]
+        in_test = [i for i in copies if alone[i] == "test"]
+        assert kept == [(in_test or copies)[0]]
+        for i in set(copies) - set(kept):
+            leaks = bool(in_test) and alone[i] != "test"
+            assert fates[i] == ("duplicate-of-test" if leaks else "duplicate")
+
+
+def test_shuffled_gives_exact_counts() -> None:
+    texts = TEXTS + TEXTS[:20]
+    fates = split(listing(texts), split="shuffled", validation=50, test=200).fates
+    assert Counter(fates) == {"train": 150, "validation": 50, "test": 200, "duplicate": 20}
+    assert fates[400:] == ["duplicate"] * 20
+    assert fates != split(listing(texts), seed=4, split="shuffled", validation=50, test=200).fates
+
+
+def test_shuffled_keeps_groups_whole() -> None:
+    groups = [f"film {i // 8}" for i in range(400)]
+    fates = split(listing(TEXTS, groups), split="shuffled", validation=40, test=80).fates
+    assert Counter(fates) == {"train": 280, "validation": 40, "test": 80}
+    assert all(len(set(fates[i:i + 8])) == 1 for i in range(0, 400, 8))
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.data())
+def test_contiguous_pieces_tile_the_text(lengths: list[int], data: st.DataObject) -> None:
+    total = sum(lengths)
+    if total < 3:
+        return
+    validation = data.draw(st.integers(1, total - 2))
+    test = data.draw(st.integers(1, total - 1 - validation))
+    found = listing([f"{i:03d}" for i in range(len(lengths))])
+    found.characters = array("q", lengths)
+    decision = split(found, split="contiguous", validation=validation, test=test)
+    order = []
+    for index, length in enumerate(lengths):
+        pieces = decision.cuts.get(index) or [(decision.fates[index], 0, length)]
+        for name, start, stop in pieces:
+            order += [name] * (stop - start)
+        assert [pieces[0][1], pieces[-1][2]] == [0, length]
+    assert order == (["train"] * (total - validation - test) + ["validation"] * validation
+                     + ["test"] * test)
+
+
+@given(st.lists(st.integers(1, 40), min_size=6, max_size=30))
+def test_contiguous_documents_stay_whole_and_in_order(lengths: list[int]) -> None:
+    found = listing([f"{i:03d}" for i in range(len(lengths))])
+    found.characters = array("q", lengths)
+    share = max(lengths) / sum(lengths)  # enough that each part gets a document
+    if 3 * share >= 1:
+        return
+    decision = decide(found, CorpusSpec(reader="lines", split="contiguous", validation=share,
+                                        test=share), seed=3)
+    assert not decision.cuts
+    assert decision.fates == sorted(decision.fates, key=SPLITS.index)
+    for part in ("validation", "test"):
+        held = sum(n for n, fate in zip(lengths, decision.fates, strict=True) if fate == part)
+        assert abs(held - max(lengths)) <= max(lengths)
+
+
+@given(st.lists(st.integers(0, 12)))
+def test_repeated_finds_what_equal_texts_share(numbers: list[int]) -> None:
+    found = listing([f"text {number}" for number in numbers])
+    found.add(3, None, reason="empty")
+    found.add(3, None, reason="empty")
+    count = Counter(numbers)
+    assert found.repeated() == [i for i, number in enumerate(numbers) if count[number] > 1]
+    assert len(found) == len(numbers) + 2
+    assert list(found.sound()) == list(range(len(numbers)))
+
+
+@pytest.mark.parametrize("settings", [
+    {"split": "shuffled", "validation": 0.5, "test": 0.5}, {"split": "shuffled", "test": 10},
+    {"split": "shuffled", "validation": 0.01}, {"split": "hash", "validation": 8, "test": 8},
+    {"split": "hash", "validation": 0.0001}, {"split": "official", "validation": 10},
+    {"split": "contiguous", "validation": 0.001}, {"split": "contiguous", "test": 60},
+    {"split": "contiguous", "validation": 30, "test": 30},
+])
+def test_too_little_for_the_wanted_parts(settings: dict) -> None:
+    found = listing(TEXTS[:10], parts=["train"] * 9 + ["test"])
+    with pytest.raises(FolioError, match=r"corpus\.") as caught:
+        split(found, **settings)
+    assert "\n" not in str(caught.value)

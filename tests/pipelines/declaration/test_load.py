@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.declaration.load import catalog_names, has_sample, load_spec, profile_names
+from pipelines.declaration.spec import Spec, operational, plain
+from pipelines.errors import UsageError
+from pipelines.run import grid
+from pipelines.stages import STAGES
+from tests.conftest import JAPANESE, NEXT_WORD, PLAY, REVIEWS, spec_of
+
+
+@pytest.mark.parametrize("name", catalog_names())
+def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
+    for profile in profile_names(name):
+        own = ("source.path=mine.txt",) if profile == "lines" else ()  # which it is there for
+        assert load_spec(name, profile, own).profile == profile
+    if has_sample(name):
+        assert Path(load_spec(name, "quick", sample=True).source.path).exists()
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("registry: {{", "registry: {{slice_floors: {{length: 8}}, ", "length: is not measured; add"),
+    ("slices: [part", "slices: [length", "length is for batches.layout documents"),
+    ("slices: [part", "slices: [genre", "evaluation.slices"),
+    ("registry: {{", "registry: {{slice_floors: {{part: {{the end: 8}}}}, ",
+     "no slice 'the end'; known: part 1 of 10"),
+    ("evaluation: {{", "evaluation: {{threshold: best, ", "threshold is for classifiers")])
+def test_what_a_language_model_cannot_be_asked(declare, old: str, new: str,
+                                               message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_spec(str(declare("play-classified", PLAY.replace(old, new))))
+
+
+def test_slices_of_running_text_are_no_classifiers(declare) -> None:
+    with pytest.raises(UsageError, match="slices part is for language models"):
+        load_spec(str(declare("reviews-in-parts", REVIEWS.replace("[length", "[part, length"))))
+    lines = JAPANESE.replace("slices: [length, part]", "slices: [group]")
+    with pytest.raises(UsageError, match="reader lines knows neither groups nor files"):
+        load_spec(str(declare("lines-in-groups", lines)))
+
+
+def test_a_language_model_has_slice_floors_too(declare) -> None:
+    floors = "registry: {{slice_floors: {{part: 7.5, speaker: {{MARIAN: 6}}}}, "
+    declared = declare("play-floors", PLAY.replace("registry: {{", floors))
+    assert load_spec(str(declared)).registry.slice_floors == {"part": 7.5,
+                                                              "speaker": {"MARIAN": 6}}
+
+
+def test_slice_floors_for_all_slices_or_for_some(declare) -> None:
+    text = "slice_floors: {{length: 0.7, unknown_rate: {{none: 0.8}}}}"
+    declared = declare("floors", REVIEWS.replace("floor: 0.1", text))
+    floors = load_spec(str(declared)).registry.slice_floors
+    assert floors == {"length": 0.7, "unknown_rate": {"none": 0.8}}
+
+
+def test_a_context_is_for_running_text(declare) -> None:
+    for name, text, message in (
+            ("windows", NEXT_WORD.replace("evaluation: {{", "evaluation: {{context: 4, "),
+             "evaluation.context: with batches.layout windows text is drawn from"),
+            ("reviews", REVIEWS.replace("evaluation: {{", "evaluation: {{context: 4, "),
+             "evaluation.context is for language models")):
+        with pytest.raises(UsageError, match=message):
+            load_spec(str(declare(name, text)))
+    play = declare("play-context", PLAY.replace("evaluation: {{", "evaluation: {{context: 4, "))
+    assert load_spec(str(play)).evaluation.context == 4
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (("epochs: 2", "epocs: 2"), ":8: unknown key training.epocs; did you mean epochs?"),
+    (("training:", "trainin:"), ":8: unknown key trainin; did you mean training?"),
+    (("embedding: 6", "embedding: -6"), ":7: model.embedding: input should be greater than 0"),
+    (("cell: lstm", "cell: lstn"), ":7: model.cell: input should be 'simple', 'lstm', 'gru'"),
+    (("kind: word", "kind: char"), "a classifier reads words"),
+    (("split: hash", "split: official"), "split official needs reader labelled-folders, not csv"),
+    (("label_column: sentiment", "text_column: review"), "given twice"),
+    (("metric: accuracy", "metric: perplexity"), "is not measured on a classifier"),
+    (("epochs: 2", "epochs: [2"), "not valid YAML"),
+    (("learning_rate: 0.02", "learning_rate: fast"), ":8: training.learning_rate: input should"),
+    (("source: {{path: {samples}/reviews.csv}}", "source: {{}}"), "give one of url, path and tfds"),
+    (("corpus: {{", "corpus: {{start: A, "), ":3: corpus: start and end cut running text"),
+    (("corpus: {{", "corpus: {{length: [9, 8], "), ":3: corpus: length [9, 8]: the fewest"),
+    (("corpus: {{", "corpus: {{markup: wiki40b, "), "markup is taken apart by reader tfds, not by"),
+    (("reader: csv, split: hash", "reader: labelled-folders, split: hash, group: author"),
+     "reader labelled-folders has group film, not author"),
+    (("reader: csv, split: hash", "reader: labelled-folders, split: official, length: [1, 9]"),
+     "would thin an official test split"),
+    (("path: {samples}/reviews.csv", "tfds: imdb reviews"), "write NAME, NAME/CONFIG or NAME"),
+    (("path: {samples}/reviews.csv", "tfds: a, sha256: b"), "sha256 is for files; pin a tfds"),
+    (("path: {samples}/reviews.csv", "tfds: imdb_reviews"),
+     "corpus.reader csv cannot read source.tfds; use reader tfds"),
+    (("floor: 0.1", "margin: -0.1"), ":10: registry.margin: input should be greater than or equal"),
+    (("floor: 0.1", "confidence: 95"), ":10: registry.confidence: input should be less than 1"),
+    (("floor: 0.1", "slice_floors: {{lenght: 0.7}}"), ":10: registry.slice_floors"),
+    (("floor: 0.1", "slice_floors: {{length: {{over 500: 0.7}}}}"),
+     "registry.slice_floors.length: no slice 'over 500'; known: up to 100, up to 200, up to 400, "
+     "over 400"),
+    (("slices: [length, unknown_rate]}}\nregistry: {{metric: accuracy,",
+      "slices: [length]}}\nregistry: {{slice_floors: {{unknown_rate: 0.7}}, metric: accuracy,"),
+     "registry.slice_floors.unknown_rate: is not measured; add it to evaluation.slices"),
+    (("metric: accuracy, floor", "slice_floors: {{length: 0.7}}, metric: roc_auc, floor"),
+     "roc_auc is not measured on slices"),
+    (("evaluation: {{", "evaluation: {{threshold: 1.5, "), ":9: evaluation.threshold: input sh"),
+    (("corpus: {{", "corpus: {{duplicates: keep, "), ":3: corpus.duplicates: input should be"),
+])
+def test_a_wrong_declaration_names_file_line_and_key(
+        declare, change: tuple[str, str], message: str) -> None:
+    assert change[0] in REVIEWS
+    path = declare("wrong", REVIEWS.replace(*change))
+    with pytest.raises(UsageError) as error:
+        load_spec(str(path))
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_impossible_language_models_are_refused(declare) -> None:
+    for change, message in [
+        (("cell: gru", "bidirectional: true"), "see the token that it predicts"),
+        ((", sequence_length: 50", ""), "needs batches.sequence_length"),
+        (("kind: char", "kind: char, max_tokens: 9"), "would cut the running text"),
+        (("split: contiguous", "split: hash"), "is one document"),
+        (("corpus: {{", "corpus: {{length: [1, 9], "), "would leave out the whole text"),
+        (("corpus: {{", "corpus: {{group: film, "), "reader text knows no groups"),
+        (("reader: text", "reader: lines, end: FIN"), "reader lines has none"),
+        (("reader: text", "reader: tfds"), "tfds reads source.tfds; for a text of your own"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            load_spec(str(declare("wrong", PLAY.replace(*change))))
+
+
+def test_what_a_carried_state_may_be_shuffled_with(declare) -> None:
+    stateful = PLAY.replace("kind: language_model", "kind: language_model, stateful: true")
+    lanes = str(declare("lanes", stateful))
+    assert load_spec(lanes).training.shuffle is None
+    assert load_spec(lanes, overrides=("training.shuffle=false",)).training.shuffle is False
+    with pytest.raises(UsageError, match=r"training\.shuffle would tear the lanes apart"):
+        load_spec(lanes, overrides=("training.shuffle=true",))
+    load_spec(lanes, overrides=("training.shuffle=true", "batches.layout=rows"))
+    load_spec("speeches", overrides=("training.shuffle=true",))  # documents
+
+
+def test_an_unknown_pipeline_lists_the_known() -> None:
+    with pytest.raises(UsageError, match=r"imbd.*imdb, .*shakespeare"):
+        load_spec("imbd")
+    with pytest.raises(UsageError, match="no such declaration"):
+        load_spec("./nowhere.yaml")
+
+
+def test_profiles_and_overrides_apply_in_order(declare) -> None:
+    text = REVIEWS + "profiles: {{quick: {{training.epochs: 1, seed: 7}}}}\n"
+    path = str(declare("profiled", text))
+    assert load_spec(path, "quick").training.epochs == 1
+    assert load_spec(path, "quick", ("training.epochs=3",)).training.epochs == 3
+    assert load_spec(path, "quick").seed == 7
+    with pytest.raises(UsageError, match="no profile 'quikc'; did you mean quick"):
+        load_spec(path, "quikc")
+    with pytest.raises(UsageError, match=r"--set training\.epocs: unknown key"):
+        load_spec(path, overrides=("training.epocs=3",))
+    with pytest.raises(UsageError, match="write key=value"):
+        load_spec(path, overrides=("training.epochs",))
+
+
+def test_a_misspelt_key_in_a_profile_points_into_the_profile(declare) -> None:
+    path = declare("profiled", REVIEWS + "profiles:\n  quick:\n    training.epocs: 1\n")
+    with pytest.raises(UsageError, match=f"{path}:13: unknown key training.epocs"):
+        load_spec(str(path), "quick")
+
+
+def test_source_paths_are_beside_the_declaration(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        PLAY.replace("{samples}/play.txt", "texts/a.txt").replace("{{", "{").replace("}}", "}"))
+    assert load_spec(str(tmp_path / "mine.yaml")).source.path == str(tmp_path / "texts" / "a.txt")
+
+
+OTHER = """\
+source: {{url: "https://a.org/a.txt", sha256: abc, sample: play.txt}}
+profiles:
+  quick: {{training.epochs: 1}}
+  lines: {{corpus.reader: lines, corpus.split: hash}}
+"""
+
+
+def test_a_text_of_ones_own_takes_the_declared_ones_place(
+        declare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(declare("other", PLAY.replace("source: {{path: {samples}/play.txt}}\n", OTHER)))
+    monkeypatch.chdir(tmp_path)
+    for text in ("source.path=my/a.txt", "source.files=my/a.txt"):
+        source = load_spec(path, overrides=(text,)).source
+        assert (source.path, source.url, source.sha256) == (str(tmp_path / "my/a.txt"), (), ())
+        assert source.sample == "play.txt"
+    source = load_spec(path, overrides=("source.url=https://b.org/a.txt",)).source
+    assert (source.url, source.sha256) == (("https://b.org/a.txt",), ("abc",))
+    source = load_spec(path, overrides=("source={path: a.txt}",)).source
+    assert (source.path, source.sample) == (str(tmp_path / "a.txt"), None)
+    source = load_spec(path, overrides=("source.tfds=wiki40b/ja", "corpus.reader=tfds",
+                                        "corpus.split=hash")).source
+    assert (source.tfds, source.url, source.sha256) == ("wiki40b/ja", (), ())
+
+
+def test_profiles_joined_apply_in_order(declare) -> None:
+    path = str(declare("other", PLAY.replace("source: {{path: {samples}/play.txt}}\n", OTHER)))
+    spec = load_spec(path, "quick+lines", ("source.path=a.txt",))
+    assert (spec.profile, spec.training.epochs) == ("quick+lines", 1)
+    assert (spec.corpus.reader, spec.corpus.split) == ("lines", "hash")
+    with pytest.raises(UsageError, match="no profile 'line'; did you mean lines"):
+        load_spec(path, "quick+line")
+
+
+def test_operational_values_are_in_no_key(reviews: Path) -> None:
+    assert "training.checkpoint_every" in operational()
+    keys = {key for stage in STAGES for key in plain(spec_of(reviews).select(stage.config))}
+    assert "training.checkpoint_every" in keys  # a stage sees it, its key leaves it out
+    assert operational() & keys == operational()
+
+
+SCHEMA = Spec.model_json_schema()
+
+
+def numbers(schema: dict[str, Any], key: str = "", shape: str = "{}"
+            ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(dotted key, how a value of it is written, schema) of each number in a declaration."""
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    for one in schema.get("anyOf", ()):
+        yield from numbers(one, key, shape)
+    for name, one in schema.get("properties", {}).items():
+        yield from numbers(one, f"{key}.{name}" if key else name)
+    for one in [*schema.get("prefixItems", ()), *([schema["items"]] if "items" in schema else ())]:
+        yield from numbers(one, key, shape.replace("{}", "[{}, {}]"))
+    if isinstance(values := schema.get("additionalProperties"), dict) and key != "grids":
+        inner = "over 400" if "{length: " in shape else "length"
+        yield from numbers(values, key, shape.replace("{}", f"{{{inner}: {{}}}}"))
+    if schema.get("type") in ("integer", "number"):
+        yield key, shape, schema
+
+
+NUMBERS = list(numbers(SCHEMA))
+
+
+def test_every_number_has_bounds_that_the_schema_shows() -> None:
+    assert len(NUMBERS) > 35 and len({key for key, _, _ in NUMBERS}) > 28
+    for key, _, schema in NUMBERS:
+        assert schema.keys() & {"minimum", "exclusiveMinimum"}, key
+        assert schema.keys() & {"maximum", "exclusiveMaximum"}, key
+
+
+@pytest.mark.parametrize(("key", "shape"), sorted({(key, shape) for key, shape, _ in NUMBERS}))
+def test_no_number_is_infinite_huge_or_a_truth(reviews: Path, play: Path, key: str,
+                                               shape: str) -> None:
+    for value in (".inf", "-.inf", ".nan", "1e999", "'nan'", "99999999999999", "-99999999999999",
+                  "1e30", "true", "false", "0x" + "f" * 60, "9" * 5000):
+        given = f"{key}={shape.replace('{}', value)}"
+        with pytest.raises(UsageError) as error:
+            load_spec(str(reviews), overrides=(given,))
+        said = str(error.value)
+        assert said.startswith(f"--set {key}: ") and "\n" not in said and len(said) < 500, given
+
+
+def test_minus_zero_is_zero(reviews: Path) -> None:
+    for text in ("model.dropout=-0.0", "model.dropout=-0"):
+        dropout = load_spec(str(reviews), overrides=(text,)).model.dropout
+        assert str(dropout) == "0.0"
+
+
+@pytest.mark.parametrize(("overrides", "message"), [
+    (("model.units=[65536]",), "its weights alone would need 137 GB, and 16 GB are the most"),
+    (("model.units=[9000, 9000, 9000, 9000]",), "its weights alone would need 26 GB"),
+    (("model.embedding=4096", "tokens.max_size=1000000"), "or tokens.max_size"),
+    (("batches.buckets=[100, 1000000]", "batches.batch_size=4096"), "one batch would need"),
+])
+def test_a_network_that_no_memory_holds_is_refused(reviews: Path, overrides: tuple[str, ...],
+                                                   message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_spec(str(reviews), overrides=overrides)
+    assert message in str(error.value) and str(error.value).startswith(str(reviews))
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ("profile=quick", "--set profile: a profile is chosen with --profile"),
+    ("name=other", "--set name: a pipeline is called what its file is called; rename the file"),
+    ("sample=true", "--set sample: the small sample is used with --allow-sample"),
+    ("profiles.quick.seed=2", "--set profiles.quick.seed: profiles are read from the declaration"),
+    ("schedule.cron=0 3 * * *", "--set schedule.cron: a schedule is read from the declaration"),
+    ("source.sample=a.txt", "--set source.sample: it is read from the declaration alone"),
+    ("folder=/srv", "--set folder: unknown key folder"),
+    ("title.x=1", "--set title.x: unknown key title.x: title is a single value"),
+    ("=2", "--set =2: write key=value"),
+    ("source.path=~nobody-at-all/a", "--set source.path: ~nobody-at-all/a: no such user"),
+    ("model.units=*x", "--set model.units: the value is not valid YAML: found undefined alias 'x'"),
+    ("model.units=&x [*x]", "--set model.units: the value is not valid YAML: *x contains itself"),
+    ("seed=!!python/name:os.system x", "--set seed: the value is not valid YAML: could not"),
+    ("seed=2020-99-99", "--set seed: the value is not valid YAML: '2020-99-99' is no timestamp"),
+    ("seed=" + "[" * 5000, "--set seed: the value is not valid YAML: nested more than"),
+])
+def test_nothing_of_set_is_ignored_or_raises(reviews: Path, given: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_spec(str(reviews), overrides=(given,))
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("name: other", ":11: a pipeline is called what its file is called"),
+    ("profile: quick", ":11: a profile is chosen with --profile"),
+    ("sample: true", ":11: the small sample is used with --allow-sample"),
+    ("profiles: {{quick: {{sample: true}}}}", ":11: the small sample is used with"),
+    ("profiles: [quick]", ":11: profiles maps a name to key: value pairs"),
+    ("schedule: {{cron: 0 3 * * *, zone: UTC}}", ":11: unknown key schedule.zone; did you mean"),
+])
+def test_what_a_declaration_cannot_say(declare, line: str, message: str) -> None:
+    path = declare("other-keys", REVIEWS + line + "\n")
+    with pytest.raises(UsageError) as error:
+        load_spec(str(path), "quick" if "profiles" in line else "full")
+    assert str(error.value).startswith(f"{path}{message}")
+
+
+def test_a_source_that_is_no_mapping_is_one_line(declare) -> None:
+    for name, text in (("list", "[a]"), ("text", "a"), ("sample", "{{url: a, sample: [1]}}")):
+        source = "source: {{path: {samples}/reviews.csv}}"
+        path = str(declare(name, REVIEWS.replace(source, f"source: {text}")))
+        assert has_sample(path) == (name == "sample")
+        with pytest.raises(UsageError):
+            load_spec(path, sample=True)
+        if name != "sample":
+            with pytest.raises(UsageError, match=r":2: source: input should be a valid dict"):
+                load_spec(path)
+
+
+def test_a_file_that_is_called_what_no_pipeline_may_be(declare) -> None:
+    path = declare("Wrong Name", REVIEWS)
+    with pytest.raises(UsageError, match=r"Wrong Name\.yaml: a pipeline is called what its"):
+        load_spec(str(path))
+
+
+def test_a_grid_has_bounds_too(reviews: Path) -> None:
+    spec = load_spec(str(reviews))
+    assert grid.grid_of(spec, ["seed=1,2"]) == {"seed": (1, 2)}
+    for given, message in (("seed=*x", "--grid seed: the value is not valid YAML: found undef"),
+                           ("seed=1\n]", "--grid seed: the value is not valid YAML")):
+        with pytest.raises(UsageError, match=re.escape(message)):
+            grid.grid_of(spec, [given])
+    keys = {f"k{i}": tuple(range(10)) for i in range(12)}
+    with pytest.raises(UsageError, match="1,000,000,000,000 variants: 1000 are the most"):
+        grid.variants(keys)

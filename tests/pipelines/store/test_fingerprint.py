@@ -1,0 +1,53 @@
+"""Which of the project's modules a module's fingerprint holds."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from pipelines.store import fingerprint
+from tests.conftest import PROJECT
+
+SOURCE = '''\
+"""Says: import pipelines."""
+import pipelines.run.plan as decisions, json
+from pipelines import errors, parallel as side  # noqa: F401
+from pipelines.tokens.vocabulary import (
+    PAD_ID,  # from pipelines.network.http_answers import nothing
+    UNKNOWN_ID as unknown,
+)
+if True:
+    from pipelines.batches.stage import build
+
+def inside():
+    from pipelines.model.network import build_model
+    import pipelines.model.stage
+    return "from pipelines.source.stage import build"
+'''
+
+
+def parsed(source: str) -> set[str]:
+    """The same by Python's own parser."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return {name for name in names - fingerprint.CONTRACTS
+            if name.startswith("pipelines.") and fingerprint._module_path(name).is_file()}
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    assert set(fingerprint._project_imports(SOURCE)) == parsed(SOURCE) == {
+        "pipelines.run.plan", "pipelines.parallel", "pipelines.tokens.vocabulary",
+        "pipelines.batches.stage", "pipelines.model.network",
+        "pipelines.model.stage"}  # errors are a contract
+
+
+@pytest.mark.parametrize("path", sorted(PROJECT.glob("pipelines/*.py")), ids=lambda p: p.stem)
+def test_python_reads_the_same_imports(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert set(fingerprint._project_imports(source)) == parsed(source)

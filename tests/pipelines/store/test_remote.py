@@ -1,0 +1,335 @@
+"""The shared store: what others wrote there is checked, and nothing that is wrong with it stops a
+run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from pipelines.declaration.spec import Spec
+from pipelines.errors import UsageError
+from pipelines.files.digests import digest_json
+from pipelines.run.execute import execute_stage
+from pipelines.run.plan import Selection, plan
+from pipelines.stages import stage_named
+from pipelines.store.artifacts import Artifact, Recipe, Store, Workspace
+from pipelines.store.manifest import MANIFEST, RECIPE, SEAL
+from pipelines.store.settings import Settings
+from tests.conftest import spec_of
+
+RECIPE_HERE = Recipe("corpus", 1, {"a": 1}, {}, {}, {})
+KEY = RECIPE_HERE.key
+SELECTION = Selection.of(until="corpus")
+
+
+def writing(text: str) -> Callable[[Workspace], dict[str, Any]]:
+    def build(work: Workspace) -> dict[str, Any]:
+        (work.out / "deep").mkdir()
+        (work.out / "deep" / "data.txt").write_text(text)
+        (work.out / "more.txt").write_text(text * 2)
+        return {"characters": len(text)}
+    return build
+
+
+def obtained(store: Store, text: str) -> tuple[Artifact, bool, str | None]:
+    """The artifact, whether it was built, and what there is to say of sharing it."""
+    artifact, built = store.obtain(RECIPE_HERE, writing(text), manifest={})
+    return artifact, built, store.share(artifact)
+
+
+@pytest.fixture(params=["file", "memory"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "file":
+        yield f"file://{tmp_path}/shared"
+        return
+    name = f"/{tmp_path.name}-{time.time_ns()}"
+    yield f"memory:/{name}"
+    fsspec.filesystem("memory").rm(name, recursive=True)
+
+
+@pytest.fixture
+def place(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The shared store's file system, and where the artifact lies in it."""
+    system, root = fsspec.url_to_fs(address)
+    return system, f"{root}/corpus/{KEY}"
+
+
+def test_what_one_home_makes_another_takes(address: str, tmp_path: Path) -> None:
+    made, built, said = obtained(Store(tmp_path / "one", address), "abc")
+    assert built and said is None
+    other = Store(tmp_path / "other", address)
+    taken, built, said = obtained(other, "not this")
+    assert not built and said is None and taken.digest == made.digest
+    assert taken.manifest == made.manifest and other.damage(taken) is None
+    assert sorted(path.name for path in taken.path.parent.iterdir()) == [f".lock-{KEY}", KEY]
+    assert Store(tmp_path / "alone").find("corpus", KEY) is None
+
+
+# What others wrote there
+
+
+def manifest_of(data: bytes) -> Callable[[Any, str], None]:
+    return lambda system, path: system.pipe_file(f"{path}/{MANIFEST}", data)
+
+
+def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any, str], None]:
+    def harm(system: Any, path: str) -> None:
+        told = json.loads(system.cat_file(f"{path}/{MANIFEST}"))
+        change(told)
+        system.pipe_file(f"{path}/{MANIFEST}", json.dumps(told).encode())
+    return harm
+
+
+def resealed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any, str], None]:
+    """By somebody who means harm, and knows how a manifest is sealed."""
+    def harm(system: Any, path: str) -> None:
+        told = json.loads(system.cat_file(f"{path}/{MANIFEST}"))
+        before = told["digest"]
+        change(told)
+        told["digest"] = digest_json({name: one["sha256"] for name, one in told["files"].items()})
+        told[SEAL] = digest_json({name: value for name, value in told.items() if name != SEAL})
+        system.pipe_file(f"{path}/{MANIFEST}", json.dumps(told).encode())
+        if told["digest"] != before:
+            system.copy(f"{path}/{before}", f"{path}/{told['digest']}", recursive=True)
+    return harm
+
+
+def data(act: Callable[[Any, str], Any]) -> Callable[[Any, str], None]:
+    """Something done to a file of the artifact."""
+    def harm(system: Any, path: str) -> None:
+        act(system, next(name for name in system.find(path) if name.endswith("deep/data.txt")))
+    return harm
+
+
+def named(name: str) -> Callable[[dict[str, Any]], None]:
+    return lambda told: told["files"].update({name: told["files"].pop("deep/data.txt")})
+
+
+HARMS: dict[str, tuple[Callable[[Any, str], None], str]] = {
+    "cut": (manifest_of(b'{"files": {'), "not JSON"),
+    "empty": (manifest_of(b""), "empty"),
+    "not UTF-8": (manifest_of(b'{"a": "\xff"}'), "not JSON"),
+    "a list": (manifest_of(b"[]"), "not an object"),
+    "no files": (changed(lambda told: told.pop("files")), "no proper 'files'"),
+    "files null": (changed(lambda told: told.update(files=None)), "no proper 'files'"),
+    "counts changed": (changed(lambda told: told.update(counts={})), "was changed after it"),
+    "above": (resealed(named("../../../../x")), "leads elsewhere"),
+    "absolute": (resealed(named("/tmp/folio-x")), "is absolute"),
+    "backslash": (resealed(named("..\\x")), "has a backslash"),
+    "control character": (resealed(named("a\nb")), "has a control character"),
+    "empty part": (resealed(named("a//b")), "has an empty part"),
+    "its own manifest": (resealed(named(MANIFEST)), "is the manifest's own"),
+    "too long": (resealed(named("x" * 300)), "is too long"),
+    "a file and a folder of one name": (resealed(lambda told: told["files"].update(
+        {"more.txt/x": told["files"]["deep/data.txt"]})), "more.txt/x"),
+    "another size": (resealed(lambda told: told["files"]["deep/data.txt"].update(bytes=2)),
+                     "deep/data.txt is"),
+    "file missing": (data(lambda system, path: system.rm(path)), "deep/data.txt is missing"),
+    "file cut": (data(lambda system, path: system.pipe_file(path, b"a")), "not what was published"),
+    "file changed": (data(lambda system, path: system.pipe_file(path, b"abd")), "not what was"),
+    "file longer": (data(lambda system, path: system.pipe_file(path, b"abc" * 999)), "not what"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_is_not_whole_is_no_artifact_and_is_repaired(
+        address: str, place: tuple[Any, str], tmp_path: Path, harm: str) -> None:
+    obtained(Store(tmp_path / "one", address), "abc")
+    damage, why = HARMS[harm]
+    damage(*place)
+    before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "shared")}
+    other = Store(tmp_path / "other", address)
+    assert other.find("corpus", KEY) is None
+    said = other.unshared("corpus", KEY)
+    assert said is not None and said.startswith(f"the copy in FOLIO_STORE={address} is damaged (")
+    assert why in said and said.isprintable()
+    after = {path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "shared")}
+    assert after - before <= {tmp_path / "other", tmp_path / "other" / "corpus"}
+    assert not Path("/tmp/folio-x").exists()
+    _, built, said = obtained(other, "abc")
+    assert built and said == f"the damaged copy in FOLIO_STORE={address} was replaced"
+    taken, built, said = obtained(Store(tmp_path / "third", address), "not this")
+    assert not built and said is None and (taken.path / "deep" / "data.txt").read_text() == "abc"
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "file missing", "file cut"])
+def test_who_has_it_already_repairs_it(address: str, place: tuple[Any, str], tmp_path: Path,
+                                       harm: str) -> None:
+    one = Store(tmp_path / "one", address)
+    obtained(one, "abc")
+    HARMS[harm][0](*place)
+    _, built, said = obtained(one, "abc")
+    assert not built and said == f"the damaged copy in FOLIO_STORE={address} was replaced"
+    assert obtained(one, "abc")[2] is None
+    assert not obtained(Store(tmp_path / "other", address), "not this")[1]
+
+
+def test_a_folder_in_the_place_of_the_manifest_is_said(tmp_path: Path) -> None:
+    (tmp_path / "shared" / "corpus" / KEY / MANIFEST).mkdir(parents=True)
+    _, built, said = obtained(Store(tmp_path / "one", str(tmp_path / "shared")), "abc")
+    assert built and said is not None and said.startswith("not shared: FOLIO_STORE=")
+
+
+def test_what_was_shared_before_manifests_had_seals_is_taken(address: str, place: tuple[Any, str],
+                                                             tmp_path: Path) -> None:
+    made, _, _ = obtained(Store(tmp_path / "one"), "abc")
+    told = {name: value for name, value in made.manifest.items() if name != SEAL}
+    told["key"] = digest_json({name: told[name] for name in RECIPE} | {"key": None})
+    system, path = place[0], place[1].replace(KEY, told["key"])
+    for name in told["files"]:
+        system.makedirs(f"{path}/{name}".rpartition("/")[0], exist_ok=True)
+        system.pipe_file(f"{path}/{name}", (made.path / name).read_bytes())
+    system.pipe_file(f"{path}/{MANIFEST}", json.dumps(told).encode())
+    other = Store(tmp_path / "other", address)
+    found = other.find("corpus", told["key"])
+    assert found is not None and other.damage(found) is None and found.digest == made.digest
+
+
+# Two at once
+
+
+def test_the_first_whole_one_stays(address: str, tmp_path: Path) -> None:
+    first, second = Store(tmp_path / "one", address), Store(tmp_path / "two", address)
+    assert second.find("corpus", KEY) is None
+    alone, _, _ = obtained(Store(tmp_path / "two"), "xyz")  # made before anything was shared
+    obtained(first, "abc")
+    assert second.share(alone) is None
+    taken, _, _ = obtained(Store(tmp_path / "three", address), "not this")
+    assert (taken.path / "more.txt").read_text() == "abcabc"
+
+
+def test_two_that_made_other_bytes_never_mix(address: str, tmp_path: Path) -> None:
+    """Both upload at once, and a third takes what is there all the time: always one or the other,
+    whole."""
+    texts = ("a" * 300_000, "b" * 300_000)
+    stores = [Store(tmp_path / text[0], address) for text in texts]
+    made = [Store(tmp_path / text[0]).obtain(RECIPE_HERE, writing(text), manifest={})[0]
+            for text in texts]
+    for attempt in range(6):
+        ready = threading.Barrier(2)
+        said: list[str | None] = []
+
+        def upload(store: Store, artifact: Artifact, ready: threading.Barrier,
+                   said: list[str | None]) -> None:
+            ready.wait()
+            said.append(store.share(artifact))
+
+        threads = [threading.Thread(target=upload, args=(*pair, ready, said))
+                   for pair in zip(stores, made, strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert said == [None, None]
+        third = Store(tmp_path / f"third-{attempt}", address)
+        taken = third.find("corpus", KEY)
+        assert third.unshared("corpus", KEY) is None
+        assert taken is not None and third.damage(taken) is None
+        assert taken.digest in {one.digest for one in made}
+        system, root = fsspec.url_to_fs(address)
+        system.rm(f"{root}/corpus", recursive=True)
+
+
+def test_a_killed_upload_is_no_artifact_and_is_finished(tmp_path: Path) -> None:
+    address = str(tmp_path / "shared")
+    made, _, _ = obtained(Store(tmp_path / "one", address), "abc")
+    there = tmp_path / "shared" / "corpus" / KEY
+    (there / MANIFEST).unlink()
+    (there / made.digest / "more.txt").write_bytes(b"a")
+    other = Store(tmp_path / "other", address)
+    _, built, said = obtained(other, "abc")
+    assert built and said is None
+    assert not obtained(Store(tmp_path / "third", address), "not this")[1]
+    assert [path.name for path in there.iterdir() if path.name.startswith(".")] == []
+
+
+# A place that does not answer
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, reviews: Path) -> Callable[[str | None], tuple[list[Any], list[Any]]]:
+    """Plans and runs source and corpus in a home of its own, with that FOLIO_STORE."""
+    spec: Spec = spec_of(reviews)
+
+    def both(shared: str | None) -> tuple[list[Any], list[Any]]:
+        here = Settings.at(tmp_path / "home", shared)
+        planned, made, done = plan(spec, here, SELECTION), {}, []
+        for name in SELECTION.stages:
+            done.append(execute_stage(stage_named(name), spec, made, here, SELECTION))
+            made[name] = done[-1].artifact
+        return planned, done
+    return both
+
+
+def test_a_run_goes_on_without_a_place_that_does_not_answer(
+        corpus: Callable[..., Any], tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        place = f"http://user:secret@127.0.0.1:{unused.getsockname()[1]}/folio"
+        planned, done = corpus(place)
+    for reason in (planned[0].reason, *(one.reason for one in done)):
+        assert "FOLIO_STORE=http://" in reason and "cannot be read (" in reason
+        assert "secret" not in reason and "\n" not in reason
+    assert {one.action for one in done} == {"run"}
+    planned, done = corpus(f"file://{tmp_path}/shared")  # what was made then is shared now
+    assert {(one.action, one.reason) for one in (*planned, *done)} == {("reuse", "nothing changed")}
+    assert len(list((tmp_path / "shared").glob(f"*/*/{MANIFEST}"))) == 2
+
+
+def test_a_place_that_cannot_be_written_is_said(corpus: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "shared").write_text("a file")
+    _, done = corpus(f"{tmp_path}/shared")
+    assert {one.action for one in done} == {"run"}
+    assert all(f"not shared: FOLIO_STORE={tmp_path}/shared: cannot be written (" in one.reason
+               and one.reason.count("cannot be written") == 1 for one in done)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
+def test_a_place_that_one_may_only_read_serves(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = Path(os.path.realpath(tmp_path_factory.mktemp("shared")))
+    parents = [path for path in (folder, *folder.parents) if not path.stat().st_mode & 0o001]
+    modes = [path.stat().st_mode for path in parents]
+    obtained(Store(folder / "one", str(folder / "shared")), "abc")
+    (folder / "mine").mkdir()
+    shutil.chown(folder / "mine", 65534)
+    try:
+        for path in (folder, *parents):
+            path.chmod(0o755)
+        os.seteuid(65534)
+        try:
+            store = Store(folder / "mine" / "store", str(folder / "shared"))
+            _, built, said = obtained(store, "not this")
+            other, _ = store.obtain(Recipe("corpus", 2, {}, {}, {}, {}), writing("x"), manifest={})
+            refused = store.share(other)
+        finally:
+            os.seteuid(0)
+    finally:
+        for path, mode in zip(parents, modes, strict=True):
+            path.chmod(mode)
+    assert not built and said is None
+    assert refused is not None and "cannot be written (Permission denied)" in refused
+
+
+@pytest.mark.parametrize(("address", "why"), [
+    ("foo://user:secret@host/x", "is no address that fsspec knows"),
+    ("no-such-protocol://user:secret@host/x", "is no address that fsspec knows"),
+    ("s3://bucket/folio?token=secret", "a package for it is not installed")])
+def test_an_address_that_cannot_be_right_is_one_line(tmp_path: Path, address: str, why: str
+                                                     ) -> None:
+    if address.startswith("s3") and importlib.util.find_spec("s3fs"):
+        pytest.skip("s3fs is installed here")
+    with pytest.raises(UsageError, match=why) as caught:
+        Store(tmp_path, address).find("corpus", KEY)
+    said = str(caught.value)
+    assert said.startswith("FOLIO_STORE=") and "secret" not in said and "\n" not in said
