@@ -26,17 +26,30 @@ from benchmarks.harness import Conditions
 from pipelines.declaration.load import PROJECT
 
 COMPARISONS = {  # name: its module, in the table's order
-    "prep": "prep", "prep20": "prep20", "imdb-epoch": "imdb_epoch", "char": "char",
-    "backends": "backends", "rnnlm": "rnnlm", "generate": "generate", "score": "score",
-    "read": "read", "idle": "idle", "flow": "flow"}
+    "prep": "prep",
+    "prep20": "prep20",
+    "imdb-epoch": "imdb_epoch",
+    "char": "char",
+    "backends": "backends",
+    "rnnlm": "rnnlm",
+    "generate": "generate",
+    "score": "score",
+    "read": "read",
+    "idle": "idle",
+    "flow": "flow",
+}
 LONG = ("prep20",)  # minutes, and gigabytes of disk: only when asked for
 MIRROR = PROJECT.parent / "shared" / "mirror"  # where the tests find the real files, too
 
 
 def main() -> int:
     options = _options()
-    conditions = Conditions(options.home / ("quick" if options.quick else "full"), options.mirror,
-                            2 if options.quick else options.repeats, options.quick)
+    conditions = Conditions(
+        options.home / ("quick" if options.quick else "full"),
+        options.mirror,
+        2 if options.quick else options.repeats,
+        options.quick,
+    )
     rows, failed = results.load(options.add.parent, options.add.name) if options.add else [], []
     for name in [] if options.add else options.only or _usual(options.long):
         started = time.perf_counter()
@@ -71,21 +84,37 @@ def _measured(name: str, conditions: Conditions) -> Iterator[results.Row]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(COMPARISONS), metavar="NAME",
-                        help=", ".join(COMPARISONS))
-    parser.add_argument("--mirror", default=str(MIRROR) if MIRROR.is_dir() else None,
-                        help="folder or address of the public files")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=list(COMPARISONS), metavar="NAME", help=", ".join(COMPARISONS)
+    )
+    parser.add_argument(
+        "--mirror",
+        default=str(MIRROR) if MIRROR.is_dir() else None,
+        help="folder or address of the public files",
+    )
     parser.add_argument("--repeats", type=int, default=5, help="turns of each side")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
     parser.add_argument("--long", action="store_true", help=f"{', '.join(LONG)} as well")
-    parser.add_argument("--add", type=Path, metavar="FILE",
-                        help="measure nothing; take over the results.json of another machine")
-    parser.add_argument("--home", type=Path, default=PROJECT / "data" / "benchmarks",
-                        help="where artifacts are kept between runs")
-    parser.add_argument("--out", type=Path, default=PROJECT / "benchmarks",
-                        help="where the figures are written")
+    parser.add_argument(
+        "--add",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing; take over the results.json of another machine",
+    )
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=PROJECT / "data" / "benchmarks",
+        help="where artifacts are kept between runs",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=PROJECT / "benchmarks", help="where the figures are written"
+    )
     options = parser.parse_args()
     options.home = options.home.absolute()
     if options.mirror and "://" not in options.mirror:

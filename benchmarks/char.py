@@ -32,28 +32,57 @@ def _case(conditions: Conditions, cell: str, units: int) -> Iterator[Row]:
     place = made(conditions, declared)
     size = apart(_vocabulary_size, place["batches"])
     text = next(place["source"].glob("*.txt"))
-    sides = {"ours": Side(ours, (declared, place["batches"])),
-             "keras": Side(keras_fit, (text, cell, units)),
-             "limit": Side(largest_product, (operations(cell, units, size),))}
+    sides = {
+        "ours": Side(ours, (declared, place["batches"])),
+        "keras": Side(keras_fit, (text, cell, units)),
+        "limit": Side(largest_product, (operations(cell, units, size),)),
+    }
     if has_torch := importlib.util.find_spec("torch") is not None:
         sides["torch"] = Side(torch_loop, (text, cell, units))
     found = take_turns(sides, conditions.repeats)
     name, title = f"char/{cell}-{units}", f"{cell.upper()} {units} training"
-    yield Row.times(f"{name}/keras", title, "Keras fit", found["ours"], found["keras"],
-                    "characters/s", 1.3, f"fit on {STEPS} batches of a tf.data set a call, its "
-                    "start included; ours reads its batches from Parquet.")
-    if has_torch:
-        yield Row.times(f"{name}/torch", title, f"PyTorch nn.{cell.upper()}", found["ours"],
-                        found["torch"], "characters/s", 1.1, "The plain loop, batches in memory.")
-    else:
-        yield skipped(f"{name}/torch", title, f"PyTorch nn.{cell.upper()}",
-                      "torch is not installed (pip install 'folio[torch]')")
     yield Row.times(
-        f"{name}/limit", title, "the machine's limit", found["ours"], found["limit"],
-        "characters/s", 0.55, f"{operations(cell, units, size) / 1e6:.1f} MFLOP a character, "
+        f"{name}/keras",
+        title,
+        "Keras fit",
+        found["ours"],
+        found["keras"],
+        "characters/s",
+        1.3,
+        f"fit on {STEPS} batches of a tf.data set a call, its "
+        "start included; ours reads its batches from Parquet.",
+    )
+    if has_torch:
+        yield Row.times(
+            f"{name}/torch",
+            title,
+            f"PyTorch nn.{cell.upper()}",
+            found["ours"],
+            found["torch"],
+            "characters/s",
+            1.1,
+            "The plain loop, batches in memory.",
+        )
+    else:
+        yield skipped(
+            f"{name}/torch",
+            title,
+            f"PyTorch nn.{cell.upper()}",
+            "torch is not installed (pip install 'folio[torch]')",
+        )
+    yield Row.times(
+        f"{name}/limit",
+        title,
+        "the machine's limit",
+        found["ours"],
+        found["limit"],
+        "characters/s",
+        0.55,
+        f"{operations(cell, units, size) / 1e6:.1f} MFLOP a character, "
         f"those with the {size} embeddings aside, at the rate of a 2048³ product; the recurrent "
         f"products of a step have {BATCH} rows and must wait for one another, {TIME} forward and "
-        f"{TIME} back.")
+        f"{TIME} back.",
+    )
 
 
 def operations(cell: str, units: int, vocabulary: int) -> float:
@@ -65,8 +94,12 @@ def operations(cell: str, units: int, vocabulary: int) -> float:
 def ours(declared: Declared, batches: Path) -> Turn:
     """Characters a second through the training stage's loop."""
     training, epochs = Training(declared, batches), count()
-    endless = (batch for epoch in epochs for batch in training.split.epoch(epoch)
-               if len(batch.length) == training.split.batch_size)
+    endless = (
+        batch
+        for epoch in epochs
+        for batch in training.split.epoch(epoch)
+        if len(batch.length) == training.split.batch_size
+    )
     return rate(lambda: training.step(next(endless)), BATCH * TIME, 2)
 
 
@@ -84,15 +117,24 @@ def keras_fit(text: Path, cell: str, units: int) -> Turn:
 
     ids, vocabulary = coded(text)
     rows = tf.data.Dataset.from_tensor_slices(ids).batch(TIME + 1, drop_remainder=True)
-    dataset = (rows.map(lambda row: (row[:-1], row[1:])).batch(BATCH, drop_remainder=True)
-               .repeat().prefetch(tf.data.AUTOTUNE))
+    dataset = (
+        rows.map(lambda row: (row[:-1], row[1:]))
+        .batch(BATCH, drop_remainder=True)
+        .repeat()
+        .prefetch(tf.data.AUTOTUNE)
+    )
     layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[cell]
-    model = keras.Sequential([keras.layers.Embedding(vocabulary, EMBEDDING),
-                              layer(units, return_sequences=True),
-                              keras.layers.Dense(vocabulary)])
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(vocabulary, EMBEDDING),
+            layer(units, return_sequences=True),
+            keras.layers.Dense(vocabulary),
+        ]
+    )
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    return rate(lambda: model.fit(dataset, steps_per_epoch=STEPS, verbose=0),
-                STEPS * BATCH * TIME, 2)
+    return rate(
+        lambda: model.fit(dataset, steps_per_epoch=STEPS, verbose=0), STEPS * BATCH * TIME, 2
+    )
 
 
 def torch_loop(text: Path, cell: str, units: int) -> Turn:
@@ -101,13 +143,13 @@ def torch_loop(text: Path, cell: str, units: int) -> Turn:
 
     ids, vocabulary = coded(text)
     usable = len(ids) - 1 - (len(ids) - 1) % TIME
-    x, y = (torch.from_numpy(ids[shift:usable + shift].reshape(-1, TIME)) for shift in (0, 1))
+    x, y = (torch.from_numpy(ids[shift : usable + shift].reshape(-1, TIME)) for shift in (0, 1))
     step = torch_step(cell, EMBEDDING, units, vocabulary)
     starts = (i for _ in count() for i in range(0, len(x) - BATCH + 1, BATCH))
 
     def next_step() -> None:
         first = next(starts)
-        step(x[first:first + BATCH], y[first:first + BATCH])
+        step(x[first : first + BATCH], y[first : first + BATCH])
 
     return rate(next_step, BATCH * TIME, 2)
 

@@ -54,8 +54,9 @@ def made(conditions: Conditions, declared: Declared, until: str = "batches") -> 
 
 def _made(conditions: Conditions, declared: Declared, until: str) -> dict[str, Path]:
     settings = Settings.at(conditions.home, mirror=conditions.mirror)
-    record = retrain_plain(*declared, settings=settings, selection=Selection.of(until=until),
-                           notice=quiet)
+    record = retrain_plain(
+        *declared, settings=settings, selection=Selection.of(until=until), notice=quiet
+    )
     return {entry["stage"]: Path(entry["path"]) for entry in record["stages"]}
 
 
@@ -72,8 +73,9 @@ def texts(corpus: Path, split: str, most: int | None = None) -> tuple[list[str],
     """The split's texts and labels, in the order of the files."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(sorted((corpus / "documents").glob(f"{split}-*.parquet")),
-                          columns=["text", "label"]).slice(0, most)
+    table = pq.read_table(
+        sorted((corpus / "documents").glob(f"{split}-*.parquet")), columns=["text", "label"]
+    ).slice(0, most)
     return table["text"].to_pylist(), [int(label) for label in table["label"].to_pylist()]
 
 
@@ -90,9 +92,14 @@ class Training:
 
         self._folder = tempfile.TemporaryDirectory()
         place = Path(self._folder.name)
-        self.trainer = Trainer(self.spec.model, self.spec.training, self.spec.seed, self.split,
-                               Split(artifact(batches), "validation"),
-                               Workspace(place, place, place))
+        self.trainer = Trainer(
+            self.spec.model,
+            self.spec.training,
+            self.spec.seed,
+            self.split,
+            Split(artifact(batches), "validation"),
+            Workspace(place, place, place),
+        )
 
     def step(self, batch: Batch) -> None:
         """One batch, as an epoch trains on it: in stretches where the gradient is truncated."""
@@ -103,4 +110,3 @@ def epoch_batches(split: Split) -> tuple[list[Batch], np.ndarray]:
     """All batches of the first epoch, and their slots."""
     found = list(split.epoch(0))
     return found, np.array([batch.tokens.size for batch in found])
-

@@ -35,24 +35,37 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     declaration = home / "tiny-play.yaml"
     declaration.write_text(DECLARATION.format(text=SAMPLES / "play.txt"), encoding="utf-8")
     with server(home) as address:
-        found = take_turns({"bare": Side(bare, (str(declaration), home / "bare")),
-                            "flow": Side(flow, (str(declaration), home, address))},
-                           conditions.repeats)
-    extra = statistics.median(whole - work for whole, work in zip(
-        found["flow"].values, found["bare"].values, strict=True))
+        found = take_turns(
+            {
+                "bare": Side(bare, (str(declaration), home / "bare")),
+                "flow": Side(flow, (str(declaration), home, address)),
+            },
+            conditions.repeats,
+        )
+    extra = statistics.median(
+        whole - work for whole, work in zip(found["flow"].values, found["bare"].values, strict=True)
+    )
     yield Row.within(
-        "flow/around", "The flow around a retraining of seven stages", extra, "s", 3,
+        "flow/around",
+        "The flow around a retraining of seven stages",
+        extra,
+        "s",
+        3,
         len(found["flow"].values),
         f"A tiny model, every stage repeated: {found['flow'].median:.2f} s as a flow on a running "
-        f"server, until all of it is reported there; {found['bare'].median:.2f} s bare.")
+        f"server, until all of it is reported there; {found['bare'].median:.2f} s bare.",
+    )
 
 
 def bare(declaration: str, home: Path) -> Turn:
     """Seconds of a retraining as plain Python."""
     settings = Settings.at(home)
     retrain_plain(declaration, settings=settings, notice=quiet)
-    return lambda: timed(lambda: retrain_plain(
-        declaration, settings=settings, selection=Selection.of(since="source"), notice=quiet))
+    return lambda: timed(
+        lambda: retrain_plain(
+            declaration, settings=settings, selection=Selection.of(since="source"), notice=quiet
+        )
+    )
 
 
 def flow(declaration: str, home: Path, address: str) -> Turn:

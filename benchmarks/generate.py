@@ -17,16 +17,21 @@ from pipelines.declaration.model_sections import ModelSpec
 
 VOCABULARY, CONTEXT = 80, 40  # the book's characters; those that its sample() reads each time
 CASES = ((1, 300, "one text"), (64, 4000, "64 texts"))  # texts at a time, goal
-TRUTH = ("The book's function reads the last 40 characters anew for each one; ours carries the "
-         "state along and so has read them all.")
+TRUTH = (
+    "The book's function reads the last 40 characters anew for each one; ours carries the "
+    "state along and so has read them all."
+)
 
 
 def compare(conditions: Conditions) -> Iterator[Row]:
     units, length = (16, 100) if conditions.quick else (512, 1000)
     spec = ModelSpec(kind="language_model", cell="lstm", embedding=256, units=(units,))
     products = 2 * units * (4 * units + VOCABULARY)  # of a character, with the state and the head
-    sides = {"book": Side(book, (spec, 20)), "reading": Side(weights_read, (spec,)),
-             "products": Side(largest_product, (products,))}
+    sides = {
+        "book": Side(book, (spec, 20)),
+        "reading": Side(weights_read, (spec,)),
+        "products": Side(largest_product, (products,)),
+    }
     for streams, _, _ in CASES:
         sides[f"ours {streams}"] = Side(ours, (spec, streams, length, None))
         sides[f"context {streams}"] = Side(ours, (spec, streams, length // 10, CONTEXT))
@@ -36,26 +41,60 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     for streams, goal, words in CASES:
         most = limits[streams] / found[f"loop {streams}"].median
         title, mine = f"Generating, {words}", found[f"ours {streams}"]
-        yield Row.times(f"generate/{streams}-book", title, "the book's sample(), one text",
-                        mine, found["book"], "characters/s", goal,
-                        f"In all texts together; the book writes one at a time. {TRUTH} It is "
-                        "timed on 20 characters a turn.")
-        yield Row.times(f"generate/{streams}-book-40", f"{title}, the last 40 read anew",
-                        "the book's sample(), one text", found[f"context {streams}"],
-                        found["book"], "characters/s", None, "The same function as the book's: "
-                        "each character is drawn from the 40 before it alone.")
-        yield Row.times(f"generate/{streams}-loop", title, "the tutorial's compiled step",
-                        mine, found[f"loop {streams}"], "characters/s", 10,
-                        "The tutorial's stateful tf.function, called from Python for each "
-                        f"character, on {length // 5} characters a turn. At the machine's limit "
-                        f"(see generate/{streams}-limit) a program is {most:.1f} times as fast.")
-    yield Row.times("generate/1-limit", "Generating, one text", "the machine's limit",
-                    found["ours 1"], found["reading"], "characters/s", None,
-                    "A character takes one product of a vector with each weight matrix, here timed "
-                    "alone in a compiled loop.")
-    yield Row.times("generate/64-limit", "Generating, 64 texts", "the machine's limit",
-                    found["ours 64"], found["products"], "characters/s", None,
-                    f"{products / 1e6:.1f} MFLOP a character at the rate of a 2048³ product.")
+        yield Row.times(
+            f"generate/{streams}-book",
+            title,
+            "the book's sample(), one text",
+            mine,
+            found["book"],
+            "characters/s",
+            goal,
+            f"In all texts together; the book writes one at a time. {TRUTH} It is "
+            "timed on 20 characters a turn.",
+        )
+        yield Row.times(
+            f"generate/{streams}-book-40",
+            f"{title}, the last 40 read anew",
+            "the book's sample(), one text",
+            found[f"context {streams}"],
+            found["book"],
+            "characters/s",
+            None,
+            "The same function as the book's: each character is drawn from the 40 before it alone.",
+        )
+        yield Row.times(
+            f"generate/{streams}-loop",
+            title,
+            "the tutorial's compiled step",
+            mine,
+            found[f"loop {streams}"],
+            "characters/s",
+            10,
+            "The tutorial's stateful tf.function, called from Python for each "
+            f"character, on {length // 5} characters a turn. At the machine's limit "
+            f"(see generate/{streams}-limit) a program is {most:.1f} times as fast.",
+        )
+    yield Row.times(
+        "generate/1-limit",
+        "Generating, one text",
+        "the machine's limit",
+        found["ours 1"],
+        found["reading"],
+        "characters/s",
+        None,
+        "A character takes one product of a vector with each weight matrix, here timed "
+        "alone in a compiled loop.",
+    )
+    yield Row.times(
+        "generate/64-limit",
+        "Generating, 64 texts",
+        "the machine's limit",
+        found["ours 64"],
+        found["products"],
+        "characters/s",
+        None,
+        f"{products / 1e6:.1f} MFLOP a character at the rate of a 2048³ product.",
+    )
 
 
 def ours(spec: ModelSpec, streams: int, length: int, context: int | None) -> Turn:
@@ -67,19 +106,25 @@ def ours(spec: ModelSpec, streams: int, length: int, context: int | None) -> Tur
     from pipelines.model.sampling import sample
 
     model, start = build_model(spec, VOCABULARY), np.arange(2, 2 + CONTEXT)
-    return rate(lambda: sample(model, spec, start, streams, length, 1.0, 1, context=context),
-                streams * length, 0)
+    return rate(
+        lambda: sample(model, spec, start, streams, length, 1.0, 1, context=context),
+        streams * length,
+        0,
+    )
 
 
 def _plain(spec: ModelSpec, streams: int | None = None) -> Any:
     """The notebooks' model: with `streams` a stateful one for so many texts."""
     import keras
 
-    return keras.Sequential([
-        keras.Input((None,), batch_size=streams),
-        keras.layers.Embedding(VOCABULARY, spec.embedding),
-        keras.layers.LSTM(spec.units[0], return_sequences=True, stateful=streams is not None),
-        keras.layers.Dense(VOCABULARY)])
+    return keras.Sequential(
+        [
+            keras.Input((None,), batch_size=streams),
+            keras.layers.Embedding(VOCABULARY, spec.embedding),
+            keras.layers.LSTM(spec.units[0], return_sequences=True, stateful=streams is not None),
+            keras.layers.Dense(VOCABULARY),
+        ]
+    )
 
 
 def book(spec: ModelSpec, length: int) -> Turn:

@@ -65,8 +65,10 @@ def chip(backend: str) -> str | None:
 
         if not torch.cuda.is_available():
             return None
-        return (f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA "
-                f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")
+        return (
+            f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA "
+            f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+        )
     import jax
 
     if jax.default_backend() != "gpu":
@@ -100,17 +102,20 @@ def _step(way: Way, sizes: Sizes, precision: str = "float32") -> Callable[[], fl
     import torch
 
     place = (way.device, precision)
-    step = (torch_step(sizes.cell, sizes.embedding, sizes.units, sizes.vocabulary, *place)
-            if sizes.kind == "language_model" else
-            torch_classifier_step(sizes.embedding, sizes.units, 64, sizes.vocabulary, *place))
+    step = (
+        torch_step(sizes.cell, sizes.embedding, sizes.units, sizes.vocabulary, *place)
+        if sizes.kind == "language_model"
+        else torch_classifier_step(sizes.embedding, sizes.units, 64, sizes.vocabulary, *place)
+    )
     ids, targets = torch.from_numpy(x).long(), torch.from_numpy(y)
     if sizes.kind == "language_model":
         targets = targets.long()
     return lambda: step(ids, targets)
 
 
-def _keras_step(way: Way, sizes: Sizes, precision: str, x: np.ndarray, length: np.ndarray,
-                y: np.ndarray) -> Callable[[], float]:
+def _keras_step(
+    way: Way, sizes: Sizes, precision: str, x: np.ndarray, length: np.ndarray, y: np.ndarray
+) -> Callable[[], float]:
     """The training stage's step, optimizer included."""
     from pipelines.model.backend import load_keras, make_reproducible
 
@@ -131,9 +136,17 @@ def _model(sizes: Sizes) -> Any:
     """Folio's network. A ModelSpec would need pydantic, which GPU images may lack."""
     from pipelines.model.network import build_model
 
-    spec = SimpleNamespace(kind=sizes.kind, cell=sizes.cell, embedding=sizes.embedding,
-                           units=(sizes.units,), bidirectional=True, dense=64, dropout=0.0,
-                           recurrent_initializer="orthogonal", stateful=False)
+    spec = SimpleNamespace(
+        kind=sizes.kind,
+        cell=sizes.cell,
+        embedding=sizes.embedding,
+        units=(sizes.units,),
+        bidirectional=True,
+        dense=64,
+        dropout=0.0,
+        recurrent_initializer="orthogonal",
+        stateful=False,
+    )
     return build_model(spec, sizes.vocabulary, training_batch=sizes.batch)
 
 
@@ -142,11 +155,16 @@ def _maskless(sizes: Sizes) -> Any:
 
     writes = sizes.kind == "language_model"
     layer = {"lstm": layers.LSTM, "gru": layers.GRU}[sizes.cell](
-        sizes.units, return_sequences=writes)
-    tail = ([layer, layers.Dense(sizes.vocabulary)] if writes else
-            [layers.Bidirectional(layer), layers.Dense(64, activation="relu"), layers.Dense(1)])
-    return Sequential([Input((None,), dtype="int32"),
-                       layers.Embedding(sizes.vocabulary, sizes.embedding), *tail])
+        sizes.units, return_sequences=writes
+    )
+    tail = (
+        [layer, layers.Dense(sizes.vocabulary)]
+        if writes
+        else [layers.Bidirectional(layer), layers.Dense(64, activation="relu"), layers.Dense(1)]
+    )
+    return Sequential(
+        [Input((None,), dtype="int32"), layers.Embedding(sizes.vocabulary, sizes.embedding), *tail]
+    )
 
 
 def _batch(sizes: Sizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -175,8 +193,13 @@ def cudnn_calls(way: Way, sizes: Sizes) -> list[str]:
     step()
     with profile() as found:
         step()
-    return sorted({event.key for event in found.key_averages()
-                   if "cudnn_rnn" in event.key.lower() or "rnn_bwd" in event.key.lower()})
+    return sorted(
+        {
+            event.key
+            for event in found.key_averages()
+            if "cudnn_rnn" in event.key.lower() or "rnn_bwd" in event.key.lower()
+        }
+    )
 
 
 def padding_error(way: Way, sizes: Sizes) -> float:
@@ -187,6 +210,8 @@ def padding_error(way: Way, sizes: Sizes) -> float:
     keras = load_keras(way.backend)
     model, (x, length, _) = _model(sizes), _batch(sizes)
     padded = keras.ops.convert_to_numpy(model({"tokens": x, "length": length}))
-    alone = [keras.ops.convert_to_numpy(model({"tokens": row[None, :n], "length": np.array([n])}))
-             for row, n in zip(x[:8], length[:8], strict=True)]
+    alone = [
+        keras.ops.convert_to_numpy(model({"tokens": row[None, :n], "length": np.array([n])}))
+        for row, n in zip(x[:8], length[:8], strict=True)
+    ]
     return float(np.abs(padded[:8] - np.concatenate(alone)).max())

@@ -70,8 +70,10 @@ def take_turns(sides: dict[str, Side], repeats: int) -> dict[str, Measured]:
         for _ in range(repeats):
             for name, worker in workers.items():
                 values[name].append(worker.turn())
-        return {name: Measured(tuple(values[name]), worker.peak_bytes(), worker.ready_seconds)
-                for name, worker in workers.items()}
+        return {
+            name: Measured(tuple(values[name]), worker.peak_bytes(), worker.ready_seconds)
+            for name, worker in workers.items()
+        }
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -123,8 +125,12 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._end()
 
     def _end(self) -> None:

@@ -14,33 +14,51 @@ from benchmarks.harness import Conditions, Measured, timed
 from benchmarks.results import Row
 from flows.server.lifecycle import await_health, shared_server
 
-SMALL = ("tokens.max_tokens=50", "model.embedding=4", "model.units=[4]", "training.epochs=1",
-         "registry.floor=0")
+SMALL = (
+    "tokens.max_tokens=50",
+    "model.embedding=4",
+    "model.units=[4]",
+    "training.epochs=1",
+    "registry.floor=0",
+)
 
 
 def compare(conditions: Conditions) -> Iterator[Row]:
     declared = imdb(conditions, *SMALL)
     made(conditions, declared, until="release")
-    command = ["run", declared[0], "--profile", declared[1],
-               *(part for text in declared[2] for part in ("--set", text))]
+    command = [
+        "run",
+        declared[0],
+        "--profile",
+        declared[1],
+        *(part for text in declared[2] for part in ("--set", text)),
+    ]
     with server(conditions.home):
         runs = _seconds(conditions, command)
-    yield Row.within("idle/run", "folio run with nothing to do, server running", runs.median,
-                     "s", 3, len(runs.values), "All of IMDb's artifacts are there and checked by "
-                     "their digests. With the server's start and stop it took "
-                     f"{_seconds(conditions, command, 1).median:.1f} s.")
-    for name, arguments, goal in (("help", ["--help"], 0.4),
-                                  ("plan", ["plan", *command[1:]], 1)):
+    yield Row.within(
+        "idle/run",
+        "folio run with nothing to do, server running",
+        runs.median,
+        "s",
+        3,
+        len(runs.values),
+        "All of IMDb's artifacts are there and checked by "
+        "their digests. With the server's start and stop it took "
+        f"{_seconds(conditions, command, 1).median:.1f} s.",
+    )
+    for name, arguments, goal in (("help", ["--help"], 0.4), ("plan", ["plan", *command[1:]], 1)):
         found = _seconds(conditions, arguments)
-        yield Row.within(f"idle/{name}", f"folio {arguments[0]}", found.median, "s", goal,
-                         len(found.values))
+        yield Row.within(
+            f"idle/{name}", f"folio {arguments[0]}", found.median, "s", goal, len(found.values)
+        )
 
 
 def _seconds(conditions: Conditions, command: list[str], repeats: int | None = None) -> Measured:
     """Seconds that `folio COMMAND` takes, from the shell's point of view."""
     folio = Path(sys.executable).with_name("folio")
-    environment = {name: value for name, value in os.environ.items()
-                   if not name.startswith("PREFECT")} | {"FOLIO_HOME": str(conditions.home)}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("PREFECT")
+    } | {"FOLIO_HOME": str(conditions.home)}
 
     def once() -> None:
         done = subprocess.run([folio, *command], capture_output=True, text=True, env=environment)
@@ -56,5 +74,3 @@ def server(home: Path) -> Iterator[str]:
     with shared_server(home / "prefect") as running:
         await_health(running, home / "prefect")
         yield running.url
-
-

@@ -19,15 +19,24 @@ OURS, THEIRS = 48, 12  # batches of a turn, spread over the widths of the epoch
 def compare(conditions: Conditions) -> Iterator[Row]:
     declared = imdb(conditions)
     place = made(conditions, declared)
-    found = take_turns({
-        "ours": Side(ours, (declared, place["batches"])),
-        "notebook": Side(notebooks_way, (place["corpus"],))}, conditions.repeats)
+    found = take_turns(
+        {
+            "ours": Side(ours, (declared, place["batches"])),
+            "notebook": Side(notebooks_way, (place["corpus"],)),
+        },
+        conditions.repeats,
+    )
     mine, theirs = found["ours"], found["notebook"]
     slots = apart(_slots, place["batches"], place["tokens"])
     rates = [count / side.median / 1e3 for count, side in zip(slots, (mine, theirs), strict=True)]
     yield Row.times(
-        "imdb-epoch/notebook", "IMDb training epoch", "Keras fit, py_function, random batches",
-        mine, theirs, "s", 6,
+        "imdb-epoch/notebook",
+        "IMDb training epoch",
+        "Keras fit, py_function, random batches",
+        mine,
+        theirs,
+        "s",
+        6,
         f"A turn trains on {OURS} batches of ours and {THEIRS} of the notebook's, spread evenly "
         "over the widths of an epoch, and is scaled up by slots; the notebook's side encodes its "
         "reviews as it does in each epoch, ours reads the whole epoch from Parquet. Left out: "
@@ -35,7 +44,8 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         f"notebook in {theirs.ready_seconds:.0f} s (vocabulary). Padding leaves ours "
         f"{slots[0] / 1e6:.1f} million slots an epoch and the notebook {slots[1] / 1e6:.1f}; a "
         f"second takes ours through {rates[0]:.0f} thousand of them and the notebook through "
-        f"{rates[1]:.0f} thousand: the rest of the ratio.")
+        f"{rates[1]:.0f} thousand: the rest of the ratio.",
+    )
 
 
 def ours(declared: Declared, batches: Path) -> Turn:
@@ -74,7 +84,7 @@ def notebooks_way(corpus: Path) -> Turn:
     model = notebook.model(encoder.vocab_size)
     lengths = np.array([len(encoder.encode(text)) for text in documents])
     order = np.random.default_rng(1).permutation(len(documents))
-    rows = [order[i:i + notebook.BATCH] for i in range(0, len(order), notebook.BATCH)]
+    rows = [order[i : i + notebook.BATCH] for i in range(0, len(order), notebook.BATCH)]
     slots = np.array([len(row) * lengths[row].max() for row in rows])
     chosen = spread(slots, THEIRS)
     picked = np.concatenate([rows[i] for i in chosen])

@@ -9,15 +9,27 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("tensorflow", "keras", "torch", "jax", "tokenizers", "numpy", "polars", "pyarrow",
-            "prefect", "mlflow")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "torch",
+    "jax",
+    "tokenizers",
+    "numpy",
+    "polars",
+    "pyarrow",
+    "prefect",
+    "mlflow",
+)
 
 
 def described() -> str:
     """One paragraph: processor, cores, memory, versions."""
     versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
-    return (f"Machine: {processor()}, {os.cpu_count()} cores, {memory_bytes() / 2**30:.0f} GiB, "
-            f"{platform.system()}. Python {platform.python_version()}, {versions}.")
+    return (
+        f"Machine: {processor()}, {os.cpu_count()} cores, {memory_bytes() / 2**30:.0f} GiB, "
+        f"{platform.system()}. Python {platform.python_version()}, {versions}."
+    )
 
 
 def processor() -> str:
@@ -27,8 +39,11 @@ def processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     model = re.search(r"model name\s*: (.*)", facts)
-    vectors = [name for flag, name in (("amx_tile", "AMX"), ("avx512f", "AVX-512"),
-                                       ("avx2", "AVX2")) if flag in facts]
+    vectors = [
+        name
+        for flag, name in (("amx_tile", "AMX"), ("avx512f", "AVX-512"), ("avx2", "AVX2"))
+        if flag in facts
+    ]
     return ", ".join([model[1].strip() if model else platform.machine(), *vectors[:1]])
 
 

@@ -38,11 +38,17 @@ def model(vocabulary_size: int) -> Any:
     """The book's bidirectional LSTM, compiled as there. Padding is read like any word."""
     import keras
 
-    built = keras.Sequential([
-        keras.layers.Embedding(vocabulary_size, 20),
-        keras.layers.Bidirectional(keras.layers.LSTM(64)),
-        keras.layers.Dense(64, activation="relu"),
-        keras.layers.Dense(1, activation="sigmoid")])
-    built.compile(optimizer=keras.optimizers.Adam(1e-3),
-                  loss=keras.losses.BinaryCrossentropy(from_logits=False), metrics=["accuracy"])
+    built = keras.Sequential(
+        [
+            keras.layers.Embedding(vocabulary_size, 20),
+            keras.layers.Bidirectional(keras.layers.LSTM(64)),
+            keras.layers.Dense(64, activation="relu"),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    built.compile(
+        optimizer=keras.optimizers.Adam(1e-3),
+        loss=keras.losses.BinaryCrossentropy(from_logits=False),
+        metrics=["accuracy"],
+    )
     return built

@@ -27,11 +27,15 @@ def draw(rows: list[Row], folder: Path) -> Path | None:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: times(value))
         axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(chosen)), [f"{row.title}\nagainst {row.against}"
-                                             for row in chosen], fontsize=7)
+        axes.set_yticks(
+            range(len(chosen)),
+            [f"{row.title}\nagainst {row.against}" for row in chosen],
+            fontsize=7,
+        )
         axes.margins(x=0.12)
-        axes.set_xlabel("times as fast as the other (log scale); line: the goal; "
-                        "hatched: goal missed")
+        axes.set_xlabel(
+            "times as fast as the other (log scale); line: the goal; hatched: goal missed"
+        )
         axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
@@ -40,10 +44,24 @@ def draw(rows: list[Row], folder: Path) -> Path | None:
 
 def _bar(axes: object, place: int, row: Row) -> None:
     missed = row.met is False
-    axes.barh(place, row.ratio - 1, left=1, height=0.6, color="0.85" if missed else "0.55",
-              hatch="///" if missed else None, edgecolor="0.3", linewidth=0.6)
+    axes.barh(
+        place,
+        row.ratio - 1,
+        left=1,
+        height=0.6,
+        color="0.85" if missed else "0.55",
+        hatch="///" if missed else None,
+        edgecolor="0.3",
+        linewidth=0.6,
+    )
     if row.goal is not None:
         axes.plot([row.goal] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.5)
     end = max(row.ratio, 1, row.goal or 0 if missed else 0)  # the figure right of the goal's line
-    axes.annotate(times(row.ratio), (end, place), xytext=(4, 0),
-                  textcoords="offset points", va="center", fontsize=8)
+    axes.annotate(
+        times(row.ratio),
+        (end, place),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+    )

@@ -31,39 +31,70 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     place = made(conditions, imdb(conditions))
     documents, labels = apart(_sample, place["corpus"], SAMPLE // (10 if conditions.quick else 1))
     count = sum(apart(_documents, place["corpus"]))
-    sides = {"ours": Side(ours, (conditions,)),
-             "notebook": Side(notebooks_way, (place["source"], documents, labels, count)),
-             "limit": Side(compiled_work, (place["source"], place["corpus"]))}
+    sides = {
+        "ours": Side(ours, (conditions,)),
+        "notebook": Side(notebooks_way, (place["source"], documents, labels, count)),
+        "limit": Side(compiled_work, (place["source"], place["corpus"])),
+    }
     if has_tokenizers := importlib.util.find_spec("tokenizers") is not None:
         sides["tokenizers"] = Side(tokenizers_way, (place["source"], place["corpus"]))
     found = take_turns(sides, conditions.repeats)
     mine = found["ours"]
-    yield Row.times("prep/notebook", TITLE, "py_function a review", mine, found["notebook"], "s",
-                    10, f"The other side: the archive read by tarfile, then the vocabulary over "
-                    f"{TRAIN_SHARE:.0%} of the reviews and one encoding of all, in memory, scaled "
-                    f"up from {len(documents):,} reviews (the notebook encodes again in each "
-                    f"epoch). Ours writes Parquet, digests and checks it. {_bounds(conditions)} "
-                    f"At the machine's limit (see prep/limit) a program is "
-                    f"{found['notebook'].median / found['limit'].median:.1f} times as fast.")
+    yield Row.times(
+        "prep/notebook",
+        TITLE,
+        "py_function a review",
+        mine,
+        found["notebook"],
+        "s",
+        10,
+        f"The other side: the archive read by tarfile, then the vocabulary over "
+        f"{TRAIN_SHARE:.0%} of the reviews and one encoding of all, in memory, scaled "
+        f"up from {len(documents):,} reviews (the notebook encodes again in each "
+        f"epoch). Ours writes Parquet, digests and checks it. {_bounds(conditions)} "
+        f"At the machine's limit (see prep/limit) a program is "
+        f"{found['notebook'].median / found['limit'].median:.1f} times as fast.",
+    )
     against = "Hugging Face tokenizers, numpy padding"
     if has_tokenizers:
-        yield Row.times("prep/tokenizers", TITLE, against, mine, found["tokenizers"], "s", 3,
-                        "The other side: the archive read by tarfile, WordLevel trained on "
-                        f"{TRAIN_SHARE:.0%} of the reviews, all encoded on all cores, batches of "
-                        "32 padded in memory; peak memory "
-                        f"{found['tokenizers'].peak_bytes / 1e9:.2f} GB. It looks for no repeats "
-                        "and near-repeats, splits nothing off, and writes nothing. At the "
-                        "machine's limit a program is "
-                        f"{found['tokenizers'].median / found['limit'].median:.1f} times as fast.")
+        yield Row.times(
+            "prep/tokenizers",
+            TITLE,
+            against,
+            mine,
+            found["tokenizers"],
+            "s",
+            3,
+            "The other side: the archive read by tarfile, WordLevel trained on "
+            f"{TRAIN_SHARE:.0%} of the reviews, all encoded on all cores, batches of "
+            "32 padded in memory; peak memory "
+            f"{found['tokenizers'].peak_bytes / 1e9:.2f} GB. It looks for no repeats "
+            "and near-repeats, splits nothing off, and writes nothing. At the "
+            "machine's limit a program is "
+            f"{found['tokenizers'].median / found['limit'].median:.1f} times as fast.",
+        )
     else:
-        yield skipped("prep/tokenizers", TITLE, against,
-                      "tokenizers is not installed (pip install tokenizers)")
-    yield Row.times("prep/limit", TITLE, "the machine's limit", mine, found["limit"], "s", None,
-                    "The compiled parts alone, on both cores, from texts in memory: inflating the "
-                    "archive, finding, counting and coding all words once, writing texts and ids "
-                    "to Parquet. No files told apart, cleaned, digested, compared or padded.")
-    yield Row.within("prep/memory", f"{TITLE}: peak memory", mine.peak_bytes / 1e9, "GB", 1,
-                     len(mine.values))
+        yield skipped(
+            "prep/tokenizers",
+            TITLE,
+            against,
+            "tokenizers is not installed (pip install tokenizers)",
+        )
+    yield Row.times(
+        "prep/limit",
+        TITLE,
+        "the machine's limit",
+        mine,
+        found["limit"],
+        "s",
+        None,
+        "The compiled parts alone, on both cores, from texts in memory: inflating the "
+        "archive, finding, counting and coding all words once, writing texts and ids "
+        "to Parquet. No files told apart, cleaned, digested, compared or padded.",
+    )
+    yield Row.within(
+        "prep/memory", f"{TITLE}: peak memory", mine.peak_bytes / 1e9, "GB", 1, len(mine.values)
+    )
 
 
 def ours(conditions: Conditions, *overrides: str) -> Turn:
@@ -78,8 +109,12 @@ def stage_seconds(conditions: Conditions, *overrides: str) -> dict[str, float]:
     """What each of the data stages takes in a new home, the checks between them included."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.at(Path(folder), mirror=conditions.mirror)
-        record = retrain_plain(*imdb(conditions, *overrides), settings=settings,
-                               selection=Selection.of(until="batches"), notice=quiet)
+        record = retrain_plain(
+            *imdb(conditions, *overrides),
+            settings=settings,
+            selection=Selection.of(until="batches"),
+            notice=quiet,
+        )
         return {entry["stage"]: entry["seconds"] for entry in record["stages"]}
 
 
@@ -139,14 +174,17 @@ def tokenizers_way(source: Path, corpus: Path) -> Turn:
         tokenizer = Tokenizer(models.WordLevel(unk_token="<unknown>"))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "removed", invert=True)
         tokenizer.train_from_iterator(
-            documents[:int(TRAIN_SHARE * len(documents))],
-            trainers.WordLevelTrainer(vocab_size=10**6, special_tokens=["<pad>", "<unknown>"],
-                                      show_progress=False))
+            documents[: int(TRAIN_SHARE * len(documents))],
+            trainers.WordLevelTrainer(
+                vocab_size=10**6, special_tokens=["<pad>", "<unknown>"], show_progress=False
+            ),
+        )
         for first in range(0, len(documents), 1024):
-            rows = [found.ids for found in tokenizer.encode_batch_fast(
-                documents[first:first + 1024])]
+            rows = [
+                found.ids for found in tokenizer.encode_batch_fast(documents[first : first + 1024])
+            ]
             for at in range(0, len(rows), notebook.BATCH):
-                _padded(rows[at:at + notebook.BATCH])
+                _padded(rows[at : at + notebook.BATCH])
         return time.perf_counter() - started
 
     return turn
@@ -155,7 +193,7 @@ def tokenizers_way(source: Path, corpus: Path) -> Turn:
 def _padded(rows: list[list[int]]) -> np.ndarray:
     batch = np.zeros((len(rows), max(map(len, rows))), np.int32)
     for row, ids in zip(batch, rows, strict=True):
-        row[:len(ids)] = ids
+        row[: len(ids)] = ids
     return batch
 
 
@@ -189,8 +227,10 @@ def _bounds(conditions: Conditions) -> str:
     archive = _archive(made(conditions, imdb(conditions))["source"])
     if archive is None:
         return f"Ours: {spent}."
-    return (f"Ours in a process that imports as it goes: {spent}; inflating the archive alone "
-            f"takes {apart(_inflating, archive):.1f} s of one core.")
+    return (
+        f"Ours in a process that imports as it goes: {spent}; inflating the archive alone "
+        f"takes {apart(_inflating, archive):.1f} s of one core."
+    )
 
 
 def _inflating(archive: Path) -> float:

@@ -31,29 +31,49 @@ def compare(conditions: Conditions) -> Iterator[Row]:
             return
         apart(write, source, place / "one.tar.gz", 1)
         apart(write, source, place / "many.tar.gz", COPIES)
-        one, many = (Side(ours, (conditions, *_declared(place / name, copies)))
-                     for name, copies in (("one.tar.gz", 1), ("many.tar.gz", COPIES)))
+        one, many = (
+            Side(ours, (conditions, *_declared(place / name, copies)))
+            for name, copies in (("one.tar.gz", 1), ("many.tar.gz", COPIES))
+        )
         once = take_turns({"one": one}, conditions.repeats)["one"]
         found = take_turns({"many": many}, 1)["many"]
-    yield Row.within("prep20/time", f"{TITLE}: time, of ourselves at 1×",
-                     found.median / once.median, "× the time", 22, 1,
-                     f"{once.median:.1f} s for 50,000 reviews, {found.median:.0f} s for "
-                     f"{50_000 * COPIES:,}; each copy's reviews end with a number of their own, or "
-                     "all but the first would be duplicates.")
-    yield Row.within("prep20/memory", f"{TITLE}: peak memory", found.peak_bytes / 1e9, "GB", 1.5,
-                     1, f"{once.peak_bytes / 1e9:.2f} GB at 1×.")
+    yield Row.within(
+        "prep20/time",
+        f"{TITLE}: time, of ourselves at 1×",
+        found.median / once.median,
+        "× the time",
+        22,
+        1,
+        f"{once.median:.1f} s for 50,000 reviews, {found.median:.0f} s for "
+        f"{50_000 * COPIES:,}; each copy's reviews end with a number of their own, or "
+        "all but the first would be duplicates.",
+    )
+    yield Row.within(
+        "prep20/memory",
+        f"{TITLE}: peak memory",
+        found.peak_bytes / 1e9,
+        "GB",
+        1.5,
+        1,
+        f"{once.peak_bytes / 1e9:.2f} GB at 1×.",
+    )
 
 
 def _declared(archive: Path, copies: int) -> tuple[str, ...]:
-    return (f"source.path={archive}", f"corpus.test={25_000 * copies}",
-            f"corpus.validation={5000 * copies}")
+    return (
+        f"source.path={archive}",
+        f"corpus.test={25_000 * copies}",
+        f"corpus.validation={5000 * copies}",
+    )
 
 
 def write(source: Path, archive: Path, copies: int) -> None:
     """An archive in aclImdb's layout with all labelled reviews so many times over."""
     reviews = list(archived(source))
-    with (gzip.open(archive, "wb", compresslevel=1) as zipped,
-          tarfile.open(fileobj=zipped, mode="w|") as members):
+    with (
+        gzip.open(archive, "wb", compresslevel=1) as zipped,
+        tarfile.open(fileobj=zipped, mode="w|") as members,
+    ):
         for copy in range(copies):
             for number, text in enumerate(reviews):
                 label = "pos" if number % 2 else "neg"

@@ -45,22 +45,43 @@ class Row:
     in_use: float | None = None  # share of the cores' time that others took, just before
 
     @classmethod
-    def times(cls, name: str, title: str, against: str, ours: Measured, other: Measured,
-              unit: str, goal: float | None, note: str = "") -> Row:
+    def times(
+        cls,
+        name: str,
+        title: str,
+        against: str,
+        ours: Measured,
+        other: Measured,
+        unit: str,
+        goal: float | None,
+        note: str = "",
+    ) -> Row:
         """Ours against another side. The ratio is the median over the rounds: only what ran in
         the same seconds is compared."""
         pairs = zip(ours.values, other.values, strict=True)
-        ratio = float(statistics.median(a / b if unit.endswith("/s") else b / a
-                                        for a, b in pairs))
-        return cls(name, title, against, float(ours.median), float(other.median), unit, ratio, goal,
-                   None if goal is None else ratio >= goal, len(ours.values), note)
+        ratio = float(statistics.median(a / b if unit.endswith("/s") else b / a for a, b in pairs))
+        return cls(
+            name,
+            title,
+            against,
+            float(ours.median),
+            float(other.median),
+            unit,
+            ratio,
+            goal,
+            None if goal is None else ratio >= goal,
+            len(ours.values),
+            note,
+        )
 
     @classmethod
-    def within(cls, name: str, title: str, ours: float, unit: str, goal: float, runs: int,
-               note: str = "") -> Row:
+    def within(
+        cls, name: str, title: str, ours: float, unit: str, goal: float, runs: int, note: str = ""
+    ) -> Row:
         """Ours against a limit that it should keep within."""
-        return cls(name, title, "", float(ours), None, unit, None, goal, bool(ours <= goal), runs,
-                   note)
+        return cls(
+            name, title, "", float(ours), None, unit, None, goal, bool(ours <= goal), runs, note
+        )
 
     @property
     def comparison(self) -> str:
@@ -75,8 +96,9 @@ def skipped(name: str, title: str, against: str, why: str) -> Row:
 def load(folder: Path, name: str = JSON) -> list[Row]:
     path, known = folder / name, {each.name for each in fields(Row)}
     entries = json.loads(path.read_bytes()) if path.is_file() else []
-    return [Row(**{key: value for key, value in entry.items() if key in known})
-            for entry in entries]
+    return [
+        Row(**{key: value for key, value in entry.items() if key in known}) for entry in entries
+    ]
 
 
 def merged(earlier: Iterable[Row], new: Iterable[Row], order: Iterable[str]) -> list[Row]:
@@ -104,33 +126,57 @@ def page(rows: list[Row], command: str) -> str:
     measured = [row for row in rows if row.ours is not None]
     judged = [row for row in measured if row.met is not None]
     met = sum(row.met for row in judged)
-    lines = ["# Measured comparisons", "",
-             f"{met} of {len(judged)} goals met. {_dates(measured)} Last command: `{command}`.", "",
-             "Each side runs in a process of its own, in turns with the others; a figure is the "
-             "median of its turns, a ratio the median of the rounds' ratios. Above 1 Folio is "
-             "the better one.", "", f"![ratios]({PLOT})", ""]
+    lines = [
+        "# Measured comparisons",
+        "",
+        f"{met} of {len(judged)} goals met. {_dates(measured)} Last command: `{command}`.",
+        "",
+        "Each side runs in a process of its own, in turns with the others; a figure is the "
+        "median of its turns, a ratio the median of the rounds' ratios. Above 1 Folio is "
+        "the better one.",
+        "",
+        f"![ratios]({PLOT})",
+        "",
+    ]
     for machine in dict.fromkeys(row.machine for row in rows):
         here = [row for row in rows if row.machine == machine]
         lines += [f"{machine}{_busy(here)}", "", *table(here), ""]
     for title, chosen in (
-            ("Missed", [row for row in judged if not row.met]),
-            ("How it was measured", [row for row in measured if row.met is not False]),
-            ("Not measured", [row for row in rows if row.ours is None])):
-        notes = [f"- **{row.name}**: {_gap(row)}{row.note}" for row in chosen
-                 if row.note or row.met is False]
+        ("Missed", [row for row in judged if not row.met]),
+        ("How it was measured", [row for row in measured if row.met is not False]),
+        ("Not measured", [row for row in rows if row.ours is None]),
+    ):
+        notes = [
+            f"- **{row.name}**: {_gap(row)}{row.note}"
+            for row in chosen
+            if row.note or row.met is False
+        ]
         lines += [f"## {title}", "", *notes, ""] if notes else []
     return "\n".join(lines)
 
 
 def table(rows: list[Row]) -> list[str]:
     """The rows as a Markdown table."""
-    lines = ["| name | what | against | Folio | other | ratio | goal | |",
-             "|---|---|---|--:|--:|--:|--:|---|"]
+    lines = [
+        "| name | what | against | Folio | other | ratio | goal | |",
+        "|---|---|---|--:|--:|--:|--:|---|",
+    ]
     for row in rows:
-        verdict = {True: "met", False: "**missed**", None: "" if row.ours is not None
-                   else "not measured"}[row.met]
-        cells = [row.name, row.title, row.against, amount(row.ours, row.unit),
-                 amount(row.other, row.unit), times(row.ratio), _goal(row), verdict]
+        verdict = {
+            True: "met",
+            False: "**missed**",
+            None: "" if row.ours is not None else "not measured",
+        }[row.met]
+        cells = [
+            row.name,
+            row.title,
+            row.against,
+            amount(row.ours, row.unit),
+            amount(row.other, row.unit),
+            times(row.ratio),
+            _goal(row),
+            verdict,
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -167,8 +213,10 @@ def _gap(row: Row) -> str:
 def _busy(rows: list[Row]) -> str:
     """A warning where other programs ran beside the measurement."""
     others = max((row.in_use or 0 for row in rows), default=0)
-    return (f" It was busy with other work (up to {others:.0%} of the cores' time): read with care."
-            * (others > BUSY))
+    return (
+        f" It was busy with other work (up to {others:.0%} of the cores' time): read with care."
+        * (others > BUSY)
+    )
 
 
 def _dates(rows: list[Row]) -> str:

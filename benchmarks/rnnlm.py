@@ -24,27 +24,45 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     declared = paragraphs(conditions)
     batches = made(conditions, declared)["batches"]
     tokens, operations, padding = apart(_facts, declared, batches)
-    sides = {"ours": Side(ours, (declared, batches)),
-             "limit": Side(largest_product, (operations,))}
+    sides = {"ours": Side(ours, (declared, batches)), "limit": Side(largest_product, (operations,))}
     if has_torch := importlib.util.find_spec("torch") is not None:
         sides["torch"] = Side(torch_loop, (declared, batches))
     found = take_turns(sides, conditions.repeats)
     against = "own cell in a Python loop, PyTorch"
-    shares = (f"{tokens:,} tokens an epoch; ours fills {1 - padding[0]:.0%} of its slots with "
-              f"them, random batches padded to their longest {1 - padding[1]:.0%}.")
+    shares = (
+        f"{tokens:,} tokens an epoch; ours fills {1 - padding[0]:.0%} of its slots with "
+        f"them, random batches padded to their longest {1 - padding[1]:.0%}."
+    )
     if has_torch:
         most = found["limit"].median / found["torch"].median
-        yield Row.times("rnnlm/torch", TITLE, against, found["ours"], found["torch"], "tokens/s", 5,
-                        f"Real tokens. A turn trains on {OURS} batches of ours and {THEIRS} of the "
-                        f"other side's, spread over an epoch's widths, scaled up by slots. {shares}"
-                        f" {operations / 1e6:.1f} MFLOP a token, most of it the output layer, "
-                        "where both sides run one product for all steps of a stretch: at this "
-                        f"machine's limit a program is {most:.1f} times as fast as the other side.")
+        yield Row.times(
+            "rnnlm/torch",
+            TITLE,
+            against,
+            found["ours"],
+            found["torch"],
+            "tokens/s",
+            5,
+            f"Real tokens. A turn trains on {OURS} batches of ours and {THEIRS} of the "
+            f"other side's, spread over an epoch's widths, scaled up by slots. {shares}"
+            f" {operations / 1e6:.1f} MFLOP a token, most of it the output layer, "
+            "where both sides run one product for all steps of a stretch: at this "
+            f"machine's limit a program is {most:.1f} times as fast as the other side.",
+        )
     else:
-        yield skipped("rnnlm/torch", TITLE, against,
-                      "torch is not installed (pip install 'folio[torch]')")
-    yield Row.times("rnnlm/limit", TITLE, "the machine's limit", found["ours"], found["limit"],
-                    "tokens/s", None, f"Without any padding. {shares}")
+        yield skipped(
+            "rnnlm/torch", TITLE, against, "torch is not installed (pip install 'folio[torch]')"
+        )
+    yield Row.times(
+        "rnnlm/limit",
+        TITLE,
+        "the machine's limit",
+        found["ours"],
+        found["limit"],
+        "tokens/s",
+        None,
+        f"Without any padding. {shares}",
+    )
 
 
 def ours(declared: Declared, batches: Path) -> Turn:
@@ -72,10 +90,12 @@ def torch_loop(declared: Declared, batches: Path) -> Turn:
     groups = _random(lengths, split.batch_size)
     slots = np.array([len(group) * lengths[group].max() for group in groups])
     chosen = spread(slots, THEIRS)
-    step = _torch_step(spec.model, spec.training, split.metadata["vocabulary_size"],
-                       split.metadata["pad_id"])
-    padded = [_padded([rows[i] for i in groups[number]], split.metadata["pad_id"])
-              for number in chosen]
+    step = _torch_step(
+        spec.model, spec.training, split.metadata["vocabulary_size"], split.metadata["pad_id"]
+    )
+    padded = [
+        _padded([rows[i] for i in groups[number]], split.metadata["pad_id"]) for number in chosen
+    ]
     scale = slots.sum() / slots[chosen].sum()
 
     def train() -> None:
@@ -86,8 +106,9 @@ def torch_loop(declared: Declared, batches: Path) -> Turn:
     return lambda: lengths.sum() / (scale * timed(train))
 
 
-def _torch_step(model: ModelSpec, training: TrainingSpec, vocabulary: int,
-                pad_id: int) -> Callable[[Any, Any], None]:
+def _torch_step(
+    model: ModelSpec, training: TrainingSpec, vocabulary: int, pad_id: int
+) -> Callable[[Any, Any], None]:
     """One padded batch (rows, time) of ids and targets: an update a stretch, as the notebook."""
     import torch
     from torch import nn
@@ -127,22 +148,27 @@ def _torch_step(model: ModelSpec, training: TrainingSpec, vocabulary: int,
 
 def _rows(split: Split) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
     """(ids, targets) of each document, unpadded, and their lengths."""
-    rows = [(ids[:length], targets[:length]) for batch in split.in_order()
-            for ids, targets, length in zip(batch.tokens, batch.outcome, batch.length, strict=True)]
+    rows = [
+        (ids[:length], targets[:length])
+        for batch in split.in_order()
+        for ids, targets, length in zip(batch.tokens, batch.outcome, batch.length, strict=True)
+    ]
     return rows, np.array([len(ids) for ids, _ in rows])
 
 
 def _random(lengths: np.ndarray, size: int) -> list[np.ndarray]:
     order = np.random.default_rng(1).permutation(len(lengths))
-    return [order[i:i + size] for i in range(0, len(order), size)]
+    return [order[i : i + size] for i in range(0, len(order), size)]
 
 
 def _padded(rows: list[tuple[np.ndarray, np.ndarray]], pad_id: int) -> list[Any]:
     """ids and targets (rows, longest), as PyTorch's tensors."""
     import torch
 
-    return [nn_pad([torch.from_numpy(values.astype(np.int64)) for values in column], pad_id)
-            for column in zip(*rows, strict=True)]
+    return [
+        nn_pad([torch.from_numpy(values.astype(np.int64)) for values in column], pad_id)
+        for column in zip(*rows, strict=True)
+    ]
 
 
 def nn_pad(sequences: list[Any], pad_id: int) -> Any:
@@ -160,6 +186,7 @@ def _facts(declared: Declared, batches: Path) -> tuple[int, float, tuple[float, 
     units, vocabulary = model.units[0], split.metadata["vocabulary_size"]
     operations = 6 * ((model.embedding + units) * units + units * vocabulary)
     filled = lengths.sum() / sum(batch.tokens.size for batch in split.in_order())
-    random = lengths.sum() / sum(len(group) * lengths[group].max()
-                                 for group in _random(lengths, split.batch_size))
+    random = lengths.sum() / sum(
+        len(group) * lengths[group].max() for group in _random(lengths, split.batch_size)
+    )
     return int(lengths.sum()), float(operations), (1 - float(filled), 1 - float(random))

@@ -23,19 +23,31 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     declared = imdb(conditions)
     place = made(conditions, declared)
     count = 40 if conditions.quick else REVIEWS
-    found = take_turns({
-        "ours": Side(ours, (declared, place["corpus"], place["tokens"], count)),
-        "keras": Side(keras_predict, (declared, place["corpus"], place["tokens"], count))},
-        conditions.repeats)
-    rates = [slots * side.median / count / 1e3 for slots, side in zip(
-        apart(_slots, place["tokens"], count), found.values(), strict=True)]
-    yield Row.times("score/keras", f"Scoring {count:,} reviews", "Keras predict, one padded array",
-                    found["ours"], found["keras"], "reviews/s", 3,
-                    "Ours begins with the texts, as folio predict does; the other side with ids, "
-                    f"padded to the longest of the {count:,}, {MAX_ROWS} rows a step, on {THEIRS} "
-                    f"reviews a turn. A second takes ours through {rates[0]:.0f} thousand padded "
-                    f"tokens and the other side through {rates[1]:.0f} thousand, with the same "
-                    "layers, Keras's own: a registered model needs nothing else.")
+    found = take_turns(
+        {
+            "ours": Side(ours, (declared, place["corpus"], place["tokens"], count)),
+            "keras": Side(keras_predict, (declared, place["corpus"], place["tokens"], count)),
+        },
+        conditions.repeats,
+    )
+    rates = [
+        slots * side.median / count / 1e3
+        for slots, side in zip(apart(_slots, place["tokens"], count), found.values(), strict=True)
+    ]
+    yield Row.times(
+        "score/keras",
+        f"Scoring {count:,} reviews",
+        "Keras predict, one padded array",
+        found["ours"],
+        found["keras"],
+        "reviews/s",
+        3,
+        "Ours begins with the texts, as folio predict does; the other side with ids, "
+        f"padded to the longest of the {count:,}, {MAX_ROWS} rows a step, on {THEIRS} "
+        f"reviews a turn. A second takes ours through {rates[0]:.0f} thousand padded "
+        f"tokens and the other side through {rates[1]:.0f} thousand, with the same "
+        "layers, Keras's own: a registered model needs nothing else.",
+    )
 
 
 def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
@@ -45,11 +57,18 @@ def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
 
     with tempfile.TemporaryDirectory() as folder:
         model = _model(declared, tokens, Path(folder))
-        write_package(Path(folder) / "package", model, artifact(tokens),
-                      pipeline="imdb", labels=("negative", "positive"), sample=False, measured={})
+        write_package(
+            Path(folder) / "package",
+            model,
+            artifact(tokens),
+            pipeline="imdb",
+            labels=("negative", "positive"),
+            sample=False,
+            measured={},
+        )
         predictor = Predictor.load(Path(folder) / "package")
     documents = texts(corpus, "test", count)[0]
-    predictor.predict(documents[:count // 10])  # traces
+    predictor.predict(documents[: count // 10])  # traces
     return lambda: len(documents) / timed(lambda: predictor.predict(documents))
 
 
@@ -64,9 +83,15 @@ def _model(declared: Declared, tokens: Path, folder: Path) -> Artifact:
     load_keras("tensorflow")
     size = Vocabulary.load(vocabulary).size
     save_model(build_model(spec.model, size), folder / "model.keras")
-    (folder / "model.json").write_text(json.dumps({
-        "model": spec.model.model_dump(mode="json"), "vocabulary_size": size,
-        "vocabulary_digest": folder_digest(vocabulary)}))
+    (folder / "model.json").write_text(
+        json.dumps(
+            {
+                "model": spec.model.model_dump(mode="json"),
+                "vocabulary_size": size,
+                "vocabulary_digest": folder_digest(vocabulary),
+            }
+        )
+    )
     return Artifact("model", "", folder, {"config": {"training.backend": "tensorflow"}})
 
 
@@ -76,7 +101,7 @@ def _slots(tokens: Path, count: int) -> tuple[int, int]:
 
     shards = sorted((tokens / "tokens").glob("test-*.parquet"))
     lengths = pq.read_table(shards, columns=["length"])["length"].to_pylist()[:count]
-    groups = [lengths[i:i + GROUP_TEXTS] for i in range(0, count, GROUP_TEXTS)]
+    groups = [lengths[i : i + GROUP_TEXTS] for i in range(0, count, GROUP_TEXTS)]
     rows = ([np.empty(group[i]) for i in some] for group in groups for some in batches(group))
     return sum(padded(some, 0)[0].size for some in rows), count * max(lengths)
 
@@ -91,9 +116,8 @@ def keras_predict(declared: Declared, corpus: Path, tokens: Path, count: int) ->
     vocabulary = Vocabulary.load(tokens / "vocabulary")
     flat, edges = vocabulary.encode_all(texts(corpus, "test", count)[0])
     width, rows = int(np.diff(edges).max()), min(THEIRS, count)
-    ids = [flat[edges[i]:edges[i + 1]] for i in range(rows)]
+    ids = [flat[edges[i] : edges[i + 1]] for i in range(rows)]
     padded = keras.utils.pad_sequences(ids, maxlen=width, padding="post")
     model = notebook.model(vocabulary.size)
     model.predict(padded[:MAX_ROWS], batch_size=MAX_ROWS, verbose=0)
-    return lambda: rows / timed(
-        lambda: model.predict(padded, batch_size=MAX_ROWS, verbose=0))
+    return lambda: rows / timed(lambda: model.predict(padded, batch_size=MAX_ROWS, verbose=0))

@@ -9,14 +9,21 @@ from typing import Any
 Step = Callable[[Any, Any], float]  # ids and targets -> loss
 
 
-def torch_step(cell: str, embedding: int, units: int, vocabulary: int, device: str = "cpu",
-               precision: str = "float32") -> Step:
+def torch_step(
+    cell: str,
+    embedding: int,
+    units: int,
+    vocabulary: int,
+    device: str = "cpu",
+    precision: str = "float32",
+) -> Step:
     """A step of a language model on x and y (batch, time), Adam."""
     from torch import nn
 
     layer = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](embedding, units, batch_first=True)
-    network = nn.ModuleList([nn.Embedding(vocabulary, embedding), layer,
-                             nn.Linear(units, vocabulary)])
+    network = nn.ModuleList(
+        [nn.Embedding(vocabulary, embedding), layer, nn.Linear(units, vocabulary)]
+    )
 
     def loss_of(x: Any, y: Any) -> Any:
         logits = network[2](layer(network[0](x))[0])  # (batch, time, vocabulary)
@@ -25,15 +32,27 @@ def torch_step(cell: str, embedding: int, units: int, vocabulary: int, device: s
     return _step(network, loss_of, device, precision)
 
 
-def torch_classifier_step(embedding: int, units: int, dense: int, vocabulary: int,
-                          device: str = "cpu", precision: str = "float32") -> Step:
+def torch_classifier_step(
+    embedding: int,
+    units: int,
+    dense: int,
+    vocabulary: int,
+    device: str = "cpu",
+    precision: str = "float32",
+) -> Step:
     """A step of the bidirectional classifier on x (batch, time), y (batch, 1). Padding is read."""
     import torch
     from torch import nn
 
     layer = nn.LSTM(embedding, units, batch_first=True, bidirectional=True)
-    network = nn.ModuleList([nn.Embedding(vocabulary, embedding), layer,
-                             nn.Linear(2 * units, dense), nn.Linear(dense, 1)])
+    network = nn.ModuleList(
+        [
+            nn.Embedding(vocabulary, embedding),
+            layer,
+            nn.Linear(2 * units, dense),
+            nn.Linear(dense, 1),
+        ]
+    )
 
     def loss_of(x: Any, y: Any) -> Any:
         last = torch.cat(list(layer(network[0](x))[1][0]), 1)  # (batch, 2 units)

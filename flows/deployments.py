@@ -28,8 +28,12 @@ def deployments() -> dict[str, Any]:
     """prefect.yaml as data: retrain/NAME, stage/NAME and, of classifiers, score/NAME in pool cpu,
     train/train in pool gpu."""
     names = catalog_names()
-    listed = [*map(_retrain, names), *map(_stage, names), *map(_score, classifiers()),
-              _deployment("train", "train", GPU)]
+    listed = [
+        *map(_retrain, names),
+        *map(_stage, names),
+        *map(_score, classifiers()),
+        _deployment("train", "train", GPU),
+    ]
     return {"name": "folio", "pull": [], "deployments": listed}
 
 
@@ -43,24 +47,36 @@ def _retrain(name: str) -> dict[str, Any]:
 
 
 def _stage(name: str) -> dict[str, Any]:
-    return _deployment("stage", name, CPU, {"pipeline": name, "stage": "metrics"},
-                       f"One stage of {name} again")
+    return _deployment(
+        "stage", name, CPU, {"pipeline": name, "stage": "metrics"}, f"One stage of {name} again"
+    )
 
 
 def _score(name: str) -> dict[str, Any]:
-    return _deployment("score", name, CPU, {"pipeline": name},
-                       f"Scores new files by the champion of {name}")
+    return _deployment(
+        "score", name, CPU, {"pipeline": name}, f"Scores new files by the champion of {name}"
+    )
 
 
 def classifiers() -> list[str]:
     return [name for name in catalog_names() if load_spec(name).model.kind == "classifier"]
 
 
-def _deployment(flow: str, name: str, pool: str, parameters: dict[str, Any] | None = None,
-                description: str = "The model stage of a run that goes on elsewhere",
-                ) -> dict[str, Any]:
-    return {"name": name, "description": description, "entrypoint": f"flows.{flow}.{flow}",
-            "parameters": parameters or {}, "work_pool": {"name": pool}, "tags": ["folio"]}
+def _deployment(
+    flow: str,
+    name: str,
+    pool: str,
+    parameters: dict[str, Any] | None = None,
+    description: str = "The model stage of a run that goes on elsewhere",
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": description,
+        "entrypoint": f"flows.{flow}.{flow}",
+        "parameters": parameters or {},
+        "work_pool": {"name": pool},
+        "tags": ["folio"],
+    }
 
 
 def main() -> None:

@@ -53,12 +53,21 @@ def tag_as_sample() -> None:
 
 
 @flow(name="retrain", flow_run_name=run_id, persist_result=False)
-def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[Override] = (),
-            only: StageName | None = None, since: StageName | None = None,
-            until: StageName | None = None, using: str | None = None,
-            train_in: TrainIn = "auto", require_gpu: bool = False, mirror: Mirror | None = None,
-            offline: bool = False, allow_sample: bool = False,
-            run: str | None = None) -> dict[str, Any] | State:
+def retrain(
+    pipeline: Pipeline,
+    profile: Profile | None = None,
+    overrides: list[Override] = (),
+    only: StageName | None = None,
+    since: StageName | None = None,
+    until: StageName | None = None,
+    using: str | None = None,
+    train_in: TrainIn = "auto",
+    require_gpu: bool = False,
+    mirror: Mirror | None = None,
+    offline: bool = False,
+    allow_sample: bool = False,
+    run: str | None = None,
+) -> dict[str, Any] | State:
     """Retrain one pipeline; what has not changed is reused. Gives the run's record.
 
     Args:
@@ -77,19 +86,35 @@ def retrain(pipeline: Pipeline, profile: Profile | None = None, overrides: list[
         run: id of the run; made up when empty
     """
     if flow_run.run_count > MAX_ATTEMPTS:
-        return Failed(message=f"given up: {MAX_ATTEMPTS} processes died over it; look at their "
-                              "logs, then run it again: it goes on from what was published")
+        return Failed(
+            message=f"given up: {MAX_ATTEMPTS} processes died over it; look at their "
+            "logs, then run it again: it goes on from what was published"
+        )
     with private_files(), Console() as console, looked_up_by(secret_block):
-        settings = Settings.at(home_folder(), mirror=mirror or os.environ.get(MIRROR),
-                               offline=offline, allow_sample=allow_sample,
-                               progress=console.progress,
-                               gpu="required" if require_gpu else "any")
+        settings = Settings.at(
+            home_folder(),
+            mirror=mirror or os.environ.get(MIRROR),
+            offline=offline,
+            allow_sample=allow_sample,
+            progress=console.progress,
+            gpu="required" if require_gpu else "any",
+        )
         try:
-            with (dashboard_after(settings, console.notice),
-                  Retraining(pipeline, profile, tuple(overrides), settings=settings,
-                             selection=Selection.of(only, since, until), using=using,
-                             run=flow_run.name, attempt=flow_run.run_count,
-                             notice=console.notice, on_sample=tag_as_sample) as job):
+            with (
+                dashboard_after(settings, console.notice),
+                Retraining(
+                    pipeline,
+                    profile,
+                    tuple(overrides),
+                    settings=settings,
+                    selection=Selection.of(only, since, until),
+                    using=using,
+                    run=flow_run.name,
+                    attempt=flow_run.run_count,
+                    notice=console.notice,
+                    on_sample=tag_as_sample,
+                ) as job,
+            ):
                 source = download(job)
                 corpus = build_corpus(job, source)
                 tokens = tokenize(job, corpus)

@@ -26,9 +26,14 @@ from tasks.scoring import score as score_one
 
 
 @flow(name="score", flow_run_name=run_id, persist_result=False)
-def score(pipeline: Pipeline, file: str | None = None, out: str | None = None,
-          column: str | None = None, prefix: str = "",
-          spreadsheet_safe: bool = False) -> list[dict[str, Any]] | State:
+def score(
+    pipeline: Pipeline,
+    file: str | None = None,
+    out: str | None = None,
+    column: str | None = None,
+    prefix: str = "",
+    spreadsheet_safe: bool = False,
+) -> list[dict[str, Any]] | State:
     """Score the files that have no scores by the present champion. Gives their summaries.
 
     Args:
@@ -45,11 +50,17 @@ def score(pipeline: Pipeline, file: str | None = None, out: str | None = None,
             home = home_folder()
             champion = named_version(home, name)
             places = _place(home, file, INBOX, name), _place(home, out, OUTBOX, name)
-            todo = [order for order in orders(*places, column or None, prefix, spreadsheet_safe)
-                    if not is_up_to_date(order, champion)]
+            todo = [
+                order
+                for order in orders(*places, column or None, prefix, spreadsheet_safe)
+                if not is_up_to_date(order, champion)
+            ]
             if not todo:
-                return Completed(name="Nothing to do", data=[],
-                                 message=f"{places[0]}: all is scored by version {champion.number}")
+                return Completed(
+                    name="Nothing to do",
+                    data=[],
+                    message=f"{places[0]}: all is scored by version {champion.number}",
+                )
             judge = Judge.load(home, name, champion.number)
             return _scored(judge, todo, console)
         except Exception as error:
@@ -77,8 +88,11 @@ def _scored(judge: Judge, todo: list[Order], console: Console) -> State:
     if summaries:
         publish_scores(judge.name, summaries, console.notice)
     if problems:
-        return Failed(data=problems[0], message=f"{len(problems)} of {len(todo)} files could not "
-                      f"be scored: {one_line(problems[0])}")
+        return Failed(
+            data=problems[0],
+            message=f"{len(problems)} of {len(todo)} files could not "
+            f"be scored: {one_line(problems[0])}",
+        )
     return Completed(message=_told(summaries), data=summaries)
 
 

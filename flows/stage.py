@@ -11,10 +11,19 @@ from flows.retrain import retrain, run_id
 
 
 @flow(name="stage", flow_run_name=run_id, persist_result=False)
-def stage(pipeline: Pipeline, stage: StageName, all_below: bool = False, using: str | None = None,
-          profile: Profile | None = None, overrides: list[Override] = (),
-          train_in: TrainIn = "auto", require_gpu: bool = False, mirror: Mirror | None = None,
-          offline: bool = False, run: str | None = None) -> dict[str, Any] | State:
+def stage(
+    pipeline: Pipeline,
+    stage: StageName,
+    all_below: bool = False,
+    using: str | None = None,
+    profile: Profile | None = None,
+    overrides: list[Override] = (),
+    train_in: TrainIn = "auto",
+    require_gpu: bool = False,
+    mirror: Mirror | None = None,
+    offline: bool = False,
+    run: str | None = None,
+) -> dict[str, Any] | State:
     """Repeat one stage of a pipeline on what is there. Gives the run's record.
 
     Args:
@@ -31,5 +40,14 @@ def stage(pipeline: Pipeline, stage: StageName, all_below: bool = False, using: 
         run: id of the run; made up when empty
     """
     which = {"since": stage} if all_below else {"only": stage}
-    return retrain.fn(pipeline, profile, overrides, using=using, train_in=train_in,
-                      require_gpu=require_gpu, mirror=mirror, offline=offline, **which)
+    return retrain.fn(
+        pipeline,
+        profile,
+        overrides,
+        using=using,
+        train_in=train_in,
+        require_gpu=require_gpu,
+        mirror=mirror,
+        offline=offline,
+        **which,
+    )

@@ -41,8 +41,9 @@ class TrainingOrder(BaseModel):
     sample: bool = False
     run: str = Field(description="id of the run that the training is part of")
     batches: Key = Field(description="the artifact to train on")
-    recipe: dict[str, Any] = Field(description="all that decides the model's bytes, as the run "
-                                   "that asks sees it")
+    recipe: dict[str, Any] = Field(
+        description="all that decides the model's bytes, as the run that asks sees it"
+    )
     force: bool = Field(False, description="train though the model is there")
     require_gpu: bool = False
 
@@ -51,11 +52,18 @@ class TrainingOrder(BaseModel):
 def train(order: TrainingOrder) -> State:
     """Train, and publish the model in the store that the worker shares with whoever asks."""
     with private_files(), Console() as console:
-        settings = Settings.at(home_folder(), gpu="required" if order.require_gpu else "preferred",
-                               progress=watched(Path(order.pipeline).stem, console.progress,
-                                                console.notice))
-        going_on = {"run": flow_run.name, "part_of": order.run, "pipeline": order.pipeline,
-                    "started": utc(datetime.now(UTC)), "attempt": flow_run.run_count}
+        settings = Settings.at(
+            home_folder(),
+            gpu="required" if order.require_gpu else "preferred",
+            progress=watched(Path(order.pipeline).stem, console.progress, console.notice),
+        )
+        going_on = {
+            "run": flow_run.name,
+            "part_of": order.run,
+            "pipeline": order.pipeline,
+            "started": utc(datetime.now(UTC)),
+            "attempt": flow_run.run_count,
+        }
         try:
             with living(settings.runs.folder, going_on):
                 result = carried_out(order, settings)
@@ -70,8 +78,10 @@ def carried_out(order: TrainingOrder, settings: Settings) -> StageResult:
     inputs = {"batches": settings.store.open("batches", order.batches)}
     recipe = recipe_of(MODEL, spec, inputs)
     if recipe.key != Recipe(**order.recipe).key:
-        raise FolioError(f"this worker would make another model than run {order.run} asks for: "
-                         f"{why_changed(recipe, order.recipe)}; give both the same version of "
-                         "Folio and of its packages")
+        raise FolioError(
+            f"this worker would make another model than run {order.run} asks for: "
+            f"{why_changed(recipe, order.recipe)}; give both the same version of "
+            "Folio and of its packages"
+        )
     forced = (MODEL.name,) if order.force else ()
     return execute_stage(MODEL, spec, inputs, settings, Selection((MODEL.name,), forced), order.run)

@@ -16,8 +16,9 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 MOST = 3  # items at a time
 
 
-def mapped(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 2,
-           most: int = MOST) -> Iterator[Result]:
+def mapped(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int = 2, most: int = MOST
+) -> Iterator[Result]:
     """`function` of each item, in the items' order; what it raises is raised in its place."""
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[Result]] = deque()

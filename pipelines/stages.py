@@ -31,27 +31,65 @@ class Stage:
 
 STAGES = (
     Stage("source", "pipelines.source.stage", (), ("source",)),
-    Stage("corpus", "pipelines.corpus.stage", ("source",), ("corpus", "seed"),
-          ("pyarrow", "polars", "numpy")),
-    Stage("tokens", "pipelines.tokens.stage", ("corpus",), ("tokens",),
-          ("pyarrow", "polars", "sentencepiece")),
-    Stage("batches", "pipelines.batches.stage", ("tokens",),
-          ("batches", "model.kind", "model.stateful", "seed"), ("pyarrow", "numpy")),
-    Stage("model", "pipelines.model.stage", ("batches",), ("model", "training", "seed"),
-          ("keras", "numpy", "backend")),
-    Stage("metrics", "pipelines.metrics.stage", ("model", "batches", "tokens", "corpus"),
-          ("evaluation", "model.kind", "training.backend", "seed"),
-          ("keras", "numpy", "pyarrow", "polars", "backend", "matplotlib", "jinja2"),
-          ("pipelines/report/templates/report.html", "pipelines/report/templates/style.css")),
-    Stage("release", "pipelines.release.stage", ("model", "metrics", "tokens", "corpus"),
-          ("registry", "name", "sample", "corpus.labels"), ("keras", "mlflow", "numpy", "jinja2"),
-          ("pipelines/report/templates/verdict.html", "pipelines/report/templates/drift.html",
-           "pipelines/report/templates/cost.html", "pipelines/report/templates/again.html"),
-          shared=False),
+    Stage(
+        "corpus",
+        "pipelines.corpus.stage",
+        ("source",),
+        ("corpus", "seed"),
+        ("pyarrow", "polars", "numpy"),
+    ),
+    Stage(
+        "tokens",
+        "pipelines.tokens.stage",
+        ("corpus",),
+        ("tokens",),
+        ("pyarrow", "polars", "sentencepiece"),
+    ),
+    Stage(
+        "batches",
+        "pipelines.batches.stage",
+        ("tokens",),
+        ("batches", "model.kind", "model.stateful", "seed"),
+        ("pyarrow", "numpy"),
+    ),
+    Stage(
+        "model",
+        "pipelines.model.stage",
+        ("batches",),
+        ("model", "training", "seed"),
+        ("keras", "numpy", "backend"),
+    ),
+    Stage(
+        "metrics",
+        "pipelines.metrics.stage",
+        ("model", "batches", "tokens", "corpus"),
+        ("evaluation", "model.kind", "training.backend", "seed"),
+        ("keras", "numpy", "pyarrow", "polars", "backend", "matplotlib", "jinja2"),
+        ("pipelines/report/templates/report.html", "pipelines/report/templates/style.css"),
+    ),
+    Stage(
+        "release",
+        "pipelines.release.stage",
+        ("model", "metrics", "tokens", "corpus"),
+        ("registry", "name", "sample", "corpus.labels"),
+        ("keras", "mlflow", "numpy", "jinja2"),
+        (
+            "pipelines/report/templates/verdict.html",
+            "pipelines/report/templates/drift.html",
+            "pipelines/report/templates/cost.html",
+            "pipelines/report/templates/again.html",
+        ),
+        shared=False,
+    ),
 )
 NAMES = tuple(stage.name for stage in STAGES)
-VERBS = {"download": "source", "tokenize": "tokens", "train": "model", "evaluate": "metrics",
-         "register": "release"}
+VERBS = {
+    "download": "source",
+    "tokenize": "tokens",
+    "train": "model",
+    "evaluate": "metrics",
+    "register": "release",
+}
 
 
 def stage_named(name: str) -> Stage:

@@ -6,11 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from pipelines.files.machine import one_line
 from pipelines.report.visible import visible
@@ -38,8 +34,9 @@ def unseen(notice: Notice, what: str) -> Iterator[None]:
         notice(f"{what} is not shown in Prefect: {one_line(error)}")
 
 
-def publish(pipeline: str, result: StageResult, inputs: tuple[StageResult, ...],
-            notice: Notice) -> None:
+def publish(
+    pipeline: str, result: StageResult, inputs: tuple[StageResult, ...], notice: Notice
+) -> None:
     """The table of counts; of a stage that was made now also its pages and links."""
     with unseen(notice, f"{pipeline} · {result.stage}: what it made"):
         publish_counts(pipeline, result)
@@ -53,9 +50,13 @@ def publish_counts(pipeline: str, result: StageResult) -> None:
     if len(rows) > MAX_ROWS:
         rows[MAX_ROWS:] = [{"count": "…", "value": f"{len(rows) - MAX_ROWS} more"}]
     create_table_artifact(
-        rows, artifact_key(pipeline, result.stage),
-        visible(f"{result.stage} of {pipeline}: {result.action} ({result.reason}), "
-                f"{result.seconds:.1f} s\n\n`{result.artifact.path}`"))
+        rows,
+        artifact_key(pipeline, result.stage),
+        visible(
+            f"{result.stage} of {pipeline}: {result.action} ({result.reason}), "
+            f"{result.seconds:.1f} s\n\n`{result.artifact.path}`"
+        ),
+    )
 
 
 def publish_pages(pipeline: str, result: StageResult, inputs: tuple[StageResult, ...]) -> None:
@@ -65,8 +66,9 @@ def publish_pages(pipeline: str, result: StageResult, inputs: tuple[StageResult,
     for page in pages(result.artifact, {one.stage: one.artifact for one in inputs}):
         create_markdown_artifact(page.text, artifact_key(pipeline, page.name), page.title)
     for link in links(result.artifact):
-        create_link_artifact(link.address, link.title, artifact_key(pipeline, link.name),
-                             f"{link.title}: {pipeline}")
+        create_link_artifact(
+            link.address, link.title, artifact_key(pipeline, link.name), f"{link.title}: {pipeline}"
+        )
 
 
 def flat(counts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

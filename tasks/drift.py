@@ -12,6 +12,11 @@ EVENT = "folio.drift"
 def emit_drift(pipeline: str, drift: dict[str, Any] | None, **origin: str) -> None:
     """One event for all measures that drifted; none when none did. `origin` says of what."""
     if drift and drift["drifted"]:
-        emit_event(EVENT, resource={"prefect.resource.id": f"folio.pipeline.{pipeline}",
-                                    "prefect.resource.name": pipeline},
-                   payload=origin | drift)
+        emit_event(
+            EVENT,
+            resource={
+                "prefect.resource.id": f"folio.pipeline.{pipeline}",
+                "prefect.resource.name": pipeline,
+            },
+            payload=origin | drift,
+        )

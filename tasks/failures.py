@@ -10,8 +10,10 @@ from pipelines.errors import FolioError
 from pipelines.files.machine import one_line
 from pipelines.report.visible import visible
 
-UNFORESEEN = ("{}; this was not foreseen: the log of this run has the traceback. Run it again when "
-              "that is mended: it goes on from what was published")
+UNFORESEEN = (
+    "{}; this was not foreseen: the log of this run has the traceback. Run it again when "
+    "that is mended: it goes on from what was published"
+)
 
 
 def failed(error: Exception) -> State:

@@ -47,8 +47,9 @@ def _is_ready() -> bool:
 
 def is_manned(client: SyncPrefectClient, pool: str = POOL) -> bool:
     """Whether the work pool has a worker that was heard of lately."""
-    return any(worker.status == WorkerStatus.ONLINE
-               for worker in client.read_workers_for_work_pool(pool))
+    return any(
+        worker.status == WorkerStatus.ONLINE for worker in client.read_workers_for_work_pool(pool)
+    )
 
 
 @dataclass
@@ -71,22 +72,33 @@ class PoolTraining:
             said = state.message or state.name
             if not state.is_crashed():
                 raise FolioError(f"training in pool {POOL}: {said}")
-            self.run.notice(f"{self.run.spec.name} · model: the training process died ({said}); "
-                        "it is started again from its last checkpoint")
-        raise FolioError(f"training in pool {POOL} died {MAX_TRIES} times; look at the log of its "
-                         "worker, or train in this process with --train-in here")
+            self.run.notice(
+                f"{self.run.spec.name} · model: the training process died ({said}); "
+                "it is started again from its last checkpoint"
+            )
+        raise FolioError(
+            f"training in pool {POOL} died {MAX_TRIES} times; look at the log of its "
+            "worker, or train in this process with --train-in here"
+        )
 
     def _submitted(self, decision: Decision, attempt: int) -> FlowRun:
         recipe, spec = decision.recipe, self.run.spec
         order = {
-            **self.run.declared, "sample": spec.sample, "run": self.run.run,
-            "batches": self.batches, "recipe": asdict(recipe),
+            **self.run.declared,
+            "sample": spec.sample,
+            "run": self.run.run,
+            "batches": self.batches,
+            "recipe": asdict(recipe),
             "force": decision.artifact is not None,
-            "require_gpu": self.run.settings.gpu == "required"}
+            "require_gpu": self.run.settings.gpu == "required",
+        }
         return run_deployment(
-            DEPLOYMENT, parameters={"order": order}, timeout=0,
+            DEPLOYMENT,
+            parameters={"order": order},
+            timeout=0,
             flow_run_name=f"{self.run.run}-model-{attempt}",
-            idempotency_key=f"{self.run.run}-{recipe.key}-{attempt}")
+            idempotency_key=f"{self.run.run}-{recipe.key}-{attempt}",
+        )
 
     def _wait(self, training: FlowRun) -> FlowRun:
         try:
@@ -105,8 +117,12 @@ class PoolTraining:
             with get_client(sync_client=True) as client:
                 now = client.read_flow_run(training.id)
                 if now.state and now.state.is_scheduled() and not is_manned(client):
-                    self.progress(0, None, f"waiting for a worker of pool {POOL}; start one with: "
-                                           f"folio up, or prefect worker start --pool {POOL}")
+                    self.progress(
+                        0,
+                        None,
+                        f"waiting for a worker of pool {POOL}; start one with: "
+                        f"folio up, or prefect worker start --pool {POOL}",
+                    )
                 elif now.state and now.state.is_running():
                     self._show(_latest_progress(client, training.id))
                 return now
@@ -121,5 +137,7 @@ class PoolTraining:
 def _latest_progress(client: SyncPrefectClient, flow_run: UUID) -> Any:
     found = client.read_artifacts(
         artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run])),
-        sort="UPDATED_DESC", limit=5)
+        sort="UPDATED_DESC",
+        limit=5,
+    )
     return next((artifact for artifact in found if artifact.type == "progress"), None)

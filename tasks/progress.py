@@ -47,8 +47,9 @@ class ProgressArtifact:
             self._notice(text)
 
 
-def watched(pipeline: str, progress: Callable[[str], Progress],
-            notice: Notice) -> Callable[[str], Progress]:
+def watched(
+    pipeline: str, progress: Callable[[str], Progress], notice: Notice
+) -> Callable[[str], Progress]:
     """`progress`, shown in Prefect as well."""
     artifact = ProgressArtifact(artifact_key(pipeline, "progress"), notice)
 

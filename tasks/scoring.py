@@ -22,8 +22,12 @@ from tasks.failures import failed
 from tasks.reporting import note_task_run
 
 
-@task(name="score_file", task_run_name="{judge.name} · {order.file.name}",
-      cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="score_file",
+    task_run_name="{judge.name} · {order.file.name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def _score(judge: Judge, order: Order, progress: Progress) -> State:
     note_task_run(str(task_run.id))
     try:
@@ -44,14 +48,22 @@ def score(judge: Judge, order: Order, run: str, progress: Progress) -> dict[str,
 def publish_scores(pipeline: str, summaries: Sequence[dict[str, Any]], notice: Notice) -> None:
     """A table of the files that were scored."""
     with unseen(notice, f"{pipeline}: what was scored"):
-        create_table_artifact([_row(one) for one in summaries], artifact_key(pipeline, "scored"),
-                              f"{len(summaries)} files scored by the champion of {pipeline}")
+        create_table_artifact(
+            [_row(one) for one in summaries],
+            artifact_key(pipeline, "scored"),
+            f"{len(summaries)} files scored by the champion of {pipeline}",
+        )
 
 
 def _row(summary: dict[str, Any]) -> dict[str, Any]:
     drift = summary["drift"]
-    return {"file": visible(summary["file"]), "scores": visible(summary["out"]),
-            "version": summary["version"], "rows": summary["rows"], **summary["labels"],
-            "no answer": sum(summary["errors"].values()),
-            "drifted": "not known" if drift is None else ", ".join(drift["drifted"]) or "no",
-            "seconds": summary["seconds"]}
+    return {
+        "file": visible(summary["file"]),
+        "scores": visible(summary["out"]),
+        "version": summary["version"],
+        "rows": summary["rows"],
+        **summary["labels"],
+        "no answer": sum(summary["errors"].values()),
+        "drifted": "not known" if drift is None else ", ".join(drift["drifted"]) or "no",
+        "seconds": summary["seconds"],
+    }

@@ -30,14 +30,21 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
 
     Our store keeps and reuses what stages make, so Prefect neither stores nor caches results.
     """
+
     def decorate(body: Callable[..., State]) -> StageTask:
-        tracked = task(body, name=body.__name__, task_run_name=f"{{run.spec.name}} · {stage}",
-                       cache_policy=NO_CACHE, persist_result=False)
+        tracked = task(
+            body,
+            name=body.__name__,
+            task_run_name=f"{{run.spec.name}} · {stage}",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
 
         @wraps(body)
         def call(run: Retraining, *inputs: StageResult | None) -> StageResult | None:
-            result = run.stage(stage, lambda *given: tracked(*given, return_state=True).result(),
-                               *inputs)
+            result = run.stage(
+                stage, lambda *given: tracked(*given, return_state=True).result(), *inputs
+            )
             if stage == "tokens":
                 emit_drift(run.spec.name, run.drift, run=run.run)
             return result
@@ -47,8 +54,9 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
     return decorate
 
 
-def attempt(run: Retraining, stage: str, *inputs: StageResult,
-            execute: Execute = Retraining.execute) -> State:
+def attempt(
+    run: Retraining, stage: str, *inputs: StageResult, execute: Execute = Retraining.execute
+) -> State:
     """Do the stage; the State says whether it was made or reused, or in one line why not."""
     note_task_run(str(task_run.id))
     try:
@@ -94,19 +102,30 @@ def train(run: Retraining, batches: StageResult) -> State:
 def train_in_pool(run: Retraining, batches: StageResult) -> State:
     """The same by a worker of the work pool gpu."""
     training = PoolTraining(run, batches.artifact.key, run.settings.progress("model"))
-    return attempt(run, "model", batches,
-                   execute=partial(Retraining.execute_elsewhere, work=training))
+    return attempt(
+        run, "model", batches, execute=partial(Retraining.execute_elsewhere, work=training)
+    )
 
 
 @stage_task("metrics")
-def evaluate(run: Retraining, model: StageResult, batches: StageResult, tokens: StageResult,
-             corpus: StageResult) -> State:
+def evaluate(
+    run: Retraining,
+    model: StageResult,
+    batches: StageResult,
+    tokens: StageResult,
+    corpus: StageResult,
+) -> State:
     """The model on the held-out text."""
     return attempt(run, "metrics", model, batches, tokens, corpus)
 
 
 @stage_task("release")
-def register(run: Retraining, model: StageResult, metrics: StageResult, tokens: StageResult,
-             corpus: StageResult) -> State:
+def register(
+    run: Retraining,
+    model: StageResult,
+    metrics: StageResult,
+    tokens: StageResult,
+    corpus: StageResult,
+) -> State:
     """A version in the registry, and who is champion."""
     return attempt(run, "release", model, metrics, tokens, corpus)

@@ -29,7 +29,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 MIRROR = PROJECT.parent / "shared" / "mirror"
 
 needs_mirror = pytest.mark.skipif(
-    not MIRROR.is_dir(), reason="the real files are not here (../shared/mirror is missing)")
+    not MIRROR.is_dir(), reason="the real files are not here (../shared/mirror is missing)"
+)
 
 REVIEWS = """\
 title: Tiny reviews
@@ -140,8 +141,12 @@ def trained(shared: Path, reviews: Path, play: Path) -> Settings:
 @pytest.fixture(scope="session")
 def writers(shared: Path, declare: Callable[[str, str], Path]) -> Settings:
     """A home with a model of windows of words and one of Japanese subwords. Read only."""
-    return Settings.at(made_once(shared / "writers", retrained(
-        declare("tiny-words", NEXT_WORD), declare("tiny-japanese", JAPANESE))))
+    return Settings.at(
+        made_once(
+            shared / "writers",
+            retrained(declare("tiny-words", NEXT_WORD), declare("tiny-japanese", JAPANESE)),
+        )
+    )
 
 
 def retrained(*pipelines: Path) -> Callable[[Path], None]:
@@ -195,8 +200,9 @@ def republished(folder: Path, change: Callable[[dict[str, Any]], None]) -> Artif
     return Artifact(manifest["stage"], manifest["key"], path, manifest)
 
 
-def rewritten(settings: Settings, pipeline: str, stage: str,
-              change: Callable[[dict[str, Any]], None]) -> Artifact:
+def rewritten(
+    settings: Settings, pipeline: str, stage: str, change: Callable[[dict[str, Any]], None]
+) -> Artifact:
     """As `republished`, of what the pipeline's latest run has; those below name it as their own."""
     old = artifact_of(settings, pipeline, stage)
     new = republished(old.path, change)

@@ -34,8 +34,9 @@ class Postgres:
     def rows(self, database: str, query: str, fetch: bool = True) -> list[tuple[Any, ...]]:
         import psycopg2
 
-        with closing(psycopg2.connect(host="127.0.0.1", port=self.port, user=ROLE,
-                                      dbname=database)) as connection:
+        with closing(
+            psycopg2.connect(host="127.0.0.1", port=self.port, user=ROLE, dbname=database)
+        ) as connection:
             connection.autocommit = True  # no database is created inside a transaction
             with connection.cursor() as cursor:
                 cursor.execute(query)
@@ -53,11 +54,26 @@ def postgres() -> Iterator[Postgres]:
         data = Path(folder) / "data"
 
         def do(*command: str | Path) -> None:
-            subprocess.run(command, cwd=folder, user=user, extra_groups=[] if user else None,
-                           check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                command,
+                cwd=folder,
+                user=user,
+                extra_groups=[] if user else None,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
 
-        do(programs / "initdb", "-D", data, "-U", ROLE, "--auth=trust", "--encoding=UTF8",
-           "--locale=C", "--no-sync")
+        do(
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            ROLE,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        )
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         do(programs / "pg_ctl", "start", "-D", data, "-w", "-o", options, "-l", data / "log")
         try:
@@ -79,8 +95,10 @@ def _programs() -> Path:
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), reverse=True)
     complete = [path.parent for path in found if (path.parent / "initdb").is_file()]
     if not complete:
-        pytest.skip("PostgreSQL's server is not installed (no pg_ctl and initdb; on Debian: "
-                    "apt-get install postgresql)")
+        pytest.skip(
+            "PostgreSQL's server is not installed (no pg_ctl and initdb; on Debian: "
+            "apt-get install postgresql)"
+        )
     return complete[0]
 
 

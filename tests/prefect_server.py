@@ -35,8 +35,10 @@ def new_home(prefect_home: Path, tmp_path: Path) -> Path:
 def migrated(prefect_home: Path, home: Path) -> Path:
     """`home`, with an empty database of Prefect's in it."""
     (home / "prefect").mkdir(parents=True)
-    with (closing(sqlite3.connect(database(prefect_home))) as old,
-          closing(sqlite3.connect(database(home))) as new):
+    with (
+        closing(sqlite3.connect(database(prefect_home))) as old,
+        closing(sqlite3.connect(database(home))) as new,
+    ):
         old.backup(new)
         for table in ("flow_run", "flow_run_state", "task_run", "log", "artifact"):
             new.execute(f"delete from {table}")
@@ -54,14 +56,20 @@ def rows(home: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
         return connection.execute(query, values).fetchall()
 
 
-def one_run(home: Path, pipeline: Path, then: str = "leave",
-            **environment: str) -> subprocess.Popen[str]:
+def one_run(
+    home: Path, pipeline: Path, then: str = "leave", **environment: str
+) -> subprocess.Popen[str]:
     """A process that does `tests/flows/one_run.py`, outside this session's Prefect."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.flows.one_run", str(home), str(pipeline), then],
-        cwd=PROJECT, env=own | environment, text=True, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        cwd=PROJECT,
+        env=own | environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def server_processes(home: Path) -> list[int]:

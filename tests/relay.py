@@ -70,14 +70,16 @@ class _Passing(StreamRequestHandler):
             self.server.noted(self.connection)
             self.server.noted(further)
             answers = threading.Thread(
-                target=_pass_on, args=(further, self.connection, self.server.alter), daemon=True)
+                target=_pass_on, args=(further, self.connection, self.server.alter), daemon=True
+            )
             answers.start()
             _pass_on(self.connection, further)
             answers.join()
 
 
-def _pass_on(source: socket.socket, target: socket.socket,
-             alter: Alter = lambda data: data) -> None:
+def _pass_on(
+    source: socket.socket, target: socket.socket, alter: Alter = lambda data: data
+) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(alter(data))

@@ -96,8 +96,12 @@ def wrong_module(words: list[str]) -> str | None:
     return None if "__main__" in path.read_text(encoding="utf-8") else "it does nothing when run"
 
 
-CHECKS = {"folio": wrong_folio, "mlflow": wrong_mlflow, "prefect": wrong_prefect,
-          "python": wrong_module}
+CHECKS = {
+    "folio": wrong_folio,
+    "mlflow": wrong_mlflow,
+    "prefect": wrong_prefect,
+    "python": wrong_module,
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -121,7 +125,8 @@ ExecStart=/opt/folio/.venv/bin/prefect worker start --pool gpu --times 1
     found = [words for words in commands_of(page) if words[0] in CHECKS]
     assert len(found) == 8
     assert [words[:3] for words in found if CHECKS[words[0]](words) is None] == [
-        ["folio", "plan", "imdb"]]
+        ["folio", "plan", "imdb"]
+    ]
 
 
 # Variables
@@ -142,8 +147,11 @@ def names_in_code() -> set[str]:
 def test_each_variable_that_is_read_is_in_the_table_and_no_other() -> None:
     section = OPERATING.read_text(encoding="utf-8").split("\n## Variables\n")[1].split("\n## ")[0]
     tables = [re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for table in section.split("\n\n")]
-    ours, others = ({name for cell in table for name in re.findall(r"`(\w+)`", cell)}
-                    for table in tables if table)
+    ours, others = (
+        {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
+        for table in tables
+        if table
+    )
     assert ours == names_in_code()
     assert not ours & others
 

@@ -43,9 +43,12 @@ def test_no_stage_imports_another() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = ("import sys, flows.cli.main; print([m for m in ('keras', 'tensorflow', 'jax', 'torch', "
-            "'mlflow', 'prefect', 'matplotlib', 'polars', 'pandas', 'pyarrow') "
-            "if m in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          cwd=PROJECT)
+    code = (
+        "import sys, flows.cli.main; print([m for m in ('keras', 'tensorflow', 'jax', 'torch', "
+        "'mlflow', 'prefect', 'matplotlib', 'polars', 'pandas', 'pyarrow') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
     assert done.stdout.strip() == "[]"

@@ -17,11 +17,17 @@ Reason = Annotated[str, typer.Option(help="why, for the journal")]
 
 
 @app.command()
-def champion(name: Name,
-             at: Annotated[str | None, typer.Option(
-                 metavar="TIME", help="not now but then, in UTC: 2026-11-01 (the end of that day) "
-                 "or 2026-11-01T06:30")] = None,
-             as_json: AsJson = False) -> None:
+def champion(
+    name: Name,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="not now but then, in UTC: 2026-11-01 (the end of that day) or 2026-11-01T06:30",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Which version is champion, or was; since when, and why.
 
     \b
@@ -35,14 +41,20 @@ def champion(name: Name,
     line = champion_at(settings().home, model, when)
     if line is None:
         then = f" at {when:%Y-%m-%d %H:%M} UTC" if at else ""
-        raise FolioError(f"{model}: there was no champion{then} by the journal; `folio models "
-                         f"{model} --history` shows it all")
+        raise FolioError(
+            f"{model}: there was no champion{then} by the journal; `folio models "
+            f"{model} --history` shows it all"
+        )
     answer({**line, "version": line["champion"], "since": line["time"]}, as_json, answers.champion)
 
 
 @app.command()
-def promote(name: Name, version: Annotated[int, typer.Argument(help="as `folio models` lists it")],
-            reason: Reason = "by hand", as_json: AsJson = False) -> None:
+def promote(
+    name: Name,
+    version: Annotated[int, typer.Argument(help="as `folio models` lists it")],
+    reason: Reason = "by hand",
+    as_json: AsJson = False,
+) -> None:
     """Make a version champion, whatever the gate said of it.
 
     \b
@@ -72,8 +84,10 @@ def rollback(name: Name, reason: Reason = "by hand", as_json: AsJson = False) ->
 
 
 @app.command()
-def verify(name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
-           as_json: AsJson = False) -> None:
+def verify(
+    name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Prove that journal, registry and files are as they were written, and the test split sealed.
 
     Exit code 1, and one line that names what is wrong, if they are not.
@@ -88,13 +102,20 @@ def verify(name: Annotated[str | None, typer.Argument(help="only this pipeline's
 
     here = settings()
     with Console() as console:
-        found = verified(here.home, here.store.root, console.progress("verify"),
-                         model_name(name) if name else None)
+        found = verified(
+            here.home,
+            here.store.root,
+            console.progress("verify"),
+            model_name(name) if name else None,
+        )
     if as_json or not found.problems:
         answer(found.as_json(), as_json, answers.verified)
     if found.problems:
-        more = f" (and {len(found.problems) - 1} more; --json lists them)" if (
-            len(found.problems) > 1) else ""
+        more = (
+            f" (and {len(found.problems) - 1} more; --json lists them)"
+            if (len(found.problems) > 1)
+            else ""
+        )
         raise FolioError(f"{found.problems[0]}{more}")
 
 
@@ -103,9 +124,9 @@ def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"--at {text}: write a day or a time, such as 2026-11-01 or "
-                         "2026-11-01T06:30") from error
+        raise UsageError(
+            f"--at {text}: write a day or a time, such as 2026-11-01 or 2026-11-01T06:30"
+        ) from error
     if len(text) <= len("2026-11-01"):
         moment = datetime.combine(moment, time.max)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-

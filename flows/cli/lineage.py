@@ -1,5 +1,4 @@
-"""The commands that tell what was made from what, what changed, and whether it can be made again.
-"""
+"""The commands that tell where a model comes from, what changed, and whether it can be rebuilt."""
 
 from __future__ import annotations
 
@@ -16,20 +15,32 @@ from flows.display import lineage as display_lineage
 from pipelines.errors import UsageError
 from pipelines.files.home import users_files
 
-Named = Annotated[str, typer.Argument(
-    metavar="WHAT", help="NAME@VERSION, NAME@champion, a run, or the beginning of a key")]
+Named = Annotated[
+    str,
+    typer.Argument(
+        metavar="WHAT", help="NAME@VERSION, NAME@champion, a run, or the beginning of a key"
+    ),
+]
 
 
 @app.command()
-def lineage(what: Annotated[str | None, typer.Argument(
-                metavar="WHAT", help="NAME@VERSION, NAME@champion, a run, or the beginning of a "
-                "key")] = None,
-            of: Annotated[str | None, typer.Option(
-                metavar="FILE", help="what became of a raw file (its path or name), of a SHA-256 "
-                "or of a key")] = None,
-            svg: Annotated[Path | None, typer.Option(
-                help="write the drawing to this file as well")] = None,
-            as_json: AsJson = False) -> None:
+def lineage(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WHAT", help="NAME@VERSION, NAME@champion, a run, or the beginning of a key"
+        ),
+    ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="what became of a raw file (its path or name), of a SHA-256 or of a key",
+        ),
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(help="write the drawing to this file as well")] = None,
+    as_json: AsJson = False,
+) -> None:
     """From a model to the bytes it came from, and back, read from the manifests alone.
 
     \b
@@ -73,12 +84,18 @@ def diff(old: Named, new: Named, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def reproduce(what: Named,
-              until: Annotated[str, typer.Option(
-                  metavar="STAGE", help="the last stage that is made again")] = "metrics",
-              into: Annotated[Path | None, typer.Option(
-                  help="a folder to keep what is made; else it is thrown away")] = None,
-              mirror: Mirror = None, offline: Offline = False, as_json: AsJson = False) -> None:
+def reproduce(
+    what: Named,
+    until: Annotated[
+        str, typer.Option(metavar="STAGE", help="the last stage that is made again")
+    ] = "metrics",
+    into: Annotated[
+        Path | None, typer.Option(help="a folder to keep what is made; else it is thrown away")
+    ] = None,
+    mirror: Mirror = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+) -> None:
     """Make a version once more from its manifests, and say whether every byte comes out the same.
 
     Exit code 0 when all do, 1 when one does not. The model is trained again.
@@ -98,18 +115,25 @@ def reproduce(what: Named,
         console = stack.enter_context(Console())
         here = settings(mirror=mirror, offline=offline, progress=console.progress)
         found = made_again(resolve(what, here), here, folder, stage(until), notice=console.notice)
-    answer({"asked": what, **found, "into": str(into) if into else None}, as_json,
-           display_lineage.reproduction)
+    answer(
+        {"asked": what, **found, "into": str(into) if into else None},
+        as_json,
+        display_lineage.reproduction,
+    )
     raise typer.Exit(0 if found["agrees"] else 1)
 
 
 @app.command()
-def report(what: Annotated[str, typer.Argument(
-               metavar="WHAT", help="a run, NAME@VERSION or NAME@champion")] = "latest",
-           pdf: Annotated[Path | None, typer.Option(
-               metavar="FILE", help="print it to this file, with Chromium")] = None,
-           show: Annotated[bool, typer.Option("--open", help="show it in a browser")] = False,
-           as_json: AsJson = False) -> None:
+def report(
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="a run, NAME@VERSION or NAME@champion")
+    ] = "latest",
+    pdf: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="print it to this file, with Chromium")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="show it in a browser")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Where the report of a run is: a page that stands alone. Printed to PDF when asked.
 
     \b
@@ -126,5 +150,4 @@ def report(what: Annotated[str, typer.Argument(
     if show:
         with users_files("/"):  # what is saved from the browser is its user's
             typer.launch(str(page))
-    answer({"report": str(page), "pdf": str(pdf) if pdf else None}, as_json,
-           display_lineage.report)
+    answer({"report": str(page), "pdf": str(pdf) if pdf else None}, as_json, display_lineage.report)

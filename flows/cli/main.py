@@ -70,4 +70,3 @@ def _fail(message: str, code: int) -> None:
     line = message.strip().replace("\n", "\\n")  # a file's name may hold one
     print(f"folio: {line}", file=sys.stderr)
     sys.exit(code)
-

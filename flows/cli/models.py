@@ -22,33 +22,57 @@ if TYPE_CHECKING:
     from pipelines.serving.predictor import Predictor
 
 TEMPERATURE = 0.8
-ReplaceUnknown = Annotated[bool, typer.Option(
-    "--replace-unknown", help="read what the model has never seen as its unknown token")]
+ReplaceUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--replace-unknown", help="read what the model has never seen as its unknown token"
+    ),
+]
 
 
 @app.command()
-def predict(name: Name,
-            texts: Annotated[list[str] | None, typer.Argument(
-                metavar="TEXT…|-", help="texts, or - for lines of stdin")] = None,
-            file: Annotated[Path | None, typer.Option(
-                help="score the texts of a .csv or .parquet file", metavar="FILE")] = None,
-            out: Annotated[Path | None, typer.Option(
-                help="with --file: where all its columns and the answers go, .parquet or .csv",
-                metavar="FILE")] = None,
-            column: Annotated[str | None, typer.Option(
-                help="with --file: the column to read", metavar="NAME",
-                show_default="text, or the only one with text")] = None,
-            prefix: Annotated[str, typer.Option(
-                help="with --file: stands before the added columns' names")] = "",
-            force: Annotated[bool, typer.Option(
-                "--force", help="with --file: replace what --out names")] = False,
-            spreadsheet_safe: Annotated[bool, typer.Option(
-                "--spreadsheet-safe", help="with --file and an --out in .csv: an apostrophe before "
-                "text that a spreadsheet would take for a formula")] = False,
-            top: Annotated[int, typer.Option(help="next tokens shown, language models",
-                                             min=1)] = 10,
-            replace_unknown: ReplaceUnknown = False,
-            version: ModelVersion = None, as_json: AsJson = False) -> None:
+def predict(
+    name: Name,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT…|-", help="texts, or - for lines of stdin")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="score the texts of a .csv or .parquet file", metavar="FILE")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="with --file: where all its columns and the answers go, .parquet or .csv",
+            metavar="FILE",
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            help="with --file: the column to read",
+            metavar="NAME",
+            show_default="text, or the only one with text",
+        ),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="with --file: stands before the added columns' names")
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="with --file: replace what --out names")
+    ] = False,
+    spreadsheet_safe: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet-safe",
+            help="with --file and an --out in .csv: an apostrophe before "
+            "text that a spreadsheet would take for a formula",
+        ),
+    ] = False,
+    top: Annotated[int, typer.Option(help="next tokens shown, language models", min=1)] = 10,
+    replace_unknown: ReplaceUnknown = False,
+    version: ModelVersion = None,
+    as_json: AsJson = False,
+) -> None:
     """Ask a classifier for the label of texts, a language model for what comes next.
 
     \b
@@ -60,20 +84,38 @@ def predict(name: Name,
     """
     if file is not None:
         if texts or out is None:
-            raise UsageError("--file: " + ("give either texts or a file" if texts else
-                                           "say with --out where the answers go"))
-        _score_file(name, version, as_json, file=file, out=out, column=column, prefix=prefix,
-                    force=force, spreadsheet_safe=spreadsheet_safe)
+            raise UsageError(
+                "--file: "
+                + (
+                    "give either texts or a file"
+                    if texts
+                    else "say with --out where the answers go"
+                )
+            )
+        _score_file(
+            name,
+            version,
+            as_json,
+            file=file,
+            out=out,
+            column=column,
+            prefix=prefix,
+            force=force,
+            spreadsheet_safe=spreadsheet_safe,
+        )
         return
     if not texts or out or column or prefix or force or spreadsheet_safe:
-        raise UsageError("give texts, - for lines of stdin, or --file, which alone takes --out, "
-                         "--column, --prefix, --force and --spreadsheet-safe")
+        raise UsageError(
+            "give texts, - for lines of stdin, or --file, which alone takes --out, "
+            "--column, --prefix, --force and --spreadsheet-safe"
+        )
     with _predictor(name, version) as predictor:
         _answer_texts(predictor, texts, top, replace_unknown, as_json)
 
 
-def _answer_texts(predictor: Predictor, texts: list[str], top: int, replace_unknown: bool,
-                  as_json: bool) -> None:
+def _answer_texts(
+    predictor: Predictor, texts: list[str], top: int, replace_unknown: bool, as_json: bool
+) -> None:
     """Each group of texts as it is answered; in JSON all of them in one document."""
     answers = []
     for given in _given(texts):
@@ -94,12 +136,14 @@ def _given(texts: list[str]) -> Iterator[list[str]]:
     return arriving(sys.stdin) if texts == ["-"] else iter([texts])
 
 
-def _asked(predictor: Predictor, texts: list[str], top: int,
-           replace_unknown: bool) -> list[dict[str, Any]]:
+def _asked(
+    predictor: Predictor, texts: list[str], top: int, replace_unknown: bool
+) -> list[dict[str, Any]]:
     if predictor.kind == "classifier":
         return predictor.predict(texts)
-    answers = [{"text": text, "next": predictor.next_tokens(text, top, replace_unknown)}
-               for text in texts]
+    answers = [
+        {"text": text, "next": predictor.next_tokens(text, top, replace_unknown)} for text in texts
+    ]
     _tell(predictor.shortness(texts))
     return answers
 
@@ -117,23 +161,36 @@ def _score_file(name: str, version: int | None, as_json: bool, **order: Any) -> 
 
 
 @app.command()
-def generate(name: Name,
-             start: Annotated[list[str] | None, typer.Option(
-                 help="what the text begins with; give it again for several")] = None,
-             length: Annotated[int, typer.Option(help="tokens to write")] = 400,
-             temperature: Annotated[float | None, typer.Option(
-                 help="0 always takes the likeliest; 1 draws as the model learned",
-                 show_default=str(TEMPERATURE))] = None,
-             scale: Annotated[float | None, typer.Option(
-                 help="the same as 1 / temperature: above 1 the likeliest gain")] = None,
-             context: Annotated[int | None, typer.Option(
-                 help="draw each token from the last N alone, read from the zero state",
-                 metavar="N", show_default="as declared, else all")] = None,
-             seed: Annotated[int, typer.Option(help="the same seed writes the same text")] = 1,
-             top_k: Annotated[int | None, typer.Option(
-                 help="draw from the likeliest K only")] = None,
-             replace_unknown: ReplaceUnknown = False,
-             version: ModelVersion = None, as_json: AsJson = False) -> None:
+def generate(
+    name: Name,
+    start: Annotated[
+        list[str] | None, typer.Option(help="what the text begins with; give it again for several")
+    ] = None,
+    length: Annotated[int, typer.Option(help="tokens to write")] = 400,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="0 always takes the likeliest; 1 draws as the model learned",
+            show_default=str(TEMPERATURE),
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="the same as 1 / temperature: above 1 the likeliest gain")
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            help="draw each token from the last N alone, read from the zero state",
+            metavar="N",
+            show_default="as declared, else all",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="the same seed writes the same text")] = 1,
+    top_k: Annotated[int | None, typer.Option(help="draw from the likeliest K only")] = None,
+    replace_unknown: ReplaceUnknown = False,
+    version: ModelVersion = None,
+    as_json: AsJson = False,
+) -> None:
     """Let a language model write.
 
     \b
@@ -144,17 +201,28 @@ def generate(name: Name,
     """
     starts, heat = start or [""], _temperature(temperature, scale)
     with _predictor(name, version) as predictor:
-        made = predictor.generate(starts, length=length, temperature=heat, seed=seed, top_k=top_k,
-                                  replace_unknown=replace_unknown, context=context)
+        made = predictor.generate(
+            starts,
+            length=length,
+            temperature=heat,
+            seed=seed,
+            top_k=top_k,
+            replace_unknown=replace_unknown,
+            context=context,
+        )
         _tell(predictor.shortness(starts))
     answer(made, as_json, display.texts)
 
 
 @app.command()
-def models(name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
-           history: Annotated[bool, typer.Option(
-               "--history", help="the journal instead: what became of each, when and why")] = False,
-           as_json: AsJson = False) -> None:
+def models(
+    name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
+    history: Annotated[
+        bool,
+        typer.Option("--history", help="the journal instead: what became of each, when and why"),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """The registered versions: which is champion, and why.
 
     \b
@@ -181,8 +249,9 @@ def _temperature(temperature: float | None, scale: float | None) -> float:
     if scale is None:
         return TEMPERATURE if temperature is None else temperature
     if temperature is not None:
-        raise UsageError("--scale and --temperature exclude each other: "
-                         "a scale is 1 / temperature; give one")
+        raise UsageError(
+            "--scale and --temperature exclude each other: a scale is 1 / temperature; give one"
+        )
     if not 0 < scale < math.inf:
         raise UsageError(f"scale {scale}: give a number above 0, such as 2 (temperature 0.5)")
     return 1 / scale

@@ -18,29 +18,52 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="a pipeline of the catalog, or the path of a YAML file")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
 Profile = Annotated[str, typer.Option(help="which profile of the declaration: full, quick, …")]
-RunProfile = Annotated[str | None, typer.Option(
-    "--profile", help="which profile of the declaration: quick, …; full by default, or with "
-    "--using that run's")]
-Overrides = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="change a value, such as training.epochs=2")]
+RunProfile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        help="which profile of the declaration: quick, …; full by default, or with "
+        "--using that run's",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="change a value, such as training.epochs=2"),
+]
 Backend = Annotated[str | None, typer.Option(help="tensorflow, jax or torch, where installed")]
 Only = Annotated[str | None, typer.Option(metavar="STAGE", help="repeat this stage alone")]
-Since = Annotated[str | None, typer.Option("--from", metavar="STAGE",
-                                           help="repeat this stage and all below")]
-Using = Annotated[str | None, typer.Option(
-    metavar="RUN", help="take what lies above the repeated stage as this run had it")]
-TrainIn = Annotated[str, typer.Option(
-    metavar="WHERE", help="pool: a worker of the work pool gpu; here: this process; auto: the "
-    "pool where it has a worker")]
-RequireGpu = Annotated[bool, typer.Option(
-    "--require-gpu", help="fail where there is no GPU, instead of training on the CPU")]
-Mirror = Annotated[str | None, typer.Option(
-    metavar="DIR|URL", envvar=MIRROR, help="look for the files here first")]
+Since = Annotated[
+    str | None, typer.Option("--from", metavar="STAGE", help="repeat this stage and all below")
+]
+Using = Annotated[
+    str | None,
+    typer.Option(metavar="RUN", help="take what lies above the repeated stage as this run had it"),
+]
+TrainIn = Annotated[
+    str,
+    typer.Option(
+        metavar="WHERE",
+        help="pool: a worker of the work pool gpu; here: this process; auto: the "
+        "pool where it has a worker",
+    ),
+]
+RequireGpu = Annotated[
+    bool,
+    typer.Option(
+        "--require-gpu", help="fail where there is no GPU, instead of training on the CPU"
+    ),
+]
+Mirror = Annotated[
+    str | None, typer.Option(metavar="DIR|URL", envvar=MIRROR, help="look for the files here first")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="fetch nothing from the net")]
-AllowSample = Annotated[bool, typer.Option(
-    "--allow-sample", help="use the small sample when a source cannot be reached")]
-ModelVersion = Annotated[int | None, typer.Option(
-    "--version", help="a version of the registry instead of the champion")]
+AllowSample = Annotated[
+    bool,
+    typer.Option("--allow-sample", help="use the small sample when a source cannot be reached"),
+]
+ModelVersion = Annotated[
+    int | None, typer.Option("--version", help="a version of the registry instead of the champion")
+]
 
 
 def answer(value: Any, as_json: bool, show: Any) -> None:
@@ -86,5 +109,3 @@ def place(train_in: str) -> str:
     if train_in not in ("auto", "pool", "here"):
         raise UsageError(f"--train-in {train_in}: give auto, pool or here")
     return train_in
-
-

@@ -35,6 +35,7 @@ from flows.parameters import model_name
 
 PENDING = 3
 
+
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """The pipelines of the catalog: champion, its metric, when they last ran."""
@@ -49,17 +50,33 @@ def list_(as_json: AsJson = False) -> None:
     for name in [*catalog_names(), *sorted(set(last) - set(catalog_names()))]:
         title = load_spec(name).title if name in catalog_names() else ""
         record, champion = last.get(name) or {}, crowned.get(name)
-        rows.append({"pipeline": name, "title": title, "champion": champion,
-                     "last_run": record.get("started"), "state": record.get("state")})
+        rows.append(
+            {
+                "pipeline": name,
+                "title": title,
+                "champion": champion,
+                "last_run": record.get("started"),
+                "state": record.get("state"),
+            }
+        )
     answer(rows, as_json, answers.pipelines)
 
 
 @app.command()
-def plan(name: Name, profile: Profile = "full", overrides: Overrides = None,
-         backend: Backend = None, only: Only = None, since: Since = None,
-         mirror: Mirror = None, offline: Offline = False, as_json: AsJson = False,
-         exit_code: Annotated[bool, typer.Option(
-             "--exit-code", help="exit with 3 when work is pending")] = False) -> None:
+def plan(
+    name: Name,
+    profile: Profile = "full",
+    overrides: Overrides = None,
+    backend: Backend = None,
+    only: Only = None,
+    since: Since = None,
+    mirror: Mirror = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="exit with 3 when work is pending")
+    ] = False,
+) -> None:
     """What a run would do, stage by stage, and why. Runs nothing.
 
     \b
@@ -71,8 +88,7 @@ def plan(name: Name, profile: Profile = "full", overrides: Overrides = None,
     from pipelines.run.plan import plan as decisions_of
 
     spec = load_spec(name, profile, overridden(overrides, backend))
-    decisions = decisions_of(spec, settings(mirror=mirror, offline=offline),
-                             selection(only, since))
+    decisions = decisions_of(spec, settings(mirror=mirror, offline=offline), selection(only, since))
     stages = [decision.as_json() for decision in decisions]
     answer({"pipeline": spec.name, "profile": profile, "stages": stages}, as_json, answers.plan)
     if exit_code and any(stage["action"] != "reuse" for stage in stages):
@@ -80,12 +96,21 @@ def plan(name: Name, profile: Profile = "full", overrides: Overrides = None,
 
 
 @app.command()
-def run(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="pipelines to retrain")],
-        profile: RunProfile = None, only: Only = None, since: Since = None, using: Using = None,
-        overrides: Overrides = None, backend: Backend = None, train_in: TrainIn = "auto",
-        require_gpu: RequireGpu = False,
-        mirror: Mirror = None, offline: Offline = False, allow_sample: AllowSample = False,
-        as_json: AsJson = False) -> None:
+def run(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="pipelines to retrain")],
+    profile: RunProfile = None,
+    only: Only = None,
+    since: Since = None,
+    using: Using = None,
+    overrides: Overrides = None,
+    backend: Backend = None,
+    train_in: TrainIn = "auto",
+    require_gpu: RequireGpu = False,
+    mirror: Mirror = None,
+    offline: Offline = False,
+    allow_sample: AllowSample = False,
+    as_json: AsJson = False,
+) -> None:
     """Retrain pipelines; what has not changed is reused.
 
     \b
@@ -98,21 +123,42 @@ def run(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="pipe
     from flows.cli.running import run_pipelines
 
     records, code = run_pipelines(
-        names, settings(), profile=profile, overrides=overridden(overrides, backend),
-        only=stage(only), since=stage(since), using=using, train_in=place(train_in),
-        require_gpu=require_gpu, mirror=mirror, offline=offline, allow_sample=allow_sample)
+        names,
+        settings(),
+        profile=profile,
+        overrides=overridden(overrides, backend),
+        only=stage(only),
+        since=stage(since),
+        using=using,
+        train_in=place(train_in),
+        require_gpu=require_gpu,
+        mirror=mirror,
+        offline=offline,
+        allow_sample=allow_sample,
+    )
     answer(records, as_json, answers.summary)
     raise typer.Exit(code)
 
 
 @app.command()
-def compare(name: Name,
-            grid: Annotated[list[str] | None, typer.Option(
-                metavar="KEY=VALUES", help="what to vary, such as model.cell=simple,lstm,gru; "
-                "again for more; or the name of a grid that the declaration has")] = None,
-            profile: Profile = "full", overrides: Overrides = None, backend: Backend = None,
-            mirror: Mirror = None, offline: Offline = False, allow_sample: AllowSample = False,
-            as_json: AsJson = False) -> None:
+def compare(
+    name: Name,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUES",
+            help="what to vary, such as model.cell=simple,lstm,gru; "
+            "again for more; or the name of a grid that the declaration has",
+        ),
+    ] = None,
+    profile: Profile = "full",
+    overrides: Overrides = None,
+    backend: Backend = None,
+    mirror: Mirror = None,
+    offline: Offline = False,
+    allow_sample: AllowSample = False,
+    as_json: AsJson = False,
+) -> None:
     """Run every variant of a pipeline up to its metrics, then show them in one table.
 
     \b
@@ -128,33 +174,55 @@ def compare(name: Name,
     spec = load_spec(name, profile, common)
     tried = comparison.variants(comparison.grid_of(spec, grid or []))
     records, code = run_variants(
-        [(name, (*common, *comparison.overrides(variant))) for variant in tried], here,
-        profile=profile, until="metrics", mirror=mirror, offline=offline,
-        allow_sample=allow_sample)
-    rows = [comparison.row(variant, record, here.store)
-            for variant, record in zip(tried, records, strict=True)]
+        [(name, (*common, *comparison.overrides(variant))) for variant in tried],
+        here,
+        profile=profile,
+        until="metrics",
+        mirror=mirror,
+        offline=offline,
+        allow_sample=allow_sample,
+    )
+    rows = [
+        comparison.row(variant, record, here.store)
+        for variant, record in zip(tried, records, strict=True)
+    ]
     rows = comparison.best_first(rows, spec.registry.metric)
     folder = here.home / "comparisons" / records[-1]["run"]
     comparison.write_comparison(folder, spec.name, spec.registry.metric, rows)
-    answer({"pipeline": spec.name, "profile": profile, "metric": spec.registry.metric,
-            "rows": rows, "folder": str(folder)}, as_json, answers.comparison)
+    answer(
+        {
+            "pipeline": spec.name,
+            "profile": profile,
+            "metric": spec.registry.metric,
+            "rows": rows,
+            "folder": str(folder),
+        },
+        as_json,
+        answers.comparison,
+    )
     raise typer.Exit(code)
 
 
 @app.command()
-def runs(name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
-         limit: Annotated[int, typer.Option(help="how many, newest first", min=1)] = 20,
-         as_json: AsJson = False) -> None:
+def runs(
+    name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
+    limit: Annotated[int, typer.Option(help="how many, newest first", min=1)] = 20,
+    as_json: AsJson = False,
+) -> None:
     """What ran, newest first."""
-    records = [record for record in settings().runs
-               if name is None or record["pipeline"] == model_name(name)]
+    records = [
+        record
+        for record in settings().runs
+        if name is None or record["pipeline"] == model_name(name)
+    ]
     answer(records[:limit], as_json, answers.runs)
 
 
 @app.command()
-def show(run: Annotated[str, typer.Argument(
-             help="a run's id, its beginning, or latest")] = "latest",
-         as_json: AsJson = False) -> None:
+def show(
+    run: Annotated[str, typer.Argument(help="a run's id, its beginning, or latest")] = "latest",
+    as_json: AsJson = False,
+) -> None:
     """One run: its stages, timings, counts and what each was made from."""
     from pipelines.network.addresses import config_shown
 
@@ -163,7 +231,8 @@ def show(run: Annotated[str, typer.Argument(
     for entry in record["stages"]:
         artifact = here.store.find(entry["stage"], entry["key"] or "")
         entry["manifest"] = artifact and artifact.manifest | {
-            "config": config_shown(artifact.manifest["config"])}
+            "config": config_shown(artifact.manifest["config"])
+        }
     answer(record, as_json, answers.run)
 
 

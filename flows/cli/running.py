@@ -20,22 +20,39 @@ from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 
 
-def run_pipelines(names: list[str], settings: Settings, *, profile: str | None,
-                  overrides: tuple[str, ...], only: str | None = None, since: str | None = None,
-                  until: str | None = None, **options: Any) -> tuple[list[dict[str, Any]], int]:
+def run_pipelines(
+    names: list[str],
+    settings: Settings,
+    *,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    only: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    **options: Any,
+) -> tuple[list[dict[str, Any]], int]:
     """The records of all runs and the command's exit code. One failing stops no other.
 
     Raises UsageError before anything runs when a declaration or the selection is wrong.
     """
     selected = {"only": only, "since": since, "until": until}
-    return run_variants([(name, overrides) for name in names], settings, profile=profile,
-                        **selected, **options)
+    return run_variants(
+        [(name, overrides) for name in names], settings, profile=profile, **selected, **options
+    )
 
 
-def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, *,
-                 profile: str | None, only: str | None = None, since: str | None = None,
-                 until: str | None = None, using: str | None = None, mirror: str | None = None,
-                 **options: Any) -> tuple[list[dict[str, Any]], int]:
+def run_variants(
+    wanted: list[tuple[str, tuple[str, ...]]],
+    settings: Settings,
+    *,
+    profile: str | None,
+    only: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    using: str | None = None,
+    mirror: str | None = None,
+    **options: Any,
+) -> tuple[list[dict[str, Any]], int]:
     """As `run_pipelines`, each pipeline with overrides of its own."""
     selection = Selection.of(only, since, until)
     for _, own in wanted:
@@ -49,15 +66,20 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
     from flows.server.lifecycle import prefect_api
 
     records, code = [], 0
-    with (native_notices_to(settings.home / NATIVE_LOG), prefect_api(settings.home),
-          _noted_interrupts() as interrupted, _mirrored_by(mirror)):
+    with (
+        native_notices_to(settings.home / NATIVE_LOG),
+        prefect_api(settings.home),
+        _noted_interrupts() as interrupted,
+        _mirrored_by(mirror),
+    ):
         from flows.retrain import retrain
 
         for (name, overrides), spec in zip(wanted, specs, strict=True):
             run = Runs.new_id(spec.name)
             try:
-                retrain(name, profile, list(overrides), only, since, until, using,
-                        run=run, **options)
+                retrain(
+                    name, profile, list(overrides), only, since, until, using, run=run, **options
+                )
             except Exception as error:  # the record says what; the other pipelines still run
                 if interrupted():
                     raise KeyboardInterrupt from error
@@ -70,13 +92,27 @@ def run_variants(wanted: list[tuple[str, tuple[str, ...]]], settings: Settings, 
     return records, code
 
 
-def _reused(wanted: list[tuple[str, tuple[str, ...]]], profile: str | None, settings: Settings,
-            **selected: Any) -> list[dict[str, Any]]:
+def _reused(
+    wanted: list[tuple[str, tuple[str, ...]]],
+    profile: str | None,
+    settings: Settings,
+    **selected: Any,
+) -> list[dict[str, Any]]:
     """The records of runs that find all of it made, in a home that can't be written: without a
     server, and recorded nowhere. Raises FolioError or OSError where a stage would have to run."""
     with Console() as console:
-        records = [retrain_plain(name, profile, overrides, settings=settings, recorded=False,
-                                 notice=console.notice, **selected) for name, overrides in wanted]
+        records = [
+            retrain_plain(
+                name,
+                profile,
+                overrides,
+                settings=settings,
+                recorded=False,
+                notice=console.notice,
+                **selected,
+            )
+            for name, overrides in wanted
+        ]
         console.notice(f"nothing to do, and nothing recorded: {why_closed(settings.home)}")
     return records
 

@@ -28,16 +28,32 @@ Port = Annotated[int, typer.Option(min=1, max=65535)]
 
 
 @app.command()
-def up(detach: Annotated[bool, typer.Option(
-           "--detach", help="return when all is ready; stop it with: folio down")] = False,
-       prefect_port: Port = 4200, mlflow_port: Port = 5000, dashboard_port: Port = 8080,
-       notify: Annotated[str | None, typer.Option(
-           metavar="URL|-", envvar="FOLIO_NOTIFY",
-           help="have failures and crashes of runs POSTed there; - reads the address from standard "
-           "input, where other users of the machine cannot see it")] = None,
-       password: Annotated[bool | None, typer.Option(
-           "--password/--no-password", help="whether the servers ask for a password, which lies "
-           "in up/password of the home; as before when not said")] = None) -> None:
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", help="return when all is ready; stop it with: folio down")
+    ] = False,
+    prefect_port: Port = 4200,
+    mlflow_port: Port = 5000,
+    dashboard_port: Port = 8080,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL|-",
+            envvar="FOLIO_NOTIFY",
+            help="have failures and crashes of runs POSTed there; - reads the address "
+            "from standard "
+            "input, where other users of the machine cannot see it",
+        ),
+    ] = None,
+    password: Annotated[
+        bool | None,
+        typer.Option(
+            "--password/--no-password",
+            help="whether the servers ask for a password, which lies "
+            "in up/password of the home; as before when not said",
+        ),
+    ] = None,
+) -> None:
     """Start Prefect, MLflow, a worker a pool, the schedules and the dashboard; Ctrl-C stops all.
 
     Everything listens on 127.0.0.1 alone. Runs that are stopped with it go on at the next start.
@@ -77,30 +93,41 @@ def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def _detached(home: Path, ports: Ports, notify: str | None,
-              password: bool | None) -> dict[str, Any]:
+def _detached(
+    home: Path, ports: Ports, notify: str | None, password: bool | None
+) -> dict[str, Any]:
     """The addresses of a `folio up` of its own, when it is ready."""
     from flows.services.processes import LOG
     from flows.services.up import state_of
 
     log = home / LOG
     made(log.parent)
-    command = [sys.executable, "-m", "flows.cli", "up",
-               *(word for name, port in vars(ports).items()
-                 for word in (f"--{name}-port", str(port))),
-               *([] if password is None else ["--password" if password else "--no-password"]),
-               *(["--verbose"] if "--verbose" in sys.argv else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.cli",
+        "up",
+        *(word for name, port in vars(ports).items() for word in (f"--{name}-port", str(port))),
+        *([] if password is None else ["--password" if password else "--no-password"]),
+        *(["--verbose"] if "--verbose" in sys.argv else []),
+    ]
     # Never on its command line, which every user of the machine can read.
     told = {"FOLIO_HOME": str(home), "FOLIO_NOTIFY": notify}
     with log.open("ab") as file:
         begin = file.tell()
         process = subprocess.Popen(
-            command, env=changed(os.environ, told), stdin=subprocess.DEVNULL,
-            stdout=file, stderr=file, start_new_session=True)
+            command,
+            env=changed(os.environ, told),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
     while not ((state := state_of(home)) and state["ready"]):
         if process.poll() is not None:
-            raise FolioError(f"folio up ended while it started: {_last_line(log, begin)} "
-                             f"({log} has all)")
+            raise FolioError(
+                f"folio up ended while it started: {_last_line(log, begin)} ({log} has all)"
+            )
         time.sleep(0.2)
     return state["addresses"]
 
@@ -122,15 +149,19 @@ def down() -> None:
     if state is None:
         raise UsageError(f"folio up does not run in {here.home}; nothing to stop")
     if state["pid"] is None:
-        raise FolioError(f"folio up has only just been started, or {here.home}/up/up.json cannot "
-                         "be read; try again in a moment, or end its process by hand: fuser -k "
-                         f"-TERM {here.home}/up/lock")
+        raise FolioError(
+            f"folio up has only just been started, or {here.home}/up/up.json cannot "
+            "be read; try again in a moment, or end its process by hand: fuser -k "
+            f"-TERM {here.home}/up/lock"
+        )
     os.kill(state["pid"], signal.SIGTERM)
     deadline = time.monotonic() + DOWN_SECONDS
     while state_of(here.home):
         if time.monotonic() > deadline:
-            raise FolioError(f"process {state['pid']} has not ended within {DOWN_SECONDS} s; "
-                             f"look at it, then end it with: kill -9 {state['pid']}")
+            raise FolioError(
+                f"process {state['pid']} has not ended within {DOWN_SECONDS} s; "
+                f"look at it, then end it with: kill -9 {state['pid']}"
+            )
         time.sleep(0.1)
     print("stopped", file=sys.stderr)
 

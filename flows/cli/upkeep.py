@@ -23,12 +23,16 @@ DAY = 86_400  # seconds
 
 
 @app.command()
-def gc(yes: Annotated[bool, typer.Option("--yes", help="delete; without it nothing is")] = False,
-       keep: Annotated[int, typer.Option(
-           min=1, help="good runs, and versions, kept of each pipeline")] = 5,
-       older_than: Annotated[float, typer.Option(
-           metavar="DAYS", min=0, help="age at which leftovers and histories go")] = 7,
-       as_json: AsJson = False) -> None:
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="delete; without it nothing is")] = False,
+    keep: Annotated[
+        int, typer.Option(min=1, help="good runs, and versions, kept of each pipeline")
+    ] = 5,
+    older_than: Annotated[
+        float, typer.Option(metavar="DAYS", min=0, help="age at which leftovers and histories go")
+    ] = 7,
+    as_json: AsJson = False,
+) -> None:
     """Say what nobody needs any more, and what it takes; delete it with --yes.
 
     Never what a champion, a rollback target or a live run needs.
@@ -46,8 +50,9 @@ def gc(yes: Annotated[bool, typer.Option("--yes", help="delete; without it nothi
     stock = take_stock(here)
     items = garbage(stock, here, policy)
     told = {record["run"] for record in stock.records} - {item.name for item in items}
-    past = [run for run in ended_before(here.home, stock.now - older_than * DAY)
-            if run.name not in told]
+    past = [
+        run for run in ended_before(here.home, stock.now - older_than * DAY) if run.name not in told
+    ]
     if yes:
         items = collect(items, here, policy, stock.now, problems.append)
         past = _forgotten(here.home, past)
@@ -56,19 +61,23 @@ def gc(yes: Annotated[bool, typer.Option("--yes", help="delete; without it nothi
     answer(_document(items, not yes), as_json, answers.garbage)
     if problems:
         more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
-        raise FolioError(f"not everything could be deleted: {problems[0]}{more}; mend the rights "
-                         "and run it again")
+        raise FolioError(
+            f"not everything could be deleted: {problems[0]}{more}; mend the rights "
+            "and run it again"
+        )
 
 
 def _say_what_is_left_alone(here: Settings) -> None:
     from pipelines.registry.mlflow_access import is_own
 
     if here.store.remote is not None:
-        print(f"left alone: {here.store.remote}, which others may read from",
-              file=sys.stderr)
+        print(f"left alone: {here.store.remote}, which others may read from", file=sys.stderr)
     if not is_own(here.home):
-        print("left alone: the model versions, as MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI names "
-              "a registry that others may use", file=sys.stderr)
+        print(
+            "left alone: the model versions, as MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI names "
+            "a registry that others may use",
+            file=sys.stderr,
+        )
 
 
 def _forgotten(home: Path, past: list[FlowRun]) -> list[FlowRun]:
@@ -84,18 +93,24 @@ def _listed(past: list[FlowRun], days: float) -> list[Item]:
 
 
 def _document(items: list[Item], dry_run: bool) -> dict[str, Any]:
-    return {"dry_run": dry_run, "bytes": sum(item.bytes for item in items),
-            "items": [item.as_json() for item in items]}
+    return {
+        "dry_run": dry_run,
+        "bytes": sum(item.bytes for item in items),
+        "items": [item.as_json() for item in items],
+    }
 
 
 @app.command()
-def doctor(fix: Annotated[bool, typer.Option(
-               "--fix", help="do the remedies that are safe")] = False,
-           digests: Annotated[bool, typer.Option(
-               "--digests", help="read every byte of every artifact")] = False,
-           gpu: Annotated[bool, typer.Option(
-               "--gpu", help="ask each backend whether it sees a GPU")] = False,
-           as_json: AsJson = False) -> None:
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="do the remedies that are safe")] = False,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="read every byte of every artifact")
+    ] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="ask each backend whether it sees a GPU")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say what is wrong with all that Folio stands on, and what to do about it.
 
     With --fix it does what is safe: ends dead runs, sets damaged artifacts aside, removes old

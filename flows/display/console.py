@@ -30,8 +30,9 @@ class Console:
     On a terminal one line moves; in a log a plain line comes every LOG_SECONDS at most.
     """
 
-    def __init__(self, stream: TextIO | None = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stream = stream or sys.stderr
         self._clock = clock
         self._bar: _Bar | None = None
@@ -57,8 +58,12 @@ class Console:
     def __enter__(self) -> Console:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
 
@@ -118,10 +123,15 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._rich = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
             TextColumn("{task.fields[text]}", markup=False),
-            console=rich_console(self._stream), transient=True, refresh_per_second=5,
-            redirect_stdout=False, redirect_stderr=False)  # else Rich obeys the escapes in them
+            console=rich_console(self._stream),
+            transient=True,
+            refresh_per_second=5,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )  # else Rich obeys the escapes in them
         self._task = self._rich.add_task(self._stage, total=None, text="")
         self._rich.start()
 

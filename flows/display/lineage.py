@@ -28,16 +28,27 @@ def lineage(found: Document) -> None:
             _grow(trunk, one, artifacts, found["files"], drawn)
     print_wide(trunk)
     for one in found["gone"]:
-        print(f"gone: {one['stage']} with content {(one['digest'] or 'not known')[:12]}, from "
-              f"which {one['needed_by']} was made")
+        print(
+            f"gone: {one['stage']} with content {(one['digest'] or 'not known')[:12]}, from "
+            f"which {one['needed_by']} was made"
+        )
     if found["artifacts"]:
-        table(("stage", "commit", "settings"), (
-            (one["stage"], (one["git_commit"] or "not known")[:12], _settings(one["config"]))
-            for one in reversed(found["artifacts"])))
+        table(
+            ("stage", "commit", "settings"),
+            (
+                (one["stage"], (one["git_commit"] or "not known")[:12], _settings(one["config"]))
+                for one in reversed(found["artifacts"])
+            ),
+        )
 
 
-def _grow(branch: Any, one: Document, artifacts: dict[tuple[str, str], Document],
-          files: list[Document], drawn: set[str]) -> None:
+def _grow(
+    branch: Any,
+    one: Document,
+    artifacts: dict[tuple[str, str], Document],
+    files: list[Document],
+    drawn: set[str],
+) -> None:
     """One artifact and all above it; what stands in the tree already is only named."""
     twig = branch.add(_artifact(one))
     drawn.add(one["key"])
@@ -55,8 +66,10 @@ def _grow(branch: Any, one: Document, artifacts: dict[tuple[str, str], Document]
 
 
 def _artifact(one: Document) -> str:
-    return (f"{one['stage']:8} {one['key'][:12]}  content {one['digest'][:12]}  "
-            f"{_moment(one['created'])}  run {one['run'] or 'not known'}")
+    return (
+        f"{one['stage']:8} {one['key'][:12]}  content {one['digest'][:12]}  "
+        f"{_moment(one['created'])}  run {one['run'] or 'not known'}"
+    )
 
 
 def _file(file: Document) -> str:
@@ -77,8 +90,10 @@ def _said(value: Any) -> str:
 def _version(version: Document) -> str:
     aliases = f" ({', '.join(version['aliases'])})" if version["aliases"] else ""
     told = figures(version["figures"])
-    return (f"{version['model']} version {version['version']}{aliases}, registered "
-            f"{_moment(version['created'])}{': ' + told if told else ''}")
+    return (
+        f"{version['model']} version {version['version']}{aliases}, registered "
+        f"{_moment(version['created'])}{': ' + told if told else ''}"
+    )
 
 
 def _moment(time: str | None) -> str:
@@ -88,36 +103,60 @@ def _moment(time: str | None) -> str:
 def eaten(found: Document) -> None:
     """What became of a file: artifacts, runs, versions."""
     for file in found["found"]:
-        print(f"{file['name']}  {file['bytes']:,} bytes  SHA-256 {file['sha256']}  in "
-              f"{file['stage']} {file['key'][:12]}")
+        print(
+            f"{file['name']}  {file['bytes']:,} bytes  SHA-256 {file['sha256']}  in "
+            f"{file['stage']} {file['key'][:12]}"
+        )
     for version in found["versions"]:
         print(_version(version))
     if not found["versions"]:
         print("no registered model was made from it")
     if found["runs"]:
-        table(("run that had it", "profile", "started", "state", "version"), (
-            (one["run"], one["profile"], _moment(one["started"]), one["state"], one["version"])
-            for one in found["runs"]))
-    table(("made from it", "key", "content", "created", "run"), (
-        (one["stage"], one["key"][:12], one["digest"][:12], _moment(one["created"]), one["run"])
-        for one in found["artifacts"]))
+        table(
+            ("run that had it", "profile", "started", "state", "version"),
+            (
+                (one["run"], one["profile"], _moment(one["started"]), one["state"], one["version"])
+                for one in found["runs"]
+            ),
+        )
+    table(
+        ("made from it", "key", "content", "created", "run"),
+        (
+            (one["stage"], one["key"][:12], one["digest"][:12], _moment(one["created"]), one["run"])
+            for one in found["artifacts"]
+        ),
+    )
 
 
 def difference(found: Document) -> None:
     """What changed, a table for each kind of thing, those without a change left out."""
     print(f"old  {found['old']}\nnew  {found['new']}")
-    table(("stage", "artifact", "old", "new"), (
-        (row["stage"], row["same"], *(row[side] and row[side]["key"][:12]
-                                      for side in ("old", "new"))) for row in found["artifacts"]))
+    table(
+        ("stage", "artifact", "old", "new"),
+        (
+            (
+                row["stage"],
+                row["same"],
+                *(row[side] and row[side]["key"][:12] for side in ("old", "new")),
+            )
+            for row in found["artifacts"]
+        ),
+    )
     for name, heading, show in (
-            ("declaration", "declared", _said), ("code", "code", _fingerprint),
-            ("libraries", "library", _plainly), ("files", "raw file", _fingerprint)):
+        ("declaration", "declared", _said),
+        ("code", "code", _fingerprint),
+        ("libraries", "library", _plainly),
+        ("files", "raw file", _fingerprint),
+    ):
         _changes(found[name], heading, show)
     for name, heading in (("counts", "count"), ("metrics", "metric")):
         if found[name]:
             print()
-            table((heading, "old", "new", "change", ""), map(_change, found[name]),
-                  numbers=("old", "new", "change"))
+            table(
+                (heading, "old", "new", "change", ""),
+                map(_change, found[name]),
+                numbers=("old", "new", "change"),
+            )
     if not any(found[name] for name in ("declaration", "code", "libraries", "files", "counts")):
         print("declaration, code, libraries and data are the same")
 
@@ -126,33 +165,62 @@ def _changes(rows: list[Document], heading: str, show: Callable[[Any], str]) -> 
     if rows:
         print()
         stages = ["stages"] if "stages" in rows[0] else []
-        table((heading, "old", "new", *stages), (
-            (next(iter(row.values())), show(row["old"]), show(row["new"]),
-             *(", ".join(row[name]) for name in stages)) for row in rows))
+        table(
+            (heading, "old", "new", *stages),
+            (
+                (
+                    next(iter(row.values())),
+                    show(row["old"]),
+                    show(row["new"]),
+                    *(", ".join(row[name]) for name in stages),
+                )
+                for row in rows
+            ),
+        )
 
 
 def reproduction(found: Document) -> None:
     """Stage by stage whether it came out the same; then why not, and what became of the metrics."""
-    table(("stage", "outcome", "content then", "content now", "not as it was then"), (
-        (one["stage"], "agrees" if one["agrees"] else "DIFFERS", one["old"][:12], one["new"][:12],
-         "; ".join(one["changed"]) or "–") for one in found["stages"]))
+    table(
+        ("stage", "outcome", "content then", "content now", "not as it was then"),
+        (
+            (
+                one["stage"],
+                "agrees" if one["agrees"] else "DIFFERS",
+                one["old"][:12],
+                one["new"][:12],
+                "; ".join(one["changed"]) or "–",
+            )
+            for one in found["stages"]
+        ),
+    )
     if found["agrees"]:
         aside = [name for one in found["stages"] for name in one["aside"]]
         but = f" (but for {', '.join(aside)}, which names times and runs)" if aside else ""
         print(f"{found['name']}: made again, every byte the same{but}")
         return
     first = next(one for one in found["stages"] if not one["agrees"])
-    print(f"{found['name']}: {first['stage']} is the first to differ, in "
-          f"{', '.join(first['files'])}: {found['why']}")
+    print(
+        f"{found['name']}: {first['stage']} is the first to differ, in "
+        f"{', '.join(first['files'])}: {found['why']}"
+    )
     if found["metrics"]:
-        table(("metric", "then", "now", "change", ""), map(_change, found["metrics"]),
-              numbers=("then", "now", "change"))
+        table(
+            ("metric", "then", "now", "change", ""),
+            map(_change, found["metrics"]),
+            numbers=("then", "now", "change"),
+        )
 
 
 def _change(row: Document) -> tuple[str, ...]:
     verdict = {True: "better", False: "worse"}.get(row.get("better"), "")
-    return (next(iter(row.values())).replace("_", " "), _number(row["old"]), _number(row["new"]),
-            _signed(row["delta"]), verdict)
+    return (
+        next(iter(row.values())).replace("_", " "),
+        _number(row["old"]),
+        _number(row["new"]),
+        _signed(row["delta"]),
+        verdict,
+    )
 
 
 def _fingerprint(digest: str | None) -> str:
@@ -181,12 +249,29 @@ def report(found: Document) -> None:
 
 def drift(found: Document, whose: str = "this run's") -> None:
     """The text of a run, or of a file, beside that of the champion."""
-    kind = ("the same that" if found["same_text"] else "DRIFTED from what" if found["drifted"]
-            else "of the kind that")
+    kind = (
+        "the same that"
+        if found["same_text"]
+        else "DRIFTED from what"
+        if found["drifted"]
+        else "of the kind that"
+    )
     print(f"text     {kind} version {found['version']} was trained on")
     if found["same_text"]:
         return
-    table(("measure", "champion's", whose, "stability index", "test", "p", ""), (
-        (one["measure"], one["old"], one["new"], one["index"], one["test"],
-         f"{one['p']:.2g}", "drifted" if one["drifted"] else "") for one in found["measures"]),
-        numbers=("champion's", whose, "stability index", "p"))
+    table(
+        ("measure", "champion's", whose, "stability index", "test", "p", ""),
+        (
+            (
+                one["measure"],
+                one["old"],
+                one["new"],
+                one["index"],
+                one["test"],
+                f"{one['p']:.2g}",
+                "drifted" if one["drifted"] else "",
+            )
+            for one in found["measures"]
+        ),
+        numbers=("champion's", whose, "stability index", "p"),
+    )

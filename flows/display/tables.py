@@ -13,15 +13,15 @@ NUMBERS = ("seconds", "metric", "version", "how many", "MB")
 LOG_WIDTH = 160  # where there is no terminal to ask
 
 
-def table(headers: Iterable[str], rows: Iterable[Iterable[Any]],
-          numbers: tuple[str, ...] = NUMBERS) -> None:
+def table(
+    headers: Iterable[str], rows: Iterable[Iterable[Any]], numbers: tuple[str, ...] = NUMBERS
+) -> None:
     """Print a table; the columns named in `numbers` are set to the right."""
     from rich.table import Table
 
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for header in headers:
-        shown.add_column(header, overflow="fold",
-                         justify="right" if header in numbers else "left")
+        shown.add_column(header, overflow="fold", justify="right" if header in numbers else "left")
     for row in rows:
         shown.add_row(*(text(cell) for cell in row))
     print_wide(shown)

@@ -20,8 +20,13 @@ class Terminal(io.TextIOWrapper):
     """A terminal's stream; `plain` is the one below, which passes everything on."""
 
     def __init__(self, plain: io.TextIOWrapper) -> None:
-        super().__init__(plain.buffer, plain.encoding, "backslashreplace", line_buffering=True,
-                         write_through=True)
+        super().__init__(
+            plain.buffer,
+            plain.encoding,
+            "backslashreplace",
+            line_buffering=True,
+            write_through=True,
+        )
         self.plain = plain
 
     def write(self, text: str) -> int:

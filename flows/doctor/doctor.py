@@ -26,22 +26,25 @@ class Depth:
 
 def examine(settings: Settings, depth: Depth) -> list[Finding]:
     """What is installed, reachable, stale or stuck. Changes nothing."""
-    return examined({
-        "packages": health.packages,
-        "disk": partial(health.disk, settings.home),
-        "modes": partial(store_health.modes, settings.home),
-        "gpu": partial(health.gpu, depth.gpu),
-        "declarations": partial(health.declarations, settings),
-        "schedules": partial(health.schedules, settings),
-        "server": partial(servers, settings),
-        "registry": partial(health.registry, settings.home),
-        "artifacts": partial(store_health.artifacts, settings, depth.digests),
-        "damaged": partial(store_health.set_aside, settings),
-        "leftovers": partial(store_health.leftovers, settings),
-        "records": partial(store_health.records, settings),
-        "journal": partial(store_health.journal, settings),
-        "secrets": partial(exposed.secrets, settings),
-        "dashboard": partial(health.dashboard, settings)})
+    return examined(
+        {
+            "packages": health.packages,
+            "disk": partial(health.disk, settings.home),
+            "modes": partial(store_health.modes, settings.home),
+            "gpu": partial(health.gpu, depth.gpu),
+            "declarations": partial(health.declarations, settings),
+            "schedules": partial(health.schedules, settings),
+            "server": partial(servers, settings),
+            "registry": partial(health.registry, settings.home),
+            "artifacts": partial(store_health.artifacts, settings, depth.digests),
+            "damaged": partial(store_health.set_aside, settings),
+            "leftovers": partial(store_health.leftovers, settings),
+            "records": partial(store_health.records, settings),
+            "journal": partial(store_health.journal, settings),
+            "secrets": partial(exposed.secrets, settings),
+            "dashboard": partial(health.dashboard, settings),
+        }
+    )
 
 
 def homeless(error: FolioError) -> dict[str, Any]:
@@ -72,6 +75,7 @@ def report(settings: Settings, depth: Depth, fix: bool) -> dict[str, Any]:
     found, fixed = examine(settings, depth), []
     if fix and (fixed := mend(found, settings)):
         found = examine(settings, depth)
-    counts = {f"{state}s": sum(one.state == state for one in found)
-              for state in ("problem", "warning")}
+    counts = {
+        f"{state}s": sum(one.state == state for one in found) for state in ("problem", "warning")
+    }
     return {"findings": [one.as_json() for one in found], "fixed": fixed, **counts}

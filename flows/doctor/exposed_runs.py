@@ -39,8 +39,12 @@ def in_database(home: Path) -> list[str]:
     path = (home / "prefect" / "prefect.db").absolute()
     found: list[str] = []
     if path.is_file():
-        with suppress(sqlite3.Error, ValueError), closing(  # other checks say what is wrong
-                sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        with (
+            suppress(sqlite3.Error, ValueError),
+            closing(  # other checks say what is wrong
+                sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+            ) as database,
+        ):
             for name, given in database.execute("select name, parameters from flow_run"):
                 if without_secrets(json.loads(given)) is not None:
                     found.append(name)
@@ -60,9 +64,14 @@ def on_server(client: SyncPrefectClient) -> Iterator[tuple[Any, dict[str, Any]]]
 def finding(names: list[str], home: Path) -> Iterator[Finding]:
     if names:
         more = f" and {len(names) - 1} more" if names[1:] else ""
-        yield Finding("secrets", "problem", f"Prefect shows user, password or query of an address "
-                      f"in the parameters of flow run {names[0]}{more}", f"{FIX}{CHANGE}",
-                      lambda: clean(home))
+        yield Finding(
+            "secrets",
+            "problem",
+            f"Prefect shows user, password or query of an address "
+            f"in the parameters of flow run {names[0]}{more}",
+            f"{FIX}{CHANGE}",
+            lambda: clean(home),
+        )
 
 
 def clean(home: Path) -> str:

@@ -33,27 +33,48 @@ def pools(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
         if pool is None:
             yield Finding("pools", "problem", f"there is no work pool {name}", FIX, again)
         elif pool.is_paused:
-            yield Finding("pools", "problem", f"work pool {name} is paused: no run of it starts",
-                          f"{FIX}, or: prefect work-pool resume {name}", again)
+            yield Finding(
+                "pools",
+                "problem",
+                f"work pool {name} is paused: no run of it starts",
+                f"{FIX}, or: prefect work-pool resume {name}",
+                again,
+            )
         else:
             yield _limited(client, pool)
         if pool is not None and lets_commands_in(pool):
-            yield Finding("pools", "problem", f"work pool {name} lets a run name the command that "
-                          "its worker executes", FIX, again)
+            yield Finding(
+                "pools",
+                "problem",
+                f"work pool {name} lets a run name the command that its worker executes",
+                FIX,
+                again,
+            )
 
 
 def _limited(client: SyncPrefectClient, pool: WorkPool) -> Finding:
-    paused = [queue.name for queue in client.read_work_queues(work_pool_name=pool.name)
-              if queue.is_paused]
+    paused = [
+        queue.name for queue in client.read_work_queues(work_pool_name=pool.name) if queue.is_paused
+    ]
     if paused:
-        return Finding("pools", "problem", f"queue {paused[0]} of work pool {pool.name} is paused: "
-                       "its runs do not start",
-                       f"prefect work-queue resume {paused[0]} --pool {pool.name}")
+        return Finding(
+            "pools",
+            "problem",
+            f"queue {paused[0]} of work pool {pool.name} is paused: its runs do not start",
+            f"prefect work-queue resume {paused[0]} --pool {pool.name}",
+        )
     if pool.concurrency_limit == 0:
-        return Finding("pools", "problem", f"work pool {pool.name} may do 0 runs at a time: none "
-                       f"starts", f"prefect work-pool set-concurrency-limit {pool.name} 1")
-    return Finding("pools", "ok", f"work pool {pool.name} is on; runs at a time: "
-                   f"{pool.concurrency_limit or 'any number'}")
+        return Finding(
+            "pools",
+            "problem",
+            f"work pool {pool.name} may do 0 runs at a time: none starts",
+            f"prefect work-pool set-concurrency-limit {pool.name} 1",
+        )
+    return Finding(
+        "pools",
+        "ok",
+        f"work pool {pool.name} is on; runs at a time: {pool.concurrency_limit or 'any number'}",
+    )
 
 
 def workers(client: SyncPrefectClient) -> Iterator[Finding]:
@@ -62,22 +83,33 @@ def workers(client: SyncPrefectClient) -> Iterator[Finding]:
         online = [one.name for one in known if one.status == WorkerStatus.ONLINE]
         heard = max((one.last_heartbeat_time for one in known), default=None)
         if online:
-            yield Finding("workers", "ok", f"pool {pool}: {', '.join(online)}, last heard of at "
-                          f"{heard:%H:%M:%S} UTC")
+            yield Finding(
+                "workers",
+                "ok",
+                f"pool {pool}: {', '.join(online)}, last heard of at {heard:%H:%M:%S} UTC",
+            )
             continue
         since = f" since {heard:%Y-%m-%d %H:%M} UTC" if heard else ""
-        so = ("each run trains in its own process" if pool == GPU else
-              "runs of deployments do not start")
-        yield Finding("workers", "warning" if pool == GPU else "problem", f"no worker of pool "
-                      f"{pool} has been heard of{since}: {so}",
-                      f"folio up, or: prefect worker start --pool {pool}")
+        so = (
+            "each run trains in its own process"
+            if pool == GPU
+            else "runs of deployments do not start"
+        )
+        yield Finding(
+            "workers",
+            "warning" if pool == GPU else "problem",
+            f"no worker of pool {pool} has been heard of{since}: {so}",
+            f"folio up, or: prefect worker start --pool {pool}",
+        )
 
 
 def _installed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
     """{flow/name: deployment} of those that came from prefect.yaml."""
     ours = filters.DeploymentFilter(tags=filters.DeploymentFilterTags(all_=[TAG]))
-    return {_full_name(one.entrypoint, one.name): one
-            for one in client.read_deployments(deployment_filter=ours, limit=200)}
+    return {
+        _full_name(one.entrypoint, one.name): one
+        for one in client.read_deployments(deployment_filter=ours, limit=200)
+    }
 
 
 def _full_name(entrypoint: str | None, name: str) -> str:
@@ -85,22 +117,33 @@ def _full_name(entrypoint: str | None, name: str) -> str:
 
 
 def deployments(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
-    wanted = {_full_name(entry["entrypoint"], entry["name"]): entry
-              for entry in declared()["deployments"]}
+    wanted = {
+        _full_name(entry["entrypoint"], entry["name"]): entry for entry in declared()["deployments"]
+    }
     found = _installed(client)
-    wrong = [*(f"{name} is missing" for name in wanted.keys() - found.keys()),
-             *(f"{name} is of a pipeline that is no more" for name in found.keys() - wanted.keys()),
-             *(f"{name} differs from prefect.yaml in its {', '.join(parts)}"
-               for name in wanted.keys() & found.keys()
-               if (parts := list(_differences(wanted[name], found[name]))))]
+    wrong = [
+        *(f"{name} is missing" for name in wanted.keys() - found.keys()),
+        *(f"{name} is of a pipeline that is no more" for name in found.keys() - wanted.keys()),
+        *(
+            f"{name} differs from prefect.yaml in its {', '.join(parts)}"
+            for name in wanted.keys() & found.keys()
+            if (parts := list(_differences(wanted[name], found[name])))
+        ),
+    ]
     for text in sorted(wrong):
         yield Finding("deployments", "problem", text, FIX, again)
-    off = sorted(name for name, one in found.items() if one.paused
-                 or any(not schedule.active for schedule in one.schedules))
+    off = sorted(
+        name
+        for name, one in found.items()
+        if one.paused or any(not schedule.active for schedule in one.schedules)
+    )
     for name in off:
-        yield Finding("deployments", "warning", f"{name} is paused, or a schedule of it is: "
-                      "it does not start by itself", "switch it on in Prefect's page, or: "
-                      f"prefect deployment schedule resume {name} ID")
+        yield Finding(
+            "deployments",
+            "warning",
+            f"{name} is paused, or a schedule of it is: it does not start by itself",
+            f"switch it on in Prefect's page, or: prefect deployment schedule resume {name} ID",
+        )
     if not wrong and not off:
         yield Finding("deployments", "ok", f"{len(found)}, as in prefect.yaml; all schedules on")
 
@@ -113,8 +156,10 @@ def _differences(entry: dict[str, Any], found: DeploymentResponse) -> Iterator[s
         yield "parameters"
     if entry["work_pool"]["name"] != found.work_pool_name:
         yield "work pool"
-    known = [(getattr(one.schedule, "cron", None), getattr(one.schedule, "timezone", None))
-             for one in found.schedules]
+    known = [
+        (getattr(one.schedule, "cron", None), getattr(one.schedule, "timezone", None))
+        for one in found.schedules
+    ]
     if any((one["cron"], one["timezone"]) not in known for one in entry.get("schedules", ())):
         yield "schedule"
     if _form(entry["entrypoint"]) != _filled(found.parameter_openapi_schema or {}):
@@ -137,7 +182,12 @@ def automations(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
     for name in wanted:
         if name not in known or not known[name].enabled:
             so = "is switched off" if name in known else "is missing"
-            yield Finding("automations", "problem", f"the automation “{name}” {so}: a killed run "
-                          "may stay Running for ever", FIX, again)
+            yield Finding(
+                "automations",
+                "problem",
+                f"the automation “{name}” {so}: a killed run may stay Running for ever",
+                FIX,
+                again,
+            )
     if all(name in known and known[name].enabled for name in wanted):
         yield Finding("automations", "ok", f"{len(wanted)}, all on")

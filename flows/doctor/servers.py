@@ -45,27 +45,43 @@ def servers(settings: Settings) -> Iterator[Finding]:
     sweep = partial(_sweep, settings)
     yield from _dead(settings, sweep)
     if left := unused(settings.home / "prefect"):
-        yield Finding("server", "warning", f"the Prefect server of this home (pid {left.pid}) is "
-                      "used by no run", f"{FIX}, or: kill {left.pid}", partial(_end_left, settings))
+        yield Finding(
+            "server",
+            "warning",
+            f"the Prefect server of this home (pid {left.pid}) is used by no run",
+            f"{FIX}, or: kill {left.pid}",
+            partial(_end_left, settings),
+        )
     if given:
         require_answer(given)
     elif own and not answers(f"{own}/health"):
-        yield Finding("server", "problem", f"the Prefect server of this home does not answer at "
-                      f"{own}", "wait if it has just been started; its prefect/server.log may say "
-                      "why")
+        yield Finding(
+            "server",
+            "problem",
+            f"the Prefect server of this home does not answer at {own}",
+            "wait if it has just been started; its prefect/server.log may say why",
+        )
         return
     if api := given or own:
         yield from _asked(settings, api, bool(given or state), sweep)
     else:
         yield from exposed_runs.finding(exposed_runs.in_database(settings.home), settings.home)
-        yield Finding("server", "ok", "no Prefect server runs here: no schedule fires, no page "
-                      "shows the runs", "folio up")
+        yield Finding(
+            "server",
+            "ok",
+            "no Prefect server runs here: no schedule fires, no page shows the runs",
+            "folio up",
+        )
 
 
 def _pages(state: dict[str, Any] | None) -> Iterator[Finding]:
     if state and state["pid"] is None:
-        yield Finding("pages", "warning", "folio up has only just been started, or its up/up.json "
-                      "cannot be read", "look again in a moment; then: folio down, folio up")
+        yield Finding(
+            "pages",
+            "warning",
+            "folio up has only just been started, or its up/up.json cannot be read",
+            "look again in a moment; then: folio down, folio up",
+        )
         return
     if state and not state["ready"]:
         yield Finding("pages", "ok", "folio up is still starting")
@@ -73,16 +89,23 @@ def _pages(state: dict[str, Any] | None) -> Iterator[Finding]:
     for name, address in (state["addresses"] if state else {}).items():
         if address and name != "prefect":
             there = is_answering(name, address)
-            yield Finding("pages", "ok" if there else "problem", f"{name} "
-                          f"{'answers' if there else 'does not answer'} at {address}",
-                          None if there else f"{LOG} of the home may say why; then: folio down, "
-                          "folio up")
+            yield Finding(
+                "pages",
+                "ok" if there else "problem",
+                f"{name} {'answers' if there else 'does not answer'} at {address}",
+                None if there else f"{LOG} of the home may say why; then: folio down, folio up",
+            )
 
 
 def _dead(settings: Settings, sweep: Mend) -> Iterator[Finding]:
     for run in dead_runs(settings.runs.folder):
-        yield Finding("runs", "problem", f"the process of run {run['run']} was killed, and nobody "
-                      "has taken note", FIX, sweep)
+        yield Finding(
+            "runs",
+            "problem",
+            f"the process of run {run['run']} was killed, and nobody has taken note",
+            FIX,
+            sweep,
+        )
 
 
 def _end_left(settings: Settings) -> str:
@@ -101,10 +124,12 @@ def _sweep(settings: Settings) -> str:
 
 
 @contextmanager
-def _client(settings: Settings, api: str,
-            patience: Mapping[str, str]) -> Iterator[SyncPrefectClient]:
-    with prefect_environment({"PREFECT_API_URL": api, **past_proxies(), **patience,
-                              **entrance(settings.home, api)}):
+def _client(
+    settings: Settings, api: str, patience: Mapping[str, str]
+) -> Iterator[SyncPrefectClient]:
+    with prefect_environment(
+        {"PREFECT_API_URL": api, **past_proxies(), **patience, **entrance(settings.home, api)}
+    ):
         from prefect.client.orchestration import get_client
 
         with get_client(sync_client=True) as client:
@@ -114,9 +139,13 @@ def _client(settings: Settings, api: str,
 def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator[Finding]:
     """`lasting`: others than a single run rely on the server."""
     with _client(settings, api, LOOK) as client:
-        yield from _each({"server": partial(_server, client, api),
-                          "runs": partial(_runs, client, settings, sweep),
-                          "secrets": partial(_exposed, client, settings)})
+        yield from _each(
+            {
+                "server": partial(_server, client, api),
+                "runs": partial(_runs, client, settings, sweep),
+                "secrets": partial(_exposed, client, settings),
+            }
+        )
         if lasting:
             again = partial(_reinstall, settings, api)
             yield from _each({"pools": partial(_installation, client, shown(api), again)})
@@ -128,12 +157,22 @@ def _installation(client: SyncPrefectClient, api: str, again: Mend) -> Iterator[
     from flows.doctor.installed import automations, deployments, is_bare, pools, workers
 
     if is_bare(client):
-        yield Finding("pools", "warning", f"nothing of Folio is installed at {api}: no schedule "
-                      "fires there", f"{FIX}, or: python -m flows.services.installation", again)
+        yield Finding(
+            "pools",
+            "warning",
+            f"nothing of Folio is installed at {api}: no schedule fires there",
+            f"{FIX}, or: python -m flows.services.installation",
+            again,
+        )
         return
-    yield from _each({"pools": partial(pools, client, again), "workers": partial(workers, client),
-                      "deployments": partial(deployments, client, again),
-                      "automations": partial(automations, client, again)})
+    yield from _each(
+        {
+            "pools": partial(pools, client, again),
+            "workers": partial(workers, client),
+            "deployments": partial(deployments, client, again),
+            "automations": partial(automations, client, again),
+        }
+    )
 
 
 def _each(checks: dict[str, Check]) -> list[Finding]:
@@ -144,9 +183,11 @@ def _in_time(check: Check) -> list[Finding]:
     try:
         return list(check())
     except httpx.TimeoutException as error:
-        raise FolioError("the Prefect server does not answer in time; look again: its SQLite "
-                         "database may have been locked. If that comes back, docs/operating.md "
-                         "has PostgreSQL") from error
+        raise FolioError(
+            "the Prefect server does not answer in time; look again: its SQLite "
+            "database may have been locked. If that comes back, docs/operating.md "
+            "has PostgreSQL"
+        ) from error
 
 
 def _reinstall(settings: Settings, api: str) -> str:
@@ -167,8 +208,12 @@ def _server(client: SyncPrefectClient, api: str) -> Iterator[Finding]:
     if theirs == ours:
         yield Finding("server", "ok", f"Prefect {theirs} answers at {shown(api)}")
     else:
-        yield Finding("server", "warning", f"{shown(api)} runs Prefect {theirs}, this machine "
-                      f"{ours}", "give both the same version")
+        yield Finding(
+            "server",
+            "warning",
+            f"{shown(api)} runs Prefect {theirs}, this machine {ours}",
+            "give both the same version",
+        )
     yield _clock(client)
 
 
@@ -179,9 +224,13 @@ def _clock(client: SyncPrefectClient) -> Finding:
     if abs(ahead) <= SKEW_SECONDS:
         return Finding("clock", "ok", "the server's clock and this machine's agree")
     way = "ahead of" if ahead > 0 else "behind"
-    return Finding("clock", "problem", f"the server's clock is {abs(ahead):.0f} s {way} this "
-                   "machine's: schedules and heartbeats are misjudged",
-                   "have both set by NTP: timedatectl set-ntp true")
+    return Finding(
+        "clock",
+        "problem",
+        f"the server's clock is {abs(ahead):.0f} s {way} this "
+        "machine's: schedules and heartbeats are misjudged",
+        "have both set by NTP: timedatectl set-ntp true",
+    )
 
 
 def skew_seconds(said: float, before: float, after: float) -> float:
@@ -199,12 +248,21 @@ def _runs(client: SyncPrefectClient, settings: Settings, sweep: Mend) -> Iterato
     dead = {run["run"] for run in dead_runs(settings.runs.folder)}  # told already
     for run, state in stuck(client, settings.runs):
         if run.name not in dead:
-            yield Finding("runs", "problem", f"run {run.name} is {run.state.name} in Prefect "
-                          f"alone: {state.message or 'it has ended'}", FIX, sweep)
+            yield Finding(
+                "runs",
+                "problem",
+                f"run {run.name} is {run.state.name} in Prefect "
+                f"alone: {state.message or 'it has ended'}",
+                FIX,
+                sweep,
+            )
     for pipeline, (count, since) in _late(client).items():
-        yield Finding("runs", "warning", f"{count} of {pipeline} due since {since:%Y-%m-%d %H:%M} "
-                      "UTC and not begun", "see what is said of pools and workers; a pool at its "
-                      "limit takes them later")
+        yield Finding(
+            "runs",
+            "warning",
+            f"{count} of {pipeline} due since {since:%Y-%m-%d %H:%M} UTC and not begun",
+            "see what is said of pools and workers; a pool at its limit takes them later",
+        )
 
 
 def _exposed(client: SyncPrefectClient, settings: Settings) -> Iterator[Finding]:
@@ -220,8 +278,10 @@ def _late(client: SyncPrefectClient) -> dict[str, tuple[int, datetime]]:
     limit = datetime.now(UTC) - LATE_AT_LEAST
     wanted = filters.FlowRunFilter(
         state=filters.FlowRunFilterState(
-            type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=limit))
+            type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])
+        ),
+        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=limit),
+    )
     found: dict[str, tuple[int, datetime]] = {}
     for run in client.read_flow_runs(flow_run_filter=wanted, limit=200):
         name = run.parameters.get("pipeline", run.name)

@@ -43,8 +43,9 @@ def reported() -> Iterator[None]:
         yield
     finally:
         if lost := settle():
-            print(f"Prefect: how {lost} task runs ended did not reach its database",
-                  file=sys.stderr)
+            print(
+                f"Prefect: how {lost} task runs ended did not reach its database", file=sys.stderr
+            )
 
 
 @contextmanager

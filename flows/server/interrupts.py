@@ -57,9 +57,11 @@ def terminations_unwind() -> Iterator[None]:
     """SIGTERM and SIGHUP leave through the `finally` blocks, as Ctrl-C does."""
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, _leave)
-                  for number in (signal.SIGTERM, signal.SIGHUP)
-                  if signal.getsignal(number) is signal.SIG_DFL}
+        before = {
+            number: signal.signal(number, _leave)
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is signal.SIG_DFL
+        }
     try:
         with swallowed_ones_again():
             yield

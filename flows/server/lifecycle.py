@@ -1,9 +1,9 @@
 """The Prefect server of a home: shared by all runs in it, started and stopped with them.
 
-    prefect/server.json   url and pid of the server
-    prefect/server.lock   held by the server process itself: free means that it is dead
-    prefect/users.lock    held, shared, by each run that uses it: the last one stops the server
-    prefect/start.lock    held while a server is being started, joined or stopped
+prefect/server.json   url and pid of the server
+prefect/server.lock   held by the server process itself: free means that it is dead
+prefect/users.lock    held, shared, by each run that uses it: the last one stops the server
+prefect/start.lock    held while a server is being started, joined or stopped
 """
 
 from __future__ import annotations
@@ -72,15 +72,24 @@ def prefect_api(home: Path) -> Iterator[str]:
         folder = home.absolute() / "prefect"
         with shared_server(folder) as server, prefect_environment(addressed(server, folder)):
             await_health(server, folder)
-            with (refusals_told(folder / "server.log"), kept_alive(folder, server), reported(),
-                  without_heartbeats()):
+            with (
+                refusals_told(folder / "server.log"),
+                kept_alive(folder, server),
+                reported(),
+                without_heartbeats(),
+            ):
                 yield server.url
 
 
 def addressed(server: Server, folder: Path) -> dict[str, str | None]:
     """The environment in which Prefect talks to the server of a folder."""
-    return {"PREFECT_API_URL": server.url, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
-            **past_proxies(), **client_environment(folder.parent)}
+    return {
+        "PREFECT_API_URL": server.url,
+        "PREFECT_HOME": str(folder),
+        "PREFECT_PROFILE": None,
+        **past_proxies(),
+        **client_environment(folder.parent),
+    }
 
 
 def entrance(home: Path, api: str) -> dict[str, str]:
@@ -126,8 +135,10 @@ def settle_password(home: Path, wanted: bool | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "start.lock"):
         if changes(home, wanted) and _alive(folder):
-            raise UsageError(f"a run uses the Prefect server of {home}, whose password cannot "
-                             "change meanwhile; wait for its end (folio status shows it)")
+            raise UsageError(
+                f"a run uses the Prefect server of {home}, whose password cannot "
+                "change meanwhile; wait for its end (folio status shows it)"
+            )
         choose(home, wanted)
 
 
@@ -160,8 +171,10 @@ def _running(folder: Path) -> Server | None:
     pid = leader_in(folder)
     if (port := listening_port(pid)) is None:
         stop = f"stop it with: kill {pid}" if pid else f"its working folder is {folder}"
-        raise FolioError(f"{folder}: a Prefect server (pid {pid or 'unknown'}) runs here, but "
-                         f"server.json does not say where; {stop}")
+        raise FolioError(
+            f"{folder}: a Prefect server (pid {pid or 'unknown'}) runs here, but "
+            f"server.json does not say where; {stop}"
+        )
     server = Server(f"http://127.0.0.1:{port}/api", pid)
     _note(folder, server)
     return server
@@ -222,18 +235,38 @@ def kept_alive(folder: Path, server: Server) -> Iterator[None]:
 
 def _start(folder: Path, port: int) -> Server:
     (folder / "server.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "flows.web.prefect_app",
-               "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.web.prefect_app",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     url = f"http://127.0.0.1:{port}/api"
-    changes = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_PROFILE": None,
-               "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None,  # its console is server.log
-               FOLDER: str(folder), "TMPDIR": str(private_folder(folder / "tmp")),
-               **server_environment(folder.parent), **client_environment(folder.parent)}
+    changes = {
+        **QUIET,
+        "PREFECT_HOME": str(folder),
+        "PREFECT_PROFILE": None,
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None,  # its console is server.log
+        FOLDER: str(folder),
+        "TMPDIR": str(private_folder(folder / "tmp")),
+        **server_environment(folder.parent),
+        **client_environment(folder.parent),
+    }
     with (folder / "server.lock").open("a") as alive, (folder / "server.log").open("wb") as log:
         fcntl.flock(alive, fcntl.LOCK_EX)
         process = subprocess.Popen(
-            command, cwd=folder, env=changed(os.environ, changes), stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log, start_new_session=True, pass_fds=(alive.fileno(),))
+            command,
+            cwd=folder,
+            env=changed(os.environ, changes),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(alive.fileno(),),
+        )
     server = Server(url, process.pid, process)
     _note(folder, server)
     return server
@@ -292,6 +325,8 @@ def await_health(server: Server, folder: Path) -> None:
         if not _alive(folder):
             raise FolioError(f"the Prefect server ended while it started{why_of(log)}")
         if time.monotonic() > deadline:
-            raise FolioError(f"{server.url}: the Prefect server did not answer within "
-                             f"{BOOT_SECONDS} s{why_of(log)}")
+            raise FolioError(
+                f"{server.url}: the Prefect server did not answer within "
+                f"{BOOT_SECONDS} s{why_of(log)}"
+            )
         time.sleep(POLL_SECONDS)

@@ -17,32 +17,61 @@ AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try betwe
 
 def automations() -> list[AutomationCore]:
     """Silence becomes a crash, and a crash of a worker's run another try."""
-    ended = {f"prefect.flow-run.{state}" for state in
-             ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", "Nothing to do")}
+    ended = {
+        f"prefect.flow-run.{state}"
+        for state in (
+            "Completed",
+            "Failed",
+            "Cancelled",
+            "Crashed",
+            "AwaitingRetry",
+            "Nothing to do",
+        )
+    }
     silent = EventTrigger(
-        after={"prefect.flow-run.heartbeat"}, expect={"prefect.flow-run.heartbeat", *ended},
-        match={"prefect.resource.id": "prefect.flow-run.*"}, for_each={"prefect.resource.id"},
-        posture=Posture.Proactive, threshold=1, within=SILENCE)
-    crashed = EventTrigger(
-        after={"prefect.flow-run.Crashed"}, expect={"prefect.flow-run.AwaitingRetry"},
+        after={"prefect.flow-run.heartbeat"},
+        expect={"prefect.flow-run.heartbeat", *ended},
         match={"prefect.resource.id": "prefect.flow-run.*"},
-        match_related=[{"prefect.resource.role": "flow", "prefect.resource.name":
-                        ["retrain", "stage", "score"]},
-                       {"prefect.resource.role": "deployment",
-                        "prefect.resource.id": "prefect.deployment.*"}],
-        for_each={"prefect.resource.id"}, posture=Posture.Proactive, threshold=1,
-        within=AFTERMATH)
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=SILENCE,
+    )
+    crashed = EventTrigger(
+        after={"prefect.flow-run.Crashed"},
+        expect={"prefect.flow-run.AwaitingRetry"},
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        match_related=[
+            {
+                "prefect.resource.role": "flow",
+                "prefect.resource.name": ["retrain", "stage", "score"],
+            },
+            {"prefect.resource.role": "deployment", "prefect.resource.id": "prefect.deployment.*"},
+        ],
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=AFTERMATH,
+    )
     again = "its process died; tried again, from what was published"
     return [
         AutomationCore(
-            name="folio: a silent run has crashed", trigger=silent, enabled=True,
+            name="folio: a silent run has crashed",
+            trigger=silent,
+            enabled=True,
             description="A run of which nothing is heard does not stay Running for ever",
-            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat")]),
+            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat")],
+        ),
         AutomationCore(
-            name="folio: a crashed run is tried again", trigger=crashed, enabled=True,
+            name="folio: a crashed run is tried again",
+            trigger=crashed,
+            enabled=True,
             description="It goes on from the last artifact, or the last checkpoint",
-            actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry",
-                                        message=again)])]
+            actions=[
+                ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=again)
+            ],
+        ),
+    ]
 
 
 def install_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:

@@ -51,10 +51,14 @@ def ended_before(home: Path, seconds: float) -> list[FlowRun]:
         with read_only(path, LOG_SECONDS) as database:
             rows = database.execute(
                 f"SELECT id, name FROM flow_run WHERE state_type IN {FINAL} AND end_time < ? "
-                "ORDER BY end_time", (f"{limit:%Y-%m-%d %H:%M:%S.%f}",)).fetchall()
+                "ORDER BY end_time",
+                (f"{limit:%Y-%m-%d %H:%M:%S.%f}",),
+            ).fetchall()
     except sqlite3.DatabaseError as error:
-        raise FolioError(f"{path}: Prefect's database cannot be read ({error}); start a run, which "
-                         "mends what a kill left, or move it away") from error
+        raise FolioError(
+            f"{path}: Prefect's database cannot be read ({error}); start a run, which "
+            "mends what a kill left, or move it away"
+        ) from error
     return [FlowRun(UUID(key), name) for key, name in rows]
 
 
@@ -82,9 +86,9 @@ def _asked(home: Path, limit: datetime) -> Iterator[FlowRun]:
         from prefect.client.schemas import filters
 
         wanted = filters.FlowRunFilter(
-            state=filters.FlowRunFilterState(
-                type=filters.FlowRunFilterStateType(any_=list(FINAL))),
-            end_time=filters.FlowRunFilterEndTime(before_=limit))
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(FINAL))),
+            end_time=filters.FlowRunFilterEndTime(before_=limit),
+        )
         with get_client(sync_client=True) as client:
             offset, page = 0, [None]
             while page:
@@ -116,7 +120,7 @@ def _await_logs(client: SyncPrefectClient, runs: list[FlowRun]) -> None:
 
     deadline = time.monotonic() + LOG_SECONDS
     for start in range(0, len(runs), PAGE):
-        ids = [run.id for run in runs[start:start + PAGE]]
+        ids = [run.id for run in runs[start : start + PAGE]]
         wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=ids))
         while client.read_logs(wanted, limit=1) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)

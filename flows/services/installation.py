@@ -51,9 +51,14 @@ def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> No
     try:
         found = client.read_work_pool(name)
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(
-            name=name, type=ProcessWorker.type, concurrency_limit=limit,
-            base_job_template=job_template()))
+        client.create_work_pool(
+            WorkPoolCreate(
+                name=name,
+                type=ProcessWorker.type,
+                concurrency_limit=limit,
+                base_job_template=job_template(),
+            )
+        )
         return
     client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
     if found.type == ProcessWorker.type:
@@ -83,8 +88,14 @@ def lets_commands_in(pool: WorkPool) -> bool:
 def _deploy(log: Path) -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     quiet: Mapping[str, str | None] = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}
-    done = subprocess.run(command, cwd=FILE.parent, env=changed(os.environ, quiet), check=False,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=FILE.parent,
+        env=changed(os.environ, quiet),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     with log.open("a", encoding="utf-8") as file:
         file.write(done.stdout + done.stderr)
     if done.returncode:
@@ -114,8 +125,10 @@ def _install_there() -> None:
     from flows.services.processes import LOG
 
     if not os.environ.get("PREFECT_API_URL"):
-        raise FolioError("PREFECT_API_URL: name the server here, such as http://127.0.0.1:4200/api;"
-                         " the server of a home is seen to by folio up")
+        raise FolioError(
+            "PREFECT_API_URL: name the server here, such as http://127.0.0.1:4200/api;"
+            " the server of a home is seen to by folio up"
+        )
     log = home_folder() / LOG
     made(log.parent)
     with prefect_api(home_folder()) as url:

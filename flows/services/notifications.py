@@ -28,8 +28,12 @@ AUTOMATIONS = {StateType.FAILED: "folio: a run failed", StateType.CRASHED: "foli
 # Not `train`: whoever handed the training over tries it again, or fails and says why.
 FLOWS = ["retrain", "stage", "score"]
 # A template of the server's: values of the run as JSON.
-FIELDS = {"flow": "flow.name", "run": "flow_run.name", "state": "flow_run.state.name",
-          "message": "flow_run.state.message"}
+FIELDS = {
+    "flow": "flow.name",
+    "run": "flow_run.name",
+    "state": "flow_run.state.name",
+    "message": "flow_run.state.message",
+}
 
 
 def install_notifications(url: str) -> None:
@@ -60,8 +64,10 @@ def remove_notifications() -> None:
 
 def _require_address(url: str) -> None:
     if not _is_address(url):
-        raise UsageError(f"{shown(url)}: cannot be notified, for it is no http address; write it "
-                         "like https://example.org/hook")
+        raise UsageError(
+            f"{shown(url)}: cannot be notified, for it is no http address; write it "
+            "like https://example.org/hook"
+        )
 
 
 def _is_address(url: str) -> bool:
@@ -74,15 +80,25 @@ def _is_address(url: str) -> bool:
 
 
 def _automations(block: UUID) -> list[AutomationCore]:
-    return [AutomationCore(
-        name=name, description=f"Sent to the webhook of the block {BLOCK}",
-        trigger=EventTrigger(
-            expect={"prefect.flow-run.*"},  # a state may have any name, such as TimedOut
-            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-type": state.value},
-            match_related={"prefect.resource.role": "flow", "prefect.resource.name": FLOWS},
-            for_each={"prefect.resource.id"}, posture=Posture.Reactive, threshold=1),
-        actions=[CallWebhook(block_document_id=block, payload=_payload())])
-        for state, name in AUTOMATIONS.items()]
+    return [
+        AutomationCore(
+            name=name,
+            description=f"Sent to the webhook of the block {BLOCK}",
+            trigger=EventTrigger(
+                expect={"prefect.flow-run.*"},  # a state may have any name, such as TimedOut
+                match={
+                    "prefect.resource.id": "prefect.flow-run.*",
+                    "prefect.state-type": state.value,
+                },
+                match_related={"prefect.resource.role": "flow", "prefect.resource.name": FLOWS},
+                for_each={"prefect.resource.id"},
+                posture=Posture.Reactive,
+                threshold=1,
+            ),
+            actions=[CallWebhook(block_document_id=block, payload=_payload())],
+        )
+        for state, name in AUTOMATIONS.items()
+    ]
 
 
 def _payload() -> str:

@@ -75,8 +75,16 @@ class Processes:
         for kept in self._kept.values():
             with suppress(subprocess.TimeoutExpired):
                 kept.process.wait(max(0.0, deadline - time.monotonic()))
-        end([*below, *(psutil.Process(kept.process.pid) for kept in self._kept.values()
-                       if kept.process.poll() is None)])
+        end(
+            [
+                *below,
+                *(
+                    psutil.Process(kept.process.pid)
+                    for kept in self._kept.values()
+                    if kept.process.poll() is None
+                ),
+            ]
+        )
 
     def _restart_when_due(self, name: str, kept: Kept, status: int) -> None:
         now = time.monotonic()
@@ -89,12 +97,20 @@ class Processes:
             kept.process = self._started(kept.command, kept.environment)
             kept.started, kept.due = now, None
 
-    def _started(self, command: list[str],
-                 environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _started(
+        self, command: list[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self._log.parent, start_new_session=True, preexec_fn=_as_child)
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._log.parent,
+                start_new_session=True,
+                preexec_fn=_as_child,
+            )
 
 
 def _as_child() -> None:

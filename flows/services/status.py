@@ -31,10 +31,15 @@ def status_of(settings: Settings) -> dict[str, Any]:
     """
     state = state_of(settings.home)
     addresses = state["addresses"] if state else {}
-    told = {"up": bool(state and state["ready"]), "addresses": addresses,
-            "answering": {name: is_answering(name, address) for name, address in addresses.items()},
-            "runs": live_runs(settings.runs.folder), "left": _left(settings),
-            "workers": None, "scheduled": None}
+    told = {
+        "up": bool(state and state["ready"]),
+        "addresses": addresses,
+        "answering": {name: is_answering(name, address) for name, address in addresses.items()},
+        "runs": live_runs(settings.runs.folder),
+        "left": _left(settings),
+        "workers": None,
+        "scheduled": None,
+    }
     api = os.environ.get("PREFECT_API_URL") or address_of(settings.home / "prefect")
     return told | (_asked(api, entrance(settings.home, api)) if api else {})
 
@@ -62,10 +67,16 @@ def _asked(api: str, let_in: dict[str, str]) -> dict[str, Any]:
 
 
 def _workers(client: SyncPrefectClient) -> list[dict[str, Any]]:
-    return [{"pool": pool.name, "worker": worker.name, "status": worker.status.value.lower(),
-             "heard": utc(worker.last_heartbeat_time)}
-            for pool in client.read_work_pools()
-            for worker in client.read_workers_for_work_pool(pool.name)]
+    return [
+        {
+            "pool": pool.name,
+            "worker": worker.name,
+            "status": worker.status.value.lower(),
+            "heard": utc(worker.last_heartbeat_time),
+        }
+        for pool in client.read_work_pools()
+        for worker in client.read_workers_for_work_pool(pool.name)
+    ]
 
 
 def _scheduled(client: SyncPrefectClient) -> list[dict[str, Any]]:
@@ -75,12 +86,21 @@ def _scheduled(client: SyncPrefectClient) -> list[dict[str, Any]]:
     from prefect.states import StateType
 
     state = filters.FlowRunFilterState(
-        type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-    runs = client.read_flow_runs(flow_run_filter=filters.FlowRunFilter(state=state), limit=200,
-                                 sort=FlowRunSort.EXPECTED_START_TIME_ASC)
+        type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])
+    )
+    runs = client.read_flow_runs(
+        flow_run_filter=filters.FlowRunFilter(state=state),
+        limit=200,
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+    )
     first: dict[Any, dict[str, Any]] = {}
     for run in runs:
-        first.setdefault(run.deployment_id, {
-            "pipeline": run.parameters.get("pipeline", run.name), "state": run.state.name,
-            "at": utc(run.expected_start_time)})
+        first.setdefault(
+            run.deployment_id,
+            {
+                "pipeline": run.parameters.get("pipeline", run.name),
+                "state": run.state.name,
+                "at": utc(run.expected_start_time),
+            },
+        )
     return list(first.values())[:NEXT_RUNS]

@@ -82,8 +82,17 @@ def _record(record: dict[str, Any]) -> dict[str, Any]:
     """The record of a run that could not write its own."""
     known = {name: value for name, value in record.items() if name not in ("pid", "host")}
     error = f"{GONE}; run it again: it goes on from what was published"
-    return known | {"state": "failed", "seconds": 0.0, "stages": [], "metrics": {},
-                    "version": None, "verdict": None, "report": None, "stale": [], "error": error}
+    return known | {
+        "state": "failed",
+        "seconds": 0.0,
+        "stages": [],
+        "metrics": {},
+        "version": None,
+        "verdict": None,
+        "report": None,
+        "stale": [],
+        "error": error,
+    }
 
 
 def begun(client: SyncPrefectClient) -> list[FlowRun]:
@@ -106,7 +115,8 @@ def _interrupted(run: FlowRun, said: str) -> State:
     return (AwaitingRetry if run.work_pool_name == CPU else Crashed)(message=said)
 
 
-def _flow_runs(client: SyncPrefectClient, states: tuple[StateType, ...],
-               **others: Any) -> Iterator[FlowRun]:
+def _flow_runs(
+    client: SyncPrefectClient, states: tuple[StateType, ...], **others: Any
+) -> Iterator[FlowRun]:
     state = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(states)))
     yield from client.read_flow_runs(flow_run_filter=filters.FlowRunFilter(state=state), **others)

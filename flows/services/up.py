@@ -1,8 +1,8 @@
 """Everything that a home needs around its runs, kept running by one process: `folio up`.
 
-    up/lock        held by that process for as long as it lives
-    up/up.json     its pid, the addresses, whether all is ready
-    logs/up.log    what all of its processes print
+up/lock        held by that process for as long as it lives
+up/up.json     its pid, the addresses, whether all is ready
+logs/up.log    what all of its processes print
 """
 
 from __future__ import annotations
@@ -70,9 +70,14 @@ def state_of(home: Path) -> dict[str, Any] | None:
         return {"pid": None, "ready": False, "addresses": {}}
 
 
-def keep_up(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],
-            say: Callable[[str], None], notify: str | None = None,
-            password: bool | None = None) -> None:
+def keep_up(
+    settings: Settings,
+    ports: Ports,
+    ready: Callable[[dict[str, str]], None],
+    say: Callable[[str], None],
+    notify: str | None = None,
+    password: bool | None = None,
+) -> None:
     """Start all of it, call `ready` with the addresses, and keep it running until interrupted.
 
     `notify` is where failures are POSTed; None leaves that as it is. `password`: whether the
@@ -113,26 +118,39 @@ def _require_free(ports: Ports, home: Path) -> None:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                raise UsageError(f"port {port} of 127.0.0.1 cannot be had ({error.strerror}); give "
-                                 f"another, such as --{name}-port {port + 1}") from error
+                raise UsageError(
+                    f"port {port} of 127.0.0.1 cannot be had ({error.strerror}); give "
+                    f"another, such as --{name}-port {port + 1}"
+                ) from error
 
 
-def _run(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], None],
-         say: Callable[[str], None], notify: str | None) -> None:
+def _run(
+    settings: Settings,
+    ports: Ports,
+    ready: Callable[[dict[str, str]], None],
+    say: Callable[[str], None],
+    notify: str | None,
+) -> None:
     home, prefect = settings.home, settings.home / "prefect"
     with ExitStack() as stack:
         temporary = stack.enter_context(temporary_folder(home / "up" / "tmp"))
-        addresses = {"mlflow": _mlflow_address(home, ports.mlflow),
-                     "dashboard": stack.enter_context(served(home, ports.dashboard))}
+        addresses = {
+            "mlflow": _mlflow_address(home, ports.mlflow),
+            "dashboard": stack.enter_context(served(home, ports.dashboard)),
+        }
         server = stack.enter_context(shared_server(prefect, ports.prefect))
         addresses = {"prefect": server.url.removesuffix("/api"), **addresses}
         _note(home, addresses, ready=False)
-        stack.enter_context(prefect_environment(_environment(home, server, addresses)
-                                                | {"TMPDIR": str(temporary)}))
+        stack.enter_context(
+            prefect_environment(_environment(home, server, addresses) | {"TMPDIR": str(temporary)})
+        )
         processes = stack.enter_context(_processes(home, say))
         if addresses["mlflow"]:
-            processes.start("MLflow", _mlflow(home, ports.mlflow),
-                            changed(os.environ, _mlflow_environment(home)))
+            processes.start(
+                "MLflow",
+                _mlflow(home, ports.mlflow),
+                changed(os.environ, _mlflow_environment(home)),
+            )
         page = processes.once([sys.executable, "-m", "flows.cli", "dashboard"])
         await_health(server, prefect)
         _install(settings, notify)
@@ -146,18 +164,24 @@ def _run(settings: Settings, ports: Ports, ready: Callable[[dict[str, str]], Non
 
 
 def _note(home: Path, addresses: dict[str, str | None], ready: bool) -> None:
-    write_json(home / "up" / "up.json",
-               {"pid": os.getpid(), "ready": ready, "addresses": addresses})
+    write_json(
+        home / "up" / "up.json", {"pid": os.getpid(), "ready": ready, "addresses": addresses}
+    )
 
 
-def _environment(home: Path, server: Server, addresses: dict[str, str | None],
-                 ) -> dict[str, str | None]:
+def _environment(
+    home: Path, server: Server, addresses: dict[str, str | None]
+) -> dict[str, str | None]:
     """What all of it, and each run that a worker starts, is told."""
-    return {**addressed(server, home / "prefect"), "FOLIO_HOME": str(home),
-            "FOLIO_PREFECT_UI": addresses["prefect"], "FOLIO_MLFLOW_UI": addresses["mlflow"],
-            "FOLIO_DASHBOARD": addresses["dashboard"],
-            "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_QUERY_SECONDS),
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+    return {
+        **addressed(server, home / "prefect"),
+        "FOLIO_HOME": str(home),
+        "FOLIO_PREFECT_UI": addresses["prefect"],
+        "FOLIO_MLFLOW_UI": addresses["mlflow"],
+        "FOLIO_DASHBOARD": addresses["dashboard"],
+        "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_QUERY_SECONDS),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    }
 
 
 @contextmanager
@@ -186,20 +210,46 @@ def _mlflow_address(home: Path, port: int) -> str | None:
 
 
 def _mlflow(home: Path, port: int) -> list[str]:
-    return [sys.executable, "-m", "mlflow", "server", "--app-name", "folio",
-            "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-            "--artifacts-destination", str(home / "mlflow" / "artifacts")]
+    return [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--app-name",
+        "folio",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--artifacts-destination",
+        str(home / "mlflow" / "artifacts"),
+    ]
 
 
 def _mlflow_environment(home: Path) -> dict[str, str | None]:
     """With the databases' addresses, which may hold passwords: any user can list command lines."""
-    return {**LEAN, "MLFLOW_BACKEND_STORE_URI": tracking_uri(home),
-            "MLFLOW_REGISTRY_STORE_URI": registry_uri(home), MLFLOW_AUTH: auth_string(home)}
+    return {
+        **LEAN,
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(home),
+        "MLFLOW_REGISTRY_STORE_URI": registry_uri(home),
+        MLFLOW_AUTH: auth_string(home),
+    }
 
 
 def _worker(pool: str) -> list[str]:
-    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool,
-            "--name", f"{pool} of {socket.gethostname()}"]
+    return [
+        sys.executable,
+        "-m",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        pool,
+        "--name",
+        f"{pool} of {socket.gethostname()}",
+    ]
 
 
 def _install(settings: Settings, notify: str | None) -> None:
@@ -224,19 +274,22 @@ def _await_ready(mlflow: str | None) -> None:
 
     deadline = time.monotonic() + READY_SECONDS
     with get_client(sync_client=True) as client:
-        waiting = {"MLflow": lambda: not mlflow or answers(f"{mlflow}/health"),
-                   **{f"the worker of pool {pool}": partial(is_manned, client, pool)
-                      for pool in WORKERS}}
+        waiting = {
+            "MLflow": lambda: not mlflow or answers(f"{mlflow}/health"),
+            **{f"the worker of pool {pool}": partial(is_manned, client, pool) for pool in WORKERS},
+        }
         for name, is_there in waiting.items():
             while not is_there():
                 if time.monotonic() > deadline:
-                    raise FolioError(f"{name} did not start within {READY_SECONDS} s; "
-                                     f"{LOG} of the home says why")
+                    raise FolioError(
+                        f"{name} did not start within {READY_SECONDS} s; {LOG} of the home says why"
+                    )
                 time.sleep(0.2)
 
 
-def _tend(processes: Processes, server: Server, settings: Settings,
-          say: Callable[[str], None]) -> None:
+def _tend(
+    processes: Processes, server: Server, settings: Settings, say: Callable[[str], None]
+) -> None:
     from flows.services.sweeping import sweep
 
     due = 0.0

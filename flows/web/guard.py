@@ -32,8 +32,9 @@ def allowed_hosts() -> tuple[str, ...]:
     return (*LOOPBACK, *filter(None, map(str.strip, named)))
 
 
-def refusal(method: str, headers: Iterable[tuple[str, str]],
-            allowed: Collection[str]) -> str | None:
+def refusal(
+    method: str, headers: Iterable[tuple[str, str]], allowed: Collection[str]
+) -> str | None:
     """Why a request may not be answered; None: it may.
 
     `allowed` holds names (any port) and name:port pairs. A websocket's method is GET.
@@ -77,8 +78,11 @@ def _same(origin: str, host: str) -> bool:
 
 def _is_navigation(method: str, values: dict[str, list[str]]) -> bool:
     """A link that somebody followed to a page of ours: it shows the page, and tells nobody."""
-    return (method in ("GET", "HEAD") and values.get("sec-fetch-mode") == ["navigate"]
-            and values.get("sec-fetch-dest", ["document"]) == ["document"])
+    return (
+        method in ("GET", "HEAD")
+        and values.get("sec-fetch-mode") == ["navigate"]
+        and values.get("sec-fetch-dest", ["document"]) == ["document"]
+    )
 
 
 class Guard:
@@ -91,22 +95,37 @@ class Guard:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
-        headers = [(name.decode("latin-1"), value.decode("latin-1"))
-                   for name, value in scope["headers"]]
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+        ]
         if refusal(scope.get("method", "GET"), headers, self.allowed):
             return await refuse(scope, receive, send)
         await self.app(scope, receive, _kept_at_home(send))
 
 
-async def refuse(scope: Message, receive: Receive, send: Send, status: int = 403,
-                 body: bytes = BODY, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+async def refuse(
+    scope: Message,
+    receive: Receive,
+    send: Send,
+    status: int = 403,
+    body: bytes = BODY,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
     """Answer without asking the app; a websocket is closed before it is accepted."""
     if scope["type"] == "websocket":
         await receive()  # its wish to connect
         return await send({"type": "websocket.close", "code": POLICY_VIOLATION})
-    await send({"type": "http.response.start", "status": status, "headers": [
-        (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
-        *headers]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                *headers,
+            ],
+        }
+    )
     await send({"type": "http.response.body", "body": body})
 
 
@@ -115,9 +134,11 @@ def _kept_at_home(send: Send) -> Send:
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            kept = [(name, value) for name, value in message.get("headers", ())
-                    if not name.lower().startswith(b"access-control-")
-                    and name.lower() != FRAMES[0]]
+            kept = [
+                (name, value)
+                for name, value in message.get("headers", ())
+                if not name.lower().startswith(b"access-control-") and name.lower() != FRAMES[0]
+            ]
             message = {**message, "headers": [*kept, FRAMES]}
         await send(message)
 

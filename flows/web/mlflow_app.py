@@ -34,8 +34,11 @@ class Restricted:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and ASSISTANT in _unquoted(scope["path"]).lower():
             return await refuse(scope, receive, send, body=NONE_HERE)
-        if (scope["type"] == "http" and scope["method"].upper() == "DELETE"  # Flask takes `delete`
-                and _names_more_than_one(scope["path"])):
+        if (
+            scope["type"] == "http"
+            and scope["method"].upper() == "DELETE"  # Flask takes `delete`
+            and _names_more_than_one(scope["path"])
+        ):
             return await refuse(scope, receive, send, body=WHOLE)
         await self.app(scope, receive, send)
 
@@ -44,8 +47,9 @@ def _names_more_than_one(path: str) -> bool:
     """Whether a path below the artifacts is not plainly EXPERIMENT/RUN/FOLDER, or deeper."""
     _, found, below = _unquoted(path).partition(ARTIFACTS)
     below = below.removeprefix("/").removesuffix("/")
-    return bool(found) and (unsafe(below) is not None or bool(set(";?#:") & set(below))
-                            or below.count("/") < DEPTH - 1)
+    return bool(found) and (
+        unsafe(below) is not None or bool(set(";?#:") & set(below)) or below.count("/") < DEPTH - 1
+    )
 
 
 def _unquoted(path: str) -> str:
@@ -57,13 +61,21 @@ def _unquoted(path: str) -> str:
 
 def _second_lock() -> None:
     own = [name for name in allowed_hosts() if name not in LOOPBACK]
-    names = ["127.0.0.1:*", "localhost:*", "[[]::1]:*", "127.0.0.1", "localhost", *own,
-             *(f"{name}:*" for name in own)]
+    names = [
+        "127.0.0.1:*",
+        "localhost:*",
+        "[[]::1]:*",
+        "127.0.0.1",
+        "localhost",
+        *own,
+        *(f"{name}:*" for name in own),
+    ]
     os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", ",".join(names))
     if own:
-        os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
-                              ",".join(f"{scheme}://{name}" for name in own
-                                       for scheme in ("https", "http")))
+        os.environ.setdefault(
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
+            ",".join(f"{scheme}://{name}" for name in own for scheme in ("https", "http")),
+        )
 
 
 def create_app() -> App:

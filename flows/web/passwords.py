@@ -82,17 +82,25 @@ def changes(home: Path, wanted: bool | None) -> bool:
 def require_choice(home: Path, wanted: bool | None) -> None:
     """Raises UsageError where others have accounts and nobody said whether to keep them out."""
     if wanted is None and auth_string(home) is None and (others := other_accounts()):
-        raise UsageError(f"other accounts of this machine ({', '.join(others[:3])}"
-                         f"{', …' if others[3:] else ''}) can reach the servers, and whoever does "
-                         "can run commands as you; say folio up --password, or --no-password to "
-                         "leave them open")
+        raise UsageError(
+            f"other accounts of this machine ({', '.join(others[:3])}"
+            f"{', …' if others[3:] else ''}) can reach the servers, and whoever does "
+            "can run commands as you; say folio up --password, or --no-password to "
+            "leave them open"
+        )
 
 
 def other_accounts() -> list[str]:
     """People's accounts that can log in here, but root and one's own."""
-    return sorted({one.pw_name for one in pwd.getpwall()
-                   if FIRST_UID <= one.pw_uid != NOBODY and one.pw_uid != os.getuid()
-                   and not one.pw_shell.endswith(CLOSED_SHELLS)})
+    return sorted(
+        {
+            one.pw_name
+            for one in pwd.getpwall()
+            if FIRST_UID <= one.pw_uid != NOBODY
+            and one.pw_uid != os.getuid()
+            and not one.pw_shell.endswith(CLOSED_SHELLS)
+        }
+    )
 
 
 def _write(path: Path, text: str) -> None:
@@ -125,13 +133,17 @@ class BasicAuth:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and not self._lets_in(scope):
-            return await refuse(scope, receive, send, 401, NEEDED,
-                                [(b"www-authenticate", CHALLENGE.encode())])
+            return await refuse(
+                scope, receive, send, 401, NEEDED, [(b"www-authenticate", CHALLENGE.encode())]
+            )
         await self._app(scope, receive, send)
 
     def _lets_in(self, scope: Message) -> bool:
-        said = [value.decode("latin-1") for name, value in scope["headers"]
-                if name.lower() == b"authorization"]
+        said = [
+            value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name.lower() == b"authorization"
+        ]
         return len(said) == 1 and is_let_in(said[0], self._auth)
 
 

@@ -23,17 +23,23 @@ def main() -> None:
 
     end_when_unused()
     server = get_current_settings().server
-    parser = argparse.ArgumentParser(prog="python -m flows.web.prefect_app",
-                                     description="Prefect's server, for its own pages and clients")
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.web.prefect_app",
+        description="Prefect's server, for its own pages and clients",
+    )
     parser.add_argument("--host", default=server.api.host)
     parser.add_argument("--port", type=int, default=server.api.port)
     chosen = parser.parse_args()
     uvicorn.run(
-        Guard(create_app(final=True)), host=chosen.host, port=chosen.port, lifespan="on",
+        Guard(create_app(final=True)),
+        host=chosen.host,
+        port=chosen.port,
+        lifespan="on",
         timeout_keep_alive=server.api.keepalive_timeout,
         ws_ping_interval=server.api.websocket_ping_interval,
         ws_ping_timeout=server.api.websocket_ping_timeout,
-        log_level=server.logging_level.lower())
+        log_level=server.logging_level.lower(),
+    )
 
 
 if __name__ == "__main__":

@@ -29,8 +29,10 @@ def require_answer(url: str) -> None:
     try:
         httpx.get(f"{url.rstrip('/')}/health", timeout=5)  # letting us in is Prefect's matter
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise FolioError(f"PREFECT_API_URL={shown(url)}: does not answer ({_reason(error)}); start "
-                         "that server, or unset PREFECT_API_URL to use Folio's own") from error
+        raise FolioError(
+            f"PREFECT_API_URL={shown(url)}: does not answer ({_reason(error)}); start "
+            "that server, or unset PREFECT_API_URL to use Folio's own"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:

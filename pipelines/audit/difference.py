@@ -27,17 +27,21 @@ def difference(old: Side, new: Side) -> dict[str, list[Row]]:
         "code": _by_stage("file", "code", before, after),
         "libraries": _by_stage("library", "libraries", before, after),
         "files": _rows("file", _files(before), _files(after)),
-        "counts": [row | {"delta": _delta(row)} for row in _rows(
-            "count", dict(_counts(before)), dict(_counts(after)))],
-        "metrics": metric_rows(old.get("metrics"), new.get("metrics"))}
+        "counts": [
+            row | {"delta": _delta(row)}
+            for row in _rows("count", dict(_counts(before)), dict(_counts(after)))
+        ],
+        "metrics": metric_rows(old.get("metrics"), new.get("metrics")),
+    }
 
 
 def _artifact(stage: str, old: Side, new: Side) -> Row:
     before, after = old.get(stage), new.get(stage)
     row: Row = {"stage": stage, "same": _sameness(stage, old, new)}
     for name, manifest in (("old", before), ("new", after)):
-        row[name] = manifest and {key: manifest.get(key)
-                                  for key in ("key", "digest", "git_commit", "run", "created")}
+        row[name] = manifest and {
+            key: manifest.get(key) for key in ("key", "digest", "git_commit", "run", "created")
+        }
     return row
 
 
@@ -54,24 +58,32 @@ def _sameness(stage: str, old: Side, new: Side) -> str:
 
 def _rows(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Row]:
     order = list(dict.fromkeys([*old, *new]))
-    return [{name: key, "old": old.get(key), "new": new.get(key)}
-            for key in sorted(differing(new, old), key=order.index)]
+    return [
+        {name: key, "old": old.get(key), "new": new.get(key)}
+        for key in sorted(differing(new, old), key=order.index)
+    ]
 
 
 def _declared(side: Mapping[str, Manifest]) -> dict[str, Any]:
-    return {key: value for manifest in side.values()
-            for key, value in config_shown(manifest["config"]).items()}
+    return {
+        key: value
+        for manifest in side.values()
+        for key, value in config_shown(manifest["config"]).items()
+    }
 
 
-def _by_stage(name: str, part: str, old: Mapping[str, Manifest],
-              new: Mapping[str, Manifest]) -> list[Row]:
+def _by_stage(
+    name: str, part: str, old: Mapping[str, Manifest], new: Mapping[str, Manifest]
+) -> list[Row]:
     """As `_rows`, of what each stage has of its own; equal rows once, with their `stages`."""
     found: dict[tuple[Any, ...], list[str]] = {}
     for stage, manifest in old.items():
         for row in _rows(name, manifest[part], new[stage][part]):
             found.setdefault(tuple(row.values()), []).append(stage)
-    return [dict(zip((name, "old", "new"), row, strict=True)) | {"stages": stages}
-            for row, stages in found.items()]
+    return [
+        dict(zip((name, "old", "new"), row, strict=True)) | {"stages": stages}
+        for row, stages in found.items()
+    ]
 
 
 def _files(side: Mapping[str, Manifest]) -> dict[str, str]:

@@ -35,8 +35,10 @@ def report_of(text: str, settings: Settings) -> Path:
     reference = resolve(text, settings)
     page = _page(reference, settings)
     if page is None:
-        raise UsageError(f"{reference.name} has no report: its metrics were not made, or are here "
-                         "no longer; `folio runs` lists others")
+        raise UsageError(
+            f"{reference.name} has no report: its metrics were not made, or are here "
+            "no longer; `folio runs` lists others"
+        )
     return page
 
 
@@ -55,9 +57,13 @@ def _page(reference: Reference, settings: Settings) -> Path | None:
 
 def _released(version: Version, settings: Settings) -> Path | None:
     """A version does not name its releases; of several the newest says most of it."""
-    found = [one for one in stored(settings.store, "release")
-             if REPORT in one.manifest["files"] and one.counts.get("version") == version.number
-             and unregistered(one, [version]) is None]
+    found = [
+        one
+        for one in stored(settings.store, "release")
+        if REPORT in one.manifest["files"]
+        and one.counts.get("version") == version.number
+        and unregistered(one, [version]) is None
+    ]
     newest = max(found, key=lambda one: one.manifest["created"], default=None)
     return newest and newest.path / REPORT
 
@@ -69,8 +75,10 @@ def print_pdf(page: Path, pdf: Path) -> None:
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        raise FolioError("printing needs Chromium, and there is none on the PATH; install it "
-                         f"(Debian: apt-get install chromium), or print {page} from a browser")
+        raise FolioError(
+            "printing needs Chromium, and there is none on the PATH; install it "
+            f"(Debian: apt-get install chromium), or print {page} from a browser"
+        )
     with TemporaryDirectory(prefix="folio-print-") as folder:
         draft = Path(folder, "page.pdf")
         said = _run(browser, page, draft, Path(folder, "profile"))
@@ -81,13 +89,21 @@ def print_pdf(page: Path, pdf: Path) -> None:
 
 def _run(browser: str, page: Path, pdf: Path, profile: Path) -> str:
     """Returns the last line that the browser said."""
-    command = [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer",
-               f"--user-data-dir={profile}", f"--print-to-pdf={pdf}", page.resolve().as_uri()]
+    command = [
+        browser,
+        "--headless",
+        "--disable-gpu",
+        "--no-pdf-header-footer",
+        f"--user-data-dir={profile}",
+        f"--print-to-pdf={pdf}",
+        page.resolve().as_uri(),
+    ]
     if os.geteuid() == 0:
         command.insert(1, "--no-sandbox")  # which Chromium refuses to root
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PRINT_SECONDS,
-                              check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PRINT_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"no answer in {PRINT_SECONDS} s"
     return (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]

@@ -33,14 +33,20 @@ def _in_both(artifact: Artifact) -> Iterator[str]:
     for split in LEARNED_FROM:
         common = pc.filter(test, pc.is_in(test, value_set=pc.unique(_ids(artifact, split))))
         if len(common):
-            yield (f"{artifact.stage} artifact {artifact.key[:12]}: {len(common)} test documents "
-                   f"are in {split} as well, such as {common[0]}")
+            yield (
+                f"{artifact.stage} artifact {artifact.key[:12]}: {len(common)} test documents "
+                f"are in {split} as well, such as {common[0]}"
+            )
         if artifact.stage != "batches":
-            strangers = sum(pc.sum(pc.not_equal(_column(path, "split"), split)).as_py() or 0
-                            for path in _files(artifact, split))
+            strangers = sum(
+                pc.sum(pc.not_equal(_column(path, "split"), split)).as_py() or 0
+                for path in _files(artifact, split)
+            )
             if strangers:
-                yield (f"{artifact.stage} artifact {artifact.key[:12]}: {strangers} rows in the "
-                       f"files of {split} are of another split")
+                yield (
+                    f"{artifact.stage} artifact {artifact.key[:12]}: {strangers} rows in the "
+                    f"files of {split} are of another split"
+                )
 
 
 def _read_more(above: Mapping[str, Artifact]) -> Iterator[str]:
@@ -54,8 +60,10 @@ def _read_more(above: Mapping[str, Artifact]) -> Iterator[str]:
             continue  # its inputs are files
         for stage, digest in artifact.manifest["inputs"].items():
             if stage in above and above[stage].digest != digest:
-                yield (f"{artifact.stage} artifact {artifact.key[:12]}: was made from another "
-                       f"{stage} artifact than the one that the version names")
+                yield (
+                    f"{artifact.stage} artifact {artifact.key[:12]}: was made from another "
+                    f"{stage} artifact than the one that the version names"
+                )
 
 
 def _files(artifact: Artifact, split: str) -> list[Path]:

@@ -27,15 +27,21 @@ def came_from(text: str, settings: Settings) -> tuple[Document, Graph, list[Arti
     reference, graph = resolve(text, settings), graph_of(settings)
     found = named_artifacts(reference, graph)
     above = graph.above(filter(None, found.values()))
-    lost = [{"stage": stage, "digest": reference.digests.get(stage), "needed_by": reference.name}
-            for stage, one in found.items() if one is None]
+    lost = [
+        {"stage": stage, "digest": reference.digests.get(stage), "needed_by": reference.name}
+        for stage, one in found.items()
+        if one is None
+    ]
     sources = [one for one in above if one.stage == "source"]
     document = {
-        "asked": text, "kind": reference.kind, "name": reference.name,
+        "asked": text,
+        "kind": reference.kind,
+        "name": reference.name,
         "version": reference.version and _described(reference.version),
         "artifacts": [graph.described(one) for one in above],
         "files": [file for source in sources for file in raw_files(source)],
-        "gone": lost + graph.gone(above)}
+        "gone": lost + graph.gone(above),
+    }
     return document, graph, above
 
 
@@ -50,12 +56,20 @@ def became_of(text: str, settings: Settings) -> tuple[Document, Graph, list[Arti
     below = graph.below(starts)
     keys = {one.key for one in below}
     document = {
-        "asked": text, "found": files,
+        "asked": text,
+        "found": files,
         "artifacts": [graph.described(one) for one in below],
-        "runs": [_ran(record) for record in settings.runs
-                 if keys & {entry["key"] for entry in record["stages"]}],
-        "versions": [_described(one) for one in versions(settings.home)
-                     if keys & set(of_version(one).keys.values())]}
+        "runs": [
+            _ran(record)
+            for record in settings.runs
+            if keys & {entry["key"] for entry in record["stages"]}
+        ],
+        "versions": [
+            _described(one)
+            for one in versions(settings.home)
+            if keys & set(of_version(one).keys.values())
+        ],
+    }
     return document, graph, below
 
 
@@ -66,20 +80,30 @@ def graph_of(settings: Settings) -> Graph:
 
 def named_artifacts(reference: Reference, graph: Graph) -> dict[str, Artifact | None]:
     """{stage: the artifact that was named, or one with its content; None: gone}."""
-    return {stage: graph.get(stage, key, reference.digests.get(stage))
-            for stage, key in reference.keys.items()}
+    return {
+        stage: graph.get(stage, key, reference.digests.get(stage))
+        for stage, key in reference.keys.items()
+    }
 
 
 def _described(version: Version) -> dict[str, Any]:
     told = {name: version.tags.get(f"folio.{name}") for name in ("verdict", "reason", "run")}
     figures = dict(figures_of(version).values)
-    return {"model": version.name, "version": version.number, "aliases": list(version.aliases),
-            "created": version.created, **told, "figures": figures}
+    return {
+        "model": version.name,
+        "version": version.number,
+        "aliases": list(version.aliases),
+        "created": version.created,
+        **told,
+        "figures": figures,
+    }
 
 
 def _ran(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: record.get(name) for name in
-            ("run", "pipeline", "profile", "started", "state", "version")}
+    return {
+        name: record.get(name)
+        for name in ("run", "pipeline", "profile", "started", "state", "version")
+    }
 
 
 def _eaters(text: str, artifacts: list[Artifact]) -> tuple[list[Artifact], list[dict[str, Any]]]:
@@ -93,8 +117,7 @@ def _eaters(text: str, artifacts: list[Artifact]) -> tuple[list[Artifact], list[
         if own:
             return own, []
     sources = [one for one in artifacts if one.stage == "source"]
-    held = list(_held(digest or text, artifacts)) or (
-        [] if digest else holding(sources, text))
+    held = list(_held(digest or text, artifacts)) or ([] if digest else holding(sources, text))
     if not held:
         raise UsageError(_unknown(text, path, digest, sources))
     return [one for one, _ in held], [_file(one, name) for one, name in held]
@@ -110,15 +133,23 @@ def _held(digest: str, artifacts: list[Artifact]) -> Iterator[tuple[Artifact, st
 
 
 def _file(artifact: Artifact, name: str) -> dict[str, Any]:
-    return {"name": name, **artifact.manifest["files"][name], "stage": artifact.stage,
-            "key": artifact.key}
+    return {
+        "name": name,
+        **artifact.manifest["files"][name],
+        "stage": artifact.stage,
+        "key": artifact.key,
+    }
 
 
 def _unknown(text: str, path: Path, digest: str | None, sources: list[Artifact]) -> str:
     if digest is None:
-        return (f"{text}: no such file, and no artifact's file, SHA-256 or key is called so; give "
-                "the path of a file, the name of a raw file, or a digest")
-    alike = [f"source {one.key[:12]} (SHA-256 {one.manifest['files'][name]['sha256'][:12]}…)"
-             for one, name in holding(sources, path.name)]
+        return (
+            f"{text}: no such file, and no artifact's file, SHA-256 or key is called so; give "
+            "the path of a file, the name of a raw file, or a digest"
+        )
+    alike = [
+        f"source {one.key[:12]} (SHA-256 {one.manifest['files'][name]['sha256'][:12]}…)"
+        for one, name in holding(sources, path.name)
+    ]
     other = f"; a file of that name with other bytes is in {', '.join(alike)}" if alike else ""
     return f"{text}: no artifact has these bytes (SHA-256 {digest}){other}"

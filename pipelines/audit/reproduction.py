@@ -47,9 +47,14 @@ class Rebuilt:
     @property
     def files(self) -> list[str]:
         """The files whose bytes are not the same, or that only one of the two has."""
-        then, now = ({name: entry["sha256"] for name, entry in one.manifest["files"].items()
-                      if name not in TOLD_TIMES.get(self.stage, ())}
-                     for one in (self.old, self.new))
+        then, now = (
+            {
+                name: entry["sha256"]
+                for name, entry in one.manifest["files"].items()
+                if name not in TOLD_TIMES.get(self.stage, ())
+            }
+            for one in (self.old, self.new)
+        )
         return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
 
     @property
@@ -57,14 +62,27 @@ class Rebuilt:
         return not self.files
 
     def as_json(self) -> dict[str, Any]:
-        return {"stage": self.stage, "agrees": self.agrees, "old": self.old.digest,
-                "new": self.new.digest, "files": self.files, "changed": self.changed,
-                "seconds": self.seconds, "remark": self.remark,
-                "aside": list(TOLD_TIMES.get(self.stage, ()))}
+        return {
+            "stage": self.stage,
+            "agrees": self.agrees,
+            "old": self.old.digest,
+            "new": self.new.digest,
+            "files": self.files,
+            "changed": self.changed,
+            "seconds": self.seconds,
+            "remark": self.remark,
+            "aside": list(TOLD_TIMES.get(self.stage, ())),
+        }
 
 
-def reproduce(reference: Reference, settings: Settings, into: Path, until: str = LAST, *,
-              notice: Notice = lambda text: None) -> dict[str, Any]:
+def reproduce(
+    reference: Reference,
+    settings: Settings,
+    into: Path,
+    until: str = LAST,
+    *,
+    notice: Notice = lambda text: None,
+) -> dict[str, Any]:
     """Build every stage up to `until` again into the store `into`, and compare.
 
     Returns {name, agrees, first, why, stages, metrics}: `first` is the first stage that differs,
@@ -74,8 +92,14 @@ def reproduce(reference: Reference, settings: Settings, into: Path, until: str =
     if into.resolve() == settings.home.resolve():
         raise UsageError(f"{into}: holds what is to be made again; name another folder with --into")
     wanted = _wanted(reference, settings, until)
-    scratch = Settings(into, Store(into / "store"), Runs(into / "runs"), settings.mirror,
-                       settings.offline, progress=settings.progress)
+    scratch = Settings(
+        into,
+        Store(into / "store"),
+        Runs(into / "runs"),
+        settings.mirror,
+        settings.offline,
+        progress=settings.progress,
+    )
     rebuilt: list[Rebuilt] = []
     for one in _rebuild(wanted, settings, scratch, notice):
         rebuilt.append(one)
@@ -83,11 +107,14 @@ def reproduce(reference: Reference, settings: Settings, into: Path, until: str =
         notice(f"{one.stage}: {said}{one.remark}, {one.seconds:.1f} s")
     first = next((one for one in rebuilt if not one.agrees), None)
     metrics = [one for one in rebuilt if one.stage == "metrics"]
-    return {"name": reference.name, "agrees": first is None,
-            "first": first and first.stage, "why": first and why(first),
-            "stages": [one.as_json() for one in rebuilt],
-            "metrics": metric_rows(metrics[0].old.manifest, metrics[0].new.manifest)
-            if metrics else []}
+    return {
+        "name": reference.name,
+        "agrees": first is None,
+        "first": first and first.stage,
+        "why": first and why(first),
+        "stages": [one.as_json() for one in rebuilt],
+        "metrics": metric_rows(metrics[0].old.manifest, metrics[0].new.manifest) if metrics else [],
+    }
 
 
 def _wanted(reference: Reference, settings: Settings, until: str) -> dict[str, Artifact]:
@@ -98,18 +125,21 @@ def _wanted(reference: Reference, settings: Settings, until: str) -> dict[str, A
         found[stage] = found[stage] or settings.store.find(stage, key)
     above = {one.stage: one for one in graph.above(filter(None, found.values()))}
     last = max((NAMES.index(stage) for stage in reference.keys), default=0)
-    stages = NAMES[:min(last, NAMES.index(until), NAMES.index(LAST)) + 1]
+    stages = NAMES[: min(last, NAMES.index(until), NAMES.index(LAST)) + 1]
     wanted = {stage: found.get(stage) or above.get(stage) for stage in stages}
     gone = [stage for stage, artifact in wanted.items() if artifact is None]
     if gone:
-        raise FolioError(f"{reference.name}: its {' and '.join(gone)} can be found no longer, so "
-                         "nothing says how it was made; folio gc keeps what champions and the "
-                         "last runs need")
+        raise FolioError(
+            f"{reference.name}: its {' and '.join(gone)} can be found no longer, so "
+            "nothing says how it was made; folio gc keeps what champions and the "
+            "last runs need"
+        )
     return wanted
 
 
-def _rebuild(wanted: Mapping[str, Artifact], settings: Settings, scratch: Settings,
-             notice: Notice) -> Iterator[Rebuilt]:
+def _rebuild(
+    wanted: Mapping[str, Artifact], settings: Settings, scratch: Settings, notice: Notice
+) -> Iterator[Rebuilt]:
     made: dict[str, Artifact] = {}
     for stage in STAGES:
         if stage.name not in wanted:
@@ -123,8 +153,14 @@ def _rebuild(wanted: Mapping[str, Artifact], settings: Settings, scratch: Settin
         yield one
 
 
-def _stage(stage: Stage, old: Artifact, made: Mapping[str, Artifact], scratch: Settings,
-           remark: str = "", **source: Any) -> Rebuilt:
+def _stage(
+    stage: Stage,
+    old: Artifact,
+    made: Mapping[str, Artifact],
+    scratch: Settings,
+    remark: str = "",
+    **source: Any,
+) -> Rebuilt:
     spec = spec_from(old.manifest, **source)
     inputs = {name: made[name] for name in stage.inputs}
     result = execute_stage(stage, spec, inputs, scratch)
@@ -132,8 +168,9 @@ def _stage(stage: Stage, old: Artifact, made: Mapping[str, Artifact], scratch: S
     return Rebuilt(stage.name, old, result.artifact, changed, result.seconds, remark)
 
 
-def _source(stage: Stage, old: Artifact, settings: Settings, scratch: Settings,
-            notice: Notice) -> Rebuilt:
+def _source(
+    stage: Stage, old: Artifact, settings: Settings, scratch: Settings, notice: Notice
+) -> Rebuilt:
     """The store's own copy if its bytes are those that were published, else fetched again."""
     problem = settings.store.damage(old)
     if problem is None:
@@ -141,13 +178,21 @@ def _source(stage: Stage, old: Artifact, settings: Settings, scratch: Settings,
         return Rebuilt(stage.name, old, old, [], 0.0, " (the store's own copy, its bytes checked)")
     notice(f"source: the store's copy is damaged ({problem}); it is fetched again")
     place, mirror = _origin(old, settings)
-    again = Settings(scratch.home, scratch.store, scratch.runs, settings.mirror or mirror,
-                     settings.offline, progress=settings.progress)
+    again = Settings(
+        scratch.home,
+        scratch.store,
+        scratch.runs,
+        settings.mirror or mirror,
+        settings.offline,
+        progress=settings.progress,
+    )
     try:
         return _stage(stage, old, {}, again, f" (fetched again: {problem})", **place)
     except FolioError as error:
-        raise FolioError(f"source {old.key[:12]}: the store's copy is damaged ({problem}), and "
-                         f"its place has it no more: {error}") from error
+        raise FolioError(
+            f"source {old.key[:12]}: the store's copy is damaged ({problem}), and "
+            f"its place has it no more: {error}"
+        ) from error
 
 
 def _origin(source: Artifact, settings: Settings) -> tuple[dict[str, Any], str | None]:
@@ -174,9 +219,11 @@ def _declared(source: Artifact, settings: Settings) -> dict[str, Any]:
             return {"url": spec.source.url}
     if settings.mirror or not any(HIDDEN in url for url in noted):
         return {}
-    raise FolioError(f"source {source.key[:12]}: no manifest keeps the query of its address, and "
-                     f"the declaration of run {manifest['run']} does not say it; put that back, or "
-                     "give --mirror DIR with the files")
+    raise FolioError(
+        f"source {source.key[:12]}: no manifest keeps the query of its address, and "
+        f"the declaration of run {manifest['run']} does not say it; put that back, or "
+        "give --mirror DIR with the files"
+    )
 
 
 def spec_from(manifest: Mapping[str, Any], **source: Any) -> Spec:
@@ -200,7 +247,8 @@ def spec_from(manifest: Mapping[str, Any], **source: Any) -> Spec:
         named = ".".join(map(str, first["loc"]))
         raise FolioError(
             f"{manifest['stage']} {manifest['key'][:12]}: {named}: {first['msg'].lower()}; it was "
-            f"declared for another Folio: try it at commit {manifest['git_commit']}") from error
+            f"declared for another Folio: try it at commit {manifest['git_commit']}"
+        ) from error
     told = {name: manifest[name] for name in ("profile", "sample", "seed")}
     return Spec.model_construct(**{"name": manifest["pipeline"], **told, **values})
 
@@ -226,10 +274,14 @@ def why(one: Rebuilt) -> str:
     if one.stage == "source":
         return "its place has other bytes now"
     if one.stage in ("model", "metrics"):
-        return ("code, libraries and settings are the same: most likely another processor, whose "
-                "last bits of a sum differ")
-    return ("code, libraries and settings are the same: its bytes hang on something that no "
-            "manifest names")
+        return (
+            "code, libraries and settings are the same: most likely another processor, whose "
+            "last bits of a sum differ"
+        )
+    return (
+        "code, libraries and settings are the same: its bytes hang on something that no "
+        "manifest names"
+    )
 
 
 def _listed(names: list[str], most: int = 3) -> str:

@@ -77,8 +77,9 @@ def _journal(home: Path, name: str | None) -> tuple[list[Line] | None, list[str]
         return None, [str(error)]
 
 
-def _unregistered(home: Path, store: Store, known: list[Version],
-                  name: str | None) -> Iterator[str]:
+def _unregistered(
+    home: Path, store: Store, known: list[Version], name: str | None
+) -> Iterator[str]:
     """What the last release of each pipeline says that the home's registry has, and it has not:
     it was lost, or is an older copy."""
     last: dict[str, Record] = {}
@@ -89,12 +90,15 @@ def _unregistered(home: Path, store: Store, known: list[Version],
         keys = {entry["stage"]: entry["key"] for entry in record["stages"]}
         artifact = store.find("release", keys.get("release") or "")
         if artifact is not None and (why := unregistered(artifact, known)):
-            yield (f"{pipeline}: run {record['run']} registered version {record['version']}, but "
-                   f"{why}; register it again with: folio run {pipeline}")
+            yield (
+                f"{pipeline}: run {record['run']} registered version {record['version']}, but "
+                f"{why}; register it again with: folio run {pipeline}"
+            )
 
 
-def _heads(home: Path, client: mlflow.MlflowClient, journal: list[Line],
-           name: str | None) -> Iterator[str]:
+def _heads(
+    home: Path, client: mlflow.MlflowClient, journal: list[Line], name: str | None
+) -> Iterator[str]:
     """Whether each model's alias and the digest in the registry are those of its last line."""
     names = {line["model"] for line in journal}
     names |= {version.name for version in asked(client, name)}
@@ -108,12 +112,16 @@ def _heads(home: Path, client: mlflow.MlflowClient, journal: list[Line],
         number = registered.aliases.get(CHAMPION)
         told = lines[-1]["champion"] if lines else None
         if (None if number is None else int(number)) != told:
-            yield (f"{model}: the champion is {_version_name(number)}, but {_version_name(told)} "
-                   "by the journal: it was moved without folio")
+            yield (
+                f"{model}: the champion is {_version_name(number)}, but {_version_name(told)} "
+                "by the journal: it was moved without folio"
+            )
         head = registered.tags.get(HEAD)
         if lines and head != lines[-1][DIGEST] and is_own(home):
-            yield (f"{journal_path(home)}: its last line on {model} is not the one that the "
-                   "registry knows: lines were taken from the end, or it was changed")
+            yield (
+                f"{journal_path(home)}: its last line on {model} is not the one that the "
+                "registry knows: lines were taken from the end, or it was changed"
+            )
 
 
 def _version_name(number: str | int | None) -> str:
@@ -128,13 +136,16 @@ def _version(version: Version, lines: list[Line]) -> Iterator[str]:
         yield f"{where}: its files are missing: {folder}"
     elif folder is not None and noted and registered_digest(folder) != noted:
         yield f"{where}: its files are not those that were registered: {folder}"
-    told = [line for line in lines
-            if (line["model"], line["version"]) == (version.name, version.number)]
+    told = [
+        line for line in lines if (line["model"], line["version"]) == (version.name, version.number)
+    ]
     now, then = digests(version.tags), told[-1].get("digests", {}) if told else {}
     changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
     if told and changed:
-        yield (f"{where}: the digest of its {', '.join(changed)} is not that of line "
-               f"{told[-1]['number']} of the journal")
+        yield (
+            f"{where}: the digest of its {', '.join(changed)} is not that of line "
+            f"{told[-1]['number']} of the journal"
+        )
 
 
 def _lineage(version: Version, store: Store, seen: dict[Path, str | None]) -> Iterator[str]:

@@ -42,15 +42,25 @@ class Batch:
             return self
         # Length 1, not 0: a row that is all padding crashes cuDNN (tensorflow#36139).
         outcome = self.pad_id if self.outcome.ndim == 2 else 0
-        return replace(self, tokens=_extend(self.tokens, missing, self.pad_id),
-                       length=_extend(self.length, missing, 1),
-                       outcome=_extend(self.outcome, missing, outcome),
-                       weight=_extend(self.weight, missing, 0), ids=None)
+        return replace(
+            self,
+            tokens=_extend(self.tokens, missing, self.pad_id),
+            length=_extend(self.length, missing, 1),
+            outcome=_extend(self.outcome, missing, outcome),
+            weight=_extend(self.weight, missing, 0),
+            ids=None,
+        )
 
     def take(self, rows: np.ndarray) -> Batch:
         """The rows of these numbers, without ids."""
-        return replace(self, tokens=self.tokens[rows], length=self.length[rows],
-                       outcome=self.outcome[rows], weight=self.weight[rows], ids=None)
+        return replace(
+            self,
+            tokens=self.tokens[rows],
+            length=self.length[rows],
+            outcome=self.outcome[rows],
+            weight=self.weight[rows],
+            ids=None,
+        )
 
     @property
     def real(self) -> np.ndarray:
@@ -76,9 +86,11 @@ class Split:
         if not self.paths:
             raise DamagedError(f"{batches.path}: no batches of the {split} split")
         self._files = [pq.ParquetFile(path) for path in self.paths]
-        self.metadata = {key.decode(): json.loads(value) for key, value
-                         in self._files[0].schema_arrow.metadata.items()
-                         if not key.startswith(b"ARROW:")}
+        self.metadata = {
+            key.decode(): json.loads(value)
+            for key, value in self._files[0].schema_arrow.metadata.items()
+            if not key.startswith(b"ARROW:")
+        }
         self.outcome = "label" if self.metadata["kind"] == "classifier" else "targets"
 
     @property
@@ -132,8 +144,10 @@ class Split:
             return
         turns = np.repeat(np.arange(len(self.buckets)), [len(g) for g in self.buckets.values()])
         self._random(epoch, "turns").shuffle(turns)
-        streams = [self._bucket(epoch, width, skip=int((turns[:start] == number).sum()))
-                   for number, width in enumerate(self.buckets)]
+        streams = [
+            self._bucket(epoch, width, skip=int((turns[:start] == number).sum()))
+            for number, width in enumerate(self.buckets)
+        ]
         for number in turns[start:]:
             yield next(streams[number])
 
@@ -142,7 +156,7 @@ class Split:
         order = self._random(epoch, f"groups {width}").permutation(len(self.buckets[width]))
         groups = [self.buckets[width][i] for i in order]
         for first in range(0, len(groups), WINDOW_ROW_GROUPS):
-            window = groups[first:first + WINDOW_ROW_GROUPS]
+            window = groups[first : first + WINDOW_ROW_GROUPS]
             if skip >= len(window):
                 skip -= len(window)
                 continue
@@ -158,24 +172,31 @@ class Split:
     def _batch(self, groups: list[tuple[int, int]], ids: bool = False) -> Batch:
         table = self._read(groups, ids)
         outcome = table[self.outcome]
-        return Batch(_matrix(table["tokens"]), table["length"].to_numpy(),
-                     outcome.to_numpy() if self.outcome == "label" else _matrix(outcome),
-                     table["weight"].to_numpy(), table["id"].to_pylist() if ids else None,
-                     self.metadata["pad_id"], self.predicts_last)
+        return Batch(
+            _matrix(table["tokens"]),
+            table["length"].to_numpy(),
+            outcome.to_numpy() if self.outcome == "label" else _matrix(outcome),
+            table["weight"].to_numpy(),
+            table["id"].to_pylist() if ids else None,
+            self.metadata["pad_id"],
+            self.predicts_last,
+        )
 
     def _read(self, groups: list[tuple[int, int]], ids: bool = False) -> pa.Table:
         columns = ["tokens", "length", self.outcome, "weight", *(["id"] if ids else [])]
         by_file: dict[int, list[int]] = {}
         for file, group in groups:
             by_file.setdefault(file, []).append(group)
-        tables = [self._files[file].read_row_groups(numbers, columns=columns, use_threads=False)
-                  for file, numbers in by_file.items()]
+        tables = [
+            self._files[file].read_row_groups(numbers, columns=columns, use_threads=False)
+            for file, numbers in by_file.items()
+        ]
         return pa.concat_tables(tables)
 
 
 def _deal(rows: np.ndarray, batches: int, batch_size: int) -> list[np.ndarray]:
     """Rows into exactly `batches` batches: full ones, and the bucket's short one last."""
-    return [rows[i * batch_size:(i + 1) * batch_size] for i in range(batches)]
+    return [rows[i * batch_size : (i + 1) * batch_size] for i in range(batches)]
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:

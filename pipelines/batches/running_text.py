@@ -39,14 +39,15 @@ class TokenStream:
                     file.write(chunk.flatten().to_numpy().astype(vocabulary.id_type).tobytes())
         self.starts = np.cumsum(starts)
         empty = np.empty(0, vocabulary.id_type)
-        self.ids = (np.memmap(path, vocabulary.id_type, "r") if path.stat().st_size else empty)
+        self.ids = np.memmap(path, vocabulary.id_type, "r") if path.stat().st_size else empty
 
     def rows(self, width: int, batch_size: int) -> Iterator[pa.Table]:
         """Each token but the first is a target exactly once; only the last row is short."""
         last = len(self.ids) - 1
         for first in range(0, last, width * batch_size):
-            yield self._batch(range(first, min(first + width * batch_size, last), width), last,
-                              width)
+            yield self._batch(
+                range(first, min(first + width * batch_size, last), width), last, width
+            )
 
     def lanes(self, lanes: int, width: int) -> Iterator[pa.Table]:
         """Lane k reads its own stretch of the text from batch to batch."""
@@ -54,10 +55,12 @@ class TokenStream:
         sizes = np.full(lanes, whole) + (np.arange(lanes) < longer)  # the longer lanes first,
         edges = np.concatenate([[0], np.cumsum(sizes)])  # so that rows keep their lane to the end
         for offset in range(0, int(np.diff(edges).max()), width):
-            open_lanes = [(first + offset, end) for first, end in pairwise(edges)
-                          if first + offset < end]
-            yield self._batch([start for start, _ in open_lanes], [end for _, end in open_lanes],
-                              width)
+            open_lanes = [
+                (first + offset, end) for first, end in pairwise(edges) if first + offset < end
+            ]
+            yield self._batch(
+                [start for start, _ in open_lanes], [end for _, end in open_lanes], width
+            )
 
     def windows(self, width: int) -> Iterator[pa.Table]:
         """Every `width` tokens of a document that another follows, the next window a token on."""
@@ -66,11 +69,12 @@ class TokenStream:
             starts = np.arange(first, min(first + step, len(self.ids) - width))
             document = np.searchsorted(self.starts, starts, side="right") - 1
             inside = starts + width < self.starts[document + 1]  # the target is in it as well
-            part = self.ids[first:first + len(starts) + width]
+            part = self.ids[first : first + len(starts) + width]
             rows = np.lib.stride_tricks.sliding_window_view(part, width + 1)[inside]
             lengths = np.full(len(rows), width, np.int32)
-            names = [self._name(*place) for place in zip(starts[inside], document[inside],
-                                                         strict=True)]
+            names = [
+                self._name(*place) for place in zip(starts[inside], document[inside], strict=True)
+            ]
             yield _table(rows[:, :-1], rows[:, 1:], lengths, names)
 
     def _batch(self, starts: range | list[int], ends: int | list[int], width: int) -> pa.Table:
@@ -79,8 +83,8 @@ class TokenStream:
         tokens = np.full((len(starts), width), self.pad_id, self.ids.dtype)
         targets = tokens.copy()
         for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-            tokens[row, :length] = self.ids[start:start + length]
-            targets[row, :length] = self.ids[start + 1:start + length + 1]
+            tokens[row, :length] = self.ids[start : start + length]
+            targets[row, :length] = self.ids[start + 1 : start + length + 1]
         documents = np.searchsorted(self.starts, starts, side="right") - 1
         names = [self._name(*place) for place in zip(starts, documents, strict=True)]
         return _table(tokens, targets, lengths, names)
@@ -89,8 +93,15 @@ class TokenStream:
         return f"{self.names[document]}@{position - self.starts[document]}"
 
 
-def _table(tokens: np.ndarray, targets: np.ndarray, lengths: np.ndarray,
-           names: list[str]) -> pa.Table:
-    return pa.table({"tokens": column(tokens), "length": lengths, "targets": column(targets),
-                     "id": pa.array(names, pa.string()),
-                     "weight": np.ones(len(lengths), np.float32)})
+def _table(
+    tokens: np.ndarray, targets: np.ndarray, lengths: np.ndarray, names: list[str]
+) -> pa.Table:
+    return pa.table(
+        {
+            "tokens": column(tokens),
+            "length": lengths,
+            "targets": column(targets),
+            "id": pa.array(names, pa.string()),
+            "weight": np.ones(len(lengths), np.float32),
+        }
+    )

@@ -42,11 +42,13 @@ class Texts:
     @classmethod
     def read(cls, tokens: Artifact, split: str) -> Texts:
         columns = ["length", "truncated", "characters"]
-        tables = [pq.read_table(shard, columns=columns)
-                  for shard in tokens.files(f"tokens/{split}-")]
+        tables = [
+            pq.read_table(shard, columns=columns) for shard in tokens.files(f"tokens/{split}-")
+        ]
         lengths, truncated, characters = (
             np.concatenate([np.empty(0, np.int64), *(table[name].to_numpy() for table in tables)])
-            for name in columns)
+            for name in columns
+        )
         return cls(lengths, int((lengths + truncated).sum()), int(characters.sum()))
 
     def spelled(self, predicted: int, markers: int) -> int:
@@ -67,13 +69,22 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     spec: BatchesSpec = config["batches"]
     tokens = inputs["tokens"]
     vocabulary = Vocabulary.load(tokens.path / "vocabulary")
-    plan = Plan(spec, vocabulary, config["model.kind"] == "language_model",
-                config["model.stateful"], tokens, {
-                    "pad_id": vocabulary.pad_id, "unknown_id": vocabulary.unknown_id,
-                    "vocabulary_size": vocabulary.size,
-                    "vocabulary_digest": folder_digest(tokens.path / "vocabulary"),
-                    "seed": config["seed"], "kind": config["model.kind"],
-                    "predict": "last" if spec.layout == "windows" else "all"})
+    plan = Plan(
+        spec,
+        vocabulary,
+        config["model.kind"] == "language_model",
+        config["model.stateful"],
+        tokens,
+        {
+            "pad_id": vocabulary.pad_id,
+            "unknown_id": vocabulary.unknown_id,
+            "vocabulary_size": vocabulary.size,
+            "vocabulary_digest": folder_digest(tokens.path / "vocabulary"),
+            "seed": config["seed"],
+            "kind": config["model.kind"],
+            "predict": "last" if spec.layout == "windows" else "all",
+        },
+    )
     if plan.language_model and spec.layout != "documents":
         return _write_text(plan, work)
     return _write_documents(plan, work)
@@ -90,23 +101,35 @@ class Plan:
     tokens: Artifact
     metadata: dict[str, Any]
 
-    def writer(self, work: Workspace, split: str, width: int, batch_size: int,
-               **metadata: Any) -> BatchWriter:
-        columns = schema(width, self.vocabulary.id_type,
-                         "targets" if self.language_model else "label",
-                         self.metadata | metadata | {"batch_size": batch_size, "split": split})
-        return BatchWriter(work.out / "batches" / split, f"width-{width:05}", columns, batch_size,
-                           self.vocabulary.markers)
+    def writer(
+        self, work: Workspace, split: str, width: int, batch_size: int, **metadata: Any
+    ) -> BatchWriter:
+        columns = schema(
+            width,
+            self.vocabulary.id_type,
+            "targets" if self.language_model else "label",
+            self.metadata | metadata | {"batch_size": batch_size, "split": split},
+        )
+        return BatchWriter(
+            work.out / "batches" / split,
+            f"width-{width:05}",
+            columns,
+            batch_size,
+            self.vocabulary.markers,
+        )
 
-    def counted(self, counts: dict[str, Any], texts: Texts, too_short: int,
-                writers: list[BatchWriter]) -> dict[str, Any]:
+    def counted(
+        self, counts: dict[str, Any], texts: Texts, too_short: int, writers: list[BatchWriter]
+    ) -> dict[str, Any]:
         """The counts of a split, with its documents and what is predicted of them."""
         found = counts | {"documents": len(texts.lengths), "too_short": too_short}
         if not self.language_model:
             return found
         text = sum(writer.predicted_text for writer in writers)
-        return found | {"predicted": sum(writer.predicted for writer in writers),
-                        "characters": texts.spelled(text, len(self.vocabulary.markers))}
+        return found | {
+            "predicted": sum(writer.predicted for writer in writers),
+            "characters": texts.spelled(text, len(self.vocabulary.markers)),
+        }
 
 
 # A document a row
@@ -119,19 +142,27 @@ def _write_documents(plan: Plan, work: Workspace) -> dict[str, Any]:
     lengths = {split: found.lengths - shift for split, found in texts.items()}
     for split in SPLITS:
         if not (lengths[split] > 0).any():
-            raise FolioError(f"{split} text has no document of {1 + shift} tokens or more; "
-                             "give more text or a larger share to the split")
+            raise FolioError(
+                f"{split} text has no document of {1 + shift} tokens or more; "
+                "give more text or a larger share to the split"
+            )
     widths = _widths(plan, lengths)
     counts: dict[str, Any] = {"widths": widths}
     for split in SPLITS:
-        writers = [plan.writer(work, split, width, plan.spec.batch_size, layout="documents",
-                               buckets=widths) for width in widths]
+        writers = [
+            plan.writer(
+                work, split, width, plan.spec.batch_size, layout="documents", buckets=widths
+            )
+            for width in widths
+        ]
         _fill_buckets(plan, split, writers, widths, work)
         too_short = int((lengths[split] < 1).sum())
         counts[split] = plan.counted(total(writers, widths), texts[split], too_short, writers)
         if counts[split]["rows"] + too_short != len(lengths[split]):
-            raise FolioError(f"batches {split}: {counts[split]['rows']} rows written for "
-                             f"{len(lengths[split])} documents; this is a fault of Folio")
+            raise FolioError(
+                f"batches {split}: {counts[split]['rows']} rows written for "
+                f"{len(lengths[split])} documents; this is a fault of Folio"
+            )
     return counts
 
 
@@ -145,14 +176,17 @@ def _widths(plan: Plan, lengths: dict[str, np.ndarray]) -> list[int]:
     else:
         widths = sorted(set(plan.spec.buckets))
     if widths[-1] < longest:
-        raise FolioError(f"batches.buckets: the widest is {widths[-1]}, but a document has "
-                         f"{longest} tokens; add a width or set tokens.max_tokens")
+        raise FolioError(
+            f"batches.buckets: the widest is {widths[-1]}, but a document has "
+            f"{longest} tokens; add a width or set tokens.max_tokens"
+        )
     # The state goes from row k of a batch to row k of the next, in the documents' order.
     return widths[-1:] if plan.stateful else widths
 
 
-def _fill_buckets(plan: Plan, split: str, writers: list[BatchWriter], widths: list[int],
-                  work: Workspace) -> None:
+def _fill_buckets(
+    plan: Plan, split: str, writers: list[BatchWriter], widths: list[int], work: Workspace
+) -> None:
     """Documents in order, each to the narrowest width that holds it."""
     read = 0
     shards = plan.tokens.files(f"tokens/{split}-")
@@ -171,8 +205,9 @@ def _bucketed(plan: Plan, widths: list[int], shard: Path) -> tuple[int, list[tup
     lengths = table["length"].to_numpy() - int(plan.language_model)
     buckets = np.where(lengths > 0, assign(lengths, widths), -1)
     chosen = ((bucket, table.filter(pa.array(buckets == bucket))) for bucket in range(len(widths)))
-    return table.num_rows, [(bucket, _rows(some, widths[bucket], plan))
-                            for bucket, some in chosen if some.num_rows]
+    return table.num_rows, [
+        (bucket, _rows(some, widths[bucket], plan)) for bucket, some in chosen if some.num_rows
+    ]
 
 
 def _rows(table: pa.Table, width: int, plan: Plan) -> pa.Table:
@@ -185,8 +220,15 @@ def _rows(table: pa.Table, width: int, plan: Plan) -> pa.Table:
         targets = np.delete(ids, ends - lengths)  # all but the first of each document
         ids, lengths = np.delete(ids, ends - 1), lengths - 1
         outcome = {"targets": column(padded(targets, lengths, width, pad_id))}
-    return pa.table({"tokens": column(padded(ids, lengths, width, pad_id)), "length": lengths,
-                     **outcome, "id": table["id"], "weight": np.ones(len(lengths), np.float32)})
+    return pa.table(
+        {
+            "tokens": column(padded(ids, lengths, width, pad_id)),
+            "length": lengths,
+            **outcome,
+            "id": table["id"],
+            "weight": np.ones(len(lengths), np.float32),
+        }
+    )
 
 
 # Running text
@@ -202,18 +244,27 @@ def _write_text(plan: Plan, work: Workspace) -> dict[str, Any]:
     return counts
 
 
-def _write_sequences(plan: Plan, split: str, stream: TokenStream, texts: Texts,
-                     work: Workspace) -> dict[str, Any]:
+def _write_sequences(
+    plan: Plan, split: str, stream: TokenStream, texts: Texts, work: Workspace
+) -> dict[str, Any]:
     """The documents joined: rows that stand alone, or lanes that carry the state."""
     width, batch_size = plan.spec.sequence_length, plan.spec.batch_size
     if len(stream.ids) <= (width if split == "train" else 1):
-        raise FolioError(f"{split} text has {len(stream.ids)} tokens, too few for one sequence "
-                         f"of {width}; give more text or a shorter batches.sequence_length")
+        raise FolioError(
+            f"{split} text has {len(stream.ids)} tokens, too few for one sequence "
+            f"of {width}; give more text or a shorter batches.sequence_length"
+        )
     continued = plan.stateful and plan.spec.layout == "text"
     lanes = HELD_OUT_LANES.get(split, batch_size if continued else 0)
     lanes = min(lanes, (len(stream.ids) - 1) // width)
-    writer = plan.writer(work, split, width, lanes or batch_size,
-                         layout="lanes" if lanes else "rows", buckets=[width])
+    writer = plan.writer(
+        work,
+        split,
+        width,
+        lanes or batch_size,
+        layout="lanes" if lanes else "rows",
+        buckets=[width],
+    )
     for batch in stream.lanes(lanes, width) if lanes else stream.rows(width, batch_size):
         writer.batch_size = batch.num_rows  # lanes of like length end together
         writer.write(batch)
@@ -222,21 +273,26 @@ def _write_sequences(plan: Plan, split: str, stream: TokenStream, texts: Texts,
     return plan.counted(writer.counts(width), texts, 0, [writer])
 
 
-def _write_windows(plan: Plan, split: str, stream: TokenStream, texts: Texts,
-                   work: Workspace) -> dict[str, Any]:
+def _write_windows(
+    plan: Plan, split: str, stream: TokenStream, texts: Texts, work: Workspace
+) -> dict[str, Any]:
     width = plan.spec.sequence_length
-    writer = plan.writer(work, split, width, plan.spec.batch_size, layout="windows",
-                         buckets=[width])
+    writer = plan.writer(
+        work, split, width, plan.spec.batch_size, layout="windows", buckets=[width]
+    )
     for rows in stream.windows(width):
         writer.write(rows)
         work.progress(writer.rows, len(stream.ids), f"{split} windows batched")
     writer.close()
     if not writer.rows:
-        raise FolioError(f"{split} text has no document of more than {width} tokens; give more "
-                         "text or a shorter batches.sequence_length")
+        raise FolioError(
+            f"{split} text has no document of more than {width} tokens; give more "
+            "text or a shorter batches.sequence_length"
+        )
     too_short = int((texts.lengths <= width).sum())
     wanted = int(np.maximum(texts.lengths - width, 0).sum())
     if writer.rows != wanted:
-        raise FolioError(f"batches {split}: {writer.rows} windows written of {wanted}; this is a "
-                         "fault of Folio")
+        raise FolioError(
+            f"batches {split}: {writer.rows} windows written of {wanted}; this is a fault of Folio"
+        )
     return plan.counted(writer.counts(width), texts, too_short, [writer])

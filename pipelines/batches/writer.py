@@ -21,8 +21,14 @@ class BatchWriter:
     `predicted` counts the targets that a loss counts, `predicted_text` those that are no marker.
     """
 
-    def __init__(self, folder: Path, name: str, schema: pa.Schema, batch_size: int,
-                 markers: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        schema: pa.Schema,
+        batch_size: int,
+        markers: tuple[int, ...] = (),
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.name, self.schema, self.batch_size = folder, name, schema, batch_size
         self.markers = markers
@@ -58,9 +64,15 @@ class BatchWriter:
 
     def counts(self, width: int) -> dict[str, Any]:
         slots = self.rows * width
-        return {"width": width, "batches": self.batches, "rows": self.rows, "slots": slots,
-                "tokens": self.real, "padding": slots - self.real,
-                "padding_share": round(1 - self.real / slots, 4) if slots else 0.0}
+        return {
+            "width": width,
+            "batches": self.batches,
+            "rows": self.rows,
+            "slots": slots,
+            "tokens": self.real,
+            "padding": slots - self.real,
+            "padding_share": round(1 - self.real / slots, 4) if slots else 0.0,
+        }
 
     def _write(self, table: pa.Table) -> None:
         for start in range(0, table.num_rows, self.batch_size * BATCHES_PER_FILE):
@@ -76,20 +88,27 @@ class BatchWriter:
         if self._writer is not None:
             self._writer.close()
         path = self.folder / f"{self.name}-{self._parts:04}.parquet"
-        self._writer = pq.ParquetWriter(path, self.schema, compression="zstd",
-                                        use_dictionary=False, write_statistics=False)
+        self._writer = pq.ParquetWriter(
+            path, self.schema, compression="zstd", use_dictionary=False, write_statistics=False
+        )
         self._parts += 1
 
 
-def schema(width: int, id_type: type[np.generic], outcome: str,
-           metadata: dict[str, Any]) -> pa.Schema:
+def schema(
+    width: int, id_type: type[np.generic], outcome: str, metadata: dict[str, Any]
+) -> pa.Schema:
     """Columns of rows of one width. `outcome` is "label" or "targets"."""
     ids = pa.list_(pa.from_numpy_dtype(id_type), width)
     return pa.schema(
-        [pa.field("tokens", ids), pa.field("length", pa.int32()),
-         pa.field(outcome, pa.float32() if outcome == "label" else ids),
-         pa.field("id", pa.string()), pa.field("weight", pa.float32())],
-        metadata={key: json.dumps(value) for key, value in metadata.items()})
+        [
+            pa.field("tokens", ids),
+            pa.field("length", pa.int32()),
+            pa.field(outcome, pa.float32() if outcome == "label" else ids),
+            pa.field("id", pa.string()),
+            pa.field("weight", pa.float32()),
+        ],
+        metadata={key: json.dumps(value) for key, value in metadata.items()},
+    )
 
 
 def padded(ids: np.ndarray, lengths: np.ndarray, width: int, pad_id: int) -> np.ndarray:

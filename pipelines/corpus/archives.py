@@ -23,8 +23,14 @@ CHUNK = 2**20  # bytes inflated at a time
 GZIP = b"\x1f\x8b"
 FILES, FOLDER = (b"0", b"\0", b"7"), b"5"
 LONG_NAME, LONG_LINK, PAX, PAX_GLOBAL = b"L", b"K", b"x", b"g"
-REFUSED = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device",
-           b"6": "a FIFO", b"S": "a sparse file"}
+REFUSED = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a FIFO",
+    b"S": "a sparse file",
+}
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 OCTAL = re.compile(rb"[ \0]*[0-7]*[ \0]*")
 DRIVE = re.compile(r"[A-Za-z]:")
@@ -51,8 +57,9 @@ class _Member(NamedTuple):
     is_file: bool
 
 
-def read_members(path: Path, wanted: Callable[[str], bool], limits: Limits = LIMITS
-                 ) -> Iterator[tuple[str, bytes | None]]:
+def read_members(
+    path: Path, wanted: Callable[[str], bool], limits: Limits = LIMITS
+) -> Iterator[tuple[str, bytes | None]]:
     """Every regular file of a .tar or .tar.gz in its order: name, and content where wanted.
 
     The content of other files is skipped and is None. Raises FolioError naming archive and
@@ -76,10 +83,14 @@ def read_members(path: Path, wanted: Callable[[str], bool], limits: Limits = LIM
                 stream.skip(padded)
                 yield member.name, None
             elif member.size > limits.member:
-                raise _refusal(path, member.name, f"has {member.size:,} bytes, more than the "
-                               f"{limits.member:,} that a text may have")
+                raise _refusal(
+                    path,
+                    member.name,
+                    f"has {member.size:,} bytes, more than the "
+                    f"{limits.member:,} that a text may have",
+                )
             else:
-                yield member.name, stream.take(padded)[:member.size]
+                yield member.name, stream.take(padded)[: member.size]
         stream.drain()  # to the end, where gzip keeps its checksum
     finally:
         stream.chunks.close()
@@ -97,8 +108,10 @@ def _inflated(path: Path, limits: Limits) -> Iterator[bytes]:
             if total > limits.total:
                 raise FolioError(f"{path.name}: holds more than {limits.total:,} bytes; refused")
             if total > max(limits.ratio_from, limits.ratio * file.tell()):
-                raise FolioError(f"{path.name}: inflates to more than {limits.ratio} times its "
-                                 "size, as no text does; refused")
+                raise FolioError(
+                    f"{path.name}: inflates to more than {limits.ratio} times its "
+                    "size, as no text does; refused"
+                )
             yield chunk
 
 
@@ -117,8 +130,9 @@ def _gunzip(path: Path, file: BinaryIO) -> Iterator[bytes]:
             if chunk:
                 yield chunk
     except zlib.error as error:
-        raise FolioError(f"{path.name}: the gzip stream is damaged ({error}); "
-                         "fetch the file again") from error
+        raise FolioError(
+            f"{path.name}: the gzip stream is damaged ({error}); fetch the file again"
+        ) from error
     if not inflater.eof:
         raise _cut_short(path)
 
@@ -134,7 +148,7 @@ class _Stream:
     def take(self, size: int) -> bytes:
         if self.at + size > len(self.buffer):
             self._gather(size)
-        data = self.buffer[self.at:self.at + size]
+        data = self.buffer[self.at : self.at + size]
         self.at += size
         return data
 
@@ -149,7 +163,7 @@ class _Stream:
             pass
 
     def _gather(self, size: int) -> None:
-        pieces = [self.buffer[self.at:]]
+        pieces = [self.buffer[self.at :]]
         missing = size - len(pieces[0])
         while missing > 0:
             pieces.append(self._next())
@@ -197,8 +211,9 @@ def _header(stream: _Stream) -> bytes:
         if (zlib.adler32(header) & 0xFFFF) == (1 + total) % 65521:
             return header
     if stream.last:
-        raise FolioError(f"{stream.path.name}: damaged after member {stream.last}; "
-                         "fetch the file again")
+        raise FolioError(
+            f"{stream.path.name}: damaged after member {stream.last}; fetch the file again"
+        )
     raise _not_tar(stream.path)
 
 
@@ -224,8 +239,8 @@ def _pax_records(path: Path, data: bytes) -> dict[bytes, bytes]:
     while data:
         digits, _, _ = data.partition(b" ")
         length = _decimal(path, digits)
-        key, equals, value = data[len(digits) + 1:length - 1].partition(b"=")
-        if not equals or data[length - 1:length] != b"\n":
+        key, equals, value = data[len(digits) + 1 : length - 1].partition(b"=")
+        if not equals or data[length - 1 : length] != b"\n":
             raise FolioError(f"{path.name}: a damaged pax header; fetch the file again")
         records[key] = value
         data = data[length:]
@@ -271,8 +286,10 @@ def _name(path: Path, raw: bytes) -> str:
 
 
 def _refusal(path: Path, member: str, why: str) -> FolioError:
-    return FolioError(f"{path.name}: member {member[:200]} {why}; refused. Fetch the archive from "
-                      "its publisher, or repack it as plain files")
+    return FolioError(
+        f"{path.name}: member {member[:200]} {why}; refused. Fetch the archive from "
+        "its publisher, or repack it as plain files"
+    )
 
 
 def _cut_short(path: Path) -> FolioError:

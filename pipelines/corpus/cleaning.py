@@ -15,8 +15,10 @@ BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 STRAY = re.compile("[\ud800-\udfff]")  # what surrogateescape makes of bytes that are not UTF-8
 FRAME_START = re.compile(r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^*\n]*")
 FRAME_START_GOES_ON = re.compile(r"[^*\n]+\*\*\*")  # a long title's second line
-FRAME_END = re.compile(r"\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG"
-                       r"|End of (?:the |this )?Project Gutenberg")
+FRAME_END = re.compile(
+    r"\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG"
+    r"|End of (?:the |this )?Project Gutenberg"
+)
 DIGEST_BYTES = 16
 WINDOW = 2**20  # characters whose words are held as a list at once
 
@@ -61,7 +63,7 @@ def find_body(lines: Iterable[str], start: str | None, end: str | None, name: st
         title_goes_on = False
         if opened is None and (opening := FRAME_START.match(line)):
             opened, closed, begun, ended = number, None, None, None
-            title_goes_on = line[opening.end():] in ("", "\n")
+            title_goes_on = line[opening.end() :] in ("", "\n")
             continue
         if closed is None and FRAME_END.match(line):
             closed = number
@@ -72,8 +74,9 @@ def find_body(lines: Iterable[str], start: str | None, end: str | None, name: st
             ended = number
     for key, mark, found in (("start", start, begun), ("end", end, ended)):
         if mark and found is None:
-            raise FolioError(f"{name}: corpus.{key}: no line begins with {mark!r}; mend it in the "
-                             "declaration")
+            raise FolioError(
+                f"{name}: corpus.{key}: no line begins with {mark!r}; mend it in the declaration"
+            )
     first = begun if begun is not None else 0 if opened is None else opened + 1
     last = min(at for at in (closed, ended, number + 1) if at is not None)
     return Body(first, last, opened is not None, closed is not None)
@@ -84,7 +87,7 @@ def body(text: str, start: str | None, end: str | None, name: str) -> str:
     found = find_body(_lines(text), start, end, name)
     first = sum(map(len, islice(_lines(text), found.first)))
     size = sum(map(len, islice(_lines(text), found.first, found.last)))
-    cut = text[first:first + size]
+    cut = text[first : first + size]
     if found.opened and not start:
         cut = cut.lstrip("\n")
     return cut.rstrip("\n") + "\n" if found.closed and not end else cut
@@ -109,7 +112,7 @@ def text_digest(text: str) -> bytes:
     digest = hashlib.sha256()
     begun = gap = False
     for at in range(0, len(text), WINDOW):
-        piece = text[at:at + WINDOW]
+        piece = text[at : at + WINDOW]
         folded = " ".join(piece.split())
         if folded:
             if begun and (gap or piece[0].isspace()):

@@ -21,17 +21,22 @@ def long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def checked_rows(rows: Iterator[list[str]], name: str, width: int | None = None
-                 ) -> Iterator[list[str]]:
+def checked_rows(
+    rows: Iterator[list[str]], name: str, width: int | None = None
+) -> Iterator[list[str]]:
     """The rows of a strict `csv.reader`; FolioError naming the line where one is malformed."""
     line = rows.line_num + 1  # type: ignore[attr-defined]
     try:
         for row in rows:
             if width is not None and len(row) > width:
-                raise FolioError(f"{name}: the row at line {line} has {len(row)} fields, the first "
-                                 f"row {width}; put quotation marks around texts with commas")
+                raise FolioError(
+                    f"{name}: the row at line {line} has {len(row)} fields, the first "
+                    f"row {width}; put quotation marks around texts with commas"
+                )
             yield row
             line = rows.line_num + 1  # type: ignore[attr-defined]
     except csv.Error as error:
-        raise FolioError(f"{name}: the row at line {line} is not valid CSV ({error}); "
-                         "is a quotation mark missing?") from error
+        raise FolioError(
+            f"{name}: the row at line {line} is not valid CSV ({error}); "
+            "is a quotation mark missing?"
+        ) from error

@@ -51,12 +51,16 @@ def matching_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[Pat
     """Those that `corpus.glob` matches, in order. Raises FolioError when there is none."""
     files, root = source_files(source), source.path
     if ".." in Path(spec.glob).parts or spec.glob.startswith("/") or not spec.glob:
-        raise UsageError(f"corpus.glob {spec.glob!r}: write a pattern within the source's folder, "
-                         "such as **/*.txt")
+        raise UsageError(
+            f"corpus.glob {spec.glob!r}: write a pattern within the source's folder, "
+            "such as **/*.txt"
+        )
     matching = set(files).intersection(root.glob(spec.glob))
     if not matching:
-        raise FolioError(f"corpus.glob {spec.glob!r} matches none of the source's {len(files)} "
-                         f"files (such as {files[0].relative_to(root)}); mend it, or give a "
-                         "folder with such files")
+        raise FolioError(
+            f"corpus.glob {spec.glob!r} matches none of the source's {len(files)} "
+            f"files (such as {files[0].relative_to(root)}); mend it, or give a "
+            "folder with such files"
+        )
     notes.ignored["other files"] += len(set(files) - matching)
     return sorted(matching)

@@ -46,8 +46,10 @@ def near_duplicates(test: Texts, others: Texts) -> Iterator[Pair]:
     def alike(batch: tuple[np.ndarray, pa.Array]) -> list[Pair]:
         numbers, texts = batch
         found = index.most_alike(sketched(texts, index.characters))
-        return [Pair(int(numbers[one]), int(index.numbers[other]), float(share))
-                for one, other, share in zip(*found, strict=True)]
+        return [
+            Pair(int(numbers[one]), int(index.numbers[other]), float(share))
+            for one, other, share in zip(*found, strict=True)
+        ]
 
     yield from chain.from_iterable(mapped(alike, others))
 
@@ -69,26 +71,38 @@ class _Index:
         first = list(islice(batches, 1))
         characters = bool(first) and in_characters(first[0][1])
         numbers, sketches = [np.empty(0, np.int64)], [NO_SKETCHES]
-        for some, found in mapped(lambda batch: (batch[0], sketched(batch[1], characters)),
-                                  chain(first, batches)):
+        for some, found in mapped(
+            lambda batch: (batch[0], sketched(batch[1], characters)), chain(first, batches)
+        ):
             numbers.append(some)
             sketches.append(found)
-        whole = Sketches(np.concatenate([each.hashes for each in sketches]),
-                         edges_of(np.concatenate([each.sizes for each in sketches])))
+        whole = Sketches(
+            np.concatenate([each.hashes for each in sketches]),
+            edges_of(np.concatenate([each.sizes for each in sketches])),
+        )
         smallest = whole.first(KEYS)
         order = np.argsort(smallest.hashes, kind="stable")
         owners = np.repeat(np.arange(len(smallest.sizes), dtype=np.int32), smallest.sizes)
-        return cls(np.concatenate(numbers), whole, smallest.hashes[order], owners[order],
-                   characters)
+        return cls(
+            np.concatenate(numbers), whole, smallest.hashes[order], owners[order], characters
+        )
 
     def most_alike(self, sketches: Sketches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the sketches that are ALIKE to one of the test part: their places, the test
         document's, and how alike. The first of several that are equally alike."""
         ones, others = self._candidates(sketches)
-        shares = np.concatenate([[], *(
-            similarities(sketches.chosen(ones[at:at + PAIRS_AT_ONCE]),
-                         self.sketches.chosen(others[at:at + PAIRS_AT_ONCE]))
-            for at in range(0, len(ones), PAIRS_AT_ONCE))])
+        shares = np.concatenate(
+            [
+                [],
+                *(
+                    similarities(
+                        sketches.chosen(ones[at : at + PAIRS_AT_ONCE]),
+                        self.sketches.chosen(others[at : at + PAIRS_AT_ONCE]),
+                    )
+                    for at in range(0, len(ones), PAIRS_AT_ONCE)
+                ),
+            ]
+        )
         order = np.lexsort((others, -shares, ones))
         order = order[shares[order] >= ALIKE]
         best = order[np.diff(ones[order], prepend=-1) != 0]

@@ -50,8 +50,10 @@ def _read_text(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Doc
     files = source_files(source)
     if len(files) > 1:
         names = ", ".join(path.name for path in files[:3])
-        raise FolioError(f"corpus.reader text wants one file, the source has {len(files)} "
-                         f"({names}…); use reader files")
+        raise FolioError(
+            f"corpus.reader text wants one file, the source has {len(files)} "
+            f"({names}…); use reader files"
+        )
     yield _whole_text(files[0], files[0].name, spec)
 
 
@@ -63,8 +65,10 @@ def _read_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Do
 def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
     size = path.stat().st_size
     if size > MAX_TEXT_BYTES:
-        raise FolioError(f"{name}: {size:,} bytes; a text may have {MAX_TEXT_BYTES:,}. Cut it "
-                         "into several files and use reader files")
+        raise FolioError(
+            f"{name}: {size:,} bytes; a text may have {MAX_TEXT_BYTES:,}. Cut it "
+            "into several files and use reader files"
+        )
     data = path.read_bytes()
     text = decoded(data)
     if text is None:
@@ -87,18 +91,23 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
         else:
             homes.add(place["home"])
             if len(homes) > 1:
-                raise FolioError(f"two corpora in one source: {' and '.join(map(str, homes))}; "
-                                 "reader labelled-folders wants one")
+                raise FolioError(
+                    f"two corpora in one source: {' and '.join(map(str, homes))}; "
+                    "reader labelled-folders wants one"
+                )
             review = _review(name.removesuffix(".txt"), data, place)
             if review.id in seen:
-                raise FolioError(f"the source has two documents called {review.id}; keep one of "
-                                 "them")
+                raise FolioError(
+                    f"the source has two documents called {review.id}; keep one of them"
+                )
             seen.add(review.id)
             yield review
     if not homes:
-        raise FolioError(f"{source_files(source)[0].name}: no train/pos/*.txt, train/neg/*.txt, "
-                         "test/… in it; reader labelled-folders wants that layout, plain or in a "
-                         ".tar.gz")
+        raise FolioError(
+            f"{source_files(source)[0].name}: no train/pos/*.txt, train/neg/*.txt, "
+            "test/… in it; reader labelled-folders wants that layout, plain or in a "
+            ".tar.gz"
+        )
 
 
 @lru_cache(64)
@@ -115,7 +124,8 @@ def _is_of_use(path: str) -> bool:
     if place is None or not name.endswith(".txt"):
         return False
     return place["label"] in ("pos", "neg") or (
-        place["label"] is None and FILM_LIST.fullmatch(name) is not None)
+        place["label"] is None and FILM_LIST.fullmatch(name) is not None
+    )
 
 
 def _why_ignored(place: dict[str, str | None] | None, name: str) -> str:
@@ -161,14 +171,18 @@ def film_of(document: str, films: dict[str, list[str]]) -> str | None:
     """
     numbered = NUMBERED.fullmatch(document)
     if numbered is None:
-        raise FolioError(f"{document}.txt: corpus.group film needs names like 12_9.txt; "
-                         "rename the file or remove corpus.group")
+        raise FolioError(
+            f"{document}.txt: corpus.group film needs names like 12_9.txt; "
+            "rename the file or remove corpus.group"
+        )
     folder, line = numbered[1], int(numbered[2])
     listed = films.get(folder, [])
     if line >= len(listed):
         where = folder.replace("/", "/urls_") + ".txt"
-        raise FolioError(f"{document}.txt: corpus.group film looks for line {line + 1} of {where}, "
-                         f"which has {len(listed)}; add the list or remove corpus.group")
+        raise FolioError(
+            f"{document}.txt: corpus.group film looks for line {line + 1} of {where}, "
+            f"which has {len(listed)}; add the list or remove corpus.group"
+        )
     return listed[line] or None
 
 
@@ -188,8 +202,11 @@ def _csv_documents(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Ite
         if not header:
             raise FolioError(f"{name}: the file is empty; its first row must name the columns")
         text_at = _column(header, spec.text_column, name, "corpus.text_column")
-        label_at = (_column(header, spec.label_column, name, "corpus.label_column")
-                    if spec.label_column else None)
+        label_at = (
+            _column(header, spec.label_column, name, "corpus.label_column")
+            if spec.label_column
+            else None
+        )
         group_at = _column(header, spec.group, name, "corpus.group") if spec.group else None
         number = 0
         for row in checked_rows(rows, name, len(header)):
@@ -210,15 +227,21 @@ def _column(header: Sequence[str], wanted: str, name: str, key: str) -> int:
     near = difflib.get_close_matches(wanted, columns, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
     count = "two columns" if wanted in columns else "no column"
-    raise FolioError(f"{name}: {count} {wanted!r} ({key}) among "
-                     f"{', '.join(columns)[:200]}{hint}")
+    raise FolioError(f"{name}: {count} {wanted!r} ({key}) among {', '.join(columns)[:200]}{hint}")
 
 
-def _csv_document(name: str, text: str, label: str | None, group: str | None,
-                  labels: tuple[str, str], notes: Notes) -> Document:
+def _csv_document(
+    name: str,
+    text: str,
+    label: str | None,
+    group: str | None,
+    labels: tuple[str, str],
+    notes: Notes,
+) -> Document:
     if any(STRAY.search(part) for part in (text, label or "", group or "") if not part.isascii()):
-        return Document(name, excerpt(text[:200].encode(errors="surrogateescape")), None, None,
-                        None, NOT_UTF8)
+        return Document(
+            name, excerpt(text[:200].encode(errors="surrogateescape")), None, None, None, NOT_UTF8
+        )
     text = without_tags(unix_lines(text))
     if label is None:
         return Document(name, text, None, group, None, None if text.strip() else EMPTY)
@@ -230,6 +253,12 @@ def _csv_document(name: str, text: str, label: str | None, group: str | None,
     return Document(name, text, value, group, None, None if text.strip() else EMPTY)
 
 
-READERS: dict[str, Reader] = {"text": _read_text, "files": _read_files, "csv": _read_csv,
-                              "labelled-folders": _read_labelled_folders, "lines": read_lines,
-                              "paragraphs": read_paragraphs, "tfds": read_records}
+READERS: dict[str, Reader] = {
+    "text": _read_text,
+    "files": _read_files,
+    "csv": _read_csv,
+    "labelled-folders": _read_labelled_folders,
+    "lines": read_lines,
+    "paragraphs": read_paragraphs,
+    "tfds": read_records,
+}

@@ -18,11 +18,24 @@ from pipelines.corpus.text_cache import names, spooled
 from pipelines.parallel import mapped
 from pipelines.store.artifacts import Workspace
 
-DOCUMENTS = pa.schema([("id", pa.string()), ("split", pa.string()), ("text", pa.string()),
-                       ("label", pa.float32()), ("group", pa.string())])
+DOCUMENTS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),
+        ("text", pa.string()),
+        ("label", pa.float32()),
+        ("group", pa.string()),
+    ]
+)
 QUARANTINE = pa.schema([("id", pa.string()), ("reason", pa.string()), ("excerpt", pa.string())])
-LEAKS = pa.schema([("id", pa.string()), ("split", pa.string()), ("test_id", pa.string()),
-                   ("similarity", pa.float64())])
+LEAKS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),
+        ("test_id", pa.string()),
+        ("similarity", pa.float64()),
+    ]
+)
 SHARD_DOCUMENTS, SHARD_CHARACTERS = 10_000, 16 * 2**20
 EXCERPT_CHARACTERS = 200
 PARQUET = {"compression": "zstd", "use_dictionary": ["split", "reason"]}
@@ -30,8 +43,9 @@ Row = tuple[Any, ...]
 Leak = tuple[Pair, str]  # what is like a test document, and the split it was in
 
 
-def write(spool: Path, listing: Listing, decision: Decision, leaks: list[Leak], work: Workspace
-          ) -> dict[str, dict[str, int]]:
+def write(
+    spool: Path, listing: Listing, decision: Decision, leaks: list[Leak], work: Workspace
+) -> dict[str, dict[str, int]]:
     """The spooled texts once more, each to its split's shards or to the quarantine.
 
     Returns documents, characters and positives (of label 1) of each split.
@@ -48,19 +62,28 @@ def write(spool: Path, listing: Listing, decision: Decision, leaks: list[Leak], 
     return {split: buffer.totals for split, buffer in buffers.items()}
 
 
-def _rows(spool: Path, listing: Listing, decision: Decision, work: Workspace
-          ) -> Iterator[pa.Table]:
+def _rows(spool: Path, listing: Listing, decision: Decision, work: Workspace) -> Iterator[pa.Table]:
     """DOCUMENTS of all that was read, in which `split` may be a reason to set it aside; a row a
     document, several for one that the contiguous split cuts."""
     at = 0
     for batch in spooled(spool):
         here = slice(at, at + batch.num_rows)
-        table = _table((batch["id"], decision.fates[here], batch["text"], listing.labels[here],
-                        listing.groups[here]))
+        table = _table(
+            (
+                batch["id"],
+                decision.fates[here],
+                batch["text"],
+                listing.labels[here],
+                listing.groups[here],
+            )
+        )
         if CUT in decision.fates[here]:
             rows = zip(*table.to_pydict().values(), strict=True)
-            pieces = [piece for index, row in enumerate(rows, at)
-                      for piece in _pieces(row, decision.cuts.get(index))]
+            pieces = [
+                piece
+                for index, row in enumerate(rows, at)
+                for piece in _pieces(row, decision.cuts.get(index))
+            ]
             table = _table(zip(*pieces, strict=True))
         yield table
         at += batch.num_rows
@@ -68,8 +91,7 @@ def _rows(spool: Path, listing: Listing, decision: Decision, work: Workspace
 
 
 def _table(columns: Iterable[Sequence[Any]]) -> pa.Table:
-    arrays = [pa.array(column, kind.type)
-              for column, kind in zip(columns, DOCUMENTS, strict=True)]
+    arrays = [pa.array(column, kind.type) for column, kind in zip(columns, DOCUMENTS, strict=True)]
     return pa.Table.from_arrays(arrays, schema=DOCUMENTS)
 
 
@@ -82,8 +104,9 @@ def _pieces(row: Row, cuts: list[tuple[str, int, int]] | None) -> Iterator[Row]:
             yield f"{name}#{split}", split, text[start:stop], *rest
 
 
-def _without_quarantined(rows: Iterable[pa.Table], quarantine: pq.ParquetWriter
-                         ) -> Iterator[pa.Table]:
+def _without_quarantined(
+    rows: Iterable[pa.Table], quarantine: pq.ParquetWriter
+) -> Iterator[pa.Table]:
     """Those that are in a split; the others go to the quarantine."""
     for table in rows:
         kept = pc.is_in(table["split"], pa.array(SPLITS))
@@ -94,8 +117,7 @@ def _without_quarantined(rows: Iterable[pa.Table], quarantine: pq.ParquetWriter
             quarantine.write_table(pa.table([aside["id"], aside["split"], excerpts], QUARANTINE))
 
 
-def _shards(rows: Iterable[pa.Table], buffers: dict[str, Shards]
-            ) -> Iterator[tuple[str, pa.Table]]:
+def _shards(rows: Iterable[pa.Table], buffers: dict[str, Shards]) -> Iterator[tuple[str, pa.Table]]:
     """(name, rows) of the shards of all splits, as they fill."""
     for table in rows:
         for split, buffer in buffers.items():
@@ -114,8 +136,9 @@ def _leak_table(leaks: list[Leak], spool: Path) -> pa.Table:
     for number, name in enumerate(names(spool) if wanted else ()):
         if number in wanted:
             wanted[number] = name
-    rows = [(wanted[pair.document], split, wanted[pair.test], pair.similarity)
-            for pair, split in leaks]
+    rows = [
+        (wanted[pair.document], split, wanted[pair.test], pair.similarity) for pair, split in leaks
+    ]
     return pa.Table.from_pylist([dict(zip(LEAKS.names, row, strict=True)) for row in rows], LEAKS)
 
 

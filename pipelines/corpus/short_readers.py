@@ -53,8 +53,11 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
                 first = first if lines else number
                 lines.append(line)
                 characters += len(line)
-                _check_size(characters, f"{name}: the paragraph at line {first}",
-                            "put blank lines into it, or use reader lines")
+                _check_size(
+                    characters,
+                    f"{name}: the paragraph at line {first}",
+                    "put blank lines into it, or use reader lines",
+                )
             elif lines:
                 yield _document(name, first, "".join(lines))
                 characters, lines = 0, []
@@ -84,8 +87,10 @@ def _lines(path: Path, name: str) -> Iterator[str]:
 
 def _check_size(characters: int, what: str, advice: str) -> None:
     if characters > MAX_CHARACTERS:
-        raise FolioError(f"{what} has more than {MAX_CHARACTERS:,} characters, too many for one "
-                         f"document; {advice}")
+        raise FolioError(
+            f"{what} has more than {MAX_CHARACTERS:,} characters, too many for one "
+            f"document; {advice}"
+        )
 
 
 def _document(name: str, number: int, text: str) -> Document:

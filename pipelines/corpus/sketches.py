@@ -84,8 +84,8 @@ def _strings(words: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarr
     count = max(len(words) - LENGTH + 1, 0)
     strings = np.zeros(count, np.uint64)
     for i in range(LENGTH):
-        strings = (strings + words[i:i + count]) * STEP
+        strings = (strings + words[i : i + count]) * STEP
     strings = (strings ^ strings >> np.uint64(31)) * MIX
     owners = np.repeat(np.arange(len(edges) - 1), np.diff(edges)).astype(np.uint64)
-    within = owners[:count] == owners[LENGTH - 1:LENGTH - 1 + count]
+    within = owners[:count] == owners[LENGTH - 1 : LENGTH - 1 + count]
     return strings[within], owners[:count][within]

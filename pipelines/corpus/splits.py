@@ -43,8 +43,15 @@ class Listing:
     def __len__(self) -> int:
         return len(self.characters)
 
-    def add(self, characters: int, digest: bytes | None, label: float | None = None,
-            group: str | None = None, part: str | None = None, reason: str | None = None) -> None:
+    def add(
+        self,
+        characters: int,
+        digest: bytes | None,
+        label: float | None = None,
+        group: str | None = None,
+        part: str | None = None,
+        reason: str | None = None,
+    ) -> None:
         """`digest` is the text's (cleaning.text_digest); none for a document with a reason."""
         self.labels.append(label)
         self.groups.append(group)
@@ -54,7 +61,7 @@ class Listing:
         self.characters.append(characters)
 
     def digest(self, index: int) -> bytes:
-        return bytes(self.digests[index * DIGEST_BYTES:(index + 1) * DIGEST_BYTES])
+        return bytes(self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
 
     def sound(self) -> Iterator[int]:
         return (index for index, reason in enumerate(self.reasons) if reason is None)
@@ -94,15 +101,18 @@ def decide(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
     for split, wanted in ((TRAIN, 1), (VALIDATION, spec.validation), (TEST, spec.test)):
         if wanted and split not in present:
             kept = len(decision.fates) - decision.reasons.total()
-            raise FolioError(f"corpus.split {spec.split} leaves {split} without documents, having "
-                             f"{kept}; give more, or change corpus.validation and corpus.test")
+            raise FolioError(
+                f"corpus.split {spec.split} leaves {split} without documents, having "
+                f"{kept}; give more, or change corpus.validation and corpus.test"
+            )
     return decision
 
 
 def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
     """Test as it came; train without repeats; validation carved out of what train then has."""
-    fates = [reason or part or TRAIN
-             for reason, part in zip(listing.reasons, listing.parts, strict=True)]
+    fates = [
+        reason or part or TRAIN for reason, part in zip(listing.reasons, listing.parts, strict=True)
+    ]
     seen = {listing.digest(i): DUPLICATE_OF_TEST for i, fate in enumerate(fates) if fate == TEST}
     train: list[int] = []
     for index in (i for i, fate in enumerate(fates) if fate == TRAIN):
@@ -178,8 +188,11 @@ def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
 def _pieces(bounds: tuple[int, int], length: int) -> Iterator[tuple[str, int, int]]:
     """(split, start, stop) where validation and test begin at `bounds`, before or beyond too."""
     validation, test = (min(max(bound, 0), length) for bound in bounds)
-    for split, start, stop in ((TRAIN, 0, validation), (VALIDATION, validation, test),
-                               (TEST, test, length)):
+    for split, start, stop in (
+        (TRAIN, 0, validation),
+        (VALIDATION, validation, test),
+        (TEST, test, length),
+    ):
         if start < stop:
             yield split, start, stop
 
@@ -199,8 +212,9 @@ def _set_repeats_aside(listing: Listing, fates: list[str]) -> None:
             fates[index] = DUPLICATE_OF_TEST if leaks else DUPLICATE
 
 
-def carve(pool: Sequence[int], listing: Listing, wanted: int, seed: int,
-          balanced: bool = True) -> list[int]:
+def carve(
+    pool: Sequence[int], listing: Listing, wanted: int, seed: int, balanced: bool = True
+) -> list[int]:
     """About `wanted` documents of `pool`, no two alike: whole groups, shuffled by the seed.
 
     A group that would pass `wanted` is left out and the next one tried, so that the number is met
@@ -212,11 +226,13 @@ def carve(pool: Sequence[int], listing: Listing, wanted: int, seed: int,
         name = listing.digest(index) if group is None else b"group " + group.encode()
         members.setdefault(name, []).append(index)
     order = sorted(members, key=lambda name: _rank(seed, name))
-    quota = {label: wanted * number / len(pool) + 1
-             for label, number in Counter(listing.labels[index] for index in pool).items()}
+    quota = {
+        label: wanted * number / len(pool) + 1
+        for label, number in Counter(listing.labels[index] for index in pool).items()
+    }
     have: Counter[float | None] = Counter()
     taken: list[int] = []
-    for careful in ((True, False) if balanced else (False,)):
+    for careful in (True, False) if balanced else (False,):
         for name in order:
             if len(taken) == wanted:
                 return taken
@@ -239,8 +255,9 @@ def _wanted(value: float, total: int, key: str, unit: str = "documents") -> int:
     """A count (>= 1) as it is, a share (< 1) as a count."""
     count = int(value) if value >= 1 else round(value * total)
     if value and not 0 < count < total:
-        raise FolioError(f"{key} {value}: cannot be taken from {total} {unit}; give more, "
-                         f"or change {key}")
+        raise FolioError(
+            f"{key} {value}: cannot be taken from {total} {unit}; give more, or change {key}"
+        )
     return count
 
 
@@ -249,8 +266,10 @@ def _share(value: float, total: int) -> float:
 
 
 def _nothing_left(spec: CorpusSpec, what: str) -> FolioError:
-    return FolioError(f"corpus.test {spec.test} and corpus.validation {spec.validation} leave "
-                      f"nothing of {what} to train on; make them smaller")
+    return FolioError(
+        f"corpus.test {spec.test} and corpus.validation {spec.validation} leave "
+        f"nothing of {what} to train on; make them smaller"
+    )
 
 
 def _rank(seed: int, key: bytes) -> bytes:
@@ -263,5 +282,9 @@ def _point(seed: int, key: bytes) -> float:
 
 
 Decider = Callable[[Listing, CorpusSpec, int], Decision]
-DECIDERS: dict[str, Decider] = {"official": _official, "hash": _by_hash, "shuffled": _shuffled,
-                                "contiguous": _contiguous}
+DECIDERS: dict[str, Decider] = {
+    "official": _official,
+    "hash": _by_hash,
+    "shuffled": _shuffled,
+    "contiguous": _contiguous,
+}

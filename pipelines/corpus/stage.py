@@ -39,8 +39,9 @@ from pipelines.errors import FolioError
 from pipelines.store.artifacts import Artifact, Workspace
 
 
-def build(inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspace
-          ) -> dict[str, Any]:
+def build(
+    inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspace
+) -> dict[str, Any]:
     """Writes `documents/<split>-NNNN.parquet`, `quarantine.parquet` and `near_duplicates.parquet`;
     returns the counts.
 
@@ -63,7 +64,8 @@ def build(inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspac
     _empty(work.scratch)
     found = Counter(split for _, split in pairs)
     return _counts(listing, decision, notes, splits) | {
-        "near_duplicates": {split: found[split] for split in (TRAIN, VALIDATION)}}
+        "near_duplicates": {split: found[split] for split in (TRAIN, VALIDATION)}
+    }
 
 
 def _empty(folder: Path) -> None:
@@ -75,8 +77,7 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-def _of_length(documents: Iterator[Document], spec: CorpusSpec, notes: Notes
-               ) -> Iterator[Document]:
+def _of_length(documents: Iterator[Document], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """Those of `corpus.length` characters; the others are counted as left out."""
     if spec.length is None:
         yield from documents
@@ -98,22 +99,27 @@ def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Worksp
         for batch in batches(documents):
             for document in batch:
                 _enter(listing, document)
-            columns = zip(*((d.id, d.text[:EXCERPT_CHARACTERS] if d.reason else d.text)
-                            for d in batch), strict=True)
+            columns = zip(
+                *((d.id, d.text[:EXCERPT_CHARACTERS] if d.reason else d.text) for d in batch),
+                strict=True,
+            )
             writer.write(pa.record_batch(list(map(pa.array, columns)), schema=SPOOL))
             work.progress(len(listing), None, "documents read")
     if not len(listing):
         if notes.left_out:
-            raise FolioError(f"all {notes.left_out.total():,} documents are left out "
-                             f"({_listed(notes.left_out)}); mend corpus.length or corpus.markup")
+            raise FolioError(
+                f"all {notes.left_out.total():,} documents are left out "
+                f"({_listed(notes.left_out)}); mend corpus.length or corpus.markup"
+            )
         raise FolioError("the source holds no documents; look at its files and at corpus.reader")
     return listing
 
 
 def _enter(listing: Listing, document: Document) -> None:
     digest = None if document.reason else text_digest(document.text)
-    listing.add(len(document.text), digest, document.label, document.group, document.part,
-                document.reason)
+    listing.add(
+        len(document.text), digest, document.label, document.group, document.part, document.reason
+    )
 
 
 def _check_quarantine(decision: Decision, spool: Path, spec: CorpusSpec, notes: Notes) -> None:
@@ -128,15 +134,19 @@ def _check_quarantine(decision: Decision, spool: Path, spec: CorpusSpec, notes: 
     wrong = ""
     if notes.other_labels:
         labels = ", ".join(repr(label) for label, _ in notes.other_labels.most_common(3))
-        wrong = (f"; label {labels} is neither {spec.labels[0]!r} nor {spec.labels[1]!r} "
-                 "(corpus.labels)")
-    raise FolioError(f"{share:.1%} of {len(decision.fates):,} documents cannot be used, more than "
-                     f"corpus.max_quarantined {spec.max_quarantined:.1%}: {_listed(reasons)}; for "
-                     f"example {example}{wrong}. Mend the source or the declaration")
+        wrong = (
+            f"; label {labels} is neither {spec.labels[0]!r} nor {spec.labels[1]!r} (corpus.labels)"
+        )
+    raise FolioError(
+        f"{share:.1%} of {len(decision.fates):,} documents cannot be used, more than "
+        f"corpus.max_quarantined {spec.max_quarantined:.1%}: {_listed(reasons)}; for "
+        f"example {example}{wrong}. Mend the source or the declaration"
+    )
 
 
-def _near_duplicates(spool: Path, decision: Decision, spec: CorpusSpec, work: Workspace
-                     ) -> list[Leak]:
+def _near_duplicates(
+    spool: Path, decision: Decision, spec: CorpusSpec, work: Workspace
+) -> list[Leak]:
     """What train and validation nearly have in common with test, the split noted before any of
     it is dropped."""
     fates, found = decision.fates, []
@@ -147,8 +157,10 @@ def _near_duplicates(spool: Path, decision: Decision, spec: CorpusSpec, work: Wo
     for pair, _ in found if spec.duplicates == "drop" else ():
         fates[pair.document] = NEAR_DUPLICATE_OF_TEST
     if found and TRAIN not in fates and CUT not in fates:
-        raise FolioError("corpus.duplicates drop leaves nothing to train on: all of it says nearly "
-                         "what the test part says; mend the source")
+        raise FolioError(
+            "corpus.duplicates drop leaves nothing to train on: all of it says nearly "
+            "what the test part says; mend the source"
+        )
     return found
 
 
@@ -156,20 +168,28 @@ def _listed(numbers: Counter[str]) -> str:
     return ", ".join(f"{what} {number}" for what, number in numbers.most_common())
 
 
-def _counts(listing: Listing, decision: Decision, notes: Notes, splits: dict[str, dict[str, int]]
-            ) -> dict[str, Any]:
+def _counts(
+    listing: Listing, decision: Decision, notes: Notes, splits: dict[str, dict[str, int]]
+) -> dict[str, Any]:
     left_out, quarantined = notes.left_out.total(), decision.reasons.total()
     read = len(listing) + left_out
     pieces = sum(len(cut) - 1 for cut in decision.cuts.values())
     kept = sum(totals["documents"] for totals in splits.values()) - pieces
     assert kept + quarantined + left_out == read, (
-        f"{kept} kept + {quarantined} quarantined + {left_out} left out != {read} read")
-    return {"read": read, "kept": kept, "quarantined": quarantined,
-            "left_out": _sorted(notes.left_out), "cut": len(decision.cuts),
-            "splits": splits,
-            "reasons": _sorted(decision.reasons),
-            "groups_in_two_splits": _straddling_groups(listing, decision),
-            "ignored": _sorted(notes.ignored), "other_labels": _sorted(notes.other_labels)}
+        f"{kept} kept + {quarantined} quarantined + {left_out} left out != {read} read"
+    )
+    return {
+        "read": read,
+        "kept": kept,
+        "quarantined": quarantined,
+        "left_out": _sorted(notes.left_out),
+        "cut": len(decision.cuts),
+        "splits": splits,
+        "reasons": _sorted(decision.reasons),
+        "groups_in_two_splits": _straddling_groups(listing, decision),
+        "ignored": _sorted(notes.ignored),
+        "other_labels": _sorted(notes.other_labels),
+    }
 
 
 def _sorted(numbers: Counter[str]) -> dict[str, int]:
@@ -179,5 +199,10 @@ def _sorted(numbers: Counter[str]) -> dict[str, int]:
 def _straddling_groups(listing: Listing, decision: Decision) -> int:
     """How many groups an official split has on both sides (aclImdb: one film)."""
     first: dict[str, str] = {}
-    return len({group for group, fate in zip(listing.groups, decision.fates, strict=True)
-                if group is not None and fate in SPLITS and first.setdefault(group, fate) != fate})
+    return len(
+        {
+            group
+            for group, fate in zip(listing.groups, decision.fates, strict=True)
+            if group is not None and fate in SPLITS and first.setdefault(group, fate) != fate
+        }
+    )

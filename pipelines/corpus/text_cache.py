@@ -40,12 +40,13 @@ def names(path: Path) -> Iterator[str]:
         yield from batch["id"].to_pylist()
 
 
-def chosen(spool: Path, fates: Sequence[str], splits: Collection[str]
-           ) -> Iterator[tuple[np.ndarray, pa.Array]]:
+def chosen(
+    spool: Path, fates: Sequence[str], splits: Collection[str]
+) -> Iterator[tuple[np.ndarray, pa.Array]]:
     """Batches of numbers and texts of the documents that are wholly in these splits."""
     at = 0
     for batch in spooled(spool, ["text"]):
-        wanted = np.array([fate in splits for fate in fates[at:at + batch.num_rows]])
+        wanted = np.array([fate in splits for fate in fates[at : at + batch.num_rows]])
         if wanted.any():
             yield at + np.flatnonzero(wanted), batch["text"].filter(pa.array(wanted))
         at += batch.num_rows

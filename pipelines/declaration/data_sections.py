@@ -70,26 +70,48 @@ class SourceSpec(Section):
     """Where the raw bytes come from: one of `url`, `path` (or `files`) and `tfds`."""
 
     url: OneOrMany = Field((), description="public address, or several")
-    path: str | None = Field(None, description="a file or folder of your own, beside the YAML",
-                             validation_alias=AliasChoices("path", "files"),
-                             json_schema_extra=OPERATIONAL)  # its content is in the key instead
-    tfds: str | None = Field(None, description="a tensorflow-datasets builder: NAME, "
-                             "NAME/CONFIG or NAME/CONFIG:1.3.0")
-    tfds_splits: OneOrMany = Field(("train", "validation", "test"), min_length=1,
-                                   description="of the builder, slices such as train[:1%] too; "
-                                   "corpus.split divides anew what they hold")
+    path: str | None = Field(
+        None,
+        description="a file or folder of your own, beside the YAML",
+        validation_alias=AliasChoices("path", "files"),
+        json_schema_extra=OPERATIONAL,
+    )  # its content is in the key instead
+    tfds: str | None = Field(
+        None, description="a tensorflow-datasets builder: NAME, NAME/CONFIG or NAME/CONFIG:1.3.0"
+    )
+    tfds_splits: OneOrMany = Field(
+        ("train", "validation", "test"),
+        min_length=1,
+        description="of the builder, slices such as train[:1%] too; "
+        "corpus.split divides anew what they hold",
+    )
     tfds_feature: str = Field("text", description="the feature that holds the text")
-    sha256: OneOrMany = Field((), description="accepted digests; a file with another is "
-                              "refused. Without, the origin is asked whether the file changed")
-    max_bytes: PositiveInt = Field(4 * 2**30, le=10**13, json_schema_extra=OPERATIONAL,
-                                   description="refuse a larger download")
-    timeout_seconds: float = Field(30, gt=0, le=86_400, json_schema_extra=OPERATIONAL,
-                                   description="silence after which a try is given up")
+    sha256: OneOrMany = Field(
+        (),
+        description="accepted digests; a file with another is "
+        "refused. Without, the origin is asked whether the file changed",
+    )
+    max_bytes: PositiveInt = Field(
+        4 * 2**30, le=10**13, json_schema_extra=OPERATIONAL, description="refuse a larger download"
+    )
+    timeout_seconds: float = Field(
+        30,
+        gt=0,
+        le=86_400,
+        json_schema_extra=OPERATIONAL,
+        description="silence after which a try is given up",
+    )
     min_bytes_per_second: float = Field(
-        1000, ge=0, le=1e9, json_schema_extra=OPERATIONAL, description="over twice "
-        "timeout_seconds; a slower download is given up, what came of it is kept")
-    sample: str | None = Field(None, description="stands in under --allow-sample",
-                               json_schema_extra=OPERATIONAL)
+        1000,
+        ge=0,
+        le=1e9,
+        json_schema_extra=OPERATIONAL,
+        description="over twice "
+        "timeout_seconds; a slower download is given up, what came of it is kept",
+    )
+    sample: str | None = Field(
+        None, description="stands in under --allow-sample", json_schema_extra=OPERATIONAL
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSpec:
@@ -109,25 +131,39 @@ class CorpusSpec(Section):
     split: Literal["official", "hash", "shuffled", "contiguous"]
     validation: CountOrShare = Field(0.05, description="documents (>= 1) or share (< 1)")
     test: CountOrShare = Field(0.05, description="the same; ignored by the official split")
-    group: str | None = Field(None, description="documents of one group stay in one split: "
-                              "`film` for aclImdb, a column's name for csv")
-    glob: str = Field("**/*.txt", description="which files of a folder (readers files, lines and "
-                      "paragraphs; these two read a single file whatever its name)")
+    group: str | None = Field(
+        None,
+        description="documents of one group stay in one split: "
+        "`film` for aclImdb, a column's name for csv",
+    )
+    glob: str = Field(
+        "**/*.txt",
+        description="which files of a folder (readers files, lines and "
+        "paragraphs; these two read a single file whatever its name)",
+    )
     text_column: str = "text"
     label_column: str | None = Field(None, description="csv without it is unlabelled text")
     labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
     start: str | None = Field(None, description="the text begins at this line (kept)")
     end: str | None = Field(None, description="the text ends before this line")
     length: tuple[Characters, Characters] | None = Field(
-        None, description="fewest and most characters of a document; others are left out, counted")
+        None, description="fewest and most characters of a document; others are left out, counted"
+    )
     duplicates: Literal["count", "drop"] = Field(
-        "count", description="documents of train and validation that say nearly what a test "
-        "document says; drop: they are set aside. Equal ones always are")
+        "count",
+        description="documents of train and validation that say nearly what a test "
+        "document says; drop: they are set aside. Equal ones always are",
+    )
     markup: Literal["wiki40b"] | None = Field(
-        None, description="markup to take apart: wiki40b's _START_ARTICLE_, _NEWLINE_, …")
+        None, description="markup to take apart: wiki40b's _START_ARTICLE_, _NEWLINE_, …"
+    )
     max_quarantined: float = Field(
-        0.02, ge=0, le=1, description="share that may be set aside; repeats count only among "
-        "labelled documents: in a text they are natural, and leave it all the same")
+        0.02,
+        ge=0,
+        le=1,
+        description="share that may be set aside; repeats count only among "
+        "labelled documents: in a text they are natural, and leave it all the same",
+    )
 
     @property
     def labelled(self) -> bool:
@@ -137,25 +173,44 @@ class CorpusSpec(Section):
     def _reader_can(self) -> CorpusSpec:
         reader, split = self.reader, self.split
         for holds, message in (
-            (split != "official" or reader == "labelled-folders",
-             f"split official needs reader labelled-folders, not {reader}"),
-            (split != "contiguous" or reader not in LABELLED_READERS,
-             f"split contiguous is for running text, not for reader {reader}"),
-            (split == "contiguous" or reader != "text",
-             f"reader text is one document: split {split} cannot divide it; use contiguous"),
-            (not (self.start or self.end) or reader in CUT_READERS,
-             f"start and end cut running text; reader {reader} has none: remove them"),
-            (not self.group or reader in LABELLED_READERS,
-             f"reader {reader} knows no groups; remove group"),
-            (self.group in (None, "film") or reader != "labelled-folders",
-             f"reader labelled-folders has group film, not {self.group}"),
-            (not self.markup or reader == "tfds",
-             f"markup is taken apart by reader tfds, not by {reader}; remove it"),
-            (not self.length or (reader != "text" and split != "official"),
-             "length would leave out the whole text" if reader == "text" else
-             "length would thin an official test split; remove it"),
-            (not self.length or self.length[0] <= self.length[1],
-             f"length {list(self.length or ())}: the fewest characters come first"),
+            (
+                split != "official" or reader == "labelled-folders",
+                f"split official needs reader labelled-folders, not {reader}",
+            ),
+            (
+                split != "contiguous" or reader not in LABELLED_READERS,
+                f"split contiguous is for running text, not for reader {reader}",
+            ),
+            (
+                split == "contiguous" or reader != "text",
+                f"reader text is one document: split {split} cannot divide it; use contiguous",
+            ),
+            (
+                not (self.start or self.end) or reader in CUT_READERS,
+                f"start and end cut running text; reader {reader} has none: remove them",
+            ),
+            (
+                not self.group or reader in LABELLED_READERS,
+                f"reader {reader} knows no groups; remove group",
+            ),
+            (
+                self.group in (None, "film") or reader != "labelled-folders",
+                f"reader labelled-folders has group film, not {self.group}",
+            ),
+            (
+                not self.markup or reader == "tfds",
+                f"markup is taken apart by reader tfds, not by {reader}; remove it",
+            ),
+            (
+                not self.length or (reader != "text" and split != "official"),
+                "length would leave out the whole text"
+                if reader == "text"
+                else "length would thin an official test split; remove it",
+            ),
+            (
+                not self.length or self.length[0] <= self.length[1],
+                f"length {list(self.length or ())}: the fewest characters come first",
+            ),
         ):
             if not holds:
                 raise ValueError(message)
@@ -171,14 +226,18 @@ class TokensSpec(Section):
     kind: Literal["char", "word", "subword"]
     lower: bool = False
     words: Literal["all", "letters"] = Field(
-        "all", description="all: runs of letters, digits and _; letters: only letters, ' and - "
-        "are kept, words that begin with - dropped")
+        "all",
+        description="all: runs of letters, digits and _; letters: only letters, ' and - "
+        "are kept, words that begin with - dropped",
+    )
     begin: str | None = Field(None, description="token put before each document")
-    end: str | None = Field(None, description="token put after each document; generation stops "
-                            "there")
+    end: str | None = Field(
+        None, description="token put after each document; generation stops there"
+    )
     min_count: PositiveInt = Field(1, le=MOST, description="rarer tokens of train become unknown")
-    max_size: PositiveInt | None = Field(None, le=10_000_000, description="vocabulary entries, pad "
-                                         "and unknown in")
+    max_size: PositiveInt | None = Field(
+        None, le=10_000_000, description="vocabulary entries, pad and unknown in"
+    )
     max_tokens: Tokens | None = Field(None, description="longer documents are cut to this")
     keep: Literal["first", "last"] = Field("last", description="which end survives the cut")
 
@@ -198,7 +257,9 @@ class BatchesSpec(Section):
     buckets: Literal["auto"] | tuple[Tokens, ...] = Field("auto", description="row widths")
     max_buckets: PositiveInt = Field(8, le=1000, description="how many widths auto may choose")
     layout: Literal["text", "rows", "documents", "windows"] = Field(
-        "text", description="language models: text is running text cut into rows, or laid in lanes "
+        "text",
+        description="language models: text is running text cut into rows, or laid in lanes "
         "for a carried state; rows cuts it in any case; documents gives each its own row; windows "
-        "predicts only the token after each sequence_length tokens")
+        "predicts only the token after each sequence_length tokens",
+    )
     sequence_length: Tokens | None = Field(None, description="tokens a row, language models")

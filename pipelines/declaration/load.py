@@ -17,13 +17,17 @@ PROJECT = CATALOG.parent.parent
 FULL = "full"
 ORIGINS = ("url", "path", "files", "tfds")  # of source: one of them at a time
 # What Spec has and no declaration says, and how one does.
-FIXED = {"name": "a pipeline is called what its file is called; rename the file",
-         "profile": "a profile is chosen with --profile",
-         "sample": "the small sample is used with --allow-sample",
-         "profiles": "profiles are read from the declaration alone; change them there"}
+FIXED = {
+    "name": "a pipeline is called what its file is called; rename the file",
+    "profile": "a profile is chosen with --profile",
+    "sample": "the small sample is used with --allow-sample",
+    "profiles": "profiles are read from the declaration alone; change them there",
+}
 # What a single run cannot change.
-DECLARED = FIXED | {"schedule": "a schedule is read from the declaration alone; change it there",
-                    "source.sample": "it is read from the declaration alone; change it there"}
+DECLARED = FIXED | {
+    "schedule": "a schedule is read from the declaration alone; change it there",
+    "source.sample": "it is read from the declaration alone; change it there",
+}
 
 
 def catalog_names() -> list[str]:
@@ -94,8 +98,10 @@ def _find(pipeline: str) -> Path:
     path = CATALOG / f"{pipeline}.yaml"
     if is_file(path):
         return path
-    raise UsageError(f"unknown pipeline {pipeline!r}; "
-                     f"known: {', '.join(catalog_names())}, or the path of a YAML file")
+    raise UsageError(
+        f"unknown pipeline {pipeline!r}; "
+        f"known: {', '.join(catalog_names())}, or the path of a YAML file"
+    )
 
 
 def is_file(path: Path) -> bool:
@@ -138,14 +144,17 @@ def _profile(path: Path, places: dict[str, str], profiles: Any, name: str) -> di
     if name in profiles:
         changes = profiles[name] or {}
         if not isinstance(changes, dict):
-            raise UsageError(f"{places[f'profiles.{name}']}: a profile maps keys to values, "
-                             "such as training.epochs: 1")
+            raise UsageError(
+                f"{places[f'profiles.{name}']}: a profile maps keys to values, "
+                "such as training.epochs: 1"
+            )
         return changes
     if name in (FULL, "sample"):
         return {}
     known = [FULL, *(n for n in profiles if n != "sample")]
-    raise UsageError(f"{path}: no profile {name!r}{_nearest(name, known)}; "
-                     f"known: {', '.join(known)}")
+    raise UsageError(
+        f"{path}: no profile {name!r}{_nearest(name, known)}; known: {', '.join(known)}"
+    )
 
 
 def _override(text: str) -> tuple[str, Any]:
@@ -193,8 +202,9 @@ def _drop_replaced_origin(data: dict[str, Any], changes: dict[str, Any]) -> None
     source = data.get("source")
     new = {name for name in ORIGINS if changes.get(f"source.{name}")}
     if isinstance(source, dict) and new and not any(source.get(name) for name in new):
-        data["source"] = {name: value for name, value in source.items()
-                          if name not in (*ORIGINS, "sha256")}
+        data["source"] = {
+            name: value for name, value in source.items() if name not in (*ORIGINS, "sha256")
+        }
 
 
 def _put(data: dict[str, Any], dotted: str, value: Any, places: dict[str, str]) -> None:
@@ -232,8 +242,10 @@ def _describe(path: Path, places: dict[str, str], error: dict[str, Any]) -> str:
             parts.pop()  # pydantic adds the names of union members: not keys of the file
     key = ".".join(parts)
     if key == "name":
-        return (f"{path}: a pipeline is called what its file is called; rename the file: small "
-                "letters, digits, - and _, 64 at most")
+        return (
+            f"{path}: a pipeline is called what its file is called; rename the file: small "
+            "letters, digits, - and _, 64 at most"
+        )
     where = places.get(key) or places.get(".".join(parts[:-1])) or str(path)
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key {key}{_nearest(parts[-1], _siblings(parts))}"

@@ -19,14 +19,18 @@ def too_large(spec: Spec) -> str | None:
     """Why no machine that Folio is for could train this; None: it may fit."""
     weights = FLOAT * weights_of(spec.model, spec.tokens.max_size or 0)
     if weights > MOST_WEIGHTS:
-        return (f"model: its weights alone would need {weights / 1e9:,.0f} GB, and "
-                f"{MOST_WEIGHTS / 1e9:.0f} GB are the most; lower model.units, embedding or dense"
-                + (", or tokens.max_size" if spec.tokens.max_size else ""))
+        return (
+            f"model: its weights alone would need {weights / 1e9:,.0f} GB, and "
+            f"{MOST_WEIGHTS / 1e9:.0f} GB are the most; lower model.units, embedding or dense"
+            + (", or tokens.max_size" if spec.tokens.max_size else "")
+        )
     batch = FLOAT * spec.batches.batch_size * widest(spec) * sum(layer_sizes(spec.model))
     if batch > MOST_BATCH:
-        return (f"batches: one batch would need {batch / 1e9:,.0f} GB, and "
-                f"{MOST_BATCH / 1e9:.0f} GB are the most; lower batches.batch_size, the rows' "
-                "width or model.units")
+        return (
+            f"batches: one batch would need {batch / 1e9:,.0f} GB, and "
+            f"{MOST_BATCH / 1e9:.0f} GB are the most; lower batches.batch_size, the rows' "
+            "width or model.units"
+        )
     return None
 
 
@@ -44,8 +48,10 @@ def layer_sizes(model: ModelSpec) -> list[int]:
 def weights_of(model: ModelSpec, vocabulary: int) -> int:
     """The weights of all layers, but for biases."""
     sizes = layer_sizes(model)
-    recurrent = sum(GATES[model.cell] * out * (before + out // _directions(model))
-                    for before, out in pairwise(sizes))
+    recurrent = sum(
+        GATES[model.cell] * out * (before + out // _directions(model))
+        for before, out in pairwise(sizes)
+    )
     head = vocabulary if model.kind == "language_model" else model.dense or 1
     return sizes[0] * vocabulary + recurrent + sizes[-1] * head
 

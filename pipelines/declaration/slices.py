@@ -11,8 +11,13 @@ PARTS = 10  # of the test text, in its order, of as many characters each
 NAMED = ("group", "speaker")  # kinds whose slices are called as the text calls them
 MOST_NAMED = 20  # slices of such a kind: those with the most text, and the OTHERS as one
 OTHERS = "all others"
-LABELS = {"length": "tokens read", "unknown_rate": "share of unknown tokens",
-          "part": "part of the text", "group": "group", "speaker": "speaker"}
+LABELS = {
+    "length": "tokens read",
+    "unknown_rate": "share of unknown tokens",
+    "part": "part of the text",
+    "group": "group",
+    "speaker": "speaker",
+}
 
 
 def slice_names(kind: str) -> tuple[str, ...]:
@@ -22,6 +27,7 @@ def slice_names(kind: str) -> tuple[str, ...]:
     if kind == "part":
         return tuple(f"part {number} of {PARTS}" for number in range(1, PARTS + 1))
     shown = [f"{edge:,.0f}" if kind == "length" else f"{edge:.0%}" for edge in EDGES[kind]]
-    upper = [f"up to {text}" if edge else "none"
-             for edge, text in zip(EDGES[kind], shown, strict=True)]
+    upper = [
+        f"up to {text}" if edge else "none" for edge, text in zip(EDGES[kind], shown, strict=True)
+    ]
     return (*upper, f"over {shown[-1]}")

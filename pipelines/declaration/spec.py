@@ -52,8 +52,10 @@ class ScheduleSpec(Section):
         try:
             CronSim(self.cron, datetime(2000, 1, 1))
         except CronSimError as error:
-            raise ValueError(f"cron {self.cron!r}: {error}; write minute hour day month weekday, "
-                             "such as 0 3 * * *") from error
+            raise ValueError(
+                f"cron {self.cron!r}: {error}; write minute hour day month weekday, "
+                "such as 0 3 * * *"
+            ) from error
         return self
 
 
@@ -75,32 +77,48 @@ class Spec(Section):
     registry: RegistrySpec
     schedule: ScheduleSpec | None = Field(None, description="none: it runs when asked")
     grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
-        {}, description="comparisons for `folio compare`: {name: {dotted key: values}}")
+        {}, description="comparisons for `folio compare`: {name: {dotted key: values}}"
+    )
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Spec:
         reader = self.corpus.reader
-        self._require(reader == "tfds" or not self.source.tfds,
-                      f"corpus.reader {reader} cannot read source.tfds; use reader tfds, or give "
-                      "source.path a text of your own")
-        self._require(reader != "tfds" or bool(self.source.tfds),
-                      "corpus.reader tfds reads source.tfds; for a text of your own with a "
-                      "document a line set corpus.reader to lines and corpus.markup to null")
+        self._require(
+            reader == "tfds" or not self.source.tfds,
+            f"corpus.reader {reader} cannot read source.tfds; use reader tfds, or give "
+            "source.path a text of your own",
+        )
+        self._require(
+            reader != "tfds" or bool(self.source.tfds),
+            "corpus.reader tfds reads source.tfds; for a text of your own with a "
+            "document a line set corpus.reader to lines and corpus.markup to null",
+        )
         if self.model.kind == "classifier":
-            self._require(self.corpus.labelled, "model.kind classifier needs labels: use "
-                          "corpus.reader labelled-folders, or csv with corpus.label_column")
+            self._require(
+                self.corpus.labelled,
+                "model.kind classifier needs labels: use "
+                "corpus.reader labelled-folders, or csv with corpus.label_column",
+            )
             self._require(self.tokens.kind == "word", "a classifier reads words: set tokens.kind")
-            self._require(self.batches.sequence_length is None and self.batches.layout == "text",
-                          "batches.sequence_length and layout are for language models; "
-                          "use tokens.max_tokens")
-            self._require(self.registry.metric in ("accuracy", "log_loss", "roc_auc"),
-                          f"registry.metric {self.registry.metric} is not measured on a classifier")
-            self._require(self.training.truncate is None,
-                          "training.truncate would cut reviews apart; use tokens.max_tokens")
-            self._require(not (self.tokens.begin or self.tokens.end),
-                          "tokens.begin and end are for language models")
-            self._require(self.evaluation.context is None,
-                          "evaluation.context is for language models")
+            self._require(
+                self.batches.sequence_length is None and self.batches.layout == "text",
+                "batches.sequence_length and layout are for language models; use tokens.max_tokens",
+            )
+            self._require(
+                self.registry.metric in ("accuracy", "log_loss", "roc_auc"),
+                f"registry.metric {self.registry.metric} is not measured on a classifier",
+            )
+            self._require(
+                self.training.truncate is None,
+                "training.truncate would cut reviews apart; use tokens.max_tokens",
+            )
+            self._require(
+                not (self.tokens.begin or self.tokens.end),
+                "tokens.begin and end are for language models",
+            )
+            self._require(
+                self.evaluation.context is None, "evaluation.context is for language models"
+            )
         else:
             self._language_model_agrees()
         self._slices_agree()
@@ -111,52 +129,82 @@ class Spec(Section):
     def _slices_agree(self) -> None:
         slices, floors = self.evaluation.slices, self.registry.slice_floors
         for kind, floor in floors.items():
-            self._require(kind in slices, f"registry.slice_floors.{kind}: is not measured; add it "
-                          "to evaluation.slices")
+            self._require(
+                kind in slices,
+                f"registry.slice_floors.{kind}: is not measured; add it to evaluation.slices",
+            )
             for name in floor if isinstance(floor, dict) and kind not in NAMED else ():
-                self._require(name in slice_names(kind), f"registry.slice_floors.{kind}: no slice "
-                              f"{name!r}; known: {', '.join(slice_names(kind))}")
+                self._require(
+                    name in slice_names(kind),
+                    f"registry.slice_floors.{kind}: no slice "
+                    f"{name!r}; known: {', '.join(slice_names(kind))}",
+                )
         if self.model.kind == "classifier":
             other = next((kind for kind in slices if kind not in EDGES), None)
-            self._require(other is None, f"evaluation.slices {other} is for language models; a "
-                          f"classifier has {' and '.join(EDGES)}")
-            self._require(not floors or self.registry.metric in ("accuracy", "log_loss"),
-                          f"registry.slice_floors: {self.registry.metric} is not measured on "
-                          "slices; use metric accuracy or log_loss")
+            self._require(
+                other is None,
+                f"evaluation.slices {other} is for language models; a "
+                f"classifier has {' and '.join(EDGES)}",
+            )
+            self._require(
+                not floors or self.registry.metric in ("accuracy", "log_loss"),
+                f"registry.slice_floors: {self.registry.metric} is not measured on "
+                "slices; use metric accuracy or log_loss",
+            )
         else:
-            self._require("length" not in slices or self.batches.layout == "documents",
-                          "evaluation.slices length is for batches.layout documents; running text "
-                          "has no lengths, use part")
-            self._require("group" not in slices or self.corpus.group is not None
-                          or self.corpus.reader in ("text", "files"),
-                          f"evaluation.slices group: corpus.reader {self.corpus.reader} knows "
-                          "neither groups nor files; remove it")
+            self._require(
+                "length" not in slices or self.batches.layout == "documents",
+                "evaluation.slices length is for batches.layout documents; running text "
+                "has no lengths, use part",
+            )
+            self._require(
+                "group" not in slices
+                or self.corpus.group is not None
+                or self.corpus.reader in ("text", "files"),
+                f"evaluation.slices group: corpus.reader {self.corpus.reader} knows "
+                "neither groups nor files; remove it",
+            )
 
     def _language_model_agrees(self) -> None:
         documents = self.batches.layout == "documents"
-        self._require(documents == (self.batches.sequence_length is None),
-                      "a language model over documents has no batches.sequence_length" if documents
-                      else "a language model needs batches.sequence_length (tokens a row), or "
-                      "batches.layout documents")
-        self._require(documents or self.tokens.max_tokens is None,
-                      "tokens.max_tokens would cut the running text; remove it")
-        self._require(self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
-                      f"registry.metric {self.registry.metric} is not measured on a language model")
-        self._require(self.evaluation.threshold == 0.5,
-                      "evaluation.threshold is for classifiers; remove it")
-        self._require(not (self.batches.layout == "windows" and self.model.stateful),
-                      "model.stateful makes no sense with batches.layout windows: each window "
-                      "is a question of its own")
-        self._require(not (self.batches.layout == "windows" and self.evaluation.context),
-                      "evaluation.context: with batches.layout windows text is drawn from the "
-                      "batches.sequence_length tokens of a window; remove it")
-        self._require(not (self.training.shuffle and self.model.stateful
-                           and self.batches.layout == "text"),
-                      "training.shuffle would tear the lanes apart along which model.stateful "
-                      "carries the state; remove it, or shuffle batches.layout rows or documents")
-        self._require(self.training.truncate is None or documents,
-                      "training.truncate is for batches.layout documents; in running text "
-                      "batches.sequence_length already is the cut")
+        self._require(
+            documents == (self.batches.sequence_length is None),
+            "a language model over documents has no batches.sequence_length"
+            if documents
+            else "a language model needs batches.sequence_length (tokens a row), or "
+            "batches.layout documents",
+        )
+        self._require(
+            documents or self.tokens.max_tokens is None,
+            "tokens.max_tokens would cut the running text; remove it",
+        )
+        self._require(
+            self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
+            f"registry.metric {self.registry.metric} is not measured on a language model",
+        )
+        self._require(
+            self.evaluation.threshold == 0.5, "evaluation.threshold is for classifiers; remove it"
+        )
+        self._require(
+            not (self.batches.layout == "windows" and self.model.stateful),
+            "model.stateful makes no sense with batches.layout windows: each window "
+            "is a question of its own",
+        )
+        self._require(
+            not (self.batches.layout == "windows" and self.evaluation.context),
+            "evaluation.context: with batches.layout windows text is drawn from the "
+            "batches.sequence_length tokens of a window; remove it",
+        )
+        self._require(
+            not (self.training.shuffle and self.model.stateful and self.batches.layout == "text"),
+            "training.shuffle would tear the lanes apart along which model.stateful "
+            "carries the state; remove it, or shuffle batches.layout rows or documents",
+        )
+        self._require(
+            self.training.truncate is None or documents,
+            "training.truncate is for batches.layout documents; in running text "
+            "batches.sequence_length already is the cut",
+        )
 
     @staticmethod
     def _require(holds: bool, message: str) -> None:

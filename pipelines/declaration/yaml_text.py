@@ -40,8 +40,9 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise NotYamlError("not UTF-8 text; save it as UTF-8",
-                           data.count(b"\n", 0, error.start) + 1) from error
+        raise NotYamlError(
+            "not UTF-8 text; save it as UTF-8", data.count(b"\n", 0, error.start) + 1
+        ) from error
 
 
 def parse(text: str) -> tuple[Any, dict[str, int]]:
@@ -51,8 +52,10 @@ def parse(text: str) -> tuple[Any, dict[str, int]]:
         node = loader.get_single_node()
         return (None if node is None else loader.construct_document(node)), _lines(node)
     except yaml.reader.ReaderError as error:
-        raise NotYamlError(f"the character U+{error.character:04X} is not allowed",
-                           text.count("\n", 0, error.position) + 1) from error
+        raise NotYamlError(
+            f"the character U+{error.character:04X} is not allowed",
+            text.count("\n", 0, error.position) + 1,
+        ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise NotYamlError(str(error.problem), mark.line + 1 if mark else None) from error
@@ -105,8 +108,10 @@ class _Loader(yaml.SafeLoader):
         except NO_VALUE as error:
             kind = node.tag.rpartition(":")[2]
             why = f" ({error})" if type(error) is ValueError else ""
-            raise _wrong(f"{str(node.value)[:40]!r} is no {kind}{why}; if it is text, write it in "
-                         "quotes", node) from error
+            raise _wrong(
+                f"{str(node.value)[:40]!r} is no {kind}{why}; if it is text, write it in quotes",
+                node,
+            ) from error
 
     @staticmethod
     def _check_scalar(node: yaml.ScalarNode) -> None:

@@ -34,8 +34,9 @@ def home_folder() -> Path:
     try:
         home = Path(given).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"FOLIO_HOME={given}: there is no such user; write the whole path"
-                         ) from error
+        raise UsageError(
+            f"FOLIO_HOME={given}: there is no such user; write the whole path"
+        ) from error
     home = home.absolute()
     there = next(path for path in (home, *home.parents) if os.path.lexists(path))
     if not there.is_dir():
@@ -50,18 +51,24 @@ def why_closed(home: Path) -> str | None:
     if os.access(there, os.W_OK | os.X_OK):
         return None
     if there != home:
-        return (f"{called(home)}: the home cannot be made, as {there} cannot be written to by "
-                f"{_user()}; make it yourself, or name another folder in FOLIO_HOME")
+        return (
+            f"{called(home)}: the home cannot be made, as {there} cannot be written to by "
+            f"{_user()}; make it yourself, or name another folder in FOLIO_HOME"
+        )
     if not os.access(home, os.R_OK | os.X_OK):
-        return (f"{called(home)}: the home can be neither read nor written by {_user()}; run "
-                f"this as {_owner(home)}, or name another folder in FOLIO_HOME")
+        return (
+            f"{called(home)}: the home can be neither read nor written by {_user()}; run "
+            f"this as {_owner(home)}, or name another folder in FOLIO_HOME"
+        )
     if os.statvfs(home).f_flag & os.ST_RDONLY:
         why, remedy = "its file system is mounted read-only", "have it mounted for writing"
     else:
         why = f"it belongs to {_owner(home)}, and {_user()} may not write there"
         remedy = "run this as its owner"
-    return (f"{called(home)}: the home is read-only ({why}), so only what reads works here; "
-            f"{remedy}, or name another folder in FOLIO_HOME")
+    return (
+        f"{called(home)}: the home is read-only ({why}), so only what reads works here; "
+        f"{remedy}, or name another folder in FOLIO_HOME"
+    )
 
 
 def called(home: Path) -> str:
@@ -90,8 +97,9 @@ def is_shared() -> bool:
     """Whether the home is its group's as well. Raises UsageError on a setting that is unknown."""
     given = os.environ.get(SHARED, "")
     if given not in ("", "group"):
-        raise UsageError(f"{SHARED}={given}: write group, or unset it to keep the home to its "
-                         "owner")
+        raise UsageError(
+            f"{SHARED}={given}: write group, or unset it to keep the home to its owner"
+        )
     return given == "group"
 
 

@@ -22,8 +22,15 @@ FULL = ("no space left on device", "disk quota exceeded", "database or disk is f
 NO_TEMPORARY = "no usable temporary directory"
 CLOSED = ("read-only file system", "attempt to write a readonly database")
 FILES = ("too many open files",)
-MEMORY = ("cannot allocate memory", "failed to map segment", "bad_alloc", "unable to allocate",
-          "can't start new thread", "oom when allocating", "failed to allocate memory")
+MEMORY = (
+    "cannot allocate memory",
+    "failed to map segment",
+    "bad_alloc",
+    "unable to allocate",
+    "can't start new thread",
+    "oom when allocating",
+    "failed to allocate memory",
+)
 UNCLEAR = ("unable to open database file", "disk i/o error")  # SQLite's, of any of these
 
 
@@ -79,8 +86,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         yield one
         context = None if one.__suppress_context__ else one.__context__
         inside = getattr(one, "exceptions", ())  # of a group
-        todo += [other for other in (one.__cause__, context, getattr(one, "orig", None), *inside)
-                 if isinstance(other, BaseException)]
+        todo += [
+            other
+            for other in (one.__cause__, context, getattr(one, "orig", None), *inside)
+            if isinstance(other, BaseException)
+        ]
 
 
 def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
@@ -93,7 +103,8 @@ def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
         return _full(paths, number == errno.EDQUOT or FULL[1] in text)
     if NO_TEMPORARY in text:
         return _full_by_now([_temporary()]) or (
-            f"TMPDIR={_temporary()}: no file can be made there; name another folder in TMPDIR")
+            f"TMPDIR={_temporary()}: no file can be made there; name another folder in TMPDIR"
+        )
     if is_one_of(CLOSED, errno.EROFS):
         return _closed(paths)
     if is_one_of(FILES, errno.EMFILE, errno.ENFILE):
@@ -111,16 +122,25 @@ def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
 def _full(paths: list[Path], quota: bool) -> str:
     folder = _fullest(paths)
     if not paths and not quota and _free(folder) >= FULL_BYTES:  # somewhere else, or by now no more
-        return (f"a disk is full, or was: that of {folder} has {_free(folder):,} bytes free; make "
-                "room where this was to write, and run again")
+        return (
+            f"a disk is full, or was: that of {folder} has {_free(folder):,} bytes free; make "
+            "room where this was to write, and run again"
+        )
     mount = next(path for path in (folder, *folder.parents) if os.path.ismount(path))
     usage = shutil.disk_usage(folder)
-    what = f"the quota on the disk of {folder} is used up" if quota else (
-        f"the disk of {folder} is full")
+    what = (
+        f"the quota on the disk of {folder} is used up"
+        if quota
+        else (f"the disk of {folder} is full")
+    )
     place = f"mounted at {mount}, {usage.free:,} of {usage.total:,} bytes free now"
-    remedy = ("make room there (folio gc lists what nobody needs)" if _is_in(folder, _home()) else
-              "make room there, or name another folder in TMPDIR" if _is_in(folder, _temporary())
-              else "make room there")
+    remedy = (
+        "make room there (folio gc lists what nobody needs)"
+        if _is_in(folder, _home())
+        else "make room there, or name another folder in TMPDIR"
+        if _is_in(folder, _temporary())
+        else "make room there"
+    )
     return f"{what} ({place}); {remedy} and run again"
 
 
@@ -132,8 +152,11 @@ def _fullest(paths: list[Path]) -> Path:
     """The folder, as near as it is there to one of the paths, that has no room: else, as what was
     written may have had no path, that of the home or of temporary files; else the fullest."""
     named, usual = list(map(_standing, paths)), [_standing(_home()), _standing(_temporary())]
-    full = [folder for folder in (*sorted(named, key=_free), *sorted(usual, key=_free))
-            if _free(folder) < FULL_BYTES]
+    full = [
+        folder
+        for folder in (*sorted(named, key=_free), *sorted(usual, key=_free))
+        if _free(folder) < FULL_BYTES
+    ]
     return full[0] if full else min(named or usual, key=_free)
 
 
@@ -161,7 +184,8 @@ def _forbidden(error: BaseException) -> str | None:
         return None
     return why_closed(home) or (
         f"{path}: {error.strerror}; another user made it: give the home {home} to one user, or "
-        "have its group share it (FOLIO_SHARED_HOME=group)")
+        "have its group share it (FOLIO_SHARED_HOME=group)"
+    )
 
 
 def _unmade(error: BaseException) -> str | None:
@@ -171,8 +195,10 @@ def _unmade(error: BaseException) -> str | None:
         paths += [home for path in paths if _is_in(path, home)]
     if os.path.exists(home) or not any(_is_in(home, path) for path in paths):
         return None
-    return (f"{called(home)}: the home cannot be made ({error.strerror}); name another folder in "
-            "FOLIO_HOME")
+    return (
+        f"{called(home)}: the home cannot be made ({error.strerror}); name another folder in "
+        "FOLIO_HOME"
+    )
 
 
 # Limits of a process
@@ -194,11 +220,15 @@ def _files_by_now() -> str | None:
 def _memory() -> str:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
-        return (f"too little memory: this process may have {limit / 1e6:,.0f} MB; raise it: "
-                "ulimit -v unlimited")
+        return (
+            f"too little memory: this process may have {limit / 1e6:,.0f} MB; raise it: "
+            "ulimit -v unlimited"
+        )
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return (f"too little memory: {free / 1e6:,.0f} MB are free on this machine; end something "
-            "else, or give it more")
+    return (
+        f"too little memory: {free / 1e6:,.0f} MB are free on this machine; end something "
+        "else, or give it more"
+    )
 
 
 # Paths

@@ -18,7 +18,8 @@ def unsafe(name: object) -> str | None:
     if not isinstance(name, str) or not name:
         return "is not a name"
     if not name.isprintable() and any(
-            c in TURNING or unicodedata.category(c) in UNWANTED for c in name):
+        c in TURNING or unicodedata.category(c) in UNWANTED for c in name
+    ):
         return "has a control character"  # what else is not printable: unusual blanks, joiners
     if "\\" in name:
         return "has a backslash"

@@ -14,13 +14,25 @@ from pipelines.stats.binary import calibration_error, reliability_bins, roc_auc
 from pipelines.stats.calibration import Calibration
 
 
-def predictions_table(scored: Iterable[Scored], unknown_id: int,
-                      calibration: Calibration) -> pa.Table:
+def predictions_table(
+    scored: Iterable[Scored], unknown_id: int, calibration: Calibration
+) -> pa.Table:
     """A row a document, sorted by id: id, label, logit (as the model gives it), probability (of
     class 1) and correct (as calibrated), nats, length (tokens) and unknown_rate (share of unknown
     tokens)."""
-    columns: dict[str, list[Any]] = {name: [] for name in (
-        "id", "label", "logit", "probability", "correct", "nats", "length", "unknown_rate")}
+    columns: dict[str, list[Any]] = {
+        name: []
+        for name in (
+            "id",
+            "label",
+            "logit",
+            "probability",
+            "correct",
+            "nats",
+            "length",
+            "unknown_rate",
+        )
+    }
     for one in scored:
         batch = one.batch
         real = np.arange(batch.tokens.shape[1]) < batch.length[:, None]
@@ -33,27 +45,38 @@ def predictions_table(scored: Iterable[Scored], unknown_id: int,
         columns["nats"].append(calibration.nats(one.logit, batch.outcome))
         columns["length"].append(batch.length)
         columns["unknown_rate"].append(unknown / batch.length)
-    return pa.table({name: values if name == "id" else np.concatenate(values)
-                     for name, values in columns.items()}).sort_by("id")
+    return pa.table(
+        {
+            name: values if name == "id" else np.concatenate(values)
+            for name, values in columns.items()
+        }
+    ).sort_by("id")
 
 
 def classifier_metrics(predictions: pa.Table, slices: tuple[str, ...]) -> dict[str, Any]:
     """Figures of a predictions table, over all and by slice (`length`, `unknown_rate`)."""
-    label, probability, nats, correct = (predictions[name].to_numpy() for name in
-                                         ("label", "probability", "nats", "correct"))
+    label, probability, nats, correct = (
+        predictions[name].to_numpy() for name in ("label", "probability", "nats", "correct")
+    )
     total = _figures(correct, nats)
     return {
-        "kind": "classifier", "split": "test",
-        "headline": {"accuracy": total["accuracy"], "log_loss": total["log_loss"],
-                     "roc_auc": roc_auc(label, probability)},
+        "kind": "classifier",
+        "split": "test",
+        "headline": {
+            "accuracy": total["accuracy"],
+            "log_loss": total["log_loss"],
+            "roc_auc": roc_auc(label, probability),
+        },
         "sums": {key: total[key] for key in ("documents", "correct", "nats")},
         "confusion": {
             "true_positive": int((correct & (label > 0.5)).sum()),
             "false_positive": int((~correct & (label < 0.5)).sum()),
             "true_negative": int((correct & (label < 0.5)).sum()),
-            "false_negative": int((~correct & (label > 0.5)).sum())},
-        "slices": {name: _sliced(predictions[name].to_numpy(), name, correct, nats)
-                   for name in slices},
+            "false_negative": int((~correct & (label > 0.5)).sum()),
+        },
+        "slices": {
+            name: _sliced(predictions[name].to_numpy(), name, correct, nats) for name in slices
+        },
     }
 
 
@@ -61,22 +84,33 @@ def calibration_figures(predictions: pa.Table, found: Calibration) -> dict[str, 
     """What was learned, and log loss and calibration error of the test documents without the
     temperature and with it."""
     logit, label = (predictions[name].to_numpy() for name in ("logit", "label"))
-    figures = {name: {"log_loss": float(one.nats(logit, label).mean()), "calibration_error":
-                      calibration_error(reliability_bins(label, one.probability(logit)))}
-               for name, one in (("before", Calibration()), ("after", found))}
+    figures = {
+        name: {
+            "log_loss": float(one.nats(logit, label).mean()),
+            "calibration_error": calibration_error(reliability_bins(label, one.probability(logit))),
+        }
+        for name, one in (("before", Calibration()), ("after", found))
+    }
     return {"temperature": found.temperature, "threshold": found.threshold, **figures}
 
 
 def _figures(correct: np.ndarray, nats: np.ndarray) -> dict[str, Any]:
     documents, hits, total = len(correct), int(correct.sum()), float(nats.sum())
-    return {"documents": documents, "correct": hits, "nats": total,
-            "accuracy": hits / documents, "log_loss": total / documents}
+    return {
+        "documents": documents,
+        "correct": hits,
+        "nats": total,
+        "accuracy": hits / documents,
+        "log_loss": total / documents,
+    }
 
 
-def _sliced(values: np.ndarray, name: str, correct: np.ndarray,
-            nats: np.ndarray) -> list[dict[str, Any]]:
+def _sliced(
+    values: np.ndarray, name: str, correct: np.ndarray, nats: np.ndarray
+) -> list[dict[str, Any]]:
     which = np.searchsorted(np.asarray(EDGES[name]), values, side="left")
-    return [{"slice": called} | _figures(correct[which == i], nats[which == i])
-            for i, called in enumerate(slice_names(name)) if (which == i).any()]
-
-
+    return [
+        {"slice": called} | _figures(correct[which == i], nats[which == i])
+        for i, called in enumerate(slice_names(name))
+        if (which == i).any()
+    ]

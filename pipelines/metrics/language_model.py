@@ -35,15 +35,20 @@ class HeldOut:
     @classmethod
     def collect(cls, scored: Iterable[Scored], lanes: bool) -> HeldOut:
         """From the scored batches of a split; `lanes`: row k goes on in the next batch's row k."""
-        columns: dict[str, list[Any]] = {name: [] for name in (
-            "id", "position", "tokens", "nats", "correct")}
+        columns: dict[str, list[Any]] = {
+            name: [] for name in ("id", "position", "tokens", "nats", "correct")
+        }
         by_position = np.zeros((2, len(POSITION_EDGES) + 1))
         parts: list[list[np.ndarray]] = []
         for one in scored:
             real = one.batch.real
             columns["id"] += one.batch.ids
-            for name, values in (("position", one.read), ("tokens", real.sum(1)),
-                                 ("nats", one.nats.sum(1)), ("correct", one.correct.sum(1))):
+            for name, values in (
+                ("position", one.read),
+                ("tokens", real.sum(1)),
+                ("nats", one.nats.sum(1)),
+                ("correct", one.correct.sum(1)),
+            ):
                 columns[name] += values.tolist()
             by_position += _by_position(one, real)
             for number, part in enumerate(_sequences(one, real, lanes)):
@@ -57,15 +62,22 @@ class HeldOut:
     def sums(self) -> dict[str, Any]:
         """Predicted tokens, their nats, and how many the model's first guess got right."""
         columns = {name: self.rows[name].to_pylist() for name in ("tokens", "nats", "correct")}
-        return {"tokens": sum(columns["tokens"]), "nats": math.fsum(columns["nats"]),
-                "correct": sum(columns["correct"])}
+        return {
+            "tokens": sum(columns["tokens"]),
+            "nats": math.fsum(columns["nats"]),
+            "correct": sum(columns["correct"]),
+        }
 
 
 def _by_position(one: Scored, real: np.ndarray) -> np.ndarray:
     before = one.read[:, None] + np.arange(1, real.shape[1] + 1)  # the input token is read too
     classes = np.searchsorted(POSITION_EDGES, before[real], side="right")
-    return np.stack([np.bincount(classes, weights, len(POSITION_EDGES) + 1)
-                     for weights in (np.ones(len(classes)), one.nats[real])])
+    return np.stack(
+        [
+            np.bincount(classes, weights, len(POSITION_EDGES) + 1)
+            for weights in (np.ones(len(classes)), one.nats[real])
+        ]
+    )
 
 
 def _sequences(one: Scored, real: np.ndarray, lanes: bool) -> list[np.ndarray]:
@@ -89,10 +101,16 @@ def language_metrics(held_out: HeldOut, characters: int, unknown_id: int) -> dic
     tokens, nats = held_out.by_position.tolist()
     unknown = int((held_out.text.ids == unknown_id)[held_out.predicted].sum())
     return {
-        "kind": "language_model", "split": "test",
+        "kind": "language_model",
+        "split": "test",
         "headline": figures(sums, characters),
-        "sums": {"tokens": sums["tokens"], "characters": characters, "nats": sums["nats"],
-                 "correct": sums["correct"], "unknown": unknown},
+        "sums": {
+            "tokens": sums["tokens"],
+            "characters": characters,
+            "nats": sums["nats"],
+            "correct": sums["correct"],
+            "unknown": unknown,
+        },
         "by_position": {"edges": list(POSITION_EDGES), "tokens": tokens, "nats": nats},
     }
 
@@ -100,7 +118,9 @@ def language_metrics(held_out: HeldOut, characters: int, unknown_id: int) -> dic
 def figures(sums: dict[str, Any], characters: int) -> dict[str, float]:
     """The quotients of sums: tokens, nats (of all predicted tokens), correct."""
     per_character, per_token = sums["nats"] / characters, sums["nats"] / sums["tokens"]
-    return {"bits_per_character": per_character / math.log(2),
-            "nats_per_character": per_character,
-            "perplexity": math.exp(min(per_token, 700)),
-            "accuracy": sums["correct"] / sums["tokens"]}
+    return {
+        "bits_per_character": per_character / math.log(2),
+        "nats_per_character": per_character,
+        "perplexity": math.exp(min(per_token, 700)),
+        "accuracy": sums["correct"] / sums["tokens"],
+    }

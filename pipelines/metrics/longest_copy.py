@@ -36,9 +36,16 @@ class TrainText:
         """The longest passage of a piece that stands in one of the texts too; the first found of
         several. Where a passage is shared its halves are, too: so its length is found by halving
         what it can be, and a shared one is stretched as far as it goes."""
-        text = np.concatenate([np.empty(0, np.uint32), *(
-            part for piece in pieces for part in (code_points(piece),
-                                                  np.array(SEPARATORS[1:], np.uint32)))])
+        text = np.concatenate(
+            [
+                np.empty(0, np.uint32),
+                *(
+                    part
+                    for piece in pieces
+                    for part in (code_points(piece), np.array(SEPARATORS[1:], np.uint32))
+                ),
+            ]
+        )
         passage, beyond = np.empty(0, np.uint32), max(map(len, pieces), default=0) + 1
         while len(passage) + 1 < beyond:
             middle = min(max(2 * len(passage), FIRST_TRY), (len(passage) + beyond) // 2)
@@ -61,10 +68,10 @@ class TrainText:
             near = np.searchsorted(wanted, found[places])
             alike = wanted[np.minimum(near, len(wanted) - 1)] == found[places]
             for theirs, place in zip(first + places[alike], near[alike], strict=True):
-                for ours in order[place:np.searchsorted(wanted, wanted[place], side="right")]:
+                for ours in order[place : np.searchsorted(wanted, wanted[place], side="right")]:
                     common = _common(text[ours:], self._all[theirs:])
                     if common >= length:  # equal hashes alone prove nothing
-                        return text[ours:ours + common]
+                        return text[ours : ours + common]
         return None
 
 
@@ -73,8 +80,9 @@ def _common(one: np.ndarray, other: np.ndarray) -> int:
     size = min(len(one), len(other))
     step = 64
     for first in range(0, size, step):
-        unlike = np.flatnonzero(one[first:min(first + step, size)]
-                                != other[first:min(first + step, size)])
+        unlike = np.flatnonzero(
+            one[first : min(first + step, size)] != other[first : min(first + step, size)]
+        )
         if len(unlike):
             return first + int(unlike[0])
     return size

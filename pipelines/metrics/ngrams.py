@@ -46,7 +46,7 @@ class Sequences:
         place = np.arange(len(flat), dtype=np.int32)
         if joined:
             return cls(flat, place)
-        begins = np.repeat(np.cumsum(lengths)[:-1], lengths[1:])[:len(flat)]
+        begins = np.repeat(np.cumsum(lengths)[:-1], lengths[1:])[: len(flat)]
         return cls(flat, (place - begins).astype(np.int32))
 
 
@@ -69,8 +69,9 @@ class Grams:
     best_probability: np.ndarray
 
 
-def baselines(train: Sequences, held_out: Sequences, predicted: np.ndarray, order: int,
-              vocabulary: int) -> dict[str, dict[str, Any]]:
+def baselines(
+    train: Sequences, held_out: Sequences, predicted: np.ndarray, order: int, vocabulary: int
+) -> dict[str, dict[str, Any]]:
     """Sums of the unigram and of the n-gram model over the same tokens: {name: {tokens, nats,
     correct}}. `predicted` (n,) says which tokens of `held_out` count."""
     sums = {}
@@ -79,7 +80,8 @@ def baselines(train: Sequences, held_out: Sequences, predicted: np.ndarray, orde
         sums["unigram" if n == 1 else f"{n}-gram"] = {
             "tokens": int(predicted.sum()),
             "nats": float(-np.log(probability[predicted]).sum()),
-            "correct": int((guess == held_out.ids)[predicted].sum())}
+            "correct": int((guess == held_out.ids)[predicted].sum()),
+        }
     return sums
 
 
@@ -117,8 +119,9 @@ class NGrams:
         contexts = len(shorter.keys) if shorter else 1
         discount = _discounts(counts)[np.minimum(counts, 3)]
         total = np.bincount(context, counts, contexts)
-        rest = np.divide(np.bincount(context, discount, contexts), total,
-                         out=np.ones(contexts), where=total > 0)
+        rest = np.divide(
+            np.bincount(context, discount, contexts), total, out=np.ones(contexts), where=total > 0
+        )
         lower = shorter.probability[suffix] if shorter else 1 / self.vocabulary
         probability = (counts - discount) / total[context] + rest[context] * lower
         # A token not seen in a context is no likelier there than the shorter context's best.
@@ -128,8 +131,14 @@ class NGrams:
         order = np.lexsort((probability[likelier], context[likelier]))  # the best one last
         best[context[likelier][order]] = (keys % self.vocabulary)[likelier][order]
         most[context[likelier][order]] = probability[likelier][order]
-        return Grams(keys, suffix, probability.astype(np.float32), rest.astype(np.float32),
-                     best, most.astype(np.float32))
+        return Grams(
+            keys,
+            suffix,
+            probability.astype(np.float32),
+            rest.astype(np.float32),
+            best,
+            most.astype(np.float32),
+        )
 
 
 def _strings(train: Sequences, order: int, vocabulary: int) -> Iterator[tuple[np.ndarray, ...]]:
@@ -140,8 +149,9 @@ def _strings(train: Sequences, order: int, vocabulary: int) -> Iterator[tuple[np
         known = np.flatnonzero(context >= 0)
         if not len(known):  # no text is that long
             return
-        keys, number, counts = np.unique(context[known] * vocabulary + train.ids[known],
-                                         return_inverse=True, return_counts=True)
+        keys, number, counts = np.unique(
+            context[known] * vocabulary + train.ids[known], return_inverse=True, return_counts=True
+        )
         if n < order:
             counts = np.bincount(number[train.before[known] == n - 1], minlength=len(keys))
         suffix = np.zeros(len(keys), np.int32)

@@ -57,7 +57,7 @@ def stretches(text: str, count: int, characters: int, unit: Unit) -> list[str]:
     if count * characters >= len(text):
         return [text]
     starts = np.linspace(0, len(text) - characters, count).astype(int)
-    return [without_cut_words(text[start:start + characters], unit) for start in starts]
+    return [without_cut_words(text[start : start + characters], unit) for start in starts]
 
 
 def trimmed(pieces: Iterable[str], units: int, unit: Unit) -> list[str]:
@@ -67,36 +67,45 @@ def trimmed(pieces: Iterable[str], units: int, unit: Unit) -> list[str]:
         if not left:
             break
         ends = [match.end() for match in _pattern(unit).finditer(piece)]
-        kept.append(piece if len(ends) <= left else piece[:ends[left - 1]])
+        kept.append(piece if len(ends) <= left else piece[: ends[left - 1]])
         left -= min(len(ends), left)
     return kept
 
 
-def side_by_side(texts: Mapping[str, Sequence[str]], train: Iterable[str],
-                 unit: Unit) -> dict[str, Any] | None:
+def side_by_side(
+    texts: Mapping[str, Sequence[str]], train: Iterable[str], unit: Unit
+) -> dict[str, Any] | None:
     """`compare` over the same number of units of each text, of as many as the shortest has; and
     `longest_copy`: the longest passage of each that the training text has, word for word.
 
     None when no text has any unit; a text without any is left out.
     """
-    lengths = {name: sum(len(split_units(piece, unit)) for piece in pieces)
-               for name, pieces in texts.items()}
+    lengths = {
+        name: sum(len(split_units(piece, unit)) for piece in pieces)
+        for name, pieces in texts.items()
+    }
     units = min((length for length in lengths.values() if length), default=0)
     if not units:
         return None
-    judged = {name: trimmed(pieces, units, unit) for name, pieces in texts.items()
-              if lengths[name]}
+    judged = {name: trimmed(pieces, units, unit) for name, pieces in texts.items() if lengths[name]}
     known = TrainText()
     figures = compare(judged, known.reading(train), unit)
     copies = {name: known.longest_copy(pieces) for name, pieces in judged.items()}
-    return {"unit": unit, "units": units, "texts": figures,
-            "longest_copy": {name: {"characters": len(passage), "passage": passage}
-                             for name, passage in copies.items()},
-            "train_characters": known.characters}
+    return {
+        "unit": unit,
+        "units": units,
+        "texts": figures,
+        "longest_copy": {
+            name: {"characters": len(passage), "passage": passage}
+            for name, passage in copies.items()
+        },
+        "train_characters": known.characters,
+    }
 
 
-def compare(texts: Mapping[str, Sequence[str]], train: Iterable[str],
-            unit: Unit) -> dict[str, dict[str, Any]]:
+def compare(
+    texts: Mapping[str, Sequence[str]], train: Iterable[str], unit: Unit
+) -> dict[str, dict[str, Any]]:
     """Figures of each named text, given as pieces: {name: {figure: {count, of, share}}}.
 
     `known`: units that the training text has too; `new_3` and `new_4`: strings of 3 and 4 units
@@ -104,8 +113,10 @@ def compare(texts: Mapping[str, Sequence[str]], train: Iterable[str],
     `distinct_3`: different strings of n units among all. `train` is read once.
     """
     judged = {name: [_strings(piece, unit) for piece in pieces] for name, pieces in texts.items()}
-    wanted = [set().union(*(piece[k] for pieces in judged.values() for piece in pieces))
-              for k in range(len(ORDERS) + 1)]
+    wanted = [
+        set().union(*(piece[k] for pieces in judged.values() for piece in pieces))
+        for k in range(len(ORDERS) + 1)
+    ]
     seen: list[set[Any]] = [set() for _ in wanted]
     for text in train:
         for k, strings in enumerate(_strings(text, unit, lazily=True)):
@@ -117,21 +128,25 @@ def _strings(text: str, unit: Unit, lazily: bool = False) -> list[Any]:
     """The strings of 1, 2, 3 and 4 units, and of 10 characters."""
     units = split_units(text, unit)
     found = [zip(*(units[i:] for i in range(n)), strict=False) for n in ORDERS]
-    found.append(text[i:i + STRING] for i in range(len(text) - STRING + 1))
+    found.append(text[i : i + STRING] for i in range(len(text) - STRING + 1))
     return found if lazily else [list(strings) for strings in found]
 
 
 def _figures(pieces: Sequence[Sequence[list[Any]]], seen: Sequence[set[Any]]) -> dict[str, Any]:
-    one, two, three, four, strings = ([string for piece in pieces for string in piece[k]]
-                                      for k in range(len(ORDERS) + 1))
+    one, two, three, four, strings = (
+        [string for piece in pieces for string in piece[k]] for k in range(len(ORDERS) + 1)
+    )
     known, _, seen_3, seen_4, seen_strings = seen
     return {
         "known": _share(sum(unit in known for unit in one), len(one)),
         "new_3": _share(sum(string not in seen_3 for string in three), len(three)),
         "new_4": _share(sum(string not in seen_4 for string in four), len(four)),
         "new_string": _share(sum(string not in seen_strings for string in strings), len(strings)),
-        **{f"distinct_{n}": _share(len(set(grams)), len(grams))
-           for n, grams in ((1, one), (2, two), (3, three))}}
+        **{
+            f"distinct_{n}": _share(len(set(grams)), len(grams))
+            for n, grams in ((1, one), (2, two), (3, three))
+        },
+    }
 
 
 def _share(count: int, of: int) -> dict[str, Any]:

@@ -26,10 +26,12 @@ def passage_hashes(points: np.ndarray, length: int) -> Iterator[tuple[int, np.nd
     Each is the difference of two sums from the chunk's beginning.
     """
     yield 0, np.empty(0, np.uint64)
-    powers, inverses = (np.cumprod(np.full(min(CHUNK + length, len(points)), base, np.uint64))
-                        for base in (PRIME, pow(PRIME, -1, 2**64)))
+    powers, inverses = (
+        np.cumprod(np.full(min(CHUNK + length, len(points)), base, np.uint64))
+        for base in (PRIME, pow(PRIME, -1, 2**64))
+    )
     for first in range(0, len(points) - length + 1, CHUNK):
-        part = points[first:first + CHUNK + length - 1].astype(np.uint64) + np.uint64(1)
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(part * powers[:len(part)])])
-        hashes = (sums[length:] - sums[:-length]) * inverses[:len(part) - length + 1]
+        part = points[first : first + CHUNK + length - 1].astype(np.uint64) + np.uint64(1)
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(part * powers[: len(part)])])
+        hashes = (sums[length:] - sums[:-length]) * inverses[: len(part) - length + 1]
         yield first, hashes ^ (hashes << np.uint64(32))  # the high bits hang on all the low ones

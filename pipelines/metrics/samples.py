@@ -32,8 +32,9 @@ class Writer:
     `documents`: the model learned single documents and writes such; else running text.
     """
 
-    def __init__(self, draw: Draw, vocabulary: Vocabulary, spec: EvaluationSpec,
-                 documents: bool) -> None:
+    def __init__(
+        self, draw: Draw, vocabulary: Vocabulary, spec: EvaluationSpec, documents: bool
+    ) -> None:
         self.draw, self.vocabulary, self.spec, self.documents = draw, vocabulary, spec, documents
         begin = [] if vocabulary.begin_id is None else [vocabulary.begin_id]
         self.start = np.concatenate([begin, vocabulary.encode(spec.start)]).astype(np.int32)
@@ -45,8 +46,14 @@ class Writer:
         for temperature in self.spec.temperatures:
             for one in range(seed, seed + SAMPLES):
                 ids = self.draw(self.start, np.array([temperature]), self.spec.sample_length, one)
-                made.append({"temperature": temperature, "seed": one, "start": self.spec.start,
-                             "text": continuation(self.vocabulary, self.spec.start, ids[0])})
+                made.append(
+                    {
+                        "temperature": temperature,
+                        "seed": one,
+                        "start": self.spec.start,
+                        "text": continuation(self.vocabulary, self.spec.start, ids[0]),
+                    }
+                )
         return made
 
     def figures(self, corpus: Artifact, seed: int) -> dict[str, Any] | None:
@@ -61,15 +68,17 @@ class Writer:
         train = texts(corpus, "train", self.vocabulary)
         return novelty.side_by_side(written | {"held_out": held_out}, train, unit)
 
-    def _held_out(self, documents: list[str], written: list[str], unit: Unit,
-                  seed: int) -> list[str]:
+    def _held_out(
+        self, documents: list[str], written: list[str], unit: Unit, seed: int
+    ) -> list[str]:
         """About as much of the test split, in pieces like those written."""
         if not self.documents:
-            return novelty.stretches("\n".join(documents), len(written),
-                                             max(map(len, written)), unit)
+            return novelty.stretches(
+                "\n".join(documents), len(written), max(map(len, written)), unit
+            )
         np.random.default_rng(seed).shuffle(documents)  # neighbours are alike
         ends = np.cumsum([len(document) for document in documents])
-        return documents[:np.searchsorted(ends, sum(map(len, written))) + 1]
+        return documents[: np.searchsorted(ends, sum(map(len, written))) + 1]
 
     def _written(self, unit: Unit, seed: int) -> dict[str, list[str]]:
         """{temperature: texts}, about as much at each."""
@@ -77,8 +86,12 @@ class Writer:
         length = self.spec.sample_length if self.documents else STREAM_TOKENS
         streams = max(1, TOKENS // length)
         drawn = self.draw(self.start, np.repeat(temperatures, streams), length, seed)
-        return {f"{temperature:g}": [self._text(row, unit) for row in rows] for temperature, rows
-                in zip(temperatures, np.split(drawn, len(temperatures)), strict=True)}
+        return {
+            f"{temperature:g}": [self._text(row, unit) for row in rows]
+            for temperature, rows in zip(
+                temperatures, np.split(drawn, len(temperatures)), strict=True
+            )
+        }
 
     def _text(self, ids: np.ndarray, unit: Unit) -> str:
         """A document with its start; or running text without, and without words cut in two."""

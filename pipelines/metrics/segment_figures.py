@@ -23,9 +23,11 @@ def _perplexity(sums: np.ndarray) -> np.ndarray:
     return np.exp(np.minimum(sums[..., 0] / sums[..., 2], 700))
 
 
-FIGURES: dict[str, Figure] = {"bits_per_character": partial(_per_character, unit=math.log(2)),
-                              "nats_per_character": partial(_per_character, unit=1.0),
-                              "perplexity": _perplexity}
+FIGURES: dict[str, Figure] = {
+    "bits_per_character": partial(_per_character, unit=math.log(2)),
+    "nats_per_character": partial(_per_character, unit=1.0),
+    "perplexity": _perplexity,
+}
 
 
 def segment_sums(table: pa.Table) -> np.ndarray:

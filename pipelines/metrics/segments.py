@@ -36,8 +36,15 @@ class Segments:
     those of running text are.
     """
 
-    def __init__(self, names: Sequence[str], texts: Sequence[str], vocabulary: Vocabulary,
-                 first: np.ndarray, lengths: np.ndarray, positions: bool) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        texts: Sequence[str],
+        vocabulary: Vocabulary,
+        first: np.ndarray,
+        lengths: np.ndarray,
+        positions: bool,
+    ) -> None:
         self.names, self.positions = names, positions
         self.cuts = [list(cuts(text)) for text in texts]
         self.markers, self.unknown_id = list(vocabulary.markers), vocabulary.unknown_id
@@ -50,16 +57,23 @@ class Segments:
         self._sums = np.zeros((4, len(self._sizes)))  # tokens, no markers, unknown ones, nats
 
     @classmethod
-    def of(cls, corpus: Artifact, tokens: Artifact, vocabulary: Vocabulary, keep: str,
-           positions: bool) -> Segments:
+    def of(
+        cls, corpus: Artifact, tokens: Artifact, vocabulary: Vocabulary, keep: str, positions: bool
+    ) -> Segments:
         """Of the test split, from the artifacts corpus and tokens; `keep` says
         which end of a long document survived."""
         documents = _read(corpus.files("documents/test-"), ["id", "text"])
         coded = _read(tokens.files("tokens/test-"), ["length", "truncated"])
         truncated = coded["truncated"].to_numpy()
         first = truncated if keep == "last" else np.zeros_like(truncated)
-        return cls(documents["id"].to_pylist(), documents["text"].to_pylist(), vocabulary, first,
-                   coded["length"].to_numpy(), positions)
+        return cls(
+            documents["id"].to_pylist(),
+            documents["text"].to_pylist(),
+            vocabulary,
+            first,
+            coded["length"].to_numpy(),
+            positions,
+        )
 
     def watch(self, scored: Iterator[Scored]) -> Iterator[Scored]:
         """The same batches, each added on its way."""
@@ -89,16 +103,22 @@ class Segments:
         spelled = self._sizes * text / np.maximum(self._text_tokens, 1)
         # In all as many as the metrics count: see Texts.spelled in batches/stage.py.
         characters = round(self._sizes.sum() * text.sum() / max(self._text_tokens.sum(), 1))
-        return pa.table({
-            "id": [name for name, cut in zip(self.names, self.cuts, strict=True) for _ in cut[1:]],
-            "start": np.array([a for cut in self.cuts for a in cut[:-1]], np.int64),
-            "characters": spelled * (characters / max(spelled.sum(), 1e-9)),
-            "tokens": tokens.astype(np.int64), "unknown": unknown.astype(np.int64), "nats": nats})
+        return pa.table(
+            {
+                "id": [
+                    name for name, cut in zip(self.names, self.cuts, strict=True) for _ in cut[1:]
+                ],
+                "start": np.array([a for cut in self.cuts for a in cut[:-1]], np.int64),
+                "characters": spelled * (characters / max(spelled.sum(), 1e-9)),
+                "tokens": tokens.astype(np.int64),
+                "unknown": unknown.astype(np.int64),
+                "nats": nats,
+            }
+        )
 
 
 def _read(shards: Sequence[Path], columns: list[str]) -> pa.Table:
-    return pa.concat_tables(pq.read_table(shard, columns=columns)
-                            for shard in shards)
+    return pa.concat_tables(pq.read_table(shard, columns=columns) for shard in shards)
 
 
 def cuts(text: str) -> Iterator[int]:
@@ -113,8 +133,9 @@ def cuts(text: str) -> Iterator[int]:
         yield len(text)
 
 
-def _token_ends(texts: Sequence[str], where: list[list[int]], vocabulary: Vocabulary
-                ) -> tuple[list[np.ndarray], np.ndarray]:
+def _token_ends(
+    texts: Sequence[str], where: list[list[int]], vocabulary: Vocabulary
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Per document, after which of its tokens each segment ends; and the tokens per segment.
 
     Subwords may reach over a cut: then the document's tokens are shared out in proportion.
@@ -124,7 +145,7 @@ def _token_ends(texts: Sequence[str], where: list[list[int]], vocabulary: Vocabu
     of_texts = np.diff(vocabulary.encode_all(texts)[1])
     ends, at = [], 0
     for cut, tokens in zip(where, of_texts, strict=True):
-        counted = np.cumsum(of_pieces[at:at + len(cut) - 1])
+        counted = np.cumsum(of_pieces[at : at + len(cut) - 1])
         at += len(cut) - 1
         if len(counted) and counted[-1] != tokens:
             counted = np.rint(counted * (tokens / max(counted[-1], 1)))
@@ -133,8 +154,9 @@ def _token_ends(texts: Sequence[str], where: list[list[int]], vocabulary: Vocabu
     return ends, np.concatenate([np.empty(0, np.int64), *counts])
 
 
-def _segments_of_tokens(ends: list[np.ndarray], first: np.ndarray,
-                        lengths: np.ndarray) -> np.ndarray:
+def _segments_of_tokens(
+    ends: list[np.ndarray], first: np.ndarray, lengths: np.ndarray
+) -> np.ndarray:
     """(tokens,): the segment of every token of the split, end to end; a marker is in that of its
     neighbour. Token 0 of document i is number `first[i]` of its text."""
     found, before = [np.empty(0, np.int64)], 0

@@ -32,12 +32,17 @@ def overall_intervals(segments: pa.Table) -> dict[str, Any]:
     """{confidence, segments, block, and for each figure {low, high}} of the whole test text;
     `block`: how many neighbouring segments were drawn together."""
     block, found = figure_intervals(segment_sums(segments), CONFIDENCE)
-    return {"confidence": CONFIDENCE, "segments": len(segments), "block": block,
-            **{name: one._asdict() for name, one in found.items()}}
+    return {
+        "confidence": CONFIDENCE,
+        "segments": len(segments),
+        "block": block,
+        **{name: one._asdict() for name, one in found.items()},
+    }
 
 
-def text_slices(segments: pa.Table, corpus: Artifact,
-                kinds: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+def text_slices(
+    segments: pa.Table, corpus: Artifact, kinds: Iterable[str]
+) -> dict[str, list[dict[str, Any]]]:
     """{kind: [{slice, segments, characters, tokens, unknown, nats, each of FIGURES, low, high}]}.
 
     `low` to `high` is the interval of the bits per character, None where the segments are few;
@@ -46,7 +51,8 @@ def text_slices(segments: pa.Table, corpus: Artifact,
     """
     documents = pa.concat_tables(
         pq.read_table(shard, columns=["id", "text", "group"])
-        for shard in corpus.files("documents/test-"))
+        for shard in corpus.files("documents/test-")
+    )
     return {kind: _sliced(segments, _slices_of(kind, segments, documents), kind) for kind in kinds}
 
 
@@ -80,8 +86,10 @@ def _unknown_rates(segments: pa.Table) -> np.ndarray:
 def _groups(segments: pa.Table, documents: pa.Table) -> Iterator[str]:
     """The group of each segment's document, else the document itself: the file, such as a book."""
     ids, groups = (documents[name].to_pylist() for name in ("id", "group"))
-    called = {name: group or name.rpartition("#")[0] or name  # a cut file is name#split
-              for name, group in zip(ids, groups, strict=True)}
+    called = {
+        name: group or name.rpartition("#")[0] or name  # a cut file is name#split
+        for name, group in zip(ids, groups, strict=True)
+    }
     return (called[name] for name in segments["id"].to_pylist())
 
 
@@ -113,8 +121,10 @@ def _most_named(named: list[str], characters: np.ndarray) -> list[str]:
 
 def _sliced(segments: pa.Table, names: list[str], kind: str) -> list[dict[str, Any]]:
     found = np.array(names, object)
-    rows = [_row(name, segments.filter(pa.array(found == name)))
-            for name in slice_names(kind) or sorted(set(names))]
+    rows = [
+        _row(name, segments.filter(pa.array(found == name)))
+        for name in slice_names(kind) or sorted(set(names))
+    ]
     rows = [row for row in rows if row is not None]
     if kind in NAMED:
         rows.sort(key=lambda row: (row["slice"] == OTHERS, -row["characters"]))
@@ -131,6 +141,12 @@ def _row(name: str, segments: pa.Table) -> dict[str, Any] | None:
     spread = {"low": None, "high": None}
     if len(segments) >= FEWEST_SEGMENTS:
         spread = figure_intervals(sums, CONFIDENCE)[1]["bits_per_character"]._asdict()
-    return {"slice": name, "segments": len(segments), "characters": float(total[1]), **counts,
-            "nats": float(total[0]), **{key: float(of(total)) for key, of in FIGURES.items()},
-            **spread}
+    return {
+        "slice": name,
+        "segments": len(segments),
+        "characters": float(total[1]),
+        **counts,
+        "nats": float(total[0]),
+        **{key: float(of(total)) for key, of in FIGURES.items()},
+        **spread,
+    }

@@ -55,9 +55,13 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         metrics["calibration"] = calibration_figures(predictions, calibration)
     else:
         vocabulary = Vocabulary.load(inputs["tokens"].path / "vocabulary")
-        segments = Segments.of(inputs["corpus"], inputs["tokens"], vocabulary,
-                               inputs["tokens"].manifest["config"]["tokens.keep"],
-                               positions=test.layout != "documents")
+        segments = Segments.of(
+            inputs["corpus"],
+            inputs["tokens"],
+            vocabulary,
+            inputs["tokens"].manifest["config"]["tokens.keep"],
+            positions=test.layout != "documents",
+        )
         held_out = HeldOut.collect(segments.watch(scored), test.carries_state)
         predictions = held_out.rows
         metrics = _language_model(held_out, test, inputs, spec, work)
@@ -77,19 +81,23 @@ def _watched(scored: Iterable[Scored], split: Split, work: Workspace) -> Iterato
         yield one
 
 
-def _calibrated(scorer: Scorer, validation: Split, spec: EvaluationSpec,
-                work: Workspace) -> Calibration:
+def _calibrated(
+    scorer: Scorer, validation: Split, spec: EvaluationSpec, work: Workspace
+) -> Calibration:
     scaled = spec.calibration == "temperature"
     if not scaled and spec.threshold != "best":
         return Calibration(threshold=spec.threshold)
     scored = list(_watched(scorer.batches(validation), validation, work))
-    logit, label = (np.concatenate(parts) for parts in (
-        [one.logit for one in scored], [one.batch.outcome for one in scored]))
+    logit, label = (
+        np.concatenate(parts)
+        for parts in ([one.logit for one in scored], [one.batch.outcome for one in scored])
+    )
     return Calibration.fitted(logit, label, scaled, spec.threshold)
 
 
-def _language_model(held_out: HeldOut, test: Split, inputs: Inputs, spec: EvaluationSpec,
-                    work: Workspace) -> dict[str, Any]:
+def _language_model(
+    held_out: HeldOut, test: Split, inputs: Inputs, spec: EvaluationSpec, work: Workspace
+) -> dict[str, Any]:
     """The model's figures, and what counting n-grams reaches on the same tokens."""
     characters = inputs["batches"].counts["test"]["characters"]
     metrics = language_metrics(held_out, characters, test.metadata["unknown_id"])
@@ -97,24 +105,42 @@ def _language_model(held_out: HeldOut, test: Split, inputs: Inputs, spec: Evalua
     joined = test.layout in ("rows", "lanes")
     train = Sequences.of_train(inputs["tokens"], joined)
     left_out = inputs["tokens"].counts["train"]["tokens"] - len(train.ids)
-    counted = baselines(train, held_out.text, held_out.predicted, spec.baseline_order,
-                        test.metadata["vocabulary_size"])
-    metrics["baselines"] = {name: figures(sums, characters) | sums | {
-        "train_tokens": len(train.ids), "train_tokens_left_out": left_out}
-        for name, sums in counted.items()}
+    counted = baselines(
+        train,
+        held_out.text,
+        held_out.predicted,
+        spec.baseline_order,
+        test.metadata["vocabulary_size"],
+    )
+    metrics["baselines"] = {
+        name: figures(sums, characters)
+        | sums
+        | {"train_tokens": len(train.ids), "train_tokens_left_out": left_out}
+        for name, sums in counted.items()
+    }
     return metrics
 
 
-def _by_segment(segments: pa.Table, inputs: Inputs, spec: EvaluationSpec,
-                work: Workspace) -> dict[str, Any]:
+def _by_segment(
+    segments: pa.Table, inputs: Inputs, spec: EvaluationSpec, work: Workspace
+) -> dict[str, Any]:
     pq.write_table(segments, work.out / SEGMENTS, compression="zstd")
     work.progress(0, None, "segments drawn anew")
-    return {"intervals": overall_intervals(segments),
-            "slices": text_slices(segments, inputs["corpus"], spec.slices)}
+    return {
+        "intervals": overall_intervals(segments),
+        "slices": text_slices(segments, inputs["corpus"], spec.slices),
+    }
 
 
-def _written(model: keras.Model, model_spec: ModelSpec, test: Split, inputs: Inputs,
-             spec: EvaluationSpec, seed: int, work: Workspace) -> dict[str, Any]:
+def _written(
+    model: keras.Model,
+    model_spec: ModelSpec,
+    test: Split,
+    inputs: Inputs,
+    spec: EvaluationSpec,
+    seed: int,
+    work: Workspace,
+) -> dict[str, Any]:
     """Samples to read, and figures of more text that the model wrote."""
     vocabulary = Vocabulary.load(inputs["tokens"].path / "vocabulary")
 
@@ -122,17 +148,32 @@ def _written(model: keras.Model, model_spec: ModelSpec, test: Split, inputs: Inp
     context = window or spec.context
 
     def draw(start: np.ndarray, temperatures: np.ndarray, length: int, seed: int) -> np.ndarray:
-        return sample(model, model_spec, start, len(temperatures), length, temperatures, seed,
-                      never=vocabulary.never_drawn, context=context)
+        return sample(
+            model,
+            model_spec,
+            start,
+            len(temperatures),
+            length,
+            temperatures,
+            seed,
+            never=vocabulary.never_drawn,
+            context=context,
+        )
 
     work.progress(0, None, "samples drawn")
     writer = Writer(draw, vocabulary, spec, test.layout == "documents")
-    return {"layout": test.layout, "window": window, "context": context,
-            "samples": writer.samples(seed),
-            "generated": writer.figures(inputs["corpus"], seed)}
+    return {
+        "layout": test.layout,
+        "window": window,
+        "context": context,
+        "samples": writer.samples(seed),
+        "generated": writer.figures(inputs["corpus"], seed),
+    }
 
 
 def _write_samples(samples: list[dict[str, Any]], path: Path) -> None:
-    blocks = [f"--- temperature {one['temperature']}, seed {one['seed']}\n"
-              f"{one['start']}{one['text']}\n" for one in samples]
+    blocks = [
+        f"--- temperature {one['temperature']}, seed {one['seed']}\n{one['start']}{one['text']}\n"
+        for one in samples
+    ]
     path.write_text("\n".join(blocks), encoding="utf-8")

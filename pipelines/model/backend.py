@@ -22,8 +22,10 @@ TENSORFLOW_BYTES = 3_200_000_000  # of address space, for a small model on two c
 def load_keras(backend: str) -> ModuleType:
     """Import keras on `backend`. One process keeps the backend that it first chose."""
     if importlib.util.find_spec(PACKAGES[backend]) is None:
-        raise UsageError(f"backend {backend} is not installed; install it with: "
-                         f"pip install 'folio[{backend}]', or leave --backend out")
+        raise UsageError(
+            f"backend {backend} is not installed; install it with: "
+            f"pip install 'folio[{backend}]', or leave --backend out"
+        )
     if "keras" not in sys.modules:
         _require_memory(backend)
         os.environ["KERAS_BACKEND"] = backend
@@ -31,8 +33,10 @@ def load_keras(backend: str) -> ModuleType:
     import keras
 
     if keras.backend.backend() != backend:
-        raise FolioError(f"this process already runs keras on {keras.backend.backend()}; "
-                         f"run the {backend} pipeline in a command of its own")
+        raise FolioError(
+            f"this process already runs keras on {keras.backend.backend()}; "
+            f"run the {backend} pipeline in a command of its own"
+        )
     return keras
 
 
@@ -57,7 +61,7 @@ def make_reproducible(keras: ModuleType) -> None:
 
 
 def training_device(backend: str, gpu: GpuWish, say: Callable[[str], None]) -> str:
-    """"gpu" or "cpu": where keras on `backend` trains here.
+    """ "gpu" or "cpu": where keras on `backend` trains here.
 
     Raises FolioError when a GPU is required and there is none; one that was preferred is only
     missed aloud.
@@ -65,8 +69,10 @@ def training_device(backend: str, gpu: GpuWish, say: Callable[[str], None]) -> s
     if _has_gpu(backend):
         return "gpu"
     if gpu == "required":
-        raise FolioError(f"no GPU that {backend} can use on this machine; leave --require-gpu out "
-                         "to train on the CPU, or run where there is one")
+        raise FolioError(
+            f"no GPU that {backend} can use on this machine; leave --require-gpu out "
+            "to train on the CPU, or run where there is one"
+        )
     if gpu == "preferred":
         say(f"no GPU that {backend} can use on this machine: training on the CPU")
     return "cpu"

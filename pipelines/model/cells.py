@@ -21,11 +21,11 @@ class PeepholeLSTMCell(keras.layers.LSTMCell):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        self.peephole = self.add_weight(shape=(3, self.units), initializer="zeros",
-                                        name="peephole")
+        self.peephole = self.add_weight(shape=(3, self.units), initializer="zeros", name="peephole")
 
-    def call(self, inputs: Tensor, states: list[Tensor],
-             training: bool = False) -> tuple[Tensor, list[Tensor]]:
+    def call(
+        self, inputs: Tensor, states: list[Tensor], training: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
         h, c = states
         sums = ops.matmul(inputs, self.kernel) + ops.matmul(h, self.recurrent_kernel) + self.bias
         i, f, g, o = ops.split(sums, 4, axis=1)

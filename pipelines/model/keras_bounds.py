@@ -53,8 +53,9 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
         raise DamagedError(f"does not hold just {', '.join(MEMBERS)}")
     for one in members:
         if one.compress_type != zipfile.ZIP_STORED or one.flag_bits & ENCRYPTED:
-            raise DamagedError(f"its {one.filename} is compressed or encrypted, which Keras never "
-                               "does")
+            raise DamagedError(
+                f"its {one.filename} is compressed or encrypted, which Keras never does"
+            )
     stated = sum(one.file_size for one in members)
     if stated > size:
         raise DamagedError(f"states {stated:,} bytes and has {size:,}")
@@ -112,5 +113,8 @@ def _size(model: keras.Model) -> int:
 
 def outline(model: keras.Model) -> Outline:
     inputs = {tensor.name: [tuple(tensor.shape)] for tensor in model.inputs}
-    return inputs | {layer.name: [tuple(weight.shape) for weight in layer.weights]
-                     for layer in model.layers if layer.weights}
+    return inputs | {
+        layer.name: [tuple(weight.shape) for weight in layer.weights]
+        for layer in model.layers
+        if layer.weights
+    }

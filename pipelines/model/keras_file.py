@@ -38,8 +38,11 @@ def save_model(model: keras.Model, path: Path) -> None:
 def _numbered(config: bytes) -> bytes:
     """Shared objects by their order of appearance, in place of their addresses."""
     seen: dict[bytes, int] = {}
-    return re.sub(rb'(?<="shared_object_id": )\d+',
-                  lambda match: b"%d" % seen.setdefault(match[0], len(seen)), config)
+    return re.sub(
+        rb'(?<="shared_object_id": )\d+',
+        lambda match: b"%d" % seen.setdefault(match[0], len(seen)),
+        config,
+    )
 
 
 def load_model(path: Path) -> keras.Model:

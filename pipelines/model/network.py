@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 STATES = {"simple": 1, "gru": 1, "lstm": 2, "peephole": 2}  # state tensors a layer carries
 
 
-def build_model(spec: ModelSpec, vocabulary_size: int, training_batch: int | None = None,
-                seed: int = 0) -> keras.Model:
+def build_model(
+    spec: ModelSpec, vocabulary_size: int, training_batch: int | None = None, seed: int = 0
+) -> keras.Model:
     """The network of `spec`, its first weights and its dropout a function of `seed` alone.
 
     A classifier maps {tokens (batch, time), length (batch,)} to a logit (batch, 1). A language
@@ -35,8 +36,7 @@ def build_model(spec: ModelSpec, vocabulary_size: int, training_batch: int | Non
     return _language_model(spec, vocabulary_size, seed)
 
 
-def _classifier(spec: ModelSpec, vocabulary_size: int, training: bool,
-                seed: int) -> keras.Model:
+def _classifier(spec: ModelSpec, vocabulary_size: int, training: bool, seed: int) -> keras.Model:
     from keras import Model
 
     inputs, x, mask = _embedded(spec, vocabulary_size, None, seed)
@@ -58,9 +58,10 @@ def _reader(spec: ModelSpec, number: int, training: bool, seed: int) -> keras.la
     if not spec.bidirectional:
         return _cell(spec, number, training, seed, **every)
     # Keras would copy the layer together with its seeds, and both directions would start equal.
-    forward, backward = (_cell(spec, number, training, seed, prefix, **every, **options)
-                         for prefix, options in (("forward_", {}),
-                                                 ("backward_", {"go_backwards": True})))
+    forward, backward = (
+        _cell(spec, number, training, seed, prefix, **every, **options)
+        for prefix, options in (("forward_", {}), ("backward_", {"go_backwards": True}))
+    )
     return layers.Bidirectional(forward, backward_layer=backward, name=f"both_directions_{number}")
 
 
@@ -74,14 +75,16 @@ def _language_model(spec: ModelSpec, vocabulary_size: int, seed: int) -> keras.M
         states = [Input((units,), name=name) for name in names]
         inputs |= dict(zip(names, states, strict=True))
         x, *after = _cell(spec, i, False, seed, return_sequences=True, return_state=True)(
-            x, mask=mask, initial_state=states)  # (batch, time, units)
+            x, mask=mask, initial_state=states
+        )  # (batch, time, units)
         outputs |= dict(zip(names, after, strict=True))
     logits = _dense(vocabulary_size, "logits", seed)(x)  # (batch, time, vocabulary)
     return Model(inputs, {"logits": logits} | outputs, name="language_model")
 
 
-def _training_language_model(spec: ModelSpec, vocabulary_size: int, batch: int,
-                             seed: int) -> keras.Model:
+def _training_language_model(
+    spec: ModelSpec, vocabulary_size: int, batch: int, seed: int
+) -> keras.Model:
     from keras import Model
 
     inputs, x, mask = _embedded(spec, vocabulary_size, batch if spec.stateful else None, seed)
@@ -92,8 +95,9 @@ def _training_language_model(spec: ModelSpec, vocabulary_size: int, batch: int,
     return Model(inputs, _dense(vocabulary_size, "logits", seed)(x), name="language_model")
 
 
-def _embedded(spec: ModelSpec, vocabulary_size: int, batch: int | None,
-              seed: int) -> tuple[Any, Any, Any]:
+def _embedded(
+    spec: ModelSpec, vocabulary_size: int, batch: int | None, seed: int
+) -> tuple[Any, Any, Any]:
     from keras import Input, initializers, layers, ops
 
     tokens = Input((None,), batch_size=batch, dtype="int32", name="tokens")
@@ -105,20 +109,24 @@ def _embedded(spec: ModelSpec, vocabulary_size: int, batch: int | None,
     return {"tokens": tokens, "length": length}, x, mask
 
 
-def _cell(spec: ModelSpec, number: int, training: bool, seed: int, prefix: str = "",
-          **options: Any) -> keras.layers.Layer:
+def _cell(
+    spec: ModelSpec, number: int, training: bool, seed: int, prefix: str = "", **options: Any
+) -> keras.layers.Layer:
     from keras import initializers, layers
 
     from pipelines.model import cells
     from pipelines.model.fast import layers as recurrent
 
     name, units = f"{prefix}{spec.cell}_{number}", spec.units[number]
-    recurrent_start = {"orthogonal": initializers.Orthogonal,
-                       "glorot_uniform": initializers.GlorotUniform}[spec.recurrent_initializer]
+    recurrent_start = {
+        "orthogonal": initializers.Orthogonal,
+        "glorot_uniform": initializers.GlorotUniform,
+    }[spec.recurrent_initializer]
     seeded = {
         "kernel_initializer": initializers.GlorotUniform(seed_for(seed, name, "kernel")),
         "recurrent_initializer": recurrent_start(seed=seed_for(seed, name, "recurrent_kernel")),
-        "seed": seed_for(seed, name, "dropout")}
+        "seed": seed_for(seed, name, "dropout"),
+    }
     if spec.cell == "peephole":
         return layers.RNN(cells.PeepholeLSTMCell(units, **seeded), name=name, **options)
     if spec.cell == "simple" and not training:  # Keras's SimpleRNN leaves its seed out when saved
@@ -145,7 +153,7 @@ def state_names(spec: ModelSpec, layer: int | None = None) -> list[str]:
     """Names of the state inputs and outputs, of one layer or of all."""
     each = STATES[spec.cell]
     names = [f"state_{i}" for i in range(each * len(spec.units))]
-    return names if layer is None else names[layer * each:(layer + 1) * each]
+    return names if layer is None else names[layer * each : (layer + 1) * each]
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

@@ -39,10 +39,18 @@ Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, n
 Begin = Callable[[], Advance]  # for one sample: the weights are those that the model has then
 
 
-def sample(model: keras.Model, spec: ModelSpec, start: np.ndarray, streams: int, length: int,
-           temperature: float | np.ndarray, seed: int, top_k: int | None = None,
-           never: tuple[int, ...] = (PAD_ID, UNKNOWN_ID),
-           context: int | None = None) -> np.ndarray:
+def sample(
+    model: keras.Model,
+    spec: ModelSpec,
+    start: np.ndarray,
+    streams: int,
+    length: int,
+    temperature: float | np.ndarray,
+    seed: int,
+    top_k: int | None = None,
+    never: tuple[int, ...] = (PAD_ID, UNKNOWN_ID),
+    context: int | None = None,
+) -> np.ndarray:
     """Continuations (streams, length) of `start` (tokens,), int32, from the zero state.
 
     `model` is `build_model(spec, vocabulary_size)`; `temperature` one number or one a stream;
@@ -60,19 +68,20 @@ def sample(model: keras.Model, spec: ModelSpec, start: np.ndarray, streams: int,
         if context >= len(known) + length - 1:  # all that is ever read: the carried state is it
             context = None
     forced = np.concatenate([known[1:], np.full(length, -1)]).astype(np.int32)
-    advance = advance_of(model, spec, choices, None if top_k is None else min(top_k, len(choices)),
-                         context)()
+    advance = advance_of(
+        model, spec, choices, None if top_k is None else min(top_k, len(choices)), context
+    )()
     noise = Noise(seed, temperatures, len(choices))
     steps = max(1, min(STEPS, NOISE_VALUES // (streams * len(choices))))
     token = np.full(streams, known[0], np.int32)
     states = zero_states(spec, streams * (context or 1))
     drawn = []
     for first in range(0, len(forced), steps):
-        block = forced[first:first + steps]
+        block = forced[first : first + steps]
         states, ids = advance(token, states, block, noise.block(block, steps))
         token = np.where(block[-1] < 0, ids[-1], block[-1]).astype(np.int32)
         drawn.append(ids)
-    return np.concatenate(drawn)[len(known) - 1:][:length].T
+    return np.concatenate(drawn)[len(known) - 1 :][:length].T
 
 
 def continuation(vocabulary: Vocabulary, start: str, ids: np.ndarray) -> str:
@@ -89,13 +98,16 @@ def until_end(vocabulary: Vocabulary, ids: np.ndarray) -> np.ndarray:
     if vocabulary.end_id is None:
         return ids
     ends = np.flatnonzero(ids == vocabulary.end_id)
-    return ids[:ends[0]] if len(ends) else ids
+    return ids[: ends[0]] if len(ends) else ids
 
 
 def zero_states(spec: ModelSpec, rows: int) -> States:
     """The state before the first token: one array (rows, units) per name of `state_names`."""
-    return [np.zeros((rows, units), np.float32)
-            for units in spec.units for _ in range(STATES[spec.cell])]
+    return [
+        np.zeros((rows, units), np.float32)
+        for units in spec.units
+        for _ in range(STATES[spec.cell])
+    ]
 
 
 class Noise:
@@ -111,7 +123,8 @@ class Noise:
         free = np.flatnonzero(forced < 0)
         shape = (len(free), self.choices)
         for k, (generator, temperature) in enumerate(
-                zip(self._generators, self.temperatures, strict=True)):
+            zip(self._generators, self.temperatures, strict=True)
+        ):
             # Minus the logarithm of an exponential variable is a Gumbel variable.
             waits = np.maximum(generator.standard_exponential(shape, np.float32), LEAST)
             noise[free, k] = -np.log(waits) * temperature
@@ -119,8 +132,13 @@ class Noise:
 
 
 @lru_cache(maxsize=1)  # samples are asked for one after another of the same model
-def advance_of(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-               top_k: int | None, context: int | None) -> Begin:
+def advance_of(
+    model: keras.Model,
+    spec: ModelSpec,
+    choices: tuple[int, ...],
+    top_k: int | None,
+    context: int | None,
+) -> Begin:
     """The fastest way to draw a block of tokens, ids of `choices`, on this process's backend."""
     import keras
 
@@ -129,21 +147,31 @@ def advance_of(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
     return plain_advance(model, spec, choices, top_k, context)
 
 
-def plain_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-                  top_k: int | None, context: int | None) -> Begin:
+def plain_advance(
+    model: keras.Model,
+    spec: ModelSpec,
+    choices: tuple[int, ...],
+    top_k: int | None,
+    context: int | None,
+) -> Begin:
     """One call of the model a token: any backend."""
     names, ids = state_names(spec), np.array(choices, np.int32)
 
-    def advance(token: np.ndarray, states: States, forced: np.ndarray,
-                noise: np.ndarray) -> tuple[States, np.ndarray]:
+    def advance(
+        token: np.ndarray, states: States, forced: np.ndarray, noise: np.ndarray
+    ) -> tuple[States, np.ndarray]:
         drawn, streams = [], len(token)
         for given, gumbel in zip(forced, noise, strict=False):
             if context is not None:
                 states = _begun_anew(states, streams, np)
             readers = np.tile(token, context or 1)
-            outputs = model.predict_on_batch({
-                "tokens": readers[:, None], "length": np.ones_like(readers),
-                **dict(zip(names, states, strict=True))})
+            outputs = model.predict_on_batch(
+                {
+                    "tokens": readers[:, None],
+                    "length": np.ones_like(readers),
+                    **dict(zip(names, states, strict=True)),
+                }
+            )
             states = [outputs[name] for name in names]
             logits = outputs["logits"][-streams:, 0, ids]  # (streams, choices)
             if top_k is not None:
@@ -161,27 +189,35 @@ def _begun_anew(states: list[Any], streams: int, ops: Any) -> list[Any]:
 
     `ops` is numpy or keras.ops.
     """
-    return [ops.concatenate([ops.zeros_like(state[:streams]), state[:-streams]])
-            for state in states]
+    return [
+        ops.concatenate([ops.zeros_like(state[:streams]), state[:-streams]]) for state in states
+    ]
 
 
-def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...],
-                       top_k: int | None, context: int | None) -> Begin:
+def tensorflow_advance(
+    model: keras.Model,
+    spec: ModelSpec,
+    choices: tuple[int, ...],
+    top_k: int | None,
+    context: int | None,
+) -> Begin:
     """A block of tokens in one compiled loop that runs the layers' cells."""
     import tensorflow as tf
 
     step = _step(model, spec, choices, top_k, context)
 
-    def loop(token: Any, states: list[Any], forced: Any, noise: Any, weights: Any,
-             steps: Any) -> Any:
+    def loop(
+        token: Any, states: list[Any], forced: Any, noise: Any, weights: Any, steps: Any
+    ) -> Any:
         def body(i: Any, token: Any, states: list[Any], drawn: Any) -> Any:
             chosen, states = step(token, states, noise[i], weights)
             token = tf.where(forced[i] < 0, chosen, forced[i])
             return i + 1, token, states, drawn.write(i, chosen)
 
         drawn = tf.TensorArray(tf.int32, size=noise.shape[0], element_shape=token.shape)
-        _, _, states, drawn = tf.while_loop(lambda i, *_: i < steps, body,
-                                            (0, token, states, drawn))
+        _, _, states, drawn = tf.while_loop(
+            lambda i, *_: i < steps, body, (0, token, states, drawn)
+        )
         return states, drawn.stack()
 
     run = tf.function(loop, jit_compile=True, autograph=False)
@@ -189,22 +225,33 @@ def tensorflow_advance(model: keras.Model, spec: ModelSpec, choices: tuple[int, 
     def begin() -> Advance:
         weights = _table(model, spec), *_head(model, choices)
 
-        def advance(token: np.ndarray, states: States, forced: np.ndarray,
-                    noise: np.ndarray) -> tuple[States, np.ndarray]:
+        def advance(
+            token: np.ndarray, states: States, forced: np.ndarray, noise: np.ndarray
+        ) -> tuple[States, np.ndarray]:
             given = np.full(len(noise), -1, np.int32)
-            given[:len(forced)] = forced
-            states, drawn = run(*(tf.nest.map_structure(tf.constant, value)
-                                  for value in (token, states, given, noise)), weights,
-                                tf.constant(len(forced)))
-            return [state.numpy() for state in states], drawn.numpy()[:len(forced)]
+            given[: len(forced)] = forced
+            states, drawn = run(
+                *(
+                    tf.nest.map_structure(tf.constant, value)
+                    for value in (token, states, given, noise)
+                ),
+                weights,
+                tf.constant(len(forced)),
+            )
+            return [state.numpy() for state in states], drawn.numpy()[: len(forced)]
 
         return advance
 
     return begin
 
 
-def _step(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...], top_k: int | None,
-          context: int | None) -> Callable[..., Any]:
+def _step(
+    model: keras.Model,
+    spec: ModelSpec,
+    choices: tuple[int, ...],
+    top_k: int | None,
+    context: int | None,
+) -> Callable[..., Any]:
     """(token (streams,), states, noise (streams, choices), weights) → (chosen (streams,), states).
 
     `weights` are those of `_table` and `_head`.
@@ -221,7 +268,7 @@ def _step(model: keras.Model, spec: ModelSpec, choices: tuple[int, ...], top_k: 
         if context is not None:
             x, states = ops.tile(x, (context, 1)), _begun_anew(states, streams, ops)
         for i, (project, go_on) in enumerate(layers):
-            after += go_on(project(after[-each]) if i else x, states[i * each:(i + 1) * each])
+            after += go_on(project(after[-each]) if i else x, states[i * each : (i + 1) * each])
         logits = ops.matmul(after[-each][-streams:], kernel) + bias  # (streams, choices)
         if top_k is not None:
             least = ops.top_k(logits, top_k)[0][:, -1:]
@@ -254,8 +301,9 @@ def _cells(model: keras.Model, spec: ModelSpec) -> list[keras.layers.Layer]:
     return [model.get_layer(f"{spec.cell}_{i}").cell for i in range(len(spec.units))]
 
 
-def _projected(cell: keras.layers.Layer) -> tuple[Callable[[Any], Any],
-                                                  Callable[[Any, list[Any]], list[Any]]]:
+def _projected(
+    cell: keras.layers.Layer,
+) -> tuple[Callable[[Any], Any], Callable[[Any, list[Any]], list[Any]]]:
     """A cell in two: what it takes of its input, and how it goes on from that and its states to
     the new states, of which the first is its output."""
     from keras import layers, ops
@@ -263,25 +311,41 @@ def _projected(cell: keras.layers.Layer) -> tuple[Callable[[Any], Any],
     from pipelines.model.fast.steps import gru_biases, gru_step, lstm_step
 
     if type(cell) is layers.LSTMCell:
-        return (lambda x: ops.matmul(x, cell.kernel) + cell.bias,
-                lambda x, states: lstm_step(x, *states, cell.recurrent_kernel)[:2])
+        return (
+            lambda x: ops.matmul(x, cell.kernel) + cell.bias,
+            lambda x, states: lstm_step(x, *states, cell.recurrent_kernel)[:2],
+        )
     if type(cell) is layers.GRUCell:
-        return (lambda x: ops.matmul(x, cell.kernel) + gru_biases(cell.bias)[0],
-                lambda x, states: gru_step(x, *states, cell.recurrent_kernel,
-                                           gru_biases(cell.bias)[1])[:1])
+        return (
+            lambda x: ops.matmul(x, cell.kernel) + gru_biases(cell.bias)[0],
+            lambda x, states: gru_step(x, *states, cell.recurrent_kernel, gru_biases(cell.bias)[1])[
+                :1
+            ],
+        )
     return lambda x: x, lambda x, states: cell(x, states)[1]
 
 
-def _checked(streams: int, length: int, temperature: float | np.ndarray, seed: int,
-             top_k: int | None, context: int | None) -> np.ndarray:
+def _checked(
+    streams: int,
+    length: int,
+    temperature: float | np.ndarray,
+    seed: int,
+    top_k: int | None,
+    context: int | None,
+) -> np.ndarray:
     """The temperatures (streams,). Raises UsageError."""
-    for name, value, least in (("streams", streams, 1), ("length", length, 1),
-                               ("seed", seed, 0), ("top_k", top_k, 1),
-                               ("context", context, 1)):
+    for name, value, least in (
+        ("streams", streams, 1),
+        ("length", length, 1),
+        ("seed", seed, 0),
+        ("top_k", top_k, 1),
+        ("context", context, 1),
+    ):
         if value is not None and value < least:
             raise UsageError(f"{name} {value}: give {least} or more")
     temperatures = np.asarray(temperature, np.float32)
     if not (np.isfinite(temperatures).all() and (temperatures >= 0).all()):
-        raise UsageError(f"temperature {temperature}: give 0 (always the likeliest token) or more, "
-                         "such as 0.8")
+        raise UsageError(
+            f"temperature {temperature}: give 0 (always the likeliest token) or more, such as 0.8"
+        )
     return np.broadcast_to(temperatures, (streams,))

@@ -70,8 +70,9 @@ class Scorer:
         for scored in self.batches(split):
             nats += float(scored.nats.sum())
             hits += int(scored.correct.sum())
-            count += (len(scored.nats) if self.spec.kind == "classifier"
-                      else int(scored.batch.real.sum()))
+            count += (
+                len(scored.nats) if self.spec.kind == "classifier" else int(scored.batch.real.sum())
+            )
         loss = nats / count
         if self.spec.kind == "classifier":
             return {"loss": loss, "accuracy": hits / count}
@@ -80,12 +81,15 @@ class Scorer:
     def _labels(self, split: Batches, ids: bool) -> Iterator[Scored]:
         for batch in split.in_order(ids):
             filled = batch.filled(split.batch_size)
-            logits = self.model.predict_on_batch({"tokens": filled.tokens,
-                                                  "length": filled.length})
-            logits = logits[:len(batch.length), 0].astype(np.float64)
+            logits = self.model.predict_on_batch({"tokens": filled.tokens, "length": filled.length})
+            logits = logits[: len(batch.length), 0].astype(np.float64)
             positive = batch.outcome > 0.5
-            yield Scored(batch, np.logaddexp(0, np.where(positive, -logits, logits)),
-                         (logits > 0) == positive, logits)
+            yield Scored(
+                batch,
+                np.logaddexp(0, np.where(positive, -logits, logits)),
+                (logits > 0) == positive,
+                logits,
+            )
 
     def _texts(self, split: Batches, ids: bool) -> Iterator[Scored]:
         size = split.batch_size
@@ -94,8 +98,12 @@ class Scorer:
         for batch in split.in_order(ids):
             rows = len(batch.length)
             nats, correct, after = self._tokens(batch.filled(size), state)
-            yield Scored(batch, nats[:rows] * batch.real, correct[:rows] & batch.real,
-                         read=read[:rows].copy())
+            yield Scored(
+                batch,
+                nats[:rows] * batch.real,
+                correct[:rows] & batch.real,
+                read=read[:rows].copy(),
+            )
             if carried:
                 state = after
             if split.carries_state:
@@ -110,23 +118,32 @@ class Scorer:
         for start in range(0, int(batch.length.max()), steps):
             here = slice(start, start + steps)
             left = batch.length - start
-            outputs = self.model.predict_on_batch({
-                "tokens": _columns(batch.tokens[:, here], steps),
-                "targets": _columns(batch.outcome[:, here], steps),
-                # At least 1: a row that is all padding crashes cuDNN (tensorflow#36139).
-                "length": np.clip(left, 1, steps).astype(np.int32), **state})
+            outputs = self.model.predict_on_batch(
+                {
+                    "tokens": _columns(batch.tokens[:, here], steps),
+                    "targets": _columns(batch.outcome[:, here], steps),
+                    # At least 1: a row that is all padding crashes cuDNN (tensorflow#36139).
+                    "length": np.clip(left, 1, steps).astype(np.int32),
+                    **state,
+                }
+            )
             cost = outputs["gap"].astype(np.float64) + outputs["spread"]
-            nats[:, here], correct[:, here] = (values[:, :width - start]
-                                               for values in (cost, outputs["correct"]))
-            state = {name: np.where(left[:, None] > 0, outputs[name], before)
-                     for name, before in state.items()}
+            nats[:, here], correct[:, here] = (
+                values[:, : width - start] for values in (cost, outputs["correct"])
+            )
+            state = {
+                name: np.where(left[:, None] > 0, outputs[name], before)
+                for name, before in state.items()
+            }
         return nats, correct, state
 
     def _zero_state(self, rows: int) -> State:
         names = state_names(self.spec)
         each = len(names) // len(self.spec.units)
-        return {name: np.zeros((rows, self.spec.units[i // each]), np.float32)
-                for i, name in enumerate(names)}
+        return {
+            name: np.zeros((rows, self.spec.units[i // each]), np.float32)
+            for i, name in enumerate(names)
+        }
 
 
 def token_scorer(model: keras.Model) -> keras.Model:
@@ -138,8 +155,10 @@ def token_scorer(model: keras.Model) -> keras.Model:
     """
     from keras import Input, Model, ops
 
-    inputs = {name: Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
-              for name, tensor in model.input.items()}
+    inputs = {
+        name: Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
+        for name, tensor in model.input.items()
+    }
     targets = Input((None,), dtype="int32", name="targets")
     outputs = dict(model(inputs))
     logits = outputs.pop("logits")  # (batch, time, vocabulary)

@@ -25,16 +25,19 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     train = Split(inputs["batches"], "train")
     validation = Split(inputs["batches"], "validation")
     keras = load_keras(config["training"].backend)
-    device = training_device(config["training"].backend, work.gpu,
-                             lambda text: work.progress(0, None, text))
+    device = training_device(
+        config["training"].backend, work.gpu, lambda text: work.progress(0, None, text)
+    )
     make_reproducible(keras)
     trainer = Trainer(spec, config["training"], config["seed"], train, validation, work)
     trainer.run()
     model = trainer.best_model()
     save_model(model, work.out / "model.keras")
-    declared = {"model": spec.model_dump(mode="json"),
-                "vocabulary_size": train.metadata["vocabulary_size"],
-                "vocabulary_digest": train.metadata["vocabulary_digest"]}
+    declared = {
+        "model": spec.model_dump(mode="json"),
+        "vocabulary_size": train.metadata["vocabulary_size"],
+        "vocabulary_digest": train.metadata["vocabulary_digest"],
+    }
     (work.out / "model.json").write_text(json.dumps(declared, indent=1) + "\n")
     _write_history(trainer.position.history, work.out / "history.parquet")
     return trainer.counts() | {"parameters": model.count_params(), "device": device}

@@ -20,15 +20,21 @@ def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
     """Give the model its optimizer and loss; the step that trains it on one batch."""
     import keras
 
-    optimizers = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop,
-                  "sgd": keras.optimizers.SGD}
+    optimizers = {
+        "adam": keras.optimizers.Adam,
+        "rmsprop": keras.optimizers.RMSprop,
+        "sgd": keras.optimizers.SGD,
+    }
     # Rows and tokens of weight 0 count neither in the sum nor in what it is divided by.
     reduction = "mean_with_sample_weight"
-    loss = (keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
-            if kind == "classifier" else
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction))
-    optimizer = _exact(optimizers[training.optimizer])(training.learning_rate,
-                                                       global_clipnorm=training.clip_norm)
+    loss = (
+        keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
+        if kind == "classifier"
+        else keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+    )
+    optimizer = _exact(optimizers[training.optimizer])(
+        training.learning_rate, global_clipnorm=training.clip_norm
+    )
     # JAX without it runs each operation by itself, some 30 times slower. On TensorFlow the layers
     # compile what gains by it (pipelines/model/fast/layers.py).
     model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
@@ -61,11 +67,17 @@ def _adam(self: keras.optimizers.Adam, gradient: Any, variable: Any, learning_ra
     place = self._get_variable_index(variable)
     step = tf.cast(self.iterations + 1, tf.float32)
     tf.raw_ops.ResourceApplyAdam(
-        var=variable.handle, m=self._momentums[place].value.handle,
-        v=self._velocities[place].value.handle, grad=gradient,
-        beta1_power=self.beta_1**step, beta2_power=self.beta_2**step,
-        lr=tf.cast(learning_rate, tf.float32), beta1=self.beta_1, beta2=self.beta_2,
-        epsilon=self.epsilon)
+        var=variable.handle,
+        m=self._momentums[place].value.handle,
+        v=self._velocities[place].value.handle,
+        grad=gradient,
+        beta1_power=self.beta_1**step,
+        beta2_power=self.beta_2**step,
+        lr=tf.cast(learning_rate, tf.float32),
+        beta1=self.beta_1,
+        beta2=self.beta_2,
+        epsilon=self.epsilon,
+    )
 
 
 def _summed(gradient: Any) -> Any:
@@ -99,5 +111,6 @@ def _custom(model: keras.Model) -> Step:
         model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
 
-    return lambda x, y, weight: float(step({k: tf.constant(v) for k, v in x.items()},
-                                           tf.constant(y), tf.constant(weight)))
+    return lambda x, y, weight: float(
+        step({k: tf.constant(v) for k, v in x.items()}, tf.constant(y), tf.constant(weight))
+    )

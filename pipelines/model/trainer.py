@@ -45,8 +45,15 @@ class Position:
 class Trainer:
     """One training run. `run` continues from the checkpoint in `work.scratch` when there is one."""
 
-    def __init__(self, spec: ModelSpec, training: TrainingSpec, seed: int, train: Split,
-                 validation: Split, work: Workspace) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        training: TrainingSpec,
+        seed: int,
+        train: Split,
+        validation: Split,
+        work: Workspace,
+    ) -> None:
         self.spec, self.training, self.work = spec, training, work
         self.train, self.validation = train, validation
         size = train.metadata["vocabulary_size"]
@@ -70,15 +77,20 @@ class Trainer:
 
     def best_model(self) -> keras.Model:
         """The plain model with the best epoch's weights."""
-        checkpoints.load(self._path(f"best-{self.position.best_epoch}"),
-                         self.plain.trainable_variables)
+        checkpoints.load(
+            self._path(f"best-{self.position.best_epoch}"), self.plain.trainable_variables
+        )
         return self.plain
 
     def counts(self) -> dict[str, Any]:
         best = self.position.history[self.position.best_epoch - 1]
-        return {"epochs": self.position.epoch, "best_epoch": self.position.best_epoch,
-                "best": best, "epoch_seconds": self.position.epoch_seconds,
-                "resumed": self.resumed}
+        return {
+            "epochs": self.position.epoch,
+            "best_epoch": self.position.best_epoch,
+            "best": best,
+            "epoch_seconds": self.position.epoch_seconds,
+            "resumed": self.resumed,
+        }
 
     def _epoch(self) -> None:
         position, started = self.position, time.monotonic()
@@ -112,17 +124,20 @@ class Trainer:
         for part in self._stretches(x, y, weight):
             loss, total = self.train_step(*part), float(part[2].sum())
             if not math.isfinite(loss):
-                raise FolioError(f"training: the loss is {loss} at epoch {position.epoch + 1}, "
-                                 f"step {position.step + 1}; lower training.learning_rate or set "
-                                 "training.clip_norm")
+                raise FolioError(
+                    f"training: the loss is {loss} at epoch {position.epoch + 1}, "
+                    f"step {position.step + 1}; lower training.learning_rate or set "
+                    "training.clip_norm"
+                )
             position.loss_sum += loss * total
             position.loss_weight += total
         position.step += 1
         position.tokens += int(batch.length.sum())
         self._report()
 
-    def _stretches(self, x: dict[str, np.ndarray], y: np.ndarray,
-                   weight: np.ndarray) -> Iterator[Arguments]:
+    def _stretches(
+        self, x: dict[str, np.ndarray], y: np.ndarray, weight: np.ndarray
+    ) -> Iterator[Arguments]:
         """The batch whole, or cut into stretches of `truncate` steps, each a step of its own."""
         steps, width = self.training.truncate, x["tokens"].shape[1]
         if steps is None or width <= steps:
@@ -142,23 +157,27 @@ class Trainer:
     def _report(self) -> None:
         position, steps = self.position, self.train.batch_count
         self.work.progress(
-            position.epoch * steps + position.step, self.training.epochs * steps,
+            position.epoch * steps + position.step,
+            self.training.epochs * steps,
             f"steps · epoch {position.epoch + 1}/{self.training.epochs} · "
-            f"loss {position.loss_sum / position.loss_weight:.3f}")
+            f"loss {position.loss_sum / position.loss_weight:.3f}",
+        )
 
     def _validate(self) -> None:
         position = self.position
         copy_weights(self.model, self.plain)
         figures = self.scorer.summary(self.validation)
-        row = {"epoch": position.epoch + 1, "loss": position.loss_sum / position.loss_weight,
-               **{f"validation_{name}": value for name, value in figures.items()},
-               "steps": position.step}
+        row = {
+            "epoch": position.epoch + 1,
+            "loss": position.loss_sum / position.loss_weight,
+            **{f"validation_{name}": value for name, value in figures.items()},
+            "steps": position.step,
+        }
         position.history.append(row)
         best = position.history[(position.best_epoch or row["epoch"]) - 1]
         if position.best_epoch is None or row["validation_loss"] < best["validation_loss"]:
             position.best_epoch = row["epoch"]
-            checkpoints.save(self._path(f"best-{row['epoch']}"),
-                             self.plain.trainable_variables, {})
+            checkpoints.save(self._path(f"best-{row['epoch']}"), self.plain.trainable_variables, {})
 
     def _save(self) -> None:
         checkpoints.save(self._path("checkpoint"), self.variables, asdict(self.position))
@@ -185,5 +204,9 @@ def carried_state(model: keras.Model) -> list[keras.Variable]:
     """The state that stateful layers keep between batches; Keras leaves it out of variables."""
     from keras import tree
 
-    return [state for layer in model.layers if getattr(layer, "stateful", False)
-            for state in tree.flatten(layer.states)]
+    return [
+        state
+        for layer in model.layers
+        if getattr(layer, "stateful", False)
+        for state in tree.flatten(layer.states)
+    ]

@@ -32,8 +32,10 @@ def shown(address: str | Path) -> str:
     parts = _certain(text)
     if parts is None:
         return f"{scheme}://{HIDDEN}"
-    return (f"{scheme}://{_host(parts)}{parts.path}{f'?{HIDDEN}' if parts.query else ''}"
-            f"{f'#{HIDDEN}' if parts.fragment else ''}")
+    return (
+        f"{scheme}://{_host(parts)}{parts.path}{f'?{HIDDEN}' if parts.query else ''}"
+        f"{f'#{HIDDEN}' if parts.fragment else ''}"
+    )
 
 
 def is_certain(address: str) -> bool:
@@ -64,8 +66,10 @@ def kept(address: str) -> str:
 
 def config_shown(config: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest's configuration; those made before hold addresses as they were declared."""
-    return {key: list(map(kept, value)) if key == "source.url" and value else value
-            for key, value in config.items()}
+    return {
+        key: list(map(kept, value)) if key == "source.url" and value else value
+        for key, value in config.items()
+    }
 
 
 def redacted(text: str, address: str) -> str:
@@ -80,12 +84,15 @@ def _without_scheme(text: str) -> str:
     if "@" in text:
         return UNCERTAIN
     end = next((place for place, character in enumerate(text) if character in "?#"), None)
-    return text if end is None else f"{text[:end + 1]}{HIDDEN}"
+    return text if end is None else f"{text[: end + 1]}{HIDDEN}"
 
 
 def _is_scheme(text: str) -> bool:
-    return text[:1].isalpha() and text.isascii() and all(
-        character.isalnum() or character in "+-." for character in text)
+    return (
+        text[:1].isalpha()
+        and text.isascii()
+        and all(character.isalnum() or character in "+-." for character in text)
+    )
 
 
 def _host(parts: SplitResult) -> str:
@@ -116,9 +123,13 @@ def _secrets(address: str) -> set[str]:
         found = {rest, *rest.translate(str.maketrans(dict.fromkeys("/:@?#&=", " "))).split()}
     else:
         user = parts.netloc.rpartition("@")[0]
-        found = {user, *user.split(":", 1), *user.replace(":", "@").split("@"),  # as some parse it
-                 parts.query, parts.fragment,
-                 *(value for text in (parts.query, parts.fragment)
-                   for _, value in parse_qsl(text))}
+        found = {
+            user,
+            *user.split(":", 1),
+            *user.replace(":", "@").split("@"),  # as some parse it
+            parts.query,
+            parts.fragment,
+            *(value for text in (parts.query, parts.fragment) for _, value in parse_qsl(text)),
+        }
     found |= {unquote(secret) for secret in found}
     return {secret for secret in found if len(secret) >= SHORTEST_SECRET}

@@ -69,9 +69,11 @@ class Reach:
         if self._declared is None:
             self._declared = near
         if near > self._declared:
-            raise FolioError(f"{shown(self._url)}: redirects to {shown(self._target)}, which is an "
-                             "address of this machine or its network; declare that one itself if "
-                             "it is meant")
+            raise FolioError(
+                f"{shown(self._url)}: redirects to {shown(self._target)}, which is an "
+                "address of this machine or its network; declare that one itself if "
+                "it is meant"
+            )
 
 
 def _looked_up(url: str) -> set[str]:
@@ -110,8 +112,12 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._over.set()
         self._thread.join()
         for connection in self._sockets:
@@ -126,9 +132,11 @@ class Watch:
             if now is None:
                 self._problem = f"no whole answer within {self._seconds:g} s"
             elif before is not None and now - before < self._least * self._seconds:
-                self._problem = (f"too slow: {now - before:,} bytes in {self._seconds:g} s, where "
-                                 f"source.min_bytes_per_second is {self._least:g}; what came is "
-                                 "kept to go on from")
+                self._problem = (
+                    f"too slow: {now - before:,} bytes in {self._seconds:g} s, where "
+                    f"source.min_bytes_per_second is {self._least:g}; what came is "
+                    "kept to go on from"
+                )
             if self._problem:
                 return self._end()
             before = now
@@ -139,9 +147,15 @@ class Watch:
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-def send(method: str, url: str, watch: Watch, *, headers: Mapping[str, str],
-         timeout: float | tuple[float, float],
-         judge: Callable[..., None]) -> Response:
+def send(
+    method: str,
+    url: str,
+    watch: Watch,
+    *,
+    headers: Mapping[str, str],
+    timeout: float | tuple[float, float],
+    judge: Callable[..., None],
+) -> Response:
     """The answer, its body unread; `judge` is called with it and with each that redirects.
 
     Environment and ~/.netrc count as for requests: proxies, certificates, passwords. Raises what
@@ -151,8 +165,14 @@ def send(method: str, url: str, watch: Watch, *, headers: Mapping[str, str],
     with Session() as session:
         session.mount("http://", adapter)
         session.mount("https://", adapter)
-        return session.request(method, url, headers=dict(headers), timeout=timeout, stream=True,
-                               hooks={"response": judge})
+        return session.request(
+            method,
+            url,
+            headers=dict(headers),
+            timeout=timeout,
+            stream=True,
+            hooks={"response": judge},
+        )
 
 
 class _Adapter(HTTPAdapter):

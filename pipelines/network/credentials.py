@@ -19,8 +19,10 @@ from pipelines.network.addresses import is_certain, shown
 
 REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 MIRROR = "FOLIO_MIRROR"  # in place of --mirror
-ADVICE = ("leave user and password to ~/.netrc, or write ${NAME} for each secret and set NAME in "
-          "the environment")
+ADVICE = (
+    "leave user and password to ~/.netrc, or write ${NAME} for each secret and set NAME in "
+    "the environment"
+)
 LookUp = Callable[[str], str | None]  # a reference's name -> the secret, None where it is not known
 look_up: ContextVar[LookUp] = ContextVar("look_up", default=os.environ.get)
 
@@ -59,8 +61,10 @@ def _filled(text: str, address: str) -> str:
 def _secret(name: str, address: str) -> str:
     secret = look_up.get()(name)
     if not secret:
-        raise FolioError(f"{shown(address)}: its ${{{name}}} is not set; set it in the environment "
-                         "in which the run starts, a worker's too")
+        raise FolioError(
+            f"{shown(address)}: its ${{{name}}} is not set; set it in the environment "
+            "in which the run starts, a worker's too"
+        )
     return secret
 
 
@@ -68,9 +72,11 @@ def refuse_secrets(overrides: Iterable[str]) -> None:
     """Raises UsageError where one of `key=value` names a source by an address with secrets: they
     stand in the run's record and in Prefect's pages."""
     for text in secret_overrides(overrides):
-        raise UsageError(f"--set {text.partition('=')[0]}: the address holds a user, password or "
-                         f"query, which the run's record would show; {ADVICE}, or declare the "
-                         "address in the YAML file")
+        raise UsageError(
+            f"--set {text.partition('=')[0]}: the address holds a user, password or "
+            f"query, which the run's record would show; {ADVICE}, or declare the "
+            "address in the YAML file"
+        )
 
 
 def secret_overrides(overrides: Iterable[str]) -> list[str]:

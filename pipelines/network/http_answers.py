@@ -52,8 +52,10 @@ def declared_length(url: str, response: Response) -> int | None:
         return None
     if not (length.isascii() and length.isdecimal() and len(length) <= LENGTH_DIGITS):
         said = length if len(length) <= LENGTH_DIGITS else f"{length[:LENGTH_DIGITS]}…"
-        raise FolioError(f"{shown(url)}: answered with a Content-Length of {said!r}; get the file "
-                         "otherwise and give --mirror DIR")
+        raise FolioError(
+            f"{shown(url)}: answered with a Content-Length of {said!r}; get the file "
+            "otherwise and give --mirror DIR"
+        )
     return int(length)
 
 
@@ -76,11 +78,14 @@ class Redirects:
         except ValueError:
             target, after = "a malformed address", ""
         if self._hops > MAX_REDIRECTS:
-            raise FolioError(f"{shown(self.url)}: redirects more than {MAX_REDIRECTS} times; "
-                             "mend source.url")
+            raise FolioError(
+                f"{shown(self.url)}: redirects more than {MAX_REDIRECTS} times; mend source.url"
+            )
         if after not in ("http", "https") or (before, after) == ("https", "http"):
-            raise FolioError(f"{shown(self.url)}: redirects from {before} to {shown(target)}, "
-                             "which is not safe; mend source.url")
+            raise FolioError(
+                f"{shown(self.url)}: redirects from {before} to {shown(target)}, "
+                "which is not safe; mend source.url"
+            )
 
 
 def explained(error: Exception, where: str) -> FolioError:
@@ -91,14 +96,21 @@ def explained(error: Exception, where: str) -> FolioError:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return FolioError(f"{where}: its certificate is not trusted "
-                              f"({cause.verify_message}); mend source.url or this machine's "
-                              "certificates")
+            return FolioError(
+                f"{where}: its certificate is not trusted "
+                f"({cause.verify_message}); mend source.url or this machine's "
+                "certificates"
+            )
     if not isinstance(error, requests.ConnectionError | requests.Timeout | ReadTimeout):
-        return FolioError(f"{where}: cannot be fetched ({type(error).__name__}); mend "
-                          "source.url, or get the file otherwise and give --mirror DIR")
-    system = [cause for cause in causes
-              if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)]
+        return FolioError(
+            f"{where}: cannot be fetched ({type(error).__name__}); mend "
+            "source.url, or get the file otherwise and give --mirror DIR"
+        )
+    system = [
+        cause
+        for cause in causes
+        if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)
+    ]
     reason = (system[-1].strerror or str(system[-1])) if system else "not a proper answer"
     return UnreachableError(f"{where}: no answer ({reason})")
 

@@ -49,16 +49,34 @@ def pending_path(home: Path) -> Path:
 # Within `mlflow_at`, whose lock makes us the only writer
 
 
-def record(home: Path, client: mlflow.MlflowClient, name: str, *, action: str, version: int,
-           champion: int | None, reason: str, **more: Any) -> Line:
+def record(
+    home: Path,
+    client: mlflow.MlflowClient,
+    name: str,
+    *,
+    action: str,
+    version: int,
+    champion: int | None,
+    reason: str,
+    **more: Any,
+) -> Line:
     """Make `champion` (a version; None: there is none yet) the champion and write the line.
 
     Call `settle` before. Returns the line.
     """
-    line = journal_of(home).sealed({
-        "time": utc(datetime.now(UTC).timestamp()), "who": who(), "action": action, "model": name,
-        "version": version, "former": _crowned(client, name), "champion": champion,
-        "reason": reason, **more})
+    line = journal_of(home).sealed(
+        {
+            "time": utc(datetime.now(UTC).timestamp()),
+            "who": who(),
+            "action": action,
+            "model": name,
+            "version": version,
+            "former": _crowned(client, name),
+            "champion": champion,
+            "reason": reason,
+            **more,
+        }
+    )
     write_json(pending_path(home), line)
     if champion is not None and line["former"] != champion:
         client.set_registered_model_alias(name, CHAMPION, str(champion))
@@ -73,9 +91,16 @@ def settle(home: Path, client: mlflow.MlflowClient, name: str) -> Line | None:
     lines = journal_of(home).lines(name)
     champion = _crowned(client, name)
     if champion != (lines[-1]["champion"] if lines else None):
-        record(home, client, name, action=FOUND, version=champion, champion=champion,
-               reason="moved without folio, or before there was a journal",
-               digests=_digests_of(client, name, champion))
+        record(
+            home,
+            client,
+            name,
+            action=FOUND,
+            version=champion,
+            champion=champion,
+            reason="moved without folio, or before there was a journal",
+            digests=_digests_of(client, name, champion),
+        )
     return mended
 
 
@@ -91,8 +116,11 @@ def mend(home: Path, client: mlflow.MlflowClient) -> Line | None:
     except FileNotFoundError:
         return None
     except UnreadableError as error:
-        print(f"{error}; set aside as {set_aside(path).name}: the champion is the one that the "
-              "registry names", file=sys.stderr)
+        print(
+            f"{error}; set aside as {set_aside(path).name}: the champion is the one that the "
+            "registry names",
+            file=sys.stderr,
+        )
         return None
     if _crowned(client, line["model"]) != line["champion"]:
         path.unlink()
@@ -126,9 +154,11 @@ def _crowned(client: mlflow.MlflowClient, name: str) -> int | None:
 
 def digests(tags: Mapping[str, str]) -> dict[str, str]:
     """What a version says of its package and of the stages above it."""
-    return {key.removeprefix("folio.").removesuffix(".digest"): value
-            for key, value in sorted(tags.items())
-            if key in ("folio.package", "folio.files") or key.endswith(".digest")}
+    return {
+        key.removeprefix("folio.").removesuffix(".digest"): value
+        for key, value in sorted(tags.items())
+        if key in ("folio.package", "folio.files") or key.endswith(".digest")
+    }
 
 
 def _digests_of(client: mlflow.MlflowClient, name: str, version: int | None) -> dict[str, str]:
@@ -151,8 +181,16 @@ def promote(home: Path, name: str, number: int, reason: str) -> Line:
         lines = journal_of(home).lines(name)
         if lines and lines[-1]["champion"] == number:
             return lines[-1]
-        return record(home, client, name, action="promote", version=number, champion=number,
-                      reason=reason, digests=digests(version.tags))
+        return record(
+            home,
+            client,
+            name,
+            action="promote",
+            version=number,
+            champion=number,
+            reason=reason,
+            digests=digests(version.tags),
+        )
 
 
 def rollback(home: Path, name: str, reason: str) -> Line:
@@ -171,11 +209,21 @@ def rollback(home: Path, name: str, reason: str) -> Line:
         there = [one for one in known if one.folder is None or one.folder.is_dir()]
         target = rollback_target(there, name, reigns(journal_of(home).lines(name)))
         if target is None:
-            raise FolioError(f"{name}: the champion has no former one that is still registered; "
-                             f"`folio models {name}` lists the versions, `folio promote {name} "
-                             "VERSION` takes one of them")
-        return record(home, client, name, action="rollback", version=target.number,
-                      champion=target.number, reason=reason, digests=digests(target.tags))
+            raise FolioError(
+                f"{name}: the champion has no former one that is still registered; "
+                f"`folio models {name}` lists the versions, `folio promote {name} "
+                "VERSION` takes one of them"
+            )
+        return record(
+            home,
+            client,
+            name,
+            action="rollback",
+            version=target.number,
+            champion=target.number,
+            reason=reason,
+            digests=digests(target.tags),
+        )
 
 
 def _usable(known: list[Version], name: str, number: int) -> Version:
@@ -183,8 +231,10 @@ def _usable(known: list[Version], name: str, number: int) -> Version:
     if found is None:
         raise FolioError(absent(name, number, [one.number for one in known]))
     if found.folder is not None and not found.folder.is_dir():
-        raise FolioError(f"{name} version {number}: {found.folder} is missing, so it cannot serve; "
-                         "choose another")
+        raise FolioError(
+            f"{name} version {number}: {found.folder} is missing, so it cannot serve; "
+            "choose another"
+        )
     return found
 
 
@@ -212,14 +262,19 @@ def reigns_of(lines: Iterable[Line]) -> list[tuple[str, int | None]]:
 def champion_at(home: Path, name: str, moment: datetime | None = None) -> Line | None:
     """The line by which a version was champion at that time, or is now; None: there is none."""
     lines = history(home, name)
-    before = lines if moment is None else [line for line in lines
-                                           if line["time"] <= utc(moment.timestamp())]
+    before = (
+        lines
+        if moment is None
+        else [line for line in lines if line["time"] <= utc(moment.timestamp())]
+    )
     if not before or before[-1]["champion"] is None:
         return None
     champion = before[-1]["champion"]
-    return next(line for line, earlier in zip(reversed(before), [*reversed(before[:-1]), None],
-                                              strict=True)
-                if earlier is None or earlier["champion"] != champion)
+    return next(
+        line
+        for line, earlier in zip(reversed(before), [*reversed(before[:-1]), None], strict=True)
+        if earlier is None or earlier["champion"] != champion
+    )
 
 
 def _mend_if_needed(home: Path) -> None:

@@ -24,9 +24,19 @@ from pipelines.files.small_files import parse_object
 Line = dict[str, Any]
 DIGEST, PREVIOUS = "digest", "previous"
 NUMBER = (int, type(None))  # of a version, or none
-KINDS = {"number": int, PREVIOUS: (str, type(None)), DIGEST: str, "time": str, "who": str,
-         "action": str, "model": str, "version": NUMBER, "former": NUMBER, "champion": NUMBER,
-         "reason": str}
+KINDS = {
+    "number": int,
+    PREVIOUS: (str, type(None)),
+    DIGEST: str,
+    "time": str,
+    "who": str,
+    "action": str,
+    "model": str,
+    "version": NUMBER,
+    "former": NUMBER,
+    "champion": NUMBER,
+    "reason": str,
+}
 
 
 @dataclass(frozen=True)
@@ -40,8 +50,11 @@ class Journal:
 
         Raises UnreadableError when the file as a whole cannot be read.
         """
-        return [line for _, line in self._read() if is_line(line)
-                and (model is None or line["model"] == model)]
+        return [
+            line
+            for _, line in self._read()
+            if is_line(line) and (model is None or line["model"] == model)
+        ]
 
     def is_whole(self) -> bool:
         """Whether all that it holds can be read; not whether all of that is true."""
@@ -103,15 +116,20 @@ class Journal:
                 return b""
             raise UnreadableError(
                 f"{self.path}: the journal cannot be read ({error.strerror}); restore it, or move "
-                "it away: a new one then begins with the champions as they are") from error
+                "it away: a new one then begins with the champions as they are"
+            ) from error
 
 
 def is_line(found: Line | None) -> bool:
     """Whether it has all that a line has. Models are named in folders and in questions to MLflow:
     a name that may stand in neither is none."""
-    return (found is not None and all(isinstance(found.get(key, ""), kind) and key in found
-                                      for key, kind in KINDS.items())
-            and is_name(found["model"]))
+    return (
+        found is not None
+        and all(
+            isinstance(found.get(key, ""), kind) and key in found for key, kind in KINDS.items()
+        )
+        and is_name(found["model"])
+    )
 
 
 def is_name(model: str) -> bool:
@@ -121,8 +139,9 @@ def is_name(model: str) -> bool:
 
 def is_sealed(line: Line) -> bool:
     """Whether it is as it was written."""
-    return line.get(DIGEST) == digest_json({key: value for key, value in line.items()
-                                            if key != DIGEST})
+    return line.get(DIGEST) == digest_json(
+        {key: value for key, value in line.items() if key != DIGEST}
+    )
 
 
 def who() -> str:
@@ -145,7 +164,7 @@ def reigns(lines: list[Line]) -> list[int]:
         if champion is None:
             stack = []
         elif line.get("action") == "rollback" and champion in stack:
-            del stack[stack.index(champion) + 1:]
+            del stack[stack.index(champion) + 1 :]
         elif not stack or stack[-1] != champion:
             stack.append(champion)
     return stack

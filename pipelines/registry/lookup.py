@@ -32,16 +32,22 @@ def list_models(home: Path, name: str | None = None) -> list[dict[str, Any]]:
 
 def champions(home: Path) -> dict[str, dict[str, Any]]:
     """{name: its champion, described as in `list_models`}."""
-    return {version.name: _described(version) for version in versions(home)
-            if CHAMPION in version.aliases}
+    return {
+        version.name: _described(version)
+        for version in versions(home)
+        if CHAMPION in version.aliases
+    }
 
 
 def figures_of(version: Version) -> Figures:
     """What a version says of itself. Tags can be edited in MLflow's pages: what is no figure is
     as good as not measured."""
     told = object_in(version, "folio.figures")
-    return Figures({name: value for name, value in told.items() if isinstance(value, NUMBER)},
-                   version.tags.get("folio.sample") == "true", version.number)
+    return Figures(
+        {name: value for name, value in told.items() if isinstance(value, NUMBER)},
+        version.tags.get("folio.sample") == "true",
+        version.number,
+    )
 
 
 def object_in(version: Version, tag: str, **keys: type | tuple[type, ...]) -> dict[str, Any]:
@@ -54,13 +60,18 @@ def object_in(version: Version, tag: str, **keys: type | tuple[type, ...]) -> di
 
 def _described(version: Version) -> dict[str, Any]:
     figures, metric = figures_of(version), version.tags.get("folio.metric")
-    return {"version": version.number, "aliases": list(version.aliases), "metric": metric,
-            "value": figures.value(metric) if metric else None,
-            "verdict": version.tags.get("folio.verdict"),
-            "reason": version.tags.get("folio.reason"), "sample": figures.sample,
-            "evidence": object_in(version, "folio.evidence", effect=NUMBER, low=NUMBER,
-                                  high=NUMBER) or None,
-            "created": version.created}
+    return {
+        "version": version.number,
+        "aliases": list(version.aliases),
+        "metric": metric,
+        "value": figures.value(metric) if metric else None,
+        "verdict": version.tags.get("folio.verdict"),
+        "reason": version.tags.get("folio.reason"),
+        "sample": figures.sample,
+        "evidence": object_in(version, "folio.evidence", effect=NUMBER, low=NUMBER, high=NUMBER)
+        or None,
+        "created": version.created,
+    }
 
 
 def unregistered(release: Artifact, known: Iterable[Version]) -> str | None:
@@ -75,13 +86,18 @@ def unregistered(release: Artifact, known: Iterable[Version]) -> str | None:
     found = next((one for one in own if one.number == number), None)
     alike = [one.number for one in own if package and one.tags.get(PACKAGE_TAG) == package]
     if found is None:
-        return (f"this registry has this package of {name} as version {alike[-1]}, not {number}"
-                if alike else f"this registry has no version of this package of {name}")
+        return (
+            f"this registry has this package of {name} as version {alike[-1]}, not {number}"
+            if alike
+            else f"this registry has no version of this package of {name}"
+        )
     if package and number not in alike:
         return f"version {number} of {name} is another model in this registry"
     if package and found.created != counts.get("registered"):
-        return (f"version {number} of {name} was registered in this registry by another release, "
-                f"at {found.created}")
+        return (
+            f"version {number} of {name} was registered in this registry by another release, "
+            f"at {found.created}"
+        )
     if found.folder is not None and not found.folder.is_dir():
         return f"the files of {name} version {number} are missing: {found.folder}"
     return None
@@ -106,5 +122,7 @@ def absent(name: str, version: int | None, known: list[int]) -> str:
     numbers = ", ".join(map(str, known))
     if version is not None:
         return f"{name}: there is no version {version}; registered: {numbers}"
-    return (f"{name}: no version is champion (registered: {numbers}); name one with --version, or "
-            f"train another with: folio run {name}")
+    return (
+        f"{name}: no version is champion (registered: {numbers}); name one with --version, or "
+        f"train another with: folio run {name}"
+    )

@@ -24,9 +24,13 @@ SQLITE = "sqlite:///"
 
 
 # No reports to its makers, no progress bars, no looking for other projects' files.
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "MLFLOW_UV_AUTO_DETECT": "false",
-         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
@@ -70,8 +74,10 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
             yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
         except mlflow.exceptions.MlflowException as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            message = (f"MLflow at {uri}: {first[:300]}; mend that, or name another registry in "
-                       "MLFLOW_TRACKING_URI")
+            message = (
+                f"MLflow at {uri}: {first[:300]}; mend that, or name another registry in "
+                "MLFLOW_TRACKING_URI"
+            )
             raise FolioError(_without_secrets(message, home)) from error
         except DBAPIError as error:  # a full disk, a database that is locked or damaged
             message = f"MLflow at {uri}: {error.orig}; mend that (free space, rights) and run again"

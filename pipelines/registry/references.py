@@ -30,8 +30,11 @@ class Reference:
 
     def manifests(self, settings: Settings) -> dict[str, dict[str, Any] | None]:
         """{stage: its manifest, or None where the artifact is gone}, upstream first."""
-        found = {stage: settings.store.find(stage, self.keys[stage])
-                 for stage in NAMES if stage in self.keys}
+        found = {
+            stage: settings.store.find(stage, self.keys[stage])
+            for stage in NAMES
+            if stage in self.keys
+        }
         return {stage: artifact and artifact.manifest for stage, artifact in found.items()}
 
 
@@ -46,8 +49,9 @@ def resolve(text: str, settings: Settings) -> Reference:
         return of_run(settings.runs.get(text))
     if versions(settings.home, text):
         return _of_version(text, "champion", settings.home)
-    raise UsageError(f"{text}: names nothing here; give {FORMS} (`folio runs` and `folio models` "
-                     "list them)")
+    raise UsageError(
+        f"{text}: names nothing here; give {FORMS} (`folio runs` and `folio models` list them)"
+    )
 
 
 def of_run(record: dict[str, Any]) -> Reference:
@@ -62,20 +66,28 @@ def of_version(version: Version) -> Reference:
         stage, _, what = tag.removeprefix("folio.").rpartition(".")
         if stage in NAMES and what in told:
             told[what][stage] = value
-    return Reference("version", f"{version.name} version {version.number}", told["key"],
-                     told["digest"], version=version)
+    return Reference(
+        "version",
+        f"{version.name} version {version.number}",
+        told["key"],
+        told["digest"],
+        version=version,
+    )
 
 
 def _of_version(name: str, which: str, home: Path) -> Reference:
     """The version with that number or that alias."""
     known = versions(home, name)
     if not known:
-        raise UsageError(f"{name}@{which}: no model {name} is registered; `folio models` lists "
-                         "them")
+        raise UsageError(
+            f"{name}@{which}: no model {name} is registered; `folio models` lists them"
+        )
     found = [one for one in known if which == str(one.number) or which in one.aliases]
     if not found:
-        there = ", ".join(f"{one.number} ({', '.join(one.aliases)})" if one.aliases
-                          else str(one.number) for one in known)
+        there = ", ".join(
+            f"{one.number} ({', '.join(one.aliases)})" if one.aliases else str(one.number)
+            for one in known
+        )
         raise UsageError(f"{name}@{which}: there is no such version; there are {there}")
     return of_version(found[0])
 

@@ -77,26 +77,39 @@ def versions(home: Path, name: str | None = None) -> list[Version]:
         # A newer MLflow made it, or a killed writer left it without tables or to be rolled back.
         return _ask_mlflow(home, name)
     except sqlite3.DatabaseError as error:
-        raise FolioError(f"{path}: not an MLflow database ({error}); move it away and release "
-                         "again") from error
+        raise FolioError(
+            f"{path}: not an MLflow database ({error}); move it away and release again"
+        ) from error
 
 
 def _read(database: sqlite3.Connection, name: str | None) -> list[Version]:
     tags: dict[tuple[str, int], dict[str, str]] = {}
     for model, number, key, value in database.execute(
-            "SELECT name, version, key, value FROM model_version_tags"):
+        "SELECT name, version, key, value FROM model_version_tags"
+    ):
         tags.setdefault((model, number), {})[key] = value
     aliases: dict[tuple[str, int], list[str]] = {}
     for model, number, alias in database.execute(
-            "SELECT name, version, alias FROM registered_model_aliases ORDER BY alias"):
+        "SELECT name, version, alias FROM registered_model_aliases ORDER BY alias"
+    ):
         aliases.setdefault((model, number), []).append(alias)
     rows = database.execute(
         "SELECT name, version, creation_time, coalesce(storage_location, source) "
         "FROM model_versions WHERE current_stage != ? AND (? IS NULL OR name = ?) "
-        "ORDER BY name, version", (DELETED, name, name))
-    return [Version(model, number, utc(created / 1000), location, tags.get((model, number), {}),
-                    tuple(aliases.get((model, number), ())))
-            for model, number, created, location in rows]
+        "ORDER BY name, version",
+        (DELETED, name, name),
+    )
+    return [
+        Version(
+            model,
+            number,
+            utc(created / 1000),
+            location,
+            tags.get((model, number), {}),
+            tuple(aliases.get((model, number), ())),
+        )
+        for model, number, created, location in rows
+    ]
 
 
 def _ask_mlflow(home: Path, name: str | None) -> list[Version]:
@@ -114,8 +127,16 @@ def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]
         for one in client.search_model_versions(_named(model.name)):
             number = int(one.version)
             location = client.get_model_version_download_uri(model.name, str(number))
-            found.append(Version(model.name, number, utc(one.creation_timestamp / 1000), location,
-                                 dict(one.tags), tuple(aliases.get(number, ()))))
+            found.append(
+                Version(
+                    model.name,
+                    number,
+                    utc(one.creation_timestamp / 1000),
+                    location,
+                    dict(one.tags),
+                    tuple(aliases.get(number, ())),
+                )
+            )
     return sorted(found, key=lambda version: (version.name, version.number))
 
 
@@ -130,9 +151,12 @@ def rollback_target(known: Iterable[Version], name: str, stack: Sequence[int]) -
     own = {one.number: one for one in known if one.name == name}
     told = [own[number] for number in stack[:-1] if number in own]
     champion = champion_of(own.values())
-    promoted = [own[number] for number in sorted(own)
-                if own[number].tags.get("folio.verdict") == "promote"
-                and (champion is None or number < champion.number)]
+    promoted = [
+        own[number]
+        for number in sorted(own)
+        if own[number].tags.get("folio.verdict") == "promote"
+        and (champion is None or number < champion.number)
+    ]
     return next(iter((*reversed(told), *reversed(promoted))), None)
 
 
@@ -152,7 +176,8 @@ def fetched(home: Path, version: Version) -> Path:
         with mlflow_at(home) as (mlflow, _):
             # The folder itself or one below it, as the address has it.
             found = mlflow.artifacts.download_artifacts(
-                version.location, dst_path=str(partial), registry_uri=registry_uri(home))
+                version.location, dst_path=str(partial), registry_uri=registry_uri(home)
+            )
         Path(found).rename(final)
         shutil.rmtree(partial, ignore_errors=True)
     return final
@@ -161,8 +186,10 @@ def fetched(home: Path, version: Version) -> Path:
 def download_folder(home: Path, version: Version) -> Path:
     identity = digest_json([registry_uri(home), version.location, version.created])[:16]
     if unsafe(version.name) or "/" in version.name:
-        raise FolioError(f"{version.name!r}: no model of ours is called so; the registry at "
-                         f"{shown(registry_uri(home))} names it")
+        raise FolioError(
+            f"{version.name!r}: no model of ours is called so; the registry at "
+            f"{shown(registry_uri(home))} names it"
+        )
     return home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
 
 
@@ -172,8 +199,9 @@ def is_within(home: Path, version: Version) -> bool:
     return version.folder is not None and own in version.folder.resolve().parents
 
 
-def forget(client: mlflow.MlflowClient, home: Path, version: Version,
-           others: Iterable[Version]) -> None:
+def forget(
+    client: mlflow.MlflowClient, home: Path, version: Version, others: Iterable[Version]
+) -> None:
     """Delete a version, and its run and files unless one of `others` shares them.
 
     The files go first: killed here, the version is found again. Then its rows, for good; the
@@ -192,5 +220,3 @@ def forget(client: mlflow.MlflowClient, home: Path, version: Version,
         client.delete_run(found.run_id)
         store._hard_delete_logged_model(model)
         store._hard_delete_run(found.run_id)
-
-

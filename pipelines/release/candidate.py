@@ -24,8 +24,14 @@ from pipelines.store.fingerprint import code_fingerprint, library_version
 from pipelines.store.lineage import Graph, stored
 
 # Imported by the loader, but in no fingerprint.
-CONTRACTS = ("errors", "declaration/data_sections", "declaration/model_sections",
-             "declaration/model_size", "declaration/slices", "declaration/spec")
+CONTRACTS = (
+    "errors",
+    "declaration/data_sections",
+    "declaration/model_sections",
+    "declaration/model_size",
+    "declaration/slices",
+    "declaration/spec",
+)
 LIBRARIES = ("h5py", "keras", "numpy", "pandas", "polars", "pydantic", "sentencepiece")
 
 
@@ -54,8 +60,18 @@ class Candidate:
         requirements = _requirements(inputs["model"].manifest["config"]["training.backend"])
         _stage(inputs, config, labels, metrics, folder)
         tags = _tags(above, config, metrics["headline"], folder, requirements)
-        return cls(inputs, config["name"], config["registry"], config["sample"], labels, metrics,
-                   above, folder, requirements, tags)
+        return cls(
+            inputs,
+            config["name"],
+            config["registry"],
+            config["sample"],
+            labels,
+            metrics,
+            above,
+            folder,
+            requirements,
+            tags,
+        )
 
     @property
     def figures(self) -> dict[str, float | None]:
@@ -63,16 +79,16 @@ class Candidate:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return (self.inputs["tokens"].manifest["config"]
-                | self.inputs["model"].manifest["config"])
+        return self.inputs["tokens"].manifest["config"] | self.inputs["model"].manifest["config"]
 
     @property
     def run(self) -> str | None:
         return self.inputs["model"].manifest.get("run")
 
     def measured(self, withdrawn: str | None = None) -> Figures:
-        return Figures(self.figures, self.sample, slices=self.metrics.get("slices", {}),
-                       withdrawn=withdrawn)
+        return Figures(
+            self.figures, self.sample, slices=self.metrics.get("slices", {}), withdrawn=withdrawn
+        )
 
     @property
     def store(self) -> Store:
@@ -81,22 +97,34 @@ class Candidate:
 
     def challenger(self) -> Challenger:
         metrics, corpus, tokens = (self.inputs[name] for name in ("metrics", "corpus", "tokens"))
-        return Challenger(metrics.path, corpus, tokens.path, held_out_digest(corpus.manifest),
-                          batch_size=self.above["batches"]["config"]["batches.batch_size"],
-                          labels=self.labels, store=self.store)
+        return Challenger(
+            metrics.path,
+            corpus,
+            tokens.path,
+            held_out_digest(corpus.manifest),
+            batch_size=self.above["batches"]["config"]["batches.batch_size"],
+            labels=self.labels,
+            store=self.store,
+        )
 
     def alike(self, known: Iterable[Version]) -> set[int]:
         """The versions that hold this very package, however often it was measured."""
-        return {version.number for version in known
-                if version.tags.get(PACKAGE_TAG) == self.tags[PACKAGE_TAG]}
+        return {
+            version.number
+            for version in known
+            if version.tags.get(PACKAGE_TAG) == self.tags[PACKAGE_TAG]
+        }
 
     def standing(self, known: Iterable[Version]) -> Version | None:
         """The version that holds this package with these figures already, its files still
         there."""
         alike = (PACKAGE_TAG, "folio.figures", "folio.metrics.digest")
-        same = [version for version in known
-                if all(version.tags.get(key) == self.tags[key] for key in alike)
-                and (version.folder is None or version.folder.is_dir())]
+        same = [
+            version
+            for version in known
+            if all(version.tags.get(key) == self.tags[key] for key in alike)
+            and (version.folder is None or version.folder.is_dir())
+        ]
         return same[-1] if same else None
 
 
@@ -111,15 +139,27 @@ def _requirements(backend: str) -> list[str]:
     return [f"{name}=={library_version(name)}" for name in sorted({*LIBRARIES, backend})]
 
 
-def _stage(inputs: Inputs, config: dict[str, Any], labels: tuple[str, str],
-           metrics: Mapping[str, Any], folder: Path) -> None:
+def _stage(
+    inputs: Inputs,
+    config: dict[str, Any],
+    labels: tuple[str, str],
+    metrics: Mapping[str, Any],
+    folder: Path,
+) -> None:
     """`package/`, and in `code/` the modules that read it, so that it needs no Folio around."""
     from pipelines.serving.package import seal, write_package
     from pipelines.serving.reference_profile import write_profile
 
     shutil.rmtree(folder, ignore_errors=True)
-    write_package(folder / PACKAGE, inputs["model"], inputs["tokens"], pipeline=config["name"],
-                  labels=labels, sample=config["sample"], measured=metrics)
+    write_package(
+        folder / PACKAGE,
+        inputs["model"],
+        inputs["tokens"],
+        pipeline=config["name"],
+        labels=labels,
+        sample=config["sample"],
+        measured=metrics,
+    )
     write_profile(folder / PACKAGE, inputs["tokens"], inputs["metrics"])
     seal(folder / PACKAGE)
     modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
@@ -129,16 +169,29 @@ def _stage(inputs: Inputs, config: dict[str, Any], labels: tuple[str, str],
         shutil.copyfile(PROJECT / name, folder / "code" / name)
 
 
-def _tags(above: Mapping[str, dict[str, Any]], config: dict[str, Any], figures: dict[str, Any],
-          folder: Path, requirements: list[str]) -> dict[str, str]:
+def _tags(
+    above: Mapping[str, dict[str, Any]],
+    config: dict[str, Any],
+    figures: dict[str, Any],
+    folder: Path,
+    requirements: list[str],
+) -> dict[str, str]:
     """What a version says of itself: figures, origin, and the stages above it."""
     files = digests_in(folder)
     origin = above["model"]
-    tags = {"figures": json.dumps(figures), "metric": config["registry"].metric,
-            "package": digest_json([files, requirements]), "files": digest_json(files),
-            "test.digest": held_out_digest(above["corpus"]), "sample": json.dumps(config["sample"])}
-    tags |= {key: str(origin[key]) for key in ("profile", "run", "git_commit", "seed")
-             if origin.get(key) is not None}
+    tags = {
+        "figures": json.dumps(figures),
+        "metric": config["registry"].metric,
+        "package": digest_json([files, requirements]),
+        "files": digest_json(files),
+        "test.digest": held_out_digest(above["corpus"]),
+        "sample": json.dumps(config["sample"]),
+    }
+    tags |= {
+        key: str(origin[key])
+        for key in ("profile", "run", "git_commit", "seed")
+        if origin.get(key) is not None
+    }
     for stage, manifest in sorted(above.items()):
         tags |= {f"{stage}.key": manifest["key"], f"{stage}.digest": manifest["digest"]}
     return {f"folio.{key}": value for key, value in tags.items()}

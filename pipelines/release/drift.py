@@ -24,8 +24,9 @@ from pipelines.tokens.lengths import documents_by_length
 from pipelines.tokens.vocabulary import Vocabulary
 
 
-def from_champion(settings: Settings, spec: Spec, corpus: Artifact, tokens: Artifact,
-                  new: bool = True) -> dict[str, Any] | None:
+def from_champion(
+    settings: Settings, spec: Spec, corpus: Artifact, tokens: Artifact, new: bool = True
+) -> dict[str, Any] | None:
     """As `from_version`, of the champion of `spec.name`; None where there is no champion, or
     nothing to compare, or where the text is not `new` and another than the champion's: then the
     run that made it has told."""
@@ -34,8 +35,14 @@ def from_champion(settings: Settings, spec: Spec, corpus: Artifact, tokens: Arti
     return found if isinstance(found, dict) else None
 
 
-def from_version(version: Version, store: Store, sample: bool, corpus: Artifact,
-                 tokens: Artifact, new: bool = True) -> dict[str, Any] | str:
+def from_version(
+    version: Version,
+    store: Store,
+    sample: bool,
+    corpus: Artifact,
+    tokens: Artifact,
+    new: bool = True,
+) -> dict[str, Any] | str:
     """{version, same_text, drifted, measures} of a text, a sample or not, and the one that
     `version` was trained on; or in words why they are not compared."""
     if (version.tags.get("folio.sample") == "true") != sample:
@@ -48,8 +55,12 @@ def from_version(version: Version, store: Store, sample: bool, corpus: Artifact,
     if not (same or new):
         return "it is not new"
     found = [] if same else measures(Text.of(*old), Text.of(corpus, tokens))
-    return {"version": version.number, "same_text": same, "measures": found,
-            "drifted": [one["measure"] for one in found if one["drifted"]]}
+    return {
+        "version": version.number,
+        "same_text": same,
+        "measures": found,
+        "drifted": [one["measure"] for one in found if one["drifted"]],
+    }
 
 
 @dataclass(frozen=True)
@@ -68,9 +79,12 @@ class Text:
         train, config = corpus.counts["splits"]["train"], corpus.manifest["config"]
         labelled = config["corpus.label_column"] or config["corpus.reader"] == "labelled-folders"
         labels = (train["positives"], train["documents"] - train["positives"])
-        return cls(documents_by_length(tokens, "train"),
-                   labels if labelled else None, Vocabulary.load(tokens.path / "vocabulary"),
-                   (unseen["unknown"], unseen["tokens"] - unseen["unknown"]))
+        return cls(
+            documents_by_length(tokens, "train"),
+            labels if labelled else None,
+            Vocabulary.load(tokens.path / "vocabulary"),
+            (unseen["unknown"], unseen["tokens"] - unseen["unknown"]),
+        )
 
 
 def measures(old: Text, new: Text) -> list[dict[str, Any]]:
@@ -92,8 +106,11 @@ def _unknown(old: Text, new: Text) -> Iterator[dict[str, Any]]:
     if ours.kind == "subword" or not alike or not sum(old.unseen):
         return
     known = set(ours.tokens) - {ours.tokens[ours.unknown_id], ours.tokens[ours.pad_id]}
-    unknown = sum(count for token, count in zip(theirs.tokens, theirs.counts, strict=True)
-                  if token not in known)
+    unknown = sum(
+        count
+        for token, count in zip(theirs.tokens, theirs.counts, strict=True)
+        if token not in known
+    )
     yield of_unknown(old.unseen, (unknown, sum(theirs.counts) - unknown))
 
 
@@ -106,5 +123,3 @@ def _cut_alike(ours: Vocabulary, theirs: Vocabulary) -> bool:
 def _labels(old: Text, new: Text) -> Iterator[dict[str, Any]]:
     if old.labels and new.labels:
         yield of_shares("label 1", old.labels, new.labels)
-
-

@@ -64,35 +64,53 @@ class Evidence:
 # Classifiers
 
 
-def classifier_evidence(champion: pa.Table, challenger: pa.Table, metric: str,
-                        confidence: float) -> Evidence:
+def classifier_evidence(
+    champion: pa.Table, challenger: pa.Table, metric: str, confidence: float
+) -> Evidence:
     """From two predictions tables over the same documents in the same order.
 
     Accuracy and log loss by paired bootstrap of the documents, ROC AUC by DeLong's interval; and
     McNemar's test of the labels.
     """
-    old, new = ({name: table[name].to_numpy() for name in ("label", "probability", "nats",
-                                                           "correct")}
-                for table in (champion, challenger))
+    old, new = (
+        {name: table[name].to_numpy() for name in ("label", "probability", "nats", "correct")}
+        for table in (champion, challenger)
+    )
     count = len(new["label"])
-    units = np.stack([new["correct"] * 1.0 - old["correct"], new["nats"] - old["nats"],
-                      np.ones(count)], axis=1)
+    units = np.stack(
+        [new["correct"] * 1.0 - old["correct"], new["nats"] - old["nats"], np.ones(count)], axis=1
+    )
     sums = bootstrap(units)
-    intervals = {name: interval(sums[:, column] / sums[:, 2], confidence)
-                 for column, name in enumerate(("accuracy", "log_loss"))}
-    figures = {"accuracy": (old["correct"].mean(), new["correct"].mean()),
-               "log_loss": (old["nats"].mean(), new["nats"].mean())}
+    intervals = {
+        name: interval(sums[:, column] / sums[:, 2], confidence)
+        for column, name in enumerate(("accuracy", "log_loss"))
+    }
+    figures = {
+        "accuracy": (old["correct"].mean(), new["correct"].mean()),
+        "log_loss": (old["nats"].mean(), new["nats"].mean()),
+    }
     if 0 < (new["label"] > 0.5).sum() < count:
-        _, intervals["roc_auc"] = auc_difference(new["label"], new["probability"],
-                                                 old["probability"], confidence)
+        _, intervals["roc_auc"] = auc_difference(
+            new["label"], new["probability"], old["probability"], confidence
+        )
         figures["roc_auc"] = (_auc(old), _auc(new))
-    only_old, only_new = (int((one["correct"] & ~other["correct"]).sum())
-                          for one, other in ((old, new), (new, old)))
+    only_old, only_new = (
+        int((one["correct"] & ~other["correct"]).sum()) for one, other in ((old, new), (new, old))
+    )
     return Evidence(
-        metric, *map(float, figures[metric]), *intervals[metric], confidence, DOCUMENTS, count,
+        metric,
+        *map(float, figures[metric]),
+        *intervals[metric],
+        confidence,
+        DOCUMENTS,
+        count,
         others=_others(metric, figures, intervals),
-        mcnemar={"only_champion": only_old, "only_challenger": only_new,
-                 "p": mcnemar(only_new, only_old)})
+        mcnemar={
+            "only_champion": only_old,
+            "only_challenger": only_new,
+            "p": mcnemar(only_new, only_old),
+        },
+    )
 
 
 def _auc(table: dict[str, np.ndarray]) -> float:
@@ -101,26 +119,31 @@ def _auc(table: dict[str, np.ndarray]) -> float:
     return roc_auc(table["label"], table["probability"])
 
 
-def _others(metric: str, figures: dict[str, tuple[float, float]],
-            intervals: dict[str, Interval]) -> dict[str, dict[str, float]]:
-    return {name: {"effect": float(new - old), "low": intervals[name].low,
-                   "high": intervals[name].high}
-            for name, (old, new) in figures.items() if name != metric}
+def _others(
+    metric: str, figures: dict[str, tuple[float, float]], intervals: dict[str, Interval]
+) -> dict[str, dict[str, float]]:
+    return {
+        name: {"effect": float(new - old), "low": intervals[name].low, "high": intervals[name].high}
+        for name, (old, new) in figures.items()
+        if name != metric
+    }
 
 
 # Language models
 
 
-def text_evidence(champion: pa.Table, challenger: pa.Table, metric: str,
-                  confidence: float) -> Evidence:
+def text_evidence(
+    champion: pa.Table, challenger: pa.Table, metric: str, confidence: float
+) -> Evidence:
     """From two tables of the same segments (metrics/segments.py), by block bootstrap over the text.
 
     Perplexity stands for one kind of tokens: where the two models cut the text otherwise, nats a
     character decide.
     """
     old, new = segment_sums(champion), segment_sums(challenger)
-    comparable = [name for name in FIGURES
-                  if name != "perplexity" or (old[:, 2] == new[:, 2]).all()]
+    comparable = [
+        name for name in FIGURES if name != "perplexity" or (old[:, 2] == new[:, 2]).all()
+    ]
     if metric not in comparable:
         metric = "nats_per_character"
     units = np.concatenate([old, new], axis=1)
@@ -131,5 +154,13 @@ def text_evidence(champion: pa.Table, challenger: pa.Table, metric: str,
         figure = FIGURES[name]
         figures[name] = float(figure(total[:3])), float(figure(total[3:]))
         intervals[name] = interval(figure(sums[:, 3:]) - figure(sums[:, :3]), confidence)
-    return Evidence(metric, *figures[metric], *intervals[metric], confidence, SEGMENTS_OF_TEXT,
-                    len(units), block, others=_others(metric, figures, intervals))
+    return Evidence(
+        metric,
+        *figures[metric],
+        *intervals[metric],
+        confidence,
+        SEGMENTS_OF_TEXT,
+        len(units),
+        block,
+        others=_others(metric, figures, intervals),
+    )

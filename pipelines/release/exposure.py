@@ -41,8 +41,11 @@ def seen_segments(texts: Sequence[str], corpus: Artifact) -> np.ndarray:
     within any document."""
     documents = seen_documents(texts, corpus)
     sizes = [len(list(cuts(text))) - 1 for text in texts]
-    beginnings = [text[a:a + WINDOW] if b - a >= WINDOW else ""
-                  for text in texts for a, b in pairwise(cuts(text))]
+    beginnings = [
+        text[a : a + WINDOW] if b - a >= WINDOW else ""
+        for text in texts
+        for a, b in pairwise(cuts(text))
+    ]
     nothing = np.zeros(1, np.uint64)
     hashes = np.concatenate([_hashes(text) if text else nothing for text in beginnings])
     sought = np.unique(hashes)

@@ -38,8 +38,13 @@ UNITS = {"classifier": DOCUMENTS, "language_model": SEGMENTS_OF_TEXT}
 
 def held_out_digest(corpus: Mapping[str, Any]) -> str:
     """What names the test documents, ids, texts and labels; from the corpus' manifest."""
-    return digest_json({name: entry["sha256"] for name, entry in corpus["files"].items()
-                        if name.startswith("documents/test-")})
+    return digest_json(
+        {
+            name: entry["sha256"]
+            for name, entry in corpus["files"].items()
+            if name.startswith("documents/test-")
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,9 @@ class Challenger:
     labels: tuple[str, ...]
     store: Store = field(compare=False)
 
-    def evidence(self, champion: Mapping[str, str], find_package: Callable[[], Path],
-                 spec: RegistrySpec) -> Evidence | str:
+    def evidence(
+        self, champion: Mapping[str, str], find_package: Callable[[], Path], spec: RegistrySpec
+    ) -> Evidence | str:
         """The comparison, or why there can be none. `champion` has the tags of that version;
         `find_package` gives the folder of its package, or raises FolioError."""
         try:
@@ -70,10 +76,12 @@ class Challenger:
                 rescored, fresh = True, ~self._seen(champion)
                 left_out = int((~fresh).sum())
                 if fresh.sum() < FEWEST_FRESH:
-                    return (f"it was trained on {left_out:,} of the {len(fresh):,} "
-                            f"{UNITS[self.kind]}")
-                old, new = (table.filter(pa.array(fresh)) for table in (
-                    self._rescored(package), new))
+                    return (
+                        f"it was trained on {left_out:,} of the {len(fresh):,} {UNITS[self.kind]}"
+                    )
+                old, new = (
+                    table.filter(pa.array(fresh)) for table in (self._rescored(package), new)
+                )
         except FolioError as error:
             return f"it cannot be scored ({error})"
         compared = classifier_evidence if self.kind == "classifier" else self._texts
@@ -81,8 +89,10 @@ class Challenger:
         if isinstance(found, str):
             return found
         if found.metric != spec.metric and spec.margin:
-            return (f"its tokens are others, so that {spec.metric} and with it the margin of "
-                    f"{spec.margin:g} mean something else")
+            return (
+                f"its tokens are others, so that {spec.metric} and with it the margin of "
+                f"{spec.margin:g} mean something else"
+            )
         return replace(found, rescored=rescored, left_out=left_out)
 
     @property
@@ -107,8 +117,11 @@ class Challenger:
         if champion.get("folio.test.digest") != self.held_out:
             return None
         artifact = self.store.find("metrics", champion.get("folio.metrics.key", ""))
-        if (artifact is None or self._file not in artifact.manifest["files"]
-                or self.store.damage(artifact)):
+        if (
+            artifact is None
+            or self._file not in artifact.manifest["files"]
+            or self.store.damage(artifact)
+        ):
             return None
         table = pq.read_table(artifact.path / self._file)  # those of earlier versions had less
         return table if set(self._table.column_names) <= set(table.column_names) else None
@@ -117,10 +130,14 @@ class Challenger:
         """(rows of the table,) bool: what the champion was trained on or chosen by."""
         corpus = self.store.find("corpus", champion.get("folio.corpus.key", ""))
         if corpus is None:
-            raise FolioError("the test documents have changed, and what it was trained on is no "
-                             "longer in the store, so it may have seen the new ones")
-        documents = pa.concat_tables(pq.read_table(shard, columns=["id", "text"]) for shard
-                                     in self.corpus.files("documents/test-"))
+            raise FolioError(
+                "the test documents have changed, and what it was trained on is no "
+                "longer in the store, so it may have seen the new ones"
+            )
+        documents = pa.concat_tables(
+            pq.read_table(shard, columns=["id", "text"])
+            for shard in self.corpus.files("documents/test-")
+        )
         if self.kind == "classifier":
             documents = documents.sort_by("id")
             return seen_documents(documents["text"].to_pylist(), corpus)
@@ -139,23 +156,31 @@ class Challenger:
         if self.kind == "classifier":
             told = tuple(map(str, settings["labels"]))
             return None if told == self.labels else f"it tells {' from '.join(told)}"
-        old, new = (_read(folder / "vocabulary" / "settings.json", kind=str, lower=bool,
-                          words=str)
-                    for folder in (package, self.tokens))
+        old, new = (
+            _read(folder / "vocabulary" / "settings.json", kind=str, lower=bool, words=str)
+            for folder in (package, self.tokens)
+        )
         if old["lower"] != new["lower"]:
             return "one of the two reads lower-case text, which is easier"
         if "word" in (old["kind"], new["kind"]) and (old["kind"], old["words"]) != (
-                new["kind"], new["words"]):
+            new["kind"],
+            new["words"],
+        ):
             return "one of the two predicts words without the signs between them, which is easier"
         return None
 
-    def _texts(self, old: pa.Table, new: pa.Table, metric: str,
-               confidence: float) -> Evidence | str:
-        known = [pc.sum(table["unknown"]).as_py() / pc.sum(table["tokens"]).as_py()
-                 for table in (old, new)]
+    def _texts(
+        self, old: pa.Table, new: pa.Table, metric: str, confidence: float
+    ) -> Evidence | str:
+        known = [
+            pc.sum(table["unknown"]).as_py() / pc.sum(table["tokens"]).as_py()
+            for table in (old, new)
+        ]
         if abs(known[0] - known[1]) > UNKNOWN_TOLERANCE:
-            return (f"{known[0]:.2%} of the test text's tokens are unknown to it and "
-                    f"{known[1]:.2%} to the new model, and unknown tokens are cheap")
+            return (
+                f"{known[0]:.2%} of the test text's tokens are unknown to it and "
+                f"{known[1]:.2%} to the new model, and unknown tokens are cheap"
+            )
         return text_evidence(old, new, metric, confidence)
 
 

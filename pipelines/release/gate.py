@@ -29,8 +29,12 @@ class Verdict:
     evidence: Evidence | None = None
 
 
-def decide(challenger: Figures, champion: Figures | None, spec: RegistrySpec,
-           evidence: Evidence | str | None = None) -> Verdict:
+def decide(
+    challenger: Figures,
+    champion: Figures | None,
+    spec: RegistrySpec,
+    evidence: Evidence | str | None = None,
+) -> Verdict:
     """Promote the challenger, or keep the champion, and why in one sentence.
 
     In this order: a model of real text must reach the floors; without a champion that is all; what
@@ -50,14 +54,19 @@ def decide(challenger: Figures, champion: Figures | None, spec: RegistrySpec,
         trained = " on the sample text" if challenger.sample else ""
         return Verdict("promote", f"{figure}{trained}, and there was no champion")
     if challenger.withdrawn:
-        return Verdict("reject", f"{figure}: this version was rolled back on "
-                       f"{challenger.withdrawn}; promote it by hand to have it back")
+        return Verdict(
+            "reject",
+            f"{figure}: this version was rolled back on "
+            f"{challenger.withdrawn}; promote it by hand to have it back",
+        )
     if challenger.sample != champion.sample:
         return _across_samples(challenger, champion, figure, spec)
     if evidence is None or isinstance(evidence, str):
         why = evidence or "nothing was measured on both"
-        return Verdict("inconclusive", f"{figure} cannot be compared with champion version "
-                       f"{champion.version}: {why}")
+        return Verdict(
+            "inconclusive",
+            f"{figure} cannot be compared with champion version {champion.version}: {why}",
+        )
     return _by_evidence(evidence, champion, spec)
 
 
@@ -72,8 +81,9 @@ def _under_floors(challenger: Figures, new: float, spec: RegistrySpec) -> Iterat
         yield from _under_slice_floors(kind, floors, challenger.slices.get(kind, ()), spec)
 
 
-def _under_slice_floors(kind: str, floors: float | dict[str, float],
-                        rows: Sequence[dict[str, Any]], spec: RegistrySpec) -> Iterator[str]:
+def _under_slice_floors(
+    kind: str, floors: float | dict[str, float], rows: Sequence[dict[str, Any]], spec: RegistrySpec
+) -> Iterator[str]:
     """A slice that cannot be found is no reason to pass: its name may be misspelt."""
     there = [row["slice"] for row in rows]
     wanted = floors if isinstance(floors, dict) else dict.fromkeys(there, floors)
@@ -82,14 +92,18 @@ def _under_slice_floors(kind: str, floors: float | dict[str, float],
         yield f"{spec.metric} was not measured by {kind}, for which there is a floor"
     for name in wanted if kind in NAMED and rows else ():
         if name not in there:
-            yield (f"{spec.metric} has a floor on {kind} {name}, which the test text does not have "
-                   f"as a slice of its own; it has {', '.join(there)}")
+            yield (
+                f"{spec.metric} has a floor on {kind} {name}, which the test text does not have "
+                f"as a slice of its own; it has {', '.join(there)}"
+            )
     for row in rows:
         unit = "documents" if "documents" in row else "segments"
         floor, value = wanted.get(row["slice"]), row[spec.metric]
         if floor is not None and row[unit] >= FEWEST and _better(floor, value, spec):
-            yield (f"{spec.metric} {shown(value)} on the {row[unit]:,} {unit} of "
-                   f"{kind} {row['slice']} is {side} that slice's floor {shown(floor)}")
+            yield (
+                f"{spec.metric} {shown(value)} on the {row[unit]:,} {unit} of "
+                f"{kind} {row['slice']} is {side} that slice's floor {shown(floor)}"
+            )
 
 
 def _better(one: float, other: float, spec: RegistrySpec) -> bool:
@@ -99,15 +113,20 @@ def _better(one: float, other: float, spec: RegistrySpec) -> bool:
 # The champion
 
 
-def _across_samples(challenger: Figures, champion: Figures, figure: str,
-                    spec: RegistrySpec) -> Verdict:
+def _across_samples(
+    challenger: Figures, champion: Figures, figure: str, spec: RegistrySpec
+) -> Verdict:
     old = champion.value(spec.metric)
     held = f"{'none' if old is None else shown(old)} of champion version {champion.version}"
     if challenger.sample:
-        return Verdict("reject", f"{figure} on the sample text does not count against {held}, "
-                       "which was trained on real text")
-    return Verdict("promote", f"{figure} on real text outranks {held}, "
-                   "which was trained on the sample text")
+        return Verdict(
+            "reject",
+            f"{figure} on the sample text does not count against {held}, "
+            "which was trained on real text",
+        )
+    return Verdict(
+        "promote", f"{figure} on real text outranks {held}, which was trained on the sample text"
+    )
 
 
 def _by_evidence(found: Evidence, champion: Figures, spec: RegistrySpec) -> Verdict:
@@ -121,21 +140,29 @@ def _by_evidence(found: Evidence, champion: Figures, spec: RegistrySpec) -> Verd
     more = f" by more than the margin {margin}" if spec.margin else ""
     if low > spec.margin:
         if found.metric == "accuracy" and found.mcnemar["p"] > 1 - found.confidence:
-            return Verdict("inconclusive", f"{new} against {held}: McNemar's test does not confirm "
-                           f"the difference: {measured}", found)
+            return Verdict(
+                "inconclusive",
+                f"{new} against {held}: McNemar's test does not confirm the difference: {measured}",
+                found,
+            )
         return Verdict("promote", f"{new} is better than {held}{more}: {measured}", found)
     if high < -spec.margin:
         return Verdict("reject", f"{new} is worse than {held}{more}: {measured}", found)
-    within = f"is within the margin {margin}" if -spec.margin <= low <= high <= spec.margin else (
-        f"may be within the margin {margin}")
+    within = (
+        f"is within the margin {margin}"
+        if -spec.margin <= low <= high <= spec.margin
+        else (f"may be within the margin {margin}")
+    )
     may = within if spec.margin else "may be chance"
     return Verdict("inconclusive", f"{new} against {held}: the difference {may}: {measured}", found)
 
 
 def _measured(found: Evidence) -> str:
     """Effect and interval in words."""
-    text = (f"{found.effect:+.4g} ({100 * found.confidence:g}% interval {found.low:+.4g} to "
-            f"{found.high:+.4g}, {found.count:,} {found.units}")
+    text = (
+        f"{found.effect:+.4g} ({100 * found.confidence:g}% interval {found.low:+.4g} to "
+        f"{found.high:+.4g}, {found.count:,} {found.units}"
+    )
     if found.left_out:
         text += f"; {found.left_out:,} left out that the champion was trained on"
     if found.mcnemar is not None and found.metric == "accuracy":

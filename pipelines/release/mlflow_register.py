@@ -18,24 +18,47 @@ if TYPE_CHECKING:
 LOADER = "pipelines.serving.mlflow_model"
 
 
-def register(mlflow: Any, client: mlflow.MlflowClient, home: Path, folder: Path, name: str,
-             tags: Mapping[str, str], requirements: list[str], parameters: Mapping[str, Any],
-             figures: Mapping[str, float | None]) -> int:
+def register(
+    mlflow: Any,
+    client: mlflow.MlflowClient,
+    home: Path,
+    folder: Path,
+    name: str,
+    tags: Mapping[str, str],
+    requirements: list[str],
+    parameters: Mapping[str, Any],
+    figures: Mapping[str, float | None],
+) -> int:
     """Log the folder as one MLflow model and register it. Returns the version."""
     kind = json.loads((folder / PACKAGE / "package.json").read_bytes())["kind"]
     with mlflow.start_run(experiment_id=_experiment(client, home, name)) as run:
         mlflow.set_tags(tags)
         mlflow.log_params(parameters)
-        mlflow.log_metrics({key: value for key, value in figures.items()
-                            if value is not None and math.isfinite(value)})
+        mlflow.log_metrics(
+            {
+                key: value
+                for key, value in figures.items()
+                if value is not None and math.isfinite(value)
+            }
+        )
         logged = mlflow.pyfunc.log_model(
-            name=PACKAGE, loader_module=LOADER, data_path=str(folder / PACKAGE),
-            code_paths=[str(folder / "code" / "pipelines")], pip_requirements=requirements,
-            signature=_signature(kind))
+            name=PACKAGE,
+            loader_module=LOADER,
+            data_path=str(folder / PACKAGE),
+            code_paths=[str(folder / "code" / "pipelines")],
+            pip_requirements=requirements,
+            signature=_signature(kind),
+        )
     if not client.search_registered_models(filter_string=f"name = '{name}'"):
         client.create_registered_model(name)
-    version = client.create_model_version(name, logged.model_uri, run.info.run_id, tags=tags,
-                                          model_id=logged.model_id, await_creation_for=30)
+    version = client.create_model_version(
+        name,
+        logged.model_uri,
+        run.info.run_id,
+        tags=tags,
+        model_id=logged.model_id,
+        await_creation_for=30,
+    )
     return int(version.version)
 
 
@@ -62,5 +85,8 @@ def _signature(kind: str) -> Any:
     types = {str: "string", float: "double", int: "long"}
     given = [ParamSpec(name, types[type(value)], value) for name, value in PARAMETERS]
     answers = [ColSpec(types[of], name, required=False) for name, of in COLUMNS[kind].items()]
-    return ModelSignature(Schema([ColSpec("string", "text")]), Schema(answers),
-                          ParamSchema(given) if kind == "language_model" else None)
+    return ModelSignature(
+        Schema([ColSpec("string", "text")]),
+        Schema(answers),
+        ParamSchema(given) if kind == "language_model" else None,
+    )

@@ -46,15 +46,23 @@ def _judged(predictor: Predictor, documents: pa.Table) -> pa.Table:
     rows = predictor.predict(documents["text"].to_pylist())
     label = documents["label"].to_numpy()
     # A text that it cannot judge counts as wrong, with as much surprise as a coin's toss.
-    chance = np.array([0.5 if row["label"] is None else row["positive_probability"]
-                       for row in rows])
+    chance = np.array(
+        [0.5 if row["label"] is None else row["positive_probability"] for row in rows]
+    )
     truth = [predictor.labels[int(value > 0.5)] for value in label]
     # Two ways to the same figure: one of them is exact near 0, the other near 1.
-    nats = -np.where(label > 0.5, np.log(np.maximum(chance, 1e-300)),
-                     np.log1p(-np.minimum(chance, 1 - 1e-16)))
-    return pa.table({"id": documents["id"], "label": label, "probability": chance, "nats": nats,
-                     "correct": [row["label"] == true
-                                 for row, true in zip(rows, truth, strict=True)]})
+    nats = -np.where(
+        label > 0.5, np.log(np.maximum(chance, 1e-300)), np.log1p(-np.minimum(chance, 1 - 1e-16))
+    )
+    return pa.table(
+        {
+            "id": documents["id"],
+            "label": label,
+            "probability": chance,
+            "nats": nats,
+            "correct": [row["label"] == true for row, true in zip(rows, truth, strict=True)],
+        }
+    )
 
 
 def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Table:
@@ -64,7 +72,7 @@ def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Tabl
     most, keep = settings.max_tokens, settings.keep
     lengths = np.array([len(row) if most is None else min(len(row), most) for row in ids])
     first = np.array([len(row) for row in ids]) - lengths if keep == "last" else 0 * lengths
-    ids = [row[a:a + n] for row, a, n in zip(ids, first, lengths, strict=True)]
+    ids = [row[a : a + n] for row, a, n in zip(ids, first, lengths, strict=True)]
     text = HeldOut(names, ids, vocabulary.pad_id, batch_size, predictor.layout, predictor.window)
     segments = Segments(names, texts, vocabulary, first, lengths, text.layout != "documents")
     for scored in Scorer(predictor.model, predictor.spec).batches(text, ids=True):
@@ -106,30 +114,41 @@ class HeldOut:
         for at in range(0, len(stream) - 1, WIDTH):
             document = int(np.searchsorted(starts, at, side="right")) - 1
             name = f"{self.names[document]}@{at - starts[document]}"
-            yield self._batch([stream[at:at + WIDTH + 1]], [name], WIDTH)
+            yield self._batch([stream[at : at + WIDTH + 1]], [name], WIDTH)
 
     def _documents(self) -> Iterator[Batch]:
-        long = [(name, row) for name, row in zip(self.names, self.ids, strict=True)
-                if len(row) > 1]
+        long = [(name, row) for name, row in zip(self.names, self.ids, strict=True) if len(row) > 1]
         for first in range(0, len(long), self.rows):
-            part = long[first:first + self.rows]
+            part = long[first : first + self.rows]
             width = max(len(row) for _, row in part) - 1
-            yield self._batch([row for _, row in part], [name for name, _ in part],
-                              -(-width // 32) * 32)  # few widths, so that few are compiled
+            yield self._batch(
+                [row for _, row in part], [name for name, _ in part], -(-width // 32) * 32
+            )  # few widths, so that few are compiled
 
     def _windows(self) -> Iterator[Batch]:
         for name, row in zip(self.names, self.ids, strict=True):
             places = range(len(row) - self.window)
             for first in range(0, len(places), self.rows):
-                part = places[first:first + self.rows]
-                yield self._batch([row[at:at + self.window + 1] for at in part],
-                                  [f"{name}@{at}" for at in part], self.window)
+                part = places[first : first + self.rows]
+                yield self._batch(
+                    [row[at : at + self.window + 1] for at in part],
+                    [f"{name}@{at}" for at in part],
+                    self.window,
+                )
 
     def _batch(self, rows: list[np.ndarray], names: list[str], width: int) -> Batch:
         """Rows of one token more than they read: each predicts the next."""
         lengths = np.array([len(row) - 1 for row in rows], np.int32)
-        tokens, targets = (padded(np.concatenate(parts), lengths, width, self.pad_id)
-                           for parts in ([row[:-1] for row in rows], [row[1:] for row in rows]))
-        return Batch(tokens.astype(np.int32), lengths, targets.astype(np.int32),
-                     np.ones(len(rows), np.float32), names, self.pad_id,
-                     predicts_last=self.layout == "windows")
+        tokens, targets = (
+            padded(np.concatenate(parts), lengths, width, self.pad_id)
+            for parts in ([row[:-1] for row in rows], [row[1:] for row in rows])
+        )
+        return Batch(
+            tokens.astype(np.int32),
+            lengths,
+            targets.astype(np.int32),
+            np.ones(len(rows), np.float32),
+            names,
+            self.pad_id,
+            predicts_last=self.layout == "windows",
+        )

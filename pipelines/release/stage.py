@@ -51,13 +51,16 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
                 version = next(one for one in asked(client, new.name) if one.number == number)
                 break
     else:
-        raise FolioError(f"{new.name}: others moved the champion {TRIES} times while this model "
-                         "was compared with it; run it again")
+        raise FolioError(
+            f"{new.name}: others moved the champion {TRIES} times while this model "
+            "was compared with it; run it again"
+        )
     release = _release(new, version, verdict, champion_of(known), crowned)
     text = json.dumps(release, indent=1, ensure_ascii=False)
     (work.out / "release.json").write_text(text + "\n", encoding="utf-8")
-    write_released_report(work.out, release, new.metrics, inputs, champion_of(known), new.spec,
-                          new.store)
+    write_released_report(
+        work.out, release, new.metrics, inputs, champion_of(known), new.spec, new.store
+    )
     return {name: release[name] for name in ("version", "verdict", "package", "registered")}
 
 
@@ -68,61 +71,107 @@ def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
         return decide(new.measured(), None, new.spec)
     if standing is not None and standing.number == champion.number:
         value = new.measured().value(new.spec.metric)
-        return Verdict("promote", f"{new.spec.metric} {value:.6g}: version {champion.number} is "
-                       "the champion already")
+        return Verdict(
+            "promote",
+            f"{new.spec.metric} {value:.6g}: version {champion.number} is the champion already",
+        )
     lines = journal_of(home).lines(new.name)
     figures = new.measured(withdrawn(lines, new.alike(known)))
     verdict = decide(figures, figures_of(champion), new.spec)
     if verdict.verdict != "inconclusive":
         return verdict
     evidence = new.challenger().evidence(
-        champion.tags, lambda: load_champion(home, new.name, champion.number), new.spec)
+        champion.tags, lambda: load_champion(home, new.name, champion.number), new.spec
+    )
     return decide(figures, figures_of(champion), new.spec, evidence)
 
 
-def _registered(mlflow: Any, client: mlflow.MlflowClient, home: Path, new: Candidate,
-                verdict: Verdict) -> int:
+def _registered(
+    mlflow: Any, client: mlflow.MlflowClient, home: Path, new: Candidate, verdict: Verdict
+) -> int:
     """The version's number: a new one, or that of the same package, its verdict brought up to
     date."""
     evidence = verdict.evidence.as_json() if verdict.evidence else None
-    tags = new.tags | {"folio.verdict": verdict.verdict, "folio.reason": verdict.reason,
-                       "folio.evidence": json.dumps(evidence)}
+    tags = new.tags | {
+        "folio.verdict": verdict.verdict,
+        "folio.reason": verdict.reason,
+        "folio.evidence": json.dumps(evidence),
+    }
     standing = new.standing(asked(client, new.name))
     if standing is None:
-        return register(mlflow, client, home, new.folder, new.name, tags, new.requirements,
-                        new.parameters, new.figures)
+        return register(
+            mlflow,
+            client,
+            home,
+            new.folder,
+            new.name,
+            tags,
+            new.requirements,
+            new.parameters,
+            new.figures,
+        )
     for key, value in tags.items():
         client.set_model_version_tag(new.name, str(standing.number), key, value)
     return standing.number
 
 
-def _crown(client: mlflow.MlflowClient, home: Path, new: Candidate, number: int,
-           verdict: Verdict) -> int | None:
+def _crown(
+    client: mlflow.MlflowClient, home: Path, new: Candidate, number: int, verdict: Verdict
+) -> int | None:
     """Point the aliases and write the journal. Returns the version that is champion now."""
     client.set_registered_model_alias(new.name, CHALLENGER, str(number))
     settle(home, client, new.name)
     champion = champion_of(asked(client, new.name))
     before = champion.number if champion else None
     crowned = number if verdict.verdict == "promote" else before
-    told = {"verdict": verdict.verdict, "digests": digests(new.tags),
-            "evidence": verdict.evidence.as_json() if verdict.evidence else None}
-    written = [line for line in journal_of(home).lines(new.name)
-               if line["version"] == number and line["reason"] == verdict.reason
-               and told.items() <= line.items()]
+    told = {
+        "verdict": verdict.verdict,
+        "digests": digests(new.tags),
+        "evidence": verdict.evidence.as_json() if verdict.evidence else None,
+    }
+    written = [
+        line
+        for line in journal_of(home).lines(new.name)
+        if line["version"] == number
+        and line["reason"] == verdict.reason
+        and told.items() <= line.items()
+    ]
     if not written or crowned != before:
-        record(home, client, new.name, action="release", version=number, champion=crowned,
-               reason=verdict.reason, run=new.run, **told)
+        record(
+            home,
+            client,
+            new.name,
+            action="release",
+            version=number,
+            champion=crowned,
+            reason=verdict.reason,
+            run=new.run,
+            **told,
+        )
     return crowned
 
 
-def _release(new: Candidate, version: Version, verdict: Verdict, champion: Version | None,
-             crowned: int | None) -> dict[str, Any]:
+def _release(
+    new: Candidate,
+    version: Version,
+    verdict: Verdict,
+    champion: Version | None,
+    crowned: int | None,
+) -> dict[str, Any]:
     metric, evidence = new.spec.metric, verdict.evidence
     held = figures_of(champion).value(metric) if champion else None
-    return {"name": new.name, "version": version.number, "verdict": verdict.verdict,
-            "package": version.tags[PACKAGE_TAG], "registered": version.created,
-            "reason": verdict.reason, "champion": crowned, "metric": metric,
-            "value": new.measured().value(metric),
-            "champion_value": evidence.champion if evidence and evidence.metric == metric else held,
-            "evidence": evidence.as_json() if evidence else None, "sample": new.sample,
-            "uri": f"models:/{new.name}@{CHAMPION if crowned else CHALLENGER}"}
+    return {
+        "name": new.name,
+        "version": version.number,
+        "verdict": verdict.verdict,
+        "package": version.tags[PACKAGE_TAG],
+        "registered": version.created,
+        "reason": verdict.reason,
+        "champion": crowned,
+        "metric": metric,
+        "value": new.measured().value(metric),
+        "champion_value": evidence.champion if evidence and evidence.metric == metric else held,
+        "evidence": evidence.as_json() if evidence else None,
+        "sample": new.sample,
+        "uri": f"models:/{new.name}@{CHAMPION if crowned else CHALLENGER}",
+    }

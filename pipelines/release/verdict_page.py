@@ -23,21 +23,31 @@ from pipelines.stats.binary import chance_figures
 from pipelines.store.artifacts import Inputs, Store
 
 # Where the page has room, and what goes there. It escapes all text, so no text can be such a mark.
-PARTS = {"<!-- verdict -->": "verdict.html", "<!-- drift -->": "drift.html",
-         "<!-- verdict link -->": '<a href="#verdict">Verdict</a>',
-         "<!-- drift link -->": '<a href="#drift">Drift</a>',
-         "<!-- drawing -->": '<div class="graph">\n{{ drawing|safe }}\n</div>',
-         "<!-- cost -->": "cost.html", "<!-- again -->": "again.html",
-         "<title>Report</title>": "<title>{{ release.name }}: report</title>",
-         "<!-- name -->": ": {{ release.name }}",
-         "<!-- profile -->": ", profile {{ model.profile or \"not known\" }}",
-         "<!-- made -->": "The model was made {{ model.created|moment }} UTC."}
+PARTS = {
+    "<!-- verdict -->": "verdict.html",
+    "<!-- drift -->": "drift.html",
+    "<!-- verdict link -->": '<a href="#verdict">Verdict</a>',
+    "<!-- drift link -->": '<a href="#drift">Drift</a>',
+    "<!-- drawing -->": '<div class="graph">\n{{ drawing|safe }}\n</div>',
+    "<!-- cost -->": "cost.html",
+    "<!-- again -->": "again.html",
+    "<title>Report</title>": "<title>{{ release.name }}: report</title>",
+    "<!-- name -->": ": {{ release.name }}",
+    "<!-- profile -->": ', profile {{ model.profile or "not known" }}',
+    "<!-- made -->": "The model was made {{ model.created|moment }} UTC.",
+}
 WIDTH, HEIGHT, LEFT, RIGHT, AXIS = 560, 92, 24, 536, 56  # of the picture of the interval
 
 
-def write_released_report(out: Path, release: Mapping[str, Any], metrics: Mapping[str, Any],
-                          inputs: Inputs, champion: Version | None, spec: RegistrySpec,
-                          store: Store) -> None:
+def write_released_report(
+    out: Path,
+    release: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    inputs: Inputs,
+    champion: Version | None,
+    spec: RegistrySpec,
+    store: Store,
+) -> None:
     """Write `report.html` into `out`: that of the metrics artifact, with the verdict on top.
 
     `release` is what release.json holds, `metrics` what metrics.json does; `champion` was so
@@ -48,12 +58,18 @@ def write_released_report(out: Path, release: Mapping[str, Any], metrics: Mappin
         return
     page = source.read_text(encoding="utf-8")
     before = champion if champion and champion.number != release["version"] else None
-    values = {"release": release, "title": title(release), "before": before,
-              "rows": figure_rows(release, metrics, before), "spec": spec,
-              "reference": _reference(metrics)[0], "chart": _chart(release["evidence"], spec),
-              "drift": _drift(release, inputs, champion, store),
-              "drawing": data_part.drawing(store, inputs["metrics"]),
-              **_made(lineage(inputs))}
+    values = {
+        "release": release,
+        "title": title(release),
+        "before": before,
+        "rows": figure_rows(release, metrics, before),
+        "spec": spec,
+        "reference": _reference(metrics)[0],
+        "chart": _chart(release["evidence"], spec),
+        "drift": _drift(release, inputs, champion, store),
+        "drawing": data_part.drawing(store, inputs["metrics"]),
+        **_made(lineage(inputs)),
+    }
     for mark, part in PARTS.items():
         page = page.replace(mark, render(part, **values), 1)
     (out / REPORT).write_text(page, encoding="utf-8")
@@ -61,14 +77,21 @@ def write_released_report(out: Path, release: Mapping[str, Any], metrics: Mappin
 
 def _made(above: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """When, by which run and at what cost: {made, model, training} of the manifests by stage."""
-    unknown = dict.fromkeys(("profile", "run", "git_commit", "created", "wall_seconds",
-                             "peak_memory_bytes"))
+    unknown = dict.fromkeys(
+        ("profile", "run", "git_commit", "created", "wall_seconds", "peak_memory_bytes")
+    )
     made = [unknown | above[stage] | {"stage": stage} for stage in NAMES if stage in above]
     counts = above["model"].get("counts", {})
     epochs = counts.get("epoch_seconds") or [0.0]
-    return {"made": made, "model": unknown | above["model"], "training": {
-        "seconds": sum(epochs), "epoch": sum(epochs) / len(epochs),
-        "resumed": counts.get("resumed", False)}}
+    return {
+        "made": made,
+        "model": unknown | above["model"],
+        "training": {
+            "seconds": sum(epochs),
+            "epoch": sum(epochs) / len(epochs),
+            "resumed": counts.get("resumed", False),
+        },
+    }
 
 
 def title(release: Mapping[str, Any]) -> str:
@@ -80,22 +103,29 @@ def title(release: Mapping[str, Any]) -> str:
     return f"{'Rejected' if release['verdict'] == 'reject' else 'Inconclusive'}: {stays}"
 
 
-def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any],
-                champion: Version | None) -> list[dict[str, Any]]:
+def figure_rows(
+    release: Mapping[str, Any], metrics: Mapping[str, Any], champion: Version | None
+) -> list[dict[str, Any]]:
     """[{called, decides, ours, champion, reference, difference, interval}], as the page shows
     them; None of what is not known."""
     evidence = release["evidence"]
     deciding = evidence["metric"] if evidence else release["metric"]
     recorded = figures_of(champion) if champion else None
     _, counted = _reference(metrics)
-    return [{"called": headline(name)[0], "decides": name == deciding,
-             "reference": _shown(counted.get(name), name),
-             **_compared(name, value, recorded and recorded.value(name), evidence)}
-            for name, value in metrics["headline"].items()]
+    return [
+        {
+            "called": headline(name)[0],
+            "decides": name == deciding,
+            "reference": _shown(counted.get(name), name),
+            **_compared(name, value, recorded and recorded.value(name), evidence),
+        }
+        for name, value in metrics["headline"].items()
+    ]
 
 
-def _compared(name: str, ours: float | None, recorded: float | None,
-              evidence: Mapping[str, Any] | None) -> dict[str, str | None]:
+def _compared(
+    name: str, ours: float | None, recorded: float | None, evidence: Mapping[str, Any] | None
+) -> dict[str, str | None]:
     """{ours, champion, difference, interval} of a figure; `recorded` is what the champion's own
     evaluation said, which counts for less: it may have been of another text."""
     measured = {evidence["metric"]: evidence, **evidence["others"]} if evidence else {}
@@ -106,9 +136,12 @@ def _compared(name: str, ours: float | None, recorded: float | None,
     difference = found.get("effect")
     if difference is None and evidence and None not in (ours, champion):
         difference = ours - champion  # on the same text, but how surely was not asked
-    return {"ours": _shown(ours, name), "champion": _shown(champion, name),
-            "difference": None if difference is None else signed(name, difference),
-            "interval": signed(name, found["low"], found["high"]) if found else None}
+    return {
+        "ours": _shown(ours, name),
+        "champion": _shown(champion, name),
+        "difference": None if difference is None else signed(name, difference),
+        "interval": signed(name, found["low"], found["high"]) if found else None,
+    }
 
 
 def _shown(value: float | None, name: str) -> str | None:
@@ -144,15 +177,22 @@ def _chart(evidence: Mapping[str, Any] | None, spec: RegistrySpec) -> dict[str, 
 
     band = sorted((x(-margin), x(margin)))
     called = headline(metric)[0].lower()
-    return {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "axis": AXIS,
-            "zero": x(0.0), "middle": x(evidence["effect"]),
-            "low": min(x(evidence["low"]), x(evidence["high"])),
-            "high": max(x(evidence["low"]), x(evidence["high"])),
-            "band": {"x": band[0], "width": round(band[1] - band[0], 1)} if margin else None,
-            "ticks": [{"x": x(tick), "text": _tick(tick, metric)} for tick in ticks],
-            "unit": f"difference in {called}{', points' if metric == 'accuracy' else ''}",
-            "says": f"{called}: {signed(metric, evidence['effect'])}, interval "
-                    f"{signed(metric, evidence['low'], evidence['high'])}"}
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": LEFT,
+        "right": RIGHT,
+        "axis": AXIS,
+        "zero": x(0.0),
+        "middle": x(evidence["effect"]),
+        "low": min(x(evidence["low"]), x(evidence["high"])),
+        "high": max(x(evidence["low"]), x(evidence["high"])),
+        "band": {"x": band[0], "width": round(band[1] - band[0], 1)} if margin else None,
+        "ticks": [{"x": x(tick), "text": _tick(tick, metric)} for tick in ticks],
+        "unit": f"difference in {called}{', points' if metric == 'accuracy' else ''}",
+        "says": f"{called}: {signed(metric, evidence['effect'])}, interval "
+        f"{signed(metric, evidence['low'], evidence['high'])}",
+    }
 
 
 def _tick(value: float, metric: str) -> str:
@@ -160,15 +200,20 @@ def _tick(value: float, metric: str) -> str:
     return "0" if not shown else f"{shown:+.6g}"
 
 
-def _drift(release: Mapping[str, Any], inputs: Inputs, champion: Version | None,
-           store: Store) -> dict[str, Any] | str:
+def _drift(
+    release: Mapping[str, Any], inputs: Inputs, champion: Version | None, store: Store
+) -> dict[str, Any] | str:
     """As `drift.from_version`, or why there is nothing to compare."""
     if champion is None:
         return "There was no champion before, and so no earlier training text to compare with."
     try:
-        found = from_version(champion, store, release["sample"], inputs["corpus"],
-                             inputs["tokens"])
+        found = from_version(champion, store, release["sample"], inputs["corpus"], inputs["tokens"])
     except (FolioError, OSError, KeyError) as error:  # an artifact of an earlier Folio
         found = f"its text is not readable ({type(error).__name__}: {error})"
-    return found if isinstance(found, dict) else (
-        f"This text is not compared with that of champion version {champion.number}: {found}.")
+    return (
+        found
+        if isinstance(found, dict)
+        else (
+            f"This text is not compared with that of champion version {champion.number}: {found}."
+        )
+    )

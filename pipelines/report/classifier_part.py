@@ -19,40 +19,63 @@ from pipelines.store.artifacts import Artifact, Inputs
 MISTAKES, EXCERPT_CHARACTERS = 20, 300
 
 
-def classifier_section(metrics: Mapping[str, Any], table: pa.Table, inputs: Inputs,
-                       pictures: Pictures) -> dict[str, Any]:
+def classifier_section(
+    metrics: Mapping[str, Any], table: pa.Table, inputs: Inputs, pictures: Pictures
+) -> dict[str, Any]:
     """What the page says of a classifier; draws its plots."""
     names = inputs["corpus"].manifest["config"].get("corpus.labels", ["negative", "positive"])
     label, probability = (table[name].to_numpy() for name in ("label", "probability"))
     slices = {name: _with_intervals(rows) for name, rows in metrics.get("slices", {}).items()}
     for name, rows in slices.items():
-        pictures.add(f"by-{name.replace('_', '-')}", plots.by_slice(
-            rows, "accuracy", metrics["headline"]["accuracy"], LABELS[name], "accuracy"))
+        pictures.add(
+            f"by-{name.replace('_', '-')}",
+            plots.by_slice(
+                rows, "accuracy", metrics["headline"]["accuracy"], LABELS[name], "accuracy"
+            ),
+        )
     calibration = metrics["calibration"]
-    pictures.add("scores", plots.score_histogram(label, probability, names,
-                                                 calibration["threshold"]))
+    pictures.add(
+        "scores", plots.score_histogram(label, probability, names, calibration["threshold"])
+    )
     bins = reliability_bins(label, probability)
-    unscaled = (reliability_bins(label, Calibration().probability(table["logit"].to_numpy()))
-                if calibration["temperature"] != 1 else ())
+    unscaled = (
+        reliability_bins(label, Calibration().probability(table["logit"].to_numpy()))
+        if calibration["temperature"] != 1
+        else ()
+    )
     pictures.add("reliability", plots.reliability(bins, names[1], unscaled))
-    return {"names": names, "confusion": confusion_cells(metrics["confusion"]),
-            "per_class": per_class(metrics["confusion"]), "slices": slices, "slice_labels": LABELS,
-            "bins": bins, "calibration": calibration,
-            "mistakes": _mistakes(table, inputs["corpus"])}
+    return {
+        "names": names,
+        "confusion": confusion_cells(metrics["confusion"]),
+        "per_class": per_class(metrics["confusion"]),
+        "slices": slices,
+        "slice_labels": LABELS,
+        "bins": bins,
+        "calibration": calibration,
+        "mistakes": _mistakes(table, inputs["corpus"]),
+    }
 
 
 def _with_intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     intervals = [wilson(row["correct"], row["documents"]) for row in rows]
-    return [row | {"low": low, "high": high}
-            for row, (low, high) in zip(rows, intervals, strict=True)]
+    return [
+        row | {"low": low, "high": high} for row, (low, high) in zip(rows, intervals, strict=True)
+    ]
 
 
 def confusion_cells(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
     """Rows are the truth, class 1 first; columns what the model says; shares are of the row."""
-    cells = [[counts["true_positive"], counts["false_negative"]],
-             [counts["false_positive"], counts["true_negative"]]]
-    return [[{"count": cell, "share": cell / max(sum(row), 1), "right": i == j}
-             for j, cell in enumerate(row)] for i, row in enumerate(cells)]
+    cells = [
+        [counts["true_positive"], counts["false_negative"]],
+        [counts["false_positive"], counts["true_negative"]],
+    ]
+    return [
+        [
+            {"count": cell, "share": cell / max(sum(row), 1), "right": i == j}
+            for j, cell in enumerate(row)
+        ]
+        for i, row in enumerate(cells)
+    ]
 
 
 def _mistakes(table: pa.Table, corpus: Artifact) -> list[dict[str, Any]]:
@@ -65,8 +88,12 @@ def _mistakes(table: pa.Table, corpus: Artifact) -> list[dict[str, Any]]:
     texts = _texts(corpus, [row["id"] for row in chosen])
     for row in chosen:
         said_one = row["label"] < 0.5  # for it is wrong
-        row |= {"truth": int(row["label"] > 0.5), "said": int(said_one), "text": texts[row["id"]],
-                "confidence": row["probability"] if said_one else 1 - row["probability"]}
+        row |= {
+            "truth": int(row["label"] > 0.5),
+            "said": int(said_one),
+            "text": texts[row["id"]],
+            "confidence": row["probability"] if said_one else 1 - row["probability"],
+        }
     return chosen
 
 

@@ -32,14 +32,20 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     kept = corpus.get("splits", {})
     splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
     length = inputs["corpus"].manifest["config"].get("corpus.length")
-    return {"splits": splits, "vocabulary": tokens["vocabulary"],
-            "read": documents_read(corpus, length), "leaks": _leaks(inputs["corpus"]),
-            "ignored": corpus.get("ignored", {}),
-            "buckets": buckets, "batches": {split: batches[split] for split in SPLITS}}
+    return {
+        "splits": splits,
+        "vocabulary": tokens["vocabulary"],
+        "read": documents_read(corpus, length),
+        "leaks": _leaks(inputs["corpus"]),
+        "ignored": corpus.get("ignored", {}),
+        "buckets": buckets,
+        "batches": {split: batches[split] for split in SPLITS},
+    }
 
 
-def documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
-                   ) -> list[tuple[str, int, dict[str, int]]]:
+def documents_read(
+    corpus: Mapping[str, Any], length: Sequence[int] | None
+) -> list[tuple[str, int, dict[str, int]]]:
     """(fate, documents, how many of them for which reason), those before the last adding up to it;
     empty where the counts are not known."""
     if "read" not in corpus:
@@ -47,11 +53,16 @@ def documents_read(corpus: Mapping[str, Any], length: Sequence[int] | None
     left_out = dict(corpus.get("left_out", {}))
     if length:
         whys = {"too short": f"fewer than {length[0]:,}", "too long": f"more than {length[1]:,}"}
-        left_out = {f"{why}: {whys[why]} characters" if why in whys else why: number
-                    for why, number in left_out.items()}
-    fates = [("kept", corpus["kept"], {}),
-             ("quarantined", corpus["quarantined"], corpus.get("reasons", {})),
-             ("left out", sum(left_out.values()), left_out), ("read", corpus["read"], {})]
+        left_out = {
+            f"{why}: {whys[why]} characters" if why in whys else why: number
+            for why, number in left_out.items()
+        }
+    fates = [
+        ("kept", corpus["kept"], {}),
+        ("quarantined", corpus["quarantined"], corpus.get("reasons", {})),
+        ("left out", sum(left_out.values()), left_out),
+        ("read", corpus["read"], {}),
+    ]
     return [fate for fate in fates if fate[0] != "left out" or left_out]
 
 
@@ -71,8 +82,11 @@ def document_lengths(tokens: Artifact) -> dict[str, np.ndarray]:
 def lineage(inputs: Inputs) -> list[dict[str, Any]]:
     """[{stage, key, inputs}] of what the page was made from, upstream first. Of the source only its
     content is known for sure: that artifact may have other keys, or be here no longer."""
-    return [{"stage": stage, "key": inputs[stage].key, "inputs": inputs[stage].manifest["inputs"]}
-            for stage in NAMES if stage in inputs]
+    return [
+        {"stage": stage, "key": inputs[stage].key, "inputs": inputs[stage].manifest["inputs"]}
+        for stage in NAMES
+        if stage in inputs
+    ]
 
 
 def drawing(store: Store, metrics: Artifact) -> str:
@@ -80,8 +94,11 @@ def drawing(store: Store, metrics: Artifact) -> str:
     graph = Graph(stored(Store(store.root)))
     above = [one for one in graph.above([metrics]) if one != metrics]
     place = {one.stage: number for number, one in enumerate(above)}
-    here = Box("metrics", note="this report", made_of=tuple(
-        place[stage] for stage in metrics.manifest["inputs"] if stage in place))
+    here = Box(
+        "metrics",
+        note="this report",
+        made_of=tuple(place[stage] for stage in metrics.manifest["inputs"] if stage in place),
+    )
     return draw([*boxes(graph, above), here], "Which stage was made from which")
 
 

@@ -13,7 +13,8 @@ from pipelines.report.page import Pictures
 FEW_TOKENS = 500  # a mean over fewer moves by a tenth of a nat from text to text
 GENERATED = {
     "known": "{units} known from training",
-    "new_3": "new strings of 3 {units}", "new_4": "new strings of 4 {units}",
+    "new_3": "new strings of 3 {units}",
+    "new_4": "new strings of 4 {units}",
     "new_string": "new strings of 10 characters",
     "distinct_1": "different {units} (distinct-1)",
     "distinct_2": "different strings of 2 {units} (distinct-2)",
@@ -29,16 +30,29 @@ def language_section(metrics: Mapping[str, Any], pictures: Pictures) -> dict[str
         pictures.add("loss-by-context", plots.loss_by_position(rows, mean))
     slices = {name: found for name, found in metrics["slices"].items() if len(found) > 1}
     for name, found in slices.items():
-        pictures.add(f"by-{name.replace('_', '-')}", plots.by_slice(
-            found, "bits_per_character", metrics["headline"]["bits_per_character"], LABELS[name],
-            "bits a character"))
+        pictures.add(
+            f"by-{name.replace('_', '-')}",
+            plots.by_slice(
+                found,
+                "bits_per_character",
+                metrics["headline"]["bits_per_character"],
+                LABELS[name],
+                "bits a character",
+            ),
+        )
     compared = _compared(metrics)
     pictures.add("baselines", plots.baseline_bars(compared))
-    return {"by_position": rows, "few_tokens": FEW_TOKENS, "compared": compared,
-            "counted": next(iter(metrics["baselines"].values())),
-            "best_baseline": min(compared[:-1], key=lambda row: row["bits_per_character"]),
-            "slices": slices, "slice_labels": LABELS,
-            "generated": _generated(metrics["generated"]), "samples": _samples(metrics["samples"])}
+    return {
+        "by_position": rows,
+        "few_tokens": FEW_TOKENS,
+        "compared": compared,
+        "counted": next(iter(metrics["baselines"].values())),
+        "best_baseline": min(compared[:-1], key=lambda row: row["bits_per_character"]),
+        "slices": slices,
+        "slice_labels": LABELS,
+        "generated": _generated(metrics["generated"]),
+        "samples": _samples(metrics["samples"]),
+    }
 
 
 def _compared(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -61,24 +75,34 @@ def _generated(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     texts = found["texts"]
     columns = [name for name in texts if name != "held_out"]
-    rows = [{"name": name.format(units=found["unit"]),
-             "shares": [texts[column][key]["share"] for column in [*columns, "held_out"]]}
-            for key, name in GENERATED.items()]
-    copies = [{"of": "test text" if name == "held_out" else f"temperature {name}"} | one
-              for name, one in found["longest_copy"].items()]
+    rows = [
+        {
+            "name": name.format(units=found["unit"]),
+            "shares": [texts[column][key]["share"] for column in [*columns, "held_out"]],
+        }
+        for key, name in GENERATED.items()
+    ]
+    copies = [
+        {"of": "test text" if name == "held_out" else f"temperature {name}"} | one
+        for name, one in found["longest_copy"].items()
+    ]
     return {"rows": rows, "temperatures": columns, "copies": copies} | {
-        key: found[key] for key in ("unit", "units", "train_characters")}
+        key: found[key] for key in ("unit", "units", "train_characters")
+    }
 
 
 def _by_position(bins: Mapping[str, list[float]]) -> Iterator[dict[str, Any]]:
     edges = bins["edges"]
-    names = [_between(low, high) for low, high in
-             zip([0, *edges], [*edges, None], strict=True)]
+    names = [_between(low, high) for low, high in zip([0, *edges], [*edges, None], strict=True)]
     for name, tokens, nats in zip(names, bins["tokens"], bins["nats"], strict=True):
         if tokens:
-            yield {"context": name, "tokens": int(tokens), "few": tokens < FEW_TOKENS,
-                   "nats_per_token": nats / tokens,
-                   "bits_per_token": nats / tokens / math.log(2)}
+            yield {
+                "context": name,
+                "tokens": int(tokens),
+                "few": tokens < FEW_TOKENS,
+                "nats_per_token": nats / tokens,
+                "bits_per_token": nats / tokens / math.log(2),
+            }
 
 
 def _between(low: int, high: int | None) -> str:

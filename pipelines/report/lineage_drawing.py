@@ -72,12 +72,16 @@ def boxes(graph: Graph, artifacts: Sequence[Artifact]) -> list[Box]:
     made: list[Box] = []
     for one in artifacts:
         above = graph.made_of(one)
-        parents = [place.get(artifact, -1) if artifact is not None else lost.setdefault(
-            (stage, one.manifest["inputs"][stage]), len(place) + len(lost))
-            for stage, artifact in above.items()]
+        parents = [
+            place.get(artifact, -1)
+            if artifact is not None
+            else lost.setdefault((stage, one.manifest["inputs"][stage]), len(place) + len(lost))
+            for stage, artifact in above.items()
+        ]
         files = tuple(_files(one)) if one.stage == "source" else ()
-        made.append(Box(one.stage, one.key[:8], note(one), tuple(n for n in parents if n >= 0),
-                        files))
+        made.append(
+            Box(one.stage, one.key[:8], note(one), tuple(n for n in parents if n >= 0), files)
+        )
     return made + [Box(stage, digest[:8], "no longer here", gone=True) for stage, digest in lost]
 
 
@@ -172,9 +176,12 @@ def _lanes(arcs: list[_Edge], drawn: Sequence[Box], columns: list[str]) -> dict[
     lanes: dict[_Edge, int] = {}
     for arc in sorted(arcs, key=lambda arc: arc.span):
         start, end = (columns.index(drawn[one].stage) for one in (arc.start, arc.end))
-        beneath = [lane for other, lane in lanes.items()
-                   if columns.index(drawn[other.start].stage) < end
-                   and columns.index(drawn[other.end].stage) > start]
+        beneath = [
+            lane
+            for other, lane in lanes.items()
+            if columns.index(drawn[other.start].stage) < end
+            and columns.index(drawn[other.end].stage) > start
+        ]
         lanes[arc] = max(beneath, default=-1) + 1
     return lanes
 
@@ -204,20 +211,26 @@ def _line(edge: _Edge, placed: list[_Placed], lane: int | None, top: float) -> s
     if lane is None:
         x, y, end, level = a.x + WIDTH, a.y + HEIGHT / 2, b.x - 1, b.y + HEIGHT / 2
         middle = (x + end) / 2
-        way = f"M{x:g},{y:g} " + (f"H{end:g}" if y == level else
-                                  f"C{middle:g},{y:g} {middle:g},{level:g} {end:g},{level:g}")
+        way = f"M{x:g},{y:g} " + (
+            f"H{end:g}"
+            if y == level
+            else f"C{middle:g},{y:g} {middle:g},{level:g} {end:g},{level:g}"
+        )
     else:
         x, end, level = a.top(edge), b.top(edge), top - LANE * (lane + 1)
-        way = (f"M{x:g},{a.y:g} V{level + CORNER:g} Q{x:g},{level:g} {x + CORNER:g},{level:g} "
-               f"H{end - CORNER:g} Q{end:g},{level:g} {end:g},{level + CORNER:g} V{b.y - 1:g}")
+        way = (
+            f"M{x:g},{a.y:g} V{level + CORNER:g} Q{x:g},{level:g} {x + CORNER:g},{level:g} "
+            f"H{end - CORNER:g} Q{end:g},{level:g} {end:g},{level + CORNER:g} V{b.y - 1:g}"
+        )
     return f'<path class="line" d="{way}" marker-end="url(#lineage-tip)"></path>'
 
 
 def _box(one: _Placed) -> Iterator[str]:
     box, middle = one.box, one.x + WIDTH / 2
     gone = ' class="gone"' if box.gone else ""
-    yield (f'<rect{gone} x="{one.x:g}" y="{one.y:g}" width="{WIDTH}" height="{HEIGHT}" '
-           'rx="6"></rect>')
+    yield (
+        f'<rect{gone} x="{one.x:g}" y="{one.y:g}" width="{WIDTH}" height="{HEIGHT}" rx="6"></rect>'
+    )
     for kind, text, down in (("name", box.stage, 22), ("key", box.key, 39), ("note", box.note, 56)):
         if text:
             yield _text(kind, middle, one.y + down, text, "middle")
@@ -238,11 +251,15 @@ def _text_width(placed: list[_Placed]) -> float:
 
 def _opening(width: float, height: float, label: str, alone: bool) -> Iterator[str]:
     space = 'xmlns="http://www.w3.org/2000/svg" ' if alone else ""
-    yield (f'<svg {space}class="lineage" viewBox="0 0 {width:g} {height:g}" role="img" '
-           f'aria-label="{escape(label)}">')
+    yield (
+        f'<svg {space}class="lineage" viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-label="{escape(label)}">'
+    )
     yield f"<style>\n{STYLE}{ALONE if alone else ''}</style>"
-    yield ('<defs><marker id="lineage-tip" markerWidth="8" markerHeight="8" refX="7" refY="4" '
-           'orient="auto"><path class="line" d="M0,1 L7,4 L0,7"></path></marker></defs>')
+    yield (
+        '<defs><marker id="lineage-tip" markerWidth="8" markerHeight="8" refX="7" refY="4" '
+        'orient="auto"><path class="line" d="M0,1 L7,4 L0,7"></path></marker></defs>'
+    )
 
 
 def picture(graph: Graph, artifacts: Sequence[Artifact], label: str, **how: Any) -> str:

@@ -8,8 +8,11 @@ from urllib.parse import quote
 from pipelines.errors import UsageError
 
 # Such as http://127.0.0.1:4200; where one is unset there are no links to it.
-ADDRESSES = {"prefect": "FOLIO_PREFECT_UI", "mlflow": "FOLIO_MLFLOW_UI",
-             "dashboard": "FOLIO_DASHBOARD"}
+ADDRESSES = {
+    "prefect": "FOLIO_PREFECT_UI",
+    "mlflow": "FOLIO_MLFLOW_UI",
+    "dashboard": "FOLIO_DASHBOARD",
+}
 
 
 def addresses() -> dict[str, str | None]:
@@ -20,8 +23,9 @@ def addresses() -> dict[str, str | None]:
     given = {name: os.environ.get(variable) for name, variable in ADDRESSES.items()}
     for name, address in given.items():
         if address and not address.startswith(("http://", "https://")):
-            raise UsageError(f"{ADDRESSES[name]}={address}: not an address; write it like "
-                             "http://127.0.0.1:4200")
+            raise UsageError(
+                f"{ADDRESSES[name]}={address}: not an address; write it like http://127.0.0.1:4200"
+            )
     return {name: address.rstrip("/") if address else None for name, address in given.items()}
 
 

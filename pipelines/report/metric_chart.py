@@ -14,8 +14,9 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 388, 12, 124  # of the frame in which the marks a
 MOST_STEPS = 4
 
 
-def metric_chart(versions: list[dict[str, Any]], metric: str,
-                 reigns: Sequence[tuple[str, int | None]]) -> dict[str, Any] | None:
+def metric_chart(
+    versions: list[dict[str, Any]], metric: str, reigns: Sequence[tuple[str, int | None]]
+) -> dict[str, Any] | None:
     """{points, line, y_ticks, x_ticks}, or None when no version has a value.
 
     `versions` as in `registered.list_models`, oldest first; `reigns` who was champion from when on
@@ -24,20 +25,30 @@ def metric_chart(versions: list[dict[str, Any]], metric: str,
     shown = [version for version in versions if version["value"] is not None]
     if not shown:
         return None
-    times = [_seconds(time) for time in [*(version["created"] for version in shown),
-                                         *(when for when, _ in reigns)]]
+    times = [
+        _seconds(time)
+        for time in [*(version["created"] for version in shown), *(when for when, _ in reigns)]
+    ]
     ticks = nice_ticks(min(v["value"] for v in shown), max(v["value"] for v in shown))
     x = _scale(min(times), max(times), LEFT + 8, RIGHT - 8)
     y = _scale(ticks[0], ticks[-1], BOTTOM, TOP)
-    points = [_point(version, metric, x(_seconds(version["created"])), y(version["value"]))
-              for version in shown]
-    heights = {version["version"]: point["y"]
-               for version, point in zip(shown, points, strict=True)}
+    points = [
+        _point(version, metric, x(_seconds(version["created"])), y(version["value"]))
+        for version in shown
+    ]
+    heights = {version["version"]: point["y"] for version, point in zip(shown, points, strict=True)}
     line = _line([(x(_seconds(when)), heights.get(champion)) for when, champion in reigns])
-    return {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM,
-            "points": points, "line": line,
-            "y_ticks": [{"y": y(tick), "text": shown_figure(tick, metric)} for tick in ticks],
-            "x_ticks": _x_ticks([version["created"] for version in shown], reigns, x)}
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": LEFT,
+        "right": RIGHT,
+        "bottom": BOTTOM,
+        "points": points,
+        "line": line,
+        "y_ticks": [{"y": y(tick), "text": shown_figure(tick, metric)} for tick in ticks],
+        "x_ticks": _x_ticks([version["created"] for version in shown], reigns, x),
+    }
 
 
 def _seconds(time: str) -> float:
@@ -46,10 +57,14 @@ def _seconds(time: str) -> float:
 
 def _point(version: dict[str, Any], metric: str, x: float, y: float) -> dict[str, Any]:
     sample = " (sample)" if version["sample"] else ""
-    return {"x": x, "y": y, "promoted": version["verdict"] == "promote",
-            "champion": "champion" in version["aliases"],
-            "text": f"version {version['version']}{sample}: "
-                    f"{shown_figure(version['value'], metric)}, {version['verdict']}"}
+    return {
+        "x": x,
+        "y": y,
+        "promoted": version["verdict"] == "promote",
+        "champion": "champion" in version["aliases"],
+        "text": f"version {version['version']}{sample}: "
+        f"{shown_figure(version['value'], metric)}, {version['verdict']}",
+    }
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Any:
@@ -72,17 +87,23 @@ def _line(steps: Sequence[tuple[float, float | None]]) -> str:
     return f"{path}H{RIGHT}" if drawing else path
 
 
-def _x_ticks(created: Sequence[str], reigns: Sequence[tuple[str, int | None]],
-             x: Callable[[float], float]) -> list[dict[str, Any]]:
+def _x_ticks(
+    created: Sequence[str], reigns: Sequence[tuple[str, int | None]], x: Callable[[float], float]
+) -> list[dict[str, Any]]:
     """The first and the last day, or the times of one day."""
     times = sorted({*created, *(when for when, _ in reigns)})
     first, last = times[0], times[-1]
     if first == last:
         return [{"x": x(_seconds(first)), "anchor": "middle", "text": first[:10]}]
     one_day = first[:10] == last[:10]
-    return [{"x": LEFT, "anchor": "start", "text": f"{first[:10]} {first[11:16]}" if one_day
-             else first[:10]},
-            {"x": RIGHT, "anchor": "end", "text": last[11:16] if one_day else last[:10]}]
+    return [
+        {
+            "x": LEFT,
+            "anchor": "start",
+            "text": f"{first[:10]} {first[11:16]}" if one_day else first[:10],
+        },
+        {"x": RIGHT, "anchor": "end", "text": last[11:16] if one_day else last[:10]},
+    ]
 
 
 def nice_ticks(low: float, high: float) -> list[float]:

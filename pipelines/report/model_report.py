@@ -22,12 +22,15 @@ from pipelines.stats.binary import wilson
 from pipelines.store.artifacts import Artifact, Inputs
 
 GUESSES = "of the test text's tokens are the model's first guess"
-WORDS_ONLY = ("lower is better, but compare word models alone: punctuation is not predicted, and "
-              "{:.1%} of the words are the one unknown token")
+WORDS_ONLY = (
+    "lower is better, but compare word models alone: punctuation is not predicted, and "
+    "{:.1%} of the words are the one unknown token"
+)
 
 
-def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
-                 predictions: pa.Table | Path) -> None:
+def write_report(
+    out: Path, metrics: dict[str, Any], inputs: Inputs, predictions: pa.Table | Path
+) -> None:
     """Write `plots/*.png` and `report.html` into `out`.
 
     `metrics` is what metrics.json holds; `inputs` the artifacts model, batches, tokens and corpus;
@@ -36,18 +39,28 @@ def write_report(out: Path, metrics: dict[str, Any], inputs: Inputs,
     table = predictions if isinstance(predictions, pa.Table) else pq.read_table(predictions)
     pictures = Pictures(out / "plots")
     classifier = metrics["kind"] == "classifier"
-    judged = (classifier_section(metrics, table, inputs, pictures) if classifier
-              else language_section(metrics, pictures))
+    judged = (
+        classifier_section(metrics, table, inputs, pictures)
+        if classifier
+        else language_section(metrics, pictures)
+    )
     model = inputs["model"]
     page = render(
         "report.html",
-        classifier=classifier, metrics=metrics, headline=headline_figures(metrics, inputs),
-        sample=model.manifest.get("sample", False), model=model.key,
+        classifier=classifier,
+        metrics=metrics,
+        headline=headline_figures(metrics, inputs),
+        sample=model.manifest.get("sample", False),
+        model=model.key,
         parameters=model.counts.get("parameters"),
-        training=_training(model, classifier, pictures), judged=judged,
-        data=data_part.data_section(inputs, pictures), lineage=data_part.lineage(inputs),
-        origins=data_part.origins(inputs), settings=data_part.settings(inputs),
-        pictures=pictures.uris)
+        training=_training(model, classifier, pictures),
+        judged=judged,
+        data=data_part.data_section(inputs, pictures),
+        lineage=data_part.lineage(inputs),
+        origins=data_part.origins(inputs),
+        settings=data_part.settings(inputs),
+        pictures=pictures.uris,
+    )
     (out / REPORT).write_text(page, encoding="utf-8")
 
 
@@ -67,8 +80,7 @@ def headline_figures(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[st
         meaning += _interval(metrics.get("intervals", {}).get(name), name)
         if value is None:
             meaning = "cannot be told: the test split holds one class only"
-        figures.append({"name": title, "meaning": meaning,
-                        "value": shown_figure(value, name)})
+        figures.append({"name": title, "meaning": meaning, "value": shown_figure(value, name)})
     return figures
 
 
@@ -86,5 +98,9 @@ def _training(model: Artifact, classifier: bool, pictures: Pictures) -> dict[str
     unit = "nats a document" if classifier else "nats a token"
     pictures.add("training", plots.training_curves(history, counts.get("best_epoch"), unit))
     extra = "validation_accuracy" if classifier else "validation_perplexity"
-    return {"rows": history.to_pylist(), "extra": extra, "unit": unit,
-            "best_epoch": counts.get("best_epoch")}
+    return {
+        "rows": history.to_pylist(),
+        "extra": extra,
+        "unit": unit,
+        "best_epoch": counts.get("best_epoch"),
+    }

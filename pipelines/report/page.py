@@ -17,15 +17,27 @@ REPORT = "report.html"  # the page on a model, in a metrics or a release artifac
 # How each headline figure is called and shown, and what it means.
 HEADLINES = {
     "accuracy": ("Accuracy", "{:.1%}", "of the test documents are labelled right"),
-    "log_loss": ("Log loss", "{:.4f}",
-                 "nats of surprise a document: 0 is sure and right, 0.693 a coin's toss"),
-    "roc_auc": ("ROC AUC", "{:.4f}",
-                "the chance that a positive document scores above a negative one"),
-    "bits_per_character": ("Bits per character", "{:.3f}", "to write down the test text: lower is "
-                           "better, and comparable whatever the tokens"),
+    "log_loss": (
+        "Log loss",
+        "{:.4f}",
+        "nats of surprise a document: 0 is sure and right, 0.693 a coin's toss",
+    ),
+    "roc_auc": (
+        "ROC AUC",
+        "{:.4f}",
+        "the chance that a positive document scores above a negative one",
+    ),
+    "bits_per_character": (
+        "Bits per character",
+        "{:.3f}",
+        "to write down the test text: lower is better, and comparable whatever the tokens",
+    ),
     "nats_per_character": ("Nats per character", "{:.3f}", "the same in nats: 1 is 1.443 bits"),
-    "perplexity": ("Perplexity", "{:.2f}",
-                   "as unsure of the next token as among so many equally likely ones"),
+    "perplexity": (
+        "Perplexity",
+        "{:.2f}",
+        "as unsure of the next token as among so many equally likely ones",
+    ),
 }
 
 
@@ -48,14 +60,29 @@ def render(template: str, **values: Any) -> str:
 
     Raises jinja2.UndefinedError for a value that the template wants and does not get.
     """
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"count": _count, "percent": _percent, "interval": _interval,
-                            "seconds": _seconds, "megabytes": _megabytes, "moment": moment,
-                            "figure": shown_figure, "json": _json,
-                            "called": lambda name: headline(name)[0].lower()}
-    found = (environment.get_template(template) if template.endswith(".html")
-             else environment.from_string(template))
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": _count,
+        "percent": _percent,
+        "interval": _interval,
+        "seconds": _seconds,
+        "megabytes": _megabytes,
+        "moment": moment,
+        "figure": shown_figure,
+        "json": _json,
+        "called": lambda name: headline(name)[0].lower(),
+    }
+    found = (
+        environment.get_template(template)
+        if template.endswith(".html")
+        else environment.from_string(template)
+    )
     return visible(found.render(**values))
 
 

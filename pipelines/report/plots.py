@@ -24,19 +24,40 @@ from pipelines.report.visible import visible
 
 INK, MUTED, RULE = "#1f2933", "#5d6977", "#d9dee4"
 FIRST, SECOND, THIRD = "#1d5fa8", "#c2571a", "#5d6977"
-SERIES = ({"color": FIRST, "linestyle": "-"}, {"color": SECOND, "linestyle": "--"},
-          {"color": THIRD, "linestyle": ":"})
+SERIES = (
+    {"color": FIRST, "linestyle": "-"},
+    {"color": SECOND, "linestyle": "--"},
+    {"color": THIRD, "linestyle": ":"},
+)
 SIZE = (4.6, 3.0)  # inches: the letters stay readable on a telephone
 DPI = 200
 SMALL_DPI = (110, 80, 50)  # tried one after another
 STYLE = {
-    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8.5,
-    "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "text.color": INK, "axes.labelcolor": MUTED,
-    "xtick.color": MUTED, "ytick.color": MUTED, "axes.edgecolor": MUTED, "axes.linewidth": 0.7,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE,
-    "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.7, "lines.markersize": 5,
-    "hatch.linewidth": 0.6, "legend.facecolor": "white", "legend.edgecolor": "none",
-    "legend.framealpha": 0.85, "legend.fancybox": False,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.7,
+    "lines.markersize": 5,
+    "hatch.linewidth": 0.6,
+    "legend.facecolor": "white",
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.85,
+    "legend.fancybox": False,
     "text.parse_math": False,  # names are text: a label "$x" is no formula
 }
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
@@ -44,21 +65,31 @@ PERCENT = FuncFormatter(lambda value, _: f"{round(100 * value, 3):g}%")
 _STYLE_LOCK = Lock()  # matplotlib's settings are one for the process, its users may be threads
 
 
-def training_curves(history: pa.Table, best_epoch: int | None, loss_unit: str,
-                    max_bytes: int | None = None) -> bytes:
+def training_curves(
+    history: pa.Table, best_epoch: int | None, loss_unit: str, max_bytes: int | None = None
+) -> bytes:
     """Training and validation loss per epoch, the chosen epoch marked."""
     epochs = history["epoch"].to_numpy()
     with _figure() as figure:
         axes = figure.add_subplot()
-        for column, name, marker, series in (("loss", "train", "o", SERIES[0]),
-                                             ("validation_loss", "validation", "s", SERIES[1])):
+        for column, name, marker, series in (
+            ("loss", "train", "o", SERIES[0]),
+            ("validation_loss", "validation", "s", SERIES[1]),
+        ):
             axes.plot(epochs, history[column].to_numpy(), label=name, marker=marker, **series)
         if best_epoch is not None:
             best = history["validation_loss"].to_numpy()[epochs == best_epoch]
             axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-            axes.plot([best_epoch], best, linestyle="none", marker="o", markersize=12,
-                      markerfacecolor="none", markeredgecolor=INK,
-                      label=f"chosen: epoch {best_epoch}")
+            axes.plot(
+                [best_epoch],
+                best,
+                linestyle="none",
+                marker="o",
+                markersize=12,
+                markerfacecolor="none",
+                markeredgecolor=INK,
+                label=f"chosen: epoch {best_epoch}",
+            )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.margins(x=0.08, y=0.12)
         axes.set(xlabel="epoch", ylabel=f"loss ({loss_unit})")
@@ -66,8 +97,9 @@ def training_curves(history: pa.Table, best_epoch: int | None, loss_unit: str,
         return _png(figure, max_bytes)
 
 
-def by_slice(rows: Sequence[Mapping[str, Any]], figure_name: str, overall: float, label: str,
-             unit: str) -> bytes:
+def by_slice(
+    rows: Sequence[Mapping[str, Any]], figure_name: str, overall: float, label: str, unit: str
+) -> bytes:
     """A figure of each slice with its 95% interval, against that of the whole test text.
 
     `rows` have slice, low, high and the figure under its name; low and high are None where nobody
@@ -77,13 +109,30 @@ def by_slice(rows: Sequence[Mapping[str, Any]], figure_name: str, overall: float
         axes = figure.add_subplot()
         places = np.arange(len(rows))[::-1]
         middle = np.array([row[figure_name] for row in rows])
-        ends = [[row[figure_name] if row[end] is None else row[end] for row in rows]
-                for end in ("low", "high")]
+        ends = [
+            [row[figure_name] if row[end] is None else row[end] for row in rows]
+            for end in ("low", "high")
+        ]
         axes.axvline(overall, color=MUTED, linestyle="--", linewidth=1, zorder=1)
-        axes.annotate("all", (overall, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
-                      textcoords="offset points", ha="center", color=MUTED, fontsize=8.5)
-        axes.errorbar(middle, places, xerr=np.abs(np.array(ends) - middle), fmt="o", color=FIRST,
-                      capsize=3, elinewidth=1.3)
+        axes.annotate(
+            "all",
+            (overall, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            color=MUTED,
+            fontsize=8.5,
+        )
+        axes.errorbar(
+            middle,
+            places,
+            xerr=np.abs(np.array(ends) - middle),
+            fmt="o",
+            color=FIRST,
+            capsize=3,
+            elinewidth=1.3,
+        )
         axes.set_yticks(places, [visible(row["slice"]) for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(visible=False, axis="y")
@@ -95,8 +144,9 @@ def by_slice(rows: Sequence[Mapping[str, Any]], figure_name: str, overall: float
         return _png(figure)
 
 
-def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[str],
-                    threshold: float = 0.5) -> bytes:
+def score_histogram(
+    label: np.ndarray, probability: np.ndarray, names: Sequence[str], threshold: float = 0.5
+) -> bytes:
     """How many documents of each true class were given which probability of class 1, which is
     said over `threshold`."""
     edges, names = np.linspace(0, 1, 21), [visible(name) for name in names]
@@ -105,8 +155,16 @@ def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[
         for value, name, color, hatch in ((0, names[0], SECOND, "////"), (1, names[1], FIRST, "")):
             scores = probability[(label > 0.5) == bool(value)]
             counts = np.histogram(scores, edges)[0]
-            axes.stairs(counts, edges, fill=True, facecolor=f"{color}55", edgecolor=color,
-                        hatch=hatch, linewidth=1.2, label=f"truly {name}")
+            axes.stairs(
+                counts,
+                edges,
+                fill=True,
+                facecolor=f"{color}55",
+                edgecolor=color,
+                hatch=hatch,
+                linewidth=1.2,
+                label=f"truly {name}",
+            )
         axes.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
         axes.yaxis.set_major_formatter(THOUSANDS)
         axes.grid(visible=False, axis="x")
@@ -115,8 +173,9 @@ def score_histogram(label: np.ndarray, probability: np.ndarray, names: Sequence[
         return _png(figure)
 
 
-def reliability(bins: Sequence[Mapping[str, Any]], name: str,
-                unscaled: Sequence[Mapping[str, Any]] = ()) -> bytes:
+def reliability(
+    bins: Sequence[Mapping[str, Any]], name: str, unscaled: Sequence[Mapping[str, Any]] = ()
+) -> bytes:
     """Promised against observed share of class 1, a point a bin with its 95% interval; `unscaled`
     is what it was before the temperature.
 
@@ -125,15 +184,34 @@ def reliability(bins: Sequence[Mapping[str, Any]], name: str,
     with _figure() as figure:
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="perfect")
-        x, y, low, high = (np.array([row[key] for row in bins])
-                           for key in ("predicted", "observed", "low", "high"))
+        x, y, low, high = (
+            np.array([row[key] for row in bins]) for key in ("predicted", "observed", "low", "high")
+        )
         if unscaled:
-            axes.plot([row["predicted"] for row in unscaled], [row["observed"] for row in unscaled],
-                      marker="s", markerfacecolor="white", label="before scaling", **SERIES[1])
-        axes.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), fmt="o-", color=FIRST,
-                      capsize=3, elinewidth=1.1, label="model")
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"share truly {visible(name)}",
-                 xlabel=f"probability given to {visible(name)}")
+            axes.plot(
+                [row["predicted"] for row in unscaled],
+                [row["observed"] for row in unscaled],
+                marker="s",
+                markerfacecolor="white",
+                label="before scaling",
+                **SERIES[1],
+            )
+        axes.errorbar(
+            x,
+            y,
+            yerr=np.maximum([y - low, high - y], 0),
+            fmt="o-",
+            color=FIRST,
+            capsize=3,
+            elinewidth=1.1,
+            label="model",
+        )
+        axes.set(
+            xlim=(-0.02, 1.02),
+            ylim=(-0.02, 1.02),
+            ylabel=f"share truly {visible(name)}",
+            xlabel=f"probability given to {visible(name)}",
+        )
         axes.legend(loc="upper left")
         return _png(figure)
 
@@ -146,15 +224,29 @@ def loss_by_position(rows: Sequence[Mapping[str, Any]], mean: float) -> bytes:
     with _figure() as figure:
         axes = figure.add_subplot()
         axes.axhline(mean, color=MUTED, linestyle="--", linewidth=1, label="all tokens")
-        for few, look in ((True, {"linestyle": "none", "markerfacecolor": "white", "color": MUTED}),
-                          (False, SERIES[0])):
-            chosen = [(place, row["nats_per_token"]) for place, row in enumerate(rows)
-                      if row["few"] == few]
+        for few, look in (
+            (True, {"linestyle": "none", "markerfacecolor": "white", "color": MUTED}),
+            (False, SERIES[0]),
+        ):
+            chosen = [
+                (place, row["nats_per_token"])
+                for place, row in enumerate(rows)
+                if row["few"] == few
+            ]
             if chosen:
-                axes.plot(*zip(*chosen, strict=True), marker="o",
-                          label="few tokens" if few else "by context", **look)
-        axes.set_xticks(range(len(rows)), [row["context"] for row in rows], rotation=35,
-                        ha="right", rotation_mode="anchor")
+                axes.plot(
+                    *zip(*chosen, strict=True),
+                    marker="o",
+                    label="few tokens" if few else "by context",
+                    **look,
+                )
+        axes.set_xticks(
+            range(len(rows)),
+            [row["context"] for row in rows],
+            rotation=35,
+            ha="right",
+            rotation_mode="anchor",
+        )
         axes.margins(y=0.12)
         axes.set(xlabel="tokens read before", ylabel="nats a token")
         axes.legend()
@@ -169,11 +261,22 @@ def baseline_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
     with _figure((SIZE[0], 0.8 + 0.42 * len(rows))) as figure:
         axes = figure.add_subplot()
         places = np.arange(len(rows))[::-1]
-        bars = axes.barh(places, [row["bits_per_character"] for row in rows], 0.62,
-                         color="white", edgecolor=THIRD, hatch="////")
+        bars = axes.barh(
+            places,
+            [row["bits_per_character"] for row in rows],
+            0.62,
+            color="white",
+            edgecolor=THIRD,
+            hatch="////",
+        )
         bars[-1].set(facecolor=f"{FIRST}99", edgecolor=FIRST, hatch="")
-        axes.bar_label(bars, [f"{row['bits_per_character']:.3f}" for row in rows], padding=3,
-                       fontsize=8.5, color=INK)
+        axes.bar_label(
+            bars,
+            [f"{row['bits_per_character']:.3f}" for row in rows],
+            padding=3,
+            fontsize=8.5,
+            color=INK,
+        )
         axes.set_yticks(places, [row["name"] for row in rows])
         axes.margins(x=0.12)
         axes.grid(visible=False, axis="y")
@@ -181,8 +284,9 @@ def baseline_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
         return _png(figure)
 
 
-def length_histogram(lengths: Mapping[str, np.ndarray], cut: int | None,
-                     max_bytes: int | None = None) -> bytes:
+def length_histogram(
+    lengths: Mapping[str, np.ndarray], cut: int | None, max_bytes: int | None = None
+) -> bytes:
     """Documents by length. `lengths[split][n]` is how many documents have n tokens."""
     longest = max(len(counts) for counts in lengths.values())
     edges = np.geomspace(1, max(longest, 2), 41)
@@ -191,12 +295,20 @@ def length_histogram(lengths: Mapping[str, np.ndarray], cut: int | None,
         axes = figure.add_subplot()
         for (split, counts), series in zip(lengths.items(), SERIES, strict=False):
             shares = np.histogram(np.arange(len(counts)), edges, weights=counts)[0] / counts.sum()
-            axes.stairs(shares / np.diff(np.log(edges)), edges, label=split, linewidth=1.5,
-                        **series)
+            axes.stairs(
+                shares / np.diff(np.log(edges)), edges, label=split, linewidth=1.5, **series
+            )
         if cut is not None:
             axes.axvline(cut, color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
-            axes.annotate(f"cut at {cut:,}", (cut, 1), xycoords=("data", "axes fraction"),
-                          xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8.5)
+            axes.annotate(
+                f"cut at {cut:,}",
+                (cut, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8.5,
+            )
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -224,10 +336,19 @@ def padding_bars(rows: Sequence[Mapping[str, Any]], max_bytes: int | None = None
         places = np.arange(len(rows))
         real, padding = ([row[key] for row in rows] for key in ("tokens", "padding"))
         axes.bar(places, real, 0.7, label="tokens", color=f"{FIRST}99", edgecolor=FIRST)
-        top = axes.bar(places, padding, 0.7, bottom=real, label="padding", color="white",
-                       edgecolor=SECOND, hatch="/////")
-        axes.bar_label(top, [f"{row['padding_share']:.0%}" for row in rows], padding=2,
-                       fontsize=8, color=MUTED)
+        top = axes.bar(
+            places,
+            padding,
+            0.7,
+            bottom=real,
+            label="padding",
+            color="white",
+            edgecolor=SECOND,
+            hatch="/////",
+        )
+        axes.bar_label(
+            top, [f"{row['padding_share']:.0%}" for row in rows], padding=2, fontsize=8, color=MUTED
+        )
         axes.set_xticks(places, [f"{row['width']:,}" for row in rows])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         axes.grid(visible=False, axis="x")
@@ -236,8 +357,9 @@ def padding_bars(rows: Sequence[Mapping[str, Any]], max_bytes: int | None = None
         return _png(figure, max_bytes)
 
 
-def confusion_matrix(cells: Sequence[Sequence[Mapping[str, Any]]], names: Sequence[str],
-                     max_bytes: int | None = None) -> bytes:
+def confusion_matrix(
+    cells: Sequence[Sequence[Mapping[str, Any]]], names: Sequence[str], max_bytes: int | None = None
+) -> bytes:
     """How often documents of each true class were given which.
 
     `cells` have count and share (of the row); rows are the truth, columns the answer, both in the
@@ -250,8 +372,14 @@ def confusion_matrix(cells: Sequence[Sequence[Mapping[str, Any]]], names: Sequen
         blues = LinearSegmentedColormap.from_list("blues", ["white", FIRST])
         axes.imshow(shares, cmap=blues, vmin=0, vmax=1, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
-            axes.text(column, row, f"{cells[row][column]['count']:,}\n{share:.1%}", ha="center",
-                      va="center", color="white" if share > 0.5 else INK)
+            axes.text(
+                column,
+                row,
+                f"{cells[row][column]['count']:,}\n{share:.1%}",
+                ha="center",
+                va="center",
+                color="white" if share > 0.5 else INK,
+            )
         axes.set_xticks(range(len(names)), names)
         axes.set_yticks(range(len(names)), names)
         axes.grid(visible=False)

@@ -61,24 +61,37 @@ def links(artifact: Artifact) -> list[Link]:
     found = []
     if REPORT in artifact.manifest["files"]:  # a release's takes the place of the metrics'
         told = "with its verdict" if artifact.stage == "release" else "before there is a verdict"
-        found.append(Link("report", f"The report, {told}",
-                          report_address(artifact.stage, artifact.key)))
+        found.append(
+            Link("report", f"The report, {told}", report_address(artifact.stage, artifact.key))
+        )
     if artifact.stage == "release":
         release = _read(artifact, "release.json")
-        found.append(Link("version", f"Version {release['version']} in MLflow",
-                          version_address(release["name"], release["version"])))
+        found.append(
+            Link(
+                "version",
+                f"Version {release['version']} in MLflow",
+                version_address(release["name"], release["version"]),
+            )
+        )
     return [link for link in found if link.address]
 
 
 def _corpus(artifact: Artifact, inputs: Inputs) -> list[Page]:
     counts = artifact.counts
     labelled = any(split["positives"] for split in counts["splits"].values())
-    splits = [[name, f"{split['documents']:,}", f"{split['characters']:,}",
-               *([f"{split['positives']:,}"] if labelled else [])]
-              for name, split in counts["splits"].items()]
+    splits = [
+        [
+            name,
+            f"{split['documents']:,}",
+            f"{split['characters']:,}",
+            *([f"{split['positives']:,}"] if labelled else []),
+        ]
+        for name, split in counts["splits"].items()
+    ]
     fates = []
-    for fate, number, reasons in documents_read(counts, artifact.manifest["config"].get(
-            "corpus.length")):
+    for fate, number, reasons in documents_read(
+        counts, artifact.manifest["config"].get("corpus.length")
+    ):
         why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
         fates.append([fate, f"{number:,}", why])
     header = ["split", "documents", "characters", *(["positive"] if labelled else [])]
@@ -88,61 +101,105 @@ def _corpus(artifact: Artifact, inputs: Inputs) -> list[Page]:
 
 def _tokens(artifact: Artifact, inputs: Inputs) -> list[Page]:
     counts = artifact.counts
-    rows = [[split, f"{one['documents']:,}", f"{one['tokens']:,}", f"{one['longest']:,}",
-             f"{one['unknown'] / max(one['tokens'], 1):.2%}", f"{one['truncated_documents']:,}"]
-            for split, one in _by_split(counts)]
+    rows = [
+        [
+            split,
+            f"{one['documents']:,}",
+            f"{one['tokens']:,}",
+            f"{one['longest']:,}",
+            f"{one['unknown'] / max(one['tokens'], 1):.2%}",
+            f"{one['truncated_documents']:,}",
+        ]
+        for split, one in _by_split(counts)
+    ]
     header = ["split", "documents", "tokens", "longest", "unknown tokens", "documents cut"]
     lengths = document_lengths(artifact)
     drawn = ""
     if min(numbers.sum() for numbers in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
         cut = artifact.manifest["config"].get("tokens.max_tokens")
-        drawn = picture("documents by length",
-                        plots.length_histogram(lengths, cut, PICTURE_BYTES))
-    text = _blocks(drawn, table(header, rows), f"The vocabulary has {counts['vocabulary']:,} "
-                   "tokens, learned from train alone.")
+        drawn = picture("documents by length", plots.length_histogram(lengths, cut, PICTURE_BYTES))
+    text = _blocks(
+        drawn,
+        table(header, rows),
+        f"The vocabulary has {counts['vocabulary']:,} tokens, learned from train alone.",
+    )
     return [Page("lengths", "Documents by length, tokens by split", text)]
 
 
 def _batches(artifact: Artifact, inputs: Inputs) -> list[Page]:
-    rows = [[split, f"{one['batches']:,}", f"{one['rows']:,}", f"{one['slots']:,}",
-             f"{one['padding_share']:.1%}"] for split, one in _by_split(artifact.counts)]
+    rows = [
+        [
+            split,
+            f"{one['batches']:,}",
+            f"{one['rows']:,}",
+            f"{one['slots']:,}",
+            f"{one['padding_share']:.1%}",
+        ]
+        for split, one in _by_split(artifact.counts)
+    ]
     buckets = artifact.counts["train"].get("per_width", [])
     drawn, widths = "", ""
     if len(buckets) > 1:
         drawn = picture("padding by row width", plots.padding_bars(buckets, PICTURE_BYTES))
-        widths = table(["train rows of width", "rows", "padding"],
-                       [[f"{one['width']:,}", f"{one['rows']:,}", f"{one['padding_share']:.1%}"]
-                        for one in buckets])
+        widths = table(
+            ["train rows of width", "rows", "padding"],
+            [
+                [f"{one['width']:,}", f"{one['rows']:,}", f"{one['padding_share']:.1%}"]
+                for one in buckets
+            ],
+        )
     header = ["split", "batches", "rows", "slots", "padding"]
-    return [Page("padding", "Batches, and how much of them is padding",
-                 _blocks(drawn, table(header, rows), widths))]
+    return [
+        Page(
+            "padding",
+            "Batches, and how much of them is padding",
+            _blocks(drawn, table(header, rows), widths),
+        )
+    ]
 
 
 def _model(artifact: Artifact, inputs: Inputs) -> list[Page]:
     history, counts = pq.read_table(artifact.path / "history.parquet"), artifact.counts
     classifier = artifact.manifest["config"]["model.kind"] == "classifier"
     unit = "nats a document" if classifier else "nats a token"
-    drawn = picture("loss by epoch", plots.training_curves(
-        history, counts.get("best_epoch"), unit, PICTURE_BYTES))
-    last = ", ".join(f"{name.replace('_', ' ')} {values[-1]:,.4g}"
-                     for name, values in history.to_pydict().items())
+    drawn = picture(
+        "loss by epoch",
+        plots.training_curves(history, counts.get("best_epoch"), unit, PICTURE_BYTES),
+    )
+    last = ", ".join(
+        f"{name.replace('_', ' ')} {values[-1]:,.4g}"
+        for name, values in history.to_pydict().items()
+    )
     return [Page("loss", "Loss by epoch", _blocks(drawn, f"The last epoch: {last}."))]
 
 
 def _metrics(artifact: Artifact, inputs: Inputs) -> list[Page]:
     metrics = _read(artifact, "metrics.json")
-    rows = [[one["name"], one["value"], one["meaning"]]
-            for one in headline_figures(metrics, inputs)]
+    rows = [
+        [one["name"], one["value"], one["meaning"]] for one in headline_figures(metrics, inputs)
+    ]
     drawn = ""
     if metrics["kind"] == "classifier":
         names = inputs["corpus"].manifest["config"].get("corpus.labels", ["negative", "positive"])
-        drawn = picture("answers by true class", plots.confusion_matrix(
-            confusion_cells(metrics["confusion"]), names[::-1], PICTURE_BYTES))
-    found = [Page("figures", "Figures on the test text",
-                  _blocks(table(["figure", "value", ""], rows), drawn, _report(artifact)))]
+        drawn = picture(
+            "answers by true class",
+            plots.confusion_matrix(
+                confusion_cells(metrics["confusion"]), names[::-1], PICTURE_BYTES
+            ),
+        )
+    found = [
+        Page(
+            "figures",
+            "Figures on the test text",
+            _blocks(table(["figure", "value", ""], rows), drawn, _report(artifact)),
+        )
+    ]
     if metrics.get("samples"):
-        texts = [f"temperature {one['temperature']}, seed {one['seed']}\n\n"
-                 + code_block(one["start"] + one["text"]) for one in metrics["samples"]]
+        texts = [
+            f"temperature {one['temperature']}, seed {one['seed']}\n\n"
+            + code_block(one["start"] + one["text"])
+            for one in metrics["samples"]
+        ]
         found.append(Page("samples", "What the model writes; unselected", _blocks(*texts)))
     return found
 
@@ -150,19 +207,28 @@ def _metrics(artifact: Artifact, inputs: Inputs) -> list[Page]:
 def _release(artifact: Artifact, inputs: Inputs) -> list[Page]:
     release = _read(artifact, "release.json")
     metric = release["metric"]
-    rows = [["version", release["version"]], ["champion now", release["champion"] or "none"],
-            [metric.replace("_", " "), shown_figure(release["value"], metric)],
-            ["of the champion before", shown_figure(release["champion_value"], metric)]]
+    rows = [
+        ["version", release["version"]],
+        ["champion now", release["champion"] or "none"],
+        [metric.replace("_", " "), shown_figure(release["value"], metric)],
+        ["of the champion before", shown_figure(release["champion_value"], metric)],
+    ]
     if release["sample"]:
         rows.append(["trained on", "the small sample text: for trying out alone"])
-    text = _blocks(f"**{release['verdict']}**: {release['reason']}", table(["", ""], rows),
-                   _report(artifact))
+    text = _blocks(
+        f"**{release['verdict']}**: {release['reason']}", table(["", ""], rows), _report(artifact)
+    )
     return [Page("verdict", "Whether the model is the champion now", text)]
 
 
 PAGES: dict[str, Callable[[Artifact, Inputs], list[Page]]] = {
-    "corpus": _corpus, "tokens": _tokens, "batches": _batches, "model": _model,
-    "metrics": _metrics, "release": _release}
+    "corpus": _corpus,
+    "tokens": _tokens,
+    "batches": _batches,
+    "model": _model,
+    "metrics": _metrics,
+    "release": _release,
+}
 
 
 def _report(artifact: Artifact) -> str:
@@ -187,8 +253,10 @@ def _blocks(*blocks: str) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Columns of numbers stand to the right."""
-    rules = ["---:" if all(str(cell)[:1].isdigit() for cell in column) else "---"
-             for column in zip(*rows, strict=True)]
+    rules = [
+        "---:" if all(str(cell)[:1].isdigit() for cell in column) else "---"
+        for column in zip(*rows, strict=True)
+    ]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in (header, rules, *rows))
 
 

@@ -23,21 +23,26 @@ class EarlierRun:
     @classmethod
     def of(cls, run: str, selection: Selection, settings: Settings) -> EarlierRun:
         if not selection.forced:
-            raise UsageError(f"--using {run}: say which stage is to be repeated on that run's "
-                             "artifacts, with --only or --from")
+            raise UsageError(
+                f"--using {run}: say which stage is to be repeated on that run's "
+                "artifacts, with --only or --from"
+            )
         return cls(settings.runs.get(run))
 
     @property
     def sample(self) -> bool:
         return self.record["sample"]
 
-    def declared(self, pipeline: str, profile: str | None,
-                 overrides: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    def declared(
+        self, pipeline: str, profile: str | None, overrides: tuple[str, ...]
+    ) -> tuple[str, tuple[str, ...]]:
         """Profile and overrides: that run's, the given ones on top."""
         name = Path(pipeline).stem
         if name != self.record["pipeline"]:
-            raise UsageError(f"--using {self.record['run']}: that was a run of "
-                             f"{self.record['pipeline']}, not of {name}")
+            raise UsageError(
+                f"--using {self.record['run']}: that was a run of "
+                f"{self.record['pipeline']}, not of {name}"
+            )
         if profile is not None:
             return profile, overrides
         return self.record["profile"], (*self.record.get("overrides", ()), *overrides)
@@ -47,8 +52,15 @@ class EarlierRun:
         started = time.perf_counter()
         keys = {entry["stage"]: entry["key"] for entry in self.record["stages"]}
         if not keys.get(stage):
-            raise FolioError(f"run {self.record['run']} has no {stage} to build on; `folio show "
-                             f"{self.record['run']}` lists what it has")
+            raise FolioError(
+                f"run {self.record['run']} has no {stage} to build on; `folio show "
+                f"{self.record['run']}` lists what it has"
+            )
         artifact = store.open(stage, keys[stage])
-        return StageResult(stage, "reuse", f"as run {self.record['run']} had it",
-                           round(time.perf_counter() - started, 3), artifact)
+        return StageResult(
+            stage,
+            "reuse",
+            f"as run {self.record['run']} had it",
+            round(time.perf_counter() - started, 3),
+            artifact,
+        )

@@ -30,13 +30,24 @@ class StageResult:
     artifact: Artifact
 
     def as_json(self) -> dict[str, Any]:
-        return {"stage": self.stage, "action": self.action, "reason": self.reason,
-                "seconds": self.seconds, "path": str(self.artifact.path),
-                "key": self.artifact.key}
+        return {
+            "stage": self.stage,
+            "action": self.action,
+            "reason": self.reason,
+            "seconds": self.seconds,
+            "path": str(self.artifact.path),
+            "key": self.artifact.key,
+        }
 
 
-def execute_stage(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: Settings,
-                  selection: Selection = Selection(), run: str | None = None) -> StageResult:
+def execute_stage(
+    stage: Stage,
+    spec: Spec,
+    inputs: Mapping[str, Artifact],
+    settings: Settings,
+    selection: Selection = Selection(),
+    run: str | None = None,
+) -> StageResult:
     """The stage's artifact, reused or made, and what was done for it and why.
 
     `run` names the run in the manifest. Raises UsageError when `selection` builds on an artifact
@@ -48,30 +59,50 @@ def execute_stage(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], sett
     if action == "reuse" and artifact is not None and not store.hold(artifact):
         action, reason = "run", "its artifact was removed just now"
     if action != "reuse" and selection.needs_existing(stage.name):
-        raise UsageError(f"stage {stage.name} is not there to build on ({reason}); "
-                         "run without --only/--from")
+        raise UsageError(
+            f"stage {stage.name} is not there to build on ({reason}); run without --only/--from"
+        )
     if action != "reuse" or artifact is None:
         artifact, built = _obtain(stage, decision, spec, inputs, settings, run)
         if not built:
             action, reason = "reuse", "made meanwhile by another run"
     reason = "; ".join(filter(None, (reason, store.share(artifact))))
-    return StageResult(stage.name, action, reason, round(time.perf_counter() - started, 3),
-                       artifact)
+    return StageResult(
+        stage.name, action, reason, round(time.perf_counter() - started, 3), artifact
+    )
 
 
-def _obtain(stage: Stage, decision: Decision, spec: Spec, inputs: Mapping[str, Artifact],
-            settings: Settings, run: str | None) -> tuple[Artifact, bool]:
-    origin = {"pipeline": spec.name, "profile": spec.profile, "seed": spec.seed,
-              "sample": spec.sample, "git_commit": git_commit(), "run": run}
+def _obtain(
+    stage: Stage,
+    decision: Decision,
+    spec: Spec,
+    inputs: Mapping[str, Artifact],
+    settings: Settings,
+    run: str | None,
+) -> tuple[Artifact, bool]:
+    origin = {
+        "pipeline": spec.name,
+        "profile": spec.profile,
+        "seed": spec.seed,
+        "sample": spec.sample,
+        "git_commit": git_commit(),
+        "run": run,
+    }
     return settings.store_of(stage).obtain(
-        decision.recipe, partial(_build, stage, spec, inputs), manifest=origin,
+        decision.recipe,
+        partial(_build, stage, spec, inputs),
+        manifest=origin,
         force=decision.artifact is not None,
-        progress=settings.progress(stage.name), mirror=settings.mirror, offline=settings.offline,
-        gpu=settings.gpu)
+        progress=settings.progress(stage.name),
+        mirror=settings.mirror,
+        offline=settings.offline,
+        gpu=settings.gpu,
+    )
 
 
-def _build(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],
-           work: Workspace) -> dict[str, Any]:
+def _build(
+    stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], work: Workspace
+) -> dict[str, Any]:
     return stage.build(inputs, spec.select(stage.config), work)
 
 
@@ -79,8 +110,12 @@ def _build(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],
 def git_commit() -> str | None:
     """The commit of this code, or None outside a repository (or without git)."""
     try:
-        done = subprocess.run(["git", "-C", str(PROJECT), "rev-parse", "HEAD"],
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(PROJECT), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -15,8 +15,9 @@ PATIENCE = timedelta(hours=1)  # at least, before a run that is due counts as la
 TIMES_AS_LONG = 2  # as the last run took: how long the next may take
 
 
-def freshness(schedule: ScheduleSpec | None, records: Iterable[dict[str, Any]],
-              now: datetime) -> dict[str, Any]:
+def freshness(
+    schedule: ScheduleSpec | None, records: Iterable[dict[str, Any]], now: datetime
+) -> dict[str, Any]:
     """{state, last, due, next}: fresh, late, never ran or no schedule, and three times.
 
     `records` are the pipeline's, newest first. `last` is when the newest run began that did what
@@ -26,23 +27,34 @@ def freshness(schedule: ScheduleSpec | None, records: Iterable[dict[str, Any]],
     """
     if schedule is None:
         return {"state": "no schedule", "last": None, "due": None, "next": None}
-    last = next((record for record in records
-                 if serves(record, schedule) and not is_ahead(record, now)), None)
+    last = next(
+        (record for record in records if serves(record, schedule) and not is_ahead(record, now)),
+        None,
+    )
     state = "never ran"
     if last is not None:
         patience = max(PATIENCE, TIMES_AS_LONG * timedelta(seconds=last["seconds"]))
         wanted = last_due(schedule, now - patience)
         began = datetime.fromisoformat(last["started"])
         state = "fresh" if wanted is None or began >= wanted else "late"
-    return {"state": state, "last": last["started"] if last else None,
-            "due": utc(last_due(schedule, now)), "next": utc(next_due(schedule, now))}
+    return {
+        "state": state,
+        "last": last["started"] if last else None,
+        "due": utc(last_due(schedule, now)),
+        "next": utc(next_due(schedule, now)),
+    }
 
 
 def serves(record: dict[str, Any], schedule: ScheduleSpec) -> bool:
     """Whether a run did all that the schedule wants, with the declared values, on the real text."""
     stages = [entry["stage"] for entry in record["stages"]]
-    return (record["profile"] == schedule.profile and record["state"] != "failed"
-            and "release" in stages and not record["sample"] and not record.get("overrides"))
+    return (
+        record["profile"] == schedule.profile
+        and record["state"] != "failed"
+        and "release" in stages
+        and not record["sample"]
+        and not record.get("overrides")
+    )
 
 
 def last_due(schedule: ScheduleSpec, now: datetime) -> datetime | None:
@@ -63,5 +75,3 @@ def next_due(schedule: ScheduleSpec, now: datetime) -> datetime | None:
 
 def _whole(time: datetime, schedule: ScheduleSpec) -> datetime:
     return time.astimezone(ZoneInfo(schedule.timezone)).replace(microsecond=0)
-
-

@@ -26,14 +26,17 @@ def grid_of(spec: Spec, given: list[str]) -> Grid:
         if given[0] in spec.grids:
             return spec.grids[given[0]]
         known = ", ".join(spec.grids) or "none"
-        raise UsageError(f"{spec.name} declares no grid {given[0]!r}; declared: {known}; "
-                         "or write key=value,value")
+        raise UsageError(
+            f"{spec.name} declares no grid {given[0]!r}; declared: {known}; "
+            "or write key=value,value"
+        )
     grid: Grid = {}
     for text in given:
         key, equals, values = text.partition("=")
         if not equals or not values:
-            raise UsageError(f"--grid {text}: write key=value,value, such as "
-                             "model.cell=simple,lstm,gru")
+            raise UsageError(
+                f"--grid {text}: write key=value,value, such as model.cell=simple,lstm,gru"
+            )
         grid[key.strip()] = tuple(value_of(f"[{values}]", f"--grid {key.strip()}"))
     if not grid:
         known = ", ".join(spec.grids) or "none"
@@ -59,17 +62,24 @@ def row(variant: Variant, record: dict[str, Any], store: Store) -> dict[str, Any
     model = store.find("model", keys.get("model") or "")
     counts = model.counts if model else {}
     seconds = counts.get("epoch_seconds") or []
-    return {"variant": variant, "run": record["run"], "error": record["error"],
-            "metrics": record["metrics"], "parameters": counts.get("parameters"),
-            "epochs": counts.get("epochs"), "best_epoch": counts.get("best_epoch"),
-            "seconds_per_epoch": sorted(seconds)[len(seconds) // 2] if seconds else None}
+    return {
+        "variant": variant,
+        "run": record["run"],
+        "error": record["error"],
+        "metrics": record["metrics"],
+        "parameters": counts.get("parameters"),
+        "epochs": counts.get("epochs"),
+        "best_epoch": counts.get("best_epoch"),
+        "seconds_per_epoch": sorted(seconds)[len(seconds) // 2] if seconds else None,
+    }
 
 
 def best_first(rows: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
     """Rows by their metric, those that failed last."""
     sign = 1 if metric in LOWER_IS_BETTER else -1
-    return sorted(rows, key=lambda row: (row["error"] is not None,
-                                         sign * row["metrics"].get(metric, 0)))
+    return sorted(
+        rows, key=lambda row: (row["error"] is not None, sign * row["metrics"].get(metric, 0))
+    )
 
 
 def write_comparison(folder: Path, name: str, metric: str, rows: list[dict[str, Any]]) -> None:

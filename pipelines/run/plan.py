@@ -44,8 +44,12 @@ class Decision:
     artifact: Artifact | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {"stage": self.stage, "action": self.action, "reason": self.reason,
-                "key": self.recipe.key if self.recipe else None}
+        return {
+            "stage": self.stage,
+            "action": self.action,
+            "reason": self.reason,
+            "key": self.recipe.key if self.recipe else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,9 @@ class Selection:
     forced: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, only: str | None = None, since: str | None = None,
-           until: str | None = None) -> Selection:
+    def of(
+        cls, only: str | None = None, since: str | None = None, until: str | None = None
+    ) -> Selection:
         """`only` one stage, or all `since` one: repeated, on whatever lies above them.
 
         `until` leaves the stages below it out; nothing is repeated for that.
@@ -69,7 +74,7 @@ class Selection:
         if only:
             return cls(NAMES[: NAMES.index(only) + 1], (only,))
         if since:
-            return cls(NAMES, NAMES[NAMES.index(since):])
+            return cls(NAMES, NAMES[NAMES.index(since) :])
         return cls()
 
     def needs_existing(self, stage: str) -> bool:
@@ -91,8 +96,13 @@ def plan(spec: Spec, settings: Settings, selection: Selection = Selection()) -> 
     return decisions
 
 
-def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: Settings,
-           selection: Selection = Selection()) -> Decision:
+def decide(
+    stage: Stage,
+    spec: Spec,
+    inputs: Mapping[str, Artifact],
+    settings: Settings,
+    selection: Selection = Selection(),
+) -> Decision:
     """What to do about one stage, given the artifacts above it that are known."""
     store, forced = settings.store_of(stage), stage.name in selection.forced
     missing = [name for name in stage.inputs if name not in inputs]
@@ -118,8 +128,9 @@ def decide(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], settings: S
     return Decision(stage.name, "reuse", "nothing changed", recipe, found)
 
 
-def _absent(recipe: Recipe, spec: Spec, settings: Settings, store: Store,
-             unasked: str | None) -> Decision:
+def _absent(
+    recipe: Recipe, spec: Spec, settings: Settings, store: Store, unasked: str | None
+) -> Decision:
     if harm := store.remains(recipe.stage, recipe.key):
         return Decision(recipe.stage, "rebuild", f"artifact damaged: {harm}", recipe)
     unshared = store.unshared(recipe.stage, recipe.key)
@@ -128,8 +139,9 @@ def _absent(recipe: Recipe, spec: Spec, settings: Settings, store: Store,
     return Decision(recipe.stage, "run", "; ".join(reasons), recipe)
 
 
-def _versions(stage: Stage, spec: Spec, settings: Settings,
-              selection: Selection) -> tuple[dict[str, str], str | None]:
+def _versions(
+    stage: Stage, spec: Spec, settings: Settings, selection: Selection
+) -> tuple[dict[str, str], str | None]:
     """The versions of an unpinned source's files ({} for all else).
 
     With why they are those of its newest artifact ({} if there is none) when it was not asked.
@@ -157,22 +169,35 @@ def _unregistered(found: Artifact, home: Path) -> str | None:
     return unregistered(found, registered(home, found.manifest["config"].get("name")))
 
 
-def recipe_of(stage: Stage, spec: Spec, inputs: Mapping[str, Artifact],
-              versions: Mapping[str, str] = MappingProxyType({})) -> Recipe:
+def recipe_of(
+    stage: Stage,
+    spec: Spec,
+    inputs: Mapping[str, Artifact],
+    versions: Mapping[str, str] = MappingProxyType({}),
+) -> Recipe:
     """Everything that decides the stage's bytes; `versions` of files that have no checksum."""
     digests = {name: inputs[name].digest for name in stage.inputs} | versions
     if stage.name == "source" and spec.source.path:
         digests = local_digests(Path(spec.source.path))
-    config = {key: value for key, value in plain(spec.select(stage.config)).items()
-              if key not in operational(Spec)}
+    config = {
+        key: value
+        for key, value in plain(spec.select(stage.config)).items()
+        if key not in operational(Spec)
+    }
     if stage.name == "source":  # a manifest may go anywhere: it holds no user, password or query
         config["source.url"] = [identity(url) for url in spec.source.url]
     names = [spec.training.backend if name == "backend" else name for name in stage.libraries]
     libraries = {name: library_version(name) for name in names}
     if libraries:
         libraries["python"] = ".".join(map(str, sys.version_info[:2]))
-    return Recipe(stage.name, stage.version, config, digests,
-                  code_fingerprint(stage.module, stage.files), libraries)
+    return Recipe(
+        stage.name,
+        stage.version,
+        config,
+        digests,
+        code_fingerprint(stage.module, stage.files),
+        libraries,
+    )
 
 
 def local_digests(path: Path) -> dict[str, str]:
@@ -202,14 +227,22 @@ def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:
 def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
     """The differences of a recipe to that of an artifact, whose manifest is `previous`."""
     config = config_shown(previous["config"])
-    reasons = [f"{key} {_short(config.get(key))} → {_short(value)}"
-               for key, value in recipe.config.items() if config.get(key) != value]
-    reasons += [f"{key} {_short(value)} → (gone)" for key, value in config.items()
-                if key not in recipe.config]
+    reasons = [
+        f"{key} {_short(config.get(key))} → {_short(value)}"
+        for key, value in recipe.config.items()
+        if config.get(key) != value
+    ]
+    reasons += [
+        f"{key} {_short(value)} → (gone)"
+        for key, value in config.items()
+        if key not in recipe.config
+    ]
     reasons += [f"{path} changed" for path in differing(recipe.code, previous["code"])]
-    reasons += [f"{name} {previous['libraries'].get(name, 'absent')} → "
-                f"{recipe.libraries.get(name, 'absent')}"
-                for name in differing(recipe.libraries, previous["libraries"])]
+    reasons += [
+        f"{name} {previous['libraries'].get(name, 'absent')} → "
+        f"{recipe.libraries.get(name, 'absent')}"
+        for name in differing(recipe.libraries, previous["libraries"])
+    ]
     reasons += _changed_inputs(recipe, previous["inputs"])
     if recipe.version != previous["version"]:
         reasons.append(f"format version {previous['version']} → {recipe.version}")
@@ -221,8 +254,11 @@ def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
         return []
     if recipe.stage != "source" or not recipe.config["source.url"]:
         return [f"{name} changed" for name in differing(recipe.inputs, before)]
-    return [f"source changed: {change(name, before.get(name, 'unasked'), version)}"
-            for name, version in recipe.inputs.items() if before.get(name) != version]
+    return [
+        f"source changed: {change(name, before.get(name, 'unasked'), version)}"
+        for name, version in recipe.inputs.items()
+        if before.get(name) != version
+    ]
 
 
 def differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:

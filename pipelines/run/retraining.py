@@ -47,11 +47,21 @@ class Retraining:
     declaration, before anything is recorded.
     """
 
-    def __init__(self, pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (),
-                 *, settings: Settings, selection: Selection = Selection(), run: str | None = None,
-                 using: str | None = None, attempt: int = 1, recorded: bool = True,
-                 notice: Notice = on_stderr,
-                 on_sample: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        pipeline: str,
+        profile: str | None = None,
+        overrides: tuple[str, ...] = (),
+        *,
+        settings: Settings,
+        selection: Selection = Selection(),
+        run: str | None = None,
+        using: str | None = None,
+        attempt: int = 1,
+        recorded: bool = True,
+        notice: Notice = on_stderr,
+        on_sample: Callable[[], None] = lambda: None,
+    ) -> None:
         self._earlier = EarlierRun.of(using, selection, settings) if using else None
         if self._earlier is not None:
             profile, overrides = self._earlier.declared(pipeline, profile, overrides)
@@ -82,9 +92,16 @@ class Retraining:
         try:
             result = self._call(name, call, inputs)
         except BaseException as error:
-            self._entries.append({
-                "stage": name, "action": "failed", "reason": one_line(error), "path": None,
-                "seconds": round(time.perf_counter() - started, 3), "key": None})
+            self._entries.append(
+                {
+                    "stage": name,
+                    "action": "failed",
+                    "reason": one_line(error),
+                    "path": None,
+                    "seconds": round(time.perf_counter() - started, 3),
+                    "key": None,
+                }
+            )
             raise
         self._entries.append(result.as_json())
         self._results[name] = result
@@ -93,18 +110,24 @@ class Retraining:
             self._compare_texts()
         return result
 
-    def execute(self, name: str, inputs: tuple[StageResult, ...],
-                progress: Callable[[str], Progress] | None = None) -> StageResult:
+    def execute(
+        self,
+        name: str,
+        inputs: tuple[StageResult, ...],
+        progress: Callable[[str], Progress] | None = None,
+    ) -> StageResult:
         """The stage itself, as plain Python; `progress` in place of the settings' own."""
         if self._earlier is not None and self.selection.needs_existing(name):
             return self._earlier.result(name, self.settings.store)
         settings = replace(self.settings, progress=progress or self.settings.progress)
         artifacts = {result.stage: result.artifact for result in inputs}
-        return execute_stage(stage_named(name), self.spec, artifacts, settings, self.selection,
-                             self.run)
+        return execute_stage(
+            stage_named(name), self.spec, artifacts, settings, self.selection, self.run
+        )
 
-    def execute_elsewhere(self, name: str, inputs: tuple[StageResult, ...],
-                          work: Callable[[Decision], None]) -> StageResult:
+    def execute_elsewhere(
+        self, name: str, inputs: tuple[StageResult, ...], work: Callable[[Decision], None]
+    ) -> StageResult:
         """As `execute`, but where the stage must run, `work` has another process publish it."""
         if self.selection.needs_existing(name):
             return self.execute(name, inputs)
@@ -114,8 +137,13 @@ class Retraining:
             return self.execute(name, inputs)
         work(decision)
         artifact = self.settings.store.open(name, decision.recipe.key)
-        return StageResult(name, decision.action, decision.reason,
-                           round(time.perf_counter() - started, 3), artifact)
+        return StageResult(
+            name,
+            decision.action,
+            decision.reason,
+            round(time.perf_counter() - started, 3),
+            artifact,
+        )
 
     def decide(self, name: str, inputs: tuple[StageResult, ...]) -> Decision:
         """What is to be done about a stage whose inputs are known."""
@@ -128,15 +156,23 @@ class Retraining:
 
         made = [self._results[name] for name in ("corpus", "tokens")]
         try:
-            self.drift = from_champion(self.settings, self.spec, *(one.artifact for one in made),
-                                       new=any(one.action != "reuse" for one in made))
+            self.drift = from_champion(
+                self.settings,
+                self.spec,
+                *(one.artifact for one in made),
+                new=any(one.action != "reuse" for one in made),
+            )
         except (FolioError, OSError, KeyError) as error:
-            self.notice(f"{self.spec.name}: the text could not be compared with the champion's: "
-                        f"{one_line(error)}")
+            self.notice(
+                f"{self.spec.name}: the text could not be compared with the champion's: "
+                f"{one_line(error)}"
+            )
         if self.drift and self.drift["drifted"]:
-            self.notice(f"{self.spec.name}: the text has drifted from what version "
-                        f"{self.drift['version']} was trained on: "
-                        f"{', '.join(self.drift['drifted'])}")
+            self.notice(
+                f"{self.spec.name}: the text has drifted from what version "
+                f"{self.drift['version']} was trained on: "
+                f"{', '.join(self.drift['drifted'])}"
+            )
 
     def _call(self, name: str, call: Call, inputs: tuple[StageResult | None, ...]) -> StageResult:
         try:
@@ -149,14 +185,20 @@ class Retraining:
 
     def _sample_helps(self, error: FolioError) -> bool:
         absent = isinstance(error, UnreachableError) or self.selection.needs_existing("source")
-        return (absent and self.settings.allow_sample and not self.spec.sample
-                and has_sample(self._declared[0]))
+        return (
+            absent
+            and self.settings.allow_sample
+            and not self.spec.sample
+            and has_sample(self._declared[0])
+        )
 
     def _use_sample(self, error: FolioError) -> None:
         self.spec = load_spec(*self._declared, sample=True)
         self.notice(f"WARNING: {error}")
-        self.notice(f"WARNING: {self.spec.name} goes on with the small SAMPLE text that comes "
-                     "with Folio: what it makes is for trying out, not a real model")
+        self.notice(
+            f"WARNING: {self.spec.name} goes on with the small SAMPLE text that comes "
+            "with Folio: what it makes is for trying out, not a real model"
+        )
         self._on_sample()
 
     def __enter__(self) -> Retraining:
@@ -169,8 +211,12 @@ class Retraining:
             raise self._unwritable(problem) from problem
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.record = self._summary(error)
         if self.record["stale"]:
             self.notice(_staleness(self.spec.name, self.record["stale"]))
@@ -185,16 +231,23 @@ class Retraining:
 
     def _unwritable(self, problem: OSError) -> FolioError:
         why = explained(problem) or f"{problem.strerror}; fix it (rights) and run again"
-        return FolioError(f"{self.settings.runs.folder}: run {self.run}: its record could not be "
-                          f"written, so `folio runs` does not list it: {why}; what it published "
-                          "stays")
+        return FolioError(
+            f"{self.settings.runs.folder}: run {self.run}: its record could not be "
+            f"written, so `folio runs` does not list it: {why}; what it published "
+            "stays"
+        )
 
     def _beginning(self) -> dict[str, Any]:
         """What is known of the run when it starts."""
-        return {"run": self.run, **self.declared, "pipeline": self.spec.name,
-                "declared": self.declared["pipeline"], "sample": self.spec.sample,
-                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
-                "attempt": self._attempt}
+        return {
+            "run": self.run,
+            **self.declared,
+            "pipeline": self.spec.name,
+            "declared": self.declared["pipeline"],
+            "sample": self.spec.sample,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
+            "attempt": self._attempt,
+        }
 
     def _summary(self, error: BaseException | None) -> dict[str, Any]:
         release = self._read("release", "release.json")
@@ -204,11 +257,14 @@ class Retraining:
             "seconds": round(time.perf_counter() - self._clock, 3),
             "stages": self._entries,
             "metrics": self._read("metrics", "metrics.json").get("headline", {}),
-            "version": release.get("version"), "verdict": release.get("verdict"),
-            "reason": release.get("reason"), "report": str(report) if report else None,
+            "version": release.get("version"),
+            "verdict": release.get("verdict"),
+            "reason": release.get("reason"),
+            "report": str(report) if report else None,
             "stale": [] if error else self._stale(),
             "drift": self.drift,
-            "error": one_line(error) if error else None}
+            "error": one_line(error) if error else None,
+        }
 
     def _stale(self) -> list[str]:
         """The stages below a repeated one that no longer stand on what is there now."""
@@ -216,7 +272,7 @@ class Retraining:
             return []
         artifacts = {name: result.artifact for name, result in self._results.items()}
         stale = []
-        for stage in STAGES[NAMES.index(self.selection.stages[-1]) + 1:]:
+        for stage in STAGES[NAMES.index(self.selection.stages[-1]) + 1 :]:
             decision = decide(stage, self.spec, artifacts, self.settings)
             if decision.action == "reuse" and decision.artifact is not None:
                 artifacts[stage.name] = decision.artifact
@@ -240,14 +296,31 @@ class Retraining:
         return read_object(path) if path else {}
 
 
-def retrain_plain(pipeline: str, profile: str | None = None, overrides: tuple[str, ...] = (), *,
-                  settings: Settings, selection: Selection = Selection(), run: str | None = None,
-                  using: str | None = None, recorded: bool = True,
-                  notice: Notice = on_stderr) -> dict[str, Any]:
+def retrain_plain(
+    pipeline: str,
+    profile: str | None = None,
+    overrides: tuple[str, ...] = (),
+    *,
+    settings: Settings,
+    selection: Selection = Selection(),
+    run: str | None = None,
+    using: str | None = None,
+    recorded: bool = True,
+    notice: Notice = on_stderr,
+) -> dict[str, Any]:
     """The record of a retraining without Prefect. Raises what a stage raises."""
     results: dict[str, StageResult | None] = {}
-    with Retraining(pipeline, profile, overrides, settings=settings, selection=selection,
-                    run=run, using=using, recorded=recorded, notice=notice) as retraining:
+    with Retraining(
+        pipeline,
+        profile,
+        overrides,
+        settings=settings,
+        selection=selection,
+        run=run,
+        using=using,
+        recorded=recorded,
+        notice=notice,
+    ) as retraining:
         for stage in STAGES:
             inputs = [results[name] for name in stage.inputs]
             results[stage.name] = retraining.stage(stage.name, _plain(stage.name), *inputs)
@@ -267,5 +340,7 @@ def _ended(result: StageResult) -> str:
 
 def _staleness(pipeline: str, stale: list[str]) -> str:
     stands = "stands" if len(stale) == 1 else "stand"
-    return (f"{pipeline}: below it {', '.join(stale)} no longer {stands} on what is there now; "
-            f"bring up to date with: folio run {pipeline}")
+    return (
+        f"{pipeline}: below it {', '.join(stale)} no longer {stands} on what is there now; "
+        f"bring up to date with: folio run {pipeline}"
+    )

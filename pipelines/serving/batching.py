@@ -20,8 +20,9 @@ def characters_of(text: object) -> int:
     return len(text) if isinstance(text, str) else 0
 
 
-def groups(texts: Iterable[Item],
-           length: Callable[[Item], int] = characters_of) -> Iterator[list[Item]]:
+def groups(
+    texts: Iterable[Item], length: Callable[[Item], int] = characters_of
+) -> Iterator[list[Item]]:
     """The texts, or whatever has a length in characters, in groups that bound how much is held."""
     group: list[Item] = []
     characters = 0
@@ -35,8 +36,9 @@ def groups(texts: Iterable[Item],
         yield group
 
 
-def batches(lengths: list[int], most: int | None = None,
-            few_shapes: bool = False) -> Iterator[list[int]]:
+def batches(
+    lengths: list[int], most: int | None = None, few_shapes: bool = False
+) -> Iterator[list[int]]:
     """Row numbers, texts of like length together, those over MAX_TOKENS left out; `most` tokens
     is what the texts were cut to, `few_shapes` as in `padded`."""
     batch: list[int] = []
@@ -45,8 +47,11 @@ def batches(lengths: list[int], most: int | None = None,
         if lengths[i] > MAX_TOKENS:
             break
         width = _width(lengths[i], most, few_shapes)
-        if batch and (len(batch) == MAX_ROWS or (len(batch) + 1) * width > MAX_SLOTS
-                      or width > spread * _width(lengths[batch[0]], most, few_shapes)):
+        if batch and (
+            len(batch) == MAX_ROWS
+            or (len(batch) + 1) * width > MAX_SLOTS
+            or width > spread * _width(lengths[batch[0]], most, few_shapes)
+        ):
             yield batch
             batch = []
         batch.append(i)
@@ -54,8 +59,9 @@ def batches(lengths: list[int], most: int | None = None,
         yield batch
 
 
-def padded(rows: list[np.ndarray], pad_id: int, most: int | None = None,
-           few_shapes: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def padded(
+    rows: list[np.ndarray], pad_id: int, most: int | None = None, few_shapes: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Tokens (rows, width) and length (rows,), with `few_shapes` filled up to few of them, for a
     backend that compiles each one."""
     height = 1 << (len(rows) - 1).bit_length() if few_shapes else len(rows)
@@ -63,7 +69,7 @@ def padded(rows: list[np.ndarray], pad_id: int, most: int | None = None,
     tokens = np.full((height, width), pad_id, np.int32)
     length = np.ones(height, np.int32)  # a row that is all padding crashes cuDNN
     for i, row in enumerate(rows):
-        tokens[i, :len(row)], length[i] = row, len(row)
+        tokens[i, : len(row)], length[i] = row, len(row)
     return tokens, length
 
 

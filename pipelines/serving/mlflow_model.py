@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 # (name, default) of what `predict(…, params={…})` may set for a language model
 PARAMETERS = (("length", 100), ("temperature", 0.8), ("seed", 1))
 COLUMNS = {
-    "classifier": {"label": str, "probability": float, "positive_probability": float,
-                   "error": str},
-    "language_model": {"next": str, "probability": float, "continuation": str, "error": str}}
+    "classifier": {"label": str, "probability": float, "positive_probability": float, "error": str},
+    "language_model": {"next": str, "probability": float, "continuation": str, "error": str},
+}
 
 
 class ServedModel:
@@ -32,8 +32,9 @@ class ServedModel:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
 
-    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-                ) -> pd.DataFrame:
+    def predict(
+        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         import pandas as pd
 
         given = model_input["text"]
@@ -46,8 +47,12 @@ class ServedModel:
         columns = {name: [row.get(name) for row in rows] for name in COLUMNS[self.predictor.kind]}
         # As objects, for pandas makes NaN of None otherwise, which is not JSON.
         return pd.DataFrame(
-            {name: pd.Series(values, model_input.index, object if None in values else None)
-             for name, values in columns.items()}, index=model_input.index)
+            {
+                name: pd.Series(values, model_input.index, object if None in values else None)
+                for name, values in columns.items()
+            },
+            index=model_input.index,
+        )
 
     def _go_on(self, text: str, length: int, temperature: float, seed: int) -> dict[str, Any]:
         try:
@@ -55,8 +60,11 @@ class ServedModel:
             made = self.predictor.generate([text], length, temperature, seed)[0]
         except FolioError as error:
             return {"error": str(error)}
-        return {"next": best["token"], "probability": best["probability"],
-                "continuation": made["text"]}
+        return {
+            "next": best["token"],
+            "probability": best["probability"],
+            "continuation": made["text"],
+        }
 
 
 def _load_pyfunc(path: str) -> ServedModel:

@@ -78,8 +78,9 @@ class Package:
             settings = Settings.model_validate(read_object(folder / SETTINGS))
             if problem := _changes(folder, settings.files or {}):
                 raise DamagedError(problem)
-            declared = read_object(folder / DECLARED, model=dict, vocabulary_size=int,
-                                   vocabulary_digest=str)
+            declared = read_object(
+                folder / DECLARED, model=dict, vocabulary_size=int, vocabulary_digest=str
+            )
             spec = ModelSpec.model_validate(declared["model"])
             vocabulary = Vocabulary.load(folder / VOCABULARY)
         except ValidationError as error:
@@ -87,18 +88,29 @@ class Package:
             where = ".".join(map(str, first["loc"]))
             raise DamagedError(f"{error.title} {where}: {first['msg'].lower()}") from error
         except OSError as error:
-            raise DamagedError(f"{error.filename or error}: "
-                               f"{error.strerror or 'is missing'}") from error
+            raise DamagedError(
+                f"{error.filename or error}: {error.strerror or 'is missing'}"
+            ) from error
         if spec.kind != settings.kind:
             raise DamagedError(f"{SETTINGS} says {settings.kind}, {DECLARED} {spec.kind}")
         if (vocabulary.size, folder_digest(folder / VOCABULARY)) != (
-                declared["vocabulary_size"], declared["vocabulary_digest"]):
+            declared["vocabulary_size"],
+            declared["vocabulary_digest"],
+        ):
             raise DamagedError("its vocabulary is not the one that the model was trained with")
         return cls(settings, spec, vocabulary, folder / MODEL)
 
 
-def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: str,
-                  labels: tuple[str, str], sample: bool, measured: Mapping[str, Any]) -> None:
+def write_package(
+    folder: Path,
+    model: Artifact,
+    tokens: Artifact,
+    *,
+    pipeline: str,
+    labels: tuple[str, str],
+    sample: bool,
+    measured: Mapping[str, Any],
+) -> None:
     """Put a trained model and its vocabulary into `folder`, which must not exist yet.
 
     `measured` is what metrics.json says: of it are kept, of a language model, `window` (tokens of
@@ -109,8 +121,10 @@ def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: 
     declared = json.loads((model.path / DECLARED).read_bytes())
     vocabulary = tokens.path / VOCABULARY
     if folder_digest(vocabulary) != declared["vocabulary_digest"]:
-        raise FolioError(f"{model.path}: was not trained with the vocabulary of {tokens.path}; "
-                         "run the pipeline again from tokens")
+        raise FolioError(
+            f"{model.path}: was not trained with the vocabulary of {tokens.path}; "
+            "run the pipeline again from tokens"
+        )
     folder.mkdir(parents=True)
     for name in (MODEL, DECLARED):
         shutil.copyfile(model.path / name, folder / name)
@@ -118,12 +132,21 @@ def write_package(folder: Path, model: Artifact, tokens: Artifact, *, pipeline: 
     for path in tokens.files("vocabulary/"):
         shutil.copyfile(path, folder / VOCABULARY / path.name)
     config = tokens.manifest["config"]
-    _write(folder, {
-        "pipeline": pipeline, "kind": declared["model"]["kind"],
-        "tokens": {key: config[f"tokens.{key}"] for key in ("kind", "lower", "max_tokens", "keep")},
-        **{key: measured.get(key) for key in ("window", "context", "layout")},
-        "calibration": _scaling(measured.get("calibration")), "labels": list(labels),
-        "backend": model.manifest["config"]["training.backend"], "sample": sample})
+    _write(
+        folder,
+        {
+            "pipeline": pipeline,
+            "kind": declared["model"]["kind"],
+            "tokens": {
+                key: config[f"tokens.{key}"] for key in ("kind", "lower", "max_tokens", "keep")
+            },
+            **{key: measured.get(key) for key in ("window", "context", "layout")},
+            "calibration": _scaling(measured.get("calibration")),
+            "labels": list(labels),
+            "backend": model.manifest["config"]["training.backend"],
+            "sample": sample,
+        },
+    )
 
 
 def _scaling(figures: Mapping[str, Any] | None) -> dict[str, float] | None:
@@ -138,14 +161,18 @@ def _write(folder: Path, settings: dict[str, Any]) -> None:
 def seal(folder: Path) -> None:
     """Note the digests of all files in package.json, once nothing more is put into the folder."""
     settings = json.loads((folder / SETTINGS).read_bytes())
-    _write(folder, settings | {"files": {name: digest_file(folder / name)
-                                         for name in _files(folder)}})
+    _write(
+        folder, settings | {"files": {name: digest_file(folder / name) for name in _files(folder)}}
+    )
 
 
 def _files(folder: Path) -> list[str]:
     """The names of all files but package.json itself."""
-    found = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))
-             if not path.is_dir())
+    found = (
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if not path.is_dir()
+    )
     return [name for name in found if name != SETTINGS]
 
 

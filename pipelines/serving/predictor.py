@@ -53,8 +53,10 @@ class Predictor:
             load_keras(backend or running)
             return cls(package)
         except DamagedError as error:
-            raise FolioError(f"{folder}: not a whole model package ({error}); fetch it again, or "
-                             "run the pipeline's release again") from error
+            raise FolioError(
+                f"{folder}: not a whole model package ({error}); fetch it again, or "
+                "run the pipeline's release again"
+            ) from error
 
     @property
     def _few_shapes(self) -> bool:
@@ -82,22 +84,30 @@ class Predictor:
 
     def _judge(self, group: list[Any], watch: Watch | None) -> list[dict[str, Any]]:
         errors = [_problem(text) for text in group]
-        lengths, ids = self._encode([text for text, error in zip(group, errors, strict=True)
-                                     if not error])
+        lengths, ids = self._encode(
+            [text for text, error in zip(group, errors, strict=True) if not error]
+        )
         if watch is not None:
             watch(lengths, ids)
         chances = iter(self._probabilities(ids))
         rows = []
         for text, error in zip(group, errors, strict=True):
-            row = {"text": _printable(text), "label": None, "probability": None,
-                   "positive_probability": None}
+            row = {
+                "text": _printable(text),
+                "label": None,
+                "probability": None,
+                "positive_probability": None,
+            }
             chance = None if error else next(chances)
             if chance is None:
                 row["error"] = error or f"the text has more than {MAX_TOKENS:,} tokens"
             else:
                 positive = chance > self.calibration.threshold
-                row |= {"label": self.labels[positive], "positive_probability": chance,
-                        "probability": chance if positive else 1 - chance}
+                row |= {
+                    "label": self.labels[positive],
+                    "positive_probability": chance,
+                    "probability": chance if positive else 1 - chance,
+                }
             rows.append(row)
         return rows
 
@@ -120,18 +130,20 @@ class Predictor:
         chances: list[float | None] = [None] * len(ids)
         most = self.tokens.max_tokens
         for rows in batches([len(row) for row in ids], most, self._few_shapes):
-            tokens, length = padded([ids[i] for i in rows], self.vocabulary.pad_id, most,
-                                    self._few_shapes)
+            tokens, length = padded(
+                [ids[i] for i in rows], self.vocabulary.pad_id, most, self._few_shapes
+            )
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
-            chance = self.calibration.probability(logits[:len(rows), 0].astype(np.float64))
+            chance = self.calibration.probability(logits[: len(rows), 0].astype(np.float64))
             for i, value in zip(rows, chance, strict=True):
                 chances[i] = float(value)
         return chances
 
     # Language models
 
-    def next_tokens(self, text: str, top: int = 5,
-                    replace_unknown: bool = False) -> list[dict[str, Any]]:
+    def next_tokens(
+        self, text: str, top: int = 5, replace_unknown: bool = False
+    ) -> list[dict[str, Any]]:
         """The `top` likeliest next tokens as {token, probability}, likeliest first.
 
         They follow the last `self.context` tokens, or all where that is None.
@@ -139,19 +151,25 @@ class Predictor:
         self._require("language_model", "use predict")
         if top < 1:
             raise UsageError(f"top {top}: give 1 or more")
-        ids = self._start(text, replace_unknown)[-(self.context or 0):]
+        ids = self._start(text, replace_unknown)[-(self.context or 0) :]
         logits = self._read(ids).astype(np.float64)
         never = list(self.vocabulary.never_drawn)
         logits[never] = -np.inf
         chance = np.exp(logits - logits.max())
         chance /= chance.sum()
-        best = np.argsort(-chance, kind="stable")[:min(top, len(logits) - len(never))]
-        return [{"token": self.vocabulary.tokens[i], "probability": float(chance[i])}
-                for i in best]
+        best = np.argsort(-chance, kind="stable")[: min(top, len(logits) - len(never))]
+        return [{"token": self.vocabulary.tokens[i], "probability": float(chance[i])} for i in best]
 
-    def generate(self, starts: Iterable[str], length: int, temperature: float, seed: int,
-                 top_k: int | None = None, replace_unknown: bool = False,
-                 context: int | None = None) -> list[dict[str, Any]]:
+    def generate(
+        self,
+        starts: Iterable[str],
+        length: int,
+        temperature: float,
+        seed: int,
+        top_k: int | None = None,
+        replace_unknown: bool = False,
+        context: int | None = None,
+    ) -> list[dict[str, Any]]:
         """A row a start: start, text (what goes on from it: `length` tokens, or less where the
         model ends its document), temperature, seed.
 
@@ -164,11 +182,26 @@ class Predictor:
         coded = [(text, self._start(text, replace_unknown)) for text in starts]
         rows = []
         for text, ids in coded:
-            drawn = sample(self.model, self.spec, ids, 1, length, temperature, seed, top_k,
-                           self.vocabulary.never_drawn,
-                           self.context if context is None else context)
-            rows.append({"start": text, "text": continuation(self.vocabulary, text, drawn[0]),
-                         "temperature": temperature, "seed": seed})
+            drawn = sample(
+                self.model,
+                self.spec,
+                ids,
+                1,
+                length,
+                temperature,
+                seed,
+                top_k,
+                self.vocabulary.never_drawn,
+                self.context if context is None else context,
+            )
+            rows.append(
+                {
+                    "start": text,
+                    "text": continuation(self.vocabulary, text, drawn[0]),
+                    "temperature": temperature,
+                    "seed": seed,
+                }
+            )
         return rows
 
     def shortness(self, texts: Iterable[str]) -> str | None:
@@ -181,8 +214,10 @@ class Predictor:
             return None
         text, length = short[0]
         more = f" (and {len(short) - 1} more such texts)" if len(short) > 1 else ""
-        return (f"{self.pipeline}: only {length} of the {self.window} "
-                f"{UNITS[self.vocabulary.kind]} that it was trained on: {text[:40]!r}{more}")
+        return (
+            f"{self.pipeline}: only {length} of the {self.window} "
+            f"{UNITS[self.vocabulary.kind]} that it was trained on: {text[:40]!r}{more}"
+        )
 
     def _start(self, text: str, replace_unknown: bool) -> np.ndarray:
         """Ids of a start, after the token that begins documents where there is one; else of an
@@ -195,9 +230,11 @@ class Predictor:
         if unknown and not replace_unknown:
             named = ", ".join(repr(part) for part in unknown[:SHOWN])
             more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-            raise FolioError(f"start {text[:40]!r}: {self.pipeline} has never seen {named}{more}; "
-                             "write it without them, or have them replaced by the unknown token "
-                             "(--replace-unknown)")
+            raise FolioError(
+                f"start {text[:40]!r}: {self.pipeline} has never seen {named}{more}; "
+                "write it without them, or have them replaced by the unknown token "
+                "(--replace-unknown)"
+            )
         if self.vocabulary.begin_id is not None:
             ids = self.vocabulary.encode(cleaned).astype(np.int32)
             return np.concatenate([[self.vocabulary.begin_id], ids])
@@ -212,8 +249,9 @@ class Predictor:
         names = state_names(self.spec)
         states = dict(zip(names, zero_states(self.spec, 1), strict=True))
         for first in range(0, len(ids), CHUNK):
-            tokens, length = padded([ids[first:first + CHUNK]], self.vocabulary.pad_id,
-                                    few_shapes=self._few_shapes)
+            tokens, length = padded(
+                [ids[first : first + CHUNK]], self.vocabulary.pad_id, few_shapes=self._few_shapes
+            )
             outputs = self.model.predict_on_batch({"tokens": tokens, "length": length, **states})
             states = {name: outputs[name] for name in names}
         return outputs["logits"][0, length[0] - 1]

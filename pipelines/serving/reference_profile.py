@@ -57,7 +57,8 @@ def write_profile(package: Path, tokens: Artifact, metrics: Artifact) -> None:
     profile = {
         "lengths": [[int(n), int(lengths[n])] for n in np.flatnonzero(lengths)],
         "unknown": [validation["unknown"], validation["tokens"] - validation["unknown"]],
-        "scores": binned(predicted["probability"].to_numpy()).tolist()}
+        "scores": binned(predicted["probability"].to_numpy()).tolist(),
+    }
     (package / FILE).write_text(json.dumps(profile) + "\n", encoding="utf-8")
 
 
@@ -82,8 +83,9 @@ def read_profile(package: Path) -> Profile | None:
 
 
 def _not_packed(package: Path) -> UnreadableError:
-    return UnreadableError(f"{package / FILE}: not what was packed; release the model again, or "
-                           "take another version")
+    return UnreadableError(
+        f"{package / FILE}: not what was packed; release the model again, or take another version"
+    )
 
 
 def compared(old: Profile, new: Profile, label: str) -> list[dict[str, Any]]:
@@ -94,8 +96,10 @@ def compared(old: Profile, new: Profile, label: str) -> list[dict[str, Any]]:
     rows = list(of_values(LENGTH, old.lengths, new.lengths))
     if rows and sum(old.unknown):  # else there is too little text
         rows.append(of_unknown(old.unknown, new.unknown))
-    return [*rows, *of_values(f"median probability of {label}", old.scores, new.scores,
-                              unit=1 / SCORE_BINS)]
+    return [
+        *rows,
+        *of_values(f"median probability of {label}", old.scores, new.scores, unit=1 / SCORE_BINS),
+    ]
 
 
 def binned(probabilities: np.ndarray) -> np.ndarray:

@@ -27,27 +27,41 @@ def package_of(home: Path, version: Version) -> Path:
     package, noted = folder / "data" / PACKAGE, version.tags.get("folio.files")
     which = f"{version.name} version {version.number}"
     if not package.is_dir():
-        raise FolioError(f"{which}: {package} is missing; release it again with: "
-                         f"folio run {version.name} --only release")
+        raise FolioError(
+            f"{which}: {package} is missing; release it again with: "
+            f"folio run {version.name} --only release"
+        )
     if noted and registered_digest(folder) != noted:
         cause = altered(package)  # unknown of a package that was not sealed, and of its code
-        why, again = f" ({cause})" if cause else "", (
-            f"folio rollback {version.name}, or move that away and release it again with: "
-            f"folio run {version.name} --only release" if version.folder else
-            "delete that, and it is fetched again")
-        raise FolioError(f"{which}: its files are not those that were registered{why}: {folder}; "
-                         f"{again}")
+        why, again = (
+            f" ({cause})" if cause else "",
+            (
+                f"folio rollback {version.name}, or move that away and release it again with: "
+                f"folio run {version.name} --only release"
+                if version.folder
+                else "delete that, and it is fetched again"
+            ),
+        )
+        raise FolioError(
+            f"{which}: its files are not those that were registered{why}: {folder}; {again}"
+        )
     return package
 
 
 def registered_digest(folder: Path) -> str:
     """What `folio.files` should be, of the files that MLflow keeps of a version in `folder`."""
-    kept = {f"{ours}/{name}": digest for ours, theirs in ((PACKAGE, f"data/{PACKAGE}"),
-                                                          ("code", "code"))
-            for name, digest in digests_in(folder / theirs).items() if "__pycache__" not in name}
+    kept = {
+        f"{ours}/{name}": digest
+        for ours, theirs in ((PACKAGE, f"data/{PACKAGE}"), ("code", "code"))
+        for name, digest in digests_in(folder / theirs).items()
+        if "__pycache__" not in name
+    }
     return digest_json(kept)
 
 
 def digests_in(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): digest_file(path)
-            for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): digest_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

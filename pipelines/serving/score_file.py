@@ -35,8 +35,14 @@ from pipelines.serving.spreadsheet import harmless
 from pipelines.store.artifacts import Progress, silent, write_json
 from pipelines.store.times import utc
 
-ADDED = pa.schema([("label", pa.string()), ("probability", pa.float64()),
-                   ("positive_probability", pa.float64()), ("error", pa.string())])
+ADDED = pa.schema(
+    [
+        ("label", pa.string()),
+        ("probability", pa.float64()),
+        ("positive_probability", pa.float64()),
+        ("error", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,10 @@ class Judge:
         package = package_of(home, found)
         predictor = Predictor.load(package)
         if predictor.kind != "classifier":
-            raise UsageError(f"{name} is a language model: it gives no label to the texts of a "
-                             "file; ask it with folio predict or folio generate")
+            raise UsageError(
+                f"{name} is a language model: it gives no label to the texts of a "
+                "file; ask it with folio predict or folio generate"
+            )
         return cls(found, package, predictor)
 
     @property
@@ -70,8 +78,11 @@ class Judge:
 
 
 def identity_of(version: Version) -> dict[str, Any]:
-    return {"model": version.name, "version": version.number,
-            "package": version.tags.get("folio.package")}
+    return {
+        "model": version.name,
+        "version": version.number,
+        "package": version.tags.get("folio.package"),
+    }
 
 
 @dataclass(frozen=True)
@@ -94,8 +105,11 @@ class Order:
     @property
     def asked(self) -> dict[str, Any]:
         """What of a summary says how it was asked."""
-        return {"asked_column": self.column, "prefix": self.prefix,
-                "spreadsheet_safe": self.spreadsheet_safe}
+        return {
+            "asked_column": self.column,
+            "prefix": self.prefix,
+            "spreadsheet_safe": self.spreadsheet_safe,
+        }
 
     @property
     def added(self) -> pa.Schema:
@@ -118,8 +132,11 @@ def score_file(judge: Judge, order: Order, progress: Progress = silent) -> dict[
             write(_judged(judge.predictor, window, schema, counts))
             progress(window.done, window.total, f"{window.unit} · {counts.rows:,} texts scored")
     summary = _summary(judge, order, source, counts, trained) | {
-        "file_sha256": digest, "out_sha256": digest_file(order.out),
-        "seconds": round(time.perf_counter() - started, 3), "created": utc(time.time())}
+        "file_sha256": digest,
+        "out_sha256": digest_file(order.out),
+        "seconds": round(time.perf_counter() - started, 3),
+        "created": utc(time.time()),
+    }
     write_json(order.summary, summary)
     return summary
 
@@ -153,8 +170,9 @@ def _judged(predictor: Predictor, window: Window, schema: pa.Schema, counts: _Co
     counts.rows += len(answers)
     counts.errors.update(row["error"] for row in answers if row.get("error"))
     counts.labels.update(row["label"] for row in answers if row["label"])
-    counts.profile.see_scores(np.array(
-        [row["positive_probability"] for row in answers if row["label"]], np.float64))
+    counts.profile.see_scores(
+        np.array([row["positive_probability"] for row in answers if row["label"]], np.float64)
+    )
     added = [pa.array([row.get(column.name) for row in answers], column.type) for column in ADDED]
     return pa.table([*window.table.columns, *added], schema=schema)
 
@@ -164,28 +182,37 @@ def _check_target(order: Order) -> None:
     if out.suffix.lower() not in CSV + PARQUET:
         raise UsageError(f"{out}: neither .csv nor .parquet; name it after what it is to be")
     if order.spreadsheet_safe and out.suffix.lower() not in CSV:
-        raise UsageError(f"{out}: only a .csv file is made spreadsheet-safe; a .parquet file has "
-                         "no formulas")
+        raise UsageError(
+            f"{out}: only a .csv file is made spreadsheet-safe; a .parquet file has no formulas"
+        )
     if not out.parent.is_dir():
         raise UsageError(f"{out.parent}: no such folder; make it, or name another in --out")
     if out.is_dir() or (out.exists() and order.file.exists() and out.samefile(order.file)):
-        raise UsageError(f"{out}: {'a folder' if out.is_dir() else 'the file that is scored'}; "
-                         "name another file in --out")
+        raise UsageError(
+            f"{out}: {'a folder' if out.is_dir() else 'the file that is scored'}; "
+            "name another file in --out"
+        )
     taken = next((path for path in (out, order.summary) if path.exists()), None)
     if taken is not None and not order.force:
-        raise UsageError(f"{taken} is there already; name another file in --out, or give --force "
-                         "to have it replaced")
+        raise UsageError(
+            f"{taken} is there already; name another file in --out, or give --force "
+            "to have it replaced"
+        )
 
 
 def _with_answers(source: Source, order: Order) -> pa.Schema:
     taken = [name for name in order.added.names if name in source.schema.names]
     if taken:
-        raise UsageError(f"{order.file.name}: has a column {taken[0]!r} already; give the added "
-                         "ones other names with --prefix, such as --prefix predicted_")
+        raise UsageError(
+            f"{order.file.name}: has a column {taken[0]!r} already; give the added "
+            "ones other names with --prefix, such as --prefix predicted_"
+        )
     nested = [column.name for column in source.schema if pa.types.is_nested(column.type)]
     if nested and order.out.suffix.lower() in CSV:
-        raise UsageError(f"{order.out}: a CSV file cannot hold the lists of column {nested[0]!r}; "
-                         "name a .parquet file in --out")
+        raise UsageError(
+            f"{order.out}: a CSV file cannot hold the lists of column {nested[0]!r}; "
+            "name a .parquet file in --out"
+        )
     return pa.schema([*source.schema, *order.added], metadata=source.schema.metadata)
 
 
@@ -200,8 +227,10 @@ def _whole(out: Path) -> Iterator[Path]:
         partial.replace(out)
     except OSError as error:
         error.filename = error.filename or str(out)  # `explained` names its disk
-        raise FolioError(f"{out}: {error.strerror or error}; nothing was written. Mend it (free "
-                         "space, rights) and run again") from error
+        raise FolioError(
+            f"{out}: {error.strerror or error}; nothing was written. Mend it (free "
+            "space, rights) and run again"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -219,15 +248,33 @@ def _writer(path: Path, order: Order, schema: pa.Schema) -> Iterator[Callable[[p
             yield writer.write_table
 
 
-def _summary(judge: Judge, order: Order, source: Source, counts: _Counts,
-             trained: Profile | None) -> dict[str, Any]:
+def _summary(
+    judge: Judge, order: Order, source: Source, counts: _Counts, trained: Profile | None
+) -> dict[str, Any]:
     label = judge.predictor.labels[1]
     measured = compared(trained, counts.profile, label) if trained else None
-    drift = None if measured is None else {
-        "version": judge.version.number, "same_text": False, "measures": measured,
-        "drifted": [one["measure"] for one in measured if one["drifted"]]}
-    return judge.identity | order.asked | {
-        "sample": judge.predictor.sample, "file": str(order.file), "out": str(order.out),
-        "column": source.column, "rows": counts.rows, "scored": counts.labels.total(),
-        "labels": {name: counts.labels[name] for name in judge.predictor.labels},
-        "errors": dict(counts.errors.most_common()), "drift": drift}
+    drift = (
+        None
+        if measured is None
+        else {
+            "version": judge.version.number,
+            "same_text": False,
+            "measures": measured,
+            "drifted": [one["measure"] for one in measured if one["drifted"]],
+        }
+    )
+    return (
+        judge.identity
+        | order.asked
+        | {
+            "sample": judge.predictor.sample,
+            "file": str(order.file),
+            "out": str(order.out),
+            "column": source.column,
+            "rows": counts.rows,
+            "scored": counts.labels.total(),
+            "labels": {name: counts.labels[name] for name in judge.predictor.labels},
+            "errors": dict(counts.errors.most_common()),
+            "drift": drift,
+        }
+    )

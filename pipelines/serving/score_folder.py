@@ -22,14 +22,21 @@ SCORED = ".scored.parquet"
 INBOX, OUTBOX = "inbox", "scored"  # under the home, a folder a pipeline
 
 
-def orders(file: Path, out: Path, column: str | None = None, prefix: str = "",
-           spreadsheet_safe: bool = False) -> list[Order]:
+def orders(
+    file: Path,
+    out: Path,
+    column: str | None = None,
+    prefix: str = "",
+    spreadsheet_safe: bool = False,
+) -> list[Order]:
     """What is to be scored of a file or a folder's files, by name. `out` is a folder, or of one
     file the name of its scores. Raises UsageError where `file` is not there, or `out` no folder.
     """
     if not file.exists():
-        raise UsageError(f"{file}: no such file or folder; put there what is to be scored, or name "
-                         "another in file")
+        raise UsageError(
+            f"{file}: no such file or folder; put there what is to be scored, or name "
+            "another in file"
+        )
     if file.is_file() and out.suffix.lower() in CSV + PARQUET:
         order = Order(file, out, column, prefix, spreadsheet_safe=spreadsheet_safe)
         return [replace(order, force="out_sha256" in summary_of(order))]  # our own may go
@@ -37,18 +44,22 @@ def orders(file: Path, out: Path, column: str | None = None, prefix: str = "",
         raise UsageError(f"{out}: not a folder; name another in out")
     found = [file] if file.is_file() else sorted(filter(_is_input, file.iterdir()))
     if spreadsheet_safe:
-        raise UsageError(f"{out}: spreadsheet_safe is for the scores of one file, with a name in "
-                         ".csv as out; a folder's are Parquet, which has no formulas")
-    return [Order(path, out / f"{path.name}{SCORED}", column, prefix, force=True)
-            for path in found]
+        raise UsageError(
+            f"{out}: spreadsheet_safe is for the scores of one file, with a name in "
+            ".csv as out; a folder's are Parquet, which has no formulas"
+        )
+    return [Order(path, out / f"{path.name}{SCORED}", column, prefix, force=True) for path in found]
 
 
 def is_up_to_date(order: Order, version: Version) -> bool:
     """Whether the scores are there, of these bytes, by this version."""
     summary = {"spreadsheet_safe": False} | summary_of(order)
     same = summary.items() >= (identity_of(version) | order.asked).items()
-    return (same and summary.get("file_sha256") == digest_of(order.file)
-            and summary.get("out_sha256") == digest_of(order.out))
+    return (
+        same
+        and summary.get("file_sha256") == digest_of(order.file)
+        and summary.get("out_sha256") == digest_of(order.out)
+    )
 
 
 def summary_of(order: Order) -> dict[str, Any]:
@@ -60,5 +71,9 @@ def summary_of(order: Order) -> dict[str, Any]:
 
 
 def _is_input(path: Path) -> bool:
-    return (path.is_file() and path.suffix.lower() in CSV + PARQUET
-            and not path.name.startswith(".") and not path.name.endswith(SCORED))
+    return (
+        path.is_file()
+        and path.suffix.lower() in CSV + PARQUET
+        and not path.name.startswith(".")
+        and not path.name.endswith(SCORED)
+    )

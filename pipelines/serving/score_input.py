@@ -86,8 +86,10 @@ class CsvSource:
     @contextmanager
     def _rows(self, width: int | None = None) -> Iterator[tuple[Iterator[list[str]], Any]]:
         """The rows, and what says how many bytes were read."""
-        with (long_fields(), self._path.open(encoding="utf-8-sig", errors="surrogateescape",
-                                             newline="") as file):
+        with (
+            long_fields(),
+            self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+        ):
             rows = csv.reader(file, strict=True)
             yield checked_rows(rows, self._path.name, width), file.buffer.tell
 
@@ -101,8 +103,9 @@ class ParquetSource:
             self.schema, self._rows = file.schema_arrow, file.metadata.num_rows
             self._at_once = _rows_at_once(file.metadata)
         names = self.schema.names
-        self.column = _chosen(path.name, names, [field.name for field in self.schema
-                                                 if _is_text(field.type)], column)
+        self.column = _chosen(
+            path.name, names, [field.name for field in self.schema if _is_text(field.type)], column
+        )
 
     def windows(self) -> Iterator[Window]:
         done = 0
@@ -126,8 +129,10 @@ def _texts(column: pa.Array) -> list[str | None]:
     try:
         return column.to_pylist()
     except UnicodeDecodeError:  # told of the rows that have it
-        return [value if value is None else value.decode(errors="surrogateescape")
-                for value in column.view(_binary(column.type)).to_pylist()]
+        return [
+            value if value is None else value.decode(errors="surrogateescape")
+            for value in column.view(_binary(column.type)).to_pylist()
+        ]
 
 
 def _binary(text: pa.DataType) -> pa.DataType:
@@ -139,8 +144,11 @@ def _binary(text: pa.DataType) -> pa.DataType:
 def _is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
-    return (pa.types.is_string(type_) or pa.types.is_large_string(type_)
-            or pa.types.is_string_view(type_))
+    return (
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
+    )
 
 
 def _chosen(name: str, names: Sequence[str], of_text: Sequence[str], wanted: str | None) -> str:
@@ -151,8 +159,9 @@ def _chosen(name: str, names: Sequence[str], of_text: Sequence[str], wanted: str
     if wanted is None and TEXT not in names:
         if len(of_text) == 1:
             return of_text[0]
-        raise UsageError(f"{name}: no column {TEXT!r}; name the one to read with --column "
-                         f"({listed})")
+        raise UsageError(
+            f"{name}: no column {TEXT!r}; name the one to read with --column ({listed})"
+        )
     wanted = wanted or TEXT
     if wanted not in names:
         near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)

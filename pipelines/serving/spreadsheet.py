@@ -23,13 +23,26 @@ def harmless(table: pa.Table) -> pa.Table:
 def _cells(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    danger = pc.and_not(pc.match_substring_regex(column, FORMULA),
-                        pc.match_substring_regex(column, NUMBER))
-    return pc.if_else(danger, pc.binary_join_element_wise(
-        pa.scalar("'", column.type), column, pa.scalar("", column.type)), column)
+    danger = pc.and_not(
+        pc.match_substring_regex(column, FORMULA), pc.match_substring_regex(column, NUMBER)
+    )
+    return pc.if_else(
+        danger,
+        pc.binary_join_element_wise(
+            pa.scalar("'", column.type), column, pa.scalar("", column.type)
+        ),
+        column,
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return any(is_one(kind) for is_one in (pa.types.is_string, pa.types.is_large_string,
-                                           pa.types.is_binary, pa.types.is_large_binary))
+    return any(
+        is_one(kind)
+        for is_one in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+        )
+    )

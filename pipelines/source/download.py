@@ -80,8 +80,13 @@ def copy(path: Path, part: Path, source: SourceSpec, report: Report) -> None:
     report(sink.done, sink.done)
 
 
-def download(url: str, part: Path, source: SourceSpec, report: Report,
-             waits: tuple[float, ...] = WAITS_SECONDS) -> None:
+def download(
+    url: str,
+    part: Path,
+    source: SourceSpec,
+    report: Report,
+    waits: tuple[float, ...] = WAITS_SECONDS,
+) -> None:
     """Fetch an http(s) address to `part`, going on from what an earlier try left there.
 
     Tries again, after `waits` seconds, when the connection fails or breaks off, after
@@ -108,10 +113,16 @@ def _try(url: str, part: Path, source: SourceSpec, report: Report) -> None:
     silence = source.timeout_seconds
     sink = _Sink(part, shown(url), source.max_bytes, report)
     answer = _Answer(url, sink)
-    with (Watch(sink.where, WINDOW * silence, source.min_bytes_per_second) as watch, sink, answer):
+    with Watch(sink.where, WINDOW * silence, source.min_bytes_per_second) as watch, sink, answer:
         try:
-            response = send("GET", url, watch, headers=HEADERS | answer.resumption(),
-                            timeout=(min(CONNECT_SECONDS, silence), silence), judge=answer.judge)
+            response = send(
+                "GET",
+                url,
+                watch,
+                headers=HEADERS | answer.resumption(),
+                timeout=(min(CONNECT_SECONDS, silence), silence),
+                judge=answer.judge,
+            )
             watch.arrived(0)
             while data := response.raw.read1(CHUNK_BYTES):
                 watch.arrived(len(data))
@@ -159,8 +170,10 @@ class _Sink:
     def _allow(self, size: int) -> None:
         if size > self.max_bytes:
             forget(self.part)
-            raise FolioError(f"{self.where}: {size:,} bytes or more, over source.max_bytes "
-                             f"({self.max_bytes:,}); raise that if the file should be so large")
+            raise FolioError(
+                f"{self.where}: {size:,} bytes or more, over source.max_bytes "
+                f"({self.max_bytes:,}); raise that if the file should be so large"
+            )
 
 
 class _Answer:
@@ -200,8 +213,11 @@ class _Answer:
         start, total = self._extent(response)
         self.sink.open(start, total)
         if not start:
-            note = {"address": identity(self.url), "mark": _mark(response),
-                    "version": version_of(response, total)}
+            note = {
+                "address": identity(self.url),
+                "mark": _mark(response),
+                "version": version_of(response, total),
+            }
             write_json(_note_path(self.part), note)
 
     def _extent(self, response: Response) -> tuple[int, int | None]:
@@ -222,12 +238,17 @@ class _Answer:
             forget(self.part)  # there is no such rest: what is here is not of this file
             return _TryAgain(FolioError(f"{said}; run again"))
         if code >= 500:
-            return _TryAgain(FolioError(f"{said}, several times; try later, or get the file "
-                                        "otherwise and give --mirror DIR"))
+            return _TryAgain(
+                FolioError(
+                    f"{said}, several times; try later, or get the file "
+                    "otherwise and give --mirror DIR"
+                )
+            )
         if code in (404, 410):
             return MissingError(said)
-        return FolioError(f"{said}; mend source.url, or get the file otherwise and give "
-                          "--mirror DIR")
+        return FolioError(
+            f"{said}; mend source.url, or get the file otherwise and give --mirror DIR"
+        )
 
 
 def _explained(error: Exception, sink: _Sink) -> Exception:
@@ -242,8 +263,10 @@ def _explained(error: Exception, sink: _Sink) -> Exception:
 
 def _broken_off(sink: _Sink) -> FolioError:
     total = "" if sink.total is None else f" of {sink.total:,}"
-    return FolioError(f"{sink.where}: broke off after {sink.done:,}{total} bytes, several times; "
-                      "run again to go on, or get the file otherwise and give --mirror DIR")
+    return FolioError(
+        f"{sink.where}: broke off after {sink.done:,}{total} bytes, several times; "
+        "run again to go on, or get the file otherwise and give --mirror DIR"
+    )
 
 
 def _mark(response: Response) -> str | None:

@@ -41,12 +41,16 @@ def file_names(urls: tuple[str, ...]) -> dict[str, str]:
     for url in urls:
         name = unquote(_path_of(url).rpartition("/")[2])
         if "/" in name or unsafe(name):
-            raise UsageError(f"source.url {shown(url)}: its last part is no file name; give the "
-                             "address of a file")
+            raise UsageError(
+                f"source.url {shown(url)}: its last part is no file name; give the "
+                "address of a file"
+            )
         refuse_reserved(name, f"source.url {shown(url)}")
         if name in named:
-            raise UsageError(f"source.url: {shown(named[name])} and {shown(url)} end in the same "
-                             "name; one file would replace the other")
+            raise UsageError(
+                f"source.url: {shown(named[name])} and {shown(url)} end in the same "
+                "name; one file would replace the other"
+            )
         named[name] = url
     return named
 
@@ -76,8 +80,11 @@ def mirrored(name: str, mirror: str) -> Place:
     return Place("mirror dir", folder / name)
 
 
-def from_first(candidates: Iterable[Place], use: Callable[[Place], Found],
-               tell: Callable[[str], None] = lambda text: None) -> Found:
+def from_first(
+    candidates: Iterable[Place],
+    use: Callable[[Place], Found],
+    tell: Callable[[str], None] = lambda text: None,
+) -> Found:
     """What `use` makes of the first place that has the file. Raises as the last one did."""
     failures: list[FolioError] = []
     for place in candidates:
@@ -96,12 +103,16 @@ def _path_of(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:  # a password in the wrong place may be the cause: nothing is repeated
-        raise UsageError("source.url or --mirror: an address is malformed; write it like "
-                         "https://host/folder/file") from None
+        raise UsageError(
+            "source.url or --mirror: an address is malformed; write it like "
+            "https://host/folder/file"
+        ) from None
     if not is_certain(url) and "://" in url:
-        raise UsageError(f"{shown(url)}: an address has an @, a blank or the like where none can "
-                         "be; in user, password and path write %40 for @, %2F for /, %3F for ?, "
-                         "%23 for #, %20 for a blank")
+        raise UsageError(
+            f"{shown(url)}: an address has an @, a blank or the like where none can "
+            "be; in user, password and path write %40 for @, %2F for /, %3F for ?, "
+            "%23 for #, %20 for a blank"
+        )
     if parts.scheme not in SCHEMES:
         raise UsageError(f"{shown(url)}: only {', '.join(SCHEMES)} addresses can be fetched")
     local = parts.scheme == "file"
@@ -110,8 +121,10 @@ def _path_of(url: str) -> str:
     if not local and not host:
         raise UsageError(f"{shown(url)}: names no host; write it like https://host/folder/file")
     if "${" in parts.path:
-        raise UsageError(f"{shown(url)}: only user, password and query may be references such as "
-                         "${NAME}: what decides which file is meant has to be declared")
+        raise UsageError(
+            f"{shown(url)}: only user, password and query may be references such as "
+            "${NAME}: what decides which file is meant has to be declared"
+        )
     return parts.path
 
 

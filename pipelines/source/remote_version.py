@@ -48,8 +48,10 @@ def versions(source: SourceSpec, mirror: str | None, offline: bool) -> dict[str,
     answer or `offline` forbids to ask it, FolioError on refusals.
     """
     ask = partial(_ask, seconds=min(ASK_SECONDS, source.timeout_seconds), offline=offline)
-    return {name: from_first(places(name, url, mirror), ask)
-            for name, url in file_names(source.url).items()}
+    return {
+        name: from_first(places(name, url, mirror), ask)
+        for name, url in file_names(source.url).items()
+    }
 
 
 def doubt(asked: dict[str, str], artifact: Artifact) -> str | None:
@@ -101,8 +103,9 @@ def _answer(method: str, url: str, seconds: float) -> Iterator[Response]:
 
     with Watch(shown(url), 2 * seconds) as watch:  # for headers that come drop by drop
         try:
-            response = send(method, url, watch, headers=HEADERS, timeout=seconds,
-                            judge=Redirects(url).check)
+            response = send(
+                method, url, watch, headers=HEADERS, timeout=seconds, judge=Redirects(url).check
+            )
         except (RequestException, HTTPError) as error:
             raise explained(error, shown(url)) from error
     with response:

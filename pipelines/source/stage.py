@@ -38,8 +38,9 @@ from pipelines.store.artifacts import Artifact, Workspace
 PUBLISHED = "https://storage.googleapis.com/tfds-data/datasets"
 
 
-def build(inputs: Mapping[str, Artifact], config: dict[str, Any],
-          work: Workspace) -> dict[str, Any]:
+def build(
+    inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspace
+) -> dict[str, Any]:
     """Write the raw files to work.out.
 
     Returns {"files", "bytes", "origins": {name: {"from", "address", "bytes", "sha256"}}}, and of a
@@ -100,10 +101,14 @@ def _published(source: SourceSpec, work: Workspace, name: str, public: bool) -> 
     return _part(name, work)
 
 
-def _from_first(candidates: list[Place], name: str, source: SourceSpec, work: Workspace
-                ) -> dict[str, Any]:
-    return from_first(candidates, lambda place: _bring(name, place, source, work),
-                      lambda text: work.progress(0, None, text))
+def _from_first(
+    candidates: list[Place], name: str, source: SourceSpec, work: Workspace
+) -> dict[str, Any]:
+    return from_first(
+        candidates,
+        lambda place: _bring(name, place, source, work),
+        lambda text: work.progress(0, None, text),
+    )
 
 
 def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict[str, Any]:
@@ -127,8 +132,7 @@ def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict
 
 
 def _origin(kind: str, address: str | Path, file: Path, digest: str) -> dict[str, Any]:
-    return {"from": kind, "address": shown(address), "bytes": file.stat().st_size,
-            "sha256": digest}
+    return {"from": kind, "address": shown(address), "bytes": file.stat().st_size, "sha256": digest}
 
 
 def _accepted(source: SourceSpec) -> list[str]:
@@ -149,13 +153,17 @@ def _proved(part: Path, place: Place, source: SourceSpec) -> str:
     bad = part.with_suffix(".bad")
     part.replace(bad)
     forget(part)
-    raise FolioError(f"{_wrong(place.address, digest, source)}; kept as {bad}: look at it, then "
-                     "mend source.sha256 or where the file comes from")
+    raise FolioError(
+        f"{_wrong(place.address, digest, source)}; kept as {bad}: look at it, then "
+        "mend source.sha256 or where the file comes from"
+    )
 
 
 def _wrong(address: str | Path, digest: str, source: SourceSpec) -> str:
-    return (f"{shown(address)}: wrong checksum, SHA-256 is {digest} but must be "
-            f"{' or '.join(_accepted(source))}")
+    return (
+        f"{shown(address)}: wrong checksum, SHA-256 is {digest} but must be "
+        f"{' or '.join(_accepted(source))}"
+    )
 
 
 def _own(path: Path, source: SourceSpec, work: Workspace) -> dict[str, Any]:
@@ -203,8 +211,10 @@ def _refuse_link(path: Path, folder: Path) -> None:
         return
     target = Path(os.path.realpath(path))
     if not target.is_relative_to(os.path.realpath(folder)) or not target.is_file():
-        raise FolioError(f"{path}: a link to {target}, which is not a file in {folder}; put the "
-                         "file itself there, or take the link away")
+        raise FolioError(
+            f"{path}: a link to {target}, which is not a file in {folder}; put the "
+            "file itself there, or take the link away"
+        )
 
 
 def _raise(error: OSError) -> None:

@@ -63,10 +63,16 @@ def write_records(source: SourceSpec, work: Workspace, bring: Bring) -> dict[str
                 work.progress(done, total, f"records of {builder.info.full_name}")
         writer.close()
     files = list((work.out / "tfds").iterdir())
-    origin |= {"version": str(builder.version), "feature": source.tfds_feature,
-               "records": {name: split.num_examples for name, split in splits.items()}}
-    return {"files": len(files), "bytes": sum(path.stat().st_size for path in files),
-            "origins": {builder.info.full_name: origin}}
+    origin |= {
+        "version": str(builder.version),
+        "feature": source.tfds_feature,
+        "records": {name: split.num_examples for name, split in splits.items()},
+    }
+    return {
+        "files": len(files),
+        "bytes": sum(path.stat().st_size for path in files),
+        "origins": {builder.info.full_name: origin},
+    }
 
 
 def _tfds() -> Any:
@@ -85,8 +91,14 @@ def _lazy_here_alone() -> Iterator[None]:
 
     lazy, usual, importer = lazy_imports_utils._lazy_import, builtins.__import__, get_ident()
 
-    def choose(name: str, globals_: Any = None, locals_: Any = None,
-               fromlist: tuple[str, ...] = (), level: int = 0, **options: Any) -> Any:
+    def choose(
+        name: str,
+        globals_: Any = None,
+        locals_: Any = None,
+        fromlist: tuple[str, ...] = (),
+        level: int = 0,
+        **options: Any,
+    ) -> Any:
         if get_ident() == importer:
             return lazy(name, globals_, locals_, fromlist, level, **options)
         return usual(name, globals_, locals_, fromlist, level)
@@ -98,8 +110,9 @@ def _lazy_here_alone() -> Iterator[None]:
         lazy_imports_utils._lazy_import = lazy
 
 
-def _prepared(source: SourceSpec, work: Workspace, bring: Bring
-              ) -> tuple[DatasetBuilder, dict[str, Any]]:
+def _prepared(
+    source: SourceSpec, work: Workspace, bring: Bring
+) -> tuple[DatasetBuilder, dict[str, Any]]:
     """A builder whose data are on disk, and where they came from."""
     builder = _builder(source.tfds, os.environ.get("TFDS_DATA_DIR"))
     here = {"from": "prepared here", "address": str(builder.data_path)}
@@ -107,8 +120,10 @@ def _prepared(source: SourceSpec, work: Workspace, bring: Bring
         if builder.is_prepared():
             return builder, here
     wanted = f"source.tfds {source.tfds}: not prepared in {builder.data_path}"
-    advice = (f"let TFDS_DATA_DIR or --mirror name a folder with {builder.info.full_name} in it, "
-              "or give source.path a text of your own")
+    advice = (
+        f"let TFDS_DATA_DIR or --mirror name a folder with {builder.info.full_name} in it, "
+        "or give source.path a text of your own"
+    )
     try:
         return _fetched(builder, source, work, bring)
     except UnreachableError as failure:
@@ -121,13 +136,15 @@ def _prepared(source: SourceSpec, work: Workspace, bring: Bring
         with contextlib.redirect_stdout(sys.stderr), users_files(builder.data_path):
             builder.download_and_prepare()
     except Exception as error:
-        raise FolioError(f"{wanted}, and tfds cannot do it ({_first_line(error)}); {advice}"
-                         ) from error
+        raise FolioError(
+            f"{wanted}, and tfds cannot do it ({_first_line(error)}); {advice}"
+        ) from error
     return builder, here | {"from": "prepared by tfds"}
 
 
-def _fetched(builder: DatasetBuilder, source: SourceSpec, work: Workspace, bring: Bring
-             ) -> tuple[DatasetBuilder, dict[str, Any]]:
+def _fetched(
+    builder: DatasetBuilder, source: SourceSpec, work: Workspace, bring: Bring
+) -> tuple[DatasetBuilder, dict[str, Any]]:
     """The builder on the published files that `source` needs, put into work.scratch."""
     root, folder = work.scratch / "tfds", builder.info.full_name
     public = type(builder).__module__.startswith("tensorflow_datasets.")  # else it is private
@@ -158,14 +175,19 @@ def _builder(name: str, data_dir: str | None) -> DatasetBuilder:
         dataset, _, rest = name.partition(":")[0].partition("/")
         known = tfds.list_builders(with_community_datasets=False)
         if dataset not in known:
-            raise FolioError(f"source.tfds {name}: tensorflow-datasets has no {dataset!r}"
-                             f"{_nearest(dataset, known)}") from error
+            raise FolioError(
+                f"source.tfds {name}: tensorflow-datasets has no {dataset!r}"
+                f"{_nearest(dataset, known)}"
+            ) from error
         configs = list(tfds.builder_cls(dataset).builder_configs)
         if rest and rest not in configs:
-            raise FolioError(f"source.tfds {name}: {dataset} has no configuration {rest!r}"
-                             f"{_nearest(rest, configs)}") from error
-        raise FolioError(f"source.tfds {name}: {_first_line(error)}; mend the name, or its "
-                         "version") from error
+            raise FolioError(
+                f"source.tfds {name}: {dataset} has no configuration {rest!r}"
+                f"{_nearest(rest, configs)}"
+            ) from error
+        raise FolioError(
+            f"source.tfds {name}: {_first_line(error)}; mend the name, or its version"
+        ) from error
 
 
 def _split(builder: DatasetBuilder, name: str) -> Any:
@@ -173,24 +195,32 @@ def _split(builder: DatasetBuilder, name: str) -> Any:
     splits = builder.info.splits
     base = re.match(r"[^\[]*", name)[0]
     if base not in splits:
-        raise FolioError(f"source.tfds_splits: {builder.info.full_name} has no split {base!r}"
-                         f"{_nearest(base, list(splits))}")
+        raise FolioError(
+            f"source.tfds_splits: {builder.info.full_name} has no split {base!r}"
+            f"{_nearest(base, list(splits))}"
+        )
     try:
         return splits[name]
     except ValueError as error:
-        raise FolioError(f"source.tfds_splits {name}: no slice of {base}; write it like "
-                         f"{base}[:1%] or {base}[100:200]") from error
+        raise FolioError(
+            f"source.tfds_splits {name}: no slice of {base}; write it like "
+            f"{base}[:1%] or {base}[100:200]"
+        ) from error
 
 
 def _check_feature(builder: DatasetBuilder, source: SourceSpec) -> None:
     features, name = builder.info.features, source.tfds_feature
     if name not in features:
-        raise FolioError(f"source.tfds_feature: {builder.info.full_name} has no feature {name!r}"
-                         f"{_nearest(name, list(features))}")
+        raise FolioError(
+            f"source.tfds_feature: {builder.info.full_name} has no feature {name!r}"
+            f"{_nearest(name, list(features))}"
+        )
     if not _is_text(features[name]):
         texts = ", ".join(other for other in features if _is_text(features[other]))
-        raise FolioError(f"source.tfds_feature: {name} of {builder.info.full_name} is no text; "
-                         f"texts: {texts or 'none'}")
+        raise FolioError(
+            f"source.tfds_feature: {name} of {builder.info.full_name} is no text; "
+            f"texts: {texts or 'none'}"
+        )
 
 
 def _is_text(feature: Any) -> bool:
@@ -220,13 +250,16 @@ def _texts(builder: DatasetBuilder, split: Any, feature: str) -> Iterator[bytes]
             yield values[0] if values else b""
             number += 1
     except Exception as error:  # of as many kinds as there are file formats
-        raise FolioError(f"{builder.data_path}: split {split.name} cannot be read beyond record "
-                         f"{number} ({_first_line(error)}); delete that folder and run again"
-                         ) from error
+        raise FolioError(
+            f"{builder.data_path}: split {split.name} cannot be read beyond record "
+            f"{number} ({_first_line(error)}); delete that folder and run again"
+        ) from error
     if number != split.num_examples:
-        raise FolioError(f"{builder.data_path}: split {split.name} has {number:,} records, not "
-                         f"the {split.num_examples:,} that its description says; delete that "
-                         "folder and run again")
+        raise FolioError(
+            f"{builder.data_path}: split {split.name} has {number:,} records, not "
+            f"the {split.num_examples:,} that its description says; delete that "
+            "folder and run again"
+        )
 
 
 def _examples(builder: DatasetBuilder, split: Any) -> Iterator[bytes]:
@@ -293,8 +326,9 @@ class _Writer:
             self._shard += 1
         if self._texts:
             numbers = range(self._first, self._first + len(self._texts))
-            self._file.write_table(pa.table([pa.array(numbers, pa.int64()), self._texts],
-                                            schema=self._schema))
+            self._file.write_table(
+                pa.table([pa.array(numbers, pa.int64()), self._texts], schema=self._schema)
+            )
         self._first += len(self._texts)
         self._shard_bytes += self._bytes
         self._texts, self._bytes = [], 0

@@ -30,9 +30,17 @@ def reliability_bins(label: np.ndarray, probability: np.ndarray) -> list[dict[st
         inside = which == number
         documents, positives = int(inside.sum()), int((label[inside] > 0.5).sum())
         low, high = wilson(positives, documents)
-        bins.append({"from": number / RELIABILITY_BINS, "to": (number + 1) / RELIABILITY_BINS,
-                     "documents": documents, "predicted": float(probability[inside].mean()),
-                     "observed": positives / documents, "low": low, "high": high})
+        bins.append(
+            {
+                "from": number / RELIABILITY_BINS,
+                "to": (number + 1) / RELIABILITY_BINS,
+                "documents": documents,
+                "predicted": float(probability[inside].mean()),
+                "observed": positives / documents,
+                "low": low,
+                "high": high,
+            }
+        )
     return bins
 
 
@@ -45,13 +53,19 @@ def calibration_error(bins: list[dict[str, Any]]) -> float:
 def per_class(counts: Mapping[str, int]) -> list[dict[str, float | None]]:
     """Precision, recall and F1 of class 0 and of class 1; None where nothing is divided."""
     rows = []
-    for mine, missed, wrongly in (("true_negative", "false_positive", "false_negative"),
-                                  ("true_positive", "false_negative", "false_positive")):
+    for mine, missed, wrongly in (
+        ("true_negative", "false_positive", "false_negative"),
+        ("true_positive", "false_negative", "false_positive"),
+    ):
         hits, said = counts[mine], counts[mine] + counts[wrongly]
         there = counts[mine] + counts[missed]
-        rows.append({"precision": hits / said if said else None,
-                     "recall": hits / there if there else None,
-                     "f1": 2 * hits / (said + there) if said + there else None})
+        rows.append(
+            {
+                "precision": hits / said if said else None,
+                "recall": hits / there if there else None,
+                "f1": 2 * hits / (said + there) if said + there else None,
+            }
+        )
     return rows
 
 

@@ -56,8 +56,9 @@ def _grouped(units: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.add.reduceat(mixed, np.arange(0, len(units), size), axis=0)
 
 
-def block_bootstrap(units: np.ndarray, block: int, resamples: int = RESAMPLES,
-                    seed: int = SEED) -> np.ndarray:
+def block_bootstrap(
+    units: np.ndarray, block: int, resamples: int = RESAMPLES, seed: int = SEED
+) -> np.ndarray:
     """Sums (resamples, columns) over blocks of `block` rows that follow each other, drawn from
     anywhere; after the last row comes the first (circular: Politis and Romano 1992).
 
@@ -69,13 +70,13 @@ def block_bootstrap(units: np.ndarray, block: int, resamples: int = RESAMPLES,
     block = min(block, count)
     around = np.concatenate([units, units[:block]]).astype(np.float64)
     ahead = np.concatenate([np.zeros((1, around.shape[1])), np.cumsum(around, axis=0)])
-    sums_of_blocks = ahead[block:block + count] - ahead[:count]  # (rows, columns), by first row
+    sums_of_blocks = ahead[block : block + count] - ahead[:count]  # (rows, columns), by first row
     blocks = -(-count // block)
     sums = np.empty((resamples, units.shape[1]))
     step = max(1, LOOKUPS // blocks)
     for first in range(0, resamples, step):
         starts = random.integers(0, count, (min(step, resamples - first), blocks), dtype=np.int32)
-        sums[first:first + step] = sums_of_blocks[starts].sum(axis=1)
+        sums[first : first + step] = sums_of_blocks[starts].sum(axis=1)
     return sums
 
 
@@ -89,13 +90,14 @@ def block_length(series: np.ndarray) -> int:
         return 1
     runs = max(5, math.ceil(math.sqrt(math.log10(count))))
     most_lags = min(math.ceil(math.sqrt(count)) + runs, count - 1)
-    covariance = np.array([float(centred[lag:] @ centred[:count - lag]) / count
-                           for lag in range(most_lags + 1)])
+    covariance = np.array(
+        [float(centred[lag:] @ centred[: count - lag]) / count for lag in range(most_lags + 1)]
+    )
     lags = min(2 * _last_felt(covariance / variance, runs, count), most_lags)
     places = np.arange(1, lags + 1)
     taper = np.minimum(1, 2 * (1 - places / max(lags, 1)))  # flat, then falling to 0
-    spread = 2 * float((taper * places * covariance[1:lags + 1]).sum())
-    level = variance + 2 * float((taper * covariance[1:lags + 1]).sum())
+    spread = 2 * float((taper * places * covariance[1 : lags + 1]).sum())
+    level = variance + 2 * float((taper * covariance[1 : lags + 1]).sum())
     if level <= 0:
         return 1
     best = (2 * spread**2 / (4 / 3 * level**2) * count) ** (1 / 3)
@@ -106,9 +108,7 @@ def _last_felt(correlation: np.ndarray, runs: int, count: int) -> int:
     """The lag after which `runs` correlations in a row are what chance gives."""
     small = np.abs(correlation[1:]) < 2 * math.sqrt(math.log10(count) / count)
     for lag in range(len(small) - runs + 1):
-        if small[lag:lag + runs].all():
+        if small[lag : lag + runs].all():
             return max(lag, 1)
     felt = np.flatnonzero(~small)
     return int(felt[-1]) + 1 if len(felt) else 1
-
-

@@ -23,8 +23,9 @@ class Calibration:
     threshold: float = 0.5
 
     @classmethod
-    def fitted(cls, logit: np.ndarray, label: np.ndarray, scaled: bool,
-               threshold: float | Literal["best"]) -> Calibration:
+    def fitted(
+        cls, logit: np.ndarray, label: np.ndarray, scaled: bool, threshold: float | Literal["best"]
+    ) -> Calibration:
         """Learned from the validation part's logits and labels (documents,), as far as asked."""
         temperature = best_temperature(logit, label) if scaled else 1.0
         if threshold == "best":
@@ -66,7 +67,10 @@ def best_threshold(probability: np.ndarray, label: np.ndarray) -> float:
     negative, positive = (np.sort(probability[(label > 0.5) == which]) for which in (False, True))
     values = np.unique(probability)
     candidates = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [0.5, 1.0]])
-    right = (np.searchsorted(negative, candidates, "right")
-             + len(positive) - np.searchsorted(positive, candidates, "right"))
+    right = (
+        np.searchsorted(negative, candidates, "right")
+        + len(positive)
+        - np.searchsorted(positive, candidates, "right")
+    )
     good = candidates[right == right.max()]
     return float(good[np.argmin(np.abs(good - 0.5))])

@@ -21,8 +21,9 @@ def mcnemar(only_one: int, only_other: int) -> float:
     return min(1.0, 2 * float(np.exp(logs).sum()))
 
 
-def auc_difference(label: np.ndarray, one: np.ndarray, other: np.ndarray,
-                   confidence: float) -> tuple[float, Interval]:
+def auc_difference(
+    label: np.ndarray, one: np.ndarray, other: np.ndarray, confidence: float
+) -> tuple[float, Interval]:
     """ROC AUC of scores `one` less that of `other`, on the same documents (documents,), with its
     interval (DeLong et al. 1988): drawing documents would mean to rank them anew each time.
 
@@ -31,8 +32,9 @@ def auc_difference(label: np.ndarray, one: np.ndarray, other: np.ndarray,
     positive = label > 0.5
     wins = [_wins(scores, positive) for scores in (one, other)]
     effect = float(wins[0][0].mean() - wins[1][0].mean())
-    variance = sum(float(np.var(a - b, ddof=min(1, len(a) - 1))) / len(a)
-                   for a, b in zip(*wins, strict=True))
+    variance = sum(
+        float(np.var(a - b, ddof=min(1, len(a) - 1))) / len(a) for a, b in zip(*wins, strict=True)
+    )
     half = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance)
     return effect, Interval(effect - half, effect + half)
 
@@ -43,7 +45,9 @@ def _wins(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndar
     high, low = scores[positive], scores[~positive]
 
     def below(values: np.ndarray, sorted_others: np.ndarray) -> np.ndarray:
-        return (np.searchsorted(sorted_others, values, "left")
-                + np.searchsorted(sorted_others, values, "right")) / (2 * len(sorted_others))
+        return (
+            np.searchsorted(sorted_others, values, "left")
+            + np.searchsorted(sorted_others, values, "right")
+        ) / (2 * len(sorted_others))
 
     return below(high, np.sort(low)), 1 - below(low, np.sort(high))

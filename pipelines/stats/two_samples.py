@@ -41,8 +41,9 @@ def kolmogorov_smirnov(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
     The p value is the asymptotic one (Stephens 1970), too large where values repeat.
     """
     size = max(len(old), len(new))
-    shares = [np.cumsum(np.pad(counts, (0, size - len(counts)))) / counts.sum()
-              for counts in (old, new)]
+    shares = [
+        np.cumsum(np.pad(counts, (0, size - len(counts)))) / counts.sum() for counts in (old, new)
+    ]
     gap = float(np.abs(shares[0] - shares[1]).max())
     root = math.sqrt(old.sum() * new.sum() / (old.sum() + new.sum()))
     scaled = (root + 0.12 + 0.11 / root) * gap
@@ -69,30 +70,51 @@ def of_unknown(old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
     return row | {"drifted": row["drifted"] and row["new"] > row["old"]}
 
 
-def of_values(name: str, old: np.ndarray, new: np.ndarray,
-              unit: float = 1) -> Iterator[dict[str, Any]]:
+def of_values(
+    name: str, old: np.ndarray, new: np.ndarray, unit: float = 1
+) -> Iterator[dict[str, Any]]:
     """The row of two counts by value, (values,) each, which tells their medians, times `unit`;
     none where there are fewer than FEWEST."""
     if min(old.sum(), new.sum()) < FEWEST:
         return
     edges = _quantiles(old)
     index = stability_index(*(_binned(counts, edges) for counts in (old, new)))
-    yield _row(name, _median(old) * unit, _median(new) * unit, index, "Kolmogorov-Smirnov",
-               *kolmogorov_smirnov(old, new))
+    yield _row(
+        name,
+        _median(old) * unit,
+        _median(new) * unit,
+        index,
+        "Kolmogorov-Smirnov",
+        *kolmogorov_smirnov(old, new),
+    )
 
 
 def of_shares(name: str, old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
     """The row of two shares, each given as counts (hits, misses)."""
     before, after = np.array(old), np.array(new)
-    return _row(f"share of {name}", before[0] / before.sum(), after[0] / after.sum(),
-                stability_index(before, after), "chi-square", *chi_square(before, after))
+    return _row(
+        f"share of {name}",
+        before[0] / before.sum(),
+        after[0] / after.sum(),
+        stability_index(before, after),
+        "chi-square",
+        *chi_square(before, after),
+    )
 
 
-def _row(measure: str, old: float, new: float, index: float, test: str, statistic: float,
-         p: float) -> dict[str, Any]:
-    return {"measure": measure, "old": float(old), "new": float(new), "index": index,
-            "test": test, "statistic": statistic, "p": p,
-            "drifted": index > ALARM and p < CHANCE}
+def _row(
+    measure: str, old: float, new: float, index: float, test: str, statistic: float, p: float
+) -> dict[str, Any]:
+    return {
+        "measure": measure,
+        "old": float(old),
+        "new": float(new),
+        "index": index,
+        "test": test,
+        "statistic": statistic,
+        "p": p,
+        "drifted": index > ALARM and p < CHANCE,
+    }
 
 
 def _quantiles(counts: np.ndarray) -> np.ndarray:

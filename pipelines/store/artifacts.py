@@ -93,10 +93,16 @@ class Store:
     def newest(self, recipe: Recipe) -> Artifact | None:
         """The latest artifact here that differs from `recipe` in its inputs alone."""
         fixed = {"version", "config", "code", "libraries"}
-        found = [self.find(recipe.stage, path.parent.name)
-                 for path in (self.root / recipe.stage).glob(f"[!.]*/{MANIFEST}")]
-        alike = [artifact for artifact in found if artifact is not None
-                 and all(artifact.manifest[name] == getattr(recipe, name) for name in fixed)]
+        found = [
+            self.find(recipe.stage, path.parent.name)
+            for path in (self.root / recipe.stage).glob(f"[!.]*/{MANIFEST}")
+        ]
+        alike = [
+            artifact
+            for artifact in found
+            if artifact is not None
+            and all(artifact.manifest[name] == getattr(recipe, name) for name in fixed)
+        ]
         return max(alike, key=lambda artifact: artifact.manifest["created"], default=None)
 
     def damage(self, artifact: Artifact) -> str | None:
@@ -126,16 +132,26 @@ class Store:
     def open(self, stage: str, key: str) -> Artifact:
         """The artifact, checked. Raises DamagedError when it is not there or not whole."""
         artifact = self.find(stage, key)
-        problem = self.damage(artifact) if artifact else (
-            self.remains(stage, key) or self.unshared(stage, key) or "it is not in the store")
+        problem = (
+            self.damage(artifact)
+            if artifact
+            else (self.remains(stage, key) or self.unshared(stage, key) or "it is not in the store")
+        )
         if artifact is None or problem:
             raise DamagedError(f"{stage} artifact {key[:12]}: {problem}; run the pipeline again")
         self.hold(artifact)
         return artifact
 
     def obtain(
-        self, recipe: Recipe, build: Build, *, manifest: dict[str, Any], force: bool = False,
-        progress: Progress = silent, mirror: str | None = None, offline: bool = False,
+        self,
+        recipe: Recipe,
+        build: Build,
+        *,
+        manifest: dict[str, Any],
+        force: bool = False,
+        progress: Progress = silent,
+        mirror: str | None = None,
+        offline: bool = False,
         gpu: GpuWish = "any",
     ) -> tuple[Artifact, bool]:
         """The artifact of `recipe`, built if it must be; and whether it was built here.
@@ -150,9 +166,15 @@ class Store:
                 if found and sound and (waited or not force):
                     self.hold(found)
                     return found, False
-                work = Workspace(_emptied(folder / f".tmp-{recipe.key}"),
-                                 _own(folder / f".work-{recipe.key}"), self.root.parent,
-                                 progress, mirror, offline, gpu)
+                work = Workspace(
+                    _emptied(folder / f".tmp-{recipe.key}"),
+                    _own(folder / f".work-{recipe.key}"),
+                    self.root.parent,
+                    progress,
+                    mirror,
+                    offline,
+                    gpu,
+                )
                 with ExitStack() as ending:
                     ending.callback(shutil.rmtree, work.out, ignore_errors=True)
                     built = self._build(recipe, build, work, manifest, found if sound else None)
@@ -162,10 +184,17 @@ class Store:
             error.filename = error.filename or str(folder)  # `explained` reads it
             raise FolioError(
                 f"{error.filename}: {error.strerror or error}; nothing was published. Fix it "
-                "(free space, rights) and run again") from error
+                "(free space, rights) and run again"
+            ) from error
 
-    def _build(self, recipe: Recipe, build: Build, work: Workspace, extra: dict[str, Any],
-               standing: Artifact | None) -> Artifact:
+    def _build(
+        self,
+        recipe: Recipe,
+        build: Build,
+        work: Workspace,
+        extra: dict[str, Any],
+        standing: Artifact | None,
+    ) -> Artifact:
         with Measurement() as measured:
             counts = build(work)
         files = manifests.listed(work.out)
@@ -173,10 +202,19 @@ class Store:
         if standing is not None and standing.digest == digest:
             shutil.rmtree(work.scratch, ignore_errors=True)
             return standing
-        manifest = manifests.sealed(vars(recipe) | extra | {
-            "key": recipe.key, "digest": digest, "files": files, "counts": counts,
-            "wall_seconds": measured.wall_seconds, "peak_memory_bytes": measured.peak_bytes,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+        manifest = manifests.sealed(
+            vars(recipe)
+            | extra
+            | {
+                "key": recipe.key,
+                "digest": digest,
+                "files": files,
+                "counts": counts,
+                "wall_seconds": measured.wall_seconds,
+                "peak_memory_bytes": measured.peak_bytes,
+                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            }
+        )
         _write_synced(work.out / MANIFEST, manifests.text_of(manifest))
         self._publish(recipe, work)
         return Artifact(recipe.stage, recipe.key, self.root / recipe.stage / recipe.key, manifest)
@@ -206,8 +244,9 @@ class Store:
     def share(self, artifact: Artifact) -> str | None:
         """Publish it in the shared store as well, where there is one that lacks it. What there is
         to say of that: it was repaired, or could not be reached."""
-        return self.remote and self.remote.offer(artifact.stage, artifact.key, artifact.manifest,
-                                                 artifact.path)
+        return self.remote and self.remote.offer(
+            artifact.stage, artifact.key, artifact.manifest, artifact.path
+        )
 
     def hold(self, artifact: Artifact) -> bool:
         """Keep the artifact from being removed while this Store lives; False: it is gone."""

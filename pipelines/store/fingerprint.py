@@ -11,12 +11,21 @@ from pipelines.files.digests import digest_file
 from pipelines.files.home import PROJECT
 
 # Their whole effect on a stage is in its configuration and inputs, which the key holds already.
-CONTRACTS = {"pipelines.declaration.spec", "pipelines.declaration.data_sections",
-             "pipelines.declaration.model_sections", "pipelines.store.artifacts",
-             "pipelines.errors", "pipelines.files.home", "pipelines.files.machine"}
+CONTRACTS = {
+    "pipelines.declaration.spec",
+    "pipelines.declaration.data_sections",
+    "pipelines.declaration.model_sections",
+    "pipelines.store.artifacts",
+    "pipelines.errors",
+    "pipelines.files.home",
+    "pipelines.files.machine",
+}
 # Far faster than parsing, and CPython 3.11 cannot parse in two threads (python/cpython#106905).
-IMPORT = re.compile(r"^[ \t]*(?:from +(pipelines[\w.]*) +import +(\([^)]*\)|[^\n]*)"
-                    r"|import +(pipelines\.[\w.]+))", re.MULTILINE)
+IMPORT = re.compile(
+    r"^[ \t]*(?:from +(pipelines[\w.]*) +import +(\([^)]*\)|[^\n]*)"
+    r"|import +(pipelines\.[\w.]+))",
+    re.MULTILINE,
+)
 COMMENT = re.compile(r"#.*")
 
 

@@ -14,8 +14,22 @@ from pipelines.network.addresses import config_shown
 from pipelines.stages import NAMES
 from pipelines.store.artifacts import KEY, Artifact, Store
 
-TOLD = ("stage", "key", "digest", "pipeline", "profile", "sample", "seed", "created", "run",
-        "git_commit", "config", "code", "libraries", "inputs")
+TOLD = (
+    "stage",
+    "key",
+    "digest",
+    "pipeline",
+    "profile",
+    "sample",
+    "seed",
+    "created",
+    "run",
+    "git_commit",
+    "config",
+    "code",
+    "libraries",
+    "inputs",
+)
 
 
 def stored(store: Store, stage: str = "[!.]*") -> Iterator[Artifact]:
@@ -46,8 +60,10 @@ class Graph:
         """{stage: what it was made from}, None where that is gone; {} for a source."""
         if artifact.stage == "source":  # its inputs are files, not stages
             return {}
-        return {stage: self._taken(stage, digest, artifact.manifest["created"])
-                for stage, digest in artifact.manifest["inputs"].items()}
+        return {
+            stage: self._taken(stage, digest, artifact.manifest["created"])
+            for stage, digest in artifact.manifest["inputs"].items()
+        }
 
     def above(self, artifacts: Iterable[Artifact]) -> list[Artifact]:
         """The artifacts and all that they were made from, the last stage first."""
@@ -70,17 +86,25 @@ class Graph:
 
     def gone(self, artifacts: Iterable[Artifact]) -> list[dict[str, str]]:
         """What they were made from that is no longer here: [{stage, digest, needed_by}]."""
-        return [{"stage": stage, "digest": artifact.manifest["inputs"][stage],
-                 "needed_by": f"{artifact.stage} {artifact.key[:12]}"}
-                for artifact in artifacts
-                for stage, above in self.made_of(artifact).items() if above is None]
+        return [
+            {
+                "stage": stage,
+                "digest": artifact.manifest["inputs"][stage],
+                "needed_by": f"{artifact.stage} {artifact.key[:12]}",
+            }
+            for artifact in artifacts
+            for stage, above in self.made_of(artifact).items()
+            if above is None
+        ]
 
     def described(self, artifact: Artifact) -> dict[str, Any]:
         """What its manifest says of where it came from, and `made_of`: {stage: key or None}."""
         made_of = {stage: above and above.key for stage, above in self.made_of(artifact).items()}
         return {name: artifact.manifest.get(name) for name in TOLD} | {
             "config": config_shown(artifact.manifest["config"]),
-            "made_of": made_of, "path": str(artifact.path)}
+            "made_of": made_of,
+            "path": str(artifact.path),
+        }
 
     def _taken(self, stage: str, digest: str, when: str) -> Artifact | None:
         alike = self._by_content.get((stage, digest), [])
@@ -93,15 +117,26 @@ def raw_files(source: Artifact) -> list[dict[str, Any]]:
     are of the file, or of the folder or dataset that it belongs to."""
     origins = source.counts.get("origins", {})
     whole = next(iter(origins.values()), {}) if len(origins) == 1 else {}
-    return [{"name": name, **entry, "from": origins.get(name, whole).get("from"),
-             "address": origins.get(name, whole).get("address"), "source": source.key}
-            for name, entry in source.manifest["files"].items()]
+    return [
+        {
+            "name": name,
+            **entry,
+            "from": origins.get(name, whole).get("from"),
+            "address": origins.get(name, whole).get("address"),
+            "source": source.key,
+        }
+        for name, entry in source.manifest["files"].items()
+    ]
 
 
 def holding(artifacts: Iterable[Artifact], file: str) -> list[tuple[Artifact, str]]:
     """(artifact, name in it) of each file with that SHA-256, or that name."""
-    return [(one, name) for one in artifacts for name, entry in one.manifest["files"].items()
-            if file in (entry["sha256"], name, name.rpartition("/")[2])]
+    return [
+        (one, name)
+        for one in artifacts
+        for name, entry in one.manifest["files"].items()
+        if file in (entry["sha256"], name, name.rpartition("/")[2])
+    ]
 
 
 def _order(artifact: Artifact) -> tuple[int, str, str]:

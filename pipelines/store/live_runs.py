@@ -30,8 +30,9 @@ LIVE = ".live"  # under the folder of the run records
 def living(runs: Path, record: dict[str, Any]) -> Iterator[None]:
     """While inside, the run of `record` (which names it under "run") counts as going on."""
     if unsafe(record["run"]) or "/" in record["run"]:
-        raise UsageError(f"run {record['run']!r}: an id names a file; leave it empty to have one "
-                         "made up")
+        raise UsageError(
+            f"run {record['run']!r}: an id names a file; leave it empty to have one made up"
+        )
     folder = made(runs / LIVE)
     path = folder / f"{record['run']}.json"
     partial = folder / f".{path.name}.{os.getpid()}"

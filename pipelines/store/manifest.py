@@ -26,9 +26,20 @@ KEY = re.compile(r"[0-9a-f]{64}")
 RECIPE = ("stage", "version", "config", "inputs", "code", "libraries")
 SEAL = "seal"
 KINDS: dict[str, type | tuple[type, ...]] = {
-    "stage": str, "version": int, "config": dict, "inputs": dict, "code": dict, "libraries": dict,
-    "key": str, "digest": str, "files": dict, "counts": dict, "created": str,
-    "wall_seconds": (int, float), "peak_memory_bytes": (int, float)}
+    "stage": str,
+    "version": int,
+    "config": dict,
+    "inputs": dict,
+    "code": dict,
+    "libraries": dict,
+    "key": str,
+    "digest": str,
+    "files": dict,
+    "counts": dict,
+    "created": str,
+    "wall_seconds": (int, float),
+    "peak_memory_bytes": (int, float),
+}
 CHANGED = "was changed after it was written"
 
 
@@ -53,8 +64,9 @@ class Artifact:
     def files(self, prefix: str = "") -> list[Path]:
         """Those that the manifest lists and whose names begin so, in order. Readers open nothing
         else: what lies in the folder besides is not part of the artifact."""
-        return sorted(self.path / name for name in self.manifest["files"]
-                      if name.startswith(prefix))
+        return sorted(
+            self.path / name for name in self.manifest["files"] if name.startswith(prefix)
+        )
 
 
 @dataclass(frozen=True)
@@ -98,8 +110,10 @@ def text_of(manifest: Mapping[str, Any]) -> str:
     """What stands in the file. Raises FolioError when nobody could read it back."""
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     if len(text.encode()) > MAX_BYTES:
-        raise FolioError(f"{len(manifest['files']):,} files are too many for one artifact; pack "
-                         "them into an archive")
+        raise FolioError(
+            f"{len(manifest['files']):,} files are too many for one artifact; pack "
+            "them into an archive"
+        )
     return text
 
 
@@ -144,8 +158,11 @@ def _expect(path: Path, kind: Any, called: str) -> None:
 
 
 def _kind(mode: int) -> str:
-    for kind, called in ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"),
-                         (stat.S_ISREG, "a file")):
+    for kind, called in (
+        (stat.S_ISLNK, "a link"),
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISREG, "a file"),
+    ):
         if kind(mode):
             return called
     return "a special file"
@@ -164,15 +181,20 @@ def _misshapen(found: Mapping[str, Any]) -> str | None:
             return f"has no proper {name!r}"
     if not all(isinstance(value, str) for value in found["inputs"].values()):
         return "has no proper 'inputs'"
-    if found["stage"] == "release" and not (isinstance(found["config"].get("name"), str)
-                                            and isinstance(found["counts"].get("version"), int)):
+    if found["stage"] == "release" and not (
+        isinstance(found["config"].get("name"), str)
+        and isinstance(found["counts"].get("version"), int)
+    ):
         return "names no version"
     for name, entry in found["files"].items():
         reason = unsafe(name) or ("is the manifest's own" if name == MANIFEST else None)
         if reason:
             return f"lists a file whose name {reason}: {ascii(name)[:100]}"
-        if not (isinstance(entry, dict) and isinstance(entry.get("bytes"), int)
-                and KEY.fullmatch(str(entry.get("sha256")))):
+        if not (
+            isinstance(entry, dict)
+            and isinstance(entry.get("bytes"), int)
+            and KEY.fullmatch(str(entry.get("sha256")))
+        ):
             return f"says neither size nor digest of {name}"
     return None
 
@@ -183,7 +205,8 @@ def _disagreement(found: Mapping[str, Any], stage: str, key: str) -> str | None:
     try:
         whole = found["digest"] == content_digest(found["files"]) and (
             (key == key_of(found) and found.get(SEAL) == _seal_of(found))
-            or (key == _unsealed_key_of(found) and SEAL not in found))
+            or (key == _unsealed_key_of(found) and SEAL not in found)
+        )
     except (ValueError, RecursionError):  # text or depth that we would not have written
         whole = False
     return None if whole else CHANGED
@@ -199,11 +222,18 @@ def listed(folder: Path) -> dict[str, dict[str, Any]]:
     """
     found = dict(_below(folder))
     for name, there in found.items():
-        wrong = (f"its name {reason}" if (reason := unsafe(name)) else
-                 None if stat.S_ISREG(there.st_mode) else f"it is {_kind(there.st_mode)}")
+        wrong = (
+            f"its name {reason}"
+            if (reason := unsafe(name))
+            else None
+            if stat.S_ISREG(there.st_mode)
+            else f"it is {_kind(there.st_mode)}"
+        )
         if wrong:
-            raise FolioError(f"{name!a}: cannot be published, as {wrong}; rename or remove the "
-                             "file that it was made from")
+            raise FolioError(
+                f"{name!a}: cannot be published, as {wrong}; rename or remove the "
+                "file that it was made from"
+            )
     return {name: _entry(folder / name) for name in sorted(found, key=lambda name: name.split("/"))}
 
 
@@ -228,7 +258,8 @@ def damage(folder: Path, files: Mapping[str, Mapping[str, Any]], digests: bool) 
             if name not in found:
                 return f"{name} is missing"
             if found[name].st_size != entry["bytes"] or (
-                    digests and digest_file(folder / name) != entry["sha256"]):
+                digests and digest_file(folder / name) != entry["sha256"]
+            ):
                 return f"{name} is not what was published"
         added = min(found.keys() - files.keys(), default=None)
         return added and f"{_shown(added)} was added after it was published"

@@ -63,11 +63,15 @@ class SharedStore:
             root.fs  # noqa: B018 - a protocol that lacks its package is noticed here
             return root
         except ImportError as error:
-            raise UsageError(f"{self}: a package for it is not installed ({self._said(error)}); "
-                             "install it, or name another place") from error
+            raise UsageError(
+                f"{self}: a package for it is not installed ({self._said(error)}); "
+                "install it, or name another place"
+            ) from error
         except ValueError as error:
-            raise UsageError(f"{self}: is no address that fsspec knows ({self._said(error)}); "
-                             "write it like s3://bucket/folder, or the path of a folder") from error
+            raise UsageError(
+                f"{self}: is no address that fsspec knows ({self._said(error)}); "
+                "write it like s3://bucket/folder, or the path of a folder"
+            ) from error
 
     def note(self, stage: str, key: str) -> str | None:
         """Why it could not give an artifact that it may have; None when nothing is wrong."""
@@ -88,8 +92,9 @@ class SharedStore:
             self._damaged.add((stage, key))
             self._notes[stage, key] = f"the copy in {self} is damaged ({error})"
         except OSError as error:
-            self._notes[stage, key] = (f"the copy in {self} could not be stored here "
-                                       f"({error.strerror or error})")
+            self._notes[stage, key] = (
+                f"the copy in {self} could not be stored here ({error.strerror or error})"
+            )
 
     def _fetch(self, source: UPath, stage: str, key: str, folder: Path) -> None:
         data = self._manifest(source)
@@ -160,8 +165,7 @@ class SharedStore:
         except OSError as error:  # of the artifact here
             return f"not shared: {error.filename}: {error.strerror or error}"
 
-    def _offer(self, stage: str, key: str, manifest: Mapping[str, Any], folder: Path
-               ) -> str | None:
+    def _offer(self, stage: str, key: str, manifest: Mapping[str, Any], folder: Path) -> str | None:
         place = self._root / stage / key
         if (stage, key) not in self._damaged:
             there = self._condition(place, stage, key)
@@ -191,8 +195,9 @@ class SharedStore:
         with self._asked():
             files.fs.invalidate_cache()
             found = files.fs.find(files.path, detail=True)
-        sizes = {path.partition(f"/{told['digest']}/")[2]: entry["size"]
-                 for path, entry in found.items()}
+        sizes = {
+            path.partition(f"/{told['digest']}/")[2]: entry["size"] for path, entry in found.items()
+        }
         there = all(sizes.get(name) == entry["bytes"] for name, entry in told["files"].items())
         return "whole" if there else "damaged"
 
@@ -225,13 +230,19 @@ class SharedStore:
         except FolioError:
             raise
         except Exception as error:
-            if not writing and isinstance(error, NOT_THERE) and not any(
+            if (
+                not writing
+                and isinstance(error, NOT_THERE)
+                and not any(
                     isinstance(cause, OSError) and not isinstance(cause, NOT_THERE)
-                    for cause in _causes(error)):  # some say so of a host that does not answer
+                    for cause in _causes(error)
+                )
+            ):  # some say so of a host that does not answer
                 raise
             raise SharedStoreError(
                 f"{self}: cannot be {'written' if writing else 'read'} ({self._said(error)}); look "
-                "at the address, the network and the rights") from error
+                "at the address, the network and the rights"
+            ) from error
 
     def _said(self, error: Exception) -> str:
         """The system's own words, if any cause has them, else the first line of the message."""

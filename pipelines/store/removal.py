@@ -73,8 +73,15 @@ def changed(path: Path) -> float:
 
 
 def _found(path: Path) -> Iterator[os.stat_result]:
-    inside = (os.path.join(folder, name) for folder, folders, files in os.walk(path)
-              for name in [*folders, *files]) if not path.is_symlink() else ()
+    inside = (
+        (
+            os.path.join(folder, name)
+            for folder, folders, files in os.walk(path)
+            for name in [*folders, *files]
+        )
+        if not path.is_symlink()
+        else ()
+    )
     for one in (path, *inside):
         with suppress(FileNotFoundError):  # a run that goes on moves its files
             yield os.lstat(one)

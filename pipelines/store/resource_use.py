@@ -25,8 +25,12 @@ class Measurement:
         self._start = time.perf_counter()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.wall_seconds = round(time.perf_counter() - self._start, 3)
         self.peak_bytes = _peak_bytes()
 

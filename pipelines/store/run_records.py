@@ -24,14 +24,35 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 KEY = re.compile(r"[0-9a-f]{64}")
 Record = dict[str, Any]
 NUMBER, TEXT = (int, float), (str, type(None))
-ALWAYS = {"run": str, "pipeline": str, "profile": str, "sample": bool, "started": str,
-          "state": str, "seconds": NUMBER, "stages": list}
+ALWAYS = {
+    "run": str,
+    "pipeline": str,
+    "profile": str,
+    "sample": bool,
+    "started": str,
+    "state": str,
+    "seconds": NUMBER,
+    "stages": list,
+}
 # What a record may lack, for an earlier Folio wrote it: its types, the default first.
-ELSE = {"metrics": ({}, dict), "version": (None, int, type(None)), "verdict": (None, *TEXT),
-        "reason": (None, *TEXT), "report": (None, *TEXT), "error": (None, *TEXT),
-        "stale": ([], list), "drift": (None, dict, type(None)), "overrides": ([], list)}
-OF_A_STAGE = {"action": ("", str), "reason": ("", str), "seconds": (0.0, *NUMBER),
-              "path": (None, *TEXT), "key": (None, *TEXT)}
+ELSE = {
+    "metrics": ({}, dict),
+    "version": (None, int, type(None)),
+    "verdict": (None, *TEXT),
+    "reason": (None, *TEXT),
+    "report": (None, *TEXT),
+    "error": (None, *TEXT),
+    "stale": ([], list),
+    "drift": (None, dict, type(None)),
+    "overrides": ([], list),
+}
+OF_A_STAGE = {
+    "action": ("", str),
+    "reason": ("", str),
+    "seconds": (0.0, *NUMBER),
+    "path": (None, *TEXT),
+    "key": (None, *TEXT),
+}
 OF_DRIFT = {"version", "same_text", "measures", "drifted"}
 
 
@@ -149,10 +170,11 @@ def _stage(found: Any, path: Path) -> Record:
     """A stage's entry; its name and key lead to a folder of the store."""
     entry = found if isinstance(found, dict) else {}
     entry = {name: entry.get(name, default) for name, (default, *_) in OF_A_STAGE.items()} | entry
-    right = (entry.get("stage") in NAMES
-             and (entry["key"] is None or bool(KEY.fullmatch(str(entry["key"]))))
-             and all(isinstance(entry[name], tuple(kinds))
-                     for name, (_, *kinds) in OF_A_STAGE.items()))
+    right = (
+        entry.get("stage") in NAMES
+        and (entry["key"] is None or bool(KEY.fullmatch(str(entry["key"]))))
+        and all(isinstance(entry[name], tuple(kinds)) for name, (_, *kinds) in OF_A_STAGE.items())
+    )
     if not right:
         raise UnreadableError(f"{path}: what it says of a stage is not what we wrote")
     return entry

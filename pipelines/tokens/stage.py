@@ -92,13 +92,18 @@ def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabula
     """
     if spec.kind == "subword":
         return _learn_subwords(shards, spec, work)
-    counts = _count_characters(shards, spec) if spec.kind == "char" else (
-        _count_words(shards, spec, work))
+    counts = (
+        _count_characters(shards, spec)
+        if spec.kind == "char"
+        else (_count_words(shards, spec, work))
+    )
     markers = _markers(spec, counts)
     kept = [(token, count) for token, count in counts.items() if count >= spec.min_count]
     if not kept:
-        raise FolioError(f"corpus train split: no {spec.kind} is seen {spec.min_count} times; "
-                         "lower tokens.min_count or give more text")
+        raise FolioError(
+            f"corpus train split: no {spec.kind} is seen {spec.min_count} times; "
+            "lower tokens.min_count or give more text"
+        )
     kept.sort(key=lambda item: (-item[1], item[0]))  # frequent first, then by spelling
     if spec.max_size is not None:
         kept = kept[: max(spec.max_size - len(SPECIAL) - len(markers), 1)]
@@ -107,9 +112,15 @@ def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabula
     unknown = counts.total() - sum(count for _, count in kept)
     tokens, numbers = zip(*kept, strict=True)
     train = sum(pq.read_metadata(shard).num_rows for shard in shards)
-    return Vocabulary(spec.kind, spec.lower, (*SPECIAL, *markers, *tokens),
-                      (0, unknown, *(train * n for n in markers.values()), *numbers),
-                      spec.words, spec.begin or None, spec.end or None)
+    return Vocabulary(
+        spec.kind,
+        spec.lower,
+        (*SPECIAL, *markers, *tokens),
+        (0, unknown, *(train * n for n in markers.values()), *numbers),
+        spec.words,
+        spec.begin or None,
+        spec.end or None,
+    )
 
 
 def _learn_subwords(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:
@@ -118,12 +129,22 @@ def _learn_subwords(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -
             yield texts
             work.progress(done, None, "train shards read for subwords")
 
-    model = subwords.train(read, spec.max_size or subwords.DEFAULT_SIZE, spec.lower, spec.begin,
-                           spec.end)
+    model = subwords.train(
+        read, spec.max_size or subwords.DEFAULT_SIZE, spec.lower, spec.begin, spec.end
+    )
     tokens = subwords.pieces(subwords.load(model))
-    return Vocabulary(spec.kind, spec.lower, tokens, (0,) * len(tokens), spec.words,
-                      spec.begin or None, spec.end or None, subwords.PAD_ID, subwords.UNKNOWN_ID,
-                      model)
+    return Vocabulary(
+        spec.kind,
+        spec.lower,
+        tokens,
+        (0,) * len(tokens),
+        spec.words,
+        spec.begin or None,
+        spec.end or None,
+        subwords.PAD_ID,
+        subwords.UNKNOWN_ID,
+        model,
+    )
 
 
 def _markers(spec: TokensSpec, counts: Counter[str]) -> dict[str, int]:
@@ -134,8 +155,9 @@ def _markers(spec: TokensSpec, counts: Counter[str]) -> dict[str, int]:
             raise FolioError(
                 f"tokens.{name} {marker!r}: train text has it {counts[marker]} times, so it cannot "
                 f"mark where a document {name}s; choose one that no text has, such as '<{name}>'"
-                if marker in counts else
-                f"tokens.{name} {marker!r}: every vocabulary has this token; choose another")
+                if marker in counts
+                else f"tokens.{name} {marker!r}: every vocabulary has this token; choose another"
+            )
     return dict(Counter(marker for marker in (spec.begin, spec.end) if marker))
 
 
@@ -149,8 +171,9 @@ def _count_characters(shards: Sequence[Path], spec: TokensSpec) -> Counter[str]:
     for texts in _texts(shards):
         for text in texts:
             folded = text.lower() if spec.lower else text
-            points, numbers = np.unique(np.frombuffer(folded.encode("utf-32-le"), np.uint32),
-                                        return_counts=True)
+            points, numbers = np.unique(
+                np.frombuffer(folded.encode("utf-32-le"), np.uint32), return_counts=True
+            )
             counts.update({chr(p): int(n) for p, n in zip(points, numbers, strict=True)})
     return counts
 
@@ -158,8 +181,12 @@ def _count_characters(shards: Sequence[Path], spec: TokensSpec) -> Counter[str]:
 def _count_words(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Counter[str]:
     def counted(texts: pl.Series) -> pl.DataFrame:
         words = split_words(texts, spec.lower, spec.words).explode(empty_as_null=False)
-        return words.alias("text").to_frame().group_by("text").agg(
-            pl.len().cast(pl.UInt64).alias("count"))
+        return (
+            words.alias("text")
+            .to_frame()
+            .group_by("text")
+            .agg(pl.len().cast(pl.UInt64).alias("count"))
+        )
 
     total = pl.DataFrame(schema={"text": pl.String, "count": pl.UInt64})
     for done, shard in enumerate(mapped(counted, _texts(shards)), 1):
@@ -184,20 +211,23 @@ def code(documents: pl.DataFrame, vocabulary: Vocabulary, spec: TokensSpec) -> p
     lengths = np.diff(edges)
     if spec.max_tokens is not None:
         ids, edges = _cut(ids, edges, spec.max_tokens, spec.keep)
-    return pa.table({
-        "id": documents["id"].to_arrow().cast(pa.string()),
-        "split": documents["split"].to_arrow().cast(pa.string()),
-        # list, not large_list: 32-bit offsets, which every reader of Parquet knows.
-        "tokens": pa.ListArray.from_arrays(edges.astype(np.int32), ids),
-        "length": np.diff(edges).astype(np.int32),
-        "label": documents["label"].cast(pl.Float32).to_arrow(),
-        "characters": documents["text"].str.len_chars().cast(pl.Int64).to_arrow(),
-        "truncated": (lengths - np.diff(edges)).astype(np.int32),
-    })
+    return pa.table(
+        {
+            "id": documents["id"].to_arrow().cast(pa.string()),
+            "split": documents["split"].to_arrow().cast(pa.string()),
+            # list, not large_list: 32-bit offsets, which every reader of Parquet knows.
+            "tokens": pa.ListArray.from_arrays(edges.astype(np.int32), ids),
+            "length": np.diff(edges).astype(np.int32),
+            "label": documents["label"].cast(pl.Float32).to_arrow(),
+            "characters": documents["text"].str.len_chars().cast(pl.Int64).to_arrow(),
+            "truncated": (lengths - np.diff(edges)).astype(np.int32),
+        }
+    )
 
 
-def _marked(ids: np.ndarray, edges: np.ndarray,
-            vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+def _marked(
+    ids: np.ndarray, edges: np.ndarray, vocabulary: Vocabulary
+) -> tuple[np.ndarray, np.ndarray]:
     """The markers put around each document; `edges` (documents + 1,) is where each begins."""
     each = np.arange(len(edges))
     if vocabulary.begin_id is not None:
@@ -207,8 +237,7 @@ def _marked(ids: np.ndarray, edges: np.ndarray,
     return ids, edges
 
 
-def _cut(ids: np.ndarray, edges: np.ndarray, most: int,
-         keep: str) -> tuple[np.ndarray, np.ndarray]:
+def _cut(ids: np.ndarray, edges: np.ndarray, most: int, keep: str) -> tuple[np.ndarray, np.ndarray]:
     """At most `most` ids of each document, its last or its first."""
     lengths = np.minimum(np.diff(edges), most)
     starts = edges[1:] - lengths if keep == "last" else edges[:-1]

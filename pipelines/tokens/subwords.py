@@ -31,8 +31,13 @@ SEEDS = 100_000
 THREADS = 2  # sums of floats depend on it, so it is the same on every machine
 
 
-def train(read: Callable[[], Iterable[pl.Series]], size: int, lower: bool, begin: str | None,
-          end: str | None) -> bytes:
+def train(
+    read: Callable[[], Iterable[pl.Series]],
+    size: int,
+    lower: bool,
+    begin: str | None,
+    end: str | None,
+) -> bytes:
     """The model file's bytes, of `size` pieces: the same for the same texts.
 
     `read` begins to read the texts anew each time. Ids 0 to 3 are the unknown piece, `begin`
@@ -44,28 +49,42 @@ def train(read: Callable[[], Iterable[pl.Series]], size: int, lower: bool, begin
     for texts in read():
         characters += int(texts.str.len_chars().sum())
         breaks = breaks or bool(texts.str.contains("\n", literal=True).any())
-    lines = list(_sample(read(), max(1, -(-characters // SAMPLE_CHARACTERS)),
-                         lower))
+    lines = list(_sample(read(), max(1, -(-characters // SAMPLE_CHARACTERS)), lower))
     if not lines:
         raise FolioError("corpus train split: no text to learn subwords from")
     alphabet = set().union(*lines)
     for name, marker in (("begin", begin), ("end", end)):
         if marker in alphabet:
-            raise FolioError(f"tokens.{name} {marker!r}: train text has it, so it cannot mark "
-                             f"where a document {name}s; choose a longer one, such as '<{name}>'")
+            raise FolioError(
+                f"tokens.{name} {marker!r}: train text has it, so it cannot mark "
+                f"where a document {name}s; choose a longer one, such as '<{name}>'"
+            )
     file = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines), model_writer=file, model_type="unigram",
-            vocab_size=size, character_coverage=(
-                ALL_CHARACTERS if 4 * len(alphabet) <= size else MOST_CHARACTERS),
-            normalization_rule_name="identity", add_dummy_prefix=False,
-            remove_extra_whitespaces=False, user_defined_symbols=["\n"] if breaks else [],
-            unk_id=UNKNOWN_ID, bos_id=BEGIN_ID, eos_id=END_ID, pad_id=PAD_ID,
-            unk_piece="<unknown>", unk_surface="<unknown>",
-            bos_piece=begin or "<s>", eos_piece=end or "</s>", pad_piece="<pad>",
-            seed_sentencepiece_size=max(SEEDS, 10 * size), num_threads=THREADS,
-            max_sentence_length=8 * LINE_CHARACTERS, minloglevel=2)
+            sentence_iterator=iter(lines),
+            model_writer=file,
+            model_type="unigram",
+            vocab_size=size,
+            character_coverage=(ALL_CHARACTERS if 4 * len(alphabet) <= size else MOST_CHARACTERS),
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            user_defined_symbols=["\n"] if breaks else [],
+            unk_id=UNKNOWN_ID,
+            bos_id=BEGIN_ID,
+            eos_id=END_ID,
+            pad_id=PAD_ID,
+            unk_piece="<unknown>",
+            unk_surface="<unknown>",
+            bos_piece=begin or "<s>",
+            eos_piece=end or "</s>",
+            pad_piece="<pad>",
+            seed_sentencepiece_size=max(SEEDS, 10 * size),
+            num_threads=THREADS,
+            max_sentence_length=8 * LINE_CHARACTERS,
+            minloglevel=2,
+        )
     except (RuntimeError, OSError) as error:
         raise _clearer(error, size) from error
     return file.getvalue()
@@ -85,23 +104,30 @@ def _sample(shards: Iterable[pl.Series], stride: int, lower: bool) -> Iterator[s
 def _lines(text: str) -> Iterator[str]:
     for line in RESERVED.split(text):
         for first in range(0, len(line), LINE_CHARACTERS):
-            yield line[first:first + LINE_CHARACTERS]
+            yield line[first : first + LINE_CHARACTERS]
 
 
 def _clearer(error: Exception, size: int) -> FolioError:
     """SentencePiece's message (a place in its source, a condition, words) in our words."""
     message = str(error)
     if found := re.search(r"set it to a value <= (\d+)", message):
-        return FolioError(f"tokens.max_size {size}: the train text has {found[1]} subwords at the "
-                          f"most; set tokens.max_size to {found[1]} or less, or give more text")
+        return FolioError(
+            f"tokens.max_size {size}: the train text has {found[1]} subwords at the "
+            f"most; set tokens.max_size to {found[1]} or less, or give more text"
+        )
     if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
-        return FolioError(f"tokens.max_size {size}: the train text's characters alone make "
-                          f"{found[1]} subwords; set tokens.max_size well above {found[1]}")
+        return FolioError(
+            f"tokens.max_size {size}: the train text's characters alone make "
+            f"{found[1]} subwords; set tokens.max_size well above {found[1]}"
+        )
     if found := re.search(r"(\S+) is already defined", message):
-        return FolioError(f"tokens.begin, tokens.end: {found[1]!r} is taken; give each marker a "
-                          "name of its own")
-    return FolioError(f"tokens: SentencePiece cannot learn {size} subwords from the train text: "
-                      f"{' '.join(message.split())}")
+        return FolioError(
+            f"tokens.begin, tokens.end: {found[1]!r} is taken; give each marker a name of its own"
+        )
+    return FolioError(
+        f"tokens: SentencePiece cannot learn {size} subwords from the train text: "
+        f"{' '.join(message.split())}"
+    )
 
 
 def load(model: bytes) -> sentencepiece.SentencePieceProcessor:
@@ -111,8 +137,10 @@ def load(model: bytes) -> sentencepiece.SentencePieceProcessor:
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=model)
     except (RuntimeError, ValueError) as error:
-        raise DamagedError("the vocabulary's subwords.model is not a SentencePiece model; "
-                           "run the pipeline again from tokens") from error
+        raise DamagedError(
+            "the vocabulary's subwords.model is not a SentencePiece model; "
+            "run the pipeline again from tokens"
+        ) from error
 
 
 def pieces(processor: sentencepiece.SentencePieceProcessor) -> tuple[str, ...]:
@@ -123,5 +151,8 @@ def pieces(processor: sentencepiece.SentencePieceProcessor) -> tuple[str, ...]:
 def unknown_characters(processor: sentencepiece.SentencePieceProcessor, text: str) -> list[str]:
     """The distinct characters of `text` that no piece can spell, in order."""
     distinct = list(dict.fromkeys(text))
-    return [character for character, ids in zip(distinct, processor.encode(distinct), strict=True)
-            if UNKNOWN_ID in ids]
+    return [
+        character
+        for character, ids in zip(distinct, processor.encode(distinct), strict=True)
+        if UNKNOWN_ID in ids
+    ]

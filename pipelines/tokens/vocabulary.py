@@ -31,8 +31,14 @@ SPECIAL = ("<pad>", "<unknown>")
 WORD = r"[\p{L}\p{N}_]+"
 # What settings.json may say, and of which types. The first two must be there.
 SETTINGS: dict[str, tuple[type, ...]] = {
-    "kind": (str,), "lower": (bool,), "words": (str,), "begin": (str, type(None)),
-    "end": (str, type(None)), "pad_id": (int,), "unknown_id": (int,)}
+    "kind": (str,),
+    "lower": (bool,),
+    "words": (str,),
+    "begin": (str, type(None)),
+    "end": (str, type(None)),
+    "pad_id": (int,),
+    "unknown_id": (int,),
+}
 TOKENS_FILE, SETTINGS_FILE, MODEL_FILE = "tokens.tsv", "settings.json", "subwords.model"
 
 
@@ -136,8 +142,9 @@ class Vocabulary:
         else:
             import polars as pl
 
-            parts = split_words(pl.Series([text], dtype=pl.String), self.lower,
-                                self.words)[0].to_list()
+            parts = split_words(pl.Series([text], dtype=pl.String), self.lower, self.words)[
+                0
+            ].to_list()
         return [part for part in dict.fromkeys(parts) if part not in self._known]
 
     def _folded(self, text: str) -> str:
@@ -165,8 +172,13 @@ class Vocabulary:
         folder.mkdir(parents=True, exist_ok=True)
         # One call for all tokens, a line each: JSON has no line end within a string.
         told = json.dumps(self.tokens, ensure_ascii=False, separators=("\n", ":"))[1:-1]
-        lines = ["id\ttoken\tcount", *(f"{i}\t{token}\t{count}" for i, (token, count) in enumerate(
-            zip(told.split("\n"), self.counts, strict=True)))]
+        lines = [
+            "id\ttoken\tcount",
+            *(
+                f"{i}\t{token}\t{count}"
+                for i, (token, count) in enumerate(zip(told.split("\n"), self.counts, strict=True))
+            ),
+        ]
         (folder / TOKENS_FILE).write_bytes("".join(f"{line}\n" for line in lines).encode())
         settings = {name: getattr(self, name) for name in SETTINGS}
         text = json.dumps(settings, ensure_ascii=False)
@@ -184,8 +196,9 @@ class Vocabulary:
         except FileNotFoundError as error:
             raise DamagedError(f"{error.filename}: is missing") from error
         except (ValueError, IndexError, TypeError, RecursionError) as error:
-            raise DamagedError(f"{folder / TOKENS_FILE}: not lines of id, token and count "
-                               f"({type(error).__name__})") from error
+            raise DamagedError(
+                f"{folder / TOKENS_FILE}: not lines of id, token and count ({type(error).__name__})"
+            ) from error
         vocabulary = cls(tokens=tokens, counts=counts, model=model, **settings)
         if flaw := vocabulary._flaw():
             raise DamagedError(f"{folder}: not a vocabulary: {flaw}")

@@ -35,12 +35,23 @@ def take_stock(settings: Settings) -> Stock:
     store = Store(settings.store.root)
     artifacts = list(stored(store))
     return Stock(
-        now, settings.runs.folder, artifacts,
+        now,
+        settings.runs.folder,
+        artifacts,
         {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
-        list(settings.runs), live_runs(settings.runs.folder), versions(home),
-        [*leftovers_in(store), *_aged("comparison", home / "comparisons"),
-         *_aged("log", home / "logs"), *_downloads(home), *remains(home, now)],
-        _reigns(home), {path.stem for path in settings.runs.unreadable()})
+        list(settings.runs),
+        live_runs(settings.runs.folder),
+        versions(home),
+        [
+            *leftovers_in(store),
+            *_aged("comparison", home / "comparisons"),
+            *_aged("log", home / "logs"),
+            *_downloads(home),
+            *remains(home, now),
+        ],
+        _reigns(home),
+        {path.stem for path in settings.runs.unreadable()},
+    )
 
 
 def _reigns(home: Path) -> dict[str, list[int]] | None:
@@ -54,8 +65,11 @@ def _reigns(home: Path) -> dict[str, list[int]] | None:
 
 def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
     """What may go, with its bytes. A registry that others may use as well is left alone."""
-    return [_weighed(item, settings.home) for item in decide(stock, policy)
-            if item.version is None or is_own(settings.home)]
+    return [
+        _weighed(item, settings.home)
+        for item in decide(stock, policy)
+        if item.version is None or is_own(settings.home)
+    ]
 
 
 def _weighed(item: Item, home: Path) -> Item:
@@ -82,8 +96,9 @@ def leftovers_in(store: Store) -> Iterator[Leftover]:
             yield Leftover(kind, path, changed(path), key, is_locked(lock_of(folder, key)))
     for path in sorted((store.root / ".damaged").glob("*")):
         moved = path.name.rpartition("-")[2]  # in nanoseconds: moving it left its own times
-        yield Leftover("damaged artifact", path,
-                       int(moved) / 1e9 if moved.isdigit() else changed(path))
+        yield Leftover(
+            "damaged artifact", path, int(moved) / 1e9 if moved.isdigit() else changed(path)
+        )
     for path in sorted((store.root / REMOVED).glob("*")):
         yield Leftover("unfinished", path, changed(path))  # a removal that was killed
 
@@ -110,8 +125,9 @@ def _downloads(home: Path) -> Iterator[Leftover]:
         yield from (one for one in _aged("download", folder) if one.path not in wanted)
 
 
-def collect(items: list[Item], settings: Settings, policy: Policy, since: float,
-            failed: Notice) -> list[Item]:
+def collect(
+    items: list[Item], settings: Settings, policy: Policy, since: float, failed: Notice
+) -> list[Item]:
     """Delete the items, and return those that are gone: what a run took `since`, stays.
 
     `failed` is told of what could not be deleted.

@@ -67,26 +67,46 @@ def collect(settings: Settings, now: datetime) -> dict[str, Any]:
         reigns = {name: reigns_of(journal_of(settings.home).lines(name)) for name in models}
     except FolioError as error:
         attention.append({"pipeline": None, "text": str(error)})
-    attention += [{"pipeline": None, "text": f"{error}; that run is not listed"}
-                  for error in settings.runs.unreadable().values()]
+    attention += [
+        {"pipeline": None, "text": f"{error}; that run is not listed"}
+        for error in settings.runs.unreadable().values()
+    ]
     ran = {record["pipeline"] for record in records}
     # Each byte of the store, and the net, are for `folio plan` to ask: that takes seconds.
     glance = replace(settings, store=Store(settings.store.root, digests=False), offline=True)
     pipelines = [
-        _pipeline(name, [record for record in records if record["pipeline"] == name],
-                  models.get(name, []), reigns.get(name, []), glance, now)
-        for name in [*sorted(ran), *sorted(set(catalog_names()) - ran)]]
+        _pipeline(
+            name,
+            [record for record in records if record["pipeline"] == name],
+            models.get(name, []),
+            reigns.get(name, []),
+            glance,
+            now,
+        )
+        for name in [*sorted(ran), *sorted(set(catalog_names()) - ran)]
+    ]
     disk = disk_usage(settings.home)
     attention += [note for pipeline in pipelines for note in _attention(pipeline)]
     if disk["free"] < LOW_DISK_BYTES:
         attention.append({"pipeline": None, "text": "the disk is nearly full"})
-    return {"written": utc(now), "pipelines": pipelines, "runs": records[:LAST_RUNS],
-            "disk": disk, "links": addresses(), "attention": attention}
+    return {
+        "written": utc(now),
+        "pipelines": pipelines,
+        "runs": records[:LAST_RUNS],
+        "disk": disk,
+        "links": addresses(),
+        "attention": attention,
+    }
 
 
-def _pipeline(name: str, records: list[dict[str, Any]], versions: list[dict[str, Any]],
-              reigns: list[tuple[str, int | None]], settings: Settings, now: datetime,
-              ) -> dict[str, Any]:
+def _pipeline(
+    name: str,
+    records: list[dict[str, Any]],
+    versions: list[dict[str, Any]],
+    reigns: list[tuple[str, int | None]],
+    settings: Settings,
+    now: datetime,
+) -> dict[str, Any]:
     """What is known of one pipeline; `records` newest first, `versions` oldest first."""
     last = records[0] if records else None
     declaration = name if name in catalog_names() else last.get("declared", f"{name}.yaml")
@@ -98,14 +118,20 @@ def _pipeline(name: str, records: list[dict[str, Any]], versions: list[dict[str,
     stages, unknown = _planned(spec, settings) if spec else (None, unknown)
     metric = spec.registry.metric if spec else versions[-1]["metric"] if versions else "metric"
     return {
-        "pipeline": name, "title": spec.title if spec else "", "declaration": declaration,
+        "pipeline": name,
+        "title": spec.title if spec else "",
+        "declaration": declaration,
         "started": bool(records or versions),
-        "metric": metric, "lower_is_better": metric in LOWER_IS_BETTER,
+        "metric": metric,
+        "lower_is_better": metric in LOWER_IS_BETTER,
         "champion": next((v for v in versions if CHAMPION in v["aliases"]), None),
-        "versions": versions, "reigns": reigns,
+        "versions": versions,
+        "reigns": reigns,
         "schedule": schedule.model_dump() if schedule else None,
         "freshness": freshness(schedule, records, now),
-        "plan": {"profile": profile, "stages": stages, "unknown": unknown}, "last_run": last}
+        "plan": {"profile": profile, "stages": stages, "unknown": unknown},
+        "last_run": last,
+    }
 
 
 def _loaded(declaration: str, profile: str) -> tuple[Spec | None, str | None]:
@@ -129,11 +155,13 @@ def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What a person should look at, each in one sentence."""
     name, fresh, last = pipeline["pipeline"], pipeline["freshness"], pipeline["last_run"]
     if fresh["state"] == "late":
-        yield {"pipeline": name, "text": f"is late: a run was due {moment(fresh['due'])}, the last "
-               f"good one began {moment(fresh['last'])}"}
+        yield {
+            "pipeline": name,
+            "text": f"is late: a run was due {moment(fresh['due'])}, the last "
+            f"good one began {moment(fresh['last'])}",
+        }
     if last is not None and last["state"] == "failed":
-        yield {"pipeline": name,
-               "text": f"failed on {moment(last['started'])}: {last['error']}"}
+        yield {"pipeline": name, "text": f"failed on {moment(last['started'])}: {last['error']}"}
 
 
 # The page
@@ -142,8 +170,10 @@ def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def write_page(home: Path, state: dict[str, Any]) -> Path:
     """Show what `collect` gave. Returns the page's path."""
     folder = made(home / "dashboard")
-    charts = {one["pipeline"]: metric_chart(one["versions"], one["metric"], one["reigns"])
-              for one in state["pipelines"]}
+    charts = {
+        one["pipeline"]: metric_chart(one["versions"], one["metric"], one["reigns"])
+        for one in state["pipelines"]
+    }
     reports = {run["run"]: report_link(run, home) for run in state["runs"]}
     page = render("dashboard.html", charts=charts, reports=reports, **state)
     write_whole(folder / "index.html", page)
@@ -153,7 +183,10 @@ def write_page(home: Path, state: dict[str, Any]) -> Path:
 def report_link(run: dict[str, Any], home: Path) -> str | None:
     """From the page to the run's report, while the store has it. Holds when the home is moved."""
     keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
-    pages = (f"store/{stage}/{keys[stage]}/report.html" for stage in ("release", "metrics")
-             if keys.get(stage))
+    pages = (
+        f"store/{stage}/{keys[stage]}/report.html"
+        for stage in ("release", "metrics")
+        if keys.get(stage)
+    )
     page = next((page for page in pages if (home / page).is_file()), None)
     return f"../{quote(page)}" if page else None

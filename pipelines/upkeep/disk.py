@@ -18,8 +18,11 @@ def disk_usage(home: Path) -> dict[str, Any]:
     rest = {path.name: path for path in _entries(home) if path.name != "store"}
     paths = {name: store[name] for name in first} | store | rest
     folders = [{"name": name, "bytes": size_bytes(path)} for name, path in paths.items()]
-    return {"folders": folders, "total": sum(folder["bytes"] for folder in folders),
-            "free": shutil.disk_usage(home).free}
+    return {
+        "folders": folders,
+        "total": sum(folder["bytes"] for folder in folders),
+        "free": shutil.disk_usage(home).free,
+    }
 
 
 def _entries(folder: Path) -> list[Path]:

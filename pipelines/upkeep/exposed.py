@@ -38,12 +38,22 @@ def secrets(settings: Settings) -> Iterator[Finding]:
     found = False
     for path in _manifests(settings.store.root):
         found = True
-        yield Finding("secrets", "problem", f"{path}: holds user, password or query of source.url"
-                      f"{_shared(settings, path)}", f"{FIX}{CHANGE}", partial(_rekey, path))
+        yield Finding(
+            "secrets",
+            "problem",
+            f"{path}: holds user, password or query of source.url{_shared(settings, path)}",
+            f"{FIX}{CHANGE}",
+            partial(_rekey, path),
+        )
     for path in _records(settings.runs.folder):
         found = True
-        yield Finding("secrets", "problem", f"{path}: holds user, password or query of a source in "
-                      "its overrides or reasons", f"{FIX}{CHANGE}", partial(_clean, path))
+        yield Finding(
+            "secrets",
+            "problem",
+            f"{path}: holds user, password or query of a source in its overrides or reasons",
+            f"{FIX}{CHANGE}",
+            partial(_clean, path),
+        )
     if not found:
         yield Finding("secrets", "ok", "no manifest and no run record holds secrets of an address")
 
@@ -52,8 +62,10 @@ def _shared(settings: Settings, path: Path) -> str:
     """What stands in a shared store is others' as well: it is named, not removed."""
     if settings.store.remote is None:
         return ""
-    return (f"; the shared store may have it as well: delete {settings.store.remote}/source/"
-            f"{path.parent.name} there by hand")
+    return (
+        f"; the shared store may have it as well: delete {settings.store.remote}/source/"
+        f"{path.parent.name} there by hand"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -63,12 +75,16 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _manifests(root: Path) -> Iterator[Path]:
-    for path in sorted([*root.glob(f"source/[!.]*/{MANIFEST}"),
-                        *root.glob(f".damaged/source-*/{MANIFEST}")]):
+    for path in sorted(
+        [*root.glob(f"source/[!.]*/{MANIFEST}"), *root.glob(f".damaged/source-*/{MANIFEST}")]
+    ):
         config = _read(path).get("config")
         urls = config.get("source.url") if isinstance(config, dict) else None
-        if isinstance(urls, list) and config_shown(config) != config and any(
-                has_secrets(url) for url in urls if isinstance(url, str)):
+        if (
+            isinstance(urls, list)
+            and config_shown(config) != config
+            and any(has_secrets(url) for url in urls if isinstance(url, str))
+        ):
             yield path
 
 

@@ -71,8 +71,13 @@ class Item:
     version: Version | None = field(default=None, repr=False)
 
     def as_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "name": self.name, "bytes": self.bytes,
-                "path": str(self.path) if self.path else None, "reason": self.reason}
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "bytes": self.bytes,
+            "path": str(self.path) if self.path else None,
+            "reason": self.reason,
+        }
 
 
 def decide(stock: Stock, policy: Policy) -> list[Item]:
@@ -81,8 +86,12 @@ def decide(stock: Stock, policy: Policy) -> list[Item]:
     releases = [one for one in kept if one.stage == "release"]
     serving = kept_versions(stock.versions, releases, policy.runs, stock.reigns)
     records = _kept_records(stock, policy, serving)
-    return [*_artifacts(stock, kept, policy), *_versions(stock.versions, serving, policy),
-            *_records(stock, records, policy), *_leftovers(stock, records, policy)]
+    return [
+        *_artifacts(stock, kept, policy),
+        *_versions(stock.versions, serving, policy),
+        *_records(stock, records, policy),
+        *_leftovers(stock, records, policy),
+    ]
 
 
 # What is kept
@@ -90,8 +99,10 @@ def decide(stock: Stock, policy: Policy) -> list[Item]:
 
 def reachable(stock: Stock, policy: Policy) -> list[Artifact]:
     """The artifacts that are needed, and all above them through the digests of their inputs."""
-    newest = {(one.stage, one.digest): one
-              for one in sorted(stock.artifacts, key=lambda one: one.manifest["created"])}
+    newest = {
+        (one.stage, one.digest): one
+        for one in sorted(stock.artifacts, key=lambda one: one.manifest["created"])
+    }
     pending = list(_roots(stock, policy))
     found: dict[Path, Artifact] = {}
     while pending:
@@ -107,14 +118,22 @@ def reachable(stock: Stock, policy: Policy) -> list[Artifact]:
 
 def _roots(stock: Stock, policy: Policy) -> Iterator[Artifact]:
     serving = serving_versions(stock.versions, stock.reigns)
-    named = {(key.removeprefix("folio.").removesuffix(".key"), value)
-             for version in serving for key, value in version.tags.items() if key.endswith(".key")}
+    named = {
+        (key.removeprefix("folio.").removesuffix(".key"), value)
+        for version in serving
+        for key, value in version.tags.items()
+        if key.endswith(".key")
+    }
     records = [*recent(stock.records, policy.runs), *_told(stock.records, serving)]
     named |= {(entry["stage"], entry["key"]) for record in records for entry in record["stages"]}
     numbers = {(version.name, version.number) for version in serving}
     for one in stock.artifacts:
-        if ((one.stage, one.key) in named or one.path in stock.used or _released(one) in numbers
-                or _may_be_needed_by_a_run(one, stock, policy)):
+        if (
+            (one.stage, one.key) in named
+            or one.path in stock.used
+            or _released(one) in numbers
+            or _may_be_needed_by_a_run(one, stock, policy)
+        ):
             yield one
 
 
@@ -147,13 +166,16 @@ def serving_versions(versions: Collection[Version], reigns: Reigns | None) -> li
     """Those that have an alias, such as champion, and those that a rollback would bring back."""
     if reigns is None:
         return list(versions)
-    targets = [rollback_target(versions, name, reigns.get(name, ()))
-               for name in {one.name for one in versions}]
+    targets = [
+        rollback_target(versions, name, reigns.get(name, ()))
+        for name in {one.name for one in versions}
+    ]
     return [one for one in versions if one.aliases or one in targets]
 
 
-def kept_versions(versions: Collection[Version], releases: Iterable[Artifact],
-                  count: int, reigns: Reigns | None) -> set[tuple[str, int]]:
+def kept_versions(
+    versions: Collection[Version], releases: Iterable[Artifact], count: int, reigns: Reigns | None
+) -> set[tuple[str, int]]:
     """(name, number) of those that serve, of the last `count` of each name, of `releases`, and of
     those that somebody registered by hand."""
     kept = {(one.name, one.number) for one in serving_versions(versions, reigns)}
@@ -175,8 +197,11 @@ def _told(records: list[Record], versions: Iterable[Version]) -> list[Record]:
     """The records that tell of versions: the run that trained each, and the last to release it."""
     found = []
     for version in versions:
-        of = [record for record in records if record["pipeline"] == version.name
-              and record.get("version") == version.number]
+        of = [
+            record
+            for record in records
+            if record["pipeline"] == version.name and record.get("version") == version.number
+        ]
         found += of[:1]
         found += [record for record in records if record["run"] == version.tags.get("folio.run")]
     return found
@@ -185,8 +210,11 @@ def _told(records: list[Record], versions: Iterable[Version]) -> list[Record]:
 def _kept_records(stock: Stock, policy: Policy, serving: set[tuple[str, int]]) -> set[str]:
     versions = [one for one in stock.versions if (one.name, one.number) in serving]
     young = utc(stock.now - policy.days * DAY)
-    kept = [*recent(stock.records, policy.runs), *_told(stock.records, versions),
-            *(record for record in stock.records if record["started"] > young)]
+    kept = [
+        *recent(stock.records, policy.runs),
+        *_told(stock.records, versions),
+        *(record for record in stock.records if record["started"] > young),
+    ]
     return {record["run"] for record in kept}
 
 
@@ -201,18 +229,22 @@ def _artifacts(stock: Stock, kept: list[Artifact], policy: Policy) -> Iterator[I
             yield Item("artifact", f"{one.stage} {one.key[:12]}", one.path, reason, key=one.key)
 
 
-def _versions(versions: list[Version], serving: set[tuple[str, int]],
-              policy: Policy) -> Iterator[Item]:
+def _versions(
+    versions: list[Version], serving: set[tuple[str, int]], policy: Policy
+) -> Iterator[Item]:
     reason = f"no alias, no rollback target, not among the last {policy.runs}"
     for one in versions:
         if (one.name, one.number) not in serving:
-            yield Item("model version", f"{one.name} version {one.number}", one.folder, reason,
-                       version=one)
+            yield Item(
+                "model version", f"{one.name} version {one.number}", one.folder, reason, version=one
+            )
 
 
 def _records(stock: Stock, kept: set[str], policy: Policy) -> Iterator[Item]:
-    reason = (f"older than {policy.days:g} days, of no version that is kept, not among the last "
-              f"{policy.runs}")
+    reason = (
+        f"older than {policy.days:g} days, of no version that is kept, not among the last "
+        f"{policy.runs}"
+    )
     for record in stock.records:
         if record["run"] not in kept:
             yield Item("run record", record["run"], stock.runs / f"{record['run']}.json", reason)
@@ -224,11 +256,13 @@ def _leftovers(stock: Stock, records: set[str], policy: Policy) -> Iterator[Item
             yield item
 
 
-def stale(leftovers: Collection[Leftover], artifacts: Iterable[Artifact], now: float,
-          policy: Policy) -> Iterator[Item]:
+def stale(
+    leftovers: Collection[Leftover], artifacts: Iterable[Artifact], now: float, policy: Policy
+) -> Iterator[Item]:
     """The leftovers that nobody works on or will go on from."""
     owners = {(one.path.parent, one.key) for one in artifacts} | {
-        (one.path.parent, one.key) for one in leftovers if one.kind != "lock"}
+        (one.path.parent, one.key) for one in leftovers if one.kind != "lock"
+    }
     for one in leftovers:
         reason = _why(one, now - one.changed, policy.days * DAY, owners)
         if reason and not one.busy:
@@ -244,4 +278,3 @@ def _why(one: Leftover, age: float, limit: float, owners: set[tuple[Path, str]])
     if one.kind == "unfinished copy":
         return "not written to for a day" if age > DAY else None
     return f"not written to for {limit / DAY:g} days" if age > limit else None
-

@@ -50,8 +50,13 @@ class Finding:
     mend: Mend | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        return {"check": self.check, "state": self.state, "text": self.text,
-                "remedy": self.remedy, "fixable": self.mend is not None}
+        return {
+            "check": self.check,
+            "state": self.state,
+            "text": self.text,
+            "remedy": self.remedy,
+            "fixable": self.mend is not None,
+        }
 
 
 Check = Callable[[], Iterable[Finding]]
@@ -79,20 +84,31 @@ def packages() -> Iterator[Finding]:
     try:
         required, told = metadata.requires("folio") or [], metadata.metadata("folio")
     except metadata.PackageNotFoundError:
-        yield Finding("packages", "warning", "Folio itself is not installed, so that its bounds "
-                      "are not known", "pip install --editable . in the folder of Folio")
+        yield Finding(
+            "packages",
+            "warning",
+            "Folio itself is not installed, so that its bounds are not known",
+            "pip install --editable . in the folder of Folio",
+        )
         return
     python, bounds = platform.python_version(), SpecifierSet(told["Requires-Python"])
     if python not in bounds:
-        yield Finding("packages", "problem", f"Python {python} is outside the tested bounds "
-                      f"{bounds}", "make setup PYTHON=python3.11")
+        yield Finding(
+            "packages",
+            "problem",
+            f"Python {python} is outside the tested bounds {bounds}",
+            "make setup PYTHON=python3.11",
+        )
     wrong = list(outside(required))
     yield from wrong
     if not wrong and python in bounds:
         found = [name for name, package in PACKAGES.items() if importlib.util.find_spec(package)]
         backends = ", ".join(f"{name} {library_version(name)}" for name in found)
-        yield Finding("packages", "ok", f"Python {python} and all packages are within "
-                      f"the tested bounds; backends: {backends}")
+        yield Finding(
+            "packages",
+            "ok",
+            f"Python {python} and all packages are within the tested bounds; backends: {backends}",
+        )
 
 
 def outside(required: Iterable[str]) -> Iterator[Finding]:
@@ -105,11 +121,16 @@ def outside(required: Iterable[str]) -> Iterator[Finding]:
         optional = one.marker is not None and not one.marker.evaluate({"extra": ""})
         if version == "not installed":
             if not optional:
-                yield Finding("packages", "problem", f"{one.name} is not installed",
-                              f"pip install '{wanted}'")
+                yield Finding(
+                    "packages", "problem", f"{one.name} is not installed", f"pip install '{wanted}'"
+                )
         elif not one.specifier.contains(version, prereleases=True):
-            yield Finding("packages", "problem", f"{one.name} {version} is outside the tested "
-                          f"bounds {one.specifier}", f"pip install '{wanted}'")
+            yield Finding(
+                "packages",
+                "problem",
+                f"{one.name} {version} is outside the tested bounds {one.specifier}",
+                f"pip install '{wanted}'",
+            )
 
 
 # Disk
@@ -124,19 +145,32 @@ def disk(home: Path) -> Iterator[Finding]:
     there = next(folder for folder in (home, *home.parents) if folder.is_dir())
     closed = [path for path in _folders(home) if not os.access(path, os.W_OK | os.X_OK)]
     if closed:
-        yield Finding("disk", "problem", f"{closed[0]}{_others(closed)} cannot be written to",
-                      f"give it to whoever runs Folio: chown -R USER {home}")
+        yield Finding(
+            "disk",
+            "problem",
+            f"{closed[0]}{_others(closed)} cannot be written to",
+            f"give it to whoever runs Folio: chown -R USER {home}",
+        )
         return
     free = shutil.disk_usage(there).free
     room = f"{there}: {free / 1e9:.1f} GB free"
     if there != home:
         yield Finding("disk", "ok", f"{room}; {home} is made by the first run")
     elif not _locks_hold(home):
-        yield Finding("disk", "problem", f"{home}: locks of files do not hold on this file system; "
-                      "two runs could do the same work", "set FOLIO_HOME to a local disk")
+        yield Finding(
+            "disk",
+            "problem",
+            f"{home}: locks of files do not hold on this file system; "
+            "two runs could do the same work",
+            "set FOLIO_HOME to a local disk",
+        )
     elif free < LOW_DISK_BYTES:
-        yield Finding("disk", "problem", f"{room}, too little for a run of the larger pipelines",
-                      "folio gc --yes, or set FOLIO_HOME to a larger disk")
+        yield Finding(
+            "disk",
+            "problem",
+            f"{room}, too little for a run of the larger pipelines",
+            "folio gc --yes, or set FOLIO_HOME to a larger disk",
+        )
     else:
         yield Finding("disk", "ok", f"{room}; can be written to, locks hold")
 
@@ -179,15 +213,26 @@ def declarations(settings: Settings) -> Iterator[Finding]:
     last = _last_records(settings)
     for pipeline, record in last.items():
         try:
-            load_spec(record.get("declared", pipeline), record["profile"],
-                      tuple(record.get("overrides", ())))
+            load_spec(
+                record.get("declared", pipeline),
+                record["profile"],
+                tuple(record.get("overrides", ())),
+            )
         except FolioError as error:
             wrong += 1
-            yield Finding("declarations", "warning", f"{pipeline} cannot run as it last did: "
-                          f"{error}", "mend it, or let it be: nothing else needs it")
+            yield Finding(
+                "declarations",
+                "warning",
+                f"{pipeline} cannot run as it last did: {error}",
+                "mend it, or let it be: nothing else needs it",
+            )
     if not wrong:
-        yield Finding("declarations", "ok", f"{len(names)} of the catalog load, and those of the "
-                      f"{len(last)} pipelines that ran here")
+        yield Finding(
+            "declarations",
+            "ok",
+            f"{len(names)} of the catalog load, and those of the "
+            f"{len(last)} pipelines that ran here",
+        )
 
 
 def _last_records(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -205,21 +250,36 @@ def schedules(settings: Settings, now: datetime | None = None) -> Iterator[Findi
         own = [record for record in records if record["pipeline"] == name]
         fresh = freshness(schedule, own, now or datetime.now(UTC))
         if fresh["state"] == "late":
-            yield Finding("schedules", "warning", f"{name} is late: a run was due "
-                          f"{moment(fresh['due'])}, the last good one began "
-                          f"{moment(fresh['last'])}", f"folio up, or: folio run {name} --profile "
-                          f"{schedule.profile}")
+            yield Finding(
+                "schedules",
+                "warning",
+                f"{name} is late: a run was due "
+                f"{moment(fresh['due'])}, the last good one began "
+                f"{moment(fresh['last'])}",
+                f"folio up, or: folio run {name} --profile {schedule.profile}",
+            )
 
 
 def dashboard(settings: Settings) -> Iterator[Finding]:
     """Whether the page knows of the last run."""
     page = settings.home / "dashboard" / "index.html"
     now = time.time()  # a clock that was ahead left times that no page can be newer than
-    last = max((found for path in settings.runs.folder.glob("[!.]*.json")
-                if (found := path.lstat().st_mtime) <= now), default=None)
+    last = max(
+        (
+            found
+            for path in settings.runs.folder.glob("[!.]*.json")
+            if (found := path.lstat().st_mtime) <= now
+        ),
+        default=None,
+    )
     if last is not None and not (page.is_file() and page.stat().st_mtime >= last):
-        yield Finding("dashboard", "warning", f"{page} does not tell of the last run",
-                      "folio dashboard", lambda: f"wrote {write_dashboard(settings)}")
+        yield Finding(
+            "dashboard",
+            "warning",
+            f"{page} does not tell of the last run",
+            "folio dashboard",
+            lambda: f"wrote {write_dashboard(settings)}",
+        )
 
 
 # Models
@@ -232,15 +292,23 @@ def registry(home: Path) -> Iterator[Finding]:
     for one in known:
         if CHAMPION in one.aliases and one.folder is not None and (harm := harm_of(one)):
             wrong = True
-            again = (f"move that away, then: folio run {one.name} --only release, and folio "
-                     f"promote {one.name} VERSION with the version that it names")
-            yield Finding("registry", "problem", f"the champion of {one.name}, version "
-                          f"{one.number}: {one.folder} {harm}",
-                          f"folio rollback {one.name}; or {again}")
+            again = (
+                f"move that away, then: folio run {one.name} --only release, and folio "
+                f"promote {one.name} VERSION with the version that it names"
+            )
+            yield Finding(
+                "registry",
+                "problem",
+                f"the champion of {one.name}, version {one.number}: {one.folder} {harm}",
+                f"folio rollback {one.name}; or {again}",
+            )
     if not wrong:
         champions = sum(CHAMPION in one.aliases for one in known)
-        yield Finding("registry", "ok", f"{len(known)} model versions, {champions} champions, "
-                      "their files whole")
+        yield Finding(
+            "registry",
+            "ok",
+            f"{len(known)} model versions, {champions} champions, their files whole",
+        )
 
 
 def harm_of(version: Version) -> str | None:
@@ -265,8 +333,12 @@ def gpu(ask: bool = False) -> Iterator[Finding]:
     if not devices and not ask:
         yield Finding("gpu", "ok", "no NVIDIA GPU in this machine: training takes its CPUs")
     elif not ask:
-        yield Finding("gpu", "ok", f"NVIDIA GPUs in this machine: {devices}; whether training can "
-                      "use them says: folio doctor --gpu")
+        yield Finding(
+            "gpu",
+            "ok",
+            f"NVIDIA GPUs in this machine: {devices}; whether training can "
+            "use them says: folio doctor --gpu",
+        )
     else:
         for name in filter(lambda name: importlib.util.find_spec(PACKAGES[name]), PACKAGES):
             yield _seen(name, devices)
@@ -274,18 +346,33 @@ def gpu(ask: bool = False) -> Iterator[Finding]:
 
 def _seen(backend: str, devices: int) -> Finding:
     """Asked in a process of its own: a backend that looks may take the GPU's memory."""
-    code = ("from pipelines.model.backend import training_device; "
-            f"print(training_device({backend!r}, 'any', print))")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
-                          timeout=GPU_SECONDS, check=False)
+    code = (
+        "from pipelines.model.backend import training_device; "
+        f"print(training_device({backend!r}, 'any', print))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        timeout=GPU_SECONDS,
+        check=False,
+    )
     if done.stdout.strip() == "gpu":
         return Finding("gpu", "ok", f"{backend} sees a GPU")
     said = f"{backend} sees no GPU"
     if done.returncode:
-        return Finding("gpu", "problem", f"{said}: {done.stderr.strip().splitlines()[-1]}",
-                       f"pip install --force-reinstall {backend}")
+        return Finding(
+            "gpu",
+            "problem",
+            f"{said}: {done.stderr.strip().splitlines()[-1]}",
+            f"pip install --force-reinstall {backend}",
+        )
     if devices:
-        return Finding("gpu", "warning", f"{said}, though this machine has one",
-                       f"install its driver, and {backend} with its libraries for CUDA")
+        return Finding(
+            "gpu",
+            "warning",
+            f"{said}, though this machine has one",
+            f"install its driver, and {backend} with its libraries for CUDA",
+        )
     return Finding("gpu", "ok", f"{said}; there is none in this machine")

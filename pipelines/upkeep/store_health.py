@@ -50,16 +50,20 @@ def artifacts(settings: Settings, digests: bool = False) -> Iterator[Finding]:
             yield _damaged(store, stage, key, store.remains(stage, key) or "it is gone")
     if not wrong:
         by = "digest" if digests else "size"
-        yield Finding("artifacts", "ok", f"{len(known)}, each file of them by its {by} as "
-                      "published")
+        yield Finding(
+            "artifacts", "ok", f"{len(known)}, each file of them by its {by} as published"
+        )
 
 
-def _damaged(store: Store, stage: str, key: str, harm: str,
-             pipeline: str | None = None) -> Finding:
+def _damaged(store: Store, stage: str, key: str, harm: str, pipeline: str | None = None) -> Finding:
     again = f"folio run {pipeline}" if pipeline else "the next run that needs it"
-    return Finding("artifacts", "problem", f"{store.root / stage / key[:12]}… is damaged: {harm}",
-                   f"set it aside with: {FIX}; {again} makes it again",
-                   partial(_set_aside, store, stage, key))
+    return Finding(
+        "artifacts",
+        "problem",
+        f"{store.root / stage / key[:12]}… is damaged: {harm}",
+        f"set it aside with: {FIX}; {again} makes it again",
+        partial(_set_aside, store, stage, key),
+    )
 
 
 def _set_aside(store: Store, stage: str, key: str) -> str:
@@ -81,9 +85,13 @@ def set_aside(settings: Settings) -> Iterator[Finding]:
     folder = settings.store.root / ".damaged"
     count = len(list(folder.glob("*")))
     if count:
-        yield Finding("damaged", "warning", f"{_counted(count, 'artifact')} set aside in {folder}, "
-                      f"{size_bytes(folder) / 1e6:,.1f} MB; more than one may mean a failing disk",
-                      "look, then: folio gc --yes, which deletes what has lain there for a week")
+        yield Finding(
+            "damaged",
+            "warning",
+            f"{_counted(count, 'artifact')} set aside in {folder}, "
+            f"{size_bytes(folder) / 1e6:,.1f} MB; more than one may mean a failing disk",
+            "look, then: folio gc --yes, which deletes what has lain there for a week",
+        )
 
 
 def leftovers(settings: Settings) -> Iterator[Finding]:
@@ -91,13 +99,17 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
     store, now = Store(settings.store.root), time.time()
     found = [*leftovers_in(store), *remains(settings.home, now)]
     old = {one.path for one in found if one.kind in LEFT and now - one.changed > DAY}
-    items = [item for item in stale(found, stored(store), now, Policy())
-             if item.path in old]
+    items = [item for item in stale(found, stored(store), now, Policy()) if item.path in old]
     if items:
         size = sum(map(size_bytes, (item.path for item in items)))
-        yield Finding("leftovers", "warning", f"{_counted(len(items), 'leftover')} of killed runs, "
-                      f"{size / 1e6:,.1f} MB, such as {items[0].path}", "folio gc --yes",
-                      partial(_remove, settings, items))
+        yield Finding(
+            "leftovers",
+            "warning",
+            f"{_counted(len(items), 'leftover')} of killed runs, "
+            f"{size / 1e6:,.1f} MB, such as {items[0].path}",
+            "folio gc --yes",
+            partial(_remove, settings, items),
+        )
 
 
 def _remove(settings: Settings, items: list[Item]) -> str:
@@ -112,8 +124,13 @@ def modes(home: Path) -> Iterator[Finding]:
     found = open_to_others(home)
     if found:
         whom = "its group cannot use, or others can read" if is_shared() else "others can read"
-        yield Finding("modes", "warning", f"{len(found)} of the home's folders and files that "
-                      f"{whom}, such as {found[0]}", FIX, partial(_close, home))
+        yield Finding(
+            "modes",
+            "warning",
+            f"{len(found)} of the home's folders and files that {whom}, such as {found[0]}",
+            FIX,
+            partial(_close, home),
+        )
 
 
 def _close(home: Path) -> str:
@@ -123,13 +140,22 @@ def _close(home: Path) -> str:
 def records(settings: Settings) -> Iterator[Finding]:
     """Run records that cannot be read or are dated ahead, and runs that take suspiciously long."""
     for path, error in settings.runs.unreadable().items():
-        yield Finding("records", "warning", f"{error}: not a run record; that run is not listed, "
-                      "and what it made is kept", f"set it aside with: {FIX}",
-                      partial(_aside, path, read_record))
+        yield Finding(
+            "records",
+            "warning",
+            f"{error}: not a run record; that run is not listed, and what it made is kept",
+            f"set it aside with: {FIX}",
+            partial(_aside, path, read_record),
+        )
     for record in filter(is_ahead, settings.runs):
-        yield Finding("records", "warning", f"run {record['run']} is dated {record['started']}, "
-                      "later than now: a clock is or was wrong; the runs dated before now count as "
-                      "newer", "if this clock is wrong: timedatectl set-ntp true; else nothing")
+        yield Finding(
+            "records",
+            "warning",
+            f"run {record['run']} is dated {record['started']}, "
+            "later than now: a clock is or was wrong; the runs dated before now count as "
+            "newer",
+            "if this clock is wrong: timedatectl set-ntp true; else nothing",
+        )
     yield from _long(live_runs(settings.runs.folder), datetime.now(UTC))
 
 
@@ -138,18 +164,30 @@ def journal(settings: Settings) -> Iterator[Finding]:
     true."""
     kept, note = journal_of(settings.home), pending_path(settings.home)
     if not kept.is_whole():
-        problem = next(kept.problems(), f"{kept.path}: not whole") if kept.path.is_file() else (
-            f"{kept.path}: cannot be read")
-        yield Finding("journal", "problem", f"{problem}; folio gc deletes no version meanwhile",
-                      "restore it from a copy of the home, or take a line out that somebody put "
-                      "in; folio verify says whether it is whole")
+        problem = (
+            next(kept.problems(), f"{kept.path}: not whole")
+            if kept.path.is_file()
+            else (f"{kept.path}: cannot be read")
+        )
+        yield Finding(
+            "journal",
+            "problem",
+            f"{problem}; folio gc deletes no version meanwhile",
+            "restore it from a copy of the home, or take a line out that somebody put "
+            "in; folio verify says whether it is whole",
+        )
     try:
         read_pending(note)
     except FileNotFoundError:
         return
     except UnreadableError as error:
-        yield Finding("journal", "warning", f"{error}; the champions are those of the registry",
-                      f"set it aside with: {FIX}", partial(_aside, note, read_pending))
+        yield Finding(
+            "journal",
+            "warning",
+            f"{error}; the champions are those of the registry",
+            f"set it aside with: {FIX}",
+            partial(_aside, note, read_pending),
+        )
 
 
 def _aside(path: Path, read: Callable[[Path], Any]) -> str:
@@ -166,14 +204,22 @@ def _aside(path: Path, read: Callable[[Path], Any]) -> str:
 def _long(live: Iterable[dict], now: datetime) -> Iterator[Finding]:
     for run in live:
         if "pid" not in run:
-            yield Finding("records", "warning", f"run {run['run']} goes on, but its file in "
-                          f"runs/{LIVE} cannot be read; folio gc deletes no artifact meanwhile",
-                          "give it to whoever runs Folio (chown), or remove it when nothing runs")
+            yield Finding(
+                "records",
+                "warning",
+                f"run {run['run']} goes on, but its file in "
+                f"runs/{LIVE} cannot be read; folio gc deletes no artifact meanwhile",
+                "give it to whoever runs Folio (chown), or remove it when nothing runs",
+            )
         since = run.get("started")
         if since and (now - datetime.fromisoformat(since)).total_seconds() > DAY:
-            yield Finding("records", "warning", f"run {run['run']} goes on since {moment(since)} "
-                          f"(process {run.get('pid')} of {run.get('host')})",
-                          f"look at it; if it hangs: kill {run.get('pid')}")
+            yield Finding(
+                "records",
+                "warning",
+                f"run {run['run']} goes on since {moment(since)} "
+                f"(process {run.get('pid')} of {run.get('host')})",
+                f"look at it; if it hangs: kill {run.get('pid')}",
+            )
 
 
 def _counted(number: int, noun: str) -> str:

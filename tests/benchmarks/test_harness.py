@@ -46,23 +46,31 @@ def dying() -> Turn:
 
 
 def row(name: str, ours: float, other: float, goal: float | None = 2, **changes: object) -> Row:
-    return Row.times(name, "Sorting", "the other", Measured((ours,)), Measured((other,)), "s", goal,
-                     **changes)
+    return Row.times(
+        name, "Sorting", "the other", Measured((ours,)), Measured((other,)), "s", goal, **changes
+    )
 
 
 def test_sides_take_turns_in_processes_of_their_own(tmp_path: Path) -> None:
     log = tmp_path / "turns"
-    found = take_turns({"few": Side(sorting, (SORTED, log, "few")),
-                        "many": Side(sorting, (8 * SORTED, log, "many"))}, 3)
+    found = take_turns(
+        {
+            "few": Side(sorting, (SORTED, log, "few")),
+            "many": Side(sorting, (8 * SORTED, log, "many")),
+        },
+        3,
+    )
     turns = [line.split() for line in log.read_text().splitlines()]
     assert [name for name, _ in turns] == ["few", "many"] * 3
-    processes = {name: {process for other, process in turns if other == name}
-                 for name in ("few", "many")}
+    processes = {
+        name: {process for other, process in turns if other == name} for name in ("few", "many")
+    }
     assert all(len(used) == 1 for used in processes.values())
     assert len({*processes["few"], *processes["many"], str(os.getpid())}) == 3
     assert [len(each.values) for each in found.values()] == [3, 3]
-    compared = Row.times("sort/many", "Sorting", "8 times as many", found["few"], found["many"],
-                         "s", 3)
+    compared = Row.times(
+        "sort/many", "Sorting", "8 times as many", found["few"], found["many"], "s", 3
+    )
     assert compared.ratio > 3 and compared.met
     assert compared.ours == sorted(found["few"].values)[1]
 
@@ -115,18 +123,36 @@ def test_new_figures_replace_those_of_their_name_alone(tmp_path: Path) -> None:
     new = [row("sort/a", 1, 5), skipped, unknown]
     merged = results.merged(results.load(tmp_path), new, ("read", "sort"))
     assert [(each.name, each.ratio) for each in merged] == [
-        ("read/a", 1), ("sort/a", 5), ("sort/b", 1), ("sort/c", None)]
+        ("read/a", 1),
+        ("sort/a", 5),
+        ("sort/b", 1),
+        ("sort/c", None),
+    ]
     results.save(tmp_path, merged, "second")
     entries = json.loads((tmp_path / results.JSON).read_text())
     assert [entry["name"] for entry in entries] == ["read/a", "sort/a", "sort/b"]
-    assert entries[1].items() >= {"name": "sort/a", "ours": 1.0, "other": 5.0, "unit": "s",
-                                  "ratio": 5.0, "goal": 2, "met": True, "runs": 1}.items()
+    assert (
+        entries[1].items()
+        >= {
+            "name": "sort/a",
+            "ours": 1.0,
+            "other": 5.0,
+            "unit": "s",
+            "ratio": 5.0,
+            "goal": 2,
+            "met": True,
+            "runs": 1,
+        }.items()
+    )
 
 
 def test_the_page_says_what_was_met_missed_and_not_measured(tmp_path: Path) -> None:
-    rows = [row("sort/a", 0.012345, 1234.5), row("sort/b", 1, 1.5, note="Half of it waits."),
-            Row.within("sort/memory", "Sorting: memory", 1.2, "GB", 1, 5),
-            results.skipped("sort/c", "Sorting", "c", "c is not installed")]
+    rows = [
+        row("sort/a", 0.012345, 1234.5),
+        row("sort/b", 1, 1.5, note="Half of it waits."),
+        Row.within("sort/memory", "Sorting: memory", 1.2, "GB", 1, 5),
+        results.skipped("sort/c", "Sorting", "c", "c is not installed"),
+    ]
     results.save(tmp_path, rows, "make bench ONLY=sort")
     page = (tmp_path / results.PAGE).read_text()
     assert "1 of 3 goals met" in page and "`make bench ONLY=sort`" in page
@@ -146,8 +172,12 @@ def test_a_busy_machine_is_told(tmp_path: Path) -> None:
 
 
 def test_the_plot_has_a_bar_for_each_ratio(tmp_path: Path) -> None:
-    rows = [row("sort/a", 1, 300), row("sort/b", 1, 1.5), row("sort/limit", 1, 0.5),
-            Row.within("sort/memory", "Sorting: memory", 1.2, "GB", 1, 5)]
+    rows = [
+        row("sort/a", 1, 300),
+        row("sort/b", 1, 1.5),
+        row("sort/limit", 1, 0.5),
+        Row.within("sort/memory", "Sorting: memory", 1.2, "GB", 1, 5),
+    ]
     path = plot.draw(rows, tmp_path)
     first = path.read_bytes()
     assert first.startswith(b"<?xml") and plot.draw(rows, tmp_path).read_bytes() == first

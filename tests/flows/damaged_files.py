@@ -38,7 +38,7 @@ def first(data: bytes) -> dict[str, Any]:
 
 BYTES = {  # of the whole content
     "empty": lambda data: b"",
-    "cut": lambda data: data[:len(data) // 2],
+    "cut": lambda data: data[: len(data) // 2],
     "random bytes": lambda data: bytes(range(256)) * 3,
     "not UTF-8": lambda data: data.replace(b'"', b'"\xff', 1),
     "a list": lambda data: b"[]",
@@ -59,7 +59,8 @@ WHOLE_FILE: dict[str, Damage] = {
 }
 DAMAGES: dict[str, Damage] = WHOLE_FILE | {
     name: lambda path, change=change: path.write_bytes(change(path.read_bytes())) and None
-    for name, change in BYTES.items()}
+    for name, change in BYTES.items()
+}
 
 
 def record_of(home: Path) -> Path:
@@ -69,8 +70,17 @@ def record_of(home: Path) -> Path:
 def live_of(home: Path) -> Path:
     path = home / "runs" / ".live" / f"{LIVE}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"run": LIVE, "pipeline": NAME, "host": os.uname().nodename,
-                                "started": "2026-01-01T00:00:00Z", "pid": 1}))
+    path.write_text(
+        json.dumps(
+            {
+                "run": LIVE,
+                "pipeline": NAME,
+                "host": os.uname().nodename,
+                "started": "2026-01-01T00:00:00Z",
+                "pid": 1,
+            }
+        )
+    )
     return path
 
 
@@ -109,8 +119,12 @@ class Tried:
         """Standard output; a failure must be one line, in words, that names what is `named`."""
         code, out, err = folio(self.home, *arguments)
         said = [line for line in err.splitlines() if line.startswith("folio: ")]
-        fine = code in codes and "Traceback" not in err and "--verbose" not in err and (
-            not code or (len(said) == 1 and named in said[0]))
+        fine = (
+            code in codes
+            and "Traceback" not in err
+            and "--verbose" not in err
+            and (not code or (len(said) == 1 and named in said[0]))
+        )
         self.expect(fine, f"folio {' '.join(arguments)}: {code} {err[-500:]}")
         return out
 
@@ -124,8 +138,10 @@ class Tried:
 
     def named_and_fixed(self, path: Path) -> None:
         """By doctor; what can be put aside is, once."""
-        look = {"records": lambda: records(self.settings),
-                "journal": lambda: journal(self.settings)}
+        look = {
+            "records": lambda: records(self.settings),
+            "journal": lambda: journal(self.settings),
+        }
         found = [one for one in examined(look) if str(path) in one.text]
         self.expect(len(found) == 1, f"doctor: {[one.text for one in examined(look)]}")
         for one in found:
@@ -190,9 +206,12 @@ def try_journal(tried: Tried, path: Path) -> None:
 
 
 FILES: dict[str, tuple[Callable[[Path], Path], Callable[[Tried, Path], None]]] = {
-    "record": (record_of, try_record), "live": (live_of, try_live),
-    "pending": (pending_of, try_pending), "pending at once": (pending_of, try_pending_at_once),
-    "journal": (journal_of, try_journal)}
+    "record": (record_of, try_record),
+    "live": (live_of, try_live),
+    "pending": (pending_of, try_pending),
+    "pending at once": (pending_of, try_pending_at_once),
+    "journal": (journal_of, try_journal),
+}
 
 
 def tried(home: Path, name: str, damage: Damage) -> list[str]:

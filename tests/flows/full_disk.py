@@ -21,8 +21,10 @@ FULL = "300k"  # enough for the source and the corpus of the tiny play, not for 
 def main(home: str, pipeline: str) -> None:
     mount("-t", "tmpfs", "-o", f"size={FULL}", "none", home)
     os.environ["FOLIO_HOME"] = home
-    told = {"full": said("run", pipeline), "left": sorted(
-        str(path.relative_to(home)) for path in Path(home, "store").glob("*/*"))}
+    told = {
+        "full": said("run", pipeline),
+        "left": sorted(str(path.relative_to(home)) for path in Path(home, "store").glob("*/*")),
+    }
     told["doctor"] = said("doctor", "--json")
     mount("-o", "remount,size=100m", home)
     told["again"] = said("run", pipeline, "--json")

@@ -22,19 +22,45 @@ from tests.prefect_server import migrated
 pytestmark = pytest.mark.slow
 
 READS = [
-    ["list"], ["plan", "{play}"], ["run", "{play}", "{reviews}"], ["runs"], ["show"],
+    ["list"],
+    ["plan", "{play}"],
+    ["run", "{play}", "{reviews}"],
+    ["runs"],
+    ["show"],
     ["predict", "tiny-reviews", "A fine film."],
-    ["predict", "tiny-reviews", "--file", "{samples}/reviews.csv", "--column", "review",
-     "--out", "{out}/scored.csv"],
-    ["generate", "tiny-play", "--length", "5"], ["models"], ["models", "tiny-play", "--history"],
-    ["champion", "tiny-play"], ["verify"], ["lineage", "tiny-play@champion"],
-    ["lineage", "--of", "play.txt"], ["diff", "tiny-play@1", "tiny-reviews@1"],
-    ["reproduce", "tiny-play@1", "--until", "tokens"], ["report"], ["gc"], ["status"]]
+    [
+        "predict",
+        "tiny-reviews",
+        "--file",
+        "{samples}/reviews.csv",
+        "--column",
+        "review",
+        "--out",
+        "{out}/scored.csv",
+    ],
+    ["generate", "tiny-play", "--length", "5"],
+    ["models"],
+    ["models", "tiny-play", "--history"],
+    ["champion", "tiny-play"],
+    ["verify"],
+    ["lineage", "tiny-play@champion"],
+    ["lineage", "--of", "play.txt"],
+    ["diff", "tiny-play@1", "tiny-reviews@1"],
+    ["reproduce", "tiny-play@1", "--until", "tokens"],
+    ["report"],
+    ["gc"],
+    ["status"],
+]
 WRITES = [
     ["run", "{play}", "--set", "tokens.lower=true"],
-    ["compare", "{play}", "--grid", "training.epochs=1,3"], ["dashboard"],
-    ["promote", "tiny-play", "1"], ["rollback", "tiny-play"], ["gc", "--yes"], ["doctor", "--fix"],
-    ["up"]]
+    ["compare", "{play}", "--grid", "training.epochs=1,3"],
+    ["dashboard"],
+    ["promote", "tiny-play", "1"],
+    ["rollback", "tiny-play"],
+    ["gc", "--yes"],
+    ["doctor", "--fix"],
+    ["up"],
+]
 OTHERS = [["doctor"], ["down"]]  # say more than one line, and that nothing is to be stopped
 LEFT_OUT = "-dac_override,-dac_read_search,-fowner"  # what makes root bound by permissions
 
@@ -47,22 +73,34 @@ def home(trained: Settings, prefect_home: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def names(play: Path, reviews: Path, tmp_path: Path) -> dict[str, Path]:
-    return {"play": play, "reviews": reviews, "out": tmp_path,
-            "samples": PROJECT / "data" / "samples"}
+    return {
+        "play": play,
+        "reviews": reviews,
+        "out": tmp_path,
+        "samples": PROJECT / "data" / "samples",
+    }
 
 
-def said(home: Path, how: str, commands: list[list[str]], names: dict[str, Path],
-         *before: str) -> dict[str, Any]:
+def said(
+    home: Path, how: str, commands: list[list[str]], names: dict[str, Path], *before: str
+) -> dict[str, Any]:
     words = [[word.format(**names) for word in command] for command in commands]
     given = home.with_name("commands.json")
     given.write_text(json.dumps(words))
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     done = subprocess.run(
         [*before, sys.executable, "-m", "tests.flows.closed_home", how, str(home), str(given)],
-        cwd=PROJECT, env=own, capture_output=True, text=True, check=False)
+        cwd=PROJECT,
+        env=own,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    return {" ".join(command): one for command, one in zip(commands, json.loads(done.stdout),
-                                                           strict=True)}
+    return {
+        " ".join(command): one
+        for command, one in zip(commands, json.loads(done.stdout), strict=True)
+    }
 
 
 def bound() -> list[str]:
@@ -93,13 +131,19 @@ def assert_in_words(one: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "run", "doctor", "up"])
-def test_a_folio_home_that_names_a_file_is_refused_by_its_name(command: str, tmp_path: Path
-                                                               ) -> None:
+def test_a_folio_home_that_names_a_file_is_refused_by_its_name(
+    command: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     words = {"run": ["run", "shakespeare"], "doctor": ["doctor", "--json"]}.get(command, [command])
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *words], cwd=PROJECT, capture_output=True, text=True,
-        env=os.environ | {"FOLIO_HOME": str(tmp_path / "file")}, check=False)
+        [sys.executable, "-m", "flows.cli", *words],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"FOLIO_HOME": str(tmp_path / "file")},
+        check=False,
+    )
     line = f"FOLIO_HOME={tmp_path}/file: {tmp_path}/file is a file, not a folder"
     if command == "doctor":
         (found,) = json.loads(done.stdout)["findings"]
@@ -111,7 +155,8 @@ def test_a_folio_home_that_names_a_file_is_refused_by_its_name(command: str, tmp
 
 @pytest.mark.skipif(not may_mount(), reason="nothing can be mounted here (unshare --mount)")
 def test_on_a_home_that_is_mounted_read_only_each_command_works_or_says_so(
-        home: Path, names: dict[str, Path]) -> None:
+    home: Path, names: dict[str, Path]
+) -> None:
     told = said(home, "mounted", [*READS, *WRITES, *OTHERS], names, *NAMESPACE)
     assert {words.split()[0] for words in told} == set(get_command(app).commands)
     line = f"FOLIO_HOME={home}: the home is read-only (its file system is mounted read-only)"
@@ -129,12 +174,19 @@ def test_on_a_home_that_is_mounted_read_only_each_command_works_or_says_so(
     assert (names["out"] / "scored.csv").is_file()
 
 
-def test_a_home_of_another_user_is_read_as_far_as_it_may_be(home: Path, names: dict[str, Path]
-                                                            ) -> None:
+def test_a_home_of_another_user_is_read_as_far_as_it_may_be(
+    home: Path, names: dict[str, Path]
+) -> None:
     rights, line = bound(), f"FOLIO_HOME={home}: the home is read-only (it belongs to "
     given_away(home, 0o444, 0o555)
-    reads = [["list"], ["plan", "{play}"], ["run", "{play}"], ["predict", "tiny-reviews", "Good."],
-             ["gc"], ["status"]]
+    reads = [
+        ["list"],
+        ["plan", "{play}"],
+        ["run", "{play}"],
+        ["predict", "tiny-reviews", "Good."],
+        ["gc"],
+        ["status"],
+    ]
     told = said(home, "as-it-is", [*reads, *WRITES[:4], *OTHERS[:1]], names, *rights)
     for words, one in told.items():
         assert_in_words(one)
@@ -150,8 +202,14 @@ def test_a_home_that_may_not_even_be_read_is_named(home: Path, names: dict[str, 
     given_away(home, 0o600, 0o700)
     if not rights:
         home.chmod(0)
-    commands = [["list"], ["runs"], ["run", "{play}"], ["predict", "tiny-reviews", "Good."],
-                ["status"], ["dashboard"]]
+    commands = [
+        ["list"],
+        ["runs"],
+        ["run", "{play}"],
+        ["predict", "tiny-reviews", "Good."],
+        ["status"],
+        ["dashboard"],
+    ]
     for one in said(home, "as-it-is", commands, names, *rights).values():
         assert_in_words(one)
         assert_closed(one, f"FOLIO_HOME={home}: the home can be neither read nor written")

@@ -51,8 +51,9 @@ def test_what_only_spares_work_is_as_good_as_absent(tmp_path: Path, damage: str)
     (tmp_path / "up").mkdir()
     up, note = tmp_path / "up" / "up.json", tmp_path / "play.txt.part.json"
     part.write_text("some")
-    note.write_text(json.dumps({"address": "http://x/play.txt", "mark": "m", "version": "v",
-                                "complete": True}))
+    note.write_text(
+        json.dumps({"address": "http://x/play.txt", "mark": "m", "version": "v", "complete": True})
+    )
     order.summary.write_text(json.dumps({"file_sha256": "0" * 64}))
     up.write_text(json.dumps({"pid": 1, "ready": True, "addresses": {}}))
     with try_lock(tmp_path / "up" / "lock"):
@@ -67,8 +68,9 @@ def test_what_only_spares_work_is_as_good_as_absent(tmp_path: Path, damage: str)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_profile_is_named_before_anything_is_scored(home: Path, tmp_path: Path,
-                                                              damage: str) -> None:
+def test_a_damaged_profile_is_named_before_anything_is_scored(
+    home: Path, tmp_path: Path, damage: str
+) -> None:
     (version,) = versions(home, "tiny-reviews")
     shutil.copyfile(version.folder / "data" / "package" / FILE, tmp_path / FILE)
     whole = read_profile(tmp_path)
@@ -79,8 +81,18 @@ def test_a_damaged_profile_is_named_before_anything_is_scored(home: Path, tmp_pa
         assert str(tmp_path / FILE) in str(error) and "\n" not in str(error)
 
 
-@pytest.mark.parametrize("line", [b"{}", b"[]", b"\xff", b"", b"[" * 100_000, b'{"digest": "x"}',
-                                  b'{"model": "x", "version": "1"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}",
+        b"[]",
+        b"\xff",
+        b"",
+        b"[" * 100_000,
+        b'{"digest": "x"}',
+        b'{"model": "x", "version": "1"}',
+    ],
+)
 def test_a_line_that_is_none_hides_no_other_of_the_journal(home: Path, line: bytes) -> None:
     path = home / "mlflow" / "journal.jsonl"
     first, second = path.read_bytes().splitlines()
@@ -98,16 +110,24 @@ def test_a_line_that_is_none_hides_no_other_of_the_journal(home: Path, line: byt
 
 def test_a_line_names_no_model_that_leads_elsewhere(home: Path) -> None:
     journal = journal_of(home)
-    line = {key: value for key, value in journal.lines()[0].items()
-            if key not in ("number", "previous", "digest")}
+    line = {
+        key: value
+        for key, value in journal.lines()[0].items()
+        if key not in ("number", "previous", "digest")
+    }
     for model in ("../../x", "a/b", "x' or name != 'y", "", "a\nb"):
         journal.append(journal.sealed(line | {"model": model}))
     assert len(journal.lines()) == 2 and not journal.is_whole()
 
 
 def test_what_killed_writers_left_goes(home: Path) -> None:
-    young, old = (home / folder / f".{name}.json.4711" for folder, name in (
-        ("runs", "20260101-000000-play-aaaa"), ("runs/.live", "20260101-000000-play-bbbb")))
+    young, old = (
+        home / folder / f".{name}.json.4711"
+        for folder, name in (
+            ("runs", "20260101-000000-play-aaaa"),
+            ("runs/.live", "20260101-000000-play-bbbb"),
+        )
+    )
     for path in (young, old):
         path.write_text("{")
     os.utime(old, (1, 1))
@@ -140,22 +160,31 @@ def test_a_run_is_not_named_by_a_path(home: Path, play: Path) -> None:
 
 def bound() -> list[str]:
     """What a command begins with, so that the modes of files bind it."""
-    there = shutil.which("setpriv") and subprocess.run(
-        [*AS_OTHERS, "true"], capture_output=True, check=False).returncode == 0
+    there = (
+        shutil.which("setpriv")
+        and subprocess.run([*AS_OTHERS, "true"], capture_output=True, check=False).returncode == 0
+    )
     return AS_OTHERS if there else []
 
 
 def modes_bind(folder: Path) -> bool:
     closed = folder / "closed"
     closed.touch(mode=0)
-    return subprocess.run([*bound(), "cat", str(closed)], capture_output=True,
-                          check=False).returncode != 0
+    return (
+        subprocess.run([*bound(), "cat", str(closed)], capture_output=True, check=False).returncode
+        != 0
+    )
 
 
 def test_a_file_that_may_not_be_read_hides_no_other(home: Path, tmp_path: Path) -> None:
     if not modes_bind(tmp_path):
         pytest.skip("runs as root, and setpriv cannot take its rights")
-    done = subprocess.run([*bound(), sys.executable, "-m", "tests.flows.damaged_files", str(home)],
-                          cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*bound(), sys.executable, "-m", "tests.flows.damaged_files", str(home)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {name: [] for name in FILES}

@@ -17,7 +17,8 @@ LISTED = deployments()["deployments"]
 
 def test_the_file_is_what_the_declarations_give() -> None:
     assert yaml.safe_load(FILE.read_text(encoding="utf-8")) == deployments(), (
-        "write it again with: python -m flows.deployments > prefect.yaml")
+        "write it again with: python -m flows.deployments > prefect.yaml"
+    )
 
 
 def test_each_pipeline_is_retrained_by_its_schedule_and_its_stages_can_be_repeated() -> None:
@@ -27,7 +28,8 @@ def test_each_pipeline_is_retrained_by_its_schedule_and_its_stages_can_be_repeat
         schedule = load_spec(name).schedule
         retrain = found["retrain", name]
         assert schedule is not None and retrain["schedules"] == [
-            {"cron": schedule.cron, "timezone": schedule.timezone}]
+            {"cron": schedule.cron, "timezone": schedule.timezone}
+        ]
         assert retrain["parameters"] == {"pipeline": name, "profile": schedule.profile}
         assert "schedules" not in found["stage", name]
 

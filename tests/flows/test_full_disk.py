@@ -22,18 +22,33 @@ NAMESPACE = ["unshare", "--map-root-user", "--mount"]  # in which anybody may mo
 
 def may_mount() -> bool:
     trial = [*NAMESPACE, "mount", "-t", "tmpfs", "none", "/mnt"]
-    return shutil.which("unshare") is not None and subprocess.run(
-        trial, capture_output=True, check=False).returncode == 0
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run(trial, capture_output=True, check=False).returncode == 0
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not may_mount(), reason="a small disk cannot be mounted here (unshare --mount)")
 def test_a_disk_full_in_the_middle_publishes_nothing_half_and_a_rerun_goes_on(
-        environment: dict[str, str], trained: Settings, play: Path, tmp_path: Path) -> None:
+    environment: dict[str, str], trained: Settings, play: Path, tmp_path: Path
+) -> None:
     (tmp_path / "disk").mkdir()
     done = subprocess.run(
-        [*NAMESPACE, sys.executable, "-m", "tests.flows.full_disk", str(tmp_path / "disk"),
-         str(play)], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+        [
+            *NAMESPACE,
+            sys.executable,
+            "-m",
+            "tests.flows.full_disk",
+            str(tmp_path / "disk"),
+            str(play),
+        ],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
 
@@ -54,7 +69,10 @@ def test_a_disk_full_in_the_middle_publishes_nothing_half_and_a_rerun_goes_on(
 
 def disk(doctor: dict[str, str]) -> str:
     """The problem that doctor has with the disk."""
-    (text,) = (one["text"] for one in json.loads(doctor["out"])["findings"]
-               if (one["check"], one["state"]) == ("disk", "problem"))
+    (text,) = (
+        one["text"]
+        for one in json.loads(doctor["out"])["findings"]
+        if (one["check"], one["state"]) == ("disk", "problem")
+    )
     assert doctor["code"] == 1
     return text

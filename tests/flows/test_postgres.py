@@ -40,8 +40,14 @@ def service(log: Path, *command: str, health: str, **environment: str) -> Iterat
     """A module as a server, in a session of its own: nothing of it is left after the block."""
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            env={**os.environ, **QUIET, **environment}, cwd=log.parent, start_new_session=True)
+            [sys.executable, "-m", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **QUIET, **environment},
+            cwd=log.parent,
+            start_new_session=True,
+        )
     try:
         await_answer(health, process, log)
         yield
@@ -64,14 +70,21 @@ def await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.1)
 
 
-def test_prefect_keeps_its_schedules_and_runs_in_postgresql(server: Postgres, tmp_path: Path,
-                                                            play: Path) -> None:
+def test_prefect_keeps_its_schedules_and_runs_in_postgresql(
+    server: Postgres, tmp_path: Path, play: Path
+) -> None:
     server.create("prefect")
     port, own = free_port(), tmp_path / "home"
     api = f"http://127.0.0.1:{port}/api"
-    with service(tmp_path / "log", "flows.web.prefect_app", "--port", str(port),
-                 health=f"{api}/health", PREFECT_HOME=str(tmp_path),
-                 PREFECT_API_DATABASE_CONNECTION_URL=server.url("asyncpg", "prefect")):
+    with service(
+        tmp_path / "log",
+        "flows.web.prefect_app",
+        "--port",
+        str(port),
+        health=f"{api}/health",
+        PREFECT_HOME=str(tmp_path),
+        PREFECT_API_DATABASE_CONNECTION_URL=server.url("asyncpg", "prefect"),
+    ):
         run = one_run(own, play, PREFECT_API_URL=api)
         installed = install(own, PREFECT_API_URL=api)
         said, complained = run.communicate()
@@ -80,13 +93,15 @@ def test_prefect_keeps_its_schedules_and_runs_in_postgresql(server: Postgres, tm
     assert (installed.returncode, installed.stderr) == (0, "")
     assert installed.stdout == f"{api} has its pools, deployments and automations\n"
     assert not (own / "prefect").exists() and not list(tmp_path.glob("*.db"))
-    assert server.rows("prefect", "select state_type::text from flow_run where start_time "
-                                  "is not null") == [("COMPLETED",)]
+    assert server.rows(
+        "prefect", "select state_type::text from flow_run where start_time is not null"
+    ) == [("COMPLETED",)]
     assert server.rows("prefect", "select state_type::text, name from task_run") == [
-        ("COMPLETED", "tiny-play · source")]
-    assert server.rows("prefect", "select name, type, concurrency_limit from work_pool "
-                                  "order by name") == [("cpu", "process", None),
-                                                       ("gpu", "process", 1)]
+        ("COMPLETED", "tiny-play · source")
+    ]
+    assert server.rows(
+        "prefect", "select name, type, concurrency_limit from work_pool order by name"
+    ) == [("cpu", "process", None), ("gpu", "process", 1)]
     assert len(server.rows("prefect", "select 1 from automation")) == 2
 
 
@@ -97,9 +112,14 @@ def test_installing_on_no_server_is_refused(tmp_path: Path) -> None:
 
 def install(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    return subprocess.run([sys.executable, "-m", "flows.services.installation"], cwd=PROJECT,
-                          text=True, env={**own, "FOLIO_HOME": str(home), **environment},
-                          capture_output=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "flows.services.installation"],
+        cwd=PROJECT,
+        text=True,
+        env={**own, "FOLIO_HOME": str(home), **environment},
+        capture_output=True,
+        check=False,
+    )
 
 
 def await_row(server: Postgres, query: str) -> None:
@@ -109,29 +129,44 @@ def await_row(server: Postgres, query: str) -> None:
         time.sleep(0.2)
 
 
-def test_mlflow_keeps_its_versions_in_postgresql(server: Postgres, tmp_path: Path,
-                                                 release: Release,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_keeps_its_versions_in_postgresql(
+    server: Postgres, tmp_path: Path, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.create("mlflow")
     port, own = free_port(), tmp_path / "another-home"
     address = f"http://127.0.0.1:{port}"
-    with service(tmp_path / "log", "mlflow", "server", "--app-name", "folio",
-                 "--host", "127.0.0.1", "--port", str(port),
-                 "--workers", "1", "--backend-store-uri", server.url("psycopg2", "mlflow"),
-                 "--artifacts-destination", str(tmp_path / "files"), health=f"{address}/health",
-                 MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"):
+    with service(
+        tmp_path / "log",
+        "mlflow",
+        "server",
+        "--app-name",
+        "folio",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        server.url("psycopg2", "mlflow"),
+        "--artifacts-destination",
+        str(tmp_path / "files"),
+        health=f"{address}/health",
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+    ):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         release(0.7)
         assert champions(own)[NAME]["version"] == 1
         assert (load_champion(own, NAME) / "package.json").is_file()
     assert server.rows("mlflow", "select name, version from model_versions") == [(NAME, 1)]
-    assert server.rows("mlflow", "select alias, version from registered_model_aliases "
-                                 "order by 1") == [("challenger", 1), ("champion", 1)]
+    assert server.rows(
+        "mlflow", "select alias, version from registered_model_aliases order by 1"
+    ) == [("challenger", 1), ("champion", 1)]
 
 
 def test_mlflow_without_a_server_keeps_the_files_in_the_home(
-        server: Postgres, tmp_path: Path, home: Path, release: Release,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    server: Postgres, tmp_path: Path, home: Path, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.create("registry")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url("psycopg2", "registry"))

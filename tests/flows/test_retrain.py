@@ -27,7 +27,8 @@ from tests.conftest import artifact_of
 from tests.prefect_server import one_run, rows, server_processes
 
 needs_no_gpu = pytest.mark.skipif(
-    bool(list(Path("/dev").glob("nvidia[0-9]*"))), reason="this machine has a GPU")
+    bool(list(Path("/dev").glob("nvidia[0-9]*"))), reason="this machine has a GPU"
+)
 LENGTH = 1_000_000  # bytes of a far-away text
 DECLARATION = """\
 source: {{url: "{url}", timeout_seconds: 5}}
@@ -55,8 +56,11 @@ def declaration(folder: Path, url: str, *lines: str) -> Path:
 def flow_run_of(prefect_home: Path, run: str) -> tuple[str, str, str, list[str]]:
     """(state type, state name, message, tags) of the flow run that has the run's id as its name."""
     ((kind, name, message, tags),) = rows(
-        prefect_home, "select f.state_type, f.state_name, s.message, f.tags from flow_run f "
-        "join flow_run_state s on s.id = f.state_id where f.name = ?", run)
+        prefect_home,
+        "select f.state_type, f.state_name, s.message, f.tags from flow_run f "
+        "join flow_run_state s on s.id = f.state_id where f.name = ?",
+        run,
+    )
     return kind, name, message, json.loads(tags)
 
 
@@ -64,22 +68,28 @@ def task_runs_of(prefect_home: Path, run: str) -> list[tuple[str, str, str]]:
     """(name, state name, message) of the run's task runs, in order."""
     assert settle() == 0
     return rows(
-        prefect_home, "select t.name, t.state_name, s.message from task_run t "
+        prefect_home,
+        "select t.name, t.state_name, s.message from task_run t "
         "join task_run_state s on s.id = t.state_id join flow_run f on f.id = t.flow_run_id "
-        "where f.name = ? order by t.start_time", run)
+        "where f.name = ? order by t.start_time",
+        run,
+    )
 
 
 def test_a_run_with_nothing_to_do_shows_each_stage_as_reused(
-        prefect_home: Path, home: Path, trained: Settings, play: Path) -> None:
+    prefect_home: Path, home: Path, trained: Settings, play: Path
+) -> None:
     shutil.copytree(trained.home, home)
     record = retrain(str(play))
     assert record["state"] == "nothing-to-do" and record["metrics"] and record["version"]
     assert record == Runs(home / "runs").get(record["run"])
     assert flow_run_of(prefect_home, record["run"])[:2] == ("COMPLETED", "Nothing to do")
     assert task_runs_of(prefect_home, record["run"]) == [
-        (f"tiny-play · {stage.name}", "Reused", "nothing changed") for stage in STAGES]
+        (f"tiny-play · {stage.name}", "Reused", "nothing changed") for stage in STAGES
+    ]
     assert read_by_tasks(prefect_home, record["run"]) == {
-        stage.name: set(stage.inputs) for stage in STAGES}
+        stage.name: set(stage.inputs) for stage in STAGES
+    }
     assert record["run"] in dashboard_of(home)
 
 
@@ -89,27 +99,39 @@ def dashboard_of(home: Path) -> str:
 
 def read_by_tasks(prefect_home: Path, run: str) -> dict[str, set[str]]:
     """{stage: the stages it reads}, as Prefect draws it."""
-    found = rows(prefect_home, "select t.id, t.name, t.task_inputs from task_run t join flow_run f "
-                 "on f.id = t.flow_run_id where f.name = ?", run)
+    found = rows(
+        prefect_home,
+        "select t.id, t.name, t.task_inputs from task_run t join flow_run f "
+        "on f.id = t.flow_run_id where f.name = ?",
+        run,
+    )
     named = {task.replace("-", ""): name.rpartition(" ")[2] for task, name, _ in found}
-    return {name.rpartition(" ")[2]: {named[source["id"].replace("-", "")]
-                                      for sources in json.loads(inputs).values()
-                                      for source in sources if "id" in source}
-            for _, name, inputs in found}
+    return {
+        name.rpartition(" ")[2]: {
+            named[source["id"].replace("-", "")]
+            for sources in json.loads(inputs).values()
+            for source in sources
+            if "id" in source
+        }
+        for _, name, inputs in found
+    }
 
 
 def test_only_one_stage_runs_again_though_nothing_changed(
-        prefect_home: Path, home: Path, play: Path) -> None:
+    prefect_home: Path, home: Path, play: Path
+) -> None:
     retrain(str(play), only="source", run="the-first")
     record = retrain(str(play), only="source", run="the-second")
     assert (record["run"], record["state"]) == ("the-second", "done")
     assert [entry["stage"] for entry in record["stages"]] == ["source"]
     assert task_runs_of(prefect_home, "the-second") == [
-        ("tiny-play · source", "Completed", "asked for, though nothing changed")]
+        ("tiny-play · source", "Completed", "asked for, though nothing changed")
+    ]
 
 
 def test_a_stage_that_is_not_there_to_build_on_fails_the_run_with_one_line(
-        prefect_home: Path, home: Path, play: Path) -> None:
+    prefect_home: Path, home: Path, play: Path
+) -> None:
     line = "stage source is not there to build on (never made); run without --only/--from"
     with pytest.raises(UsageError) as caught:
         retrain(str(play), since="corpus", run="too-early")
@@ -139,7 +161,8 @@ def test_a_run_that_is_tried_again_keeps_its_id(home: Path, play: Path) -> None:
 
 
 def test_an_unforeseen_error_is_one_line_too(
-        prefect_home: Path, home: Path, play: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefect_home: Path, home: Path, play: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("a library that breaks\nand says so in two lines")
 
@@ -154,7 +177,8 @@ def test_an_unforeseen_error_is_one_line_too(
 
 
 def test_the_sample_stands_in_for_a_source_that_cannot_be_reached(
-        prefect_home: Path, home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    prefect_home: Path, home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = declaration(tmp_path, "http://127.0.0.1:1/play.txt")
     sampled = path.read_text().replace("source: {", "source: {sample: data/samples/play.txt, ")
     path.write_text(sampled, encoding="utf-8")
@@ -166,7 +190,9 @@ def test_the_sample_stands_in_for_a_source_that_cannot_be_reached(
     assert flow_run_of(prefect_home, "sampled")[3] == ["sample"]
     assert flow_run_of(prefect_home, "refused")[3] == []
     assert [state for _, state, _ in task_runs_of(prefect_home, "sampled")] == [
-        "Failed", "Completed"]
+        "Failed",
+        "Completed",
+    ]
     out, err = capfd.readouterr()
     assert out == "" and "SAMPLE" in err
 
@@ -201,11 +227,12 @@ def dripping() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-@pytest.mark.parametrize(("number", "status"), [
-    (signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
 def test_an_interrupted_run_leaves_no_server_and_no_running_state(
-        new_home: Path, tmp_path: Path, dripping: ThreadingHTTPServer, number: int,
-        status: int) -> None:
+    new_home: Path, tmp_path: Path, dripping: ThreadingHTTPServer, number: int, status: int
+) -> None:
     path = declaration(tmp_path, f"http://127.0.0.1:{dripping.server_port}/text.txt")
     run = one_run(new_home, path)
     assert dripping.asked.wait(60)
@@ -215,15 +242,17 @@ def test_an_interrupted_run_leaves_no_server_and_no_running_state(
     assert server_processes(new_home) == []
     assert rows(new_home, "select state_type from flow_run") == [("CRASHED",)]
     assert rows(new_home, "select state_type, name from task_run") == [
-        ("CRASHED", "far-away · source")]
+        ("CRASHED", "far-away · source")
+    ]
     record = Runs(new_home / "runs").get("latest")
     assert (record["state"], record["error"]) == ("failed", "interrupted")
     assert record["stages"][0]["action"] == "failed"
     assert record["run"] in dashboard_of(new_home)
 
 
-def test_a_run_goes_on_while_its_server_is_away(new_home: Path, tmp_path: Path,
-                                                dripping: ThreadingHTTPServer) -> None:
+def test_a_run_goes_on_while_its_server_is_away(
+    new_home: Path, tmp_path: Path, dripping: ThreadingHTTPServer
+) -> None:
     run = one_run(new_home, declaration(tmp_path, f"http://127.0.0.1:{dripping.server_port}/t.txt"))
     assert dripping.asked.wait(60)
     (server,) = server_processes(new_home)
@@ -233,14 +262,16 @@ def test_a_run_goes_on_while_its_server_is_away(new_home: Path, tmp_path: Path,
     assert run.returncode == 0 and out.startswith("http://127.0.0.1:"), err
     assert rows(new_home, "select state_type from flow_run") == [("COMPLETED",)]
     assert rows(new_home, "select state_type, name from task_run") == [
-        ("COMPLETED", "far-away · source")]
+        ("COMPLETED", "far-away · source")
+    ]
     assert Runs(new_home / "runs").get("latest")["state"] == "done"
     assert server_processes(new_home) == []
 
 
 @needs_no_gpu
 def test_a_gpu_that_is_required_and_not_there_fails_the_run(
-        prefect_home: Path, home: Path, trained: Settings, play: Path) -> None:
+    prefect_home: Path, home: Path, trained: Settings, play: Path
+) -> None:
     shutil.copytree(trained.home, home)
     with pytest.raises(FolioError, match="no GPU that tensorflow can use on this machine") as error:
         retrain(str(play), only="model", require_gpu=True, run="required")

@@ -48,23 +48,33 @@ def inbox(home: Path, trained: Settings) -> Path:
 
 
 def table_of(prefect_home: Path, run: str) -> list[dict]:
-    found = rows(prefect_home, "select a.data from artifact a join flow_run f on "
-                 "f.id = a.flow_run_id where f.name = ? and a.key = ?", run, f"{NAME}-scored")
+    found = rows(
+        prefect_home,
+        "select a.data from artifact a join flow_run f on "
+        "f.id = a.flow_run_id where f.name = ? and a.key = ?",
+        run,
+        f"{NAME}-scored",
+    )
     return [row for (data,) in found for row in json.loads(json.loads(data))]
 
 
 def latest_run(prefect_home: Path) -> str:
-    return rows(prefect_home, "select f.name from flow_run f join flow on flow.id = f.flow_id "
-                "where flow.name = 'score' order by f.created desc limit 1")[0][0]
+    return rows(
+        prefect_home,
+        "select f.name from flow_run f join flow on flow.id = f.flow_id "
+        "where flow.name = 'score' order by f.created desc limit 1",
+    )[0][0]
 
 
-def test_a_scheduled_run_scores_what_is_new_and_then_nothing(prefect_home: Path, home: Path,
-                                                             inbox: Path) -> None:
+def test_a_scheduled_run_scores_what_is_new_and_then_nothing(
+    prefect_home: Path, home: Path, inbox: Path
+) -> None:
     summaries = score(NAME, column="review")
     run = latest_run(prefect_home)
     out = home / "scored" / NAME
     assert [one["out"] for one in summaries] == [
-        str(out / f"{name}.scored.parquet") for name in ("other.parquet", "reviews.csv")]
+        str(out / f"{name}.scored.parquet") for name in ("other.parquet", "reviews.csv")
+    ]
     assert summaries[0]["drift"]["drifted"] and not summaries[1]["drift"]["drifted"]
     assert pq.read_metadata(out / "reviews.csv.scored.parquet").num_rows == summaries[1]["rows"]
     kind, state, message, _ = flow_run_of(prefect_home, run)
@@ -73,7 +83,8 @@ def test_a_scheduled_run_scores_what_is_new_and_then_nothing(prefect_home: Path,
     assert message.startswith(f"2 files, {2 * count:,} rows; the text has drifted in ")
     assert task_runs_of(prefect_home, run) == [
         (f"{NAME} · {name}", "Completed", f"{count:,} rows")
-        for name in ("other.parquet", "reviews.csv")]
+        for name in ("other.parquet", "reviews.csv")
+    ]
     shown = table_of(prefect_home, run)
     assert [row["rows"] for row in shown] == [count] * 2
     assert "median length" in shown[0]["drifted"] and shown[1]["drifted"] == "no"
@@ -83,12 +94,12 @@ def test_a_scheduled_run_scores_what_is_new_and_then_nothing(prefect_home: Path,
     assert payload["drifted"] == summaries[0]["drift"]["drifted"]
 
     assert score(NAME, column="review") == []
-    assert flow_run_of(prefect_home, latest_run(prefect_home))[:2] == ("COMPLETED",
-                                                                      "Nothing to do")
+    assert flow_run_of(prefect_home, latest_run(prefect_home))[:2] == ("COMPLETED", "Nothing to do")
 
 
 def test_a_bad_file_fails_the_run_and_keeps_no_other_from_being_scored(
-        prefect_home: Path, home: Path, inbox: Path) -> None:
+    prefect_home: Path, home: Path, inbox: Path
+) -> None:
     (inbox / "bad.csv").write_text('review\n"a\n')
     with pytest.raises(FolioError, match=r"bad.csv: the row at line 2"):
         score(NAME, column="review")
@@ -96,16 +107,23 @@ def test_a_bad_file_fails_the_run_and_keeps_no_other_from_being_scored(
     assert kind == "FAILED"
     assert message.startswith("1 of 3 files could not be scored: bad.csv: the row at line 2")
     assert {path.name for path in (home / "scored" / NAME).glob("*.parquet")} == {
-        "other.parquet.scored.parquet", "reviews.csv.scored.parquet"}
+        "other.parquet.scored.parquet",
+        "reviews.csv.scored.parquet",
+    }
 
 
-@pytest.mark.parametrize(("pipeline", "given", "message"), [
-    ("imdb", {}, "imdb: no model is registered; train one with: folio run imdb"),
-    (NAME, {"file": "nowhere"}, "home/nowhere: no such file or folder"),
-    (NAME, {"column": "riview"}, r"no column 'riview'; did you mean review?"),
-    ("tiny-play", {"file": str(SAMPLE)}, "tiny-play is a language model")])
+@pytest.mark.parametrize(
+    ("pipeline", "given", "message"),
+    [
+        ("imdb", {}, "imdb: no model is registered; train one with: folio run imdb"),
+        (NAME, {"file": "nowhere"}, "home/nowhere: no such file or folder"),
+        (NAME, {"column": "riview"}, r"no column 'riview'; did you mean review?"),
+        ("tiny-play", {"file": str(SAMPLE)}, "tiny-play is a language model"),
+    ],
+)
 def test_what_cannot_be_scored_fails_with_one_line(
-        prefect_home: Path, inbox: Path, pipeline: str, given: dict, message: str) -> None:
+    prefect_home: Path, inbox: Path, pipeline: str, given: dict, message: str
+) -> None:
     with pytest.raises(FolioError, match=message):
         score(pipeline, **given)
     kind, _, said, _ = flow_run_of(prefect_home, latest_run(prefect_home))
@@ -115,8 +133,9 @@ def test_what_cannot_be_scored_fails_with_one_line(
 # The command
 
 
-def test_the_command_scores_a_file(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                   capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_scores_a_file(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     command = in_process({"FOLIO_HOME": str(home)}, monkeypatch, capfd)
     out = tmp_path / "scored.parquet"
     wish = ("predict", NAME, "--file", str(SAMPLE), "--out", str(out), "--column", "review")
@@ -128,22 +147,32 @@ def test_the_command_scores_a_file(home: Path, tmp_path: Path, monkeypatch: pyte
     assert summary == json.loads((tmp_path / "scored.parquet.json").read_bytes())
     assert summary["rows"] == pq.read_metadata(out).num_rows > 300
     for wrong, *said in (
-            (("predict", NAME, "--file", "none.csv", "--out", str(out)), "already"),
-            (("predict", NAME, "--file", "none.csv", "--out", "x.csv"), "none.csv: no such file"),
-            (("predict", NAME, "--file", str(SAMPLE)), "--out"),
-            (("predict", NAME, "a", "--file", str(SAMPLE), "--out", "x.csv"), "either"),
-            (("predict", NAME, "a", "--out", "x.csv"), "--file"), (("predict", NAME), "--file"),
-            (("predict", "tiny-play", *wish[2:], "--force"), "language model")):
+        (("predict", NAME, "--file", "none.csv", "--out", str(out)), "already"),
+        (("predict", NAME, "--file", "none.csv", "--out", "x.csv"), "none.csv: no such file"),
+        (("predict", NAME, "--file", str(SAMPLE)), "--out"),
+        (("predict", NAME, "a", "--file", str(SAMPLE), "--out", "x.csv"), "either"),
+        (("predict", NAME, "a", "--out", "x.csv"), "--file"),
+        (("predict", NAME), "--file"),
+        (("predict", "tiny-play", *wish[2:], "--force"), "language model"),
+    ):
         assert_one_line(command(*wrong), 2, *said)
 
 
 def test_lines_are_answered_while_more_may_come(home: Path) -> None:
-    folio = subprocess.Popen([FOLIO, "predict", NAME, "-"], cwd=PROJECT, stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             env=os.environ | {"FOLIO_HOME": str(home)})
+    folio = subprocess.Popen(
+        [FOLIO, "predict", NAME, "-"],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"FOLIO_HOME": str(home)},
+    )
     try:
-        for line, said in ((b"a fine film\r\n", b"a fine film"), (b"caf\xe9\n", b"error: "),
-                           (b"the end", None)):
+        for line, said in (
+            (b"a fine film\r\n", b"a fine film"),
+            (b"caf\xe9\n", b"error: "),
+            (b"the end", None),
+        ):
             folio.stdin.write(line)
             folio.stdin.flush()
             if said:

@@ -25,24 +25,33 @@ def recipe(trained: Settings, play: Path) -> Recipe:
 
 def order(trained: Settings, play: Path, recipe: Recipe) -> TrainingOrder:
     """As `tasks/pool.py` writes it for a run whose code and packages are those of `recipe`."""
-    return TrainingOrder(pipeline=str(play), profile="full", run="20260101-000000-tiny-play-beef",
-                         batches=artifact_of(trained, play.stem, "batches").key,
-                         recipe=asdict(recipe))
+    return TrainingOrder(
+        pipeline=str(play),
+        profile="full",
+        run="20260101-000000-tiny-play-beef",
+        batches=artifact_of(trained, play.stem, "batches").key,
+        recipe=asdict(recipe),
+    )
 
 
-def test_the_model_that_is_ordered_is_carried_out(trained: Settings, play: Path,
-                                                  recipe: Recipe) -> None:
+def test_the_model_that_is_ordered_is_carried_out(
+    trained: Settings, play: Path, recipe: Recipe
+) -> None:
     result = carried_out(order(trained, play, recipe), trained)
     assert (result.action, result.artifact.key) == ("reuse", recipe.key)
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"code": {"pipelines/model/stage.py": "0" * 64}}, "pipelines/model/stage.py changed"),
-    ({"libraries": {"keras": "3.0.0"}}, "keras 3.0.0 → 3."),
-    ({"config": {"training.epochs": 3}}, "training.epochs 3 → 2")])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"code": {"pipelines/model/stage.py": "0" * 64}}, "pipelines/model/stage.py changed"),
+        ({"libraries": {"keras": "3.0.0"}}, "keras 3.0.0 → 3."),
+        ({"config": {"training.epochs": 3}}, "training.epochs 3 → 2"),
+    ],
+)
 def test_a_worker_with_other_code_or_packages_trains_nothing(
-        trained: Settings, play: Path, recipe: Recipe, change: dict[str, dict[str, object]],
-        said: str) -> None:
+    trained: Settings, play: Path, recipe: Recipe, change: dict[str, dict[str, object]], said: str
+) -> None:
     ((name, part),) = change.items()
     asked = replace(recipe, **{name: getattr(recipe, name) | part})
     before = set((trained.store.root / "model").iterdir())
@@ -53,8 +62,9 @@ def test_a_worker_with_other_code_or_packages_trains_nothing(
     assert set((trained.store.root / "model").iterdir()) == before
 
 
-def test_batches_that_the_worker_cannot_find_are_named(trained: Settings, play: Path,
-                                                       recipe: Recipe, tmp_path: Path) -> None:
+def test_batches_that_the_worker_cannot_find_are_named(
+    trained: Settings, play: Path, recipe: Recipe, tmp_path: Path
+) -> None:
     key = artifact_of(trained, play.stem, "batches").key[:12]
     with pytest.raises(FolioError, match=f"batches artifact {key}: it is not in the store"):
         carried_out(order(trained, play, recipe), Settings.at(tmp_path))

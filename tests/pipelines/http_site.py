@@ -70,6 +70,7 @@ def half(mark: str | None = MARK) -> Reply:
 
 def misfit(shift: int = 0, **headers: object) -> Reply:
     """A rest that claims to begin `shift` bytes from what was asked for."""
+
     def reply(handler: BaseHTTPRequestHandler) -> None:
         start = int(re.findall(r"\d+", handler.headers["Range"])[0]) + shift
         extent = {"Content_Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"}

@@ -21,8 +21,12 @@ def main(home: str, pipeline: str, stage: str) -> None:
     folder = f"{home}/store/{stage}/.tmp-"
 
     def watch(event: str, given: tuple[Any, ...]) -> None:
-        if (event == "open" and isinstance(given[0], str) and given[0].startswith(folder)
-                and given[0].endswith("/manifest.json")):
+        if (
+            event == "open"
+            and isinstance(given[0], str)
+            and given[0].startswith(folder)
+            and given[0].endswith("/manifest.json")
+        ):
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(watch)

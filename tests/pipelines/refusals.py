@@ -70,12 +70,17 @@ def disk(folder: str) -> dict[str, Trial]:
         with open(f"{folder}/written", "wb") as file:
             file.write(bytes(BIG))
 
-    return {"write": without_a_path, "copy": lambda: shutil.copyfile(source, f"{folder}/copy"),
-            "wrapped": wrapped, "hdf5": hdf5, "sqlite": lambda: plain.execute(
-                "insert into t values (zeroblob(1000000))"), "sqlalchemy": alchemy,
-            "parquet": lambda: pq.write_table(pa.table({"x": noise}), f"{folder}/x.parquet"),
-            "asked for": asked_for,
-            "temporary": lambda: tempfile.NamedTemporaryFile(dir=folder).write(bytes(BIG))}
+    return {
+        "write": without_a_path,
+        "copy": lambda: shutil.copyfile(source, f"{folder}/copy"),
+        "wrapped": wrapped,
+        "hdf5": hdf5,
+        "sqlite": lambda: plain.execute("insert into t values (zeroblob(1000000))"),
+        "sqlalchemy": alchemy,
+        "parquet": lambda: pq.write_table(pa.table({"x": noise}), f"{folder}/x.parquet"),
+        "asked for": asked_for,
+        "temporary": lambda: tempfile.NamedTemporaryFile(dir=folder).write(bytes(BIG)),
+    }
 
 
 def closed(folder: str) -> dict[str, Trial]:
@@ -83,10 +88,12 @@ def closed(folder: str) -> dict[str, Trial]:
         with sqlite3.connect(f"{folder}/there.db") as connection:
             connection.execute("insert into t values (1)")
 
-    return {"write": lambda: Path(folder, "new").write_text("x"),
-            "folder": lambda: Path(folder, "new").mkdir(),
-            "database": database, "new database": lambda: sqlite3.connect(
-                f"{folder}/new.db").execute("create table t (x)")}
+    return {
+        "write": lambda: Path(folder, "new").write_text("x"),
+        "folder": lambda: Path(folder, "new").mkdir(),
+        "database": database,
+        "new database": lambda: sqlite3.connect(f"{folder}/new.db").execute("create table t (x)"),
+    }
 
 
 def memory() -> dict[str, Trial]:
@@ -99,10 +106,15 @@ def memory() -> dict[str, Trial]:
 
     limit = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE + (64 << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    return {"python": lambda: bytearray(1 << 30), "numpy": lambda: np.ones(1 << 28),
-            "pyarrow": lambda: pa.allocate_buffer(1 << 30),
-            "map": lambda: mmap.mmap(-1, 1 << 30), "thread": threads,
-            "library": lambda: ctypes.CDLL(_library()), "import": lambda: __import__("polars")}
+    return {
+        "python": lambda: bytearray(1 << 30),
+        "numpy": lambda: np.ones(1 << 28),
+        "pyarrow": lambda: pa.allocate_buffer(1 << 30),
+        "map": lambda: mmap.mmap(-1, 1 << 30),
+        "thread": threads,
+        "library": lambda: ctypes.CDLL(_library()),
+        "import": lambda: __import__("polars"),
+    }
 
 
 def _library() -> str:
@@ -121,8 +133,11 @@ def files() -> dict[str, Trial]:
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
     folder = tempfile.mkdtemp()
-    return {"open": opened, "process": lambda: subprocess.run(["true"]),
-            "database": lambda: sqlite3.connect(f"{folder}/x.db").execute("create table t (x)")}
+    return {
+        "open": opened,
+        "process": lambda: subprocess.run(["true"]),
+        "database": lambda: sqlite3.connect(f"{folder}/x.db").execute("create table t (x)"),
+    }
 
 
 def main(what: str, folder: str | None = None) -> None:

@@ -20,11 +20,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact as Shown
 from prefect.runtime import flow_run
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_CLIENT_MAX_RETRIES,
-    temporary_settings,
-)
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from pipelines.run.execute import StageResult
 from pipelines.run.plan import Selection
@@ -56,8 +52,9 @@ def published(home: str, pipeline: str, action: str) -> tuple[str, list[str]]:
     for stage in STAGES:
         artifact = artifact_of(Settings.at(Path(home)), pipeline, stage.name)
         made[stage.name] = StageResult(stage.name, action, "never made", 0.1, artifact)
-        publish(pipeline, made[stage.name], tuple(made[name] for name in stage.inputs),
-                notices.append)
+        publish(
+            pipeline, made[stage.name], tuple(made[name] for name in stage.inputs), notices.append
+        )
     return flow_run.id, notices
 
 
@@ -80,7 +77,8 @@ def test_each_stage_leaves_a_table_and_pages(prefect_home: Path, trained: Settin
     stages = {stage.name: "table" for stage in STAGES}
     pages = ("documents", "lengths", "padding", "loss", "figures", "verdict")
     assert {key: one.type for key, one in shown.items()} == stages | dict.fromkeys(
-        pages, "markdown")
+        pages, "markdown"
+    )
     for name in ("lengths", "padding", "loss", "figures"):
         picture = re.search(r"!\[[\w ]+\]\(data:image/png;base64,([^)]+)\)", shown[name].data)
         assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
@@ -88,7 +86,8 @@ def test_each_stage_leaves_a_table_and_pages(prefect_home: Path, trained: Settin
     table = json.loads(shown["batches"].data)
     assert {row["count"]: row["value"] for row in table} == dict(flat(counts))
     assert shown["batches"].description.startswith(
-        "batches of tiny-reviews: run (never made), 0.1 s")
+        "batches of tiny-reviews: run (never made), 0.1 s"
+    )
     assert "samples" in publish_all(trained, "tiny-play")
 
 
@@ -97,33 +96,39 @@ def test_a_reused_stage_leaves_its_table_alone(prefect_home: Path, trained: Sett
 
 
 def test_links_lead_to_the_report_and_to_the_version(
-        prefect_home: Path, trained: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefect_home: Path, trained: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FOLIO_DASHBOARD", "http://127.0.0.1:8080")
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "http://127.0.0.1:5000")
     shown = publish_all(trained, "tiny-play")
     key = artifact_of(trained, "tiny-play", "release").key  # the page with the verdict on it
     assert shown["report"].data == (
-        f"[The report, with its verdict](http://127.0.0.1:8080/store/release/{key}/report.html)")
+        f"[The report, with its verdict](http://127.0.0.1:8080/store/release/{key}/report.html)"
+    )
     assert shown["version"].data == (
-        "[Version 1 in MLflow](http://127.0.0.1:5000/#/models/tiny-play/versions/1)")
+        "[Version 1 in MLflow](http://127.0.0.1:5000/#/models/tiny-play/versions/1)"
+    )
 
 
 def test_a_wrong_address_costs_the_links_alone(
-        prefect_home: Path, trained: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefect_home: Path, trained: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "127.0.0.1:5000")
     flow_run_id, notices = published(str(trained.home), "tiny-play", "run")
     shown = shown_by(flow_run_id)
     assert "tiny-play-verdict" in shown and "tiny-play-version" not in shown
     assert [line for line in notices if "release" in line] == [
         "tiny-play · release: what it made is not shown in Prefect: FOLIO_MLFLOW_UI=127.0.0.1:5000:"
-        " not an address; write it like http://127.0.0.1:4200"]
+        " not an address; write it like http://127.0.0.1:4200"
+    ]
 
 
 @flow
 def judged_again(pipeline: str, home: str) -> str:
     """The metrics alone, by the tasks themselves."""
-    with Retraining(pipeline, settings=Settings.at(Path(home)),
-                    selection=Selection.of(only="metrics")) as run:
+    with Retraining(
+        pipeline, settings=Settings.at(Path(home)), selection=Selection.of(only="metrics")
+    ) as run:
         corpus = build_corpus(run, download(run))
         tokens = tokenize(run, corpus)
         batches = write_batches(run, tokens)
@@ -132,11 +137,23 @@ def judged_again(pipeline: str, home: str) -> str:
 
 
 def test_a_task_publishes_what_its_stage_made_from_what_it_read(
-        prefect_home: Path, tmp_path: Path, trained: Settings, play: Path) -> None:
+    prefect_home: Path, tmp_path: Path, trained: Settings, play: Path
+) -> None:
     shutil.copytree(trained.home, tmp_path / "home")
     shown = shown_by(judged_again(str(play), str(tmp_path / "home")))
-    assert set(shown) == {f"tiny-play-{name}" for name in (
-        "source", "corpus", "tokens", "batches", "model", "metrics", "figures", "samples")}
+    assert set(shown) == {
+        f"tiny-play-{name}"
+        for name in (
+            "source",
+            "corpus",
+            "tokens",
+            "batches",
+            "model",
+            "metrics",
+            "figures",
+            "samples",
+        )
+    }
     assert "MARIAN:" in shown["tiny-play-samples"].data
 
 
@@ -144,15 +161,19 @@ def test_a_task_publishes_what_its_stage_made_from_what_it_read(
 def relay(prefect_home: Path) -> Iterator[Relay]:
     """In front of the session's server; flows report through it, and do not try again."""
     address = urlsplit(json.loads((prefect_home / "prefect" / "server.json").read_text())["url"])
-    with relayed((address.hostname, address.port)) as found, temporary_settings({
-            PREFECT_API_URL: f"http://127.0.0.1:{found.port}/api",
-            PREFECT_CLIENT_MAX_RETRIES: 0}):
+    with (
+        relayed((address.hostname, address.port)) as found,
+        temporary_settings(
+            {PREFECT_API_URL: f"http://127.0.0.1:{found.port}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+        ),
+    ):
         yield found
         settle()  # what waits for this server would hold up the end of the session
 
 
-def two_stages(play: Path, home: Path, relay: Relay, back: Callable[[str], None]
-               ) -> tuple[str, list[str]]:
+def two_stages(
+    play: Path, home: Path, relay: Relay, back: Callable[[str], None]
+) -> tuple[str, list[str]]:
     """The server goes away while the corpus is made; `back` hears the notices that follow."""
     notices: list[str] = []
 
@@ -165,8 +186,12 @@ def two_stages(play: Path, home: Path, relay: Relay, back: Callable[[str], None]
 
     @flow
     def deserted() -> str:
-        with Retraining(str(play), settings=Settings.at(home, progress=progress), notice=notice,
-                        selection=Selection(stages=("source", "corpus"))) as run:
+        with Retraining(
+            str(play),
+            settings=Settings.at(home, progress=progress),
+            notice=notice,
+            selection=Selection(stages=("source", "corpus")),
+        ) as run:
             corpus = build_corpus(run, download(run))
             assert (corpus.artifact.path / "quarantine.parquet").is_file()
         return flow_run.id
@@ -175,7 +200,8 @@ def two_stages(play: Path, home: Path, relay: Relay, back: Callable[[str], None]
 
 
 def test_a_stage_is_done_though_the_server_went_away_in_it(
-        relay: Relay, tmp_path: Path, play: Path) -> None:
+    relay: Relay, tmp_path: Path, play: Path
+) -> None:
     def back(text: str) -> None:
         if "corpus" in text and "not shown" in text:
             relay.back()  # for the flow's own end
@@ -183,7 +209,8 @@ def test_a_stage_is_done_though_the_server_went_away_in_it(
     flow_run_id, notices = two_stages(play, tmp_path, relay, back)
     (lost,) = [line for line in notices if "not shown" in line]
     assert lost.startswith(
-        "tiny-play · corpus: what it made is not shown in Prefect: ConnectError: ")
+        "tiny-play · corpus: what it made is not shown in Prefect: ConnectError: "
+    )
     assert "\n" not in lost and notices[-1].startswith("tiny-play · corpus: done in ")
     assert set(shown_by(flow_run_id)) == {"tiny-play-source"}
 
@@ -196,7 +223,10 @@ def test_a_server_that_is_soon_back_has_all(relay: Relay, tmp_path: Path, play: 
         flow_run_id, notices = two_stages(play, tmp_path, relay, lambda text: None)
     assert not [line for line in notices if "not shown" in line]
     assert set(shown_by(flow_run_id)) == {
-        "tiny-play-source", "tiny-play-corpus", "tiny-play-documents"}
+        "tiny-play-source",
+        "tiny-play-corpus",
+        "tiny-play-documents",
+    }
 
 
 def test_what_prefect_refuses_is_told_in_one_line(prefect_home: Path) -> None:
@@ -206,7 +236,9 @@ def test_what_prefect_refuses_is_told_in_one_line(prefect_home: Path) -> None:
     with unseen(notices.append, "this"):
         create_markdown_artifact("text", "No Key")
     assert [line.split(": ")[0] for line in notices] == [
-        "that is not shown in Prefect", "this is not shown in Prefect"]
+        "that is not shown in Prefect",
+        "this is not shown in Prefect",
+    ]
     assert not any("\n" in line for line in notices)
 
 
@@ -224,11 +256,19 @@ def test_a_long_table_is_cut(prefect_home: Path, tmp_path: Path) -> None:
 
 
 def test_counts_are_flat_and_readable() -> None:
-    counts = {"documents": 12345, "by": {"train": {"share": 0.912345}, "widths": [10, 2000]},
-              "label": None, "sound": True}
+    counts = {
+        "documents": 12345,
+        "by": {"train": {"share": 0.912345}, "widths": [10, 2000]},
+        "label": None,
+        "sound": True,
+    }
     assert list(flat(counts)) == [
-        ("documents", "12,345"), ("by.train.share", "0.9123"), ("by.widths", "10, 2,000"),
-        ("label", ""), ("sound", "True")]
+        ("documents", "12,345"),
+        ("by.train.share", "0.9123"),
+        ("by.widths", "10, 2,000"),
+        ("label", ""),
+        ("sound", "True"),
+    ]
 
 
 def test_progress_is_shown_again_when_the_server_is_back(relay: Relay) -> None:
@@ -252,5 +292,8 @@ def test_progress_is_shown_again_when_the_server_is_back(relay: Relay) -> None:
 
     progress = shown_by(watched())["far"]
     assert (progress.type, progress.data, progress.description) == (
-        "progress", 100.0, "steps · loss 1.0")
+        "progress",
+        100.0,
+        "steps · loss 1.0",
+    )
     assert len(notices) == 1 and notices[0].startswith("far is not shown in Prefect: ConnectError")

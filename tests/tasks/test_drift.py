@@ -25,8 +25,9 @@ WAIT_SECONDS = 20  # the server writes events in batches
 def events(prefect_home: Path, run: str) -> list[tuple[str, dict[str, Any], str]]:
     """(resource, payload, related) of the drift events of a run."""
     settle()
-    found = rows(prefect_home, "select resource_id, payload, related from events where event = ?",
-                 EVENT)
+    found = rows(
+        prefect_home, "select resource_id, payload, related from events where event = ?", EVENT
+    )
     told = [(resource, json.loads(payload), related) for resource, payload, related in found]
     return [one for one in told if one[1]["run"] == run]
 
@@ -47,8 +48,9 @@ def documented() -> Automation:
     return Automation(**told | {"actions": [{"type": "do-nothing"}]})
 
 
-def test_an_event_tells_of_drift(prefect_home: Path, trained: Settings, tmp_path: Path,
-                                 monkeypatch: Any, reviews: Path) -> None:
+def test_an_event_tells_of_drift(
+    prefect_home: Path, trained: Settings, tmp_path: Path, monkeypatch: Any, reviews: Path
+) -> None:
     shutil.copytree(trained.home, tmp_path / "home")
     monkeypatch.setenv("FOLIO_HOME", str(tmp_path / "home"))
     from flows.retrain import retrain
@@ -66,8 +68,17 @@ def test_an_event_tells_of_drift(prefect_home: Path, trained: Settings, tmp_path
     assert "prefect.flow-run." in related and record["run"] in related
 
     query = "select count(*) from events where event = ? and resource_id = ?"
-    assert awaited(lambda: rows(prefect_home, query, "prefect.automation.triggered",
-                                f"prefect.automation.{automation.id}")[0][0]) == 1
+    assert (
+        awaited(
+            lambda: rows(
+                prefect_home,
+                query,
+                "prefect.automation.triggered",
+                f"prefect.automation.{automation.id}",
+            )[0][0]
+        )
+        == 1
+    )
 
     same = retrain(str(reviews), until="tokens")
     assert same["drift"]["same_text"]

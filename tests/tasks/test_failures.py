@@ -33,8 +33,11 @@ def page_of(prefect_home: Path, name: str) -> tuple[str, str, str]:
     """(state type, its message, the log) of a flow run."""
     assert settle() == 0
     ((number, kind, message),) = rows(
-        prefect_home, "select f.id, f.state_type, s.message from flow_run f "
-        "join flow_run_state s on s.id = f.state_id where f.name = ?", name)
+        prefect_home,
+        "select f.id, f.state_type, s.message from flow_run f "
+        "join flow_run_state s on s.id = f.state_id where f.name = ?",
+        name,
+    )
     log = rows(prefect_home, "select message from log where flow_run_id = ?", number)
     return kind, message, "\n".join(line for (line,) in log)
 

@@ -19,8 +19,12 @@ from tests.prefect_server import rows
 
 @flow(flow_run_name="{name}")
 def two_stages(name: str, pipeline: str, home: str) -> dict[str, Any]:
-    with Retraining(pipeline, settings=Settings.at(Path(home)), run=name,
-                    selection=Selection(stages=("source", "corpus"))) as run:
+    with Retraining(
+        pipeline,
+        settings=Settings.at(Path(home)),
+        run=name,
+        selection=Selection(stages=("source", "corpus")),
+    ) as run:
         assert build_corpus(run, download(run)) is not None
     return run.record
 
@@ -28,13 +32,17 @@ def two_stages(name: str, pipeline: str, home: str) -> dict[str, Any]:
 def states(prefect_home: Path, flow_run: str) -> list[tuple[str, str, str]]:
     assert settle() == 0
     return rows(
-        prefect_home, "select t.name, t.state_name, s.message from task_run t "
+        prefect_home,
+        "select t.name, t.state_name, s.message from task_run t "
         "join task_run_state s on s.id = t.state_id join flow_run f on f.id = t.flow_run_id "
-        "where f.name = ? order by t.start_time", flow_run)
+        "where f.name = ? order by t.start_time",
+        flow_run,
+    )
 
 
 def test_states_say_whether_a_stage_ran_was_reused_or_rebuilt(
-        prefect_home: Path, tmp_path: Path, play: Path) -> None:
+    prefect_home: Path, tmp_path: Path, play: Path
+) -> None:
     home = str(tmp_path)
     made = two_stages("made", str(play), home)
     assert two_stages("again", str(play), home)["state"] == "nothing-to-do"
@@ -43,16 +51,19 @@ def test_states_say_whether_a_stage_ran_was_reused_or_rebuilt(
     two_stages("mended", str(play), home)
     assert states(prefect_home, "made") == [
         ("tiny-play · source", "Completed", "never made"),
-        ("tiny-play · corpus", "Completed", "never made")]
+        ("tiny-play · corpus", "Completed", "never made"),
+    ]
     assert states(prefect_home, "again") == [
         ("tiny-play · source", "Reused", "nothing changed"),
-        ("tiny-play · corpus", "Reused", "nothing changed")]
+        ("tiny-play · corpus", "Reused", "nothing changed"),
+    ]
     damage = f"artifact damaged: documents/{documents.name} is not what was published"
     assert states(prefect_home, "mended")[1] == ("tiny-play · corpus", "Rebuilt", damage)
 
 
 def test_an_unexpected_error_fails_the_task_and_the_flow_and_reaches_the_caller(
-        prefect_home: Path, tmp_path: Path, play: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefect_home: Path, tmp_path: Path, play: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("a library that breaks")
 
@@ -62,5 +73,6 @@ def test_an_unexpected_error_fails_the_task_and_the_flow_and_reaches_the_caller(
     (_, (name, state, message)) = states(prefect_home, "astonished")
     said = "ValueError: a library that breaks"
     assert (name, state, message) == ("tiny-play · corpus", "Failed", UNFORESEEN.format(said))
-    assert rows(prefect_home, "select state_name from flow_run where name = ?",
-                "astonished") == [("Failed",)]
+    assert rows(prefect_home, "select state_name from flow_run where name = ?", "astonished") == [
+        ("Failed",)
+    ]

@@ -30,8 +30,13 @@ Tensor = Any
 class LSTM(keras.layers.LSTM):
     """`keras.layers.LSTM`, faster in training: (batch, time, features) -> (batch, time, units)."""
 
-    def inner_loop(self, sequences: Tensor, initial_state: list[Tensor], mask: Tensor | None,
-                   training: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def inner_loop(
+        self,
+        sequences: Tensor,
+        initial_state: list[Tensor],
+        mask: Tensor | None,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         if not (training and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
         ids, x, mask = _time_major(self, sequences, mask)
@@ -43,8 +48,13 @@ class LSTM(keras.layers.LSTM):
 class GRU(keras.layers.GRU):
     """`keras.layers.GRU`, faster in training: (batch, time, features) -> (batch, time, units)."""
 
-    def inner_loop(self, sequences: Tensor, initial_state: list[Tensor], mask: Tensor | None,
-                   training: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def inner_loop(
+        self,
+        sequences: Tensor,
+        initial_state: list[Tensor],
+        mask: Tensor | None,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         if not (training and self.reset_after and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
         ids, x, mask = _time_major(self, sequences, mask)
@@ -57,8 +67,13 @@ class SimpleRNN(keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN`, faster in training: (batch, time, features) -> (batch, time,
     units)."""
 
-    def inner_loop(self, sequences: Tensor, initial_state: list[Tensor], mask: Tensor | None,
-                   training: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def inner_loop(
+        self,
+        sequences: Tensor,
+        initial_state: list[Tensor],
+        mask: Tensor | None,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         if not (training and _gains(self)):
             return super().inner_loop(sequences, initial_state, mask, training)
         ids, x, mask = _time_major(self, sequences, mask)
@@ -72,11 +87,14 @@ class SimpleRNN(keras.layers.SimpleRNN):
 def _gains(layer: keras.layers.RNN) -> bool:
     """Whether the written-out gradient holds for this layer, and gains: on a CPU, in graphs."""
     cell = layer.cell
-    if not (cell.activation is keras.activations.tanh and cell.use_bias
-            and getattr(cell, "recurrent_activation", keras.activations.sigmoid)
-            is keras.activations.sigmoid
-            and not (cell.dropout or cell.recurrent_dropout or layer.unroll)
-            and layer.compute_dtype == "float32"):
+    if not (
+        cell.activation is keras.activations.tanh
+        and cell.use_bias
+        and getattr(cell, "recurrent_activation", keras.activations.sigmoid)
+        is keras.activations.sigmoid
+        and not (cell.dropout or cell.recurrent_dropout or layer.unroll)
+        and layer.compute_dtype == "float32"
+    ):
         return False
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -89,8 +107,9 @@ def _gains(layer: keras.layers.RNN) -> bool:
     return False
 
 
-def _time_major(layer: keras.layers.RNN, sequences: Tensor, mask: Tensor | None
-                ) -> tuple[Tensor | None, Tensor, Tensor | None]:
+def _time_major(
+    layer: keras.layers.RNN, sequences: Tensor, mask: Tensor | None
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
     """Ids (time, batch) and a table's rows, or None and inputs (time, batch, features); and the
     mask (time, batch, 1). In the order of processing."""
     ids, x = _looked_up(sequences) or (None, ops.transpose(sequences, (1, 0, 2)))

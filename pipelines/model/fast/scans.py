@@ -23,14 +23,17 @@ Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
 def lstm(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> tuple[Tensor, Tensor]:
     """x, kernel, recurrent kernel, bias, h, c -> all h (time, batch, units), the last c."""
+
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h, first_c):
         last_c, h, *saved = _compiled(_lstm_forward)(
-            mask, recurrent, _project(ids, x, kernel, bias), first_h, first_c)
+            mask, recurrent, _project(ids, x, kernel, bias), first_h, first_c
+        )
 
         def gradient(*upstream):
             dz, dh, dc = _compiled(_lstm_backward)(
-                mask, recurrent, *keras.tree.flatten(upstream), *saved)
+                mask, recurrent, *keras.tree.flatten(upstream), *saved
+            )
             dx, dkernel, dbias = _projection_gradients(ids, x, kernel, dz)
             return dx, dkernel, _recurrent_gradient(first_h, h, dz), dbias, dh, dc
 
@@ -39,10 +42,12 @@ def lstm(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> tuple[T
     return run(*arguments)
 
 
-def _lstm_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: Tensor,
-                  c: Tensor) -> list[Tensor]:
+def _lstm_forward(
+    mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: Tensor, c: Tensor
+) -> list[Tensor]:
     """The last c (batch, units); all h, the c before each step and the gates i, f, g, o: each
     (time, batch, units)."""
+
     def step(states, inputs):
         *new, i, f, g, o = lstm_step(inputs[0], *states, recurrent)
         if mask is not None:
@@ -53,8 +58,17 @@ def _lstm_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: 
     return [states[1], *saved]
 
 
-def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tensor, before: Tensor,
-                   i: Tensor, f: Tensor, g: Tensor, o: Tensor) -> list[Tensor]:
+def _lstm_backward(
+    mask: Tensor | None,
+    recurrent: Tensor,
+    dh: Tensor,
+    dc: Tensor,
+    before: Tensor,
+    i: Tensor,
+    f: Tensor,
+    g: Tensor,
+    o: Tensor,
+) -> list[Tensor]:
     """The gradients of the gates' sums (time, batch, 4 units) and of the first h and c.
 
     dh, dc: the gradients of all h (time, batch, units) and of the last c (batch, units); before:
@@ -67,45 +81,70 @@ def _lstm_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, dc: Tenso
         dh = dh + above
         tanh_c = ops.tanh(f * before + i * g)
         total = dc + dh * (o * (1 - tanh_c * tanh_c))
-        dz = ops.concatenate([total * (g * i * (1 - i)), total * (before * f * (1 - f)),
-                              total * (i * (1 - g * g)), dh * (tanh_c * o * (1 - o))], axis=1)
+        dz = ops.concatenate(
+            [
+                total * (g * i * (1 - i)),
+                total * (before * f * (1 - f)),
+                total * (i * (1 - g * g)),
+                dh * (tanh_c * o * (1 - o)),
+            ],
+            axis=1,
+        )
         if mask is None:
             return [ops.matmul(dz, transposed), total * f], [dz]
         dz = ops.where(inputs[6], dz, 0.0)  # a masked step hands both gradients on unchanged
-        return [ops.where(inputs[6], ops.matmul(dz, transposed), dh),
-                ops.where(inputs[6], total * f, dc)], [dz]
+        return [
+            ops.where(inputs[6], ops.matmul(dz, transposed), dh),
+            ops.where(inputs[6], total * f, dc),
+        ], [dz]
 
-    states, (dz,) = _scan(step, [ops.zeros_like(dc), dc], [dh, before, i, f, g, o, mask],
-                          [4 * f.shape[2]], reverse=True)
+    states, (dz,) = _scan(
+        step,
+        [ops.zeros_like(dc), dc],
+        [dh, before, i, f, g, o, mask],
+        [4 * f.shape[2]],
+        reverse=True,
+    )
     return [dz, *states]
 
 
 def gru(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> Tensor:
     """x, kernel, recurrent kernel, bias, h -> all h (time, batch, units)."""
+
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h):
         gated = 2 * recurrent.shape[0]  # columns of the gates z and r; the candidate's follow
         added, scaled = gru_biases(bias)
         h, *gates = _compiled(_gru_forward)(
-            mask, recurrent, _project(ids, x, kernel, added), scaled, first_h)
+            mask, recurrent, _project(ids, x, kernel, added), scaled, first_h
+        )
 
         def gradient(*upstream):
             before = _before(first_h, h)
             da, dg, dh = _compiled(_gru_backward)(
-                mask, recurrent, *keras.tree.flatten(upstream), before, *gates)
+                mask, recurrent, *keras.tree.flatten(upstream), before, *gates
+            )
             dx, dkernel, dbias = _projection_gradients(
-                ids, x, kernel, ops.concatenate([da[:, :, :gated], dg], axis=2))
-            return (dx, dkernel, _recurrent_gradient(first_h, h, da),
-                    ops.stack([dbias, _total(da)]), dh)
+                ids, x, kernel, ops.concatenate([da[:, :, :gated], dg], axis=2)
+            )
+            return (
+                dx,
+                dkernel,
+                _recurrent_gradient(first_h, h, da),
+                ops.stack([dbias, _total(da)]),
+                dh,
+            )
 
         return h, gradient
 
     return run(*arguments)
 
 
-def _gru_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, bias: Tensor,
-                 h: Tensor) -> list[Tensor]:
+def _gru_forward(
+    mask: Tensor | None, recurrent: Tensor, projected: Tensor, bias: Tensor, h: Tensor
+) -> list[Tensor]:
     """All h, gates z and r, candidates g and their `a = h @ U + bias`: (time, batch, units)."""
+
     def step(states, inputs):
         new, *gates = gru_step(inputs[0], *states, recurrent, bias)
         if mask is not None:
@@ -115,8 +154,16 @@ def _gru_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor, bias
     return _scan(step, [h], [projected, mask], [h.shape[1]] * 5)[1]
 
 
-def _gru_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, before: Tensor, z: Tensor,
-                  r: Tensor, g: Tensor, a: Tensor) -> list[Tensor]:
+def _gru_backward(
+    mask: Tensor | None,
+    recurrent: Tensor,
+    dh: Tensor,
+    before: Tensor,
+    z: Tensor,
+    r: Tensor,
+    g: Tensor,
+    a: Tensor,
+) -> list[Tensor]:
     """The gradients of `h @ U` (time, batch, 3 units), the candidates' sums and the first h.
 
     dh: the gradient of all h; before: the state before each step (time, batch, units).
@@ -127,28 +174,34 @@ def _gru_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, before: Te
         (dh,), (above, before, z, r, g, a) = states, inputs[:6]
         dh = dh + above
         dg = dh * ((1 - z) * (1 - g * g))
-        da = ops.concatenate([dh * ((before - g) * z * (1 - z)), dg * (a * r * (1 - r)), dg * r],
-                             axis=1)
+        da = ops.concatenate(
+            [dh * ((before - g) * z * (1 - z)), dg * (a * r * (1 - r)), dg * r], axis=1
+        )
         if mask is None:
             return [dh * z + ops.matmul(da, transposed)], [da, dg]
         # A masked step hands the gradient on unchanged.
         da, dg = ops.where(inputs[6], da, 0.0), ops.where(inputs[6], dg, 0.0)
         return [ops.where(inputs[6], dh * z + ops.matmul(da, transposed), dh)], [da, dg]
 
-    (first,), gradients = _scan(step, [ops.zeros_like(dh[0])], [dh, before, z, r, g, a, mask],
-                                [3 * z.shape[2], z.shape[2]], reverse=True)
+    (first,), gradients = _scan(
+        step,
+        [ops.zeros_like(dh[0])],
+        [dh, before, z, r, g, a, mask],
+        [3 * z.shape[2], z.shape[2]],
+        reverse=True,
+    )
     return [*gradients, first]
 
 
 def simple(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> Tensor:
     """x, kernel, recurrent kernel, bias, h -> all h (time, batch, units)."""
+
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h):
         (h,) = _compiled(_simple_forward)(mask, recurrent, _project(ids, x, kernel, bias), first_h)
 
         def gradient(*upstream):
-            dz, dh = _compiled(_simple_backward)(
-                mask, recurrent, *keras.tree.flatten(upstream), h)
+            dz, dh = _compiled(_simple_backward)(mask, recurrent, *keras.tree.flatten(upstream), h)
             dx, dkernel, dbias = _projection_gradients(ids, x, kernel, dz)
             return dx, dkernel, _recurrent_gradient(first_h, h, dz), dbias, dh
 
@@ -157,9 +210,11 @@ def simple(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> Tenso
     return run(*arguments)
 
 
-def _simple_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor,
-                    h: Tensor) -> list[Tensor]:
+def _simple_forward(
+    mask: Tensor | None, recurrent: Tensor, projected: Tensor, h: Tensor
+) -> list[Tensor]:
     """All h: (time, batch, units)."""
+
     def step(states, inputs):
         new = ops.tanh(inputs[0] + ops.matmul(states[0], recurrent))
         if mask is not None:
@@ -169,8 +224,7 @@ def _simple_forward(mask: Tensor | None, recurrent: Tensor, projected: Tensor,
     return _scan(step, [h], [projected, mask], [h.shape[1]])[1]
 
 
-def _simple_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor,
-                     h: Tensor) -> list[Tensor]:
+def _simple_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, h: Tensor) -> list[Tensor]:
     """The gradients of the sums (time, batch, units) and of the first h; dh: that of all h."""
     transposed = ops.transpose(recurrent)
 
@@ -183,8 +237,9 @@ def _simple_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor,
         dz = ops.where(inputs[2], dz, 0.0)  # a masked step hands the gradient on unchanged
         return [ops.where(inputs[2], ops.matmul(dz, transposed), dh)], [dz]
 
-    (first,), (dz,) = _scan(step, [ops.zeros_like(dh[0])], [dh, h, mask], [dh.shape[2]],
-                            reverse=True)
+    (first,), (dz,) = _scan(
+        step, [ops.zeros_like(dh[0])], [dh, h, mask], [dh.shape[2]], reverse=True
+    )
     return [dz, first]
 
 
@@ -202,8 +257,9 @@ def _project(ids: Tensor | None, x: Tensor, kernel: Tensor, bias: Tensor) -> Ten
     return ops.reshape(rows, (time, batch, kernel.shape[1]))
 
 
-def _projection_gradients(ids: Tensor | None, x: Tensor, kernel: Tensor,
-                          dz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _projection_gradients(
+    ids: Tensor | None, x: Tensor, kernel: Tensor, dz: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of x, kernel and bias."""
     rows = ops.reshape(x, (-1, x.shape[-1]))
     dz = ops.reshape(dz, (-1, dz.shape[2]))
@@ -217,8 +273,9 @@ def _projection_gradients(ids: Tensor | None, x: Tensor, kernel: Tensor,
 
 def _over_steps(x: Tensor, dz: Tensor) -> Tensor:
     """(time, batch, n), (time, batch, m) -> (n, m): a weight's gradient, as one product."""
-    return ops.matmul(ops.transpose(ops.reshape(x, (-1, x.shape[2]))),
-                      ops.reshape(dz, (-1, dz.shape[2])))
+    return ops.matmul(
+        ops.transpose(ops.reshape(x, (-1, x.shape[2]))), ops.reshape(dz, (-1, dz.shape[2]))
+    )
 
 
 def _recurrent_gradient(first: Tensor, h: Tensor, dz: Tensor) -> Tensor:
@@ -244,8 +301,13 @@ def _compiled(function: Callable[..., list[Tensor]]) -> Callable[..., list[Tenso
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def _scan(step: Step, states: list[Tensor], inputs: list[Tensor | None], widths: list[int],
-          reverse: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+def _scan(
+    step: Step,
+    states: list[Tensor],
+    inputs: list[Tensor | None],
+    widths: list[int],
+    reverse: bool = False,
+) -> tuple[list[Tensor], list[Tensor]]:
     """The last states, and each output of all steps as (time, batch, width)."""
     inputs = [each for each in inputs if each is not None]
     if keras.backend.backend() == "jax":

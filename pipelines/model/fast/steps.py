@@ -34,4 +34,4 @@ def gru_biases(bias: Tensor) -> tuple[Tensor, Tensor]:
     """What is added to the inputs (3 units,), and the candidate's recurrent bias (units,), which
     alone is scaled by r."""
     units = bias.shape[1] // 3
-    return bias[0] + ops.pad(bias[1, :2 * units], (0, units)), bias[1, 2 * units:]
+    return bias[0] + ops.pad(bias[1, : 2 * units], (0, units)), bias[1, 2 * units :]

@@ -29,8 +29,7 @@ def home(trained: Settings, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def folio(home: Path, monkeypatch: pytest.MonkeyPatch,
-          capfd: pytest.CaptureFixture[str]) -> Folio:
+def folio(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Folio:
     return in_process({"FOLIO_HOME": str(home)}, monkeypatch, capfd)
 
 
@@ -69,17 +68,21 @@ def test_verify_names_what_is_wrong(folio: Folio, home: Path) -> None:
     assert not told["whole"] and "was changed" in told["problems"][0]
 
 
-@pytest.mark.parametrize(("arguments", "code", "parts"), [
-    (("champion", NAME, "--at", "yesterday"), 2, ("--at yesterday", "2026-11-01")),
-    (("champion", NAME, "--at", "2020-01-01"), 1, ("no champion at 2020-01-01 23:59 UTC",)),
-    (("champion", "nobody"), 1, ("nobody", "folio run nobody")),
-    (("promote", NAME, "9"), 1, ("no version 9", "registered: 1, 2")),
-    (("rollback", "nobody"), 1, ("nobody: no model is registered",)),
-    (("models", "--history"), 2, ("folio models imdb --history",)),
-    (("verify", "nobody"), 2, ("nobody",)),
-])
-def test_wrong_usage_is_one_line(folio: Folio, arguments: tuple[str, ...], code: int,
-                                 parts: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        (("champion", NAME, "--at", "yesterday"), 2, ("--at yesterday", "2026-11-01")),
+        (("champion", NAME, "--at", "2020-01-01"), 1, ("no champion at 2020-01-01 23:59 UTC",)),
+        (("champion", "nobody"), 1, ("nobody", "folio run nobody")),
+        (("promote", NAME, "9"), 1, ("no version 9", "registered: 1, 2")),
+        (("rollback", "nobody"), 1, ("nobody: no model is registered",)),
+        (("models", "--history"), 2, ("folio models imdb --history",)),
+        (("verify", "nobody"), 2, ("nobody",)),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    folio: Folio, arguments: tuple[str, ...], code: int, parts: tuple[str, ...]
+) -> None:
     one_line(folio(*arguments), code, *parts)
 
 

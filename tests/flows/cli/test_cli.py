@@ -48,20 +48,29 @@ def environment(api: str, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def folio(environment: dict[str, str]) -> Folio:
     def call(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([FOLIO, *arguments], env=environment, text=True, input=text,
-                              capture_output=True, timeout=250)
+        return subprocess.run(
+            [FOLIO, *arguments],
+            env=environment,
+            text=True,
+            input=text,
+            capture_output=True,
+            timeout=250,
+        )
+
     return call
 
 
 @pytest.fixture
-def command(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch,
-            capfd: pytest.CaptureFixture[str]) -> Folio:
+def command(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Folio:
     """`folio` without a process of its own: seconds less, where its start is not what is tried."""
     return in_process(environment, monkeypatch, capfd)
 
 
-def in_process(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch,
-               capfd: pytest.CaptureFixture[str]) -> Folio:
+def in_process(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Folio:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
@@ -105,21 +114,25 @@ def test_help_has_examples(folio: Folio) -> None:
         assert f"folio {command}" in folio(command, "--help").stdout
 
 
-@pytest.mark.parametrize(("arguments", "parts"), [
-    (("run", "imbd"), ("imbd", "shakespeare")),
-    (("plan", "imdb", "--set", "training.epocs=2"), ("training.epocs", "did you mean epochs")),
-    (("run", "imdb", "--only", "tokenz"), ("tokenz", "tokens")),
-    (("run", "imdb", "--only", "tokens", "--from", "model"), ("exclude each other",)),
-    (("run", "imdb", "--profile", "fast"), ("no profile 'fast'", "quick")),
-    (("show", "nothing"), ("no run named 'nothing'", "folio runs")),
-    (("models", "imdb"), ("folio run imdb",)),
-    (("run", "./nowhere.yaml"), ("no such declaration",)),
-    (("generate", "imdb", "--scale", "2", "--temperature", "1"), ("exclude each other",)),
-    (("generate", "imdb", "--scale", "0"), ("scale 0.0", "above 0")),
-    (("generate", "imdb", "--scale", "inf"), ("scale inf", "above 0")),
-])
-def test_wrong_usage_runs_nothing(folio: Folio, tmp_path: Path, arguments: tuple[str, ...],
-                                  parts: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("run", "imbd"), ("imbd", "shakespeare")),
+        (("plan", "imdb", "--set", "training.epocs=2"), ("training.epocs", "did you mean epochs")),
+        (("run", "imdb", "--only", "tokenz"), ("tokenz", "tokens")),
+        (("run", "imdb", "--only", "tokens", "--from", "model"), ("exclude each other",)),
+        (("run", "imdb", "--profile", "fast"), ("no profile 'fast'", "quick")),
+        (("show", "nothing"), ("no run named 'nothing'", "folio runs")),
+        (("models", "imdb"), ("folio run imdb",)),
+        (("run", "./nowhere.yaml"), ("no such declaration",)),
+        (("generate", "imdb", "--scale", "2", "--temperature", "1"), ("exclude each other",)),
+        (("generate", "imdb", "--scale", "0"), ("scale 0.0", "above 0")),
+        (("generate", "imdb", "--scale", "inf"), ("scale inf", "above 0")),
+    ],
+)
+def test_wrong_usage_runs_nothing(
+    folio: Folio, tmp_path: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
     assert_one_line(folio(*arguments), 2, *parts)
     assert not (tmp_path / "home" / "store").exists()
 
@@ -136,15 +149,19 @@ GOOD = [f"text number {i} with words,{'positive' if i % 2 else 'negative'}" for 
 OWN_CSV = REVIEWS.replace("{samples}/reviews.csv", "own.csv")
 
 
-@pytest.mark.parametrize(("content", "parts"), [
-    (csv_of([*GOOD, *["so so,neutral"] * 5]).encode(), ("neutral",)),
-    (csv_of([*GOOD, *[",positive"] * 5]).encode(), ("empty",)),
-    (csv_of([*GOOD, *["caf\xe9,positive"] * 5]).encode("latin-1"), ("not-utf8",)),
-    (csv_of(GOOD).replace("sentiment", "mood", 1).encode(), ("sentiment", "mood")),
-    (b"", ("own.csv",)),
-])
-def test_bad_reviews_are_one_line(command: Folio, tmp_path: Path, content: bytes,
-                                  parts: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (csv_of([*GOOD, *["so so,neutral"] * 5]).encode(), ("neutral",)),
+        (csv_of([*GOOD, *[",positive"] * 5]).encode(), ("empty",)),
+        (csv_of([*GOOD, *["caf\xe9,positive"] * 5]).encode("latin-1"), ("not-utf8",)),
+        (csv_of(GOOD).replace("sentiment", "mood", 1).encode(), ("sentiment", "mood")),
+        (b"", ("own.csv",)),
+    ],
+)
+def test_bad_reviews_are_one_line(
+    command: Folio, tmp_path: Path, content: bytes, parts: tuple[str, ...]
+) -> None:
     (tmp_path / "own.csv").write_bytes(content)
     path = write(tmp_path, OWN_CSV)
     assert_one_line(command("run", path), 1, *parts)
@@ -159,15 +176,26 @@ def test_a_text_shorter_than_one_sequence(folio: Folio, tmp_path: Path) -> None:
     assert folio("plan", path).returncode == 0
 
 
-@pytest.mark.parametrize(("changes", "parts"), [
-    ({"{samples}/jawiki.txt": "notes", "reader: lines, split: hash":
-      "reader: files, split: contiguous"}, ("**/*.txt", "matches none", "notes.md")),
-    ({"max_size: 1500": "max_size: 90000"}, ("max_size 90000", "or less")),
-    ({"path: {samples}/jawiki.txt": "tfds: wiki40d/ja", "reader: lines": "reader: tfds"},
-     ("no 'wiki40d'", "did you mean wiki40b")),
-])
-def test_bad_texts_are_one_line(command: Folio, tmp_path: Path, changes: dict[str, str],
-                                parts: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        (
+            {
+                "{samples}/jawiki.txt": "notes",
+                "reader: lines, split: hash": "reader: files, split: contiguous",
+            },
+            ("**/*.txt", "matches none", "notes.md"),
+        ),
+        ({"max_size: 1500": "max_size: 90000"}, ("max_size 90000", "or less")),
+        (
+            {"path: {samples}/jawiki.txt": "tfds: wiki40d/ja", "reader: lines": "reader: tfds"},
+            ("no 'wiki40d'", "did you mean wiki40b"),
+        ),
+    ],
+)
+def test_bad_texts_are_one_line(
+    command: Folio, tmp_path: Path, changes: dict[str, str], parts: tuple[str, ...]
+) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "notes.md").write_text("no text file")
     text = JAPANESE
@@ -185,14 +213,17 @@ def test_plan_asks_where_run_would(folio: Folio, tmp_path: Path) -> None:
         return json.loads(folio("plan", path, "--json", *options).stdout)["stages"][0]["reason"]
 
     assert reason("--offline") == (
-        f"never made; the source could not be asked: {url}: --offline forbids it")
+        f"never made; the source could not be asked: {url}: --offline forbids it"
+    )
     (tmp_path / "play.txt").write_text("A text of one's own.")
     assert reason("--offline", "--mirror", str(tmp_path)) == "never made"
 
 
-FOLDERS = REVIEWS.replace("{samples}/reviews.csv", "own.tar.gz").replace(
-    "reader: csv, split: hash", "reader: labelled-folders, split: official").replace(
-    "text_column: review,\n         label_column: sentiment", "group: film")
+FOLDERS = (
+    REVIEWS.replace("{samples}/reviews.csv", "own.tar.gz")
+    .replace("reader: csv, split: hash", "reader: labelled-folders, split: official")
+    .replace("text_column: review,\n         label_column: sentiment", "group: film")
+)
 
 
 def archive(folder: Path, hostile: bool) -> Path:
@@ -221,10 +252,19 @@ def test_bad_archives_are_refused(command: Folio, tmp_path: Path, harm: str) -> 
 
 
 def test_runs_at_once_do_the_work_once_and_each_says_so_in_one_document(
-        folio: Folio, command: Folio, tmp_path: Path, environment: dict[str, str]) -> None:
+    folio: Folio, command: Folio, tmp_path: Path, environment: dict[str, str]
+) -> None:
     path = write(tmp_path, PLAY)
-    both = [subprocess.Popen([FOLIO, "run", path, "--json"], env=environment, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    both = [
+        subprocess.Popen(
+            [FOLIO, "run", path, "--json"],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
     answers = [process.communicate(timeout=250) for process in both]
     assert [process.returncode for process in both] == [0, 0], answers
     records = [record for out, _ in answers for record in json.loads(out)]
@@ -232,8 +272,9 @@ def test_runs_at_once_do_the_work_once_and_each_says_so_in_one_document(
     for number, stage in enumerate(NAMES):
         actions = [record["stages"][number]["action"] for record in records]
         assert sorted(actions) == ["reuse", "run"], (stage, actions)
-        done = [f"mine · {stage}: {ended}" in err for _, err in answers
-                for ended in ("done", "reused")]
+        done = [
+            f"mine · {stage}: {ended}" in err for _, err in answers for ended in ("done", "reused")
+        ]
         assert done == [action == said for action in actions for said in ("run", "reuse")], answers
     for record in records:
         assert_whole(record)
@@ -263,8 +304,22 @@ def test_what_the_readme_shows(folio: Folio, command: Folio, ready: None) -> Non
     assert answers[0]["label"] in ("positive", "negative") and 0.5 <= answers[0]["probability"] <= 1
     lines = folio("predict", "tiny-reviews", "-", text="a fine film\ndull\n").stdout.splitlines()
     assert len(lines) == 2
-    made = [json.loads(one("generate", "tiny-play", "--start", "MARIAN:", "--length", "20",
-                           "--seed", "3", "--json").stdout) for one in (folio, command)]
+    made = [
+        json.loads(
+            one(
+                "generate",
+                "tiny-play",
+                "--start",
+                "MARIAN:",
+                "--length",
+                "20",
+                "--seed",
+                "3",
+                "--json",
+            ).stdout
+        )
+        for one in (folio, command)
+    ]
     assert made[0] == made[1]
     assert made[0][0]["start"] == "MARIAN:" and len(made[0][0]["text"]) == 20
     assert_one_line(command("generate", "tiny-play", "--start", "漢", "--length", "5"), 1, "漢")
@@ -275,8 +330,7 @@ def test_what_the_readme_shows(folio: Folio, command: Folio, ready: None) -> Non
     assert shown["stages"][0]["manifest"]["counts"]
 
 
-def test_a_window_of_words(folio: Folio, command: Folio, writers: Settings,
-                           tmp_path: Path) -> None:
+def test_a_window_of_words(folio: Folio, command: Folio, writers: Settings, tmp_path: Path) -> None:
     shutil.copytree(writers.home, tmp_path / "home")
     notice = "tiny-words: only 3 of the 4 words that it was trained on: 'some of them'\n"
     done = folio("predict", "tiny-words", "some of them", "--top", "100000", "--json")
@@ -286,8 +340,19 @@ def test_a_window_of_words(folio: Folio, command: Folio, writers: Settings,
     shown = command("predict", "tiny-words", "and some of them", "--top", "2")
     assert shown.stderr == "" and len(shown.stdout.splitlines()) == 3
 
-    wish = ("generate", "tiny-words", "--start", "some of them", "--start", "the zzz of them",
-            "--length", "9", "--scale", "2", "--json")
+    wish = (
+        "generate",
+        "tiny-words",
+        "--start",
+        "some of them",
+        "--start",
+        "the zzz of them",
+        "--length",
+        "9",
+        "--scale",
+        "2",
+        "--json",
+    )
     assert_one_line(command(*wish), 1, "never seen 'zzz'", "--replace-unknown")
     done = command(*wish, "--replace-unknown")
     made = json.loads(done.stdout)
@@ -296,8 +361,9 @@ def test_a_window_of_words(folio: Folio, command: Folio, writers: Settings,
     assert json.loads(command(*wish, "--replace-unknown", "--context", "1").stdout) != made
 
 
-def test_japanese_in_japanese_out(folio: Folio, command: Folio, writers: Settings,
-                                  tmp_path: Path) -> None:
+def test_japanese_in_japanese_out(
+    folio: Folio, command: Folio, writers: Settings, tmp_path: Path
+) -> None:
     shutil.copytree(writers.home, tmp_path / "home")
     done = folio("generate", "tiny-japanese", "--start", "日本の", "--length", "30", "--top-k", "5")
     assert done.stderr == "" and done.stdout.startswith("日本の")
@@ -328,8 +394,13 @@ def test_ctrl_c_in_each_stage(tmp_path: Path, environment: dict[str, str], folio
 
 
 def interrupt_after(after: str | None, path: str, environment: dict[str, str]) -> None:
-    process = subprocess.Popen([FOLIO, "run", path], env=environment, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [FOLIO, "run", path],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     seen: list[str] = []
     if after is None:
         while not Path(environment["FOLIO_HOME"], "logs").exists():  # about to look for a server

@@ -35,20 +35,37 @@ def home(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> Setting
 @pytest.fixture
 def folio(home: Settings, tmp_path: Path) -> Folio:
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([FOLIO, *arguments], cwd=tmp_path, text=True, capture_output=True,
-                              env={**os.environ, "FOLIO_HOME": str(home.home)}, timeout=250)
+        return subprocess.run(
+            [FOLIO, *arguments],
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            env={**os.environ, "FOLIO_HOME": str(home.home)},
+            timeout=250,
+        )
+
     return call
 
 
-def test_lineage_of_a_champion_for_people_and_programs(folio: Folio, home: Settings,
-                                                       tmp_path: Path) -> None:
+def test_lineage_of_a_champion_for_people_and_programs(
+    folio: Folio, home: Settings, tmp_path: Path
+) -> None:
     done = folio("lineage", "tiny-play@champion", "--svg", "drawn.svg")
     assert done.returncode == 0 and "(champion" in done.stdout.replace("challenger, ", "")
     lines = done.stdout.splitlines()
     tree = [line for line in lines if "──" in line]
     assert [line.split("── ")[1].split()[0] for line in tree] == [
-        "metrics", "model", "batches", "tokens", "corpus", "source", "play.txt", "batches",
-        "tokens", "corpus"]
+        "metrics",
+        "model",
+        "batches",
+        "tokens",
+        "corpus",
+        "source",
+        "play.txt",
+        "batches",
+        "tokens",
+        "corpus",
+    ]
     model = artifact_of(home, "tiny-play", "model")
     assert model.key[:12] in tree[1] and model.digest[:12] in tree[1]
     assert "training.epochs 2" in done.stdout
@@ -65,18 +82,22 @@ def test_lineage_of_a_file(folio: Folio) -> None:
     assert json.loads(folio("lineage", "--of", "play.txt", "--json").stdout)["versions"]
 
 
-@pytest.mark.parametrize(("arguments", "parts"), [
-    (("lineage",), ("--of FILE",)),
-    (("lineage", "tiny-play@1", "--of", "play.txt"), ("--of FILE",)),
-    (("lineage", "tiny-play@9"), ("tiny-play@9", "no such version")),
-    (("lineage", "--of", "nowhere.txt"), ("nowhere.txt", "no such file")),
-    (("diff", "tiny-play@1", "nothing"), ("nothing", "folio runs")),
-    (("report", "nothing"), ("nothing", "folio runs")),
-    (("reproduce", "tiny-play@1", "--until", "tokenz"), ("tokenz", "tokens")),
-    (("reproduce", "tiny-play@1", "--into", "HOME"), ("--into",)),
-])
-def test_wrong_usage_is_one_line(folio: Folio, home: Settings, arguments: tuple[str, ...],
-                                 parts: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("lineage",), ("--of FILE",)),
+        (("lineage", "tiny-play@1", "--of", "play.txt"), ("--of FILE",)),
+        (("lineage", "tiny-play@9"), ("tiny-play@9", "no such version")),
+        (("lineage", "--of", "nowhere.txt"), ("nowhere.txt", "no such file")),
+        (("diff", "tiny-play@1", "nothing"), ("nothing", "folio runs")),
+        (("report", "nothing"), ("nothing", "folio runs")),
+        (("reproduce", "tiny-play@1", "--until", "tokenz"), ("tokenz", "tokens")),
+        (("reproduce", "tiny-play@1", "--into", "HOME"), ("--into",)),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    folio: Folio, home: Settings, arguments: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
     told = [str(home.home) if argument == "HOME" else argument for argument in arguments]
     assert_one_line(folio(*told), 2, *parts)
 
@@ -84,8 +105,16 @@ def test_wrong_usage_is_one_line(folio: Folio, home: Settings, arguments: tuple[
 def test_difference_for_people_and_programs(folio: Folio) -> None:
     done = folio("diff", "tiny-play@1", "tiny-reviews@1")
     assert done.returncode == 0
-    for part in ("model.cell", '"gru"', '"lstm"', "play.txt", "reviews.csv", "absent",
-                 "tokens.train.documents", "bits per character"):
+    for part in (
+        "model.cell",
+        '"gru"',
+        '"lstm"',
+        "play.txt",
+        "reviews.csv",
+        "absent",
+        "tokens.train.documents",
+        "bits per character",
+    ):
         assert part in done.stdout, part
     assert "the same" in folio("diff", "tiny-play@1", "tiny-play@1").stdout.splitlines()[-1]
     assert json.loads(folio("diff", "tiny-play@1", "tiny-reviews@1", "--json").stdout)["files"]
@@ -95,11 +124,14 @@ def test_where_the_report_is(folio: Folio, home: Settings) -> None:
     page = artifact_of(home, "tiny-play", "release").path / "report.html"
     assert folio("report", "tiny-play@champion").stdout == f"{page}\n"
     assert json.loads(folio("report", "tiny-play", "--json").stdout) == {
-        "report": str(page), "pdf": None}
+        "report": str(page),
+        "pdf": None,
+    }
 
 
-@pytest.mark.skipif(CHROMIUM is None,
-                    reason="no chromium on the PATH (Debian: apt-get install chromium)")
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)"
+)
 def test_the_report_is_printed(folio: Folio, tmp_path: Path) -> None:
     assert folio("report", "tiny-play@champion", "--pdf", "play.pdf").stdout == "play.pdf\n"
     assert (tmp_path / "play.pdf").read_bytes().startswith(b"%PDF")
@@ -142,8 +174,7 @@ seed: 9
 
 
 @pytest.fixture(scope="module")
-def later(trained: Settings, prefect_home: Path,
-          tmp_path_factory: pytest.TempPathFactory) -> Folio:
+def later(trained: Settings, prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Folio:
     """A home in which the tiny play has been run since from another text, with all else changed,
     and garbage collected; `folio` in it, on the session's Prefect."""
     tmp_path = tmp_path_factory.mktemp("later")
@@ -153,17 +184,29 @@ def later(trained: Settings, prefect_home: Path,
     (tmp_path / "other.txt").write_text(text.swapcase().replace("\n", "\n\n"), encoding="utf-8")
     (tmp_path / "tiny-play.yaml").write_text(OTHERWISE)
     for number, overrides, until in ((1, ("seed=3",), "batches"), (2, (), None)):
-        retrain_plain(str(tmp_path / "tiny-play.yaml"), overrides=overrides, settings=settings,
-                      run=f"20991231-00000{number}-tiny-play-0000",
-                      selection=Selection.of(until=until), notice=lambda text: None)
+        retrain_plain(
+            str(tmp_path / "tiny-play.yaml"),
+            overrides=overrides,
+            settings=settings,
+            run=f"20991231-00000{number}-tiny-play-0000",
+            selection=Selection.of(until=until),
+            notice=lambda text: None,
+        )
     policy, stock = Policy(runs=1, days=0), take_stock(settings)
     collect(garbage(stock, settings, policy), settings, policy, stock.now, pytest.fail)
     with prefect_api(prefect_home) as url:
         environment = {**os.environ, "FOLIO_HOME": str(settings.home), "PREFECT_API_URL": url}
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([FOLIO, *arguments], cwd=tmp_path, env=environment, text=True,
-                              capture_output=True, timeout=250)
+        return subprocess.run(
+            [FOLIO, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            capture_output=True,
+            timeout=250,
+        )
+
     return call
 
 
@@ -185,6 +228,7 @@ def test_an_old_model_is_evaluated_a_month_later(later: Folio, trained: Settings
 
 def test_what_garbage_collection_took_cannot_be_evaluated(later: Folio) -> None:
     """Of the run in between nothing serves and nothing is recent."""
-    done = later("run", "tiny-play.yaml", "--only", "metrics", "--using",
-                 "20991231-000001-tiny-play-0000")
+    done = later(
+        "run", "tiny-play.yaml", "--only", "metrics", "--using", "20991231-000001-tiny-play-0000"
+    )
     assert_one_line(done, 2, "no run named '20991231-000001-tiny-play-0000'", "folio runs")

@@ -19,8 +19,9 @@ def here(trained: Settings, tmp_path: Path) -> Settings:
     return Settings.at(moved(trained.home, tmp_path / "home"))
 
 
-def test_gc_deletes_what_its_dry_run_says(folio: Folio, command: Folio, here: Settings,
-                                          reviews: Path, play: Path) -> None:
+def test_gc_deletes_what_its_dry_run_says(
+    folio: Folio, command: Folio, here: Settings, reviews: Path, play: Path
+) -> None:
     paths = {str(path) for path in unneeded(here, "tiny-play")}
     dry = json.loads(folio("gc", "--json").stdout)
     assert dry["dry_run"] and {item["path"] for item in dry["items"]} == paths
@@ -44,21 +45,28 @@ def test_gc_deletes_what_its_dry_run_says(folio: Folio, command: Folio, here: Se
 def test_gc_of_nothing_and_of_wrong_options(folio: Folio, command: Folio, tmp_path: Path) -> None:
     assert folio("gc").stdout == "nothing may go\n"
     assert json.loads(command("gc", "--yes", "--json").stdout) == {
-        "dry_run": False, "bytes": 0, "items": []}
+        "dry_run": False,
+        "bytes": 0,
+        "items": [],
+    }
     assert list((tmp_path / "home").glob("*")) == []
     assert folio("gc", "--keep", "0").returncode == 2
 
 
-def test_gc_says_what_it_leaves_alone(folio: Folio, environment: dict[str, str],
-                                      tmp_path: Path) -> None:
-    environment |= {"FOLIO_STORE": f"file://{tmp_path}/far",
-                    "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/far.db"}
+def test_gc_says_what_it_leaves_alone(
+    folio: Folio, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment |= {
+        "FOLIO_STORE": f"file://{tmp_path}/far",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/far.db",
+    }
     done = folio("gc", "--json")
     assert json.loads(done.stdout)["items"] == []
     assert "FOLIO_STORE" in done.stderr and "MLFLOW_TRACKING_URI" in done.stderr
 
 
-def test_gc_without_the_server_that_it_was_told_of(folio: Folio,
-                                                   environment: dict[str, str]) -> None:
+def test_gc_without_the_server_that_it_was_told_of(
+    folio: Folio, environment: dict[str, str]
+) -> None:
     environment["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
     assert_one_line(folio("gc", "--yes"), 1, "PREFECT_API_URL", "does not answer")

@@ -29,7 +29,8 @@ def test_a_log_gets_a_line_now_and_then_with_rate_and_remaining_time() -> None:
     assert stream.getvalue().splitlines() == [
         "tokens: 640 of 10,000 reviews (6%), 128/s, 1:13 left · part 1",
         "tokens: 1,280 of 10,000 reviews (13%), 128/s, 1:08 left · part 1",
-        "tokens: 1,920 of 10,000 reviews (19%), 128/s, 1:03 left · part 1"]
+        "tokens: 1,920 of 10,000 reviews (19%), 128/s, 1:03 left · part 1",
+    ]
 
 
 def test_a_log_gets_news_at_once_and_once() -> None:
@@ -46,8 +47,9 @@ def test_what_was_there_before_does_not_count_in_the_rate() -> None:
     report(90e6, 100e6, "bytes of a.tar.gz")
     clock.now += LOG_SECONDS
     report(95e6, 100e6, "bytes of a.tar.gz")
-    assert stream.getvalue() == ("source: 95.0 M of 100.0 M bytes of a.tar.gz (95%), 1.0 M/s, "
-                                 "0:05 left\n")
+    assert stream.getvalue() == (
+        "source: 95.0 M of 100.0 M bytes of a.tar.gz (95%), 1.0 M/s, 0:05 left\n"
+    )
 
 
 def test_without_a_total_the_count_and_the_rate_remain() -> None:

@@ -86,9 +86,15 @@ def on_screen(*arguments: str) -> tuple[int, str]:
 def test_a_wrong_name_is_one_harmless_line() -> None:
     screen = Screen()
     name = HOSTILE.replace("\0", "") + "\nfolio: all is well"
-    done = subprocess.run([sys.executable, "-m", "flows.cli", "plan", name], cwd=PROJECT,
-                          stdin=subprocess.DEVNULL, stdout=screen.descriptor,
-                          stderr=screen.descriptor, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "plan", name],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        stdout=screen.descriptor,
+        stderr=screen.descriptor,
+        timeout=60,
+        check=False,
+    )
     text = screen.text()
     assert done.returncode == 2 and text.count("\n") == 1
     assert visible(repr(name)) in seen(text)
@@ -117,8 +123,8 @@ def test_json_on_a_terminal_stays_json(home: Settings) -> None:
 
 
 def test_what_a_model_writes_is_seen_and_a_pipe_gets_it_as_it_is(
-        home: Settings,
-        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    home: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     start = "MARIAN:\n\t\x1b[5m\u202e"
     asked = ("generate", "tiny-play", "--start", start, "--length", "5", "--replace-unknown")
     code, text = on_screen(*asked)
@@ -133,12 +139,20 @@ def test_what_a_model_writes_is_seen_and_a_pipe_gets_it_as_it_is(
 
 def test_half_a_surrogate_pair_ends_nothing(tmp_path: Path) -> None:
     """As a name in Latin-1 on the command line, where standard output is a pipe."""
-    done = subprocess.run([sys.executable, "-c",
-                           "from flows.display.terminal import guard_streams\n"
-                           "import json, os, sys\nguard_streams()\n"
-                           "print(json.dumps(os.fsdecode(b'caf\\xe9'), ensure_ascii=False))"],
-                          cwd=PROJECT, capture_output=True, timeout=60, check=False,
-                          env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from flows.display.terminal import guard_streams\n"
+            "import json, os, sys\nguard_streams()\n"
+            "print(json.dumps(os.fsdecode(b'caf\\xe9'), ensure_ascii=False))",
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"},
+    )
     assert done.returncode == 0 and json.loads(done.stdout) == "caf\udce9"
 
 
@@ -176,16 +190,29 @@ def test_a_pipe_and_a_file_get_everything_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "out.txt").read_bytes().decode() == f"{HOSTILE}\n\x1b[31m{SHOWN}\n"
 
 
-@pytest.mark.parametrize("text", [
-    "", "plain", "a\tb\nc", "日本語 العربية עברית 👩\u200d👧", "caf\u0301 \u00a0 \u2013", "\\x1b"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "plain", "a\tb\nc", "日本語 العربية עברית 👩\u200d👧", "caf\u0301 \u00a0 \u2013", "\\x1b"],
+)
 def test_what_people_write_stays(text: str) -> None:
     assert visible(text) == text
 
 
 def test_every_kind_of_it_is_seen() -> None:
-    characters = [*map(chr, range(32)), *map(chr, range(0x7f, 0xa0)), "\u061c", "\u200e", "\u200f",
-                  *map(chr, range(0x2028, 0x202f)), *map(chr, range(0x2066, 0x206a)), "\ud800",
-                  "\udfff", "\ufeff", "\uffff", "\ufdd0"]
+    characters = [
+        *map(chr, range(32)),
+        *map(chr, range(0x7F, 0xA0)),
+        "\u061c",
+        "\u200e",
+        "\u200f",
+        *map(chr, range(0x2028, 0x202F)),
+        *map(chr, range(0x2066, 0x206A)),
+        "\ud800",
+        "\udfff",
+        "\ufeff",
+        "\uffff",
+        "\ufdd0",
+    ]
     for character in set(characters) - {"\n", "\t"}:
         shown = visible(character)
         assert shown.isascii() and shown.isprintable()

@@ -67,7 +67,7 @@ class Home:
     @contextmanager
     def reached(self, url: str) -> Iterator[None]:
         """As in a process of its own: this one's Prefect is set to the session's server."""
-        with (pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: url})):
+        with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: url}):
             patch.setenv("PREFECT_API_URL", url)
             yield
 
@@ -83,8 +83,9 @@ class Home:
 
 
 @pytest.fixture(scope="module")
-def home(prefect_home: Path, trained: Settings, tmp_path_factory: pytest.TempPathFactory,
-         ) -> Iterator[Home]:
+def home(
+    prefect_home: Path, trained: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Home]:
     folder = moved(trained.home, tmp_path_factory.mktemp("doctor") / "home")
     migrated(prefect_home, folder)
     settings = Settings.at(folder)
@@ -104,7 +105,8 @@ def installed(home: Home) -> Home:
     before = home.told()
     assert bad(before)["pools"] == ["warning"] and "nothing of Folio is installed" in text(before)
     assert home.told(fix=True)["fixed"][0] == (
-        "installed work pools, deployments and automations anew")
+        "installed work pools, deployments and automations anew"
+    )
     return home
 
 
@@ -118,8 +120,9 @@ def bad(told: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def text(told: dict[str, Any]) -> str:
-    return "\n".join(f"{one['state']} {one['check']} {one['text']} → {one['remedy']}"
-                     for one in told["findings"])
+    return "\n".join(
+        f"{one['state']} {one['check']} {one['text']} → {one['remedy']}" for one in told["findings"]
+    )
 
 
 def test_what_it_installs_is_in_order_and_only_workers_are_wanted(installed: Home) -> None:
@@ -127,7 +130,8 @@ def test_what_it_installs_is_in_order_and_only_workers_are_wanted(installed: Hom
     assert bad(told) == {"workers": ["problem", "warning"]}, text(told)
     assert told["problems"] == told["warnings"] == 1 and told["fixed"] == []
     assert {"server", "clock", "pools", "deployments", "automations"} <= {
-        one["check"] for one in told["findings"] if one["state"] == "ok"}
+        one["check"] for one in told["findings"] if one["state"] == "ok"
+    }
     assert "prefect worker start --pool cpu" in text(told)
     for pool in ("cpu", "gpu"):
         installed.api("POST", f"/work_pools/{pool}/workers/heartbeat", name=f"{pool} of here")
@@ -136,26 +140,43 @@ def test_what_it_installs_is_in_order_and_only_workers_are_wanted(installed: Hom
 
 
 def test_what_is_gone_or_switched_off_is_found_and_mended(installed: Home) -> None:
-    deployments = {one["entrypoint"].rpartition(".")[2] + "/" + one["name"]: one
-                   for one in installed.api("POST", "/deployments/filter")}
+    deployments = {
+        one["entrypoint"].rpartition(".")[2] + "/" + one["name"]: one
+        for one in installed.api("POST", "/deployments/filter")
+    }
     words = deployments["retrain/words"]
-    installed.api("PATCH", "/work_pools/gpu", is_paused=True, concurrency_limit=3,
-                  base_job_template=ProcessWorker.get_default_base_job_template())
+    installed.api(
+        "PATCH",
+        "/work_pools/gpu",
+        is_paused=True,
+        concurrency_limit=3,
+        base_job_template=ProcessWorker.get_default_base_job_template(),
+    )
     installed.api("DELETE", f"/deployments/{deployments['stage/words']['id']}")
     installed.api("PATCH", f"/deployments/{words['id']}", parameters={"pipeline": "hamlet"})
-    installed.api("POST", "/deployments/", name="hamlet", flow_id=words["flow_id"],
-                  entrypoint=words["entrypoint"], tags=["folio"])
-    silent, again = sorted(installed.api("POST", "/automations/filter"),
-                           key=lambda one: "tried again" in one["name"])
+    installed.api(
+        "POST",
+        "/deployments/",
+        name="hamlet",
+        flow_id=words["flow_id"],
+        entrypoint=words["entrypoint"],
+        tags=["folio"],
+    )
+    silent, again = sorted(
+        installed.api("POST", "/automations/filter"), key=lambda one: "tried again" in one["name"]
+    )
     installed.api("PATCH", f"/automations/{silent['id']}", enabled=False)
     installed.api("DELETE", f"/automations/{again['id']}")
     said = text(installed.told())
-    for part in ("problem pools work pool gpu is paused", "problem pools work pool gpu lets a run "
-                 "name the command", "stage/words is missing",
-                 "retrain/words differs from prefect.yaml in its parameters",
-                 "retrain/hamlet is of a pipeline that is no more",
-                 "“folio: a silent run has crashed” is switched off",
-                 "“folio: a crashed run is tried again” is missing"):
+    for part in (
+        "problem pools work pool gpu is paused",
+        "problem pools work pool gpu lets a run name the command",
+        "stage/words is missing",
+        "retrain/words differs from prefect.yaml in its parameters",
+        "retrain/hamlet is of a pipeline that is no more",
+        "“folio: a silent run has crashed” is switched off",
+        "“folio: a crashed run is tried again” is missing",
+    ):
         assert part in said, part
     told = installed.told(fix=True)
     assert len(told["fixed"]) == 1 and not {"pools", "deployments", "automations"} & set(bad(told))
@@ -165,10 +186,16 @@ def test_what_is_gone_or_switched_off_is_found_and_mended(installed: Home) -> No
 
 
 def test_no_run_can_name_what_a_worker_executes(installed: Home) -> None:
-    (words,) = (one["id"] for one in installed.api("POST", "/deployments/filter")
-                if (one["name"], one["entrypoint"]) == ("words", "flows.retrain.retrain"))
-    for given in ({"command": "touch owned"}, {"env": {"PYTHONPATH": "/tmp"}},
-                  {"working_dir": "/tmp"}):
+    (words,) = (
+        one["id"]
+        for one in installed.api("POST", "/deployments/filter")
+        if (one["name"], one["entrypoint"]) == ("words", "flows.retrain.retrain")
+    )
+    for given in (
+        {"command": "touch owned"},
+        {"env": {"PYTHONPATH": "/tmp"}},
+        {"working_dir": "/tmp"},
+    ):
         with pytest.raises(httpx.HTTPStatusError, match="422"):
             installed.api("POST", f"/deployments/{words}/create_flow_run", job_variables=given)
     half = job_template()
@@ -178,16 +205,21 @@ def test_no_run_can_name_what_a_worker_executes(installed: Home) -> None:
 
 
 def test_the_template_of_a_pool_of_another_type_is_the_users(installed: Home) -> None:
-    own = {"job_configuration": {"command": "{{ command }}"},
-           "variables": {"properties": {"command": {"type": "string"}}}}
+    own = {
+        "job_configuration": {"command": "{{ command }}"},
+        "variables": {"properties": {"command": {"type": "string"}}},
+    }
     pool = installed.api("POST", "/work_pools/", name="box", type="docker", base_job_template=own)
     assert not lets_commands_in(WorkPool.model_validate(pool))
     installed.api("DELETE", "/work_pools/box")
 
 
 def test_what_only_its_user_may_change_is_named(installed: Home) -> None:
-    (words,) = (one for one in installed.api("POST", "/deployments/filter")
-                if (one["name"], one["entrypoint"]) == ("words", "flows.retrain.retrain"))
+    (words,) = (
+        one
+        for one in installed.api("POST", "/deployments/filter")
+        if (one["name"], one["entrypoint"]) == ("words", "flows.retrain.retrain")
+    )
     schedule = f"/deployments/{words['id']}/schedules/{words['schedules'][0]['id']}"
     (queue,) = (one for one in installed.api("POST", "/work_pools/cpu/queues/filter"))
     installed.api("PATCH", schedule, active=False)
@@ -218,11 +250,15 @@ def test_a_run_whose_process_was_killed_is_ended(installed: Home) -> None:
 
 def begun(home: Home, name: str) -> str:
     """The id of a flow run of that name that is Running in Prefect's eyes."""
-    (deployment,) = (one["id"] for one in home.api("POST", "/deployments/filter")
-                     if one["entrypoint"] == "flows.train.train")
+    (deployment,) = (
+        one["id"]
+        for one in home.api("POST", "/deployments/filter")
+        if one["entrypoint"] == "flows.train.train"
+    )
     with home.client() as client:
         run = client.create_flow_run_from_deployment(
-            deployment, name=name, state=Scheduled(), parameters={"order": ORDER})
+            deployment, name=name, state=Scheduled(), parameters={"order": ORDER}
+        )
         client.set_flow_run_state(run.id, Running(), force=True)
     return str(run.id)
 
@@ -231,7 +267,8 @@ ORDER = {"pipeline": "words", "profile": "full", "run": "any", "batches": "0" * 
 
 
 def test_runs_that_could_not_tell_their_end_are_told_by_their_records(
-        installed: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = {"done": "Completed", "failed": "Failed", "nothing-to-do": "Nothing to do"}
     record, flow_runs = next(iter(installed.settings.runs)), {}
     for state in shown:
@@ -242,17 +279,24 @@ def test_runs_that_could_not_tell_their_end_are_told_by_their_records(
     monkeypatch.setattr(sweeping, "UNTOLD_AT_MOST", timedelta(0))
     told = installed.told(fix=True)
     assert len(told["fixed"]) == 2 and "runs" not in bad(told)
-    assert {state: installed.api("GET", f"/flow_runs/{run}")["state_name"]
-            for state, run in flow_runs.items()} == shown
+    assert {
+        state: installed.api("GET", f"/flow_runs/{run}")["state_name"]
+        for state, run in flow_runs.items()
+    } == shown
 
 
 def test_runs_that_are_overdue_are_counted(installed: Home) -> None:
-    (deployment,) = (one["id"] for one in installed.api("POST", "/deployments/filter")
-                     if (one["name"], one["entrypoint"]) == ("words", "flows.retrain.retrain"))
+    (deployment,) = (
+        one["id"]
+        for one in installed.api("POST", "/deployments/filter")
+        if (one["name"], one["entrypoint"]) == ("words", "flows.retrain.retrain")
+    )
     due = datetime.now(UTC) - timedelta(minutes=10)
     with installed.client() as client:
-        runs = [client.create_flow_run_from_deployment(
-            deployment, state=Scheduled(scheduled_time=due)) for _ in range(2)]
+        runs = [
+            client.create_flow_run_from_deployment(deployment, state=Scheduled(scheduled_time=due))
+            for _ in range(2)
+        ]
     told = installed.told()
     assert bad(told)["runs"] == ["warning"]
     assert f"2 of words due since {due:%Y-%m-%d %H:%M} UTC" in text(told)
@@ -262,6 +306,7 @@ def test_runs_that_are_overdue_are_counted(installed: Home) -> None:
 
 def dated(seconds: float) -> Alter:
     """Answers as of a server whose clock is that much ahead."""
+
     def later(date: re.Match[bytes]) -> bytes:
         when = parsedate_to_datetime(date[1].decode()) + timedelta(seconds=seconds)
         return b"date: " + format_datetime(when, usegmt=True).encode()
@@ -269,14 +314,22 @@ def dated(seconds: float) -> Alter:
     return lambda data: re.sub(rb"date: ([^\r]+)", later, data)
 
 
-@pytest.mark.parametrize(("alter", "state", "part"), [
-    (dated(60), "problem", r"clock the server's clock is (5\d|60) s ahead of this machine's"),
-    (dated(-3600), "problem", r"clock the server's clock is 3\d{3} s behind this machine's"),
-    (dated(1), "ok", r"clock the server's clock and this machine's agree"),
-    (lambda data: data.replace(b'"3.8.8"', b'"3.7.0"'), "warning",
-     r"server http://127.0.0.1:\d+/api runs Prefect 3.7.0, this machine 3.8")])
-def test_another_clock_or_version_of_the_server_is_told(installed: Home, alter: Alter, state: str,
-                                                        part: str) -> None:
+@pytest.mark.parametrize(
+    ("alter", "state", "part"),
+    [
+        (dated(60), "problem", r"clock the server's clock is (5\d|60) s ahead of this machine's"),
+        (dated(-3600), "problem", r"clock the server's clock is 3\d{3} s behind this machine's"),
+        (dated(1), "ok", r"clock the server's clock and this machine's agree"),
+        (
+            lambda data: data.replace(b'"3.8.8"', b'"3.7.0"'),
+            "warning",
+            r"server http://127.0.0.1:\d+/api runs Prefect 3.7.0, this machine 3.8",
+        ),
+    ],
+)
+def test_another_clock_or_version_of_the_server_is_told(
+    installed: Home, alter: Alter, state: str, part: str
+) -> None:
     address = urlsplit(installed.server.url)
     with relayed((address.hostname, address.port), alter) as relay:
         said = text(installed.told(through=f"http://127.0.0.1:{relay.port}/api"))
@@ -299,7 +352,8 @@ def test_a_server_that_hangs_is_named(home: Home) -> None:
 
 
 def test_a_server_that_begins_to_hang_while_it_is_asked_is_named(
-        installed: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(servers, "LOOK", {})
     address = urlsplit(installed.server.url)
 
@@ -308,8 +362,10 @@ def test_a_server_that_begins_to_hang_while_it_is_asked_is_named(
             time.sleep(3)
         return data
 
-    with (relayed((address.hostname, address.port), pause) as relay,
-          temporary_settings({PREFECT_API_REQUEST_TIMEOUT: 1, PREFECT_CLIENT_MAX_RETRIES: 0})):
+    with (
+        relayed((address.hostname, address.port), pause) as relay,
+        temporary_settings({PREFECT_API_REQUEST_TIMEOUT: 1, PREFECT_CLIENT_MAX_RETRIES: 0}),
+    ):
         told = installed.told(through=f"http://127.0.0.1:{relay.port}/api")
     assert bad(told)["server"] == ["problem"] and "deployments" not in bad(told)
     assert "does not answer in time → look again" in text(told)
@@ -321,8 +377,9 @@ def test_the_server_of_a_run_need_not_have_anything_installed(home: Home) -> Non
     assert "schedules need folio up" in text(told)
 
 
-def test_the_command_fails_while_a_problem_stays(folio: Folio, environment: dict[str, str],
-                                                 tmp_path: Path) -> None:
+def test_the_command_fails_while_a_problem_stays(
+    folio: Folio, environment: dict[str, str], tmp_path: Path
+) -> None:
     environment["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
     done = folio("doctor", "--json")
     told = json.loads(done.stdout)
@@ -340,7 +397,8 @@ def test_the_command_fails_while_a_problem_stays(folio: Folio, environment: dict
 
 
 def test_a_damaged_artifact_is_set_aside_by_the_command(
-        folio: Folio, environment: dict[str, str], trained: Settings, tmp_path: Path) -> None:
+    folio: Folio, environment: dict[str, str], trained: Settings, tmp_path: Path
+) -> None:
     home = moved(trained.home, tmp_path / "home")
     del environment["PREFECT_API_URL"]
     damaged = next((home / "store" / "tokens").glob("[!.]*/tokens/*.parquet"))

@@ -33,10 +33,18 @@ def home(prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def declared(folder: Path, **source: object) -> str:
     path = folder / "mine.yaml"
-    path.write_text(json.dumps({
-        "source": source, "corpus": {"reader": "text", "split": "contiguous"},
-        "tokens": {"kind": "char"}, "batches": {"sequence_length": 50},
-        "model": {"kind": "language_model"}, "registry": {"metric": "perplexity"}}))
+    path.write_text(
+        json.dumps(
+            {
+                "source": source,
+                "corpus": {"reader": "text", "split": "contiguous"},
+                "tokens": {"kind": "char"},
+                "batches": {"sequence_length": 50},
+                "model": {"kind": "language_model"},
+                "registry": {"metric": "perplexity"},
+            }
+        )
+    )
     return str(path)
 
 
@@ -46,8 +54,12 @@ def login(site: Site) -> set[str]:
 
 def holding(folder: Path, *words: str) -> list[Path]:
     """The files in which one of the words stands, or whose name has it."""
-    return [path for path in folder.rglob("*") if path.is_file() and any(
-        word.encode() in path.read_bytes() or word in path.name for word in words)]
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and any(word.encode() in path.read_bytes() or word in path.name for word in words)
+    ]
 
 
 def kept(home: Path, *words: str) -> list[Path]:
@@ -58,14 +70,22 @@ def kept(home: Path, *words: str) -> list[Path]:
 
 
 def test_a_mirrors_password_and_a_secret_block_reach_the_run_alone(
-        prefect_home: Path, home: Path, site: Site, tmp_path: Path) -> None:
+    prefect_home: Path, home: Path, site: Site, tmp_path: Path
+) -> None:
     site.replies = [lambda handler: send(handler, 404 if "mirror" in handler.path else 200, TEXT)]
     Secret(value="blockhush").save("folio-test", overwrite=True)
-    pipeline = declared(tmp_path, url=f"{site.address}/play.txt".replace(
-        "//", "//bert:${prefect-secret:folio-test}@"))
+    pipeline = declared(
+        tmp_path,
+        url=f"{site.address}/play.txt".replace("//", "//bert:${prefect-secret:folio-test}@"),
+    )
     (record,), code = run_pipelines(
-        [pipeline], Settings.at(home), profile=None, overrides=(), until="source",
-        mirror=f"{site.address}/mirror".replace("//", "//anna:mirrorhush@"))
+        [pipeline],
+        Settings.at(home),
+        profile=None,
+        overrides=(),
+        until="source",
+        mirror=f"{site.address}/mirror".replace("//", "//anna:mirrorhush@"),
+    )
     assert (record["state"], code) == ("done", 0)
     assert login(site) == {"anna:mirrorhush", "bert:blockhush"}
     ((name,),) = rows(prefect_home, "select name from flow_run where name = ?", record["run"])
@@ -81,7 +101,8 @@ def test_the_form_takes_no_password(home: Path, play: Path) -> None:
 
 
 def test_doctor_takes_secrets_out_of_the_parameters_of_old_runs(
-        prefect_home: Path, home: Path) -> None:
+    prefect_home: Path, home: Path
+) -> None:
     given = {"pipeline": "x", "mirror": CLEAR, "overrides": [f"source.url={CLEAR}", "seed=3"]}
     with get_client(sync_client=True) as client:
         made = client.create_flow_run(retrain, parameters=given, name="exposed-test")
@@ -91,6 +112,9 @@ def test_doctor_takes_secrets_out_of_the_parameters_of_old_runs(
         assert "exposed-test" in one.text and "change the password" in one.remedy
         assert "took the secrets out" in clean(prefect_home)
         assert client.read_flow_run(made.id).parameters == {
-            "pipeline": "x", "mirror": "http://127.0.0.1:9/x", "overrides": ["seed=3"]}
+            "pipeline": "x",
+            "mirror": "http://127.0.0.1:9/x",
+            "overrides": ["seed=3"],
+        }
         assert list(on_server(client)) == [] == in_database(prefect_home)
         client.delete_flow_run(made.id)

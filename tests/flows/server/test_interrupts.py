@@ -32,14 +32,20 @@ with terminations_unwind(), handlers():
 """
 
 
-@pytest.mark.parametrize(("number", "in_a_flow", "status"), [
-    (signal.SIGINT, False, -signal.SIGINT),
-    (signal.SIGTERM, False, 128 + signal.SIGTERM),
-    (signal.SIGTERM, True, 128 + signal.SIGTERM)])  # there Prefect's own handler is in charge
-def test_a_signal_that_falls_into_a_destructor_comes_again(number: int, in_a_flow: bool,
-                                                           status: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "in_a_flow", "status"),
+    [
+        (signal.SIGINT, False, -signal.SIGINT),
+        (signal.SIGTERM, False, 128 + signal.SIGTERM),
+        (signal.SIGTERM, True, 128 + signal.SIGTERM),
+    ],
+)  # there Prefect's own handler is in charge
+def test_a_signal_that_falls_into_a_destructor_comes_again(
+    number: int, in_a_flow: bool, status: int
+) -> None:
     code = FALLING.format(number=int(number), in_a_flow=in_a_flow)
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, text=True, timeout=50,
-                          capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, text=True, timeout=50, capture_output=True
+    )
     assert done.stdout.split() == ["swallowed", "unwound"], done.stderr
     assert done.returncode == status and "ignored" not in done.stderr, done.stderr

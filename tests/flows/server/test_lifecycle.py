@@ -14,8 +14,9 @@ from tests.flows.one_run import BURST
 from tests.prefect_server import database, one_run, rows, server_processes
 
 
-def test_a_given_address_is_used_and_no_server_started(prefect_home: Path, tmp_path: Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_address_is_used_and_no_server_started(
+    prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = json.loads((prefect_home / "prefect" / "server.json").read_text())["url"]
     monkeypatch.setenv("PREFECT_API_URL", given)
     with prefect_api(tmp_path) as url:
@@ -23,16 +24,20 @@ def test_a_given_address_is_used_and_no_server_started(prefect_home: Path, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_given_address_that_does_not_answer_is_named(tmp_path: Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_address_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    with (pytest.raises(FolioError, match=r"PREFECT_API_URL=http://127\.0\.0\.1:1/api: .*unset"),
-          prefect_api(tmp_path)):
+    with (
+        pytest.raises(FolioError, match=r"PREFECT_API_URL=http://127\.0\.0\.1:1/api: .*unset"),
+        prefect_api(tmp_path),
+    ):
         pass
 
 
-def test_the_password_of_a_given_address_is_not_printed(tmp_path: Path,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_of_a_given_address_is_not_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://me:s3cret@127.0.0.1:1/api?token=s3cret")
     with pytest.raises(FolioError) as raised, prefect_api(tmp_path):
         pass
@@ -50,8 +55,10 @@ def test_two_runs_share_a_server_and_the_last_one_stops_it(new_home: Path, play:
     assert first.returncode == second.returncode == 0
     assert server_processes(new_home) == []
     assert rows(new_home, "select state_type from flow_run") == [("COMPLETED",)] * 2
-    assert rows(new_home, "select state_type, name from task_run") == [
-        ("COMPLETED", "tiny-play · source")] * 2
+    assert (
+        rows(new_home, "select state_type, name from task_run")
+        == [("COMPLETED", "tiny-play · source")] * 2
+    )
 
 
 def test_a_server_left_by_a_killed_run_is_adopted_and_stopped(new_home: Path, play: Path) -> None:
@@ -64,12 +71,14 @@ def test_a_server_left_by_a_killed_run_is_adopted_and_stopped(new_home: Path, pl
     assert heir.communicate()[0] == url
     assert server_processes(new_home) == [], f"{orphan} was to be stopped by its heir"
     assert heir.returncode == 0
-    assert rows(new_home, "select state_name, count(*) from task_run where name like 'short%' "
-                "group by 1") == [("Completed", BURST)], "the server went before all was reported"
+    assert rows(
+        new_home, "select state_name, count(*) from task_run where name like 'short%' group by 1"
+    ) == [("Completed", BURST)], "the server went before all was reported"
 
 
-def test_a_server_that_cannot_start_is_an_error_that_names_its_log(new_home: Path,
-                                                                   play: Path) -> None:
+def test_a_server_that_cannot_start_is_an_error_that_names_its_log(
+    new_home: Path, play: Path
+) -> None:
     database(new_home).write_bytes(b"this is no database" * 100)
     run = one_run(new_home, play)
     _, said = run.communicate()

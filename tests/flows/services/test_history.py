@@ -23,17 +23,30 @@ OWNED = ("flow_run_state", "task_run", "log", "artifact")
 
 def owners(home: Path) -> list[set[str]]:
     """The names of the flow runs that have rows in each of the tables."""
-    return [{name for (name,) in rows(home, "select distinct coalesce(flow_run.name, '(gone)') "
-                                      f"from {table} left join flow_run on flow_run.id = "
-                                      "flow_run_id")} for table in OWNED]
+    return [
+        {
+            name
+            for (name,) in rows(
+                home,
+                "select distinct coalesce(flow_run.name, '(gone)') "
+                f"from {table} left join flow_run on flow_run.id = "
+                "flow_run_id",
+            )
+        }
+        for table in OWNED
+    ]
 
 
 def gc(home: Path, *options: str) -> list[dict[str, Any]]:
     """What `folio gc` says, outside this session's Prefect."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    done = subprocess.run([FOLIO, "gc", "--json", "--keep", "1", "--older-than", "0", *options],
-                          env=own | {"FOLIO_HOME": str(home)}, text=True, capture_output=True,
-                          check=True)
+    done = subprocess.run(
+        [FOLIO, "gc", "--json", "--keep", "1", "--older-than", "0", *options],
+        env=own | {"FOLIO_HOME": str(home)},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     return json.loads(done.stdout)["items"]
 
 
@@ -55,8 +68,9 @@ def test_old_runs_go_with_all_that_is_theirs(new_home: Path, play: Path) -> None
     assert gc(new_home, "--yes") == []
 
 
-def test_only_what_has_ended_is_old(new_home: Path, play: Path,
-                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_has_ended_is_old(
+    new_home: Path, play: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     before = time.time()
     assert one_run(new_home, play).wait() == 0
@@ -68,9 +82,9 @@ def test_only_what_has_ended_is_old(new_home: Path, play: Path,
     assert ended_before(new_home, time.time()) == []
 
 
-def test_at_a_given_address_only_runs_named_as_ours(prefect_home: Path, tmp_path: Path,
-                                                    play: Path,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_a_given_address_only_runs_named_as_ours(
+    prefect_home: Path, tmp_path: Path, play: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = json.loads((prefect_home / "prefect" / "server.json").read_text())["url"]
     monkeypatch.setenv("PREFECT_API_URL", given)
     monkeypatch.setenv("FOLIO_HOME", str(tmp_path))

@@ -93,44 +93,67 @@ def id_of(prefect_home: Path, name: str) -> str:
 
 
 def test_a_failure_and_a_crash_arrive_and_nothing_else(
-        prefect_home: Path, receivers: tuple[Receiver, Receiver],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    prefect_home: Path, receivers: tuple[Receiver, Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FOLIO_PREFECT_UI", "http://127.0.0.1:4200/")
     receiver, _ = receivers
     install_notifications(receiver.url)
     other(return_state=True)
     ending("well", return_state=True)
     ending("badly", return_state=True)
-    assert receiver.next() == ("/hook?token=s3cret", "application/json", {
-        "flow": "retrain", "run": "badly", "state": "Failed", "message": LINE,
-        "url": f"http://127.0.0.1:4200/runs/flow-run/{id_of(prefect_home, 'badly')}"})
+    assert receiver.next() == (
+        "/hook?token=s3cret",
+        "application/json",
+        {
+            "flow": "retrain",
+            "run": "badly",
+            "state": "Failed",
+            "message": LINE,
+            "url": f"http://127.0.0.1:4200/runs/flow-run/{id_of(prefect_home, 'badly')}",
+        },
+    )
     ending("late", return_state=True)
     assert receiver.next()[2]["state"] == "TimedOut"
     killed = crash("killed")
     assert receiver.next()[2] == {
-        "flow": "retrain", "run": "killed", "state": "Crashed",
+        "flow": "retrain",
+        "run": "killed",
+        "state": "Crashed",
         "message": "exited with status code: -9",
-        "url": f"http://127.0.0.1:4200/runs/flow-run/{killed}"}
+        "url": f"http://127.0.0.1:4200/runs/flow-run/{killed}",
+    }
     with pytest.raises(Empty):
         receiver.got.get(timeout=1)
     page = (PROJECT / "docs" / "notifications.md").read_text(encoding="utf-8")
     assert set(json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])) == {
-        "flow", "run", "state", "message", "url"}
+        "flow",
+        "run",
+        "state",
+        "message",
+        "url",
+    }
 
 
 def test_the_last_address_alone_is_told_and_none_once_removed(
-        prefect_home: Path, receivers: tuple[Receiver, Receiver]) -> None:
+    prefect_home: Path, receivers: tuple[Receiver, Receiver]
+) -> None:
     old, new = receivers
     for receiver in (old, new, new):
         install_notifications(receiver.url)
     names = sorted(AUTOMATIONS.values())
-    assert sorted(name for (name,) in rows(
-        prefect_home, "select name from automation where name like 'folio: a run%'")) == names
+    assert (
+        sorted(
+            name
+            for (name,) in rows(
+                prefect_home, "select name from automation where name like 'folio: a run%'"
+            )
+        )
+        == names
+    )
     crash("moved")
     assert new.next()[2]["run"] == "moved"
     with get_client(sync_client=True) as client:
-        document = client.read_block_document_by_name(BLOCK, "webhook",
-                                                      include_secrets=False)
+        document = client.read_block_document_by_name(BLOCK, "webhook", include_secrets=False)
         assert "s3cret" not in str(document.data)  # what the server's page shows
     remove_notifications()
     remove_notifications()
@@ -142,9 +165,19 @@ def test_the_last_address_alone_is_told_and_none_once_removed(
     assert old.got.empty()
 
 
-@pytest.mark.parametrize("address", [
-    "example.org/hook", "ftp://example.org", "https://", "http://host:port/", "http://[::1/hook",
-    "https://example.org/a hook", "http://127.0.0.1:0/", ""])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "example.org/hook",
+        "ftp://example.org",
+        "https://",
+        "http://host:port/",
+        "http://[::1/hook",
+        "https://example.org/a hook",
+        "http://127.0.0.1:0/",
+        "",
+    ],
+)
 def test_what_is_no_address_is_refused_in_one_line(prefect_home: Path, address: str) -> None:
     with pytest.raises(UsageError, match=r"cannot be notified.*https://example\.org/hook$"):
         install_notifications(address)

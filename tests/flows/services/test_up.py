@@ -33,11 +33,22 @@ from tests.conftest import PROJECT, artifact_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FOLIO = str(Path(sys.executable).with_name("folio"))
-SMALL = ["model.units=[24]", "model.embedding=8", "training.epochs=6", "model.dropout=0.1",
-         "training.checkpoint_every=1", "evaluation.sample_length=20",
-         "evaluation.baseline_order=3"]
-SHAKESPEARE = {"pipeline": "shakespeare", "profile": "quick", "overrides": SMALL,
-               "allow_sample": True, "offline": True}
+SMALL = [
+    "model.units=[24]",
+    "model.embedding=8",
+    "training.epochs=6",
+    "model.dropout=0.1",
+    "training.checkpoint_every=1",
+    "evaluation.sample_length=20",
+    "evaluation.baseline_order=3",
+]
+SHAKESPEARE = {
+    "pipeline": "shakespeare",
+    "profile": "quick",
+    "overrides": SMALL,
+    "allow_sample": True,
+    "offline": True,
+}
 FINAL = {"COMPLETED", "FAILED", "CANCELLED"}
 PATIENCE = 200  # seconds
 
@@ -47,8 +58,9 @@ class Up:
     """A `folio up` in a home of its own, and its Prefect server's API."""
 
     home: Path
-    ports: tuple[int, int, int] = field(default_factory=lambda: (free_port(), free_port(),
-                                                                 free_port()))
+    ports: tuple[int, int, int] = field(
+        default_factory=lambda: (free_port(), free_port(), free_port())
+    )
     process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -62,8 +74,16 @@ class Up:
 
     def arguments(self) -> list[str]:
         prefect, mlflow, dashboard = map(str, self.ports)
-        return ["up", "--password", "--prefect-port", prefect, "--mlflow-port", mlflow,
-                "--dashboard-port", dashboard]
+        return [
+            "up",
+            "--password",
+            "--prefect-port",
+            prefect,
+            "--mlflow-port",
+            mlflow,
+            "--dashboard-port",
+            dashboard,
+        ]
 
     @property
     def auth(self) -> tuple[str, str]:
@@ -71,11 +91,19 @@ class Up:
         return user, secret
 
     def folio(self, *arguments: str) -> subprocess.Popen[str]:
-        own = {name: value for name, value in os.environ.items()
-               if not name.startswith(("PREFECT", "MLFLOW", "FOLIO"))}
-        return subprocess.Popen([FOLIO, *arguments], env=own | {"FOLIO_HOME": str(self.home)},
-                                text=True, cwd=PROJECT, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT", "MLFLOW", "FOLIO"))
+        }
+        return subprocess.Popen(
+            [FOLIO, *arguments],
+            env=own | {"FOLIO_HOME": str(self.home)},
+            text=True,
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def said(self, *arguments: str) -> tuple[int, str, str]:
         process = self.folio(*arguments)
@@ -84,9 +112,15 @@ class Up:
 
     def api(self, method: str, path: str, **body: Any) -> httpx.Response:
         """The server's answer; while its SQLite is busy it asks to come again, as here."""
+
         def asked() -> httpx.Response:
-            return httpx.request(method, f"http://127.0.0.1:{self.ports[0]}/api{path}",
-                                 json=body or None, timeout=30, auth=self.auth)
+            return httpx.request(
+                method,
+                f"http://127.0.0.1:{self.ports[0]}/api{path}",
+                json=body or None,
+                timeout=30,
+                auth=self.auth,
+            )
 
         while (answer := asked()).status_code == 503:
             time.sleep(0.5)
@@ -97,8 +131,12 @@ class Up:
 
     def begin(self, deployment: str, **parameters: Any) -> str:
         """The id of a new flow run."""
-        made = self.api("POST", f"/deployments/{self.deployment(deployment)}/create_flow_run",
-                        parameters=parameters, state={"type": "SCHEDULED"})
+        made = self.api(
+            "POST",
+            f"/deployments/{self.deployment(deployment)}/create_flow_run",
+            parameters=parameters,
+            state={"type": "SCHEDULED"},
+        )
         assert made.status_code == 201, made.text
         return made.json()["id"]
 
@@ -136,8 +174,10 @@ def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
 def is_training(up: Up) -> int | None:
     """The process that trains, once it has a checkpoint to go on from."""
     checkpoints = list((up.home / "store" / "model").glob(".work-*/*.npz"))
-    return next((run["pid"] for run in live_runs(up.home / "runs")
-                 if "part_of" in run and checkpoints), None)
+    return next(
+        (run["pid"] for run in live_runs(up.home / "runs") if "part_of" in run and checkpoints),
+        None,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -156,48 +196,70 @@ def up(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home in which the same pipeline has run in one go, here."""
     settings = Settings.at(tmp_path_factory.mktemp("undisturbed"), offline=True, allow_sample=True)
-    retrain_plain("shakespeare", "quick", tuple(SMALL), settings=settings,
-                  notice=lambda text: None)
+    retrain_plain("shakespeare", "quick", tuple(SMALL), settings=settings, notice=lambda text: None)
     return settings
 
 
 def test_a_training_killed_in_the_gpu_pool_ends_with_the_same_weights(
-        up: Up, undisturbed: Settings) -> None:
+    up: Up, undisturbed: Settings
+) -> None:
     run = up.begin("retrain/shakespeare", **SHAKESPEARE)
     trainer = wait_for(lambda: is_training(up))
     assert "gpu" in " ".join(psutil.Process(trainer).parent().cmdline())
     os.kill(trainer, signal.SIGKILL)
     assert up.ended(run)["state_type"] == "COMPLETED"
-    tries = up.api("POST", "/flow_runs/filter", flow_runs={"name": {
-        "like_": f"{up.flow_run(run)['name']}-model-"}}).json()
+    tries = up.api(
+        "POST",
+        "/flow_runs/filter",
+        flow_runs={"name": {"like_": f"{up.flow_run(run)['name']}-model-"}},
+    ).json()
     assert sorted(one["state_type"] for one in tries) == ["COMPLETED", "CRASHED"]
     here = Settings.at(up.home)
-    assert (artifact_of(here, "shakespeare", "model").digest
-            == artifact_of(undisturbed, "shakespeare", "model").digest)
+    assert (
+        artifact_of(here, "shakespeare", "model").digest
+        == artifact_of(undisturbed, "shakespeare", "model").digest
+    )
     assert up.record(run)["version"] == 1
 
 
 def test_one_stage_is_repeated_through_its_deployment(up: Up) -> None:
     first = Runs(up.home / "runs").get("latest")
-    run = up.ended(up.begin("stage/shakespeare", pipeline="shakespeare", stage="metrics",
-                            using=first["run"]))
+    run = up.ended(
+        up.begin("stage/shakespeare", pipeline="shakespeare", stage="metrics", using=first["run"])
+    )
     assert run["state_type"] == "COMPLETED"
     record = up.record(run["id"])
     assert [(entry["stage"], entry["action"]) for entry in record["stages"]][-1] == (
-        "metrics", "run")
+        "metrics",
+        "run",
+    )
     assert record["profile"] == "quick" and record["metrics"] == first["metrics"]
 
 
 def test_a_schedule_fires_by_itself_and_finds_nothing_to_do(up: Up) -> None:
-    schedule = [{"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True,
-                 "parameters": SHAKESPEARE}]
+    schedule = [
+        {
+            "schedule": {"cron": "* * * * *", "timezone": "UTC"},
+            "active": True,
+            "parameters": SHAKESPEARE,
+        }
+    ]
     deployment = up.deployment("retrain/shakespeare")
-    made = httpx.post(f"http://127.0.0.1:{up.ports[0]}/api/deployments/{deployment}/schedules",
-                      json=schedule, auth=up.auth).json()
+    made = httpx.post(
+        f"http://127.0.0.1:{up.ports[0]}/api/deployments/{deployment}/schedules",
+        json=schedule,
+        auth=up.auth,
+    ).json()
 
     def fired() -> dict[str, Any] | None:
-        runs = up.api("POST", "/flow_runs/filter", flow_runs={"tags": {"all_": ["auto-scheduled"]},
-                      "state": {"type": {"any_": ["COMPLETED"]}}}).json()
+        runs = up.api(
+            "POST",
+            "/flow_runs/filter",
+            flow_runs={
+                "tags": {"all_": ["auto-scheduled"]},
+                "state": {"type": {"any_": ["COMPLETED"]}},
+            },
+        ).json()
         return runs[0] if runs else None
 
     run = wait_for(fired)
@@ -206,13 +268,23 @@ def test_a_schedule_fires_by_itself_and_finds_nothing_to_do(up: Up) -> None:
     up.api("DELETE", f"/deployments/{deployment}/schedules/{made[0]['id']}")
 
 
-@pytest.mark.parametrize(("parameters", "part"), [
-    ({"profile": "no such thing!"}, "profile"), ({"train_in": "cellar"}, "train_in"),
-    ({"only": "tokenz"}, "only"), ({"overrides": ["epochs"]}, "overrides")])
-def test_nonsense_is_refused_before_a_run_exists(up: Up, parameters: dict[str, Any],
-                                                 part: str) -> None:
-    answer = up.api("POST", f"/deployments/{up.deployment('retrain/shakespeare')}/create_flow_run",
-                    parameters={"pipeline": "shakespeare"} | parameters)
+@pytest.mark.parametrize(
+    ("parameters", "part"),
+    [
+        ({"profile": "no such thing!"}, "profile"),
+        ({"train_in": "cellar"}, "train_in"),
+        ({"only": "tokenz"}, "only"),
+        ({"overrides": ["epochs"]}, "overrides"),
+    ],
+)
+def test_nonsense_is_refused_before_a_run_exists(
+    up: Up, parameters: dict[str, Any], part: str
+) -> None:
+    answer = up.api(
+        "POST",
+        f"/deployments/{up.deployment('retrain/shakespeare')}/create_flow_run",
+        parameters={"pipeline": "shakespeare"} | parameters,
+    )
     assert answer.status_code == 409 and part in answer.text
 
 
@@ -232,8 +304,12 @@ def test_two_runs_at_a_time_do_the_work_once(up: Up) -> None:
     seeded = SHAKESPEARE | {"overrides": [*SMALL, "seed=2"], "until": "batches"}
     runs = [up.begin("retrain/shakespeare", **seeded) for _ in range(2)]
     assert {up.ended(run)["state_type"] for run in runs} == {"COMPLETED"}
-    done = [entry["action"] for run in runs for entry in up.record(run)["stages"]
-            if entry["stage"] in ("corpus", "batches")]
+    done = [
+        entry["action"]
+        for run in runs
+        for entry in up.record(run)["stages"]
+        if entry["stage"] in ("corpus", "batches")
+    ]
     assert sorted(done) == ["reuse", "reuse", "run", "run"]
 
 
@@ -269,15 +345,22 @@ def test_nobody_gets_in_without_the_password(up: Up) -> None:
     for auth in (None, ("folio", "wrong")):
         assert httpx.post(f"{api}/deployments/filter", auth=auth).status_code == 401
         assert httpx.get(f"{pages}/dashboard/index.html", auth=auth).status_code == 401
-        assert httpx.get(f"{models}/ajax-api/2.0/mlflow/registered-models/search",
-                         auth=auth).status_code == 401
+        assert (
+            httpx.get(
+                f"{models}/ajax-api/2.0/mlflow/registered-models/search", auth=auth
+            ).status_code
+            == 401
+        )
     settings = httpx.get(f"http://127.0.0.1:{up.ports[0]}/ui-settings").json()
     assert settings["auth"] == "BASIC"  # the pages of Prefect ask for it
 
 
 def test_no_secret_stands_on_a_command_line_and_temporary_files_are_private(up: Up) -> None:
-    lines = [" ".join(process.cmdline()) for process in psutil.process_iter()
-             if process.status() != psutil.STATUS_ZOMBIE]
+    lines = [
+        " ".join(process.cmdline())
+        for process in psutil.process_iter()
+        if process.status() != psutil.STATUS_ZOMBIE
+    ]
     assert sum(str(up.ports[1]) in line for line in lines) >= 2  # folio up, MLflow
     assert not [line for line in lines if up.auth[1] in line or "sqlite://" in line]
     temporary = up.home / "up" / "tmp"
@@ -285,9 +368,12 @@ def test_no_secret_stands_on_a_command_line_and_temporary_files_are_private(up: 
 
 
 def test_a_command_in_the_job_variables_is_refused(up: Up, tmp_path: Path) -> None:
-    answer = up.api("POST", f"/deployments/{up.deployment('score/imdb')}/create_flow_run",
-                    state={"type": "SCHEDULED"},
-                    job_variables={"command": f"touch {tmp_path / 'owned'}"})
+    answer = up.api(
+        "POST",
+        f"/deployments/{up.deployment('score/imdb')}/create_flow_run",
+        state={"type": "SCHEDULED"},
+        job_variables={"command": f"touch {tmp_path / 'owned'}"},
+    )
     assert answer.status_code == 422 and "command" in answer.text
     assert not (tmp_path / "owned").exists()
 
@@ -297,20 +383,41 @@ def test_doctor_finds_all_of_it_in_order(up: Up) -> None:
     found = json.loads(out)["findings"]
     assert code == 0, out
     assert {one["check"] for one in found if one["state"] == "ok"} >= {
-        "server", "clock", "pools", "workers", "deployments", "automations", "pages"}
+        "server",
+        "clock",
+        "pools",
+        "workers",
+        "deployments",
+        "automations",
+        "pages",
+    }
 
 
 def test_what_servers_workers_and_runs_have_made_is_its_owners_alone(up: Up) -> None:
-    found = {path.relative_to(up.home): stat.S_IMODE(path.lstat().st_mode)
-             for path in up.home.rglob("*") if not path.is_symlink()}
-    assert {Path(name) for name in ("prefect/prefect.db", "mlflow/mlflow.db", "logs/up.log",
-                                    "up/up.json", "dashboard/index.html")} <= set(found)
+    found = {
+        path.relative_to(up.home): stat.S_IMODE(path.lstat().st_mode)
+        for path in up.home.rglob("*")
+        if not path.is_symlink()
+    }
+    assert {
+        Path(name)
+        for name in (
+            "prefect/prefect.db",
+            "mlflow/mlflow.db",
+            "logs/up.log",
+            "up/up.json",
+            "dashboard/index.html",
+        )
+    } <= set(found)
     assert {path: oct(mode) for path, mode in found.items() if mode & 0o077} == {}
 
 
 def test_a_killed_worker_and_a_killed_server_come_back(up: Up) -> None:
-    before = {process.pid for process in up.processes()
-              if {"worker", "server", "flows.web.prefect_app"} & set(process.cmdline())}
+    before = {
+        process.pid
+        for process in up.processes()
+        if {"worker", "server", "flows.web.prefect_app"} & set(process.cmdline())
+    }
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: _answers(up))

@@ -50,8 +50,12 @@ onload = async () => {{
 }}</script>
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)"
+    ),
+]
 
 
 @pytest.fixture
@@ -96,16 +100,29 @@ def elsewhere(server: str) -> Iterator[Elsewhere]:
 
 
 def chromium(folder: Path, *options: str) -> list[str]:
-    return [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={folder}", *options]
+    return [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={folder}",
+        *options,
+    ]
 
 
 def seen(folder: Path, address: str, *options: str) -> str:
     """The page's DOM when its scripts have come to rest."""
     done = subprocess.run(
         chromium(folder, "--virtual-time-budget=15000", *options, "--dump-dom", address),
-        capture_output=True, text=True, timeout=120, check=True)
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     return done.stdout
 
 
@@ -115,23 +132,32 @@ def names(server: str, kind: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["another port", "a rebound name"])
-def test_a_page_of_another_site_gets_nothing(name: str, server: str, elsewhere: Elsewhere,
-                                             tmp_path: Path) -> None:
+def test_a_page_of_another_site_gets_nothing(
+    name: str, server: str, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
     rules, page = "--host-resolver-rules=MAP evil.example 127.0.0.1", elsewhere.address
     if name == "a rebound name":  # the page itself is then of the server's port, by the other name
         rebound = f"http://evil.example:{urlsplit(server).port}/"
         assert "refused" in seen(tmp_path / "rebound", rebound, rules)
         page = page.replace("127.0.0.1", "evil.example")
     options = (rules, "--remote-debugging-port=0", page)  # so that it stays until it is killed
-    browser = subprocess.Popen(chromium(tmp_path / "page", *options),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    browser = subprocess.Popen(
+        chromium(tmp_path / "page", *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         found = elsewhere.found.get(timeout=120)
     finally:
         browser.kill()
         browser.wait()
-    assert found == {"sent": "opaque", "deployed": "opaque", "read": "failed",
-                     "preflight": "failed", "get": "failed", "logs": "failed", "events": "failed"}
+    assert found == {
+        "sent": "opaque",
+        "deployed": "opaque",
+        "read": "failed",
+        "preflight": "failed",
+        "get": "failed",
+        "logs": "failed",
+        "events": "failed",
+    }
     assert not {one for one in names(server, "flows") if one.startswith("owned")}
     assert "owned" not in names(server, "deployments")
 
@@ -143,8 +169,13 @@ def test_the_attack_works_where_nobody_refuses_it(server: str) -> None:
     assert "content-type" not in flow.request.headers  # as a Blob is sent
     assert flow.status_code in (200, 201) and "by a client" in names(server, "flows")
     steps = [{"prefect.deployments.steps.run_shell_script": {"script": "touch owned"}}]
-    made = httpx.post(f"{server}/api/deployments/", timeout=30, content=json.dumps(
-        {"name": "by a client", "flow_id": flow.json()["id"], "pull_steps": steps}))
+    made = httpx.post(
+        f"{server}/api/deployments/",
+        timeout=30,
+        content=json.dumps(
+            {"name": "by a client", "flow_id": flow.json()["id"], "pull_steps": steps}
+        ),
+    )
     assert made.status_code in (200, 201) and made.json()["pull_steps"] == steps
     httpx.delete(f"{server}/api/deployments/{made.json()['id']}", timeout=30).raise_for_status()
 

@@ -19,13 +19,18 @@ time.sleep(60)
 """
 
 
-def test_it_lives_while_it_is_used_and_ends_soon_after(tmp_path: Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_lives_while_it_is_used_and_ends_soon_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("_FOLIO_SERVER_FOLDER", str(tmp_path))
     with (tmp_path / "users.lock").open("a") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        server = subprocess.Popen([sys.executable, "-c", SERVER], start_new_session=True,
-                                  stdout=subprocess.PIPE, text=True)
+        server = subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert server.stdout and server.stdout.readline() == "up\n"
         time.sleep(1.2)
         assert server.poll() is None

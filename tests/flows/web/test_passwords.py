@@ -43,11 +43,22 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
 
 
-@pytest.mark.parametrize(("said", "lets_in"), [
-    (header(AUTH), True), (header(AUTH).replace("Basic", "basic"), True), (None, False),
-    ("", False), (header(AUTH + "x"), False), (header("folio:"), False),
-    (AUTH, False), ("Bearer " + AUTH, False), ("Basic ä", False), ("Basic !!!!", False),
-    (header(AUTH).replace("Basic", "Bearer"), False)])
+@pytest.mark.parametrize(
+    ("said", "lets_in"),
+    [
+        (header(AUTH), True),
+        (header(AUTH).replace("Basic", "basic"), True),
+        (None, False),
+        ("", False),
+        (header(AUTH + "x"), False),
+        (header("folio:"), False),
+        (AUTH, False),
+        ("Bearer " + AUTH, False),
+        ("Basic ä", False),
+        ("Basic !!!!", False),
+        (header(AUTH).replace("Basic", "Bearer"), False),
+    ],
+)
 def test_only_user_and_password_let_in(said: str | None, lets_in: bool) -> None:
     assert is_let_in(said, AUTH) == lets_in
 
@@ -98,8 +109,9 @@ def test_it_is_made_once_for_its_owner_alone_and_removed_when_asked(tmp_path: Pa
 
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("content", [b"", b"folio:", b"folio:\xff\xfe", b"no colon\n", None])
-def test_a_file_that_is_no_password_never_means_an_open_door(tmp_path: Path,
-                                                             content: bytes | None) -> None:
+def test_a_file_that_is_no_password_never_means_an_open_door(
+    tmp_path: Path, content: bytes | None
+) -> None:
     path = tmp_path / passwords.FILE
     path.parent.mkdir()
     if content is None:
@@ -110,16 +122,21 @@ def test_a_file_that_is_no_password_never_means_an_open_door(tmp_path: Path,
         auth_string(tmp_path)
 
 
-def test_others_on_the_machine_make_it_a_question(tmp_path: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_on_the_machine_make_it_a_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
 
     def account(name: str, uid: int, shell: str) -> Any:
         return passwords.pwd.struct_passwd((name, "x", uid, uid, "", "/", shell))
 
-    people = [account("root", 0, "/bin/bash"), account("daemon", 2, "/bin/sh"),
-              account("nobody", 65534, "/bin/sh"), account("robot", 2000, "/usr/sbin/nologin"),
-              account("me", 3000, "/bin/bash")]
+    people = [
+        account("root", 0, "/bin/bash"),
+        account("daemon", 2, "/bin/sh"),
+        account("nobody", 65534, "/bin/sh"),
+        account("robot", 2000, "/usr/sbin/nologin"),
+        account("me", 3000, "/bin/bash"),
+    ]
     monkeypatch.setattr(passwords.os, "getuid", lambda: 3000)
     monkeypatch.setattr(passwords.pwd, "getpwall", lambda: people)
     require_choice(tmp_path, None)
@@ -150,9 +167,24 @@ def test_an_address_to_notify_stands_on_no_command_line(tmp_path: Path) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         up = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "up", "--detach", "--no-password", "--notify", "-",
-             "--prefect-port", port], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            cwd=PROJECT, env=os.environ | {"FOLIO_HOME": str(tmp_path / "home")})
+            [
+                sys.executable,
+                "-m",
+                "flows.cli",
+                "up",
+                "--detach",
+                "--no-password",
+                "--notify",
+                "-",
+                "--prefect-port",
+                port,
+            ],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=PROJECT,
+            env=os.environ | {"FOLIO_HOME": str(tmp_path / "home")},
+        )
         up.stdin.write(f"{hook}\n")
         up.stdin.flush()
         while up.poll() is None:

@@ -22,9 +22,14 @@ def home(trained: Settings, tmp_path_factory: pytest.TempPathFactory, reviews: P
     folder = tmp_path_factory.mktemp("changed") / "home"
     shutil.copytree(trained.home, folder)
     settings = Settings.at(folder)
-    retrain_plain(str(reviews), None, ("tokens.max_tokens=20", "training.epochs=1"),
-                  settings=settings, selection=Selection.of(until="metrics"),
-                  notice=lambda text: None)
+    retrain_plain(
+        str(reviews),
+        None,
+        ("tokens.max_tokens=20", "training.epochs=1"),
+        settings=settings,
+        selection=Selection.of(until="metrics"),
+        notice=lambda text: None,
+    )
     return settings
 
 
@@ -42,11 +47,15 @@ def test_two_real_runs(home: Settings) -> None:
     old, new = sides(home)
     found = difference(old, new)
     assert {row["stage"]: row["same"] for row in found["artifacts"]} == {
-        "source": "the same", "corpus": "the same", "tokens": "different",
-        "batches": "different", "model": "different", "metrics": "different",
-        "release": "only in the old"}
-    assert rows(found["declaration"]) == {"tokens.max_tokens": (40, 20),
-                                          "training.epochs": (2, 1)}
+        "source": "the same",
+        "corpus": "the same",
+        "tokens": "different",
+        "batches": "different",
+        "model": "different",
+        "metrics": "different",
+        "release": "only in the old",
+    }
+    assert rows(found["declaration"]) == {"tokens.max_tokens": (40, 20), "training.epochs": (2, 1)}
     assert found["code"] == found["libraries"] == found["files"] == []
     counts = rows(found["counts"])
     tokens = [side["tokens"]["counts"]["train"]["tokens"] for side in (old, new)]
@@ -82,16 +91,35 @@ def test_code_libraries_and_bytes(home: Settings) -> None:
     found = difference(old, new)
     before = old["tokens"]["code"]["pipelines/tokens/stage.py"]
     assert [row for row in found["code"] if row["file"] != "pipelines/tokens/stage.py"] == [
-        {"file": "pipelines/corpus/readers.py",
-         "old": old["corpus"]["code"]["pipelines/corpus/readers.py"],
-         "new": None, "stages": ["corpus"]},
-        {"file": "pipelines/more.py", "old": None, "new": "e" * 64, "stages": ["tokens"]}]
-    assert {"file": "pipelines/tokens/stage.py", "old": before, "new": "f" * 64,
-            "stages": ["tokens"]} in found["code"]
-    assert found["libraries"] == [{"library": "polars", "new": "9.9", "stages": ["tokens"],
-                                   "old": old["tokens"]["libraries"]["polars"]}]
-    assert found["files"] == [{"file": "reviews.csv", "new": "d" * 64,
-                               "old": old["source"]["files"]["reviews.csv"]["sha256"]}]
+        {
+            "file": "pipelines/corpus/readers.py",
+            "old": old["corpus"]["code"]["pipelines/corpus/readers.py"],
+            "new": None,
+            "stages": ["corpus"],
+        },
+        {"file": "pipelines/more.py", "old": None, "new": "e" * 64, "stages": ["tokens"]},
+    ]
+    assert {
+        "file": "pipelines/tokens/stage.py",
+        "old": before,
+        "new": "f" * 64,
+        "stages": ["tokens"],
+    } in found["code"]
+    assert found["libraries"] == [
+        {
+            "library": "polars",
+            "new": "9.9",
+            "stages": ["tokens"],
+            "old": old["tokens"]["libraries"]["polars"],
+        }
+    ]
+    assert found["files"] == [
+        {
+            "file": "reviews.csv",
+            "new": "d" * 64,
+            "old": old["source"]["files"]["reviews.csv"]["sha256"],
+        }
+    ]
     same = {row["stage"]: row["same"] for row in found["artifacts"]}
     assert same["tokens"] == "the same bytes"  # under another key
 
@@ -100,14 +128,22 @@ def test_what_is_gone_or_never_came_is_said(home: Settings) -> None:
     old, new = sides(home)
     found = difference(old | {"tokens": None}, {"source": new["source"]})
     assert {row["stage"]: row["same"] for row in found["artifacts"]} == {
-        "source": "the same", **dict.fromkeys(
-            ("corpus", "tokens", "batches", "model", "metrics", "release"), "only in the old")}
+        "source": "the same",
+        **dict.fromkeys(
+            ("corpus", "tokens", "batches", "model", "metrics", "release"), "only in the old"
+        ),
+    }
     assert difference(old | {"tokens": None}, new)["artifacts"][2] == {
-        "stage": "tokens", "same": "gone", "old": None,
-        "new": {name: new["tokens"][name]
-                for name in ("key", "digest", "git_commit", "run", "created")}}
-    assert all(row["new"] is None and row["delta"] is None
-               for row in difference(old, {})["metrics"])
+        "stage": "tokens",
+        "same": "gone",
+        "old": None,
+        "new": {
+            name: new["tokens"][name] for name in ("key", "digest", "git_commit", "run", "created")
+        },
+    }
+    assert all(
+        row["new"] is None and row["delta"] is None for row in difference(old, {})["metrics"]
+    )
 
 
 def test_versions_are_compared_as_well(home: Settings) -> None:

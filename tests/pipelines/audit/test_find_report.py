@@ -18,12 +18,15 @@ from tests.pipelines.upkeep.test_dashboard_browser import CHROMIUM
 
 A4 = (595, 842)  # points
 needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)")
+    CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)"
+)
 
 
 def test_the_report_of_a_run_a_version_and_the_latest(trained: Settings) -> None:
-    pages = {name: artifact_of(trained, name, "release").path / "report.html"
-             for name in ("tiny-reviews", "tiny-play")}
+    pages = {
+        name: artifact_of(trained, name, "release").path / "report.html"
+        for name in ("tiny-reviews", "tiny-play")
+    }
     last = next(iter(trained.runs))
     assert report_of("latest", trained) == pages[last["pipeline"]]
     assert report_of(last["run"], trained) == pages[last["pipeline"]]
@@ -37,11 +40,16 @@ def test_latest_is_the_newest_that_has_a_report(trained: Settings, tmp_path: Pat
     shutil.copytree(trained.home, tmp_path / "home")
     home = Settings.at(tmp_path / "home")
     newest = next(iter(home.runs))
-    failed = newest | {"run": "99990101-000000-tiny-play-0000", "state": "failed",
-                       "stages": newest["stages"][:2]}
+    failed = newest | {
+        "run": "99990101-000000-tiny-play-0000",
+        "state": "failed",
+        "stages": newest["stages"][:2],
+    }
     home.runs.save(failed)
-    assert report_of("latest", home).parent.name == artifact_of(
-        trained, newest["pipeline"], "release").key
+    assert (
+        report_of("latest", home).parent.name
+        == artifact_of(trained, newest["pipeline"], "release").key
+    )
     with pytest.raises(UsageError, match="99990101-000000-tiny-play-0000 has no report"):
         report_of(failed["run"], home)
     with pytest.raises(UsageError, match="no run has a report yet"):
@@ -61,8 +69,9 @@ def test_what_cannot_be_written_is_one_line(trained: Settings, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module", params=["tiny-reviews", "tiny-play"])
-def printed(request: pytest.FixtureRequest, trained: Settings,
-            tmp_path_factory: pytest.TempPathFactory) -> Path:
+def printed(
+    request: pytest.FixtureRequest, trained: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     pdf = tmp_path_factory.mktemp("printed") / "report.pdf"
     print_pdf(report_of(request.param, trained), pdf)
     return pdf
@@ -71,15 +80,19 @@ def printed(request: pytest.FixtureRequest, trained: Settings,
 @needs_chromium
 def test_the_report_is_a_few_pages_of_a4(printed: Path) -> None:
     data = printed.read_bytes()
-    boxes = {tuple(round(float(one)) for one in box.split()[2:])
-             for box in re.findall(rb"/MediaBox ?\[([\d. ]+)\]", data)}
+    boxes = {
+        tuple(round(float(one)) for one in box.split()[2:])
+        for box in re.findall(rb"/MediaBox ?\[([\d. ]+)\]", data)
+    }
     assert boxes == {A4}
     assert 3 <= len(re.findall(rb"/Type ?/Page\b", data)) <= 10
 
 
 @needs_chromium
-@pytest.mark.skipif(shutil.which("pdftoppm") is None,
-                    reason="no pdftoppm on the PATH (Debian: apt-get install poppler-utils)")
+@pytest.mark.skipif(
+    shutil.which("pdftoppm") is None,
+    reason="no pdftoppm on the PATH (Debian: apt-get install poppler-utils)",
+)
 def test_the_report_looks_right_on_paper(printed: Path, tmp_path: Path) -> None:
     subprocess.run(["pdftoppm", "-r", "50", "-png", printed, tmp_path / "page"], check=True)
     pages = sorted(tmp_path.glob("page-*.png"))

@@ -25,26 +25,31 @@ def above(name: str, trained: Settings, writers: Settings) -> dict[str, Artifact
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_nothing_above_metrics_holds_a_test_document(name: str, trained: Settings,
-                                                     writers: Settings) -> None:
+def test_nothing_above_metrics_holds_a_test_document(
+    name: str, trained: Settings, writers: Settings
+) -> None:
     artifacts = above(name, trained, writers)
     assert list(leaks(artifacts)) == []
     assert "test" not in str(artifacts["model"].manifest["inputs"])
-    reads_test = [stage for stage in NAMES[:-1]
-                  if {"corpus", "batches"} <= set(artifacts[stage].manifest["inputs"])]
+    reads_test = [
+        stage
+        for stage in NAMES[:-1]
+        if {"corpus", "batches"} <= set(artifacts[stage].manifest["inputs"])
+    ]
     assert reads_test == ["metrics"]
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 @pytest.mark.parametrize("stage", FILES)
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_test_document_in_another_part_is_found(name: str, stage: str, split: str,
-                                                  trained: Settings, writers: Settings,
-                                                  tmp_path: Path) -> None:
+def test_a_test_document_in_another_part_is_found(
+    name: str, stage: str, split: str, trained: Settings, writers: Settings, tmp_path: Path
+) -> None:
     artifacts = above(name, trained, writers)
     shutil.copytree(artifacts[stage].path, tmp_path / "copy")
-    test, other = (next((tmp_path / "copy").glob(f"{FILES[stage].format(part)}*"))
-                   for part in ("test", split))
+    test, other = (
+        next((tmp_path / "copy").glob(f"{FILES[stage].format(part)}*")) for part in ("test", split)
+    )
     with pq.ParquetFile(other) as file:
         schema, own = file.schema_arrow, file.read()
     stranger = pq.read_table(test).slice(0, 1)
@@ -55,12 +60,15 @@ def test_a_test_document_in_another_part_is_found(name: str, stage: str, split: 
     pq.write_table(pa.concat_tables([own, stranger.cast(schema)]).cast(schema), other)
     damaged = artifacts | {stage: replace(artifacts[stage], path=tmp_path / "copy")}
     found = list(leaks(damaged))
-    assert any(f"{stage} artifact" in leak and f"1 test documents are in {split} as well" in leak
-               for leak in found), found
+    assert any(
+        f"{stage} artifact" in leak and f"1 test documents are in {split} as well" in leak
+        for leak in found
+    ), found
 
 
-def test_a_model_that_read_more_than_the_batches_is_found(trained: Settings,
-                                                          writers: Settings) -> None:
+def test_a_model_that_read_more_than_the_batches_is_found(
+    trained: Settings, writers: Settings
+) -> None:
     artifacts = above("tiny-reviews", trained, writers)
     model = artifacts["model"]
     manifest = model.manifest | {"inputs": model.manifest["inputs"] | {"corpus": "x"}}

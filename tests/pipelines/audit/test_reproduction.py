@@ -44,14 +44,22 @@ def other_bytes(manifest: Manifest) -> None:
 
 @pytest.mark.usefixtures("drawing")
 @pytest.mark.parametrize("pipeline", ["tiny-reviews", "tiny-play"])
-def test_every_stage_comes_out_bit_for_bit(trained: Settings, tmp_path: Path,
-                                           pipeline: str) -> None:
+def test_every_stage_comes_out_bit_for_bit(
+    trained: Settings, tmp_path: Path, pipeline: str
+) -> None:
     said: list[str] = []
-    found = reproduce(resolve(f"{pipeline}@champion", trained), trained, tmp_path,
-                      notice=said.append)
+    found = reproduce(
+        resolve(f"{pipeline}@champion", trained), trained, tmp_path, notice=said.append
+    )
     assert found["agrees"] and found["first"] is None and found["why"] is None, found
     assert [one["stage"] for one in found["stages"]] == [
-        "source", "corpus", "tokens", "batches", "model", "metrics"]
+        "source",
+        "corpus",
+        "tokens",
+        "batches",
+        "model",
+        "metrics",
+    ]
     for one in found["stages"]:
         assert one["agrees"] and one["files"] == one["changed"] == []
         if one["stage"] != "metrics":  # whose report names times and runs
@@ -64,11 +72,18 @@ def test_every_stage_comes_out_bit_for_bit(trained: Settings, tmp_path: Path,
     assert not (tmp_path / "runs").exists() and not (tmp_path / "mlflow").exists()
 
 
-def test_the_manifests_decide_and_not_the_declaration_of_today(home: Settings, tmp_path: Path,
-                                                               play: Path) -> None:
+def test_the_manifests_decide_and_not_the_declaration_of_today(
+    home: Settings, tmp_path: Path, play: Path
+) -> None:
     """The version was made with settings that the file does not have."""
-    record = retrain_plain(str(play), None, ("tokens.lower=true", "seed=7"), settings=home,
-                           selection=Selection.of(until="batches"), notice=lambda text: None)
+    record = retrain_plain(
+        str(play),
+        None,
+        ("tokens.lower=true", "seed=7"),
+        settings=home,
+        selection=Selection.of(until="batches"),
+        notice=lambda text: None,
+    )
     reference = resolve(record["run"], home)
     found = reproduce(reference, home, tmp_path / "again", "batches")
     assert found["agrees"] and len(found["stages"]) == 4 and found["metrics"] == []
@@ -81,11 +96,15 @@ def test_the_manifests_decide_and_not_the_declaration_of_today(home: Settings, t
 def test_every_stage_sees_what_it_saw_then(trained: Settings, reviews: Path) -> None:
     for stage in STAGES[1:-1]:
         manifest = artifact_of(trained, "tiny-reviews", stage.name).manifest
-        told = {key: value for key, value in plain(spec_from(manifest).select(stage.config)).items()
-                if key not in operational()}
+        told = {
+            key: value
+            for key, value in plain(spec_from(manifest).select(stage.config)).items()
+            if key not in operational()
+        }
         assert told == manifest["config"]
-        assert spec_from(manifest).select(stage.config) == spec_of(reviews).select(stage.config) \
-            or stage.name in ("batches", "metrics")  # which see a part of the model's section
+        assert spec_from(manifest).select(stage.config) == spec_of(reviews).select(
+            stage.config
+        ) or stage.name in ("batches", "metrics")  # which see a part of the model's section
 
 
 def test_another_library_is_named(home: Settings, tmp_path: Path) -> None:
@@ -104,10 +123,12 @@ def test_another_library_is_named(home: Settings, tmp_path: Path) -> None:
     assert not tokens["agrees"] and len(tokens["files"]) == 1 and batches["agrees"]
 
 
-def test_other_code_with_the_same_bytes_agrees_and_is_named(home: Settings,
-                                                            tmp_path: Path) -> None:
-    rewrite(home, "tokens", lambda manifest: manifest["code"].update(
-        {"pipelines/tokens/stage.py": "0" * 64}))
+def test_other_code_with_the_same_bytes_agrees_and_is_named(home: Settings, tmp_path: Path) -> None:
+    rewrite(
+        home,
+        "tokens",
+        lambda manifest: manifest["code"].update({"pipelines/tokens/stage.py": "0" * 64}),
+    )
     found = reproduce(resolve("tiny-play@1", home), home, tmp_path / "again", "tokens")
     assert found["agrees"]
     assert found["stages"][-1]["changed"] == ["pipelines/tokens/stage.py changed"]
@@ -131,7 +152,8 @@ def test_when_nothing_changed_it_is_said_so(home: Settings, tmp_path: Path) -> N
     assert found["why"].endswith("its bytes hang on something that no manifest names")
     model = artifact_of(home, "tiny-play", "model")
     assert why(Rebuilt("model", model, model, [], 1.0)).endswith(
-        "most likely another processor, whose last bits of a sum differ")
+        "most likely another processor, whose last bits of a sum differ"
+    )
 
 
 def test_a_damaged_source_is_fetched_again(home: Settings, tmp_path: Path) -> None:
@@ -139,25 +161,34 @@ def test_a_damaged_source_is_fetched_again(home: Settings, tmp_path: Path) -> No
     text = source.path / "play.txt"
     text.write_bytes(text.read_bytes().replace(b"MARIAN", b"MIRIAM"))
     said: list[str] = []
-    found = reproduce(resolve("tiny-play@1", home), home, tmp_path / "again", "corpus",
-                      notice=said.append)
+    found = reproduce(
+        resolve("tiny-play@1", home), home, tmp_path / "again", "corpus", notice=said.append
+    )
     assert found["agrees"]
-    assert said[0] == ("source: the store's copy is damaged (play.txt is not what was published); "
-                       "it is fetched again")
+    assert said[0] == (
+        "source: the store's copy is damaged (play.txt is not what was published); "
+        "it is fetched again"
+    )
     assert "fetched again" in found["stages"][0]["remark"]
 
 
 def elsewhere(home: Settings, path: str) -> None:
     """The source is damaged, and said to have come from another place."""
-    source = rewrite(home, "source", lambda manifest: (
-        manifest["counts"]["origins"]["play.txt"].update(address=path)))
+    source = rewrite(
+        home,
+        "source",
+        lambda manifest: manifest["counts"]["origins"]["play.txt"].update(address=path),
+    )
     (source.path / "play.txt").write_bytes(b"gone bad")
 
 
 def test_a_source_that_is_lost_is_one_line(home: Settings, tmp_path: Path) -> None:
     elsewhere(home, str(tmp_path / "nowhere.txt"))
-    with pytest.raises(FolioError, match=r"the store's copy is damaged \(play.txt is not what was "
-                                         r"published\), and its place has it no more: .*nowhere"):
+    with pytest.raises(
+        FolioError,
+        match=r"the store's copy is damaged \(play.txt is not what was "
+        r"published\), and its place has it no more: .*nowhere",
+    ):
         reproduce(resolve("tiny-play@1", home), home, tmp_path / "again", "corpus")
 
 
@@ -174,10 +205,14 @@ def test_a_source_with_other_bytes_is_the_first_to_differ(home: Settings, tmp_pa
 def test_what_cannot_be_made_again_is_one_line(home: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds what is to be made again"):
         reproduce(resolve("tiny-play@1", home), home, home.home)
-    tokens = rewrite(home, "tokens", lambda manifest: (
-        manifest["config"].update({"tokens.colour": "red"})))
-    with pytest.raises(FolioError, match=r"tokens .*: colour: .*declared for another Folio: try it "
-                                         "at commit"):
+    tokens = rewrite(
+        home, "tokens", lambda manifest: manifest["config"].update({"tokens.colour": "red"})
+    )
+    with pytest.raises(
+        FolioError,
+        match=r"tokens .*: colour: .*declared for another Folio: try it "
+        "at commit",
+    ):
         reproduce(resolve("tiny-play@1", home), home, tmp_path / "again")
     shutil.rmtree(tokens.path)
     with pytest.raises(FolioError, match="tiny-play version 1: its tokens can be found no longer"):
@@ -185,7 +220,8 @@ def test_what_cannot_be_made_again_is_one_line(home: Settings, tmp_path: Path) -
 
 
 def test_a_store_that_others_share_is_not_asked_for_what_is_made_again(
-        home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Or it would give back what is to be compared."""
     shared = tmp_path / "shared"
     shutil.copytree(home.home / "store", shared)
@@ -195,6 +231,7 @@ def test_a_store_that_others_share_is_not_asked_for_what_is_made_again(
     assert found["agrees"] and all(one["seconds"] > 0 for one in found["stages"][1:])
     assert reproduction.Store(tmp_path / "again" / "store").remote is None
     made = artifact_of(home, "tiny-play", "tokens").key
-    again = json.loads((tmp_path / "again" / "store" / "tokens" / made / "manifest.json")
-                       .read_bytes())
+    again = json.loads(
+        (tmp_path / "again" / "store" / "tokens" / made / "manifest.json").read_bytes()
+    )
     assert again["run"] is None  # no run made it: it is not the one that was shared

@@ -36,8 +36,13 @@ def test_a_home_as_it_was_made_is_whole(home: Path) -> None:
     found = checked(home)
     assert found.problems == [] and (found.lines, found.versions) == (2, 2)
     assert found.artifacts == 12
-    assert checked(home, NAME).as_json() == {"whole": True, "lines": 1, "versions": 1,
-                                             "artifacts": 6, "problems": []}
+    assert checked(home, NAME).as_json() == {
+        "whole": True,
+        "lines": 1,
+        "versions": 1,
+        "artifacts": 6,
+        "problems": [],
+    }
     with pytest.raises(UsageError, match="nobody: no version is registered"):
         checked(home, "nobody")
 
@@ -47,12 +52,20 @@ def rewrite(home: Path, change: Callable[[list[str]], list[str]]) -> None:
     path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
 
 
-@pytest.mark.parametrize(("change", "problem"), [
-    (lambda lines: [lines[0].replace('"version": 1', '"version": 2'), lines[1]],
-     "journal.jsonl:1: was changed after it was written"),
-    (lambda lines: lines[1:], "journal.jsonl:1: does not follow the line before it"),
-    (lambda lines: lines[:1], "is version 1, but none by the journal: it was moved without folio"),
-])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda lines: [lines[0].replace('"version": 1', '"version": 2'), lines[1]],
+            "journal.jsonl:1: was changed after it was written",
+        ),
+        (lambda lines: lines[1:], "journal.jsonl:1: does not follow the line before it"),
+        (
+            lambda lines: lines[:1],
+            "is version 1, but none by the journal: it was moved without folio",
+        ),
+    ],
+)
 def test_a_tampered_journal_is_found(home: Path, change: Callable, problem: str) -> None:
     rewrite(home, change)
     assert problem in checked(home).problems[0]
@@ -62,8 +75,9 @@ def test_a_last_line_that_is_forged_with_its_digest_is_found(home: Path) -> None
     journal = journal_of(home)
     first, last = journal.lines()
     rewrite(home, lambda lines: lines[:1])
-    bare = {key: value for key, value in last.items() if key not in ("digest", "number",
-                                                                     "previous")}
+    bare = {
+        key: value for key, value in last.items() if key not in ("digest", "number", "previous")
+    }
     journal.append(journal.sealed(bare | {"who": "somebody@else"}))
     assert list(journal.problems()) == []
     (problem,) = checked(home).problems
@@ -75,16 +89,18 @@ def test_a_champion_that_was_moved_without_folio_is_found(home: Path) -> None:
     with mlflow_at(home) as (_, client):
         client.delete_registered_model_alias(NAME, "champion")
     (problem,) = checked(home).problems
-    assert problem == (f"{NAME}: the champion is none, but version 1 by the journal: it was moved "
-                       "without folio")
+    assert problem == (
+        f"{NAME}: the champion is none, but version 1 by the journal: it was moved without folio"
+    )
 
 
 def test_a_changed_tag_is_found(home: Path) -> None:
     with mlflow_at(home) as (_, client):
         client.set_model_version_tag(NAME, "1", "folio.test.digest", "other")
     (problem,) = checked(home).problems
-    assert problem == (f"{NAME} version 1: the digest of its test is not that of line 1 of the "
-                       "journal")
+    assert problem == (
+        f"{NAME} version 1: the digest of its test is not that of line 1 of the journal"
+    )
 
 
 def test_changed_and_missing_files_of_a_version_are_found(home: Path, tmp_path: Path) -> None:
@@ -94,8 +110,9 @@ def test_changed_and_missing_files_of_a_version_are_found(home: Path, tmp_path: 
     import sqlite3
 
     with sqlite3.connect(home / "mlflow" / "mlflow.db") as database:  # as a moved home would be
-        database.execute("UPDATE model_versions SET storage_location = ? WHERE name = ?",
-                         (copy.as_uri(), NAME))
+        database.execute(
+            "UPDATE model_versions SET storage_location = ? WHERE name = ?", (copy.as_uri(), NAME)
+        )
     assert checked(home, NAME).problems == []
     (copy / "code" / "pipelines" / "__pycache__").mkdir(exist_ok=True)
     (copy / "code" / "pipelines" / "__pycache__" / "x.pyc").touch()  # of loading it
@@ -112,8 +129,10 @@ def test_damaged_artifacts_of_the_champion_are_found(home: Path, trained: Settin
     copy = home / "store" / "tokens" / original.key
     (copy / "vocabulary" / "tokens.tsv").write_text("nothing")
     (problem,) = checked(home).problems
-    assert problem == (f"{NAME} version 1: tokens artifact {original.key[:12]}: "
-                       "vocabulary/tokens.tsv is not what was published")
+    assert problem == (
+        f"{NAME} version 1: tokens artifact {original.key[:12]}: "
+        "vocabulary/tokens.tsv is not what was published"
+    )
 
 
 def test_a_manifest_that_says_another_content_is_found(home: Path, trained: Settings) -> None:

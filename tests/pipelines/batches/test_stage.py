@@ -33,8 +33,9 @@ LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=60)
 def vocabulary_of(size: int, **settings) -> Vocabulary:
     words = tuple(f"t{i}" for i in range(size - 4))
     special = ("<unknown>", "<s>", "</s>", "<pad>")
-    return Vocabulary("word", False, (*special, *words), (1,) * size, pad_id=3, unknown_id=0,
-                      **settings)
+    return Vocabulary(
+        "word", False, (*special, *words), (1,) * size, pad_id=3, unknown_id=0, **settings
+    )
 
 
 def tokens(folder: Path, vocabulary: Vocabulary, **splits: list[list[int]]) -> dict:
@@ -43,20 +44,33 @@ def tokens(folder: Path, vocabulary: Vocabulary, **splits: list[list[int]]) -> d
     vocabulary.save(folder / "vocabulary")
     for split, rows in splits.items():
         for part in range(0, max(len(rows), 1), 25):  # several shards
-            some = rows[part:part + 25]
-            pq.write_table(pa.table({
-                "id": pa.array([f"{split}/{part + i}" for i in range(len(some))], pa.string()),
-                "tokens": pa.array(some, pa.list_(pa.from_numpy_dtype(vocabulary.id_type))),
-                "length": pa.array([len(r) for r in some], pa.int32()),
-                "characters": pa.array([10 * len(r) for r in some], pa.int64()),
-                "truncated": pa.array([0] * len(some), pa.int32()),
-                "label": pa.array([float(sum(r) % 2) for r in some], pa.float32())}),
-                folder / "tokens" / f"{split}-{part // 25:04}.parquet")
+            some = rows[part : part + 25]
+            pq.write_table(
+                pa.table(
+                    {
+                        "id": pa.array(
+                            [f"{split}/{part + i}" for i in range(len(some))], pa.string()
+                        ),
+                        "tokens": pa.array(some, pa.list_(pa.from_numpy_dtype(vocabulary.id_type))),
+                        "length": pa.array([len(r) for r in some], pa.int32()),
+                        "characters": pa.array([10 * len(r) for r in some], pa.int64()),
+                        "truncated": pa.array([0] * len(some), pa.int32()),
+                        "label": pa.array([float(sum(r) % 2) for r in some], pa.float32()),
+                    }
+                ),
+                folder / "tokens" / f"{split}-{part // 25:04}.parquet",
+            )
     return {"tokens": artifact_in(folder)}
 
 
-def build(folder: Path, spec: BatchesSpec, kind: str = "classifier", stateful: bool = False,
-          vocabulary: Vocabulary | None = None, **splits: list[list[int]]) -> tuple[Path, dict]:
+def build(
+    folder: Path,
+    spec: BatchesSpec,
+    kind: str = "classifier",
+    stateful: bool = False,
+    vocabulary: Vocabulary | None = None,
+    **splits: list[list[int]],
+) -> tuple[Path, dict]:
     inputs = tokens(folder / "in", vocabulary or vocabulary_of(40), **splits)
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir(), scratch.mkdir()
@@ -71,10 +85,15 @@ def documents(lengths: list[int]) -> list[list[int]]:
 @settings(max_examples=20, deadline=None)
 @given(LENGTHS, LENGTHS, st.integers(1, 7), st.integers(1, 4))
 def test_every_document_comes_out_once_right_padded(
-        tmp_path_factory, train: list[int], test: list[int], size: int, buckets: int) -> None:
-    out, counts = build(tmp_path_factory.mktemp("b"),
-                        BatchesSpec(batch_size=size, max_buckets=buckets),
-                        train=documents(train), validation=documents([3]), test=documents(test))
+    tmp_path_factory, train: list[int], test: list[int], size: int, buckets: int
+) -> None:
+    out, counts = build(
+        tmp_path_factory.mktemp("b"),
+        BatchesSpec(batch_size=size, max_buckets=buckets),
+        train=documents(train),
+        validation=documents([3]),
+        test=documents(test),
+    )
     for split, lengths in (("train", train), ("test", test)):
         rows = {}
         for path in sorted((out / "batches" / split).glob("*.parquet")):
@@ -84,8 +103,8 @@ def test_every_document_comes_out_once_right_padded(
                 assert full == size or group == file.num_row_groups - 1  # only the last is short
             for row in file.read().to_pylist():
                 assert row["id"] not in rows and row["length"] >= 1 and row["weight"] == 1
-                assert all(t == 3 for t in row["tokens"][row["length"]:])
-                rows[row["id"]] = (row["tokens"][:row["length"]], row["label"])
+                assert all(t == 3 for t in row["tokens"][row["length"] :])
+                rows[row["id"]] = (row["tokens"][: row["length"]], row["label"])
         wanted = {f"{split}/{i}": (d, float(sum(d) % 2)) for i, d in enumerate(documents(lengths))}
         assert rows == wanted
         assert counts[split]["rows"] == len(lengths)
@@ -94,16 +113,18 @@ def test_every_document_comes_out_once_right_padded(
     assert len(counts["widths"]) <= buckets
 
 
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.integers(1, 4),
-       st.integers(1, 5))
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.integers(1, 4), st.integers(1, 5))
 def test_the_widths_are_the_best_there_are(lengths: list[int], count: int, size: int) -> None:
     def slots(widths: tuple[int, ...]) -> int:
         rows = Counter(min(w for w in widths if w >= n) for n in lengths)
         return sum(-(-number // size) * size * width for width, number in rows.items())
 
     distinct = sorted(set(lengths))
-    best = min(slots((*some, distinct[-1]))
-               for k in range(count) for some in itertools.combinations(distinct[:-1], k))
+    best = min(
+        slots((*some, distinct[-1]))
+        for k in range(count)
+        for some in itertools.combinations(distinct[:-1], k)
+    )
     widths = best_widths(np.array(lengths), count, size)
     assert len(widths) <= count and slots(tuple(widths)) == best
     chosen = assign(np.array(lengths), widths)
@@ -111,8 +132,13 @@ def test_the_widths_are_the_best_there_are(lengths: list[int], count: int, size:
 
 
 def test_metadata_and_types(tmp_path: Path) -> None:
-    out, _ = build(tmp_path, BatchesSpec(batch_size=4, buckets=(5, 30)),
-                   train=documents([3, 9, 30]), validation=documents([2]), test=documents([2]))
+    out, _ = build(
+        tmp_path,
+        BatchesSpec(batch_size=4, buckets=(5, 30)),
+        train=documents([3, 9, 30]),
+        validation=documents([2]),
+        test=documents([2]),
+    )
     schema = pq.read_schema(out / "batches" / "train" / "width-00005-0000.parquet")
     assert schema.field("tokens").type == pa.list_(pa.uint16(), 5)
     stored = {k.decode(): json.loads(v) for k, v in schema.metadata.items() if k[:5] != b"ARROW"}
@@ -125,8 +151,13 @@ def test_metadata_and_types(tmp_path: Path) -> None:
 
 def test_other_readers_need_no_help(tmp_path: Path) -> None:
     rows = documents([3, 4, 9, 9, 2])
-    out, _ = build(tmp_path, BatchesSpec(batch_size=2, buckets=(9,)), train=rows,
-                   validation=documents([2]), test=documents([2]))
+    out, _ = build(
+        tmp_path,
+        BatchesSpec(batch_size=2, buckets=(9,)),
+        train=rows,
+        validation=documents([2]),
+        test=documents([2]),
+    )
     path = out / "batches" / "train" / "width-00009-0000.parquet"
     wanted = [(f"train/{i}", len(r), r + [3] * (9 - len(r))) for i, r in enumerate(rows)]
     frame = pd.read_parquet(path)
@@ -140,8 +171,13 @@ def test_other_readers_need_no_help(tmp_path: Path) -> None:
 
 def test_a_document_too_long_for_the_declared_widths_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FolioError, match=r"widest is 5.*31 tokens"):
-        build(tmp_path, BatchesSpec(buckets=(5,)), train=documents([3, 31]),
-              validation=documents([2]), test=documents([2]))
+        build(
+            tmp_path,
+            BatchesSpec(buckets=(5,)),
+            train=documents([3, 31]),
+            validation=documents([2]),
+            test=documents([2]),
+        )
 
 
 def text(n: int) -> list[list[int]]:
@@ -151,12 +187,20 @@ def text(n: int) -> list[list[int]]:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(40, 200), st.integers(2, 9), st.integers(1, 5))
 def test_sequences_cover_each_target_once(tmp_path_factory, n: int, width: int, size: int) -> None:
-    out, counts = build(tmp_path_factory.mktemp("t"),
-                        BatchesSpec(batch_size=size, sequence_length=width), "language_model",
-                        train=text(n), validation=text(40), test=text(41))
-    read = [(int(b.tokens[row, i]), int(b.outcome[row, i]))
-            for b in Split(artifact_in(out), "train").in_order()
-            for row, length in enumerate(b.length) for i in range(length)]
+    out, counts = build(
+        tmp_path_factory.mktemp("t"),
+        BatchesSpec(batch_size=size, sequence_length=width),
+        "language_model",
+        train=text(n),
+        validation=text(40),
+        test=text(41),
+    )
+    read = [
+        (int(b.tokens[row, i]), int(b.outcome[row, i]))
+        for b in Split(artifact_in(out), "train").in_order()
+        for row, length in enumerate(b.length)
+        for i in range(length)
+    ]
     ids = text(n)[0]
     assert read == list(itertools.pairwise(ids))
     assert counts["train"]["tokens"] == n - 1
@@ -164,11 +208,18 @@ def test_sequences_cover_each_target_once(tmp_path_factory, n: int, width: int, 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(60, 300), st.integers(2, 9), st.integers(1, 6))
-def test_lanes_continue_from_batch_to_batch(tmp_path_factory, n: int, width: int,
-                                            lanes: int) -> None:
-    out, _ = build(tmp_path_factory.mktemp("t"),
-                   BatchesSpec(batch_size=lanes, sequence_length=width), "language_model", True,
-                   train=text(n), validation=text(90), test=text(90))
+def test_lanes_continue_from_batch_to_batch(
+    tmp_path_factory, n: int, width: int, lanes: int
+) -> None:
+    out, _ = build(
+        tmp_path_factory.mktemp("t"),
+        BatchesSpec(batch_size=lanes, sequence_length=width),
+        "language_model",
+        True,
+        train=text(n),
+        validation=text(90),
+        test=text(90),
+    )
     split = Split(artifact_in(out), "train")
     read: dict[int, list[int]] = {k: [] for k in range(split.batch_size)}
     targets: dict[int, list[int]] = {k: [] for k in range(split.batch_size)}
@@ -184,15 +235,26 @@ def test_lanes_continue_from_batch_to_batch(tmp_path_factory, n: int, width: int
 
 def test_too_short_a_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolioError, match=r"train text has 30 tokens.*one sequence of 100"):
-        build(tmp_path, BatchesSpec(sequence_length=100), "language_model",
-              train=text(30), validation=text(200), test=text(200))
+        build(
+            tmp_path,
+            BatchesSpec(sequence_length=100),
+            "language_model",
+            train=text(30),
+            validation=text(200),
+            test=text(200),
+        )
 
 
 def test_rows_stay_rows_though_the_state_is_carried(tmp_path: Path) -> None:
     texts = {"train": text(200), "validation": text(90), "test": text(90)}
     for name, layout, stateful in (("a", "rows", True), ("b", "text", False)):
-        build(tmp_path / name, BatchesSpec(layout=layout, batch_size=4, sequence_length=7),
-              "language_model", stateful, **texts)
+        build(
+            tmp_path / name,
+            BatchesSpec(layout=layout, batch_size=4, sequence_length=7),
+            "language_model",
+            stateful,
+            **texts,
+        )
     assert bytes_in(tmp_path / "a") == bytes_in(tmp_path / "b")
     assert Split(artifact_in(tmp_path / "a" / "out"), "train").layout == "rows"
 
@@ -203,18 +265,28 @@ def test_rows_stay_rows_though_the_state_is_carried(tmp_path: Path) -> None:
 LANGUAGE = st.lists(st.integers(0, 30), max_size=50)
 
 
-def language_model(folder: Path, spec: BatchesSpec, train: list[list[int]], stateful: bool = False,
-                   **settings) -> tuple[Split, dict]:
+def language_model(
+    folder: Path, spec: BatchesSpec, train: list[list[int]], stateful: bool = False, **settings
+) -> tuple[Split, dict]:
     vocabulary = vocabulary_of(40, **settings)
-    out, counts = build(folder, spec, "language_model", stateful, vocabulary, train=train,
-                        validation=documents([9]), test=documents([30]))
+    out, counts = build(
+        folder,
+        spec,
+        "language_model",
+        stateful,
+        vocabulary,
+        train=train,
+        validation=documents([9]),
+        test=documents([30]),
+    )
     return Split(artifact_in(out), "train"), counts["train"]
 
 
 @settings(max_examples=20, deadline=None)
 @given(LANGUAGE, st.integers(1, 7), st.integers(1, 4), st.booleans())
 def test_each_document_predicts_its_own_tokens(
-        tmp_path_factory, lengths: list[int], size: int, buckets: int, stateful: bool) -> None:
+    tmp_path_factory, lengths: list[int], size: int, buckets: int, stateful: bool
+) -> None:
     train = documents([*lengths, 2])
     spec = BatchesSpec(layout="documents", batch_size=size, max_buckets=buckets)
     split, counts = language_model(tmp_path_factory.mktemp("d"), spec, train, stateful)
@@ -223,8 +295,10 @@ def test_each_document_predicts_its_own_tokens(
         assert (batch.real.sum(1) == batch.length).all() and (batch.length >= 1).all()
         assert (batch.tokens[~batch.real] == 3).all() and (batch.outcome[~batch.real] == 3).all()
         for row, name in enumerate(batch.ids):
-            read[name] = (batch.tokens[row][batch.real[row]].tolist(),
-                          batch.outcome[row][batch.real[row]].tolist())
+            read[name] = (
+                batch.tokens[row][batch.real[row]].tolist(),
+                batch.outcome[row][batch.real[row]].tolist(),
+            )
             order.append((batch.tokens.shape[1], int(name.split("/")[1])))
     assert read == {f"train/{i}": (d[:-1], d[1:]) for i, d in enumerate(train) if len(d) > 1}
     assert order == sorted(order) and len(order) == len(read)  # in each width in their order
@@ -240,7 +314,8 @@ def test_each_document_predicts_its_own_tokens(
 @settings(max_examples=20, deadline=None)
 @given(LANGUAGE, st.integers(1, 8), st.integers(1, 7))
 def test_windows_predict_the_token_after_them(
-        tmp_path_factory, lengths: list[int], width: int, size: int) -> None:
+    tmp_path_factory, lengths: list[int], width: int, size: int
+) -> None:
     train = documents([*lengths, width + 1, width])
     spec = BatchesSpec(layout="windows", sequence_length=width, batch_size=size)
     split, counts = language_model(tmp_path_factory.mktemp("w"), spec, train)
@@ -249,11 +324,12 @@ def test_windows_predict_the_token_after_them(
         assert batch.tokens.shape[1] == width and (batch.length == width).all()
         assert (batch.tokens[:, 1:] == batch.outcome[:, :-1]).all()
         assert (batch.real.sum(1) == 1).all() and batch.mask.sum() == len(batch.length)
-        read += zip(map(tuple, batch.tokens.tolist()), batch.outcome[batch.real].tolist(),
-                    strict=True)
+        read += zip(
+            map(tuple, batch.tokens.tolist()), batch.outcome[batch.real].tolist(), strict=True
+        )
         names += batch.ids
     windows = [(i, at) for i, d in enumerate(train) for at in range(len(d) - width)]
-    assert read == [(tuple(train[i][at:at + width]), train[i][at + width]) for i, at in windows]
+    assert read == [(tuple(train[i][at : at + width]), train[i][at + width]) for i, at in windows]
     assert names == [f"train/{i}@{at}" for i, at in windows]
     assert counts["rows"] == counts["predicted"] == len(windows)
     assert counts["too_short"] == sum(len(d) <= width for d in train) >= 1
@@ -261,8 +337,9 @@ def test_windows_predict_the_token_after_them(
     assert split.metadata["predict"] == "last"
 
 
-def test_windows_are_made_in_parts_without_a_trace(tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_are_made_in_parts_without_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = BatchesSpec(layout="windows", sequence_length=5, batch_size=4)
     train = documents([20, 3, 0, 50, 6, 6, 1])
     language_model(tmp_path / "a", spec, train)
@@ -272,21 +349,31 @@ def test_windows_are_made_in_parts_without_a_trace(tmp_path: Path,
 
 
 def bytes_in(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted((folder / "out").rglob("*.parquet"))}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted((folder / "out").rglob("*.parquet"))
+    }
 
 
-@pytest.mark.parametrize(("kind", "stateful", "spec"), [
-    ("classifier", False, BatchesSpec(batch_size=3)),
-    ("language_model", False, BatchesSpec(batch_size=3, sequence_length=5)),
-    ("language_model", True, BatchesSpec(batch_size=3, sequence_length=5)),
-    ("language_model", False, BatchesSpec(batch_size=3, layout="documents")),
-    ("language_model", True, BatchesSpec(batch_size=3, layout="documents")),
-    ("language_model", False, BatchesSpec(batch_size=3, layout="windows", sequence_length=5))])
-def test_the_same_tokens_give_the_same_bytes(tmp_path: Path, kind: str, stateful: bool,
-                                             spec: BatchesSpec) -> None:
-    rows = {"train": documents([9 + i % 13 for i in range(60)]), "validation": documents([40, 9]),
-            "test": documents([30])}
+@pytest.mark.parametrize(
+    ("kind", "stateful", "spec"),
+    [
+        ("classifier", False, BatchesSpec(batch_size=3)),
+        ("language_model", False, BatchesSpec(batch_size=3, sequence_length=5)),
+        ("language_model", True, BatchesSpec(batch_size=3, sequence_length=5)),
+        ("language_model", False, BatchesSpec(batch_size=3, layout="documents")),
+        ("language_model", True, BatchesSpec(batch_size=3, layout="documents")),
+        ("language_model", False, BatchesSpec(batch_size=3, layout="windows", sequence_length=5)),
+    ],
+)
+def test_the_same_tokens_give_the_same_bytes(
+    tmp_path: Path, kind: str, stateful: bool, spec: BatchesSpec
+) -> None:
+    rows = {
+        "train": documents([9 + i % 13 for i in range(60)]),
+        "validation": documents([40, 9]),
+        "test": documents([30]),
+    }
     for name in ("a", "b"):
         build(tmp_path / name, spec, kind, stateful, **rows)
     first = bytes_in(tmp_path / "a")
@@ -303,16 +390,28 @@ def test_a_bucket_fills_several_files(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sizes == [4] * 7 + [3]
 
 
-@pytest.mark.parametrize(("spec", "predicted", "own"), [
-    (BatchesSpec(layout="documents"), 9 + 9 + 1, 16),
-    (BatchesSpec(layout="windows", sequence_length=4), 6 + 6, 10),
-    (BatchesSpec(sequence_length=4), 21, 16)])
-def test_predicted_characters_leave_markers_out(tmp_path: Path, spec: BatchesSpec,
-                                                predicted: int, own: int) -> None:
+@pytest.mark.parametrize(
+    ("spec", "predicted", "own"),
+    [
+        (BatchesSpec(layout="documents"), 9 + 9 + 1, 16),
+        (BatchesSpec(layout="windows", sequence_length=4), 6 + 6, 10),
+        (BatchesSpec(sequence_length=4), 21, 16),
+    ],
+)
+def test_predicted_characters_leave_markers_out(
+    tmp_path: Path, spec: BatchesSpec, predicted: int, own: int
+) -> None:
     document = [1, *range(10, 18), 2]
     rows = [document, document, [1, 2]]  # 16 tokens that spell 220 characters, and 6 markers
-    out, counts = build(tmp_path, spec, "language_model", vocabulary=vocabulary_of(
-        40, begin="<s>", end="</s>"), train=rows, validation=rows, test=rows)
+    out, counts = build(
+        tmp_path,
+        spec,
+        "language_model",
+        vocabulary=vocabulary_of(40, begin="<s>", end="</s>"),
+        train=rows,
+        validation=rows,
+        test=rows,
+    )
     for split in ("train", "validation", "test"):
         assert counts[split]["predicted"] == predicted
         assert counts[split]["characters"] == round(220 * own / 16)
@@ -320,25 +419,46 @@ def test_predicted_characters_leave_markers_out(tmp_path: Path, spec: BatchesSpe
         assert predicted == sum(int(b.real.sum()) for b in batches)
 
 
-@pytest.mark.parametrize(("spec", "message"), [
-    (BatchesSpec(layout="documents"), "test text has no document of 2 tokens or more"),
-    (BatchesSpec(layout="windows", sequence_length=1), "test text has no document of more than 1")])
-def test_a_split_that_predicts_nothing_is_named(tmp_path: Path, spec: BatchesSpec,
-                                                message: str) -> None:
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (BatchesSpec(layout="documents"), "test text has no document of 2 tokens or more"),
+        (
+            BatchesSpec(layout="windows", sequence_length=1),
+            "test text has no document of more than 1",
+        ),
+    ],
+)
+def test_a_split_that_predicts_nothing_is_named(
+    tmp_path: Path, spec: BatchesSpec, message: str
+) -> None:
     with pytest.raises(FolioError, match=message):
-        build(tmp_path, spec, "language_model", train=documents([9]), validation=documents([9]),
-              test=documents([1, 0, 1]))
+        build(
+            tmp_path,
+            spec,
+            "language_model",
+            train=documents([9]),
+            validation=documents([9]),
+            test=documents([1, 0, 1]),
+        )
 
 
-@pytest.mark.parametrize("spec", [
-    BatchesSpec(layout="documents", batch_size=3, max_buckets=3),
-    BatchesSpec(layout="windows", sequence_length=4, batch_size=3)])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        BatchesSpec(layout="documents", batch_size=3, max_buckets=3),
+        BatchesSpec(layout="windows", sequence_length=4, batch_size=3),
+    ],
+)
 def test_epochs_of_documents_and_windows(tmp_path: Path, spec: BatchesSpec) -> None:
     split, counts = language_model(tmp_path, spec, documents([i * 7 % 19 for i in range(150)]))
 
     def rows(stream) -> list[tuple]:
-        return [(tuple(b.tokens[i][:n]), tuple(b.outcome[i][b.real[i]]))
-                for b in stream for i, n in enumerate(b.length)]
+        return [
+            (tuple(b.tokens[i][:n]), tuple(b.outcome[i][b.real[i]]))
+            for b in stream
+            for i, n in enumerate(b.length)
+        ]
 
     in_order, first, second = (rows(s) for s in (split.in_order(), split.epoch(0), split.epoch(1)))
     assert sorted(in_order) == sorted(first) == sorted(second) and len(first) == counts["rows"]
@@ -360,18 +480,27 @@ class TestEpochs:
     @pytest.fixture(scope="class")
     def split(self, tmp_path_factory) -> Split:
         lengths = [1 + i * 7 % 29 for i in range(2000)]
-        out, _ = build(tmp_path_factory.mktemp("e"), BatchesSpec(batch_size=4, max_buckets=3),
-                       train=documents(lengths), validation=documents([2]), test=documents([2]))
+        out, _ = build(
+            tmp_path_factory.mktemp("e"),
+            BatchesSpec(batch_size=4, max_buckets=3),
+            train=documents(lengths),
+            validation=documents([2]),
+            test=documents([2]),
+        )
         return Split(artifact_in(out), "train")
 
     @staticmethod
     def rows(stream) -> list[tuple]:
-        return [tuple(row[:n]) for b in stream
-                for row, n in zip(b.tokens.tolist(), b.length.tolist(), strict=True)]
+        return [
+            tuple(row[:n])
+            for b in stream
+            for row, n in zip(b.tokens.tolist(), b.length.tolist(), strict=True)
+        ]
 
     def test_an_epoch_holds_every_row_once_in_another_order(self, split: Split) -> None:
-        in_order, first, second = (self.rows(s) for s in (
-            split.in_order(), split.epoch(0), split.epoch(1)))
+        in_order, first, second = (
+            self.rows(s) for s in (split.in_order(), split.epoch(0), split.epoch(1))
+        )
         assert sorted(in_order) == sorted(first) == sorted(second)
         assert in_order != first != second
         assert first == self.rows(split.epoch(0))

@@ -17,8 +17,9 @@ FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 TEXTS = {"a/1.txt": b"one", "a/2.txt": b"", "b/3.txt": b"x" * 512, "b/4.txt": b"y" * 1300}
 
 
-def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields: object
-           ) -> tuple[tarfile.TarInfo, bytes]:
+def member(
+    name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields: object
+) -> tuple[tarfile.TarInfo, bytes]:
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, len(data)
     for field, value in fields.items():
@@ -26,8 +27,9 @@ def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields
     return info, data
 
 
-def tar_bytes(members: list[tuple[tarfile.TarInfo, bytes]], format: int = tarfile.GNU_FORMAT
-              ) -> bytes:
+def tar_bytes(
+    members: list[tuple[tarfile.TarInfo, bytes]], format: int = tarfile.GNU_FORMAT
+) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=format) as tar:
         for info, data in members:
@@ -69,8 +71,10 @@ def test_every_format_plain_and_zipped(path: Path, format: int, pack) -> None:
 NAMES = st.text("abcäß .-_", min_size=1, max_size=180).map(lambda name: f"d/{name}.txt")
 
 
-@given(texts=st.dictionaries(NAMES, st.binary(max_size=1500), max_size=8),
-       format=st.sampled_from(FORMATS[1:]))
+@given(
+    texts=st.dictionaries(NAMES, st.binary(max_size=1500), max_size=8),
+    format=st.sampled_from(FORMATS[1:]),
+)
 def test_reads_what_tarfile_reads(tmp_path_factory, texts: dict[str, bytes], format: int) -> None:
     path = tmp_path_factory.getbasetemp() / "some.tar"
     data = plain(texts, format)
@@ -92,29 +96,38 @@ def test_a_text_across_chunks_is_whole(path: Path) -> None:
 
 
 def test_folders_and_dots_in_names(path: Path) -> None:
-    data = tar_bytes([member("./", kind=tarfile.DIRTYPE), member("./a//b.txt", b"b"),
-                      member("a..b/c.txt", b"c"), member("a", kind=tarfile.DIRTYPE)])
+    data = tar_bytes(
+        [
+            member("./", kind=tarfile.DIRTYPE),
+            member("./a//b.txt", b"b"),
+            member("a..b/c.txt", b"c"),
+            member("a", kind=tarfile.DIRTYPE),
+        ]
+    )
     assert read(path, data) == {"a/b.txt": b"b", "a..b/c.txt": b"c"}
 
 
-@pytest.mark.parametrize(("bad", "reason"), [
-    (member("/etc/passwd", b"x"), "absolute"),
-    (member("C:/x.txt", b"x"), "absolute"),
-    (member("a/../../x.txt", b"x"), r"\.\."),
-    (member("a/..", kind=tarfile.DIRTYPE), r"\.\."),
-    (member("a\\b.txt", b"x"), "backslash"),
-    (member("a\nb.txt", b"x"), "control"),
-    (member("a\x1b[2Jb.txt", b"x"), "control"),
-    (member("link.txt", kind=tarfile.SYMTYPE, linkname="/etc/passwd"), "symbolic link"),
-    (member("link.txt", kind=tarfile.LNKTYPE, linkname="a/1.txt"), "hard link"),
-    (member("link.txt", kind=tarfile.SYMTYPE, linkname="x" * 200), "symbolic link"),
-    (member("tty", kind=tarfile.CHRTYPE), "device"),
-    (member("disk", kind=tarfile.BLKTYPE), "device"),
-    (member("pipe", kind=tarfile.FIFOTYPE), "FIFO"),
-    (member("odd", kind=b"Z"), "unknown type"),
-    (member("a/1.txt", b"again"), "twice"),
-    (member("./a/1.txt", b"again"), "twice"),
-])
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (member("/etc/passwd", b"x"), "absolute"),
+        (member("C:/x.txt", b"x"), "absolute"),
+        (member("a/../../x.txt", b"x"), r"\.\."),
+        (member("a/..", kind=tarfile.DIRTYPE), r"\.\."),
+        (member("a\\b.txt", b"x"), "backslash"),
+        (member("a\nb.txt", b"x"), "control"),
+        (member("a\x1b[2Jb.txt", b"x"), "control"),
+        (member("link.txt", kind=tarfile.SYMTYPE, linkname="/etc/passwd"), "symbolic link"),
+        (member("link.txt", kind=tarfile.LNKTYPE, linkname="a/1.txt"), "hard link"),
+        (member("link.txt", kind=tarfile.SYMTYPE, linkname="x" * 200), "symbolic link"),
+        (member("tty", kind=tarfile.CHRTYPE), "device"),
+        (member("disk", kind=tarfile.BLKTYPE), "device"),
+        (member("pipe", kind=tarfile.FIFOTYPE), "FIFO"),
+        (member("odd", kind=b"Z"), "unknown type"),
+        (member("a/1.txt", b"again"), "twice"),
+        (member("./a/1.txt", b"again"), "twice"),
+    ],
+)
 @pytest.mark.parametrize("format", FORMATS[1:])
 def test_hostile_members(path: Path, bad, reason: str, format: int) -> None:
     good = [member(name, data) for name, data in TEXTS.items()]
@@ -135,25 +148,35 @@ def test_name_that_is_not_utf8(path: Path) -> None:
 
 def test_one_name_for_all_members(path: Path) -> None:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT,
-                      pax_headers={"path": "same.txt"}) as tar:
+    with tarfile.open(
+        fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"path": "same.txt"}
+    ) as tar:
         tar.addfile(*[member("a.txt")[0]])
     assert "all its members" in refused(path, buffer.getvalue())
 
 
 def test_a_harmless_global_header(path: Path) -> None:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT,
-                      pax_headers={"comment": "as git archive writes it"}) as tar:
+    with tarfile.open(
+        fileobj=buffer,
+        mode="w",
+        format=tarfile.PAX_FORMAT,
+        pax_headers={"comment": "as git archive writes it"},
+    ) as tar:
         tar.addfile(member("a.txt", b"x")[0], io.BytesIO(b"x"))
     assert read(path, buffer.getvalue()) == {"a.txt": b"x"}
 
 
-@pytest.mark.parametrize(("limits", "reason"), [
-    (Limits(member=1000), "b/4.txt"), (Limits(members=2), "more than 2 members"),
-    (Limits(total=4000), "4,000 bytes"), (Limits(ratio=3, ratio_from=1000), "3 times"),
-    (Limits(header=100), "header of"),
-])
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(member=1000), "b/4.txt"),
+        (Limits(members=2), "more than 2 members"),
+        (Limits(total=4000), "4,000 bytes"),
+        (Limits(ratio=3, ratio_from=1000), "3 times"),
+        (Limits(header=100), "header of"),
+    ],
+)
 def test_bounds(path: Path, limits: Limits, reason: str) -> None:
     texts = {"n" * 200: b"a long name needs a header of its own"} | TEXTS
     packed = gzip.compress(plain(texts))
@@ -180,7 +203,7 @@ def test_a_bomb(path: Path) -> None:
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9, 0.999])
 def test_a_truncated_archive(path: Path, share: float) -> None:
     packed = gzip.compress(plain(TEXTS))
-    assert "truncated" in refused(path, packed[:int(len(packed) * share)])
+    assert "truncated" in refused(path, packed[: int(len(packed) * share)])
 
 
 def test_a_plain_tar_without_its_end(path: Path) -> None:
@@ -201,8 +224,16 @@ def test_a_flipped_byte_in_a_header(path: Path) -> None:
     assert "damaged after member a/1.txt" in refused(path, bytes(data))
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>404</html>", b"plain text\n" * 100,
-                                  gzip.compress(b"text, but no tar", mtime=0), b"\xff" * 5000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<html>404</html>",
+        b"plain text\n" * 100,
+        gzip.compress(b"text, but no tar", mtime=0),
+        b"\xff" * 5000,
+    ],
+)
 def test_no_tar_at_all(path: Path, data: bytes) -> None:
     assert "not a tar" in refused(path, data)
 

@@ -21,8 +21,13 @@ from tests.pipelines.corpus.test_stage import BOOK, Built, table
 
 
 def found(test: Sequence[str], others: Sequence[str], at_once: int = 3) -> dict[int, Pair]:
-    batches = [[(np.arange(first, len(texts))[:at_once], pa.array(texts[first:first + at_once]))
-                for first in range(0, len(texts), at_once)] for texts in (test, others)]
+    batches = [
+        [
+            (np.arange(first, len(texts))[:at_once], pa.array(texts[first : first + at_once]))
+            for first in range(0, len(texts), at_once)
+        ]
+        for texts in (test, others)
+    ]
     return {pair.document: pair for pair in near_duplicates(*batches)}
 
 
@@ -32,7 +37,7 @@ def strings(text: str, characters: bool = False) -> set[tuple[str, ...]]:
     parts = [part for part in parts if part]
     if 0 < len(parts) < LENGTH:
         parts += [""] * (LENGTH - len(parts))
-    return {tuple(parts[i:i + LENGTH]) for i in range(len(parts) - LENGTH + 1)}
+    return {tuple(parts[i : i + LENGTH]) for i in range(len(parts) - LENGTH + 1)}
 
 
 def alike(one: str, other: str, characters: bool = False) -> float:
@@ -47,8 +52,9 @@ TEXT = st.just("") | st.lists(WORD, min_size=2, max_size=40).map(" ".join)
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(TEXT, min_size=1, max_size=8), st.lists(TEXT, max_size=8))
-def test_what_is_found_is_alike_and_what_is_alike_is_found(test: list[str],
-                                                           others: list[str]) -> None:
+def test_what_is_found_is_alike_and_what_is_alike_is_found(
+    test: list[str], others: list[str]
+) -> None:
     pairs = found(test, others)
     for number, text in enumerate(others):
         best = max(alike(text, other) for other in test)
@@ -127,9 +133,12 @@ def test_the_corpus_counts_them(tmp_path: Path) -> None:
     splits = dict(built.documents.select("id", "split").iter_rows())
     number = {name: int(name.rpartition(":")[2]) for name in splits}
     first = min(number.values())
-    expected = {a for a, b in pairwise(sorted(number, key=number.get)) for a, b in ((a, b), (b, a))
-                if (number[a] - first) // 2 == (number[b] - first) // 2
-                and splits[a] != "test" == splits[b]}
+    expected = {
+        a
+        for a, b in pairwise(sorted(number, key=number.get))
+        for a, b in ((a, b), (b, a))
+        if (number[a] - first) // 2 == (number[b] - first) // 2 and splits[a] != "test" == splits[b]
+    }
     assert set(listed["id"]) == expected and len(expected) > 10
     assert all(splits[one] == "test" for one in listed["test_id"])
     counts = built.counts["near_duplicates"]
@@ -142,8 +151,11 @@ def test_drop_sets_them_aside(tmp_path: Path) -> None:
     listed = pl.read_parquet(dropped.out / "near_duplicates.parquet")
     assert listed.equals(pl.read_parquet(kept.out / "near_duplicates.parquet"))
     gone = dropped.quarantine.filter(pl.col("reason") == "near-duplicate-of-test")
-    assert set(gone["id"]) == set(listed["id"]) == set(kept.documents["id"]) - set(
-        dropped.documents["id"])
+    assert (
+        set(gone["id"])
+        == set(listed["id"])
+        == set(kept.documents["id"]) - set(dropped.documents["id"])
+    )
     assert dropped.counts["reasons"] == {"near-duplicate-of-test": len(listed)}
     assert dropped.column("id", "test") == kept.column("id", "test")
     assert dropped.counts["near_duplicates"] == kept.counts["near_duplicates"]

@@ -38,12 +38,18 @@ def test_encodings_and_line_ends() -> None:
     assert without_tags("a<br />b<br/>c<BR>d < e <b>f</b>") == "a\nb\nc\nd < e <b>f</b>"
 
 
-@pytest.mark.parametrize(("opening", "closing"), [
-    (START, END), (START.replace("THIS", "THE"), END.replace("THIS", "THE")),
-    ("***START OF THE PROJECT GUTENBERG EBOOK A TALE***", "End of the Project Gutenberg EBook"),
-    ("*** START OF THIS PROJECT GUTENBERG EBOOK A VERY\nLONG TALE ***",
-     f"End of Project Gutenberg's A Tale\n\n{END}"),
-])
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        (START, END),
+        (START.replace("THIS", "THE"), END.replace("THIS", "THE")),
+        ("***START OF THE PROJECT GUTENBERG EBOOK A TALE***", "End of the Project Gutenberg EBook"),
+        (
+            "*** START OF THIS PROJECT GUTENBERG EBOOK A VERY\nLONG TALE ***",
+            f"End of Project Gutenberg's A Tale\n\n{END}",
+        ),
+    ],
+)
 def test_the_licence_frame_is_removed(opening: str, closing: str) -> None:
     text = f"Licence\n{opening}\n\n\nA tale.\n\n***\n\nIts end.\n\n\n{closing}\nMore licence\n"
     assert body(text, None, None, "x") == "A tale.\n\n***\n\nIts end.\n"
@@ -82,18 +88,32 @@ def test_digest_folds_white_space_at_every_window(words: list[str], window: int)
 def test_one_text(tmp_path: Path) -> None:
     lay(tmp_path, {"tale.txt": "\ufeffOnce\r\nmore", "manifest.json": "{}"})
     assert documents(tmp_path, reader="text", split="contiguous")[0] == [
-        Document("tale.txt", "Once\nmore")]
+        Document("tale.txt", "Once\nmore")
+    ]
     lay(tmp_path, {"second.txt": "x"})
     with pytest.raises(FolioError, match=r"2 \(second.txt, tale.txt.*use reader files"):
         documents(tmp_path, reader="text", split="contiguous")
 
 
 def test_files(tmp_path: Path) -> None:
-    lay(tmp_path, {"b.txt": "b", "a/z.txt": "z", "a/c.txt": b"\xff\xfe", "d.txt": " \n",
-                   "notes.md": "x", "manifest.json": "{}"})
+    lay(
+        tmp_path,
+        {
+            "b.txt": "b",
+            "a/z.txt": "z",
+            "a/c.txt": b"\xff\xfe",
+            "d.txt": " \n",
+            "notes.md": "x",
+            "manifest.json": "{}",
+        },
+    )
     found, notes = documents(tmp_path, reader="files", split="hash")
     assert [(d.id, d.reason) for d in found] == [
-        ("a/c.txt", "not-utf8"), ("a/z.txt", None), ("b.txt", None), ("d.txt", "empty")]
+        ("a/c.txt", "not-utf8"),
+        ("a/z.txt", None),
+        ("b.txt", None),
+        ("d.txt", "empty"),
+    ]
     assert notes.ignored == {"other files": 1}
     with pytest.raises(FolioError, match=r"'\*\.rst' matches none of the source's 5 files"):
         documents(tmp_path, reader="files", split="hash", glob="*.rst")
@@ -108,10 +128,13 @@ def test_an_empty_source(tmp_path: Path) -> None:
 
 
 FOLDERS = {
-    "home/train/pos/0_9.txt": "Good<br /><br />film", "home/train/pos/1_10.txt": "Fine",
-    "home/train/neg/0_2.txt": "Bad", "home/test/neg/0_1.txt": "Awful", "home/README": "read me",
-    "home/train/unsup/0_0.txt": "who knows", "home/train/urls_pos.txt":
-        "http://x.org/title/tt0000007/comments\nhttp://x.org/title/tt0000009/comments\n",
+    "home/train/pos/0_9.txt": "Good<br /><br />film",
+    "home/train/pos/1_10.txt": "Fine",
+    "home/train/neg/0_2.txt": "Bad",
+    "home/test/neg/0_1.txt": "Awful",
+    "home/README": "read me",
+    "home/train/unsup/0_0.txt": "who knows",
+    "home/train/urls_pos.txt": "http://x.org/title/tt0000007/comments\nhttp://x.org/title/tt0000009/comments\n",
 }
 
 
@@ -122,7 +145,8 @@ def test_labelled_folders(tmp_path: Path) -> None:
         Document("test/neg/0_1", "Awful", 0.0, None, "test"),
         Document("train/neg/0_2", "Bad", 0.0, None, "train"),
         Document("train/pos/0_9", "Good\n\nfilm", 1.0, None, "train"),
-        Document("train/pos/1_10", "Fine", 1.0, None, "train")]
+        Document("train/pos/1_10", "Fine", 1.0, None, "train"),
+    ]
     assert notes.ignored == {"other files": 1, "train/unsup (not labelled)": 1}
     assert film_of("train/pos/1_10", notes.films) == "tt0000009"
     with pytest.raises(FolioError, match=r"line 3 of train/urls_pos\.txt, which has 2"):
@@ -144,20 +168,28 @@ def test_two_corpora_or_none(tmp_path: Path) -> None:
 
 def table(root: Path, text: str | bytes, **settings: Any) -> tuple[list[Document], Notes]:
     lay(root, {"reviews.csv": text})
-    return documents(root, **{"reader": "csv", "split": "hash", "text_column": "review",
-                              "label_column": "sentiment"} | settings)
+    return documents(
+        root,
+        **{"reader": "csv", "split": "hash", "text_column": "review", "label_column": "sentiment"}
+        | settings,
+    )
 
 
 def test_csv(tmp_path: Path) -> None:
-    found, notes = table(tmp_path, "\ufefffilm,review,sentiment\r\n"
-                         'a,"Good,<br />""great""\r\nfilm",positive\r\n\r\nb,Bad,negative\r\n'
-                         ",,positive\r\nc,So so,neutral\r\nd,Short row\r\n", group="film")
+    found, notes = table(
+        tmp_path,
+        "\ufefffilm,review,sentiment\r\n"
+        'a,"Good,<br />""great""\r\nfilm",positive\r\n\r\nb,Bad,negative\r\n'
+        ",,positive\r\nc,So so,neutral\r\nd,Short row\r\n",
+        group="film",
+    )
     assert found == [
         Document("reviews.csv:1", 'Good,\n"great"\nfilm', 1.0, "a"),
         Document("reviews.csv:2", "Bad", 0.0, "b"),
         Document("reviews.csv:3", "", 1.0, None, None, "empty"),
         Document("reviews.csv:4", "So so", None, "c", None, "no-label"),
-        Document("reviews.csv:5", "Short row", None, "d", None, "no-label")]
+        Document("reviews.csv:5", "Short row", None, "d", None, "no-label"),
+    ]
     assert notes.other_labels == {"neutral": 1}
     assert notes.ignored == {"other files": 0, "blank lines": 1}
 
@@ -174,16 +206,24 @@ def test_csv_row_that_is_not_utf8(tmp_path: Path) -> None:
     assert found[1] == Document("reviews.csv:2", "ok", 0.0)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("revue,sentiment\nx,positive\n",
-     r"reviews\.csv: no column 'review' \(corpus\.text_column\) among revue, sentiment; "
-     r"did you mean revue\?"),
-    ("review\nx\n", r"no column 'sentiment' \(corpus\.label_column\)"),
-    ("review,review,sentiment\nx,y,positive\n", "two columns 'review'"),
-    ("", "empty"),
-    ('review,sentiment\na,positive\n"b,positive\nc,negative\n', "row at line 3 is not valid CSV"),
-    ("review,sentiment\na, b,positive\n", "row at line 2 has 3 fields, the first row 2"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "revue,sentiment\nx,positive\n",
+            r"reviews\.csv: no column 'review' \(corpus\.text_column\) among revue, sentiment; "
+            r"did you mean revue\?",
+        ),
+        ("review\nx\n", r"no column 'sentiment' \(corpus\.label_column\)"),
+        ("review,review,sentiment\nx,y,positive\n", "two columns 'review'"),
+        ("", "empty"),
+        (
+            'review,sentiment\na,positive\n"b,positive\nc,negative\n',
+            "row at line 3 is not valid CSV",
+        ),
+        ("review,sentiment\na, b,positive\n", "row at line 2 has 3 fields, the first row 2"),
+    ],
+)
 def test_csv_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(FolioError, match=message) as caught:
         table(tmp_path, text)

@@ -36,20 +36,26 @@ def lay(root: Path, files: dict[str, str | bytes]) -> Path:
 
 
 def test_each_line_is_a_document_but_blank_ones(tmp_path: Path) -> None:
-    lay(tmp_path, {"poems.data": "\ufeff一行目。\r\n\r\n  \n\u3000三\u2028行目\rlast",
-                   "manifest.json": "{}"})
+    lay(
+        tmp_path,
+        {"poems.data": "\ufeff一行目。\r\n\r\n  \n\u3000三\u2028行目\rlast", "manifest.json": "{}"},
+    )
     found, notes = documents(tmp_path, "lines")
     assert found == [
-        Document("poems.data:1", "一行目。"), Document("poems.data:4", "\u3000三\u2028行目"),
-        Document("poems.data:5", "last")]
+        Document("poems.data:1", "一行目。"),
+        Document("poems.data:4", "\u3000三\u2028行目"),
+        Document("poems.data:5", "last"),
+    ]
     assert notes.ignored == {"blank lines": 2}
 
 
 def test_a_line_that_is_not_utf8_is_given_with_its_reason(tmp_path: Path) -> None:
     lay(tmp_path, {"a.txt": b"fine\n" + "café".encode("latin-1") + b"\nna\xc3\xafve\n"})
     assert documents(tmp_path, "lines")[0] == [
-        Document("a.txt:1", "fine"), Document("a.txt:2", "caf\ufffd", reason="not-utf8"),
-        Document("a.txt:3", "naïve")]
+        Document("a.txt:1", "fine"),
+        Document("a.txt:2", "caf\ufffd", reason="not-utf8"),
+        Document("a.txt:3", "naïve"),
+    ]
 
 
 @pytest.mark.parametrize("reader", ["lines", "paragraphs"])
@@ -66,7 +72,8 @@ def test_each_paragraph_is_a_document_with_its_line_breaks(tmp_path: Path) -> No
     assert documents(lay(tmp_path, {"play.txt": PLAY}), "paragraphs")[0] == [
         Document("play.txt:1", "First Citizen:\nSpeak, speak."),
         Document("play.txt:5", "All:\nResolved.\n resolved."),
-        Document("play.txt:9", "MENENIUS:\nAy.")]
+        Document("play.txt:9", "MENENIUS:\nAy."),
+    ]
 
 
 @settings(max_examples=50, deadline=None)
@@ -82,14 +89,28 @@ def test_paragraphs_are_what_stands_between_blank_lines(text: str) -> None:
 
 
 def test_the_licence_frame_and_what_the_declaration_cuts(tmp_path: Path) -> None:
-    lay(tmp_path, {"t.txt": "Licence\n\n"
-                            "*** START OF THIS PROJECT GUTENBERG EBOOK A LONG\nTALE ***\n\n"
-                            "Contents\n\nCHAPTER 1\nIt began.\n\nIt ended.\n\nTHE END\n\n"
-                            "*** END OF THIS PROJECT GUTENBERG EBOOK ***\n\nMore licence\n"})
+    lay(
+        tmp_path,
+        {
+            "t.txt": "Licence\n\n"
+            "*** START OF THIS PROJECT GUTENBERG EBOOK A LONG\nTALE ***\n\n"
+            "Contents\n\nCHAPTER 1\nIt began.\n\nIt ended.\n\nTHE END\n\n"
+            "*** END OF THIS PROJECT GUTENBERG EBOOK ***\n\nMore licence\n"
+        },
+    )
     assert [d.text for d in documents(tmp_path, "paragraphs")[0]] == [
-        "Contents", "CHAPTER 1\nIt began.", "It ended.", "THE END"]
+        "Contents",
+        "CHAPTER 1\nIt began.",
+        "It ended.",
+        "THE END",
+    ]
     assert [d.text for d in documents(tmp_path, "lines")[0]] == [
-        "Contents", "CHAPTER 1", "It began.", "It ended.", "THE END"]
+        "Contents",
+        "CHAPTER 1",
+        "It began.",
+        "It ended.",
+        "THE END",
+    ]
     cut = documents(tmp_path, "paragraphs", start="CHAPTER", end="THE END")[0]
     assert cut == [Document("t.txt:8", "CHAPTER 1\nIt began."), Document("t.txt:11", "It ended.")]
     with pytest.raises(FolioError, match=r"t.txt: corpus\.start: no line begins with 'PROLOGUE'"):
@@ -108,8 +129,9 @@ def test_a_document_beyond_all_bounds_is_named(tmp_path: Path, monkeypatch) -> N
         documents(tmp_path, "paragraphs")
 
 
-@pytest.mark.parametrize(("reader", "text"), [
-    ("lines", "a line of verse\n"), ("paragraphs", "a line of verse\n\n")])
+@pytest.mark.parametrize(
+    ("reader", "text"), [("lines", "a line of verse\n"), ("paragraphs", "a line of verse\n\n")]
+)
 def test_memory_does_not_grow_with_the_text(tmp_path: Path, reader: str, text: str) -> None:
     lay(tmp_path, {"a.txt": text * 50_000})
     spec = CorpusSpec(reader=reader, split="hash")
@@ -137,14 +159,23 @@ _START_SECTION_
 
 def test_an_article_is_taken_apart() -> None:
     assert list(wiki40b(ARTICLE)) == [
-        ("title", "水車"), ("section heading", "歴史"), ("paragraph", "川の流れで回る。"),
-        ("paragraph", "粉をひく。"), ("paragraph", ""), ("paragraph", "米もつく。"),
-        ("paragraph", "今は少ない。"), ("section heading", "注")]
+        ("title", "水車"),
+        ("section heading", "歴史"),
+        ("paragraph", "川の流れで回る。"),
+        ("paragraph", "粉をひく。"),
+        ("paragraph", ""),
+        ("paragraph", "米もつく。"),
+        ("paragraph", "今は少ない。"),
+        ("section heading", "注"),
+    ]
 
 
 def test_text_without_a_mark_before_it_is_kept() -> None:
     assert list(wiki40b("前書き\n_START_ARTICLE_\n題\n本文")) == [
-        ("paragraph", "前書き"), ("title", "題"), ("paragraph", "本文")]
+        ("paragraph", "前書き"),
+        ("title", "題"),
+        ("paragraph", "本文"),
+    ]
     assert list(wiki40b("しるしのない文。")) == [("paragraph", "しるしのない文。")]
     assert list(wiki40b("")) == []
 

@@ -14,12 +14,21 @@ from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 
 
-def listing(texts: list[str], groups: list[str | None] | None = None,
-            parts: list[str | None] | None = None, labels: list[float] | None = None) -> Listing:
+def listing(
+    texts: list[str],
+    groups: list[str | None] | None = None,
+    parts: list[str | None] | None = None,
+    labels: list[float] | None = None,
+) -> Listing:
     n = len(texts)
     found = Listing()
-    for row in zip(texts, labels or [float(i % 2) for i in range(n)], groups or [None] * n,
-                   parts or [None] * n, strict=True):
+    for row in zip(
+        texts,
+        labels or [float(i % 2) for i in range(n)],
+        groups or [None] * n,
+        parts or [None] * n,
+        strict=True,
+    ):
         found.add(len(row[0]), text_digest(row[0]), *row[1:])
     return found
 
@@ -70,8 +79,9 @@ def test_official_repeats() -> None:
 
 
 def test_hash_is_stable_when_others_come_and_go() -> None:
-    before = dict(zip(TEXTS, split(listing(TEXTS), split="hash", validation=0.1, test=0.2).fates,
-                      strict=True))
+    before = dict(
+        zip(TEXTS, split(listing(TEXTS), split="hash", validation=0.1, test=0.2).fates, strict=True)
+    )
     fewer = TEXTS[::-3]
     after = split(listing(fewer), split="hash", validation=0.1, test=0.2).fates
     assert after == [before[text] for text in fewer]
@@ -118,7 +128,7 @@ def test_shuffled_keeps_groups_whole() -> None:
     groups = [f"film {i // 8}" for i in range(400)]
     fates = split(listing(TEXTS, groups), split="shuffled", validation=40, test=80).fates
     assert Counter(fates) == {"train": 280, "validation": 40, "test": 80}
-    assert all(len(set(fates[i:i + 8])) == 1 for i in range(0, 400, 8))
+    assert all(len(set(fates[i : i + 8])) == 1 for i in range(0, 400, 8))
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.data())
@@ -137,8 +147,9 @@ def test_contiguous_pieces_tile_the_text(lengths: list[int], data: st.DataObject
         for name, start, stop in pieces:
             order += [name] * (stop - start)
         assert [pieces[0][1], pieces[-1][2]] == [0, length]
-    assert order == (["train"] * (total - validation - test) + ["validation"] * validation
-                     + ["test"] * test)
+    assert order == (
+        ["train"] * (total - validation - test) + ["validation"] * validation + ["test"] * test
+    )
 
 
 @given(st.lists(st.integers(1, 40), min_size=6, max_size=30))
@@ -148,8 +159,9 @@ def test_contiguous_documents_stay_whole_and_in_order(lengths: list[int]) -> Non
     share = max(lengths) / sum(lengths)  # enough that each part gets a document
     if 3 * share >= 1:
         return
-    decision = decide(found, CorpusSpec(reader="lines", split="contiguous", validation=share,
-                                        test=share), seed=3)
+    decision = decide(
+        found, CorpusSpec(reader="lines", split="contiguous", validation=share, test=share), seed=3
+    )
     assert not decision.cuts
     assert decision.fates == sorted(decision.fates, key=SPLITS.index)
     for part in ("validation", "test"):
@@ -168,13 +180,20 @@ def test_repeated_finds_what_equal_texts_share(numbers: list[int]) -> None:
     assert list(found.sound()) == list(range(len(numbers)))
 
 
-@pytest.mark.parametrize("settings", [
-    {"split": "shuffled", "validation": 0.5, "test": 0.5}, {"split": "shuffled", "test": 10},
-    {"split": "shuffled", "validation": 0.01}, {"split": "hash", "validation": 8, "test": 8},
-    {"split": "hash", "validation": 0.0001}, {"split": "official", "validation": 10},
-    {"split": "contiguous", "validation": 0.001}, {"split": "contiguous", "test": 60},
-    {"split": "contiguous", "validation": 30, "test": 30},
-])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"split": "shuffled", "validation": 0.5, "test": 0.5},
+        {"split": "shuffled", "test": 10},
+        {"split": "shuffled", "validation": 0.01},
+        {"split": "hash", "validation": 8, "test": 8},
+        {"split": "hash", "validation": 0.0001},
+        {"split": "official", "validation": 10},
+        {"split": "contiguous", "validation": 0.001},
+        {"split": "contiguous", "test": 60},
+        {"split": "contiguous", "validation": 30, "test": 30},
+    ],
+)
 def test_too_little_for_the_wanted_parts(settings: dict) -> None:
     found = listing(TEXTS[:10], parts=["train"] * 9 + ["test"])
     with pytest.raises(FolioError, match=r"corpus\.") as caught:

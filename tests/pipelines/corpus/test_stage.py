@@ -26,8 +26,9 @@ BOOK = {"reader": "csv", "text_column": "review", "label_column": "sentiment"}
 class Built:
     """What a build of `files` wrote."""
 
-    def __init__(self, folder: Path, files: dict[str, bytes | str], seed: int = 1,
-                 **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, files: dict[str, bytes | str], seed: int = 1, **settings: Any
+    ) -> None:
         self.out, self.scratch, source = folder / "out", folder / "scratch", folder / "source"
         for path in (self.out, self.scratch, source):
             path.mkdir(parents=True)
@@ -39,8 +40,9 @@ class Built:
         self.progress: list[tuple[float, float | None, str]] = []
         self.scratch_at_first: list[str] | None = None
         work = Workspace(self.out, self.scratch, folder, self._note)
-        self.counts = corpus.build({"source": artifact_in(source)},
-                                   {"corpus": CorpusSpec(**settings), "seed": seed}, work)
+        self.counts = corpus.build(
+            {"source": artifact_in(source)}, {"corpus": CorpusSpec(**settings), "seed": seed}, work
+        )
 
     def _note(self, *step: Any) -> None:
         self.progress.append(step)
@@ -84,7 +86,8 @@ def aclimdb() -> dict[str, str]:
         for label in ("neg", "pos"):
             for i in range(40):
                 files[f"aclImdb/{part}/{label}/{i}_{3 if label == 'neg' else 8}.txt"] = (
-                    f"{label} review {i} of {part}<br />its end")
+                    f"{label} review {i} of {part}<br />its end"
+                )
     files |= {f"aclImdb/train/unsup/{i}_0.txt": f"unlabelled {i}" for i in range(5)}
     files["aclImdb/train/pos/1_8.txt"] = files["aclImdb/train/pos/0_8.txt"] + "  \n"
     files["aclImdb/train/neg/9_3.txt"] = files["aclImdb/test/neg/9_3.txt"]
@@ -106,8 +109,13 @@ def packed(files: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-OFFICIAL = {"reader": "labelled-folders", "split": "official", "validation": 16, "group": "film",
-            "max_quarantined": 0.1}
+OFFICIAL = {
+    "reader": "labelled-folders",
+    "split": "official",
+    "validation": 16,
+    "group": "film",
+    "max_quarantined": 0.1,
+}
 
 
 def test_official_split_of_labelled_folders(tmp_path: Path) -> None:
@@ -116,27 +124,48 @@ def test_official_split_of_labelled_folders(tmp_path: Path) -> None:
     assert documents.columns == COLUMNS
     assert documents.schema["label"] == pl.Float32
     assert built.counts == {
-        "read": 160, "kept": 158, "quarantined": 2, "left_out": {}, "cut": 0,
-        "reasons": {"duplicate": 1, "duplicate-of-test": 1}, "groups_in_two_splits": 0,
-        "splits": {split: {"documents": len(part), "characters": sum(map(len, part["text"])),
-                           "positives": part["label"].sum()}
-                   for split, part in ((s, documents.filter(pl.col("split") == s))
-                                       for s in ("train", "validation", "test"))},
-        "ignored": {"other files": 1, "train/unsup (not labelled)": 5}, "other_labels": {},
-        "near_duplicates": {"train": 0, "validation": 0}}
+        "read": 160,
+        "kept": 158,
+        "quarantined": 2,
+        "left_out": {},
+        "cut": 0,
+        "reasons": {"duplicate": 1, "duplicate-of-test": 1},
+        "groups_in_two_splits": 0,
+        "splits": {
+            split: {
+                "documents": len(part),
+                "characters": sum(map(len, part["text"])),
+                "positives": part["label"].sum(),
+            }
+            for split, part in (
+                (s, documents.filter(pl.col("split") == s)) for s in ("train", "validation", "test")
+            )
+        },
+        "ignored": {"other files": 1, "train/unsup (not labelled)": 5},
+        "other_labels": {},
+        "near_duplicates": {"train": 0, "validation": 0},
+    }
     assert built.quarantine.rows() == [
         ("train/neg/9_3", "duplicate-of-test", "neg review 9 of test\nits end"),
-        ("train/pos/1_8", "duplicate", "pos review 0 of train\nits end  \n")]
+        ("train/pos/1_8", "duplicate", "pos review 0 of train\nits end  \n"),
+    ]
     assert len(built.column("id", "validation")) == 16
     assert not set(built.column("group", "validation")) & set(built.column("group", "train"))
     # A film is in both folders: its reviews of either label go together.
     assert len(set(built.column("group", "validation"))) <= 6
     assert built.column("id", "test") == [
-        name.removeprefix("aclImdb/").removesuffix(".txt") for name in aclimdb()
-        if "/test/" in name and "urls" not in name]
+        name.removeprefix("aclImdb/").removesuffix(".txt")
+        for name in aclimdb()
+        if "/test/" in name and "urls" not in name
+    ]
     row = documents.row(by_predicate=pl.col("id") == "test/pos/5_8", named=True)
-    assert row == {"id": "test/pos/5_8", "split": "test", "label": 1.0, "group": "tt1000002",
-                   "text": "pos review 5 of test\nits end"}
+    assert row == {
+        "id": "test/pos/5_8",
+        "split": "test",
+        "label": 1.0,
+        "group": "tt1000002",
+        "text": "pos review 5 of test\nits end",
+    }
 
 
 def test_archive_and_folder_give_the_same(tmp_path: Path) -> None:
@@ -165,17 +194,21 @@ def test_missing_film_list(tmp_path: Path) -> None:
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     files = {"r.csv": table(reviews(90))}
-    one, two, three = (Built(tmp_path / str(i), files, seed, split="shuffled", validation=10,
-                             test=20, **BOOK) for i, seed in enumerate((1, 1, 2)))
+    one, two, three = (
+        Built(tmp_path / str(i), files, seed, split="shuffled", validation=10, test=20, **BOOK)
+        for i, seed in enumerate((1, 1, 2))
+    )
     assert one.bytes == two.bytes
     assert one.column("id", "test") != three.column("id", "test")
-    assert one.column("id", "test") == sorted(one.column("id", "test"),
-                                              key=lambda name: int(name.split(":")[1]))
+    assert one.column("id", "test") == sorted(
+        one.column("id", "test"), key=lambda name: int(name.split(":")[1])
+    )
 
 
 def test_scratch_is_emptied_first_and_last_and_progress_told(tmp_path: Path) -> None:
-    built = Built(tmp_path, {"r.csv": table(reviews(60))}, split="hash", validation=0.2, test=0.2,
-                  **BOOK)
+    built = Built(
+        tmp_path, {"r.csv": table(reviews(60))}, split="hash", validation=0.2, test=0.2, **BOOK
+    )
     assert built.scratch_at_first == ["texts.arrow"]
     assert not list(built.scratch.iterdir())
     assert (60, None, "documents read") in built.progress
@@ -185,8 +218,9 @@ def test_scratch_is_emptied_first_and_last_and_progress_told(tmp_path: Path) -> 
 def test_shards_are_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus_files, "SHARD_DOCUMENTS", 30)
     monkeypatch.setattr(corpus_files, "SHARD_CHARACTERS", 500)
-    built = Built(tmp_path, {"r.csv": table(reviews(200))}, split="shuffled", validation=20,
-                  test=40, **BOOK)
+    built = Built(
+        tmp_path, {"r.csv": table(reviews(200))}, split="shuffled", validation=20, test=40, **BOOK
+    )
     shards = {path.name: pl.read_parquet(path)["text"].to_list() for path in built.shards}
     train = [shards[f"train-{i:04d}.parquet"] for i in range(5)]
     assert all(len("".join(texts[:-1])) < 500 <= len("".join(texts)) for texts in train[:-1])
@@ -199,35 +233,55 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(TEXT, st.sampled_from(["negative", "positive", "positive", "?", ""])),
-                max_size=20))
+@given(
+    st.lists(
+        st.tuples(TEXT, st.sampled_from(["negative", "positive", "positive", "?", ""])), max_size=20
+    )
+)
 def test_kept_and_quarantined_are_what_was_read(rows: list[tuple[str, str]]) -> None:
     rows = reviews(40) + rows
     with tempfile.TemporaryDirectory() as folder:
-        built = Built(Path(folder), {"r.csv": table(rows)}, split="shuffled", validation=5, test=5,
-                      max_quarantined=1, **BOOK)
+        built = Built(
+            Path(folder),
+            {"r.csv": table(rows)},
+            split="shuffled",
+            validation=5,
+            test=5,
+            max_quarantined=1,
+            **BOOK,
+        )
         counts = built.counts
         assert counts["read"] == len(rows) == counts["kept"] + counts["quarantined"]
         ids = built.documents["id"].to_list() + built.quarantine["id"].to_list()
         assert sorted(ids) == sorted(f"r.csv:{i + 1}" for i in range(len(rows)))
         folded = [" ".join(text.split()) for text in built.documents["text"]]
-        usable = {" ".join(text.split()) for text, label in rows
-                  if label in ("negative", "positive")} - {""}
+        usable = {
+            " ".join(text.split()) for text, label in rows if label in ("negative", "positive")
+        } - {""}
         assert sorted(folded) == sorted(usable)
         assert counts["reasons"] == dict(built.quarantine["reason"].value_counts().rows())
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip),
-       st.sampled_from([0.05, 0.3]))
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip),
+    st.sampled_from([0.05, 0.3]),
+)
 def test_contiguous_parts_make_up_the_text(text: str, share: float) -> None:
     text = "It was a dark night. " + text
     with tempfile.TemporaryDirectory() as folder:
-        built = Built(Path(folder), {"tale.txt": text}, reader="text", split="contiguous",
-                      validation=share, test=share)
+        built = Built(
+            Path(folder),
+            {"tale.txt": text},
+            reader="text",
+            split="contiguous",
+            validation=share,
+            test=share,
+        )
         parts = ("train", "validation", "test")
         assert [built.column("id", part) for part in parts] == [
-            [f"tale.txt#{part}"] for part in parts]
+            [f"tale.txt#{part}"] for part in parts
+        ]
         whole = "".join(built.column("text", part)[0] for part in parts)
         assert whole == text.replace("\r\n", "\n").replace("\r", "\n")
         assert built.counts["read"] == built.counts["kept"] == built.counts["cut"] == 1
@@ -236,8 +290,15 @@ def test_contiguous_parts_make_up_the_text(text: str, share: float) -> None:
 
 def test_contiguous_files_are_cut_where_the_splits_meet(tmp_path: Path) -> None:
     files = {f"{i}.txt": str(i) * 10 for i in range(10)} | {"9b.txt": "3" * 10}
-    built = Built(tmp_path, files, reader="files", split="contiguous", validation=15, test=30,
-                  max_quarantined=0.1)
+    built = Built(
+        tmp_path,
+        files,
+        reader="files",
+        split="contiguous",
+        validation=15,
+        test=30,
+        max_quarantined=0.1,
+    )
     assert built.column("id", "train") == [*(f"{i}.txt" for i in range(5)), "5.txt#train"]
     assert built.column("text", "validation") == ["5" * 5, "6" * 10]
     assert built.column("id", "test") == ["7.txt", "8.txt", "9.txt"]
@@ -250,7 +311,9 @@ def test_bad_files_are_set_aside_with_their_reason(tmp_path: Path) -> None:
     files |= {"empty.txt": "", "latin.txt": "caf\xe9 ".encode("latin-1") * 100}
     built = Built(tmp_path, files, reader="files", split="hash", validation=0.2, test=0.2)
     assert built.quarantine.rows() == [
-        ("empty.txt", "empty", ""), ("latin.txt", "not-utf8", ("caf\ufffd " * 100)[:200])]
+        ("empty.txt", "empty", ""),
+        ("latin.txt", "not-utf8", ("caf\ufffd " * 100)[:200]),
+    ]
 
 
 LINES = "".join(f"Line number {i}.\n" for i in range(60)) + "Ay.\n" * 9 + "x" * 50 + "\n"
@@ -258,22 +321,31 @@ LINES = "".join(f"Line number {i}.\n" for i in range(60)) + "Ay.\n" * 9 + "x" * 
 
 @pytest.mark.parametrize("split", ["hash", "shuffled", "contiguous"])
 def test_documents_of_other_lengths_are_left_out_and_counted(tmp_path: Path, split: str) -> None:
-    built = Built(tmp_path, {"t.txt": LINES}, reader="lines", split=split, validation=0.2,
-                  test=0.2, length=(4, 40))
+    built = Built(
+        tmp_path,
+        {"t.txt": LINES},
+        reader="lines",
+        split=split,
+        validation=0.2,
+        test=0.2,
+        length=(4, 40),
+    )
     counts = built.counts
     assert (counts["read"], counts["kept"], counts["quarantined"]) == (70, 60, 0)
     assert counts["left_out"] == {"too long": 1, "too short": 9}
     assert sorted(built.documents["id"].to_list()) == sorted(f"t.txt:{i + 1}" for i in range(60))
     if split == "contiguous":
-        ids = [name for part in ("train", "validation", "test")
-               for name in built.column("id", part)]
+        ids = [
+            name for part in ("train", "validation", "test") for name in built.column("id", part)
+        ]
         assert ids == [f"t.txt:{i + 1}" for i in range(60)]
         assert counts["cut"] == 0
 
 
 def test_repeats_in_a_text_leave_it_but_are_no_failure(tmp_path: Path) -> None:
-    built = Built(tmp_path, {"t.txt": LINES}, reader="lines", split="hash", validation=0.2,
-                  test=0.2)
+    built = Built(
+        tmp_path, {"t.txt": LINES}, reader="lines", split="hash", validation=0.2, test=0.2
+    )
     assert built.counts["reasons"] == {"duplicate": 8}  # more than max_quarantined would allow
     assert built.counts["read"] == built.counts["kept"] + 8 == 70
 
@@ -284,9 +356,14 @@ def test_all_left_out(tmp_path: Path) -> None:
 
 
 def test_an_own_folder_of_text_files(tmp_path: Path) -> None:
-    built = Built(tmp_path / "a", {"1.txt": "one two " * 40, "sub/2.txt": "three " * 40,
-                                   "cover.jpg": b"\xff\xd8"},
-                  reader="files", split="contiguous", validation=0.1, test=0.2)
+    built = Built(
+        tmp_path / "a",
+        {"1.txt": "one two " * 40, "sub/2.txt": "three " * 40, "cover.jpg": b"\xff\xd8"},
+        reader="files",
+        split="contiguous",
+        validation=0.1,
+        test=0.2,
+    )
     assert built.column("id", "train") == ["1.txt", "sub/2.txt#train"]
     assert built.counts["ignored"] == {"other files": 1}
     message = fails(tmp_path / "b", {"notes.md": "x"}, reader="files", split="contiguous")
@@ -320,8 +397,14 @@ def test_a_third_label(tmp_path: Path) -> None:
 
 
 def test_one_third_label_among_many_is_kept_in_the_counts(tmp_path: Path) -> None:
-    built = Built(tmp_path, {"r.csv": table([*reviews(90), ("So so.", "neutral")])},
-                  split="hash", validation=0.2, test=0.2, **BOOK)
+    built = Built(
+        tmp_path,
+        {"r.csv": table([*reviews(90), ("So so.", "neutral")])},
+        split="hash",
+        validation=0.2,
+        test=0.2,
+        **BOOK,
+    )
     assert built.counts["other_labels"] == {"neutral": 1}
     assert built.quarantine.rows() == [("r.csv:91", "no-label", "So so.")]
 
@@ -353,8 +436,14 @@ def test_shakespeare(tmp_path: Path) -> None:
 @needs_mirror
 def test_the_mysterious_island(tmp_path: Path) -> None:
     data = (MIRROR / "1268-0.txt").read_bytes()
-    built = Built(tmp_path, {"1268-0.txt": data}, reader="text", split="contiguous",
-                  start="THE MYSTERIOUS ISLAND", end="End of the Project Gutenberg")
+    built = Built(
+        tmp_path,
+        {"1268-0.txt": data},
+        reader="text",
+        split="contiguous",
+        start="THE MYSTERIOUS ISLAND",
+        end="End of the Project Gutenberg",
+    )
     text = "".join(built.column("text", part)[0] for part in ("train", "validation", "test"))
     assert text.startswith("THE MYSTERIOUS ISLAND\n\nby Jules Verne")
     assert text.rstrip().endswith("the name of Captain Nemo.")
@@ -364,20 +453,34 @@ def test_the_mysterious_island(tmp_path: Path) -> None:
 @needs_mirror
 def test_speeches(tmp_path: Path) -> None:
     data = (MIRROR / "shakespeare.txt").read_bytes()
-    built = Built(tmp_path, {"shakespeare.txt": data}, reader="paragraphs", split="hash",
-                  validation=0.1, test=0.1, length=(10, 80))
+    built = Built(
+        tmp_path,
+        {"shakespeare.txt": data},
+        reader="paragraphs",
+        split="hash",
+        validation=0.1,
+        test=0.1,
+        length=(10, 80),
+    )
     counts = built.counts
     assert (counts["read"], counts["kept"], counts["reasons"]) == (7222, 3433, {"duplicate": 46})
     assert counts["left_out"] == {"too long": 3682, "too short": 61}
     assert built.column("text", "train")[0] == (
-        "First Citizen:\nBefore we proceed any further, hear me speak.")
+        "First Citizen:\nBefore we proceed any further, hear me speak."
+    )
 
 
 @needs_mirror
 def test_paragraphs_of_wikipedia(tmp_path: Path) -> None:
     data = (MIRROR / "jawiki_sample.txt").read_bytes()
-    built = Built(tmp_path, {"jawiki_sample.txt": data}, reader="lines", split="hash",
-                  validation=0.02, test=0.02)
+    built = Built(
+        tmp_path,
+        {"jawiki_sample.txt": data},
+        reader="lines",
+        split="hash",
+        validation=0.02,
+        test=0.02,
+    )
     assert built.counts["read"] == built.counts["kept"] == 2301
     rows = built.documents.sort(pl.col("id").str.split(":").list.last().cast(int))
     assert rows["text"].to_list() == data.decode().splitlines()
@@ -386,8 +489,14 @@ def test_paragraphs_of_wikipedia(tmp_path: Path) -> None:
 @needs_mirror
 def test_imdb(tmp_path: Path) -> None:
     data = (MIRROR / "aclImdb_v1.tar.gz").read_bytes()
-    built = Built(tmp_path, {"aclImdb_v1.tar.gz": data}, reader="labelled-folders",
-                  split="official", validation=5000, group="film")
+    built = Built(
+        tmp_path,
+        {"aclImdb_v1.tar.gz": data},
+        reader="labelled-folders",
+        split="official",
+        validation=5000,
+        group="film",
+    )
     counts = built.counts
     assert (counts["read"], counts["ignored"]["train/unsup (not labelled)"]) == (50_000, 50_000)
     assert counts["reasons"] == {"duplicate": 98, "duplicate-of-test": 123}

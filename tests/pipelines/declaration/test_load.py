@@ -24,15 +24,25 @@ def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
         assert Path(load_spec(name, "quick", sample=True).source.path).exists()
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("registry: {{", "registry: {{slice_floors: {{length: 8}}, ", "length: is not measured; add"),
-    ("slices: [part", "slices: [length", "length is for batches.layout documents"),
-    ("slices: [part", "slices: [genre", "evaluation.slices"),
-    ("registry: {{", "registry: {{slice_floors: {{part: {{the end: 8}}}}, ",
-     "no slice 'the end'; known: part 1 of 10"),
-    ("evaluation: {{", "evaluation: {{threshold: best, ", "threshold is for classifiers")])
-def test_what_a_language_model_cannot_be_asked(declare, old: str, new: str,
-                                               message: str) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "registry: {{",
+            "registry: {{slice_floors: {{length: 8}}, ",
+            "length: is not measured; add",
+        ),
+        ("slices: [part", "slices: [length", "length is for batches.layout documents"),
+        ("slices: [part", "slices: [genre", "evaluation.slices"),
+        (
+            "registry: {{",
+            "registry: {{slice_floors: {{part: {{the end: 8}}}}, ",
+            "no slice 'the end'; known: part 1 of 10",
+        ),
+        ("evaluation: {{", "evaluation: {{threshold: best, ", "threshold is for classifiers"),
+    ],
+)
+def test_what_a_language_model_cannot_be_asked(declare, old: str, new: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_spec(str(declare("play-classified", PLAY.replace(old, new))))
 
@@ -48,8 +58,7 @@ def test_slices_of_running_text_are_no_classifiers(declare) -> None:
 def test_a_language_model_has_slice_floors_too(declare) -> None:
     floors = "registry: {{slice_floors: {{part: 7.5, speaker: {{MARIAN: 6}}}}, "
     declared = declare("play-floors", PLAY.replace("registry: {{", floors))
-    assert load_spec(str(declared)).registry.slice_floors == {"part": 7.5,
-                                                              "speaker": {"MARIAN": 6}}
+    assert load_spec(str(declared)).registry.slice_floors == {"part": 7.5, "speaker": {"MARIAN": 6}}
 
 
 def test_slice_floors_for_all_slices_or_for_some(declare) -> None:
@@ -61,55 +70,103 @@ def test_slice_floors_for_all_slices_or_for_some(declare) -> None:
 
 def test_a_context_is_for_running_text(declare) -> None:
     for name, text, message in (
-            ("windows", NEXT_WORD.replace("evaluation: {{", "evaluation: {{context: 4, "),
-             "evaluation.context: with batches.layout windows text is drawn from"),
-            ("reviews", REVIEWS.replace("evaluation: {{", "evaluation: {{context: 4, "),
-             "evaluation.context is for language models")):
+        (
+            "windows",
+            NEXT_WORD.replace("evaluation: {{", "evaluation: {{context: 4, "),
+            "evaluation.context: with batches.layout windows text is drawn from",
+        ),
+        (
+            "reviews",
+            REVIEWS.replace("evaluation: {{", "evaluation: {{context: 4, "),
+            "evaluation.context is for language models",
+        ),
+    ):
         with pytest.raises(UsageError, match=message):
             load_spec(str(declare(name, text)))
     play = declare("play-context", PLAY.replace("evaluation: {{", "evaluation: {{context: 4, "))
     assert load_spec(str(play)).evaluation.context == 4
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (("epochs: 2", "epocs: 2"), ":8: unknown key training.epocs; did you mean epochs?"),
-    (("training:", "trainin:"), ":8: unknown key trainin; did you mean training?"),
-    (("embedding: 6", "embedding: -6"), ":7: model.embedding: input should be greater than 0"),
-    (("cell: lstm", "cell: lstn"), ":7: model.cell: input should be 'simple', 'lstm', 'gru'"),
-    (("kind: word", "kind: char"), "a classifier reads words"),
-    (("split: hash", "split: official"), "split official needs reader labelled-folders, not csv"),
-    (("label_column: sentiment", "text_column: review"), "given twice"),
-    (("metric: accuracy", "metric: perplexity"), "is not measured on a classifier"),
-    (("epochs: 2", "epochs: [2"), "not valid YAML"),
-    (("learning_rate: 0.02", "learning_rate: fast"), ":8: training.learning_rate: input should"),
-    (("source: {{path: {samples}/reviews.csv}}", "source: {{}}"), "give one of url, path and tfds"),
-    (("corpus: {{", "corpus: {{start: A, "), ":3: corpus: start and end cut running text"),
-    (("corpus: {{", "corpus: {{length: [9, 8], "), ":3: corpus: length [9, 8]: the fewest"),
-    (("corpus: {{", "corpus: {{markup: wiki40b, "), "markup is taken apart by reader tfds, not by"),
-    (("reader: csv, split: hash", "reader: labelled-folders, split: hash, group: author"),
-     "reader labelled-folders has group film, not author"),
-    (("reader: csv, split: hash", "reader: labelled-folders, split: official, length: [1, 9]"),
-     "would thin an official test split"),
-    (("path: {samples}/reviews.csv", "tfds: imdb reviews"), "write NAME, NAME/CONFIG or NAME"),
-    (("path: {samples}/reviews.csv", "tfds: a, sha256: b"), "sha256 is for files; pin a tfds"),
-    (("path: {samples}/reviews.csv", "tfds: imdb_reviews"),
-     "corpus.reader csv cannot read source.tfds; use reader tfds"),
-    (("floor: 0.1", "margin: -0.1"), ":10: registry.margin: input should be greater than or equal"),
-    (("floor: 0.1", "confidence: 95"), ":10: registry.confidence: input should be less than 1"),
-    (("floor: 0.1", "slice_floors: {{lenght: 0.7}}"), ":10: registry.slice_floors"),
-    (("floor: 0.1", "slice_floors: {{length: {{over 500: 0.7}}}}"),
-     "registry.slice_floors.length: no slice 'over 500'; known: up to 100, up to 200, up to 400, "
-     "over 400"),
-    (("slices: [length, unknown_rate]}}\nregistry: {{metric: accuracy,",
-      "slices: [length]}}\nregistry: {{slice_floors: {{unknown_rate: 0.7}}, metric: accuracy,"),
-     "registry.slice_floors.unknown_rate: is not measured; add it to evaluation.slices"),
-    (("metric: accuracy, floor", "slice_floors: {{length: 0.7}}, metric: roc_auc, floor"),
-     "roc_auc is not measured on slices"),
-    (("evaluation: {{", "evaluation: {{threshold: 1.5, "), ":9: evaluation.threshold: input sh"),
-    (("corpus: {{", "corpus: {{duplicates: keep, "), ":3: corpus.duplicates: input should be"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("epochs: 2", "epocs: 2"), ":8: unknown key training.epocs; did you mean epochs?"),
+        (("training:", "trainin:"), ":8: unknown key trainin; did you mean training?"),
+        (("embedding: 6", "embedding: -6"), ":7: model.embedding: input should be greater than 0"),
+        (("cell: lstm", "cell: lstn"), ":7: model.cell: input should be 'simple', 'lstm', 'gru'"),
+        (("kind: word", "kind: char"), "a classifier reads words"),
+        (
+            ("split: hash", "split: official"),
+            "split official needs reader labelled-folders, not csv",
+        ),
+        (("label_column: sentiment", "text_column: review"), "given twice"),
+        (("metric: accuracy", "metric: perplexity"), "is not measured on a classifier"),
+        (("epochs: 2", "epochs: [2"), "not valid YAML"),
+        (
+            ("learning_rate: 0.02", "learning_rate: fast"),
+            ":8: training.learning_rate: input should",
+        ),
+        (
+            ("source: {{path: {samples}/reviews.csv}}", "source: {{}}"),
+            "give one of url, path and tfds",
+        ),
+        (("corpus: {{", "corpus: {{start: A, "), ":3: corpus: start and end cut running text"),
+        (("corpus: {{", "corpus: {{length: [9, 8], "), ":3: corpus: length [9, 8]: the fewest"),
+        (
+            ("corpus: {{", "corpus: {{markup: wiki40b, "),
+            "markup is taken apart by reader tfds, not by",
+        ),
+        (
+            ("reader: csv, split: hash", "reader: labelled-folders, split: hash, group: author"),
+            "reader labelled-folders has group film, not author",
+        ),
+        (
+            (
+                "reader: csv, split: hash",
+                "reader: labelled-folders, split: official, length: [1, 9]",
+            ),
+            "would thin an official test split",
+        ),
+        (("path: {samples}/reviews.csv", "tfds: imdb reviews"), "write NAME, NAME/CONFIG or NAME"),
+        (("path: {samples}/reviews.csv", "tfds: a, sha256: b"), "sha256 is for files; pin a tfds"),
+        (
+            ("path: {samples}/reviews.csv", "tfds: imdb_reviews"),
+            "corpus.reader csv cannot read source.tfds; use reader tfds",
+        ),
+        (
+            ("floor: 0.1", "margin: -0.1"),
+            ":10: registry.margin: input should be greater than or equal",
+        ),
+        (("floor: 0.1", "confidence: 95"), ":10: registry.confidence: input should be less than 1"),
+        (("floor: 0.1", "slice_floors: {{lenght: 0.7}}"), ":10: registry.slice_floors"),
+        (
+            ("floor: 0.1", "slice_floors: {{length: {{over 500: 0.7}}}}"),
+            "registry.slice_floors.length: no slice 'over 500'; known: up to "
+            "100, up to 200, up to 400, "
+            "over 400",
+        ),
+        (
+            (
+                "slices: [length, unknown_rate]}}\nregistry: {{metric: accuracy,",
+                "slices: [length]}}\nregistry: {{slice_floors: {{unknown_rate: "
+                "0.7}}, metric: accuracy,",
+            ),
+            "registry.slice_floors.unknown_rate: is not measured; add it to evaluation.slices",
+        ),
+        (
+            ("metric: accuracy, floor", "slice_floors: {{length: 0.7}}, metric: roc_auc, floor"),
+            "roc_auc is not measured on slices",
+        ),
+        (
+            ("evaluation: {{", "evaluation: {{threshold: 1.5, "),
+            ":9: evaluation.threshold: input sh",
+        ),
+        (("corpus: {{", "corpus: {{duplicates: keep, "), ":3: corpus.duplicates: input should be"),
+    ],
+)
 def test_a_wrong_declaration_names_file_line_and_key(
-        declare, change: tuple[str, str], message: str) -> None:
+    declare, change: tuple[str, str], message: str
+) -> None:
     assert change[0] in REVIEWS
     path = declare("wrong", REVIEWS.replace(*change))
     with pytest.raises(UsageError) as error:
@@ -174,7 +231,8 @@ def test_a_misspelt_key_in_a_profile_points_into_the_profile(declare) -> None:
 
 def test_source_paths_are_beside_the_declaration(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
-        PLAY.replace("{samples}/play.txt", "texts/a.txt").replace("{{", "{").replace("}}", "}"))
+        PLAY.replace("{samples}/play.txt", "texts/a.txt").replace("{{", "{").replace("}}", "}")
+    )
     assert load_spec(str(tmp_path / "mine.yaml")).source.path == str(tmp_path / "texts" / "a.txt")
 
 
@@ -187,7 +245,8 @@ profiles:
 
 
 def test_a_text_of_ones_own_takes_the_declared_ones_place(
-        declare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = str(declare("other", PLAY.replace("source: {{path: {samples}/play.txt}}\n", OTHER)))
     monkeypatch.chdir(tmp_path)
     for text in ("source.path=my/a.txt", "source.files=my/a.txt"):
@@ -198,8 +257,9 @@ def test_a_text_of_ones_own_takes_the_declared_ones_place(
     assert (source.url, source.sha256) == (("https://b.org/a.txt",), ("abc",))
     source = load_spec(path, overrides=("source={path: a.txt}",)).source
     assert (source.path, source.sample) == (str(tmp_path / "a.txt"), None)
-    source = load_spec(path, overrides=("source.tfds=wiki40b/ja", "corpus.reader=tfds",
-                                        "corpus.split=hash")).source
+    source = load_spec(
+        path, overrides=("source.tfds=wiki40b/ja", "corpus.reader=tfds", "corpus.split=hash")
+    ).source
     assert (source.tfds, source.url, source.sha256) == ("wiki40b/ja", (), ())
 
 
@@ -222,8 +282,9 @@ def test_operational_values_are_in_no_key(reviews: Path) -> None:
 SCHEMA = Spec.model_json_schema()
 
 
-def numbers(schema: dict[str, Any], key: str = "", shape: str = "{}"
-            ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def numbers(
+    schema: dict[str, Any], key: str = "", shape: str = "{}"
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(dotted key, how a value of it is written, schema) of each number in a declaration."""
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
@@ -251,10 +312,23 @@ def test_every_number_has_bounds_that_the_schema_shows() -> None:
 
 
 @pytest.mark.parametrize(("key", "shape"), sorted({(key, shape) for key, shape, _ in NUMBERS}))
-def test_no_number_is_infinite_huge_or_a_truth(reviews: Path, play: Path, key: str,
-                                               shape: str) -> None:
-    for value in (".inf", "-.inf", ".nan", "1e999", "'nan'", "99999999999999", "-99999999999999",
-                  "1e30", "true", "false", "0x" + "f" * 60, "9" * 5000):
+def test_no_number_is_infinite_huge_or_a_truth(
+    reviews: Path, play: Path, key: str, shape: str
+) -> None:
+    for value in (
+        ".inf",
+        "-.inf",
+        ".nan",
+        "1e999",
+        "'nan'",
+        "99999999999999",
+        "-99999999999999",
+        "1e30",
+        "true",
+        "false",
+        "0x" + "f" * 60,
+        "9" * 5000,
+    ):
         given = f"{key}={shape.replace('{}', value)}"
         with pytest.raises(UsageError) as error:
             load_spec(str(reviews), overrides=(given,))
@@ -268,50 +342,75 @@ def test_minus_zero_is_zero(reviews: Path) -> None:
         assert str(dropout) == "0.0"
 
 
-@pytest.mark.parametrize(("overrides", "message"), [
-    (("model.units=[65536]",), "its weights alone would need 137 GB, and 16 GB are the most"),
-    (("model.units=[9000, 9000, 9000, 9000]",), "its weights alone would need 26 GB"),
-    (("model.embedding=4096", "tokens.max_size=1000000"), "or tokens.max_size"),
-    (("batches.buckets=[100, 1000000]", "batches.batch_size=4096"), "one batch would need"),
-])
-def test_a_network_that_no_memory_holds_is_refused(reviews: Path, overrides: tuple[str, ...],
-                                                   message: str) -> None:
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("model.units=[65536]",), "its weights alone would need 137 GB, and 16 GB are the most"),
+        (("model.units=[9000, 9000, 9000, 9000]",), "its weights alone would need 26 GB"),
+        (("model.embedding=4096", "tokens.max_size=1000000"), "or tokens.max_size"),
+        (("batches.buckets=[100, 1000000]", "batches.batch_size=4096"), "one batch would need"),
+    ],
+)
+def test_a_network_that_no_memory_holds_is_refused(
+    reviews: Path, overrides: tuple[str, ...], message: str
+) -> None:
     with pytest.raises(UsageError) as error:
         load_spec(str(reviews), overrides=overrides)
     assert message in str(error.value) and str(error.value).startswith(str(reviews))
 
 
-@pytest.mark.parametrize(("given", "message"), [
-    ("profile=quick", "--set profile: a profile is chosen with --profile"),
-    ("name=other", "--set name: a pipeline is called what its file is called; rename the file"),
-    ("sample=true", "--set sample: the small sample is used with --allow-sample"),
-    ("profiles.quick.seed=2", "--set profiles.quick.seed: profiles are read from the declaration"),
-    ("schedule.cron=0 3 * * *", "--set schedule.cron: a schedule is read from the declaration"),
-    ("source.sample=a.txt", "--set source.sample: it is read from the declaration alone"),
-    ("folder=/srv", "--set folder: unknown key folder"),
-    ("title.x=1", "--set title.x: unknown key title.x: title is a single value"),
-    ("=2", "--set =2: write key=value"),
-    ("source.path=~nobody-at-all/a", "--set source.path: ~nobody-at-all/a: no such user"),
-    ("model.units=*x", "--set model.units: the value is not valid YAML: found undefined alias 'x'"),
-    ("model.units=&x [*x]", "--set model.units: the value is not valid YAML: *x contains itself"),
-    ("seed=!!python/name:os.system x", "--set seed: the value is not valid YAML: could not"),
-    ("seed=2020-99-99", "--set seed: the value is not valid YAML: '2020-99-99' is no timestamp"),
-    ("seed=" + "[" * 5000, "--set seed: the value is not valid YAML: nested more than"),
-])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("profile=quick", "--set profile: a profile is chosen with --profile"),
+        ("name=other", "--set name: a pipeline is called what its file is called; rename the file"),
+        ("sample=true", "--set sample: the small sample is used with --allow-sample"),
+        (
+            "profiles.quick.seed=2",
+            "--set profiles.quick.seed: profiles are read from the declaration",
+        ),
+        ("schedule.cron=0 3 * * *", "--set schedule.cron: a schedule is read from the declaration"),
+        ("source.sample=a.txt", "--set source.sample: it is read from the declaration alone"),
+        ("folder=/srv", "--set folder: unknown key folder"),
+        ("title.x=1", "--set title.x: unknown key title.x: title is a single value"),
+        ("=2", "--set =2: write key=value"),
+        ("source.path=~nobody-at-all/a", "--set source.path: ~nobody-at-all/a: no such user"),
+        (
+            "model.units=*x",
+            "--set model.units: the value is not valid YAML: found undefined alias 'x'",
+        ),
+        (
+            "model.units=&x [*x]",
+            "--set model.units: the value is not valid YAML: *x contains itself",
+        ),
+        ("seed=!!python/name:os.system x", "--set seed: the value is not valid YAML: could not"),
+        (
+            "seed=2020-99-99",
+            "--set seed: the value is not valid YAML: '2020-99-99' is no timestamp",
+        ),
+        ("seed=" + "[" * 5000, "--set seed: the value is not valid YAML: nested more than"),
+    ],
+)
 def test_nothing_of_set_is_ignored_or_raises(reviews: Path, given: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         load_spec(str(reviews), overrides=(given,))
     assert str(error.value).startswith(message)
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ("name: other", ":11: a pipeline is called what its file is called"),
-    ("profile: quick", ":11: a profile is chosen with --profile"),
-    ("sample: true", ":11: the small sample is used with --allow-sample"),
-    ("profiles: {{quick: {{sample: true}}}}", ":11: the small sample is used with"),
-    ("profiles: [quick]", ":11: profiles maps a name to key: value pairs"),
-    ("schedule: {{cron: 0 3 * * *, zone: UTC}}", ":11: unknown key schedule.zone; did you mean"),
-])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("name: other", ":11: a pipeline is called what its file is called"),
+        ("profile: quick", ":11: a profile is chosen with --profile"),
+        ("sample: true", ":11: the small sample is used with --allow-sample"),
+        ("profiles: {{quick: {{sample: true}}}}", ":11: the small sample is used with"),
+        ("profiles: [quick]", ":11: profiles maps a name to key: value pairs"),
+        (
+            "schedule: {{cron: 0 3 * * *, zone: UTC}}",
+            ":11: unknown key schedule.zone; did you mean",
+        ),
+    ],
+)
 def test_what_a_declaration_cannot_say(declare, line: str, message: str) -> None:
     path = declare("other-keys", REVIEWS + line + "\n")
     with pytest.raises(UsageError) as error:
@@ -340,8 +439,10 @@ def test_a_file_that_is_called_what_no_pipeline_may_be(declare) -> None:
 def test_a_grid_has_bounds_too(reviews: Path) -> None:
     spec = load_spec(str(reviews))
     assert grid.grid_of(spec, ["seed=1,2"]) == {"seed": (1, 2)}
-    for given, message in (("seed=*x", "--grid seed: the value is not valid YAML: found undef"),
-                           ("seed=1\n]", "--grid seed: the value is not valid YAML")):
+    for given, message in (
+        ("seed=*x", "--grid seed: the value is not valid YAML: found undef"),
+        ("seed=1\n]", "--grid seed: the value is not valid YAML"),
+    ):
         with pytest.raises(UsageError, match=re.escape(message)):
             grid.grid_of(spec, [given])
     keys = {f"k{i}": tuple(range(10)) for i in range(12)}

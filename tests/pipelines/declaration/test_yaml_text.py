@@ -19,8 +19,7 @@ SECONDS, MEMORY = 10, 1 << 30  # of all of `READER`, its imports included: 0.4 G
 
 
 def doubling(line: str) -> str:
-    return "k0: &k0 {x: 1, y: 2}\n" + "".join(
-        line.format(i=i, above=i - 1) for i in range(1, 28))
+    return "k0: &k0 {x: 1, y: 2}\n" + "".join(line.format(i=i, above=i - 1) for i in range(1, 28))
 
 
 HOSTILE = {  # what the file holds: (the line that is named, what is said)
@@ -80,15 +79,21 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float, str
         (folder / f"{name}.yaml").write_bytes(data)
     done = subprocess.run(
         [sys.executable, "-c", READER, *(str(folder / f"{name}.yaml") for name in HOSTILE)],
-        capture_output=True, text=True, timeout=200, check=False)
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
     lines = map(json.loads, done.stdout.splitlines())
-    return {Path(path).stem: (seconds, said.replace(str(folder), ""))
-            for path, seconds, said in lines}
+    return {
+        Path(path).stem: (seconds, said.replace(str(folder), "")) for path, seconds, said in lines
+    }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_declaration_is_one_line_soon(told: dict[str, tuple[float, str]],
-                                                name: str) -> None:
+def test_a_hostile_declaration_is_one_line_soon(
+    told: dict[str, tuple[float, str]], name: str
+) -> None:
     assert name in told, "the process that read it died"
     (seconds, said), (_, line, what) = told[name], HOSTILE[name]
     where = f"/{name}.yaml" + (f":{line}" if line else "")
@@ -97,10 +102,13 @@ def test_a_hostile_declaration_is_one_line_soon(told: dict[str, tuple[float, str
     assert seconds < SECONDS
 
 
-@pytest.mark.parametrize("path", ["/dev/zero", "/dev/stdin", "/", "./" + "x" * 5000, "./a\0b",
-                                  "./loop.yaml", "./pipe.yaml"])
-def test_what_is_no_file_is_no_declaration(path: str, tmp_path: Path,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["/dev/zero", "/dev/stdin", "/", "./" + "x" * 5000, "./a\0b", "./loop.yaml", "./pipe.yaml"],
+)
+def test_what_is_no_file_is_no_declaration(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.yaml")
     Path("loop.yaml").symlink_to("loop.yaml")
@@ -118,12 +126,15 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
 
 
 def test_modest_aliases_and_merges_work(declare) -> None:
-    text = REVIEWS.replace("model: {{", "model: &net {{") + """\
+    text = (
+        REVIEWS.replace("model: {{", "model: &net {{")
+        + """\
 profiles:
   quick: &quick {{training.epochs: 1, model.units: &units [3, 3]}}
   wide: {{<<: *quick, model.embedding: 9}}
   wrong: {{<<: *quick, model: {{<<: *net, cell: gru}}, training.epoch: 1}}
 """
+    )
     path = str(declare("aliased", text))
     wide = load_spec(path, "wide")
     assert (wide.model.units, wide.model.embedding, wide.training.epochs) == ((3, 3), 9, 1)

@@ -33,15 +33,20 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-@pytest.mark.parametrize(("given", "part"), [
-    ("", "FOLIO_HOME is empty; name a folder"), ("  ", "FOLIO_HOME is empty; name a folder"),
-    ("{here}/file", "FOLIO_HOME={here}/file: {here}/file is a file, not a folder"),
-    ("{here}/file/below", "FOLIO_HOME={here}/file/below: {here}/file is a file, not a folder"),
-    ("{here}/link", "FOLIO_HOME={here}/link: {here}/link is a link that leads nowhere"),
-    ("~no-such-user/home", "FOLIO_HOME=~no-such-user/home: there is no such user"),
-])
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ("", "FOLIO_HOME is empty; name a folder"),
+        ("  ", "FOLIO_HOME is empty; name a folder"),
+        ("{here}/file", "FOLIO_HOME={here}/file: {here}/file is a file, not a folder"),
+        ("{here}/file/below", "FOLIO_HOME={here}/file/below: {here}/file is a file, not a folder"),
+        ("{here}/link", "FOLIO_HOME={here}/link: {here}/link is a link that leads nowhere"),
+        ("~no-such-user/home", "FOLIO_HOME=~no-such-user/home: there is no such user"),
+    ],
+)
 def test_a_home_that_cannot_be_one_is_refused_by_its_name(
-        given: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
     monkeypatch.setenv("FOLIO_HOME", given.format(here=tmp_path))
@@ -51,8 +56,9 @@ def test_a_home_that_cannot_be_one_is_refused_by_its_name(
     assert len(str(refused.value).splitlines()) == 1
 
 
-def test_a_home_need_not_be_there_and_may_be_a_link(tmp_path: Path,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_need_not_be_there_and_may_be_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     for name in ("new", "new/below", "link", "link/new"):
         monkeypatch.setenv("FOLIO_HOME", str(tmp_path / name))
@@ -60,8 +66,9 @@ def test_a_home_need_not_be_there_and_may_be_a_link(tmp_path: Path,
 
 
 @pytest.mark.parametrize("home", ["/proc/folio/home", "/sys/folio", "{here}/" + 300 * "n"])
-def test_a_home_that_cannot_be_made_is_named(home: str, tmp_path: Path,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_cannot_be_made_is_named(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = home.format(here=tmp_path)
     monkeypatch.setenv("FOLIO_HOME", home)
     told = why_closed(home_folder())
@@ -77,8 +84,12 @@ def test_a_home_that_cannot_be_made_is_named(home: str, tmp_path: Path,
 
 def test_a_home_made_by_plain_python_lets_nobody_in(play: Path, tmp_path: Path) -> None:
     home = tmp_path / "above" / "home"
-    retrain_plain(str(play), settings=Settings.at(home), selection=Selection.of(until="corpus"),
-                  notice=lambda text: None)
+    retrain_plain(
+        str(play),
+        settings=Settings.at(home),
+        selection=Selection.of(until="corpus"),
+        notice=lambda text: None,
+    )
     assert mode(home) == 0o700
     folders = [path for path in home.glob("*") if path.is_dir()]
     assert {path.name for path in folders} == {"store", "runs"}
@@ -87,7 +98,8 @@ def test_a_home_made_by_plain_python_lets_nobody_in(play: Path, tmp_path: Path) 
 
 
 def test_what_is_asked_for_elsewhere_keeps_the_users_own_umask(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = made(tmp_path / "home")
     monkeypatch.setenv("FOLIO_HOME", str(home))
     os.umask(0o027)
@@ -107,8 +119,9 @@ def test_what_is_asked_for_elsewhere_keeps_the_users_own_umask(
     assert "_FOLIO_USERS_UMASK" not in os.environ
 
 
-def test_a_shared_home_is_its_groups_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-                                             ) -> None:
+def test_a_shared_home_is_its_groups_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FOLIO_SHARED_HOME", "group")
     with private_files():
         folder = made(tmp_path / "home" / "runs")
@@ -136,8 +149,9 @@ def old(tmp_path: Path) -> Path:
     return home
 
 
-def test_an_old_home_is_found_open_and_closed_without_following_links(old: Path, tmp_path: Path
-                                                                      ) -> None:
+def test_an_old_home_is_found_open_and_closed_without_following_links(
+    old: Path, tmp_path: Path
+) -> None:
     wrong = [old, old / "runs", old / "runs" / "record.json"]
     assert sorted(open_to_others(old)) == wrong
     assert close_to_others(old) == 3
@@ -183,16 +197,22 @@ def test_a_home_becomes_its_groups(old: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("FOLIO_SHARED_HOME", "group")
     assert close_to_others(old) == 3
     assert [mode(path) for path in (old, old / "runs", old / "runs" / "record.json")] == [
-        0o2770, 0o2770, 0o660]
+        0o2770,
+        0o2770,
+        0o660,
+    ]
 
 
 def test_what_is_committed_in_the_default_home_stays_readable(
-        old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (old / "samples").mkdir()
     (old / "samples" / "play.txt").touch()
     (old / "README.md").touch()
     monkeypatch.setattr(home_modes, "DEFAULT", old)
     assert sorted(open_to_others(old)) == [old / "runs", old / "runs" / "record.json"]
     close_to_others(old)
-    assert [mode(path) for path in (old, old / "samples", old / "samples" / "play.txt",
-                                    old / "README.md")] == [0o755, 0o755, 0o644, 0o644]
+    assert [
+        mode(path)
+        for path in (old, old / "samples", old / "samples" / "play.txt", old / "README.md")
+    ] == [0o755, 0o755, 0o644, 0o644]

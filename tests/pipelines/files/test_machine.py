@@ -19,14 +19,28 @@ from tests.conftest import PROJECT
 from tests.flows.test_full_disk import NAMESPACE, may_mount
 
 mounts = pytest.mark.skipif(not may_mount(), reason="nothing can be mounted here (unshare --mount)")
-DISK = {"write", "copy", "wrapped", "hdf5", "sqlite", "sqlalchemy", "parquet", "temporary",
-        "asked for"}
+DISK = {
+    "write",
+    "copy",
+    "wrapped",
+    "hdf5",
+    "sqlite",
+    "sqlalchemy",
+    "parquet",
+    "temporary",
+    "asked for",
+}
 MEMORY = {"python", "numpy", "pyarrow", "map", "thread", "library", "import"}
 
 
 def refused(*arguments: str, before: tuple[str, ...] = ()) -> dict[str, str]:
-    done = subprocess.run([*before, sys.executable, "-m", "tests.pipelines.refusals", *arguments],
-                          cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*before, sys.executable, "-m", "tests.pipelines.refusals", *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -44,29 +58,36 @@ def test_a_full_disk_is_named_and_not_what_was_copied_there(tmp_path: Path) -> N
 def test_a_disk_that_is_mounted_read_only_is_named(tmp_path: Path) -> None:
     told = refused("closed", str(tmp_path), before=tuple(NAMESPACE))
     assert set(told) == {"write", "folder", "database", "new database"}
-    assert all(line.startswith(f"FOLIO_HOME={tmp_path}: the home is read-only (its file system is "
-                               "mounted read-only)") for line in told.values()), told
+    assert all(
+        line.startswith(
+            f"FOLIO_HOME={tmp_path}: the home is read-only (its file system is mounted read-only)"
+        )
+        for line in told.values()
+    ), told
 
 
 def test_too_little_memory_is_named() -> None:
     told = refused("memory")
     assert set(told) == MEMORY
-    assert all(line.startswith("too little memory: this process may have ")
-               for line in told.values()), told
+    assert all(
+        line.startswith("too little memory: this process may have ") for line in told.values()
+    ), told
 
 
 def test_too_many_open_files_are_named() -> None:
     told = refused("files")
     assert set(told) == {"open", "process", "database"}
-    assert set(told.values()) == {"too many open files: no more than 32 may be; raise it: ulimit "
-                                  "-n 1024"}
+    assert set(told.values()) == {
+        "too many open files: no more than 32 may be; raise it: ulimit -n 1024"
+    }
 
 
 def test_other_errors_are_left_to_their_own_words(tmp_path: Path) -> None:
     assert explained(UsageError("no space left on device: such a text quotes anything")) is None
     assert explained(FileNotFoundError(2, "No such file or directory", "/nowhere")) is None
-    assert explained(PermissionError(13, "Permission denied", str(tmp_path / "not-the-home"))
-                     ) is None
+    assert (
+        explained(PermissionError(13, "Permission denied", str(tmp_path / "not-the-home"))) is None
+    )
     assert explained_text("an ordinary log\nTraceback: ValueError: 5", tmp_path) is None
     assert one_line(ValueError("wrong")) == "ValueError: wrong"
     error = FolioError("the sentence of a stage")
@@ -75,29 +96,54 @@ def test_other_errors_are_left_to_their_own_words(tmp_path: Path) -> None:
 
 
 def test_what_one_may_not_write_in_the_home_is_named(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FOLIO_HOME", str(tmp_path))
     told = explained(PermissionError(13, "Permission denied", str(tmp_path / "runs" / "x.json")))
-    assert told == (f"{tmp_path}/runs/x.json: Permission denied; another user made it: give the "
-                    f"home {tmp_path} to one user, or have its group share it "
-                    "(FOLIO_SHARED_HOME=group)")
+    assert told == (
+        f"{tmp_path}/runs/x.json: Permission denied; another user made it: give the "
+        f"home {tmp_path} to one user, or have its group share it "
+        "(FOLIO_SHARED_HOME=group)"
+    )
 
 
-@pytest.mark.parametrize(("limit", "bound", "command", "line"), [
-    (resource.RLIMIT_NOFILE, 24, ("run", "shakespeare"),
-     "folio: too many open files: no more than 24 may be; raise it: ulimit -n 1024"),
-    (resource.RLIMIT_AS, 300 << 20, ("verify",),  # where it imports MLflow
-     "too little memory: this process may have 315 MB; raise it: ulimit -v unlimited"),
-    (resource.RLIMIT_AS, 2 << 30, ("predict", "tiny-reviews", "Good."),  # before TensorFlow aborts
-     "folio: too little memory: this process may have 2,147 MB; raise it: ulimit -v unlimited"),
-])
+@pytest.mark.parametrize(
+    ("limit", "bound", "command", "line"),
+    [
+        (
+            resource.RLIMIT_NOFILE,
+            24,
+            ("run", "shakespeare"),
+            "folio: too many open files: no more than 24 may be; raise it: ulimit -n 1024",
+        ),
+        (
+            resource.RLIMIT_AS,
+            300 << 20,
+            ("verify",),  # where it imports MLflow
+            "too little memory: this process may have 315 MB; raise it: ulimit -v unlimited",
+        ),
+        (
+            resource.RLIMIT_AS,
+            2 << 30,
+            ("predict", "tiny-reviews", "Good."),  # before TensorFlow aborts
+            "folio: too little memory: this process may have 2,147 MB; raise it: "
+            "ulimit -v unlimited",
+        ),
+    ],
+)
 def test_a_command_ends_with_the_limit_that_it_met(
-        limit: int, bound: int, command: tuple[str, ...], line: str, trained: Settings,
-        tmp_path: Path) -> None:
+    limit: int, bound: int, command: tuple[str, ...], line: str, trained: Settings, tmp_path: Path
+) -> None:
     shutil.copytree(trained.home, tmp_path / "home")
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *command], cwd=PROJECT, capture_output=True, text=True,
-        env=own | {"FOLIO_HOME": str(tmp_path / "home")}, timeout=60, check=False,
-        preexec_fn=lambda: resource.setrlimit(limit, (bound, bound)))
+        [sys.executable, "-m", "flows.cli", *command],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        env=own | {"FOLIO_HOME": str(tmp_path / "home")},
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(limit, (bound, bound)),
+    )
     assert done.returncode == 1 and line in done.stderr.splitlines()[-1], done.stderr

@@ -17,9 +17,25 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert read_object(path, run=str, stages=list) == {"run": "a", "stages": []}
 
 
-@pytest.mark.parametrize("data", [
-    b"", b" \n", b'{"run": "a"', b"\xff\xfe\x00", b'{"run": "\xff"}', b"[]", b'"a"', b"null", b"1",
-    b"{}", b'{"run": null}', b'{"run": 1}', b"[" * 100_000, b'{"run": ' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b" \n",
+        b'{"run": "a"',
+        b"\xff\xfe\x00",
+        b'{"run": "\xff"}',
+        b"[]",
+        b'"a"',
+        b"null",
+        b"1",
+        b"{}",
+        b'{"run": null}',
+        b'{"run": 1}',
+        b"[" * 100_000,
+        b'{"run": ' + b"9" * 5000 + b"}",
+    ],
+)
 def test_anything_else_is_one_line(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "note.json"
     path.write_bytes(data)
@@ -45,15 +61,50 @@ def test_nothing_there_is_not_damage(tmp_path: Path) -> None:
             read_object(path)
 
 
-@pytest.mark.parametrize("name", [
-    "", None, 3, ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "./a", "a\\b",
-    "..\\x", "a\nb", "a\x00", "a\x1b[2J", "\u202ea", "a/./b", "\u200ea",
-    "\udcff", "x" * 256])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        None,
+        3,
+        ".",
+        "..",
+        "../x",
+        "a/../../x",
+        "/etc/passwd",
+        "a//b",
+        "a/",
+        "./a",
+        "a\\b",
+        "..\\x",
+        "a\nb",
+        "a\x00",
+        "a\x1b[2J",
+        "\u202ea",
+        "a/./b",
+        "\u200ea",
+        "\udcff",
+        "x" * 256,
+    ],
+)
 def test_names_that_may_lead_elsewhere_are_refused(name: object) -> None:
     assert unsafe(name)
 
 
-@pytest.mark.parametrize("name", ["a", "a/b.txt", "...", "..a", "tokens/part-0001.parquet",
-                                  "日本.txt", "a b", "全角\u3000空白", "no\u00a0break", "x" * 255])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a",
+        "a/b.txt",
+        "...",
+        "..a",
+        "tokens/part-0001.parquet",
+        "日本.txt",
+        "a b",
+        "全角\u3000空白",
+        "no\u00a0break",
+        "x" * 255,
+    ],
+)
 def test_names_below_a_folder_are_not(name: str) -> None:
     assert unsafe(name) is None

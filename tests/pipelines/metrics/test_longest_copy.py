@@ -22,9 +22,16 @@ def train_text(texts: Sequence[str]) -> TrainText:
 
 
 def longest(pieces: Sequence[str], texts: Sequence[str]) -> int:
-    return max((stop - start for piece in pieces for start in range(len(piece))
-                for stop in range(start + 1, len(piece) + 1)
-                if any(piece[start:stop] in text for text in texts)), default=0)
+    return max(
+        (
+            stop - start
+            for piece in pieces
+            for start in range(len(piece))
+            for stop in range(start + 1, len(piece) + 1)
+            if any(piece[start:stop] in text for text in texts)
+        ),
+        default=0,
+    )
 
 
 TEXTS = st.lists(st.text("ab 春\0", max_size=40), max_size=4)
@@ -37,16 +44,19 @@ def test_none_is_longer(pieces: list[str], texts: list[str], chunk: int) -> None
         patch.setattr(passage_hashes, "CHUNK", chunk)
         passage = train_text(texts).longest_copy(pieces)
     assert len(passage) == longest(pieces, texts)
-    assert not passage or (any(passage in piece for piece in pieces)
-                           and any(passage in text for text in texts))
+    assert not passage or (
+        any(passage in piece for piece in pieces) and any(passage in text for text in texts)
+    )
 
 
 def test_equal_hashes_alone_prove_nothing() -> None:
     """Modulo 2^64 the Thue-Morse word and its inverse have one hash, whatever the prime."""
     word = "".join("ab"[number.bit_count() % 2] for number in range(2**11))
     other = word.translate(str.maketrans("ab", "ba"))
-    hashes = [list(passage_hashes.passage_hashes(code_points(text), 2**11))[1][1]
-              for text in (word, other)]
+    hashes = [
+        list(passage_hashes.passage_hashes(code_points(text), 2**11))[1][1]
+        for text in (word, other)
+    ]
     assert hashes[0] == hashes[1]
     passage = train_text([word]).longest_copy([other])
     assert 2**10 <= len(passage) < 2**11 and passage in word and passage in other

@@ -31,14 +31,17 @@ class Slow:
 
     def __init__(self, texts: list[list[int]], order: int) -> None:
         places = [(text, end) for text in texts for end in range(1, len(text) + 1)]
-        self.counts: dict[int, Counter[tuple[int, ...]]] = {order: Counter(
-            tuple(text[end - order:end]) for text, end in places if end >= order)}
+        self.counts: dict[int, Counter[tuple[int, ...]]] = {
+            order: Counter(tuple(text[end - order : end]) for text, end in places if end >= order)
+        }
         for n in range(1, order):
-            extended = {tuple(text[end - n - 1:end]) for text, end in places if end > n}
+            extended = {tuple(text[end - n - 1 : end]) for text, end in places if end > n}
             opening = Counter(tuple(text[:n]) for text in texts if len(text) >= n)
             self.counts[n] = Counter(string[1:] for string in extended) + opening
-        self.discounts = {n: ngrams._discounts(np.array(list(counts.values())))
-                          for n, counts in self.counts.items()}
+        self.discounts = {
+            n: ngrams._discounts(np.array(list(counts.values())))
+            for n, counts in self.counts.items()
+        }
 
     def probability(self, context: tuple[int, ...], token: int) -> float:
         n = len(context) + 1
@@ -61,7 +64,7 @@ def test_the_same_as_the_formula(order: int) -> None:
     wanted, best = [], []
     for text in test:
         for i, token in enumerate(text):
-            context = tuple(text[max(0, i - order + 1):i])
+            context = tuple(text[max(0, i - order + 1) : i])
             wanted.append(slow.probability(context, token))
             best.append(max(slow.probability(context, w) for w in range(SIZE)))
             assert slow.probability(context, guess[len(best) - 1]) == pytest.approx(best[-1])
@@ -113,12 +116,16 @@ def test_only_predicted_tokens_count() -> None:
 
 
 def test_train_tokens_are_read_up_to_a_number(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "tokens").mkdir()
     for shard, rows in enumerate(([[1, 2, 3], [4, 5]], [[6, 1, 2, 3]], [[5, 5]])):
-        pq.write_table(pa.table({"tokens": pa.array(rows, pa.list_(pa.uint16())),
-                                 "length": list(map(len, rows))}),
-                       tmp_path / "tokens" / f"train-{shard:04}.parquet")
+        pq.write_table(
+            pa.table(
+                {"tokens": pa.array(rows, pa.list_(pa.uint16())), "length": list(map(len, rows))}
+            ),
+            tmp_path / "tokens" / f"train-{shard:04}.parquet",
+        )
     tokens = artifact_in(tmp_path)
     joined = Sequences.of_train(tokens, joined=True)
     assert joined.ids.tolist() == [1, 2, 3, 4, 5, 6, 1, 2, 3, 5, 5]

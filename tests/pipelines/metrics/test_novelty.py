@@ -31,11 +31,25 @@ def test_figures_by_hand() -> None:
     # Characters as they stand: "The cat sat", "the cat's" and so on of train.
     assert found["new_string"]["of"] == 13 + 1
     assert found["new_string"]["count"] == sum(
-        string not in text for string in ("the cat sa", "he cat sat", "e cat sat ", " cat sat o",
-                                          "cat sat on", "at sat on ", "t sat on t", " sat on th",
-                                          "sat on the", "at on the ", "t on the r", " on the ru",
-                                          "on the rug", "sat on THE")
-        for text in [" | ".join(TRAIN)])
+        string not in text
+        for string in (
+            "the cat sa",
+            "he cat sat",
+            "e cat sat ",
+            " cat sat o",
+            "cat sat on",
+            "at sat on ",
+            "t sat on t",
+            " sat on th",
+            "sat on the",
+            "at on the ",
+            "t on the r",
+            " on the ru",
+            "on the rug",
+            "sat on THE",
+        )
+        for text in [" | ".join(TRAIN)]
+    )
     assert found["distinct_1"] == share(5, 9)
     assert found["distinct_2"] == share(5, 7)
     assert found["distinct_3"] == share(4, 5)
@@ -52,7 +66,12 @@ def test_words_and_characters() -> None:
     assert unit_of("Plain words, with blanks.") == "words"
     assert unit_of("これは日本語の文です。\n次の文には空白がない。") == "characters"
     assert split_units("Don't stop, it’s 9 o'clock_x", "words") == [
-        "don't", "stop", "it’s", "o'clock", "x"]
+        "don't",
+        "stop",
+        "it’s",
+        "o'clock",
+        "x",
+    ]
     assert split_units("春 の\nＡb", "characters") == ["春", "の", "ａ", "b"]
     japanese = compare({"some": ["春の夜の夢"]}, ["春の夜"], "characters")["some"]
     assert japanese["known"] == share(4, 5)
@@ -83,8 +102,15 @@ def test_trimmed_to_a_number_of_words() -> None:
 
 
 def test_all_texts_have_the_same_length() -> None:
-    found = side_by_side({"0.5": ["a dog sat", "the dog"], "1": ["", "!"],
-                          "held_out": ["the cat sat on the mat that was a mat"]}, TRAIN, "words")
+    found = side_by_side(
+        {
+            "0.5": ["a dog sat", "the dog"],
+            "1": ["", "!"],
+            "held_out": ["the cat sat on the mat that was a mat"],
+        },
+        TRAIN,
+        "words",
+    )
     assert found["unit"] == "words" and found["units"] == 5
     assert list(found["texts"]) == ["0.5", "held_out"]  # the text without a word is left out
     assert {figures["known"]["of"] for figures in found["texts"].values()} == {5}
@@ -99,11 +125,14 @@ def test_shakespeare_as_measured_before() -> None:
     cut = int(0.9 * len(text))
     texts = {"all": [text[cut:]], "10,000": trimmed([text[cut:]], 10_000, "words")}
     found = compare(texts, [text[:cut]], unit_of(text))
-    whole, part = ({key: value["share"] for key, value in figures.items()}
-                   for figures in (found["all"], found["10,000"]))
+    whole, part = (
+        {key: value["share"] for key, value in figures.items()}
+        for figures in (found["all"], found["10,000"])
+    )
     assert whole["known"] == pytest.approx(0.943, abs=5e-4)
     assert whole["new_3"] == pytest.approx(0.883, abs=5e-4)
     assert whole["new_4"] == pytest.approx(0.987, abs=5e-4)
     assert whole["new_string"] == pytest.approx(0.749, abs=5e-4)
-    assert [part[f"distinct_{n}"] for n in (1, 2, 3)] == pytest.approx([0.202, 0.768, 0.968],
-                                                                       abs=5e-4)
+    assert [part[f"distinct_{n}"] for n in (1, 2, 3)] == pytest.approx(
+        [0.202, 0.768, 0.968], abs=5e-4
+    )

@@ -15,16 +15,20 @@ from pipelines.store.artifacts import Artifact
 from pipelines.tokens.vocabulary import Vocabulary
 from tests.conftest import artifact_in
 
-LETTERS = Vocabulary("char", False, ("<pad>", "<unknown>", "*", *"\n abcdehnot"), (1,) * 13,
-                     end="*")
+LETTERS = Vocabulary(
+    "char", False, ("<pad>", "<unknown>", "*", *"\n abcdehnot"), (1,) * 13, end="*"
+)
 WORDS = Vocabulary("word", True, ("<pad>", "<unknown>", "on", "the", "cat", "sat"), (1,) * 6)
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Artifact:
     (tmp_path / "documents").mkdir()
-    for name, rows in {"train-0000": ["The cat sat.", "On!"], "train-0001": ["the end"],
-                       "test-0000": ["The cat sat on the mat.", "the"]}.items():
+    for name, rows in {
+        "train-0000": ["The cat sat.", "On!"],
+        "train-0001": ["the end"],
+        "test-0000": ["The cat sat on the mat.", "the"],
+    }.items():
         pl.DataFrame({"text": rows}).write_parquet(tmp_path / "documents" / f"{name}.parquet")
     return artifact_in(tmp_path)
 
@@ -46,8 +50,11 @@ def test_three_samples_per_temperature_until_the_end() -> None:
     draw = echo(LETTERS, "hat", end=True)
     spec = EvaluationSpec(start="a b", temperatures=(0.0, 0.75), sample_length=9)
     made = Writer(draw, LETTERS, spec, True).samples(7)
-    assert made == [{"temperature": t, "seed": seed, "start": "a b", "text": "hat"}
-                    for t in (0.0, 0.75) for seed in (7, 8, 9)]
+    assert made == [
+        {"temperature": t, "seed": seed, "start": "a b", "text": "hat"}
+        for t in (0.0, 0.75)
+        for seed in (7, 8, 9)
+    ]
     start = LETTERS.encode("a b").tolist()
     assert draw.calls == [(start, [t], 9, seed) for t in (0.0, 0.75) for seed in (7, 8, 9)]
 
@@ -78,7 +85,7 @@ def test_figures_of_running_text(corpus: Artifact, monkeypatch: pytest.MonkeyPat
     assert (found["unit"], found["units"]) == ("words", 7)
     assert found["texts"]["1"]["known"]["share"] == 1
     assert found["texts"]["held_out"]["known"] == {"count": 6, "of": 7, "share": 6 / 7}
-    assert found["train_characters"] == len("the cat sat" "on" "the end")
+    assert found["train_characters"] == len("the cat satonthe end")
 
 
 def test_figures_of_documents_include_their_start(corpus: Artifact) -> None:
@@ -95,7 +102,8 @@ def test_no_temperature_no_figures(corpus: Artifact) -> None:
 
 
 def test_texts_as_the_model_could_write_them(
-        corpus: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert list(texts(corpus, "train", LETTERS)) == ["The cat sat.", "On!", "the end"]
     assert list(texts(corpus, "test", WORDS)) == ["the cat sat on the mat", "the"]
     monkeypatch.setattr(samples, "MOST_CHARACTERS", 14)

@@ -25,13 +25,25 @@ def corpus_of(folder: Path, **columns: list[str | None]) -> Artifact:
     return artifact_in(folder)
 
 
-def segments_of(ids: list[str], starts: list[int], nats: list[float],
-                tokens: list[int] | None = None, unknown: list[int] | None = None) -> pa.Table:
+def segments_of(
+    ids: list[str],
+    starts: list[int],
+    nats: list[float],
+    tokens: list[int] | None = None,
+    unknown: list[int] | None = None,
+) -> pa.Table:
     """Of 10 characters each."""
     count = len(ids)
-    return pa.table({"id": ids, "start": starts, "characters": np.full(count, 10.0),
-                     "tokens": tokens or [10] * count, "unknown": unknown or [0] * count,
-                     "nats": nats})
+    return pa.table(
+        {
+            "id": ids,
+            "start": starts,
+            "characters": np.full(count, 10.0),
+            "tokens": tokens or [10] * count,
+            "unknown": unknown or [0] * count,
+            "nats": nats,
+        }
+    )
 
 
 def found(corpus: Artifact, segments: pa.Table, kind: str) -> dict[str, tuple[int, float]]:
@@ -45,17 +57,28 @@ def test_a_segment_is_of_who_speaks_in_its_middle(tmp_path: Path) -> None:
     starts = [0, 15, 50, tom - 10, tom + 1]
     segments = segments_of(["play.txt#test"] * 5, starts, [1.0, 2.0, 4.0, 8.0, 16.0])
     # 0 to 15 is nobody's; 15 to 50 has its middle after MARIAN's heading; `Aye:` is no heading.
-    assert found(corpus, segments, "speaker") == {"MARIAN": (3, 14.0), "OLD TOM": (1, 16.0),
-                                                  "nobody named": (1, 1.0)}
+    assert found(corpus, segments, "speaker") == {
+        "MARIAN": (3, 14.0),
+        "OLD TOM": (1, 16.0),
+        "nobody named": (1, 1.0),
+    }
 
 
 def test_a_group_is_what_the_corpus_says_else_the_file(tmp_path: Path) -> None:
-    corpus = corpus_of(tmp_path, id=["a.txt#test", "books/b.txt", "c"], text=["x", "y", "z"],
-                       group=[None, None, "verse"])
-    segments = segments_of(["a.txt#test", "books/b.txt", "books/b.txt", "c"], [0, 0, 10, 0],
-                           [1.0, 2.0, 4.0, 8.0])
-    assert found(corpus, segments, "group") == {"books/b.txt": (2, 6.0), "a.txt": (1, 1.0),
-                                                "verse": (1, 8.0)}
+    corpus = corpus_of(
+        tmp_path,
+        id=["a.txt#test", "books/b.txt", "c"],
+        text=["x", "y", "z"],
+        group=[None, None, "verse"],
+    )
+    segments = segments_of(
+        ["a.txt#test", "books/b.txt", "books/b.txt", "c"], [0, 0, 10, 0], [1.0, 2.0, 4.0, 8.0]
+    )
+    assert found(corpus, segments, "group") == {
+        "books/b.txt": (2, 6.0),
+        "a.txt": (1, 1.0),
+        "verse": (1, 8.0),
+    }
 
 
 def test_many_groups_become_others(tmp_path: Path) -> None:
@@ -69,10 +92,16 @@ def test_many_groups_become_others(tmp_path: Path) -> None:
 
 def test_parts_lengths_and_unknown_tokens(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, id=["a", "b"], text=["x", "y"], group=[None, None])
-    segments = segments_of(["a"] * 15 + ["b"] * 5, [*range(0, 150, 10), *range(0, 50, 10)],
-                           [1.0] * 20, tokens=[10] * 15 + [20] * 5, unknown=[0] * 19 + [1])
+    segments = segments_of(
+        ["a"] * 15 + ["b"] * 5,
+        [*range(0, 150, 10), *range(0, 50, 10)],
+        [1.0] * 20,
+        tokens=[10] * 15 + [20] * 5,
+        unknown=[0] * 19 + [1],
+    )
     assert found(corpus, segments, "part") == {
-        f"part {number} of 10": (2, 2.0) for number in range(1, 11)}
+        f"part {number} of 10": (2, 2.0) for number in range(1, 11)
+    }
     assert found(corpus, segments, "length") == {"up to 100": (5, 5.0), "up to 200": (15, 15.0)}
     assert found(corpus, segments, "unknown_rate") == {"none": (19, 19.0), "over 3%": (1, 1.0)}
 

@@ -52,7 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, trained: Settings) -> Any:
     folder = tmp_path_factory.mktemp("evaluation")
     found: dict[str, dict[str, Artifact]] = {
         name: {stage.name: artifact_of(trained, name, stage.name) for stage in STAGES[:-1]}
-        for name in ("tiny-play", "tiny-reviews")}
+        for name in ("tiny-play", "tiny-reviews")
+    }
 
     def run(name: str) -> dict[str, Artifact]:
         if name not in found:
@@ -62,8 +63,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, trained: Settings) -> Any:
             artifacts: dict[str, Artifact] = {}
             for stage in STAGES[:-1]:
                 inputs = {given: artifacts[given] for given in stage.inputs}
-                artifacts[stage.name] = execute_stage(stage, spec_of(path), inputs,
-                                                      Settings.at(folder)).artifact
+                artifacts[stage.name] = execute_stage(
+                    stage, spec_of(path), inputs, Settings.at(folder)
+                ).artifact
             found[name] = artifacts
         return found[name]
 
@@ -109,12 +111,17 @@ def test_text_is_scored_as_in_one_long_read(made: Any) -> None:
     """The state carried over all rows of the test text equals a single forward pass."""
     artifacts = made("tiny-play")
     shards = sorted((artifacts["tokens"].path / "tokens").glob("test-*.parquet"))
-    ids = np.concatenate([pq.read_table(shard)["tokens"].combine_chunks().flatten().to_numpy()
-                          for shard in shards]).astype(np.int32)
+    ids = np.concatenate(
+        [pq.read_table(shard)["tokens"].combine_chunks().flatten().to_numpy() for shard in shards]
+    ).astype(np.int32)
     model = load_model(artifacts["model"].path / "model.keras")
-    logits = model.predict_on_batch({
-        "tokens": ids[None, :-1], "length": np.array([len(ids) - 1]),
-        "state_0": np.zeros((1, 11), np.float32)})["logits"][0].astype(np.float64)
+    logits = model.predict_on_batch(
+        {
+            "tokens": ids[None, :-1],
+            "length": np.array([len(ids) - 1]),
+            "state_0": np.zeros((1, 11), np.float32),
+        }
+    )["logits"][0].astype(np.float64)
     nats = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(ids) - 1), ids[1:]]
     sums = metrics_of(artifacts["metrics"])["sums"]
     assert sums["tokens"] == len(ids) - 1
@@ -135,13 +142,18 @@ def test_the_report_says_what_was_left_out(made: Any) -> None:
     artifacts = made("speeches")
     counts = artifacts["corpus"].counts
     page = html.unescape((artifacts["metrics"].path / "report.html").read_text())
-    rows = [("kept", counts["kept"]), ("quarantined", counts["quarantined"]),
-            *counts["reasons"].items(), ("left out", sum(counts["left_out"].values())),
-            ("too long: more than 200 characters", counts["left_out"]["too long"]),
-            ("read", counts["read"])]
+    rows = [
+        ("kept", counts["kept"]),
+        ("quarantined", counts["quarantined"]),
+        *counts["reasons"].items(),
+        ("left out", sum(counts["left_out"].values())),
+        ("too long: more than 200 characters", counts["left_out"]["too long"]),
+        ("read", counts["read"]),
+    ]
     assert len(counts["left_out"]) == 1 and counts["left_out"]["too long"] > 0
-    assert counts["read"] == (counts["kept"] + counts["quarantined"]
-                              + counts["left_out"]["too long"])
+    assert counts["read"] == (
+        counts["kept"] + counts["quarantined"] + counts["left_out"]["too long"]
+    )
     table = r"\s+".join(rf"{what}\s+{number:,}" for what, number in rows)
     assert re.search(table, re.sub("<[^>]*>", " ", page))
 
@@ -152,7 +164,8 @@ def test_windows_are_scored_once_each(made: Any) -> None:
     assert metrics["sums"]["tokens"] == tokens["tokens"] - 4
     assert 0 < metrics["sums"]["unknown"] <= tokens["unknown"]
     assert [count for count in metrics["by_position"]["tokens"] if count] == [
-        metrics["sums"]["tokens"]]  # each after 4 words
+        metrics["sums"]["tokens"]
+    ]  # each after 4 words
 
 
 @pytest.mark.parametrize("name", ["tiny-play", "speeches", "next-word"])
@@ -161,7 +174,8 @@ def test_samples_and_figures_of_generated_text(made: Any, name: str) -> None:
     metrics = metrics_of(artifacts["metrics"])
     temperatures = spec_of_evaluation(artifacts).temperatures
     assert [(sample["temperature"], sample["seed"]) for sample in metrics["samples"]] == [
-        (temperature, seed) for temperature in temperatures for seed in (1, 2, 3)]
+        (temperature, seed) for temperature in temperatures for seed in (1, 2, 3)
+    ]
     written = (artifacts["metrics"].path / "samples.txt").read_text(encoding="utf-8")
     for sample in metrics["samples"]:
         assert sample["start"] + sample["text"] in written and "*" not in sample["text"]
@@ -172,8 +186,11 @@ def test_samples_and_figures_of_generated_text(made: Any, name: str) -> None:
         assert figures["known"]["of"] == figures["distinct_1"]["of"] == found["units"]
         for figure in figures.values():
             assert figure["share"] == figure["count"] / figure["of"]
-    train = "\n".join(texts(artifacts["corpus"], "train", Vocabulary.load(
-        artifacts["tokens"].path / "vocabulary")))
+    train = "\n".join(
+        texts(
+            artifacts["corpus"], "train", Vocabulary.load(artifacts["tokens"].path / "vocabulary")
+        )
+    )
     assert list(found["longest_copy"]) == list(found["texts"])
     for copy in found["longest_copy"].values():
         assert len(copy["passage"]) == copy["characters"] > 3 and copy["passage"] in train
@@ -181,9 +198,14 @@ def test_samples_and_figures_of_generated_text(made: Any, name: str) -> None:
     assert known == 1 if name == "next-word" else 0 < known < 1
 
 
-@pytest.mark.parametrize(("name", "kinds"), [
-    ("tiny-play", ["part", "speaker"]), ("speeches", ["length", "speaker"]),
-    ("next-word", ["unknown_rate", "group"])])
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("tiny-play", ["part", "speaker"]),
+        ("speeches", ["length", "speaker"]),
+        ("next-word", ["unknown_rate", "group"]),
+    ],
+)
 def test_slices_of_a_kind_are_the_whole_test_text(made: Any, name: str, kinds: list[str]) -> None:
     metrics = metrics_of(made(name)["metrics"])
     assert list(metrics["slices"]) == kinds
@@ -192,7 +214,8 @@ def test_slices_of_a_kind_are_the_whole_test_text(made: Any, name: str, kinds: l
             assert sum(row[key] for row in rows) == pytest.approx(metrics["sums"][key], rel=1e-3)
         for row in rows:
             assert row["bits_per_character"] == pytest.approx(
-                row["nats"] / row["characters"] / math.log(2))
+                row["nats"] / row["characters"] / math.log(2)
+            )
             assert (row["low"] is None) == (row["segments"] < 10)
             assert row["low"] is None or row["low"] <= row["bits_per_character"] <= row["high"]
 
@@ -203,8 +226,11 @@ def test_every_figure_of_a_language_model_has_an_interval(made: Any, name: str) 
     found = metrics["intervals"]
     assert found["confidence"] == 0.95 and found["block"] >= 1
     for figure in ("bits_per_character", "nats_per_character", "perplexity"):
-        low, high, value = (found[figure]["low"], found[figure]["high"],
-                            metrics["headline"][figure])
+        low, high, value = (
+            found[figure]["low"],
+            found[figure]["high"],
+            metrics["headline"][figure],
+        )
         assert low < value < high < low * 2.5
     page = html.unescape((made(name)["metrics"].path / "report.html").read_text())
     assert "{low:.3f} to {high:.3f})".format(**found["bits_per_character"]) in page
@@ -212,8 +238,13 @@ def test_every_figure_of_a_language_model_has_an_interval(made: Any, name: str) 
 
 def spec_of_evaluation(artifacts: dict[str, Artifact]) -> EvaluationSpec:
     config = artifacts["metrics"].manifest["config"]
-    return EvaluationSpec(**{key.removeprefix("evaluation."): value
-                             for key, value in config.items() if key.startswith("evaluation.")})
+    return EvaluationSpec(
+        **{
+            key.removeprefix("evaluation."): value
+            for key, value in config.items()
+            if key.startswith("evaluation.")
+        }
+    )
 
 
 def test_classifier_figures_are_those_of_the_predictions(made: Any) -> None:
@@ -223,8 +254,11 @@ def test_classifier_figures_are_those_of_the_predictions(made: Any) -> None:
     assert len(rows) == artifacts["tokens"].counts["test"]["documents"]
     assert rows["id"].is_monotonic_increasing and rows["id"].is_unique
     given = np.where(rows["label"] == 1, rows["probability"], 1 - rows["probability"])
-    assert metrics["sums"] == {"documents": len(rows), "correct": int((given > 0.5).sum()),
-                               "nats": pytest.approx(-np.log(given).sum())}
+    assert metrics["sums"] == {
+        "documents": len(rows),
+        "correct": int((given > 0.5).sum()),
+        "nats": pytest.approx(-np.log(given).sum()),
+    }
     assert sum(metrics["confusion"].values()) == len(rows)
     for name in ("length", "unknown_rate"):
         for key, total in metrics["sums"].items():
@@ -234,13 +268,20 @@ def test_classifier_figures_are_those_of_the_predictions(made: Any) -> None:
 @pytest.mark.parametrize("name", ["tiny-play", "tiny-reviews"])
 def test_again_the_same_bytes(made: Any, name: str, tmp_path: Path) -> None:
     artifacts = made(name)
-    config = {"evaluation": spec_of_evaluation(artifacts), "seed": 1,
-              "training.backend": "tensorflow"}
-    evaluation.build({stage: artifacts[stage] for stage in INPUTS}, config,
-                     Workspace(tmp_path, tmp_path, tmp_path))
+    config = {
+        "evaluation": spec_of_evaluation(artifacts),
+        "seed": 1,
+        "training.backend": "tensorflow",
+    }
+    evaluation.build(
+        {stage: artifacts[stage] for stage in INPUTS},
+        config,
+        Workspace(tmp_path, tmp_path, tmp_path),
+    )
     for file in artifacts["metrics"].manifest["files"]:
-        assert ((tmp_path / file).read_bytes()
-                == (artifacts["metrics"].path / file).read_bytes()), file
+        assert (tmp_path / file).read_bytes() == (artifacts["metrics"].path / file).read_bytes(), (
+            file
+        )
 
 
 @pytest.mark.parametrize("name", ["tiny-play", "tiny-reviews"])
@@ -252,9 +293,11 @@ def test_training_does_without_the_test_split(made: Any, name: str, tmp_path: Pa
     out, scratch = tmp_path / "out", tmp_path / "scratch"
     out.mkdir(), scratch.mkdir()
     model = json.loads((artifacts["model"].path / "model.json").read_bytes())["model"]
-    config = {"model": ModelSpec.model_validate(model), "seed": 1,
-              "training": TrainingSpec(epochs=2, learning_rate=0.02)}
-    training.build({"batches": artifact_in(batches)}, config,
-                   Workspace(out, scratch, tmp_path))
+    config = {
+        "model": ModelSpec.model_validate(model),
+        "seed": 1,
+        "training": TrainingSpec(epochs=2, learning_rate=0.02),
+    }
+    training.build({"batches": artifact_in(batches)}, config, Workspace(out, scratch, tmp_path))
     for file in ("model.keras", "history.parquet"):
         assert (out / file).read_bytes() == (artifacts["model"].path / file).read_bytes()

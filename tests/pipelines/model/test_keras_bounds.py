@@ -56,7 +56,7 @@ def lying(path: Path) -> None:
     data = path.read_bytes()
     size = (3 * 10**9).to_bytes(4, "little")
     at = data.rindex(b"PK\x01\x02")  # the last member: the weights
-    path.write_bytes(data[:at + 20] + 2 * size + data[at + 28:])
+    path.write_bytes(data[: at + 20] + 2 * size + data[at + 28 :])
 
 
 def more_members(path: Path) -> None:
@@ -64,13 +64,21 @@ def more_members(path: Path) -> None:
 
 
 def compressed_arrays(path: Path) -> None:
-    with_arrays(path, lambda file: file["layers/embedding/vars"].create_dataset(
-        "1", shape=(GIANT,), dtype="f4", chunks=(10**6,), compression="gzip"))
+    with_arrays(
+        path,
+        lambda file: file["layers/embedding/vars"].create_dataset(
+            "1", shape=(GIANT,), dtype="f4", chunks=(10**6,), compression="gzip"
+        ),
+    )
 
 
 def unwritten_arrays(path: Path) -> None:
-    with_arrays(path, lambda file: file["layers/embedding/vars"].create_dataset(
-        "1", shape=(GIANT, GIANT), dtype="f4"))
+    with_arrays(
+        path,
+        lambda file: file["layers/embedding/vars"].create_dataset(
+            "1", shape=(GIANT, GIANT), dtype="f4"
+        ),
+    )
 
 
 def arrays_of_other_files(path: Path) -> None:
@@ -81,8 +89,12 @@ def arrays_of_other_files(path: Path) -> None:
 
 
 def arrays_from_raw_bytes(path: Path) -> None:
-    with_arrays(path, lambda file: file["layers/embedding/vars"].create_dataset(
-        "1", shape=(4,), dtype="u1", external=[("/etc/passwd", 0, 4)]))
+    with_arrays(
+        path,
+        lambda file: file["layers/embedding/vars"].create_dataset(
+            "1", shape=(4,), dtype="u1", external=[("/etc/passwd", 0, 4)]
+        ),
+    )
 
 
 def with_arrays(path: Path, how: Callable[[h5py.File], Any]) -> None:
@@ -102,8 +114,16 @@ def giant_layers(path: Path) -> None:
     rewrite(path, found | {"config.json": json.dumps(config).encode()})
 
 
-BOMBS = [inflating, lying, more_members, compressed_arrays, unwritten_arrays,
-         arrays_of_other_files, arrays_from_raw_bytes, giant_layers]
+BOMBS = [
+    inflating,
+    lying,
+    more_members,
+    compressed_arrays,
+    unwritten_arrays,
+    arrays_of_other_files,
+    arrays_from_raw_bytes,
+    giant_layers,
+]
 MEASURED = """
 import resource, sys
 from pathlib import Path
@@ -128,8 +148,12 @@ def test_a_model_file_takes_no_more_memory_than_it_holds(model: Path, tmp_path: 
         paths.append(shutil.copyfile(model, tmp_path / f"{bomb.__name__}.keras"))
         bomb(paths[-1])
         assert paths[-1].stat().st_size < 2 << 20
-    done = subprocess.run([sys.executable, "-c", MEASURED, *map(str, paths)], text=True,
-                          capture_output=True, env=os.environ | {"PYTHONPATH": str(PROJECT)})
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *map(str, paths)],
+        text=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
     *lines, mebibytes = done.stdout.splitlines()
     assert len(lines) == len(BOMBS), done.stdout + done.stderr[-2000:]
     for path, line in zip(paths, lines, strict=True):
@@ -140,6 +164,7 @@ def test_a_model_file_takes_no_more_memory_than_it_holds(model: Path, tmp_path: 
 def test_a_plain_model_of_keras_loads(model: Path, tmp_path: Path) -> None:
     loaded = load_model(model)
     loaded.save(tmp_path / "again.keras")  # as Keras itself writes it
-    for a, b in zip(loaded.get_weights(), load_model(tmp_path / "again.keras").get_weights(),
-                    strict=True):
+    for a, b in zip(
+        loaded.get_weights(), load_model(tmp_path / "again.keras").get_weights(), strict=True
+    ):
         np.testing.assert_array_equal(a, b)

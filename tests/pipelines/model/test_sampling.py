@@ -41,8 +41,9 @@ def models() -> Models:
 def logits_after(model: Any, spec: ModelSpec, ids: np.ndarray) -> np.ndarray:
     """(tokens, vocabulary): the model read in one go, as evaluation reads it."""
     states = dict(zip(state_names(spec), zero_states(spec, 1), strict=True))
-    outputs = model.predict_on_batch({"tokens": ids[None].astype(np.int32),
-                                      "length": np.array([len(ids)], np.int32), **states})
+    outputs = model.predict_on_batch(
+        {"tokens": ids[None].astype(np.int32), "length": np.array([len(ids)], np.int32), **states}
+    )
     return outputs["logits"][0]
 
 
@@ -51,8 +52,9 @@ def logits_after_each(model: Any, spec: ModelSpec, texts: list[np.ndarray]) -> n
     length = np.array([len(ids) for ids in texts], np.int32)
     tokens = np.stack([np.pad(ids, (0, max(length) - len(ids))) for ids in texts])
     states = dict(zip(state_names(spec), zero_states(spec, len(texts)), strict=True))
-    outputs = model.predict_on_batch({"tokens": tokens.astype(np.int32), "length": length,
-                                      **states})
+    outputs = model.predict_on_batch(
+        {"tokens": tokens.astype(np.int32), "length": length, **states}
+    )
     return outputs["logits"][np.arange(len(texts)), length - 1]
 
 
@@ -60,7 +62,7 @@ def logits_after_each(model: Any, spec: ModelSpec, texts: list[np.ndarray]) -> n
 def test_temperature_0_takes_the_likeliest(models: Models, cell: str) -> None:
     model, spec = models[cell]
     drawn = sample(model, spec, START, 1, 20, 0.0, seed=1)[0]
-    logits = logits_after(model, spec, np.concatenate([START, drawn]))[len(START) - 1:-1]
+    logits = logits_after(model, spec, np.concatenate([START, drawn]))[len(START) - 1 : -1]
     assert drawn.tolist() == (logits[:, FIRST_ID:].argmax(axis=1) + FIRST_ID).tolist()
 
 
@@ -68,8 +70,14 @@ def test_temperature_0_takes_the_likeliest(models: Models, cell: str) -> None:
 @pytest.mark.parametrize(("top_k", "context"), [(None, None), (3, None), (3, 4)])
 @pytest.mark.parametrize(("streams", "table_values"), [(2, 2**20), (600, 0)])
 def test_the_compiled_loop_draws_what_the_plain_one_draws(
-        models: Models, cell: str, top_k: int | None, context: int | None, streams: int,
-        table_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    models: Models,
+    cell: str,
+    top_k: int | None,
+    context: int | None,
+    streams: int,
+    table_values: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sampling, "TABLE_VALUES", table_values)
     model, spec = models[cell]
     compiled = sample(model, spec, START, streams, 12, 0.9, 5, top_k, context=context)
@@ -81,14 +89,16 @@ def test_the_compiled_loop_draws_what_the_plain_one_draws(
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("start", "context"), [(START, 1), (START, 8), (LONG_START, 8)])
-def test_a_context_is_read_from_the_zero_state(models: Models, cell: str, context: int,
-                                               start: np.ndarray) -> None:
+def test_a_context_is_read_from_the_zero_state(
+    models: Models, cell: str, context: int, start: np.ndarray
+) -> None:
     model, spec = models[cell]
     drawn = sample(model, spec, start, 1, LENGTH, 1.5, seed=1, context=context)[0]
     text = np.concatenate([start, drawn])
-    windows = [text[max(0, place - context):place] for place in range(len(start), len(text))]
-    noise = Noise(1, np.array([1.5]), VOCABULARY - FIRST_ID).block(
-        np.full(LENGTH, -1), LENGTH)[:, 0]
+    windows = [text[max(0, place - context) : place] for place in range(len(start), len(text))]
+    noise = Noise(1, np.array([1.5]), VOCABULARY - FIRST_ID).block(np.full(LENGTH, -1), LENGTH)[
+        :, 0
+    ]
     logits = logits_after_each(model, spec, windows)[:, FIRST_ID:]
     assert drawn.tolist() == ((logits + noise).argmax(axis=1) + FIRST_ID).tolist()
 
@@ -100,8 +110,9 @@ def test_a_context_of_all_is_the_carried_state(models: Models, cell: str) -> Non
     assert (sample(model, spec, START, 3, 70, 1.0, seed=6, context=72) == carried).all()
     assert (sample(model, spec, START, 3, 70, 1.0, seed=6, context=10**9) == carried).all()
     # A token of context less, and only the last token can tell: the readers are the carried state.
-    assert (sample(model, spec, START, 3, 70, 1.0, seed=6, context=71)[:, :-1]
-            == carried[:, :-1]).all()
+    assert (
+        sample(model, spec, START, 3, 70, 1.0, seed=6, context=71)[:, :-1] == carried[:, :-1]
+    ).all()
 
 
 def test_a_context_leaves_streams_and_seeds_apart(models: Models) -> None:
@@ -136,8 +147,9 @@ def test_padding_and_unknown_never_come_out(models: Models, temperature: float) 
 
 
 @pytest.mark.parametrize("path", ["advance_of", "plain_advance"])
-def test_what_never_comes_out_can_be_anywhere(models: Models, path: str,
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_never_comes_out_can_be_anywhere(
+    models: Models, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, spec = models["gru"]
     monkeypatch.setattr(sampling, "advance_of", getattr(sampling, path))
     never = (0, 1, 3, 10)  # as subwords have it, and the last
@@ -146,8 +158,10 @@ def test_what_never_comes_out_can_be_anywhere(models: Models, path: str,
     likeliest = logits_after(model, spec, START)[-1]
     likeliest[list(never)] = -np.inf
     assert sample(model, spec, START, 1, 1, 0.0, 1, never=never)[0, 0] == likeliest.argmax()
-    assert (sample(model, spec, START[:0], 1, 9, 1.0, 1, never=never)
-            == sample(model, spec, np.array([2]), 1, 9, 1.0, 1, never=never)).all()
+    assert (
+        sample(model, spec, START[:0], 1, 9, 1.0, 1, never=never)
+        == sample(model, spec, np.array([2]), 1, 9, 1.0, 1, never=never)
+    ).all()
 
 
 def test_a_stream_depends_on_seed_and_number_alone(models: Models) -> None:
@@ -168,8 +182,7 @@ def test_each_stream_may_have_its_temperature(models: Models) -> None:
 
 
 @pytest.mark.parametrize("start", [1, 7, 20])
-def test_blocks_leave_no_trace(models: Models, start: int,
-                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_leave_no_trace(models: Models, start: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, spec = models["lstm"]
     ids = np.arange(start) % (VOCABULARY - FIRST_ID) + FIRST_ID
     whole = sample(model, spec, ids, 2, 30, 1.0, seed=1)
@@ -179,22 +192,37 @@ def test_blocks_leave_no_trace(models: Models, start: int,
 
 def test_top_k_of_1_is_the_likeliest_and_a_large_one_changes_nothing(models: Models) -> None:
     model, spec = models["gru"]
-    assert (sample(model, spec, START, 2, 15, 2.0, 1, top_k=1)
-            == sample(model, spec, START, 2, 15, 0.0, 1)).all()
-    assert (sample(model, spec, START, 2, 15, 2.0, 1, top_k=1000)
-            == sample(model, spec, START, 2, 15, 2.0, 1)).all()
+    assert (
+        sample(model, spec, START, 2, 15, 2.0, 1, top_k=1)
+        == sample(model, spec, START, 2, 15, 0.0, 1)
+    ).all()
+    assert (
+        sample(model, spec, START, 2, 15, 2.0, 1, top_k=1000)
+        == sample(model, spec, START, 2, 15, 2.0, 1)
+    ).all()
 
 
 def test_an_empty_start_is_the_first_token(models: Models) -> None:
     model, spec = models["gru"]
-    assert (sample(model, spec, np.array([], np.uint16), 1, 9, 1.0, 1)
-            == sample(model, spec, np.array([FIRST_ID]), 1, 9, 1.0, 1)).all()
+    assert (
+        sample(model, spec, np.array([], np.uint16), 1, 9, 1.0, 1)
+        == sample(model, spec, np.array([FIRST_ID]), 1, 9, 1.0, 1)
+    ).all()
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("length", 0), ("streams", 0), ("seed", -1), ("top_k", 0),
-    ("context", 0), ("temperature", -0.1),
-    ("temperature", float("nan")), ("temperature", float("inf"))])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("length", 0),
+        ("streams", 0),
+        ("seed", -1),
+        ("top_k", 0),
+        ("context", 0),
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("temperature", float("inf")),
+    ],
+)
 def test_impossible_values_are_refused(models: Models, name: str, value: float) -> None:
     model, spec = models["gru"]
     given = {"streams": 1, "length": 5, "temperature": 1.0, "seed": 1} | {name: value}

@@ -38,8 +38,15 @@ def documents(seed: int, *lengths: int) -> list[list[int]]:
 
 def batches(folder: Path, test: list[list[int]], stateful: bool = False, **spec) -> Split:
     train = documents(1, *(9, 14) * 12)
-    out, _ = build_batches(folder, BatchesSpec(**spec), "language_model", stateful, train=train,
-                           validation=train[:2], test=test)
+    out, _ = build_batches(
+        folder,
+        BatchesSpec(**spec),
+        "language_model",
+        stateful,
+        train=train,
+        validation=train[:2],
+        test=test,
+    )
     return Split(artifact_in(out), "test")
 
 
@@ -47,8 +54,13 @@ def forward(model, ids: list[int], state: list[np.ndarray] | None = None):
     """Nats and hits of all tokens of `ids` but the first, in float64, and the state after."""
     names = [name for name in model.output if name != "logits"]
     zero = [np.zeros((1, model.input[name].shape[1]), np.float32) for name in names]
-    outputs = model({"tokens": np.array([ids[:-1]]), "length": np.array([len(ids) - 1]),
-                     **dict(zip(names, state or zero, strict=True))})
+    outputs = model(
+        {
+            "tokens": np.array([ids[:-1]]),
+            "length": np.array([len(ids) - 1]),
+            **dict(zip(names, state or zero, strict=True)),
+        }
+    )
     logits = np.asarray(outputs["logits"])[0].astype(np.float64)
     chosen = logits[np.arange(len(ids) - 1), ids[1:]]
     nats = np.log(np.exp(logits).sum(axis=1)) - chosen
@@ -60,8 +72,9 @@ def scored_rows(model, spec: ModelSpec, split: Split) -> dict[str, tuple[np.ndar
     rows = {}
     for one in Scorer(model, spec).batches(split, ids=True):
         assert not one.nats[~one.batch.real].any() and not one.correct[~one.batch.real].any()
-        for name, nats, hits, real in zip(one.batch.ids, one.nats, one.correct, one.batch.real,
-                                          strict=True):
+        for name, nats, hits, real in zip(
+            one.batch.ids, one.nats, one.correct, one.batch.real, strict=True
+        ):
             rows[name] = nats[real], hits[real]
     return rows
 
@@ -103,10 +116,12 @@ def test_a_lane_is_one_long_read(tmp_path: Path, spec: ModelSpec) -> None:
     assert split.carries_state and split.batch_size == 1
     scored = list(Scorer(model, spec).batches(split))
     wanted, hits, _ = forward(model, texts[0] + texts[1])
-    np.testing.assert_allclose(np.concatenate([one.nats[one.batch.real] for one in scored]),
-                               wanted, atol=1e-6)
+    np.testing.assert_allclose(
+        np.concatenate([one.nats[one.batch.real] for one in scored]), wanted, atol=1e-6
+    )
     np.testing.assert_array_equal(
-        np.concatenate([one.correct[one.batch.real] for one in scored]), hits)
+        np.concatenate([one.correct[one.batch.real] for one in scored]), hits
+    )
     assert [int(one.read[0]) for one in scored] == list(range(0, 72, 7))
 
 
@@ -118,7 +133,7 @@ def test_windows_predict_their_last_token(tmp_path: Path) -> None:
     assert sorted(rows) == ["test/0@0", "test/0@1", "test/0@2", "test/2@0"]
     for name, (nats, _) in rows.items():
         text, start = (int(part) for part in name.removeprefix("test/").split("@"))
-        wanted, _, _ = forward(model, texts[text][start:start + 6])
+        wanted, _, _ = forward(model, texts[text][start : start + 6])
         np.testing.assert_allclose(nats, wanted[-1:], atol=1e-6)
 
 
@@ -131,10 +146,15 @@ def test_sums_are_exact_where_float32_is_not(tmp_path: Path) -> None:
     split = batches(tmp_path, text, sequence_length=20, batch_size=2)
     got = sum(one.nats.sum() for one in Scorer(model, PLAIN).batches(split))
     names = state_names(PLAIN)
-    logits = np.asarray(model({
-        "tokens": np.array([text[0][:-1]]), "length": np.array([399]),
-        **{name: np.zeros((1, model.input[name].shape[1]), np.float32) for name in names}
-    })["logits"])[0].astype(np.float64)
+    logits = np.asarray(
+        model(
+            {
+                "tokens": np.array([text[0][:-1]]),
+                "length": np.array([399]),
+                **{name: np.zeros((1, model.input[name].shape[1]), np.float32) for name in names},
+            }
+        )["logits"]
+    )[0].astype(np.float64)
     top = logits.max(axis=1)
     nats = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     wanted = (nats - logits[np.arange(399), text[0][1:]]).sum()
@@ -144,22 +164,33 @@ def test_sums_are_exact_where_float32_is_not(tmp_path: Path) -> None:
 def test_summary_divides_sums_once(tmp_path: Path) -> None:
     model, texts = model_of(PLAIN), documents(7, 12, 3, 9, 6)
     split = batches(tmp_path, texts, layout="documents", batch_size=3, max_buckets=2)
-    nats, hits = (np.concatenate(parts) for parts in
-                  zip(*(forward(model, text)[:2] for text in texts), strict=True))
+    nats, hits = (
+        np.concatenate(parts)
+        for parts in zip(*(forward(model, text)[:2] for text in texts), strict=True)
+    )
     summary = Scorer(model, PLAIN).summary(split)
-    assert summary == {"loss": pytest.approx(nats.mean()), "accuracy": pytest.approx(hits.mean()),
-                       "perplexity": pytest.approx(np.exp(nats.mean()))}
+    assert summary == {
+        "loss": pytest.approx(nats.mean()),
+        "accuracy": pytest.approx(hits.mean()),
+        "perplexity": pytest.approx(np.exp(nats.mean())),
+    }
 
 
 def test_a_classifier_scores_each_document_once(tmp_path: Path) -> None:
     spec = ModelSpec(kind="classifier", cell="gru", embedding=6, units=(5,))
     model, texts = model_of(spec), documents(8, 12, 3, 9, 6, 7)
-    out, _ = build_batches(tmp_path, BatchesSpec(batch_size=3, max_buckets=2), train=texts,
-                           validation=texts[:1], test=texts)
+    out, _ = build_batches(
+        tmp_path,
+        BatchesSpec(batch_size=3, max_buckets=2),
+        train=texts,
+        validation=texts[:1],
+        test=texts,
+    )
     split, found = Split(artifact_in(out), "test"), {}
     for one in Scorer(model, spec).batches(split, ids=True):
-        found |= dict(zip(one.batch.ids, zip(one.logit, one.nats, one.correct, strict=True),
-                          strict=True))
+        found |= dict(
+            zip(one.batch.ids, zip(one.logit, one.nats, one.correct, strict=True), strict=True)
+        )
     right = []
     for i, text in enumerate(texts):
         logit = float(model({"tokens": np.array([text]), "length": np.array([len(text)])})[0, 0])
@@ -169,4 +200,5 @@ def test_a_classifier_scores_each_document_once(tmp_path: Path) -> None:
         assert found[f"test/{i}"] == (pytest.approx(logit), pytest.approx(nats), right[-1])
     assert Scorer(model, spec).summary(split) == {
         "loss": pytest.approx(np.mean([nats for _, nats, _ in found.values()])),
-        "accuracy": np.mean(right)}
+        "accuracy": np.mean(right),
+    }

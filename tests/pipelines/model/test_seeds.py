@@ -21,8 +21,15 @@ CELLS = ("simple", "lstm", "gru", "peephole")
 
 
 def classifier(cell: str) -> ModelSpec:
-    return ModelSpec(kind="classifier", cell=cell, bidirectional=True, embedding=4, units=(4, 4),
-                     dense=4, dropout=0.4)
+    return ModelSpec(
+        kind="classifier",
+        cell=cell,
+        bidirectional=True,
+        embedding=4,
+        units=(4, 4),
+        dense=4,
+        dropout=0.4,
+    )
 
 
 def writer(cell: str) -> ModelSpec:
@@ -51,14 +58,20 @@ def test_a_seed_is_the_same_in_every_process_and_another_for_every_part() -> Non
 
 @pytest.mark.usefixtures("nothing_to_draw_from")
 @pytest.mark.parametrize("training", [None, BATCH], ids=["plain", "training"])
-@pytest.mark.parametrize("spec", [kind(cell) for kind in (classifier, writer) for cell in CELLS],
-                         ids=lambda spec: f"{spec.kind}-{spec.cell}")
-def test_weights_are_a_function_of_the_seed(spec: ModelSpec, training: int | None,
-                                            tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [kind(cell) for kind in (classifier, writer) for cell in CELLS],
+    ids=lambda spec: f"{spec.kind}-{spec.cell}",
+)
+def test_weights_are_a_function_of_the_seed(
+    spec: ModelSpec, training: int | None, tmp_path: Path
+) -> None:
     one, again, other = (build_model(spec, VOCABULARY, training, seed) for seed in (5, 5, 6))
-    random = [(a.path, np.array(a), np.array(b), np.array(c)) for a, b, c in zip(
-        one.weights, again.weights, other.weights, strict=True) if np.ptp(np.array(a))
-        and not a.path.endswith("bias")]
+    random = [
+        (a.path, np.array(a), np.array(b), np.array(c))
+        for a, b, c in zip(one.weights, again.weights, other.weights, strict=True)
+        if np.ptp(np.array(a)) and not a.path.endswith("bias")
+    ]
     assert len(random) >= 6
     for path, first, second, third in random:
         np.testing.assert_array_equal(first, second, path)
@@ -73,8 +86,11 @@ def test_weights_are_a_function_of_the_seed(spec: ModelSpec, training: int | Non
 
 
 @pytest.mark.usefixtures("nothing_to_draw_from")
-@pytest.mark.parametrize("spec", [classifier("lstm"), classifier("simple"), writer("gru"),
-                                  writer("peephole")], ids=lambda spec: f"{spec.kind}-{spec.cell}")
+@pytest.mark.parametrize(
+    "spec",
+    [classifier("lstm"), classifier("simple"), writer("gru"), writer("peephole")],
+    ids=lambda spec: f"{spec.kind}-{spec.cell}",
+)
 def test_a_step_draws_from_no_global_generator(spec: ModelSpec) -> None:
     model = build_model(spec, VOCABULARY, BATCH, 5)
     tokens = np.arange(2, 11, dtype=np.int32).reshape(BATCH, 3)
@@ -82,5 +98,6 @@ def test_a_step_draws_from_no_global_generator(spec: ModelSpec) -> None:
     y = np.ones((BATCH, 1), np.float32) if binary else tokens
     weight = np.ones(BATCH if binary else (BATCH, 3), np.float32)
     loss = compiled(model, spec.kind, TrainingSpec())(
-        {"tokens": tokens, "length": np.full(BATCH, 3, np.int32)}, y, weight)
+        {"tokens": tokens, "length": np.full(BATCH, 3, np.int32)}, y, weight
+    )
     assert np.isfinite(loss)

@@ -28,10 +28,18 @@ from tests.pipelines.batches.test_stage import documents
 
 pytestmark = pytest.mark.slow
 
-CLASSIFIER = ModelSpec(kind="classifier", cell="lstm", bidirectional=True, embedding=6,
-                       units=(5, 4), dense=7, dropout=0.3)
-WRITER = ModelSpec(kind="language_model", cell="gru", embedding=6, units=(11,), dropout=0.2,
-                   stateful=True)
+CLASSIFIER = ModelSpec(
+    kind="classifier",
+    cell="lstm",
+    bidirectional=True,
+    embedding=6,
+    units=(5, 4),
+    dense=7,
+    dropout=0.3,
+)
+WRITER = ModelSpec(
+    kind="language_model", cell="gru", embedding=6, units=(11,), dropout=0.2, stateful=True
+)
 TRAINING = TrainingSpec(epochs=3, learning_rate=0.01, checkpoint_every=1e-6)
 SHUFFLED = TRAINING.model_copy(update={"shuffle": True})
 
@@ -43,25 +51,46 @@ def batches(tmp_path_factory) -> dict[str, Path]:
     rows = documents([2 + i * 7 % 29 for i in range(60)])
     return {
         "classifier": build_batches(
-            tmp_path_factory.mktemp("c"), BatchesSpec(batch_size=8, max_buckets=3),
-            train=reviews, validation=reviews[:11], test=reviews[:5])[0],
+            tmp_path_factory.mktemp("c"),
+            BatchesSpec(batch_size=8, max_buckets=3),
+            train=reviews,
+            validation=reviews[:11],
+            test=reviews[:5],
+        )[0],
         "language_model": build_batches(
-            tmp_path_factory.mktemp("l"), BatchesSpec(batch_size=6, sequence_length=20),
-            "language_model", True, train=long, validation=[long[0][:210]],
-            test=[long[0][:90]])[0],
+            tmp_path_factory.mktemp("l"),
+            BatchesSpec(batch_size=6, sequence_length=20),
+            "language_model",
+            True,
+            train=long,
+            validation=[long[0][:210]],
+            test=[long[0][:90]],
+        )[0],
         "speeches": build_batches(  # documents of 2 to 30 tokens, a row each
             tmp_path_factory.mktemp("d"),
             BatchesSpec(batch_size=8, layout="documents", buckets=(30,)),
-            "language_model", train=rows, validation=rows[:9], test=rows[:5])[0]}
+            "language_model",
+            train=rows,
+            validation=rows[:9],
+            test=rows[:5],
+        )[0],
+    }
 
 
-def train(folder: Path, batches: Path, spec: ModelSpec, settings: TrainingSpec = TRAINING,
-          progress=lambda done, total, unit: None) -> dict:
+def train(
+    folder: Path,
+    batches: Path,
+    spec: ModelSpec,
+    settings: TrainingSpec = TRAINING,
+    progress=lambda done, total, unit: None,
+) -> dict:
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir(parents=True, exist_ok=True), scratch.mkdir(exist_ok=True)
-    return training.build({"batches": artifact_in(batches)},
-                          {"model": spec, "training": settings, "seed": 5},
-                          Workspace(out, scratch, folder, progress))
+    return training.build(
+        {"batches": artifact_in(batches)},
+        {"model": spec, "training": settings, "seed": 5},
+        Workspace(out, scratch, folder, progress),
+    )
 
 
 KILLED = """
@@ -77,29 +106,50 @@ t.train(Path({folder!r}), Path({batches!r}), t.{spec}, t.{settings}, progress=pr
 
 
 @pytest.mark.usefixtures("drawing")  # but not in the processes that are killed
-@pytest.mark.parametrize(("data", "name", "setting", "kills"), [
-    ("classifier", "CLASSIFIER", "TRAINING", (5, 17)),
-    ("language_model", "WRITER", "TRAINING", (8, 25)),
-    ("speeches", "WRITER", "SHUFFLED", (6, 19))])
+@pytest.mark.parametrize(
+    ("data", "name", "setting", "kills"),
+    [
+        ("classifier", "CLASSIFIER", "TRAINING", (5, 17)),
+        ("language_model", "WRITER", "TRAINING", (8, 25)),
+        ("speeches", "WRITER", "SHUFFLED", (6, 19)),
+    ],
+)
 def test_a_killed_training_ends_with_the_same_bits(
-        tmp_path: Path, batches: dict[str, Path], data: str, name: str, setting: str,
-        kills: tuple[int, ...]) -> None:
+    tmp_path: Path,
+    batches: dict[str, Path],
+    data: str,
+    name: str,
+    setting: str,
+    kills: tuple[int, ...],
+) -> None:
     spec, settings = globals()[name], globals()[setting]
     whole = train(tmp_path / "whole", batches[data], spec, settings)
     assert not whole["resumed"]
     for kill_at in kills:  # the second time it has already gone on from a checkpoint
-        code = KILLED.format(project=str(PROJECT), kill_at=kill_at, folder=str(tmp_path / "killed"),
-                             batches=str(batches[data]), spec=name, settings=setting)
+        code = KILLED.format(
+            project=str(PROJECT),
+            kill_at=kill_at,
+            folder=str(tmp_path / "killed"),
+            batches=str(batches[data]),
+            spec=name,
+            settings=setting,
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True)
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
         assert not (tmp_path / "killed" / "out" / "model.keras").exists()
     steps: list[float] = []
-    rest = train(tmp_path / "killed", batches[data], spec, settings,
-                 progress=lambda done, total, unit: steps.append(done))
+    rest = train(
+        tmp_path / "killed",
+        batches[data],
+        spec,
+        settings,
+        progress=lambda done, total, unit: steps.append(done),
+    )
     assert rest["resumed"] and steps[0] == kills[-1]  # nothing but the step of the kill is repeated
     for file in ("model.keras", "history.parquet", "model.json"):
-        assert ((tmp_path / "killed" / "out" / file).read_bytes()
-                == (tmp_path / "whole" / "out" / file).read_bytes()), file
+        assert (tmp_path / "killed" / "out" / file).read_bytes() == (
+            tmp_path / "whole" / "out" / file
+        ).read_bytes(), file
 
 
 def test_history_and_best_epoch(tmp_path: Path, batches: dict[str, Path]) -> None:
@@ -132,18 +182,21 @@ def test_clip_norm_bounds_the_step(tmp_path: Path, batches: dict[str, Path]) -> 
     many = 34  # steps of the classifier's one epoch, rounded up
     settings = {"optimizer": "sgd", "learning_rate": 1.0, "clip_norm": 1e-4}
     moved = weights_after(tmp_path / "a", batches["classifier"], CLASSIFIER, **settings)
-    still = weights_after(tmp_path / "b", batches["classifier"], CLASSIFIER,
-                          **settings | {"clip_norm": 1e-12})
+    still = weights_after(
+        tmp_path / "b", batches["classifier"], CLASSIFIER, **settings | {"clip_norm": 1e-12}
+    )
     norm = np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(moved, still, strict=True)))
     assert 0 < norm <= many * 1e-4
 
 
-def test_a_carried_state_is_shuffled_only_when_asked(tmp_path: Path,
-                                                     batches: dict[str, Path]) -> None:
+def test_a_carried_state_is_shuffled_only_when_asked(
+    tmp_path: Path, batches: dict[str, Path]
+) -> None:
     def weights(stateful: bool, shuffle: bool | None) -> np.ndarray:
         spec = WRITER.model_copy(update={"stateful": stateful, "dropout": 0.0})
-        found = weights_after(tmp_path / f"{stateful} {shuffle}", batches["speeches"], spec,
-                              shuffle=shuffle)
+        found = weights_after(
+            tmp_path / f"{stateful} {shuffle}", batches["speeches"], spec, shuffle=shuffle
+        )
         return np.concatenate([values.ravel() for values in found])
 
     unsaid, in_order, mixed = (weights(True, shuffle) for shuffle in (None, False, True))
@@ -152,14 +205,19 @@ def test_a_carried_state_is_shuffled_only_when_asked(tmp_path: Path,
     assert abs(mixed - weights(False, True)).max() > 1e-3  # the same batches, no state carried
 
 
-def test_truncation_cuts_the_gradient_and_carries_the_state(tmp_path: Path,
-                                                            batches: dict[str, Path]) -> None:
+def test_truncation_cuts_the_gradient_and_carries_the_state(
+    tmp_path: Path, batches: dict[str, Path]
+) -> None:
     spec = WRITER.model_copy(update={"stateful": False, "dropout": 0.0})
     still = {"optimizer": "sgd", "learning_rate": 1e-30}
     speeches, losses = batches["speeches"], []
     for name, truncate in (("whole", None), ("cut", 7)):
-        train(tmp_path / name, speeches, spec,
-              TRAINING.model_copy(update={"epochs": 1, "truncate": truncate, **still}))
+        train(
+            tmp_path / name,
+            speeches,
+            spec,
+            TRAINING.model_copy(update={"epochs": 1, "truncate": truncate, **still}),
+        )
         losses.append(pq.read_table(tmp_path / name / "out" / "history.parquet")["loss"][0].as_py())
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # the state goes on over the cut
     whole = weights_after(tmp_path / "a", speeches, spec)
@@ -178,7 +236,8 @@ def test_patience_stops_early(tmp_path: Path, batches: dict[str, Path]) -> None:
 
 def test_a_loss_that_is_not_finite_is_named(tmp_path: Path, batches: dict[str, Path]) -> None:
     settings = TrainingSpec(epochs=2, optimizer="sgd").model_copy(
-        update={"learning_rate": 1e38})  # no declaration may say so
+        update={"learning_rate": 1e38}
+    )  # no declaration may say so
     with pytest.raises(FolioError, match=r"the loss is (nan|inf) at epoch 1.*learning_rate"):
         train(tmp_path, batches["classifier"], CLASSIFIER, settings)
 
@@ -194,8 +253,10 @@ def test_carried_state_equals_one_long_read(cell: str) -> None:
 
     def states(rows: int) -> dict[str, np.ndarray]:
         each = len(state_names(spec)) // 2
-        return {name: np.zeros((rows, spec.units[i // each]), np.float32)
-                for i, name in enumerate(state_names(spec))}
+        return {
+            name: np.zeros((rows, spec.units[i // each]), np.float32)
+            for i, name in enumerate(state_names(spec))
+        }
 
     whole = model({"tokens": tokens, "length": np.array([9, 9]), **states(2)})["logits"]
     first = model({"tokens": tokens[:, :4], "length": np.array([4, 4]), **states(2)})
@@ -242,8 +303,14 @@ def test_the_training_model_and_the_saved_one_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["simple", "lstm", "gru", "peephole"])
 def test_the_size_that_the_plan_reckons_is_that_of_the_network(kind: str, cell: str) -> None:
     classifier = kind == "classifier"
-    spec = ModelSpec(kind=kind, cell=cell, embedding=40, units=(30, 50), bidirectional=classifier,
-                     dense=20 if classifier else None)
+    spec = ModelSpec(
+        kind=kind,
+        cell=cell,
+        embedding=40,
+        units=(30, 50),
+        bidirectional=classifier,
+        dense=20 if classifier else None,
+    )
     matrices = [w for w in build_model(spec, 200).weights if len(w.shape) == 2]
     counted = sum(math.prod(w.shape) for w in matrices if "bias" not in w.path)
     assert weights_of(spec, 200) == pytest.approx(counted, rel=0.01)  # peepholes and the logit

@@ -21,8 +21,9 @@ from tests.conftest import PROJECT
 
 BATCH, WIDTH, VOCABULARY = 3, 5, 7
 SPEC = ModelSpec(kind="language_model", cell="gru", embedding=4, units=(6,))
-CLASSIFIER = ModelSpec(kind="classifier", cell="lstm", bidirectional=True, embedding=4,
-                       units=(5,), dense=6)
+CLASSIFIER = ModelSpec(
+    kind="classifier", cell="lstm", bidirectional=True, embedding=4, units=(5,), dense=6
+)
 WRITER = ModelSpec(kind="language_model", cell="gru", embedding=4, units=(6, 5))
 STEPS, RATE = 100, 0.01
 
@@ -37,8 +38,11 @@ def test_a_token_that_stands_often_in_a_batch_moves_as_adam_says(loop: str) -> N
     step = compiled(model, SPEC.kind, TrainingSpec(learning_rate=0.01, loop=loop))
     tokens = np.array([[1, 1, 1, 1, 2], [1, 1, 2, 3, 1], [1, 1, 1, 1, 1]], np.int32)
     before = np.array(model.get_layer("embedding").embeddings)
-    step({"tokens": tokens, "length": np.full(BATCH, WIDTH, np.int32)}, tokens[:, ::-1],
-         np.ones((BATCH, WIDTH), np.float32))
+    step(
+        {"tokens": tokens, "length": np.full(BATCH, WIDTH, np.int32)},
+        tokens[:, ::-1],
+        np.ones((BATCH, WIDTH), np.float32),
+    )
     moved = np.abs(np.array(model.get_layer("embedding").embeddings) - before)
     np.testing.assert_allclose(moved[1:4], 0.01, rtol=0.02)  # epsilon shortens it a little
     assert not moved[[0, 4, 5, 6]].any()
@@ -66,8 +70,10 @@ def plain_step(spec: ModelSpec, model: Any) -> Callable[..., float]:
             if spec.kind == "classifier":
                 nats = tf.nn.sigmoid_cross_entropy_with_logits(y, model(x))[:, 0]
             else:
-                zero = {name: tf.zeros((BATCH, spec.units[i]))
-                        for i, name in enumerate(state_names(spec))}
+                zero = {
+                    name: tf.zeros((BATCH, spec.units[i]))
+                    for i, name in enumerate(state_names(spec))
+                }
                 nats = tf.nn.sparse_softmax_cross_entropy_with_logits(y, model(x | zero)["logits"])
             loss = tf.reduce_sum(nats * weight) / tf.reduce_sum(weight)
         found = tape.gradient(loss, [each.value for each in model.trainable_variables])
@@ -119,6 +125,11 @@ assert model.jit_compile
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_jax_runs_the_step_as_one_program() -> None:
-    done = subprocess.run([sys.executable, "-c", JAX], text=True, capture_output=True, cwd=PROJECT,
-                          env=os.environ | {"KERAS_BACKEND": "jax"})
+    done = subprocess.run(
+        [sys.executable, "-c", JAX],
+        text=True,
+        capture_output=True,
+        cwd=PROJECT,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]

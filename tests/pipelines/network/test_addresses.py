@@ -98,21 +98,24 @@ def test_no_part_of_a_secret_is_shown(address: str, wanted: str) -> None:
 @pytest.mark.parametrize("address", [one for one in NASTY if one.strip()])
 def test_a_message_about_an_address_shows_no_more_than_the_address(address: str) -> None:
     rest = address.partition("://")[2]
-    message = redacted(f"could not parse '{address}': '{rest}' is odd, so is {address.strip()}",
-                       address)
+    message = redacted(
+        f"could not parse '{address}': '{rest}' is odd, so is {address.strip()}", address
+    )
     assert not any(part in message for part in ("ANN", "HU", "TOKEN", "KEY", "SECRET"))
 
 
 def test_a_message_hides_a_decoded_password_too() -> None:
     url = "postgresql://ann:hu%40sh@host/db?sslkey=quiet"
     assert redacted("FATAL: hu@sh was refused at host/db, key quiet", url) == (
-        "FATAL: … was refused at host/db, key …")
+        "FATAL: … was refused at host/db, key …"
+    )
 
 
 def test_a_message_hides_what_a_library_took_for_the_host() -> None:
     url = "postgresql://ann:hush@quiet@host/db"
     assert redacted('could not translate host name "quiet@host"', url) == (
-        'could not translate host name "…@host"')
+        'could not translate host name "…@host"'
+    )
 
 
 def test_paths_are_shown_as_they_are() -> None:
@@ -125,17 +128,29 @@ def test_the_identity_is_that_of_the_file_not_of_who_asks() -> None:
     assert identity(url) != identity("https://ann:hush@host/x?part=2")
     assert identity("https://host/x") == "https://host/x"
     assert config_shown({"source.url": [url], "seed": 1}) == {
-        "source.url": [identity(url)], "seed": 1}
+        "source.url": [identity(url)],
+        "seed": 1,
+    }
     assert config_shown({"source.url": [identity(url)]}) == {"source.url": [identity(url)]}
 
 
-@pytest.mark.parametrize(("address", "secret"), [
-    ("https://host/x", False), ("/srv/texts", False), ("text.txt", False),
-    ("https://ann@host/x", True), ("https://ann:hu/sh@host/x", True), ("https://host/x?a=1", True),
-    ("https://host/x#hush", True), ("https://${USER}:${PASSWORD}@host/x?t=${TOKEN}", False),
-    ("https://${USER}:hush@host/x", True), ("https://host/x?${QUERY}", False),
-    ("https://host/x?a=${A}&b=hush", True), ("ann:hush@host/x", True),
-])
+@pytest.mark.parametrize(
+    ("address", "secret"),
+    [
+        ("https://host/x", False),
+        ("/srv/texts", False),
+        ("text.txt", False),
+        ("https://ann@host/x", True),
+        ("https://ann:hu/sh@host/x", True),
+        ("https://host/x?a=1", True),
+        ("https://host/x#hush", True),
+        ("https://${USER}:${PASSWORD}@host/x?t=${TOKEN}", False),
+        ("https://${USER}:hush@host/x", True),
+        ("https://host/x?${QUERY}", False),
+        ("https://host/x?a=${A}&b=hush", True),
+        ("ann:hush@host/x", True),
+    ],
+)
 def test_what_holds_secrets(address: str, secret: bool) -> None:
     assert has_secrets(address) is secret
 

@@ -53,6 +53,7 @@ def fetch(url: str, part: Path, **source: Any) -> None:
 
 def dripping(site: Site, drop: bytes, head: Callable[[BaseHTTPRequestHandler], None]) -> Reply:
     """`head`, then `drop` again and again, as long as somebody listens."""
+
     def reply(handler: BaseHTTPRequestHandler) -> None:
         head(handler)
         while not site.closing.wait(DROP_SECONDS):
@@ -83,7 +84,8 @@ BODIES = {
 
 @pytest.mark.parametrize(("drop", "head"), BODIES.values(), ids=BODIES)
 def test_a_download_that_drips_is_given_up_in_one_line(
-        site: Site, part: Path, drop: bytes, head: Callable[..., None]) -> None:
+    site: Site, part: Path, drop: bytes, head: Callable[..., None]
+) -> None:
     site.protocol("HTTP/1.1")
     site.replies = [dripping(site, drop, head)]
     started = time.monotonic()
@@ -122,7 +124,8 @@ def test_headers_that_drip_are_given_up(site: Site, part: Path) -> None:
 
 
 def test_a_question_whose_answer_drips_is_given_up(
-        site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(remote_version, "ASK_SECONDS", 0.2)
     site.replies = [dripping(site, b"X-Drop: 1\r\n", status_line)]
     with pytest.raises(UnreachableError, match="no whole answer"):
@@ -146,8 +149,15 @@ def test_a_line_that_is_slow_but_good_enough_is_not(site: Site, part: Path) -> N
 
 @pytest.mark.parametrize("length", ["9" * 5000, "9" * 19, "-5", "many", "1_000", "٣", "0x10", ""])
 def test_a_length_that_is_none_is_one_line(site: Site, part: Path, length: str) -> None:
-    site.replies = [lambda handler: send(handler, 200, BODY, Content_Length=length.encode(
-        "utf-8").decode("latin-1"), Last_Modified="Mon, 05 Jan 2026 07:28:00 GMT")]
+    site.replies = [
+        lambda handler: send(
+            handler,
+            200,
+            BODY,
+            Content_Length=length.encode("utf-8").decode("latin-1"),
+            Last_Modified="Mon, 05 Jan 2026 07:28:00 GMT",
+        )
+    ]
     with pytest.raises(FolioError, match="answered with a Content-Length of") as failure:
         fetch(site.url(), part)
     assert len(str(failure.value)) < 300
@@ -169,8 +179,11 @@ def test_two_lengths_are_one_line(site: Site, part: Path) -> None:
 
 def test_a_rest_of_impossible_size_is_thrown_away(site: Site, part: Path) -> None:
     extent = f"bytes 150000-{'9' * 5000}/{'9' * 5000}"
-    site.replies = [lambda h: send(h, 200, BODY[:150_000], Content_Length=len(BODY), ETag=MARK),
-                    lambda h: send(h, 206, BODY, Content_Range=extent), whole]
+    site.replies = [
+        lambda h: send(h, 200, BODY[:150_000], Content_Length=len(BODY), ETag=MARK),
+        lambda h: send(h, 206, BODY, Content_Range=extent),
+        whole,
+    ]
     fetch(site.url(), part)
     assert part.read_bytes() == BODY
 
@@ -178,19 +191,37 @@ def test_a_rest_of_impossible_size_is_thrown_away(site: Site, part: Path) -> Non
 # --- where redirects lead ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("address", "near"), [
-    ("93.184.216.34", PUBLIC), ("2606:4700::6810:85e5", PUBLIC), ("::ffff:93.184.216.34", PUBLIC),
-    ("64:ff9b::5db8:d822", PUBLIC), ("2002:5db8:d822::1", PUBLIC),
-    ("10.0.0.1", PRIVATE), ("172.16.9.9", PRIVATE), ("192.168.1.1", PRIVATE),
-    ("100.64.0.1", PRIVATE), ("fd00::1", PRIVATE), ("::ffff:10.0.0.1", PRIVATE),
-    ("169.254.169.254", LINK_LOCAL), ("fe80::1%eth0", LINK_LOCAL),
-    ("::ffff:169.254.169.254", LINK_LOCAL),
-    ("127.0.0.1", THIS_MACHINE), ("127.9.9.9", THIS_MACHINE), ("::1", THIS_MACHINE),
-    ("0.0.0.0", THIS_MACHINE), ("::", THIS_MACHINE), ("::ffff:127.0.0.1", THIS_MACHINE),
-    ("64:ff9b::7f00:1", THIS_MACHINE), ("2002:7f00:1::", THIS_MACHINE),
-    ("224.0.0.1", THIS_MACHINE), ("ff02::1", THIS_MACHINE), ("255.255.255.255", THIS_MACHINE),
-    ("240.0.0.1", THIS_MACHINE),
-])
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [
+        ("93.184.216.34", PUBLIC),
+        ("2606:4700::6810:85e5", PUBLIC),
+        ("::ffff:93.184.216.34", PUBLIC),
+        ("64:ff9b::5db8:d822", PUBLIC),
+        ("2002:5db8:d822::1", PUBLIC),
+        ("10.0.0.1", PRIVATE),
+        ("172.16.9.9", PRIVATE),
+        ("192.168.1.1", PRIVATE),
+        ("100.64.0.1", PRIVATE),
+        ("fd00::1", PRIVATE),
+        ("::ffff:10.0.0.1", PRIVATE),
+        ("169.254.169.254", LINK_LOCAL),
+        ("fe80::1%eth0", LINK_LOCAL),
+        ("::ffff:169.254.169.254", LINK_LOCAL),
+        ("127.0.0.1", THIS_MACHINE),
+        ("127.9.9.9", THIS_MACHINE),
+        ("::1", THIS_MACHINE),
+        ("0.0.0.0", THIS_MACHINE),
+        ("::", THIS_MACHINE),
+        ("::ffff:127.0.0.1", THIS_MACHINE),
+        ("64:ff9b::7f00:1", THIS_MACHINE),
+        ("2002:7f00:1::", THIS_MACHINE),
+        ("224.0.0.1", THIS_MACHINE),
+        ("ff02::1", THIS_MACHINE),
+        ("255.255.255.255", THIS_MACHINE),
+        ("240.0.0.1", THIS_MACHINE),
+    ],
+)
 def test_how_near_an_address_is(address: str, near: int) -> None:
     assert nearness(address) == near
 
@@ -205,15 +236,33 @@ def proxied(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     return site
 
 
-@pytest.mark.parametrize("host", [
-    "127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "[::1]", "[::ffff:127.0.0.1]",
-    "0.0.0.0", "localhost", "169.254.169.254", "10.0.0.1", "192.168.0.1", "[fe80::1]", "[fd00::1]",
-    "224.0.0.1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "017700000001",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "localhost",
+        "169.254.169.254",
+        "10.0.0.1",
+        "192.168.0.1",
+        "[fe80::1]",
+        "[fd00::1]",
+        "224.0.0.1",
+    ],
+)
 def test_a_public_address_may_not_lead_home_through_a_proxy(
-        proxied: Site, part: Path, host: str) -> None:
+    proxied: Site, part: Path, host: str
+) -> None:
     proxied.replies = [status(302, Location=f"http://ann:hush@{host}/admin?t=hush"), whole]
-    with pytest.raises(FolioError, match=f"{FAR}: redirects to http://.*/admin.*of this machine or "
-                                         "its network") as failure:
+    with pytest.raises(
+        FolioError, match=f"{FAR}: redirects to http://.*/admin.*of this machine or its network"
+    ) as failure:
         fetch(FAR, part)
     assert [path for path, _ in proxied.asked] == [FAR]
     assert "hush" not in str(failure.value)
@@ -226,7 +275,8 @@ def test_a_public_address_may_lead_to_another_through_a_proxy(proxied: Site, par
 
 
 def test_a_public_address_may_not_lead_past_the_proxy(
-        proxied: Site, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxied: Site, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     proxied.replies = [status(302, Location=proxied.url("secret")), whole]
     with pytest.raises(FolioError, match="of this machine"):
@@ -251,7 +301,8 @@ def near() -> Iterator[Site]:
 
 
 def test_who_was_connected_to_counts_not_what_the_name_said_before(
-        near: Site, site: Site, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    near: Site, site: Site, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """DNS rebinding: the name leads to the site, and when it is asked again, to the loopback."""
     told = [near.address.rpartition("/")[2].partition(":")[0], "127.0.0.1"]
     look_up = socket.getaddrinfo
@@ -263,15 +314,25 @@ def test_who_was_connected_to_counts_not_what_the_name_said_before(
     port = site.address.rpartition(":")[2]
     near.replies = [status(302, Location=f"http://rebound.example:{port}/secret")]
     with pytest.raises(FolioError, match="of this machine or its network"):
-        fetch(near.url().replace(near.address.rpartition("/")[2].partition(":")[0],
-                                 "rebound.example"), part)
+        fetch(
+            near.url().replace(
+                near.address.rpartition("/")[2].partition(":")[0], "rebound.example"
+            ),
+            part,
+        )
     assert len(near.asked) == 1 and told == []
     assert site.asked == []  # connected to, and told nothing
 
 
 def test_a_redirect_with_an_endless_body_is_followed_at_once(site: Site, part: Path) -> None:
-    site.replies = [dripping(site, b"x" * 1000, lambda handler: send(
-        handler, 302, b"", Location="/elsewhere", Content_Length=10**12)), whole]
+    site.replies = [
+        dripping(
+            site,
+            b"x" * 1000,
+            lambda handler: send(handler, 302, b"", Location="/elsewhere", Content_Length=10**12),
+        ),
+        whole,
+    ]
     threading.Timer(5, site.closing.set).start()
     started = time.monotonic()
     fetch(site.url(), part)
@@ -279,9 +340,18 @@ def test_a_redirect_with_an_endless_body_is_followed_at_once(site: Site, part: P
 
 
 def test_names_in_headers_name_nothing(site: Site, tmp_path: Path) -> None:
-    site.replies = [lambda handler: send(
-        handler, 200, BODY, Content_Disposition='attachment; filename="../../../x"')]
-    fetch(site.url(), tmp_path / "a" / "b" / "text.txt.part".replace("a/b", "")
-          if (tmp_path / "a" / "b").mkdir(parents=True) is None else tmp_path)
+    site.replies = [
+        lambda handler: send(
+            handler, 200, BODY, Content_Disposition='attachment; filename="../../../x"'
+        )
+    ]
+    fetch(
+        site.url(),
+        tmp_path / "a" / "b" / "text.txt.part".replace("a/b", "")
+        if (tmp_path / "a" / "b").mkdir(parents=True) is None
+        else tmp_path,
+    )
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
-        "text.txt.part", "text.txt.part.json"]
+        "text.txt.part",
+        "text.txt.part.json",
+    ]

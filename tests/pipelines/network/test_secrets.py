@@ -63,8 +63,9 @@ def with_secrets(site: Site, password: str = "hush-hush", token: str = "qu1etly"
 def fetched(url: str, home: Settings, *overrides: str, more: str = "") -> dict[str, object]:
     path = home.home.parent / "far-away.yaml"
     path.write_text(DECLARATION.format(url=url, more=more), encoding="utf-8")
-    return retrain_plain(str(path), None, overrides, settings=home, selection=ONLY_SOURCE,
-                         notice=lambda text: None)
+    return retrain_plain(
+        str(path), None, overrides, settings=home, selection=ONLY_SOURCE, notice=lambda text: None
+    )
 
 
 def source_of(record: dict[str, object], home: Settings) -> Artifact:
@@ -89,7 +90,8 @@ def basic(site: Site) -> list[str]:
 
 
 def test_no_file_of_the_home_holds_what_an_address_says_in_secret(
-        site: Site, home: Settings) -> None:
+    site: Site, home: Settings
+) -> None:
     site.replies = [lambda handler: send(handler, 200, BODY, ETag='"1"')]
     record = fetched(with_secrets(site), home)
     assert set(basic(site)) == {"annabel:hush-hush"} and site.asked[0][0].endswith("token=qu1etly")
@@ -115,7 +117,8 @@ def test_a_failed_download_says_nothing_of_it_either(site: Site, home: Settings)
 
 
 def test_references_are_filled_in_by_the_environment(
-        site: Site, home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    site: Site, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.replies = [lambda handler: send(handler, 200, BODY, ETag='"1"')]
     host = site.address.partition("//")[2]
     url = f"http://${{WHO}}:${{PASSWORD}}@{host}/text.txt?token=${{TOKEN}}"
@@ -131,7 +134,8 @@ def test_references_are_filled_in_by_the_environment(
 
 
 def test_netrc_says_user_and_password(
-        site: Site, home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site: Site, home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "netrc"
     path.write_text("machine 127.0.0.1 login annabel password hush-hush\n", encoding="utf-8")
     path.chmod(0o600)
@@ -153,11 +157,18 @@ def test_references_may_be_answered_by_others(monkeypatch: pytest.MonkeyPatch) -
     assert resolved("https://host/x?${SIGNATURE}") == "https://host/x?a=1&b=%2F"
 
 
-@pytest.mark.parametrize("override", [
-    "source.url=https://annabel:hush-hush@host/x", "source.url=[https://host/x?t=hush-hush]",
-    "source={url: 'https://host/x#hush-hush'}", "source.url=https://annabel:hush/hush-hush@host/x"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "source.url=https://annabel:hush-hush@host/x",
+        "source.url=[https://host/x?t=hush-hush]",
+        "source={url: 'https://host/x#hush-hush'}",
+        "source.url=https://annabel:hush/hush-hush@host/x",
+    ],
+)
 def test_an_override_with_secrets_is_refused_before_it_is_kept(
-        override: str, play: Path, home: Settings) -> None:
+    override: str, play: Path, home: Settings
+) -> None:
     with pytest.raises(UsageError, match=r"--set source.*write \$\{NAME\}") as failure:
         retrain_plain(str(play), None, (override,), settings=home, notice=lambda text: None)
     assert "hush-hush" not in str(failure.value)
@@ -165,10 +176,17 @@ def test_an_override_with_secrets_is_refused_before_it_is_kept(
     refuse_secrets(["source.url=https://host/x", "training.epochs=2", "source.url="])
 
 
-@pytest.mark.parametrize(("mirror", "fine"), [
-    ("/srv/texts", True), ("https://host/texts", True), ("https://${WHO}:${PASSWORD}@host/x", True),
-    ("https://annabel:hush@host/x", False), ("https://host/x?t=hush", False),
-    ("https://host/x#hush", False)])
+@pytest.mark.parametrize(
+    ("mirror", "fine"),
+    [
+        ("/srv/texts", True),
+        ("https://host/texts", True),
+        ("https://${WHO}:${PASSWORD}@host/x", True),
+        ("https://annabel:hush@host/x", False),
+        ("https://host/x?t=hush", False),
+        ("https://host/x#hush", False),
+    ],
+)
 def test_prefect_is_called_with_no_mirror_that_holds_secrets(mirror: str, fine: bool) -> None:
     if fine:
         assert TypeAdapter(Mirror).validate_python(mirror) == mirror
@@ -184,16 +202,22 @@ def test_a_source_is_fetched_again_by_what_its_run_declared(site: Site, home: Se
     source = source_of(record, home)
     (source.path / "text.txt").write_bytes(b"x" * len(BODY))
     asked, said = len(site.asked), []
-    again = reproduce(resolve(record["run"], home), home, home.home.parent / "again", "source",
-                      notice=said.append)
+    again = reproduce(
+        resolve(record["run"], home), home, home.home.parent / "again", "source", notice=said.append
+    )
     assert again["agrees"] and "it is fetched again" in said[0] and len(site.asked) > asked
     assert site.asked[-1][0].endswith("token=qu1etly")
     assert_kept_out_of(home.home.parent / "again")
     path = Path(record["declared"])
     path.write_text(path.read_text(encoding="utf-8").replace("qu1etly", "wh1spered"))
     with pytest.raises(FolioError, match="no manifest keeps the query of its address"):
-        reproduce(resolve(record["run"], home), home, home.home.parent / "other", "source",
-                  notice=said.append)
+        reproduce(
+            resolve(record["run"], home),
+            home,
+            home.home.parent / "other",
+            "source",
+            notice=said.append,
+        )
 
 
 # --- homes made before ---------------------------------------------------------------------------
@@ -241,8 +265,11 @@ def test_old_homes_are_named_cleaned_and_still_whole(old: tuple[Settings, Path])
         assert "took the secrets out" in said, said
     assert [one.state for one in exposed.secrets(home)] == ["ok"]
     assert_kept_out_of(home.home)
-    source = next(one for one in stored(home.store, "source")
-                  if one.manifest["config"]["source.url"] == [identity(URL)])
+    source = next(
+        one
+        for one in stored(home.store, "source")
+        if one.manifest["config"]["source.url"] == [identity(URL)]
+    )
     assert home.store.damage(source) is None and source.key == manifest.key_of(source.manifest)
     corpus = artifact_of(home, "tiny-play", "corpus")
     assert Graph(stored(home.store)).made_of(corpus)["source"].key == source.key
@@ -273,21 +300,30 @@ def test_a_changed_manifest_gets_no_seal(old: tuple[Settings, Path]) -> None:
 def test_old_manifests_are_shown_without_secrets(old: tuple[Settings, Path]) -> None:
     home, folder = old
     source = home.store.find("source", folder.name)
-    told = [Graph(stored(home.store)).described(source), _declared({"source": source.manifest}),
-            config_shown(source.manifest["config"])]
+    told = [
+        Graph(stored(home.store)).described(source),
+        _declared({"source": source.manifest}),
+        config_shown(source.manifest["config"]),
+    ]
     assert not [secret for secret in SECRETS if secret in json.dumps(told)]
 
 
 def test_flow_runs_with_secrets_are_found_in_the_database(tmp_path: Path) -> None:
-    assert without_secrets({"mirror": "https://annabel:hush-hush@host/x", "overrides": [
-        "source.url=https://host/x?qu1etly", "training.epochs=2"], "pipeline": "imdb"}) == {
-            "mirror": "https://host/x", "overrides": ["training.epochs=2"], "pipeline": "imdb"}
+    assert without_secrets(
+        {
+            "mirror": "https://annabel:hush-hush@host/x",
+            "overrides": ["source.url=https://host/x?qu1etly", "training.epochs=2"],
+            "pipeline": "imdb",
+        }
+    ) == {"mirror": "https://host/x", "overrides": ["training.epochs=2"], "pipeline": "imdb"}
     assert without_secrets({"mirror": "/srv", "overrides": ["training.epochs=2"]}) is None
     assert in_database(tmp_path) == []
     (tmp_path / "prefect").mkdir()
     with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
         database.execute("create table flow_run (name text, parameters json)")
-        database.executemany("insert into flow_run values (?, ?)", [
-            ("clean", "{}"), ("shown", json.dumps({"mirror": "https://host/x?token=qu1etly"}))])
+        database.executemany(
+            "insert into flow_run values (?, ?)",
+            [("clean", "{}"), ("shown", json.dumps({"mirror": "https://host/x?token=qu1etly"}))],
+        )
         database.commit()
     assert in_database(tmp_path) == ["shown"]

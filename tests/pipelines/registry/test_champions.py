@@ -39,11 +39,22 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in (1, 2, 3):
             folder = home / "mlflow" / "artifacts" / str(number)
             folder.mkdir(parents=True)
-            client.create_model_version(NAME, folder.as_uri(), tags={
-                "folio.package": f"p{number}", "folio.model.digest": f"m{number}"})
+            client.create_model_version(
+                NAME,
+                folder.as_uri(),
+                tags={"folio.package": f"p{number}", "folio.model.digest": f"m{number}"},
+            )
             settle(home, client, NAME)
-            record(home, client, NAME, action="release", version=number, champion=number,
-                   reason=f"better than {number - 1}", verdict="promote")
+            record(
+                home,
+                client,
+                NAME,
+                action="release",
+                version=number,
+                champion=number,
+                reason=f"better than {number - 1}",
+                verdict="promote",
+            )
     return home
 
 
@@ -67,7 +78,11 @@ def agree(home: Path) -> bool:
 def test_promoting_by_hand_is_written_down(home: Path) -> None:
     line = promote(home, NAME, 1, "the others are rude")
     assert (line["action"], line["version"], line["former"], line["champion"]) == (
-        "promote", 1, 3, 1)
+        "promote",
+        1,
+        3,
+        1,
+    )
     assert line["reason"] == "the others are rude"
     assert line["digests"] == {"package": "p1", "model": "m1"}
     assert champion(home) == 1 and agree(home)
@@ -92,8 +107,11 @@ def test_a_former_champion_without_its_files_is_passed_over(home: Path) -> None:
 def test_what_is_not_there_is_one_line(home: Path, tmp_path: Path) -> None:
     with pytest.raises(FolioError, match="there is no version 9; registered: 1, 2, 3"):
         promote(home, NAME, 9, "")
-    for act in (lambda: promote(tmp_path / "none", "x", 1, ""),
-                lambda: rollback(tmp_path / "none", "x", ""), lambda: history(tmp_path, "x")):
+    for act in (
+        lambda: promote(tmp_path / "none", "x", 1, ""),
+        lambda: rollback(tmp_path / "none", "x", ""),
+        lambda: history(tmp_path, "x"),
+    ):
         with pytest.raises(FolioError, match="x: no model is registered"):
             act()
     with mlflow_at(home) as (_, client):
@@ -117,8 +135,16 @@ def test_who_was_champion_when(home: Path) -> None:
     assert champion_at(home, NAME, now)["champion"] == 3
     assert champion_at(home, NAME, datetime.fromisoformat(first["time"]) - timedelta(1)) is None
     with mlflow_at(home) as (_, client):
-        record(home, client, NAME, action="release", version=9, champion=3, reason="not better",
-               verdict="reject")
+        record(
+            home,
+            client,
+            NAME,
+            action="release",
+            version=9,
+            champion=3,
+            reason="not better",
+            verdict="reject",
+        )
     line = champion_at(home, NAME, now + timedelta(seconds=5))
     assert (line["champion"], line["reason"]) == (3, "better than 2")  # how it came to be so
 
@@ -139,11 +165,16 @@ champions.rollback(Path(sys.argv[1]), "films", "cut off")
 """
 
 
-@pytest.mark.parametrize(("point", "after"), [("before the alias", 3), ("before the line", 2),
-                                              ("before the end", 2)])
+@pytest.mark.parametrize(
+    ("point", "after"), [("before the alias", 3), ("before the line", 2), ("before the end", 2)]
+)
 def test_a_rollback_killed_in_between_is_mended(home: Path, point: str, after: int) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(home), point], capture_output=True,
-                          cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(home), point],
+        capture_output=True,
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert champion(home) == after  # the alias alone decides who serves
     assert history(home, NAME)[-1]["champion"] == after and agree(home)
@@ -152,16 +183,20 @@ def test_a_rollback_killed_in_between_is_mended(home: Path, point: str, after: i
 
 
 def test_the_rollback_that_was_cut_off_is_not_done_twice(home: Path) -> None:
-    subprocess.run([sys.executable, "-c", KILLED, str(home), "before the line"],
-                   capture_output=True, cwd=PROJECT,
-                   env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    subprocess.run(
+        [sys.executable, "-c", KILLED, str(home), "before the line"],
+        capture_output=True,
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )
     assert rollback(home, NAME, "again")["reason"] == "cut off"
     assert champion(home) == 2 and agree(home)
     assert len(journal_of(home).lines(NAME)) == 4
 
 
-def test_each_registry_has_a_journal_of_its_own(home: Path, tmp_path: Path,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_registry_has_a_journal_of_its_own(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copyfile(home / "mlflow" / "mlflow.db", tmp_path / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
     assert journal_of(home).lines() == []
@@ -180,10 +215,20 @@ def test_a_line_dated_ahead_is_of_now(home: Path) -> None:
     journal = journal_of(home)
     first, *others = journal.lines()
     journal.path.write_text("")
-    bare = {key: value for key, value in others[-1].items()
-            if key not in ("number", "previous", "digest")}
+    bare = {
+        key: value
+        for key, value in others[-1].items()
+        if key not in ("number", "previous", "digest")
+    }
     for line in (first, bare | {"time": "2099-01-01T00:00:00Z"}):
-        journal.append(journal.sealed({key: value for key, value in line.items()
-                                       if key not in ("number", "previous", "digest")}))
+        journal.append(
+            journal.sealed(
+                {
+                    key: value
+                    for key, value in line.items()
+                    if key not in ("number", "previous", "digest")
+                }
+            )
+        )
     assert champion_at(home, NAME)["champion"] == 3
     assert champion_at(home, NAME, datetime.now(UTC) + timedelta(days=1))["champion"] == 1

@@ -13,8 +13,16 @@ from pipelines.registry.journal import Journal, Line, reigns, who, withdrawn
 
 
 def entry(model: str, version: int) -> Line:
-    return {"time": "2026-11-01T06:30:00Z", "who": "ann@host", "action": "release", "model": model,
-            "version": version, "former": None, "champion": version, "reason": "grün\nrot"}
+    return {
+        "time": "2026-11-01T06:30:00Z",
+        "who": "ann@host",
+        "action": "release",
+        "model": model,
+        "version": version,
+        "former": None,
+        "champion": version,
+        "reason": "grün\nrot",
+    }
 
 
 def written(folder: Path, count: int = 5) -> Journal:
@@ -35,10 +43,13 @@ def test_what_was_written_is_read_and_whole(tmp_path: Path) -> None:
     assert list(Journal(tmp_path / "none.jsonl").problems()) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[
-    HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 4), st.sampled_from(["version", "reason", "model", "number", "previous",
-                                           "digest"]))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.integers(0, 4),
+    st.sampled_from(["version", "reason", "model", "number", "previous", "digest"]),
+)
 def test_a_changed_line_is_found(tmp_path: Path, at: int, key: str) -> None:
     path = tmp_path / "mlflow" / "journal.jsonl"
     path.unlink(missing_ok=True)
@@ -55,18 +66,19 @@ def test_a_changed_line_is_found(tmp_path: Path, at: int, key: str) -> None:
 def test_a_line_taken_out_or_rewritten_is_found(tmp_path: Path, at: int) -> None:
     journal = written(tmp_path)
     lines = journal.path.read_text(encoding="utf-8").splitlines()
-    journal.path.write_text("\n".join([*lines[:at], *lines[at + 1:]]) + "\n", encoding="utf-8")
+    journal.path.write_text("\n".join([*lines[:at], *lines[at + 1 :]]) + "\n", encoding="utf-8")
     assert [problem for problem in journal.problems() if "does not follow" in problem]
     # A forger who computes the digest anew breaks the chain at the next line.
     other = Journal(tmp_path / "other.jsonl")
     for line in lines[:at]:
         other.append(json.loads(line))
     other.append(other.sealed(entry("films", 99)))
-    rest = "\n".join([*other.path.read_text(encoding="utf-8").splitlines(), *lines[at + 1:]])
+    rest = "\n".join([*other.path.read_text(encoding="utf-8").splitlines(), *lines[at + 1 :]])
     journal.path.write_text(rest + "\n", encoding="utf-8")
     assert list(journal.problems()) == [
         f"{journal.path}:{at + 2}: does not follow the line before it: a line was taken out or "
-        "put in"]
+        "put in"
+    ]
 
 
 def test_half_a_line_is_told_and_goes_with_the_next(tmp_path: Path) -> None:
@@ -83,16 +95,30 @@ def told(action: str, champion: int | None, former: int | None = None) -> Line:
     return {"action": action, "champion": champion, "former": former, "time": f"t{champion}"}
 
 
-@pytest.mark.parametrize(("lines", "stack"), [
-    ([], []),
-    ([told("release", None), told("release", 2), told("release", 2), told("release", 4)], [2, 4]),
-    ([told("release", 1), told("release", 2), told("rollback", 1)], [1]),
-    ([told("release", 1), told("release", 2), told("release", 3), told("rollback", 2),
-      told("rollback", 1)], [1]),
-    ([told("release", 1), told("release", 2), told("rollback", 1), told("release", 3)], [1, 3]),
-    ([told("release", 1), told("release", 2), told("promote", 1), told("rollback", 2)], [1, 2]),
-    ([told("release", 1), told("found", None), told("promote", 5)], [5]),
-])
+@pytest.mark.parametrize(
+    ("lines", "stack"),
+    [
+        ([], []),
+        (
+            [told("release", None), told("release", 2), told("release", 2), told("release", 4)],
+            [2, 4],
+        ),
+        ([told("release", 1), told("release", 2), told("rollback", 1)], [1]),
+        (
+            [
+                told("release", 1),
+                told("release", 2),
+                told("release", 3),
+                told("rollback", 2),
+                told("rollback", 1),
+            ],
+            [1],
+        ),
+        ([told("release", 1), told("release", 2), told("rollback", 1), told("release", 3)], [1, 3]),
+        ([told("release", 1), told("release", 2), told("promote", 1), told("rollback", 2)], [1, 2]),
+        ([told("release", 1), told("found", None), told("promote", 5)], [5]),
+    ],
+)
 def test_reigns_are_what_rollbacks_lead_back_through(lines: list[Line], stack: list[int]) -> None:
     assert reigns(lines) == stack
 

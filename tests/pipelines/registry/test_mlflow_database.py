@@ -29,9 +29,13 @@ def files_of_at_most(size_bytes: int) -> Iterator[None]:
 
 
 def test_a_disk_that_is_full_while_it_is_made_is_one_line_and_spoils_nothing(
-        tmp_path: Path) -> None:
-    with (pytest.raises(FolioError, match=r"mlflow\.db: .*mend that .free space") as error,
-          files_of_at_most(200_000), mlflow_at(tmp_path)):
+    tmp_path: Path,
+) -> None:
+    with (
+        pytest.raises(FolioError, match=r"mlflow\.db: .*mend that .free space") as error,
+        files_of_at_most(200_000),
+        mlflow_at(tmp_path),
+    ):
         pass
     assert "\n" not in str(error.value)
     assert not (tmp_path / "mlflow" / "mlflow.db").exists() and versions(tmp_path) == []
@@ -44,6 +48,6 @@ def test_one_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "mlflow" / "mlflow.db"
     path.parent.mkdir()
     path.write_bytes(b"this is no database" * 100)
-    with (pytest.raises(FolioError, match="not a database"), mlflow_at(tmp_path) as (_, client)):
+    with pytest.raises(FolioError, match="not a database"), mlflow_at(tmp_path) as (_, client):
         client.search_registered_models()
     assert path.read_bytes() == b"this is no database" * 100

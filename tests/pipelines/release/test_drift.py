@@ -32,8 +32,9 @@ def test_stability_index() -> None:
 
 
 @given(COUNTS, COUNTS)
-def test_both_measures_are_none_alone_where_nothing_differs(old: np.ndarray,
-                                                            new: np.ndarray) -> None:
+def test_both_measures_are_none_alone_where_nothing_differs(
+    old: np.ndarray, new: np.ndarray
+) -> None:
     size = min(len(old), len(new))
     if old[:size].any() and new[:size].any():
         assert stability_index(old[:size], new[:size]) >= 0
@@ -83,30 +84,43 @@ def retrained(home: Settings, folder: Path, change) -> tuple[dict, list[str]]:
     declared = folder / "tiny-reviews.yaml"
     declared.write_text(REVIEWS.format(samples=folder))
     said: list[str] = []
-    record = retrain_plain(str(declared), settings=home, selection=Selection.of(until="tokens"),
-                           notice=said.append)
+    record = retrain_plain(
+        str(declared), settings=home, selection=Selection.of(until="tokens"), notice=said.append
+    )
     return record, said
 
 
 def test_the_same_text_is_not_measured(home: Settings, reviews: Path) -> None:
-    record = retrain_plain(str(reviews), settings=home, selection=Selection.of(until="tokens"),
-                           notice=lambda text: None)
+    record = retrain_plain(
+        str(reviews),
+        settings=home,
+        selection=Selection.of(until="tokens"),
+        notice=lambda text: None,
+    )
     assert record["drift"] == {"version": 1, "same_text": True, "measures": [], "drifted": []}
 
 
 def test_more_of_the_same_has_not_drifted(home: Settings, tmp_path: Path) -> None:
     """The order of the words, and so every text, is another; the kind of text is not."""
-    record, said = retrained(home, tmp_path, lambda row: row | {
-        "review": " ".join(reversed(row["review"].split()))})
+    record, said = retrained(
+        home, tmp_path, lambda row: row | {"review": " ".join(reversed(row["review"].split()))}
+    )
     found = record["drift"]
     assert not found["same_text"] and found["drifted"] == []
     assert [one["measure"] for one in found["measures"]] == [
-        "median length (tokens)", "share of unknown tokens", "share of label 1"]
+        "median length (tokens)",
+        "share of unknown tokens",
+        "share of label 1",
+    ]
     for one in found["measures"]:
         assert 0 <= one["index"] < ALARM and 0 <= one["p"] <= 1
     assert not [line for line in said if "drifted" in line]
-    again = retrain_plain(str(tmp_path / "tiny-reviews.yaml"), settings=home,
-                          selection=Selection.of(until="tokens"), notice=said.append)
+    again = retrain_plain(
+        str(tmp_path / "tiny-reviews.yaml"),
+        settings=home,
+        selection=Selection.of(until="tokens"),
+        notice=said.append,
+    )
     assert again["state"] == "nothing-to-do" and again["drift"] is None  # it was told once
 
 
@@ -123,16 +137,18 @@ def test_other_lengths_words_and_labels_have(home: Settings, tmp_path: Path) -> 
     assert length["new"] == pytest.approx(3 * length["old"], rel=0.2) and length["p"] < 1e-6
     assert unknown["old"] < 0.1 and unknown["new"] > 0.8 and unknown["p"] < 1e-6
     assert label["new"] < 0.3 < label["old"] and label["p"] < 1e-3
-    assert said[-1].startswith("tiny-reviews: the text has drifted from what version 1 was "
-                               "trained on: median length")
+    assert said[-1].startswith(
+        "tiny-reviews: the text has drifted from what version 1 was trained on: median length"
+    )
 
 
 def hash_of(text: str) -> int:
     return sum(map(ord, text))
 
 
-def test_where_there_is_nothing_to_compare_with(home: Settings, reviews: Path, play: Path,
-                                                tmp_path: Path) -> None:
+def test_where_there_is_nothing_to_compare_with(
+    home: Settings, reviews: Path, play: Path, tmp_path: Path
+) -> None:
     corpus, tokens = (artifact_of(home, "tiny-reviews", stage) for stage in ("corpus", "tokens"))
     spec = spec_of(reviews)
     assert from_champion(home, spec, corpus, tokens)["same_text"]
@@ -149,7 +165,8 @@ def test_where_there_is_nothing_to_compare_with(home: Settings, reviews: Path, p
 def test_a_registry_that_cannot_be_read_hinders_no_run(home: Settings, reviews: Path) -> None:
     (home.home / "mlflow" / "mlflow.db").write_bytes(b"no database" * 100)
     said: list[str] = []
-    record = retrain_plain(str(reviews), settings=home, selection=Selection.of(until="tokens"),
-                           notice=said.append)
+    record = retrain_plain(
+        str(reviews), settings=home, selection=Selection.of(until="tokens"), notice=said.append
+    )
     assert record["state"] == "nothing-to-do" and record["drift"] is None
     assert "the text could not be compared with the champion's" in said[-1]

@@ -28,8 +28,15 @@ def predictions(skill: float, count: int, seed: int, labels: int = 0) -> pa.Tabl
     right = random.random(count) < skill
     probability = np.where(right == (label > 0.5), sure, 1 - sure)
     nats = -np.log(np.where(label > 0.5, probability, 1 - probability))
-    return pa.table({"id": [str(i) for i in range(count)], "label": label, "nats": nats,
-                     "probability": probability, "correct": (probability > 0.5) == (label > 0.5)})
+    return pa.table(
+        {
+            "id": [str(i) for i in range(count)],
+            "label": label,
+            "nats": nats,
+            "probability": probability,
+            "correct": (probability > 0.5) == (label > 0.5),
+        }
+    )
 
 
 def segments(nats: float, count: int, seed: int, tokens: int = 100) -> pa.Table:
@@ -37,14 +44,20 @@ def segments(nats: float, count: int, seed: int, tokens: int = 100) -> pa.Table:
     hard = np.cumsum(np.random.default_rng(7).normal(size=count)) / 20
     noise = np.random.default_rng(seed).normal(scale=0.02, size=count)
     characters = np.random.default_rng(8).integers(90, 130, count).astype(np.float64)
-    return pa.table({"characters": characters, "tokens": np.full(count, tokens),
-                     "nats": characters * (nats + hard + noise)})
+    return pa.table(
+        {
+            "characters": characters,
+            "tokens": np.full(count, tokens),
+            "nats": characters * (nats + hard + noise),
+        }
+    )
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from(CLASSIFIER), st.floats(0.05, 0.95), st.integers(5, 400), st.integers(0, 99))
-def test_the_same_answers_are_inconclusive(metric: str, skill: float, count: int,
-                                           seed: int) -> None:
+def test_the_same_answers_are_inconclusive(
+    metric: str, skill: float, count: int, seed: int
+) -> None:
     same = predictions(skill, count, seed)
     if metric == "roc_auc" and len(set(same["label"].to_pylist())) < 2:
         return
@@ -57,8 +70,9 @@ def test_the_same_answers_are_inconclusive(metric: str, skill: float, count: int
 
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from(TEXT), st.floats(0.5, 3), st.integers(3, 300), st.integers(0, 99))
-def test_the_same_text_as_likely_is_inconclusive(metric: str, nats: float, count: int,
-                                                 seed: int) -> None:
+def test_the_same_text_as_likely_is_inconclusive(
+    metric: str, nats: float, count: int, seed: int
+) -> None:
     same = segments(nats, count, seed)
     found = text_evidence(same, same, metric, 0.95)
     assert found.low <= 0 <= found.high and found.effect == 0 and found.metric == metric
@@ -69,13 +83,16 @@ def test_the_same_text_as_likely_is_inconclusive(metric: str, nats: float, count
 @pytest.mark.parametrize("metric", CLASSIFIER)
 def test_the_better_classifier_wins_and_the_worse_one_loses(metric: str) -> None:
     good, bad = predictions(0.85, 3000, 1), predictions(0.75, 3000, 2)
-    better, worse = (classifier_evidence(*pair, metric, 0.95)
-                     for pair in ((bad, good), (good, bad)))
+    better, worse = (
+        classifier_evidence(*pair, metric, 0.95) for pair in ((bad, good), (good, bad))
+    )
     assert better.gain.low > 0 > worse.gain.high
     assert better.effect == pytest.approx(-worse.effect)
     assert better.low < better.effect < better.high
-    assert better.mcnemar["p"] < 1e-6 and better.mcnemar["only_challenger"] > (
-        better.mcnemar["only_champion"])
+    assert (
+        better.mcnemar["p"] < 1e-6
+        and better.mcnemar["only_challenger"] > (better.mcnemar["only_champion"])
+    )
     assert set(better.others) == set(CLASSIFIER) - {metric}
 
 
@@ -90,8 +107,12 @@ def test_figures_of_both_are_those_of_their_tables() -> None:
 
 
 def test_equally_good_models_are_mostly_inconclusive() -> None:
-    found = [classifier_evidence(predictions(0.8, 800, seed), predictions(0.8, 800, 500 + seed),
-                                 "accuracy", 0.95) for seed in range(60)]
+    found = [
+        classifier_evidence(
+            predictions(0.8, 800, seed), predictions(0.8, 800, 500 + seed), "accuracy", 0.95
+        )
+        for seed in range(60)
+    ]
     assert sum(one.low <= 0 <= one.high for one in found) >= 52
 
 
@@ -106,18 +127,29 @@ def test_the_better_language_model_wins(metric: str) -> None:
     worse, better = segments(1.52, 500, 1), segments(1.50, 500, 2)
     found = text_evidence(worse, better, metric, 0.95)
     assert found.gain.low > 0 and found.high < 0 and found.low < found.effect < found.high
-    sums = [(np.sum(t["nats"].to_numpy()), np.sum(t["characters"].to_numpy()),
-             np.sum(t["tokens"].to_numpy())) for t in (worse, better)]
-    figure = {"nats_per_character": lambda n, c, t: n / c, "perplexity": lambda n, c, t:
-              math.exp(n / t), "bits_per_character": lambda n, c, t: n / c / math.log(2)}[metric]
+    sums = [
+        (
+            np.sum(t["nats"].to_numpy()),
+            np.sum(t["characters"].to_numpy()),
+            np.sum(t["tokens"].to_numpy()),
+        )
+        for t in (worse, better)
+    ]
+    figure = {
+        "nats_per_character": lambda n, c, t: n / c,
+        "perplexity": lambda n, c, t: math.exp(n / t),
+        "bits_per_character": lambda n, c, t: n / c / math.log(2),
+    }[metric]
     assert (found.champion, found.challenger) == pytest.approx([figure(*one) for one in sums])
-    assert decide(Figures({metric: 1.5}), OLD, RegistrySpec(metric=metric),
-                  found).verdict == "promote"
+    assert (
+        decide(Figures({metric: 1.5}), OLD, RegistrySpec(metric=metric), found).verdict == "promote"
+    )
 
 
 def test_perplexity_of_other_tokens_is_not_compared() -> None:
-    found = text_evidence(segments(1.5, 300, 1, tokens=100), segments(1.4, 300, 2, tokens=40),
-                          "perplexity", 0.95)
+    found = text_evidence(
+        segments(1.5, 300, 1, tokens=100), segments(1.4, 300, 2, tokens=40), "perplexity", 0.95
+    )
     assert found.metric == "nats_per_character" and found.gain.low > 0
 
 

@@ -28,7 +28,11 @@ def corpus(folder: Path, **splits: list[str]) -> Artifact:
 def test_documents_are_known_by_their_words(tmp_path: Path) -> None:
     known = corpus(tmp_path, train=["one  two\n", "three"], validation=["four"], test=["five"])
     assert seen_documents(["one two", "five", "four ", "thre"], known).tolist() == [
-        True, False, True, False]
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 TEXT = st.text(alphabet="abc ", min_size=120, max_size=900)
@@ -36,11 +40,12 @@ TEXT = st.text(alphabet="abc ", min_size=120, max_size=900)
 
 @settings(max_examples=40, deadline=None)
 @given(TEXT, TEXT, st.integers(0, 300), st.integers(60, 260))
-def test_segments_are_found_wherever_they_stand(tmp_path_factory, train: str, test: str,
-                                                at: int, length: int) -> None:
-    test = test[:150] + train[at:at + length] + test[150:] + "."  # never the whole of train
+def test_segments_are_found_wherever_they_stand(
+    tmp_path_factory, train: str, test: str, at: int, length: int
+) -> None:
+    test = test[:150] + train[at : at + length] + test[150:] + "."  # never the whole of train
     known = corpus(tmp_path_factory.mktemp("corpus"), train=[train])
-    expected = [b - a >= WINDOW and test[a:a + WINDOW] in train for a, b in pairwise(cuts(test))]
+    expected = [b - a >= WINDOW and test[a : a + WINDOW] in train for a, b in pairwise(cuts(test))]
     assert seen_segments([test], known).tolist() == expected
 
 

@@ -29,35 +29,52 @@ Run = Callable[..., dict[str, Any]]
 def challenger(home: Settings, name: str, **changes: Any) -> Challenger:
     """The registered model against itself."""
     folders = {stage: artifact_of(home, name, stage) for stage in ("metrics", "corpus", "tokens")}
-    return Challenger(folders["metrics"].path, folders["corpus"], folders["tokens"].path,
-                      **{"held_out": held_out_digest(folders["corpus"].manifest),
-                         "batch_size": 16, "labels": ("negative", "positive"),
-                         "store": home.store} | changes)
+    return Challenger(
+        folders["metrics"].path,
+        folders["corpus"],
+        folders["tokens"].path,
+        **{
+            "held_out": held_out_digest(folders["corpus"].manifest),
+            "batch_size": 16,
+            "labels": ("negative", "positive"),
+            "store": home.store,
+        }
+        | changes,
+    )
 
 
 def tags(home: Settings, name: str, **changes: str) -> dict[str, str]:
     (version,) = versions(home.home, name)
-    return version.tags | {f"folio.{key.replace('_', '.')}": value
-                           for key, value in changes.items()}
+    return version.tags | {
+        f"folio.{key.replace('_', '.')}": value for key, value in changes.items()
+    }
 
 
-def evidence(home: Settings, name: str, spec: RegistrySpec, given: dict[str, str] | None = None,
-             **changes: Any) -> Any:
+def evidence(
+    home: Settings,
+    name: str,
+    spec: RegistrySpec,
+    given: dict[str, str] | None = None,
+    **changes: Any,
+) -> Any:
     return challenger(home, name, **changes).evidence(
-        given or tags(home, name), lambda: load_champion(home.home, name), spec)
+        given or tags(home, name), lambda: load_champion(home.home, name), spec
+    )
 
 
 @pytest.mark.parametrize(("name", "spec"), [("tiny-reviews", ACCURACY), ("tiny-play", BITS)])
-def test_what_was_recorded_of_the_champion_is_used(trained: Settings, name: str,
-                                                   spec: RegistrySpec) -> None:
+def test_what_was_recorded_of_the_champion_is_used(
+    trained: Settings, name: str, spec: RegistrySpec
+) -> None:
     found = evidence(trained, name, spec)
     assert (found.effect, found.low, found.high, found.rescored) == (0, 0, 0, False)
 
 
 @pytest.mark.parametrize(("name", "spec"), [("tiny-reviews", ACCURACY), ("tiny-play", BITS)])
 @pytest.mark.parametrize("missing", [{"test_digest": "another"}, {"metrics_key": "gone"}])
-def test_else_the_champion_is_scored_anew(trained: Settings, name: str, spec: RegistrySpec,
-                                          missing: dict[str, str]) -> None:
+def test_else_the_champion_is_scored_anew(
+    trained: Settings, name: str, spec: RegistrySpec, missing: dict[str, str]
+) -> None:
     found = evidence(trained, name, spec, tags(trained, name, **missing))
     assert found.rescored and found.left_out == 0
     assert found.effect == pytest.approx(0, abs=1e-5)
@@ -66,28 +83,35 @@ def test_else_the_champion_is_scored_anew(trained: Settings, name: str, spec: Re
 def test_without_what_it_was_trained_on_nobody_knows_what_it_has_seen(trained: Settings) -> None:
     given = tags(trained, "tiny-reviews", test_digest="another", corpus_key="gone")
     assert "no longer in the store, so it may have seen" in evidence(
-        trained, "tiny-reviews", ACCURACY, given)
+        trained, "tiny-reviews", ACCURACY, given
+    )
 
 
 def test_a_champion_that_answers_another_question_is_not_compared(trained: Settings) -> None:
     assert evidence(trained, "tiny-reviews", ACCURACY, labels=("bad", "good")) == (
-        "it tells negative from positive")
+        "it tells negative from positive"
+    )
     play = challenger(trained, "tiny-play")
-    found = play.evidence(tags(trained, "tiny-reviews"),
-                          lambda: load_champion(trained.home, "tiny-reviews"), BITS)
+    found = play.evidence(
+        tags(trained, "tiny-reviews"), lambda: load_champion(trained.home, "tiny-reviews"), BITS
+    )
     assert found == "it is a classifier"
 
 
-@pytest.mark.parametrize(("changes", "reason"), [
-    ({"lower": True}, "lower-case text"), ({"kind": "word"}, "words without the signs between")])
-def test_easier_text_is_not_compared(trained: Settings, tmp_path: Path, changes: dict,
-                                     reason: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"lower": True}, "lower-case text"), ({"kind": "word"}, "words without the signs between")],
+)
+def test_easier_text_is_not_compared(
+    trained: Settings, tmp_path: Path, changes: dict, reason: str
+) -> None:
     package = tmp_path / "package"
     shutil.copytree(load_champion(trained.home, "tiny-play"), package)
     path = package / "vocabulary" / "settings.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    found = challenger(trained, "tiny-play").evidence(tags(trained, "tiny-play"), lambda: package,
-                                                      BITS)
+    found = challenger(trained, "tiny-play").evidence(
+        tags(trained, "tiny-play"), lambda: package, BITS
+    )
     assert reason in found
 
 
@@ -96,7 +120,8 @@ def test_a_broken_package_is_told(trained: Settings, tmp_path: Path) -> None:
     shutil.copytree(load_champion(trained.home, "tiny-play"), package)
     (package / "model.keras").write_bytes(b"no model")
     found = challenger(trained, "tiny-play").evidence(
-        tags(trained, "tiny-play", test_digest="another"), lambda: package, BITS)
+        tags(trained, "tiny-play", test_digest="another"), lambda: package, BITS
+    )
     assert found.startswith("it cannot be scored (") and "not a whole model package" in found
 
 
@@ -119,8 +144,9 @@ def run(tmp_path: Path) -> Run:
 
 def words_of(page: Path) -> str:
     """What a page says, without its tags."""
-    text = re.sub(r"<(style|svg).*?</\1>|<[^>]*>", " ", page.read_text(encoding="utf-8"),
-                  flags=re.DOTALL)
+    text = re.sub(
+        r"<(style|svg).*?</\1>|<[^>]*>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     return " ".join(html.unescape(text).split())
 
 
@@ -134,8 +160,10 @@ def test_the_gate_with_real_language_models(run: Run) -> None:
     page, found = run.page("play"), better["evidence"]
     assert f"Promoted: version 2 is champion {better['reason']}." in page
     assert "Champion version 1 was trained on this very text" in page
-    assert (f"Bits per character, which decides {found['challenger']:.3f} {found['champion']:.3f} "
-            f"{found['effect']:+.4f} {found['low']:+.4f} to {found['high']:+.4f}") in page
+    assert (
+        f"Bits per character, which decides {found['challenger']:.3f} {found['champion']:.3f} "
+        f"{found['effect']:+.4f} {found['low']:+.4f} to {found['high']:+.4f}"
+    ) in page
     assert set(found["others"]) == {"nats_per_character", "perplexity"}
     margin = PLAY.replace("floor: 8.0", "margin: 0.3")
     same = run("play", margin, "training.epochs=4", "seed=2")
@@ -144,19 +172,28 @@ def test_the_gate_with_real_language_models(run: Run) -> None:
     assert "Inconclusive: version 2 stays champion" in run.page("play")
     assert "The shaded band is the margin: what another seed does." in run.page("play")
     subwords = run("play", PLAY, "training.epochs=4", "tokens.kind=subword", "tokens.max_size=200")
-    assert subwords["verdict"] == "promote" and subwords["evidence"]["count"] == (
-        better["evidence"]["count"])
+    assert (
+        subwords["verdict"] == "promote"
+        and subwords["evidence"]["count"] == (better["evidence"]["count"])
+    )
     moved = run("play", PLAY, "corpus.test=0.15", "training.epochs=1")
     assert moved["verdict"] == "reject" and moved["evidence"]["rescored"]
     assert moved["evidence"]["left_out"] > 5 and "left out that the champion was" in moved["reason"]
     page = run.page("play")
     assert "Rejected: version 4 stays champion" in page
     assert f"{moved['evidence']['left_out']} that the champion was trained on are left out" in page
-    assert ("Nothing about this text can be measured against that of champion version 4: too few "
-            "documents, or tokens of another kind.") in page
+    assert (
+        "Nothing about this text can be measured against that of champion version 4: too few "
+        "documents, or tokens of another kind."
+    ) in page
     (model,) = list_models(run.home, "play")
     assert [one["verdict"] for one in model["versions"]] == [
-        "promote", "promote", "inconclusive", "promote", "reject"]
+        "promote",
+        "promote",
+        "inconclusive",
+        "promote",
+        "reject",
+    ]
     assert model["versions"][1]["evidence"] == better["evidence"]
 
 
@@ -165,8 +202,11 @@ def test_slice_floors_of_a_real_language_model(run: Run) -> None:
     floors = grouped.replace("registry: {{", "registry: {{slice_floors: {{group: {floor}}}, ")
     missed = run("play", floors.replace("{floor}", "0.5"))
     assert missed["verdict"] == "reject"
-    assert re.search(r"^bits_per_character [\d.]+ on the \d\d segments of group play.txt is over "
-                     r"that slice's floor 0\.5$", missed["reason"])
+    assert re.search(
+        r"^bits_per_character [\d.]+ on the \d\d segments of group play.txt is over "
+        r"that slice's floor 0\.5$",
+        missed["reason"],
+    )
     assert f"Rejected: there is no champion {missed['reason']}." in run.page("play")
     misspelt = run("play", floors.replace("{floor}", "{{plai.txt: 7.9}}"))
     assert misspelt["verdict"] == "reject" and "floor on group plai.txt" in misspelt["reason"]
@@ -177,8 +217,11 @@ def test_slice_floors_of_a_real_language_model(run: Run) -> None:
 
 def test_the_gate_with_real_classifiers(run: Run) -> None:
     """A model that has learned nothing is rejected by the evidence where no floor does it."""
-    text = REVIEWS.replace("epochs: 2", "epochs: 4").replace(", floor: 0.1", "").replace(
-        "validation: 0.2, test: 0.2", "validation: 0.1, test: 0.3")
+    text = (
+        REVIEWS.replace("epochs: 2", "epochs: 4")
+        .replace(", floor: 0.1", "")
+        .replace("validation: 0.2, test: 0.2", "validation: 0.1, test: 0.3")
+    )
     assert run("reviews", text)["verdict"] == "promote"
     bad = run("reviews", text, "training.optimizer=sgd", "training.learning_rate=0.000001")
     assert bad["verdict"] == "reject" and bad["evidence"]["high"] < 0
@@ -188,12 +231,19 @@ def test_the_gate_with_real_classifiers(run: Run) -> None:
     assert found["verdict"] == "reject" and "is under that slice's floor 0.999" in found["reason"]
 
 
-def test_a_candidate_knows_the_digest_of_its_test_documents(trained: Settings,
-                                                            tmp_path: Path) -> None:
-    inputs = {stage: artifact_of(trained, "tiny-reviews", stage)
-              for stage in ("model", "metrics", "tokens", "corpus")}
-    config = {"name": "x", "registry": ACCURACY, "sample": False,
-              "corpus.labels": ("negative", "positive")}
+def test_a_candidate_knows_the_digest_of_its_test_documents(
+    trained: Settings, tmp_path: Path
+) -> None:
+    inputs = {
+        stage: artifact_of(trained, "tiny-reviews", stage)
+        for stage in ("model", "metrics", "tokens", "corpus")
+    }
+    config = {
+        "name": "x",
+        "registry": ACCURACY,
+        "sample": False,
+        "corpus.labels": ("negative", "positive"),
+    }
     found = Candidate.of(inputs, config, tmp_path / "staged")
     assert found.tags["folio.test.digest"] == held_out_digest(inputs["corpus"].manifest)
     assert found.challenger() == challenger(trained, "tiny-reviews")

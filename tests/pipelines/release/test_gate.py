@@ -27,74 +27,171 @@ def bits(value: float) -> Figures:
 def documents(low: float, high: float, p: float = 0.001, **changes: object) -> Evidence:
     middle = (low + high) / 2
     counts = {"only_champion": 10, "only_challenger": 40, "p": p}
-    found = Evidence("accuracy", 0.85, 0.85 + middle, low, high, 0.95, DOCUMENTS, 25_000,
-                     mcnemar=counts)
+    found = Evidence(
+        "accuracy", 0.85, 0.85 + middle, low, high, 0.95, DOCUMENTS, 25_000, mcnemar=counts
+    )
     return replace(found, **changes)
 
 
 def segments(low: float, high: float) -> Evidence:
-    return Evidence("bits_per_character", 2.0, 2 + (low + high) / 2, low, high, 0.9,
-                    SEGMENTS_OF_TEXT, 550, block=7)
+    return Evidence(
+        "bits_per_character",
+        2.0,
+        2 + (low + high) / 2,
+        low,
+        high,
+        0.9,
+        SEGMENTS_OF_TEXT,
+        550,
+        block=7,
+    )
 
 
-@pytest.mark.parametrize(("challenger", "champion", "spec", "verdict", "reason"), [
-    (accuracy(0.85), None, ACCURACY, "promote", "accuracy 0.85, and there was no champion"),
-    (accuracy(0.8), None, ACCURACY, "promote", "accuracy 0.8, and there was no champion"),
-    (accuracy(0.79), None, ACCURACY, "reject", "accuracy 0.79 is under the floor 0.8"),
-    (bits(4.2), None, BITS, "reject", "bits_per_character 4.2 is over the floor 4"),
-    (bits(1.9), None, BITS, "promote", "bits_per_character 1.9, and there was no champion"),
-    (accuracy(0.99, sample=True), accuracy(0.81, version=2), ACCURACY, "reject",
-     "accuracy 0.99 on the sample text does not count against 0.81 of champion version 2, "
-     "which was trained on real text"),
-    (accuracy(0.81), accuracy(0.99, sample=True, version=2), ACCURACY, "promote",
-     "accuracy 0.81 on real text outranks 0.99 of champion version 2, "
-     "which was trained on the sample text"),
-    (accuracy(0.79), accuracy(0.99, sample=True, version=2), ACCURACY, "reject",
-     "accuracy 0.79 is under the floor 0.8"),
-    (accuracy(0.6, sample=True), None, ACCURACY, "promote",
-     "accuracy 0.6 on the sample text, and there was no champion"),
-    (accuracy(None), None, ACCURACY, "reject", "accuracy was not measured on this model"),
-    (replace(accuracy(0.99), withdrawn="2026-11-01T02:03:04Z"), CHAMPION, ACCURACY, "reject",
-     "accuracy 0.99: this version was rolled back on 2026-11-01T02:03:04Z; promote it by hand to "
-     "have it back"),
-])
-def test_what_is_decided_without_a_comparison(challenger: Figures, champion: Figures | None,
-                                              spec: RegistrySpec, verdict: str,
-                                              reason: str) -> None:
+@pytest.mark.parametrize(
+    ("challenger", "champion", "spec", "verdict", "reason"),
+    [
+        (accuracy(0.85), None, ACCURACY, "promote", "accuracy 0.85, and there was no champion"),
+        (accuracy(0.8), None, ACCURACY, "promote", "accuracy 0.8, and there was no champion"),
+        (accuracy(0.79), None, ACCURACY, "reject", "accuracy 0.79 is under the floor 0.8"),
+        (bits(4.2), None, BITS, "reject", "bits_per_character 4.2 is over the floor 4"),
+        (bits(1.9), None, BITS, "promote", "bits_per_character 1.9, and there was no champion"),
+        (
+            accuracy(0.99, sample=True),
+            accuracy(0.81, version=2),
+            ACCURACY,
+            "reject",
+            "accuracy 0.99 on the sample text does not count against 0.81 of champion version 2, "
+            "which was trained on real text",
+        ),
+        (
+            accuracy(0.81),
+            accuracy(0.99, sample=True, version=2),
+            ACCURACY,
+            "promote",
+            "accuracy 0.81 on real text outranks 0.99 of champion version 2, "
+            "which was trained on the sample text",
+        ),
+        (
+            accuracy(0.79),
+            accuracy(0.99, sample=True, version=2),
+            ACCURACY,
+            "reject",
+            "accuracy 0.79 is under the floor 0.8",
+        ),
+        (
+            accuracy(0.6, sample=True),
+            None,
+            ACCURACY,
+            "promote",
+            "accuracy 0.6 on the sample text, and there was no champion",
+        ),
+        (accuracy(None), None, ACCURACY, "reject", "accuracy was not measured on this model"),
+        (
+            replace(accuracy(0.99), withdrawn="2026-11-01T02:03:04Z"),
+            CHAMPION,
+            ACCURACY,
+            "reject",
+            "accuracy 0.99: this version was rolled back on "
+            "2026-11-01T02:03:04Z; promote it by hand to "
+            "have it back",
+        ),
+    ],
+)
+def test_what_is_decided_without_a_comparison(
+    challenger: Figures, champion: Figures | None, spec: RegistrySpec, verdict: str, reason: str
+) -> None:
     decided = decide(challenger, champion, spec)
     assert (decided.verdict, decided.reason) == (verdict, reason)
 
 
-@pytest.mark.parametrize(("evidence", "margin", "verdict", "reason"), [
-    (documents(0.01, 0.03), 0, "promote",
-     "accuracy 0.87 is better than 0.85 of champion version 3: +0.02 (95% interval +0.01 to +0.03, "
-     "25,000 test documents, McNemar p 0.001)"),
-    (documents(0.01, 0.03), 0.005, "promote", "better than 0.85 of champion version 3 by more than "
-     "the margin 0.005: +0.02"),
-    (documents(0.01, 0.03), 0.02, "inconclusive", "the difference may be within the margin 0.02: "
-     "+0.02"),
-    (documents(0.01, 0.03), 0.04, "inconclusive", "the difference is within the margin 0.04: "
-     "+0.02"),
-    (documents(-0.03, -0.01), 0.02, "inconclusive", "the difference may be within the margin 0.02"),
-    (documents(-0.03, -0.01), 0.005, "reject", "is worse than 0.85 of champion version 3 by more "
-     "than the margin 0.005: -0.02"),
-    (documents(-0.01, 0.03), 0, "inconclusive",
-     "accuracy 0.86 against 0.85 of champion version 3: the difference may be chance: +0.01 (95% "
-     "interval -0.01 to +0.03, 25,000 test documents, McNemar p 0.001)"),
-    (documents(-0.03, -0.01), 0, "reject", "accuracy 0.83 is worse than 0.85 of champion version "
-     "3: -0.02 (95% interval -0.03 to -0.01, 25,000 test documents, McNemar p 0.001)"),
-    (documents(0, 0), 0, "inconclusive", "the difference may be chance: +0"),
-    (documents(0.3, 0.4, p=0.0), 0, "promote", "25,000 test documents, McNemar p under 1e-300)"),
-    (documents(0.01, 0.03, p=0.06), 0, "inconclusive", "McNemar's test does not confirm the "
-     "difference: +0.02"),
-    (documents(0.01, 0.03, rescored=True, left_out=12), 0, "promote", "than 0.85 of champion "
-     "version 3, scored anew on this test text: +0.02 (95% interval +0.01 to +0.03, 25,000 "
-     "test documents; 12 left out that the champion was trained on, McNemar p 0.001)"),
-    ("it is a language model", 0, "inconclusive", "accuracy 0.9 cannot be compared with champion "
-     "version 3: it is a language model"),
-])
-def test_the_evidence_decides(evidence: Evidence | str, margin: float, verdict: str,
-                              reason: str) -> None:
+@pytest.mark.parametrize(
+    ("evidence", "margin", "verdict", "reason"),
+    [
+        (
+            documents(0.01, 0.03),
+            0,
+            "promote",
+            "accuracy 0.87 is better than 0.85 of champion version 3: +0.02 (95% "
+            "interval +0.01 to +0.03, "
+            "25,000 test documents, McNemar p 0.001)",
+        ),
+        (
+            documents(0.01, 0.03),
+            0.005,
+            "promote",
+            "better than 0.85 of champion version 3 by more than the margin 0.005: +0.02",
+        ),
+        (
+            documents(0.01, 0.03),
+            0.02,
+            "inconclusive",
+            "the difference may be within the margin 0.02: +0.02",
+        ),
+        (
+            documents(0.01, 0.03),
+            0.04,
+            "inconclusive",
+            "the difference is within the margin 0.04: +0.02",
+        ),
+        (
+            documents(-0.03, -0.01),
+            0.02,
+            "inconclusive",
+            "the difference may be within the margin 0.02",
+        ),
+        (
+            documents(-0.03, -0.01),
+            0.005,
+            "reject",
+            "is worse than 0.85 of champion version 3 by more than the margin 0.005: -0.02",
+        ),
+        (
+            documents(-0.01, 0.03),
+            0,
+            "inconclusive",
+            "accuracy 0.86 against 0.85 of champion version 3: the difference "
+            "may be chance: +0.01 (95% "
+            "interval -0.01 to +0.03, 25,000 test documents, McNemar p 0.001)",
+        ),
+        (
+            documents(-0.03, -0.01),
+            0,
+            "reject",
+            "accuracy 0.83 is worse than 0.85 of champion version "
+            "3: -0.02 (95% interval -0.03 to -0.01, 25,000 test documents, McNemar p 0.001)",
+        ),
+        (documents(0, 0), 0, "inconclusive", "the difference may be chance: +0"),
+        (
+            documents(0.3, 0.4, p=0.0),
+            0,
+            "promote",
+            "25,000 test documents, McNemar p under 1e-300)",
+        ),
+        (
+            documents(0.01, 0.03, p=0.06),
+            0,
+            "inconclusive",
+            "McNemar's test does not confirm the difference: +0.02",
+        ),
+        (
+            documents(0.01, 0.03, rescored=True, left_out=12),
+            0,
+            "promote",
+            "than 0.85 of champion "
+            "version 3, scored anew on this test text: +0.02 (95% interval +0.01 to +0.03, 25,000 "
+            "test documents; 12 left out that the champion was trained on, McNemar p 0.001)",
+        ),
+        (
+            "it is a language model",
+            0,
+            "inconclusive",
+            "accuracy 0.9 cannot be compared with champion version 3: it is a language model",
+        ),
+    ],
+)
+def test_the_evidence_decides(
+    evidence: Evidence | str, margin: float, verdict: str, reason: str
+) -> None:
     spec = ACCURACY.model_copy(update={"margin": margin})
     decided = decide(accuracy(0.9), CHAMPION, spec, evidence)
     assert decided.verdict == verdict
@@ -102,14 +199,20 @@ def test_the_evidence_decides(evidence: Evidence | str, margin: float, verdict: 
     assert decided.evidence is (None if isinstance(evidence, str) else evidence)
 
 
-@pytest.mark.parametrize(("evidence", "verdict"), [
-    (segments(-0.2, -0.1), "promote"), (segments(0.1, 0.2), "reject"),
-    (segments(-0.1, 0.2), "inconclusive")])
+@pytest.mark.parametrize(
+    ("evidence", "verdict"),
+    [
+        (segments(-0.2, -0.1), "promote"),
+        (segments(0.1, 0.2), "reject"),
+        (segments(-0.1, 0.2), "inconclusive"),
+    ],
+)
 def test_lower_is_better_in_bits(evidence: Evidence, verdict: str) -> None:
     decided = decide(bits(1.9), CHAMPION, BITS, evidence)
     assert decided.verdict == verdict
     assert f"(90% interval {evidence.low:+.4g} to {evidence.high:+.4g}, 550 segments" in (
-        decided.reason)
+        decided.reason
+    )
 
 
 def test_the_floor_comes_before_the_evidence() -> None:
@@ -118,8 +221,10 @@ def test_the_floor_comes_before_the_evidence() -> None:
 
 
 def test_no_slice_may_fall_below_its_floor() -> None:
-    rows = [{"slice": "up to 100", "documents": 500, "accuracy": 0.9, "log_loss": 0.3},
-            {"slice": "over 400", "documents": 40, "accuracy": 0.7, "log_loss": 0.9}]
+    rows = [
+        {"slice": "up to 100", "documents": 500, "accuracy": 0.9, "log_loss": 0.3},
+        {"slice": "over 400", "documents": 40, "accuracy": 0.7, "log_loss": 0.9},
+    ]
     sliced = replace(accuracy(0.9), slices={"length": rows})
     few = replace(accuracy(0.9), slices={"length": [rows[0], rows[1] | {"documents": 29}]})
 
@@ -129,16 +234,20 @@ def test_no_slice_may_fall_below_its_floor() -> None:
         return found.verdict, found.reason
 
     assert decided(sliced, {"length": 0.75}) == (
-        "reject", "accuracy 0.7 on the 40 documents of length over 400 is under that slice's "
-        "floor 0.75")
+        "reject",
+        "accuracy 0.7 on the 40 documents of length over 400 is under that slice's floor 0.75",
+    )
     assert decided(sliced, {"length": {"over 400": 0.75}})[0] == "reject"
     assert decided(sliced, {"length": {"up to 100": 0.75}})[0] == "promote"
     assert decided(sliced, {"length": 0.69})[0] == "promote"
     assert decided(few, {"length": 0.75})[0] == "promote"  # 29 documents are too few to tell
     assert decided(replace(sliced, sample=True), {"length": 0.75})[1].startswith(
-        "accuracy 0.9 on the sample text")
-    assert "log_loss 0.9 on the 40 documents of length over 400 is over" in decided(
-        sliced, {"length": 0.5}, "log_loss")[1]
+        "accuracy 0.9 on the sample text"
+    )
+    assert (
+        "log_loss 0.9 on the 40 documents of length over 400 is over"
+        in decided(sliced, {"length": 0.5}, "log_loss")[1]
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

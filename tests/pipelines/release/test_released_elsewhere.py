@@ -73,8 +73,9 @@ def test_a_lost_registry_is_filled_again(home: Settings, play: Path) -> None:
     assert action == "run" and "was registered in this registry by another release" in reason
 
 
-def test_a_registry_restored_from_an_older_copy_has_another_model(home: Settings,
-                                                                  play: Path) -> None:
+def test_a_registry_restored_from_an_older_copy_has_another_model(
+    home: Settings, play: Path
+) -> None:
     shutil.rmtree(home.home / "mlflow")
     another_model(home)
     why = "version 1 of tiny-play is another model in this registry"
@@ -86,14 +87,16 @@ def test_a_registry_restored_from_an_older_copy_has_another_model(home: Settings
     assert page == artifact_of(home, NAME, "release").path / "report.html"
 
 
-def test_homes_with_registries_of_their_own_share_no_release(trained: Settings, play: Path,
-                                                             tmp_path: Path) -> None:
+def test_homes_with_registries_of_their_own_share_no_release(
+    trained: Settings, play: Path, tmp_path: Path
+) -> None:
     bucket = tmp_path / "bucket"
     shared = Store(trained.store.root, f"file://{bucket}")
     for artifact in stored(shared):  # with releases, as it was once
         assert shared.share(artifact) is None
-    one, other = (Settings.at(tmp_path / name, remote=f"file://{bucket}")
-                  for name in ("one", "other"))
+    one, other = (
+        Settings.at(tmp_path / name, remote=f"file://{bucket}") for name in ("one", "other")
+    )
     another_model(other)
     for settings, number in ((one, 1), (other, 2)):
         assert release(settings, play) == ("run", "never made")
@@ -106,7 +109,9 @@ def test_homes_with_registries_of_their_own_share_no_release(trained: Settings, 
     shutil.rmtree(here)
     shutil.copytree(there, here)
     assert release(other, play) == (
-        "run", "version 1 of tiny-play is another model in this registry")
+        "run",
+        "version 1 of tiny-play is another model in this registry",
+    )
     shutil.rmtree(bucket / "release")
     shutil.rmtree(here)
     assert rerun(other, play) == (REUSED, 2)
@@ -116,7 +121,7 @@ def test_homes_with_registries_of_their_own_share_no_release(trained: Settings, 
 def test_a_version_whose_files_are_gone_is_said(home: Settings, play: Path) -> None:
     gone = home.home / "gone"
     with sqlite3.connect(home.home / "mlflow" / "mlflow.db") as database:
-        database.execute("UPDATE model_versions SET storage_location = ? WHERE name = ?",
-                         (gone.as_uri(), NAME))
-    assert release(home, play) == (
-        "run", f"the files of tiny-play version 1 are missing: {gone}")
+        database.execute(
+            "UPDATE model_versions SET storage_location = ? WHERE name = ?", (gone.as_uri(), NAME)
+        )
+    assert release(home, play) == ("run", f"the files of tiny-play version 1 are missing: {gone}")

@@ -34,21 +34,26 @@ def test_a_classifier_answers_as_it_did(trained: Settings) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny-play", "tiny-words", "tiny-japanese"])
-def test_a_language_model_spends_what_it_did(name: str, trained: Settings,
-                                             writers: Settings) -> None:
+def test_a_language_model_spends_what_it_did(
+    name: str, trained: Settings, writers: Settings
+) -> None:
     before, after = read_anew(trained if name == "tiny-play" else writers, name)
     for key in ("id", "start", "characters", "tokens", "unknown"):
         assert after[key] == before[key], key
     assert after["nats"] == pytest.approx(before["nats"], rel=1e-4)
 
 
-def test_packages_of_earlier_versions_are_laid_out_by_what_they_have(trained: Settings,
-                                                                     writers: Settings) -> None:
+def test_packages_of_earlier_versions_are_laid_out_by_what_they_have(
+    trained: Settings, writers: Settings
+) -> None:
     from pipelines.serving.package import Package
     from pipelines.serving.predictor import Predictor
 
-    for home, name, layout in ((trained, "tiny-play", "lanes"), (writers, "tiny-words", "windows"),
-                               (writers, "tiny-japanese", "documents")):
+    for home, name, layout in (
+        (trained, "tiny-play", "lanes"),
+        (writers, "tiny-words", "windows"),
+        (writers, "tiny-japanese", "documents"),
+    ):
         package = Package.read(load_champion(home.home, name))
         assert Predictor(package).layout == layout == package.settings.layout
         earlier = package.settings.model_copy(update={"layout": None})

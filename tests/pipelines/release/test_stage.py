@@ -73,8 +73,10 @@ Release = Callable[..., dict[str, Any]]
 @pytest.fixture
 def release(trained: Settings, home: Path, tmp_path: Path) -> Release:
     """`release(accuracy, sample=…)`: the trained classifier, with that accuracy measured."""
-    def run(accuracy: float | None, *, sample: bool = False, spec: RegistrySpec = ACCURACY,
-            ) -> dict[str, Any]:
+
+    def run(
+        accuracy: float | None, *, sample: bool = False, spec: RegistrySpec = ACCURACY
+    ) -> dict[str, Any]:
         return released(inputs_of(trained, accuracy, home), spec, home, tmp_path, sample)
 
     return run
@@ -83,41 +85,63 @@ def release(trained: Settings, home: Path, tmp_path: Path) -> Release:
 def inputs_of(trained: Settings, accuracy: float | None, home: Path) -> dict[str, Artifact]:
     """The trained classifier's artifacts, but metrics that say that accuracy."""
     inputs = {name: artifact_of(trained, REVIEWS, name) for name in ("model", "tokens", "corpus")}
-    return inputs | {"metrics": measured(artifact_of(trained, REVIEWS, "metrics"), accuracy,
-                                         home / "store")}
+    return inputs | {
+        "metrics": measured(artifact_of(trained, REVIEWS, "metrics"), accuracy, home / "store")
+    }
 
 
 def measured(metrics: Artifact, accuracy: float | None, store: Path) -> Artifact:
     """An artifact in `store`: predictions of 4,000 documents, that share of them right."""
     path = store / "metrics" / digest_json([metrics.key, accuracy])
     path.mkdir(parents=True, exist_ok=True)
-    (path / "metrics.json").write_text(json.dumps({"kind": "classifier", "headline": {
-        "accuracy": accuracy, "log_loss": 0.6}}))
+    (path / "metrics.json").write_text(
+        json.dumps({"kind": "classifier", "headline": {"accuracy": accuracy, "log_loss": 0.6}})
+    )
     label = np.arange(4000) % 2
     correct = np.arange(4000) < 4000 * (accuracy or 0)
-    pq.write_table(pa.table({
-        "id": [f"{i:04}" for i in range(4000)], "label": label.astype(np.float32),
-        "probability": np.where(correct == label, 0.6, 0.4), "correct": correct,
-        "nats": -np.log(np.where(correct, 0.6, 0.4))}), path / "predictions.parquet")
-    files = {name: {"bytes": (path / name).stat().st_size, "sha256": digest_file(path / name)}
-             for name in ("metrics.json", "predictions.parquet")}
+    pq.write_table(
+        pa.table(
+            {
+                "id": [f"{i:04}" for i in range(4000)],
+                "label": label.astype(np.float32),
+                "probability": np.where(correct == label, 0.6, 0.4),
+                "correct": correct,
+                "nats": -np.log(np.where(correct, 0.6, 0.4)),
+            }
+        ),
+        path / "predictions.parquet",
+    )
+    files = {
+        name: {"bytes": (path / name).stat().st_size, "sha256": digest_file(path / name)}
+        for name in ("metrics.json", "predictions.parquet")
+    }
     (path / "manifest.json").write_text(json.dumps(metrics.manifest))
-    return republished(path, lambda manifest: manifest.update(files=files, inputs=(
-        manifest["inputs"] | {"accuracy": str(accuracy)})))
+    return republished(
+        path,
+        lambda manifest: manifest.update(
+            files=files, inputs=(manifest["inputs"] | {"accuracy": str(accuracy)})
+        ),
+    )
 
 
-def released(inputs: dict[str, Artifact], spec: RegistrySpec, home: Path, folder: Path,
-             sample: bool = False) -> dict[str, Any]:
-    config = {"registry": spec, "name": NAME, "sample": sample,
-              "corpus.labels": ("negative", "positive")}
+def released(
+    inputs: dict[str, Artifact], spec: RegistrySpec, home: Path, folder: Path, sample: bool = False
+) -> dict[str, Any]:
+    config = {
+        "registry": spec,
+        "name": NAME,
+        "sample": sample,
+        "corpus.labels": ("negative", "positive"),
+    }
     number = len(list(folder.glob("out-*")))
     work = Workspace(folder / f"out-{number}", folder / f"scratch-{number}", home)
     work.out.mkdir()
     work.scratch.mkdir()
     counts = build(inputs, config, work)
     result = json.loads((work.out / "release.json").read_bytes())
-    assert counts == {name: result[name] for name in ("version", "verdict", "package",
-                                                      "registered")}
+    assert counts == {
+        name: result[name] for name in ("version", "verdict", "package", "registered")
+    }
     return result
 
 
@@ -129,11 +153,20 @@ def aliases(home: Path) -> dict[int, list[str]]:
 def test_the_first_version_is_champion(release: Release, home: Path) -> None:
     (made, told) = release(0.7), versions(home, NAME)[0]
     assert made == {
-        "name": NAME, "version": 1, "verdict": "promote",
-        "reason": "accuracy 0.7, and there was no champion", "champion": 1, "metric": "accuracy",
-        "value": 0.7, "champion_value": None, "evidence": None, "sample": False,
-        "package": told.tags["folio.package"], "registered": told.created,
-        "uri": f"models:/{NAME}@champion"}
+        "name": NAME,
+        "version": 1,
+        "verdict": "promote",
+        "reason": "accuracy 0.7, and there was no champion",
+        "champion": 1,
+        "metric": "accuracy",
+        "value": 0.7,
+        "champion_value": None,
+        "evidence": None,
+        "sample": False,
+        "package": told.tags["folio.package"],
+        "registered": told.created,
+        "uri": f"models:/{NAME}@champion",
+    }
     assert aliases(home) == {1: ["challenger", "champion"]}
     assert champions(home)[NAME]["version"] == 1
 
@@ -239,13 +272,16 @@ def test_an_alias_moved_in_mlflow_is_followed(release: Release, home: Path) -> N
 
 @pytest.mark.parametrize("tag", ["folio.figures", "folio.evidence", "folio.sample"])
 @pytest.mark.parametrize("value", ["", "{", "[]", "17", '{"accuracy": "high"}', '{"effect": []}'])
-def test_a_tag_that_somebody_edited_hides_no_version(trained: Settings, home: Path, tag: str,
-                                                     value: str) -> None:
+def test_a_tag_that_somebody_edited_hides_no_version(
+    trained: Settings, home: Path, tag: str, value: str
+) -> None:
     database = home / "mlflow" / "mlflow.db"
     shutil.copyfile(trained.home / "mlflow" / "mlflow.db", database)
     with sqlite3.connect(database) as changed:
-        changed.execute("UPDATE model_version_tags SET value = ? WHERE key = ? AND name = ?",
-                        (value, tag, REVIEWS))
+        changed.execute(
+            "UPDATE model_version_tags SET value = ? WHERE key = ? AND name = ?",
+            (value, tag, REVIEWS),
+        )
     edited, other = champions(home)[REVIEWS], champions(home)[PLAY]
     assert other["value"] is not None and edited["version"] == 1
     assert edited["evidence"] is None and edited["sample"] is False
@@ -278,12 +314,15 @@ def test_a_database_that_is_none_is_named(home: Path) -> None:
 
 
 def test_asking_does_not_import_mlflow(trained: Settings) -> None:
-    code = ("import sys; from pathlib import Path; from pipelines.registry.lookup import *; "
-            "home = Path(sys.argv[1]); assert len(champions(home)) == len(list_models(home)) == 2; "
-            "load_champion(home, 'tiny-play'); "
-            "print([m for m in ('mlflow', 'keras', 'polars', 'pandas') if m in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code, str(trained.home)], capture_output=True,
-                          text=True, check=True)
+    code = (
+        "import sys; from pathlib import Path; from pipelines.registry.lookup import *; "
+        "home = Path(sys.argv[1]); assert len(champions(home)) == len(list_models(home)) == 2; "
+        "load_champion(home, 'tiny-play'); "
+        "print([m for m in ('mlflow', 'keras', 'polars', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(trained.home)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -314,8 +353,9 @@ def test_a_database_without_tables_is_mlflows_to_mend(tmp_path: Path) -> None:
     assert champions(tmp_path) == {}
 
 
-def test_releases_at_the_same_time_leave_one_champion(trained: Settings, home: Path,
-                                                      tmp_path: Path) -> None:
+def test_releases_at_the_same_time_leave_one_champion(
+    trained: Settings, home: Path, tmp_path: Path
+) -> None:
     def run(accuracy: float) -> dict[str, Any]:
         folder = tmp_path / str(accuracy)
         folder.mkdir()
@@ -329,8 +369,11 @@ def test_releases_at_the_same_time_leave_one_champion(trained: Settings, home: P
 
 
 def test_a_release_is_silent_and_leaves_nothing_set(
-        release: Release, capfd: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    release: Release,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     monkeypatch.chdir(tmp_path)
     import mlflow
 
@@ -345,8 +388,9 @@ def test_a_release_is_silent_and_leaves_nothing_set(
     assert not (tmp_path / "mlruns").exists() and not (tmp_path / "mlflow.db").exists()
 
 
-def test_the_registry_may_be_elsewhere(release: Release, home: Path, tmp_path: Path,
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_registry_may_be_elsewhere(
+    release: Release, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = tmp_path / "elsewhere.db"
     shutil.copyfile(home / "mlflow" / "mlflow.db", elsewhere)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
@@ -356,8 +400,9 @@ def test_the_registry_may_be_elsewhere(release: Release, home: Path, tmp_path: P
     assert champions(home) == {}
 
 
-def test_a_server_that_does_not_answer_is_one_line(release: Release,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_one_line(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(FolioError, match=r"^MLflow at http://127.0.0.1:9: ") as caught:
@@ -386,8 +431,12 @@ print("RESULT", reviews.to_json(orient="split"), written.to_json(orient="split")
     site = sysconfig.get_paths()["purelib"]  # without its .pth files, so without this project
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, site, uri, str(trained.home / "mlflow")],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
-        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"})
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     reviews, written = (json.loads(part) for part in line.split("\t")[1:])
@@ -411,10 +460,22 @@ def test_what_is_served_is_json_whatever_is_asked(trained: Settings) -> None:
     served = ServedModel(Predictor.load(load_champion(trained.home, REVIEWS)))
     texts = ["fine", "", None, 3, float("nan"), "word " * 2_000_000]
     for given, errors in (
-            (texts, [None, "the text is empty", "there is no text", "not a text but int",
-                     "there is no text", None]),
-            (["fine", None], [None, "there is no text"]), (["fine"], [None]),
-            ([None], ["there is no text"]), ([], [])):
+        (
+            texts,
+            [
+                None,
+                "the text is empty",
+                "there is no text",
+                "not a text but int",
+                "there is no text",
+                None,
+            ],
+        ),
+        (["fine", None], [None, "there is no text"]),
+        (["fine"], [None]),
+        ([None], ["there is no text"]),
+        ([], []),
+    ):
         told = served.predict(pd.DataFrame({"text": given}))
         out = io.StringIO()
         predictions_to_json(told, out)

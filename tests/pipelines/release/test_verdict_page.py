@@ -31,27 +31,45 @@ HOSTILE = "<script>alert('1')</script> <!-- drift -->"
 @pytest.fixture(params=["tiny-reviews", "tiny-play"])
 def one(request: pytest.FixtureRequest, trained: Settings) -> SimpleNamespace:
     name = request.param
-    inputs = {stage: artifact_of(trained, name, stage)
-              for stage in ("model", "metrics", "tokens", "corpus")}
+    inputs = {
+        stage: artifact_of(trained, name, stage)
+        for stage in ("model", "metrics", "tokens", "corpus")
+    }
     release = artifact_of(trained, name, "release").path
     return SimpleNamespace(
-        name=name, inputs=inputs, path=release / "report.html", store=trained.store,
+        name=name,
+        inputs=inputs,
+        path=release / "report.html",
+        store=trained.store,
         release=json.loads((release / "release.json").read_bytes()),
         metrics=json.loads((inputs["metrics"].path / "metrics.json").read_bytes()),
-        spec=RegistrySpec(metric="accuracy" if name == "tiny-reviews" else "bits_per_character",
-                          floor=0.8, margin=0.02),
-        champion=replace(versions(trained.home, name)[0], number=7))
+        spec=RegistrySpec(
+            metric="accuracy" if name == "tiny-reviews" else "bits_per_character",
+            floor=0.8,
+            margin=0.02,
+        ),
+        champion=replace(versions(trained.home, name)[0], number=7),
+    )
 
 
 def written(one: SimpleNamespace, out: Path, champion: Version | None, **release: Any) -> Path:
-    write_released_report(out, one.release | release, one.metrics, one.inputs, champion, one.spec,
-                          one.store)
+    write_released_report(
+        out, one.release | release, one.metrics, one.inputs, champion, one.spec, one.store
+    )
     return out / "report.html"
 
 
 def evidence(metric: str, **changes: Any) -> dict[str, Any]:
-    found = {"metric": metric, "champion": 0.75, "challenger": 0.8, "low": 0.03, "high": 0.07,
-             "confidence": 0.95, "units": "test documents", "count": 1234} | changes
+    found = {
+        "metric": metric,
+        "champion": 0.75,
+        "challenger": 0.8,
+        "low": 0.03,
+        "high": 0.07,
+        "confidence": 0.95,
+        "units": "test documents",
+        "count": 1234,
+    } | changes
     return Evidence(**found).as_json()
 
 
@@ -61,9 +79,12 @@ def test_the_first_release_shows_its_figures_and_what_they_must_beat(one: Simple
     assert "There was no champion before" in page and "champion, version" not in page
     beaten = "5-gram" if one.name == "tiny-play" else "one answer for all"
     assert f"figure this model, version 1 {beaten}" in page
-    shown = (r"Bits per character, which decides \d\.\d{3} \d\.\d{3} " if one.name == "tiny-play"
-             else r"Accuracy, which decides [\d.]+% [\d.]+% Log loss 0\.\d{4} 0\.\d{4} "
-                  r"ROC AUC 0\.\d{4} 0\.5000 ")
+    shown = (
+        r"Bits per character, which decides \d\.\d{3} \d\.\d{3} "
+        if one.name == "tiny-play"
+        else r"Accuracy, which decides [\d.]+% [\d.]+% Log loss 0\.\d{4} 0\.\d{4} "
+        r"ROC AUC 0\.\d{4} 0\.5000 "
+    )
     assert re.search(shown, page)
 
 
@@ -77,15 +98,22 @@ def test_the_page_is_that_of_the_metrics_and_whole(one: SimpleNamespace) -> None
     assert page.css.startswith(plain.css)  # the drawing has some of its own
     text = one.path.read_text(encoding="utf-8")
     assert not any(mark in text for mark in PARTS) and "<script" not in text
-    assert set(re.findall(r"https?:", text)) == set(re.findall(r"https?:", (
-        one.inputs["metrics"].path / "report.html").read_text(encoding="utf-8")))
+    assert set(re.findall(r"https?:", text)) == set(
+        re.findall(
+            r"https?:", (one.inputs["metrics"].path / "report.html").read_text(encoding="utf-8")
+        )
+    )
 
 
-@pytest.mark.parametrize(("verdict", "champion", "said"), [
-    ("promote", 2, "Promoted: version 2 is champion"),
-    ("reject", 1, "Rejected: version 1 stays champion"),
-    ("reject", None, "Rejected: there is no champion"),
-    ("inconclusive", 1, "Inconclusive: version 1 stays champion")])
+@pytest.mark.parametrize(
+    ("verdict", "champion", "said"),
+    [
+        ("promote", 2, "Promoted: version 2 is champion"),
+        ("reject", 1, "Rejected: version 1 stays champion"),
+        ("reject", None, "Rejected: there is no champion"),
+        ("inconclusive", 1, "Inconclusive: version 1 stays champion"),
+    ],
+)
 def test_the_verdict_in_a_few_words(verdict: str, champion: int | None, said: str) -> None:
     assert title({"version": 2, "verdict": verdict, "champion": champion}) == said
 
@@ -96,8 +124,9 @@ def test_hostile_text_stays_text(one: SimpleNamespace, tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").count('id="drift"') == 1
 
 
-def test_a_release_says_when_by_whom_and_at_what_cost_it_was_made(one: SimpleNamespace,
-                                                                   tmp_path: Path) -> None:
+def test_a_release_says_when_by_whom_and_at_what_cost_it_was_made(
+    one: SimpleNamespace, tmp_path: Path
+) -> None:
     text, made = Page(one.path).text, one.inputs["model"].manifest
     assert f"{one.name}: report" in text and f"Report: {one.name}\n" in text
     assert ", profile full\n" in text and f"folio run {one.name} --profile full\n" in text
@@ -116,12 +145,19 @@ def test_a_release_says_when_by_whom_and_at_what_cost_it_was_made(one: SimpleNam
 
 def marks(page: Page) -> dict[str, float]:
     """Where the picture of the interval has what, from the left."""
-    found = {attributes["class"]: attributes for _, attributes in page.elements
-             if attributes.get("class") in ("band", "zero", "spread")}
+    found = {
+        attributes["class"]: attributes
+        for _, attributes in page.elements
+        if attributes.get("class") in ("band", "zero", "spread")
+    }
     low, high = re.match(r"M([\d.]+) 35H([\d.]+)M", found["spread"]["d"]).groups()
-    return {"zero": float(re.match(r"M([\d.]+)", found["zero"]["d"])[1]),
-            "low": float(low), "high": float(high), "band": float(found["band"]["x"]),
-            "band_end": float(found["band"]["x"]) + float(found["band"]["width"])}
+    return {
+        "zero": float(re.match(r"M([\d.]+)", found["zero"]["d"])[1]),
+        "low": float(low),
+        "high": float(high),
+        "band": float(found["band"]["x"]),
+        "band_end": float(found["band"]["x"]) + float(found["band"]["width"]),
+    }
 
 
 def test_the_picture_has_better_on_the_right(one: SimpleNamespace, tmp_path: Path) -> None:
@@ -139,8 +175,11 @@ def test_both_figures_stand_side_by_side(one: SimpleNamespace, tmp_path: Path) -
     found = evidence(one.spec.metric, left_out=5, rescored=True)
     page = words_of(written(one, tmp_path, one.champion, evidence=found))
     assert "this model, version 1 champion, version 7 difference interval" in page
-    shown = ("80.0% 75.0% +5.00 points +3.00 to +7.00 points"
-             if one.spec.metric == "accuracy" else "0.800 0.750 +0.0500 +0.0300 to +0.0700")
+    shown = (
+        "80.0% 75.0% +5.00 points +3.00 to +7.00 points"
+        if one.spec.metric == "accuracy"
+        else "0.800 0.750 +0.0500 +0.0300 to +0.0700"
+    )
     assert f"which decides {shown}" in page
     assert "on 1,234 test documents; 5 that the champion was trained on are left out" in page
     assert "the champion was scored anew on this test text" in page
@@ -149,38 +188,58 @@ def test_both_figures_stand_side_by_side(one: SimpleNamespace, tmp_path: Path) -
     assert "The champion's are those of its own evaluation." in alone  # as a floor had decided
 
 
-def test_a_text_that_is_gone_or_not_comparable_is_said(one: SimpleNamespace,
-                                                       tmp_path: Path) -> None:
+def test_a_text_that_is_gone_or_not_comparable_is_said(
+    one: SimpleNamespace, tmp_path: Path
+) -> None:
     gone = replace(one.champion, tags=one.champion.tags | {"folio.corpus.key": "0" * 64})
-    assert ("not compared with that of champion version 7: what it was trained on is no longer in "
-            "the store.") in words_of(written(one, tmp_path, gone))
+    assert (
+        "not compared with that of champion version 7: what it was trained on is no longer in "
+        "the store."
+    ) in words_of(written(one, tmp_path, gone))
     sample = replace(one.champion, tags=one.champion.tags | {"folio.sample": "true"})
     assert "version 7: one of the two was trained on the sample text." in words_of(
-        written(one, tmp_path, sample))
+        written(one, tmp_path, sample)
+    )
 
 
 def test_drift_is_a_table(tmp_path: Path) -> None:
     old, new = (np.bincount(np.random.default_rng(1).poisson(mean, 500)) for mean in (20, 40))
     vocabulary = Vocabulary("char", False, ("<pad>", "<unknown>", "a"), (0, 0, 9))
-    texts = [Text(lengths, labels, vocabulary, (0, 50))
-             for lengths, labels in ((old, (250, 250)), (new, (240, 260)))]
+    texts = [
+        Text(lengths, labels, vocabulary, (0, 50))
+        for lengths, labels in ((old, (250, 250)), (new, (240, 260)))
+    ]
     found = measures(*texts)
     path = tmp_path / "drift.html"
-    path.write_text(render("drift.html", drift={
-        "version": 7, "same_text": False, "measures": found,
-        "drifted": [row["measure"] for row in found if row["drifted"]]}), encoding="utf-8")
+    path.write_text(
+        render(
+            "drift.html",
+            drift={
+                "version": 7,
+                "same_text": False,
+                "measures": found,
+                "drifted": [row["measure"] for row in found if row["drifted"]],
+            },
+        ),
+        encoding="utf-8",
+    )
     page = words_of(path)
-    assert ("This text is no longer of the kind that champion version 7 was trained on: "
-            "median length (tokens).") in page
+    assert (
+        "This text is no longer of the kind that champion version 7 was trained on: "
+        "median length (tokens)."
+    ) in page
     for row in found:
         drift = ": drift" if row["drifted"] else ""
-        assert (f"{row['measure']}{drift} {row['old']:.4g} {row['new']:.4g} {row['index']:.3f} "
-                f"{row['test']} {row['statistic']:.3g} {row['p']:.2g}") in page
+        assert (
+            f"{row['measure']}{drift} {row['old']:.4g} {row['new']:.4g} {row['index']:.3f} "
+            f"{row['test']} {row['statistic']:.3g} {row['p']:.2g}"
+        ) in page
     assert page.count(": drift") == 1 and "share of label 1" in page
 
 
-def test_metrics_of_earlier_versions_have_no_such_page(one: SimpleNamespace,
-                                                       tmp_path: Path) -> None:
+def test_metrics_of_earlier_versions_have_no_such_page(
+    one: SimpleNamespace, tmp_path: Path
+) -> None:
     old = tmp_path / "old"
     shutil.copytree(one.inputs["metrics"].path, old)
     (old / "report.html").unlink()

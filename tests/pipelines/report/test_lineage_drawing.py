@@ -12,10 +12,14 @@ from pipelines.report.visible import UNSEEN
 from pipelines.store.lineage import Graph
 from pipelines.store.settings import Settings
 
-CHAIN = [Box("metrics", "66666666", made_of=(1, 2, 3, 4)), Box("model", "55555555", made_of=(2,)),
-         Box("batches", "44444444", made_of=(3,)), Box("tokens", "33333333", made_of=(4,)),
-         Box("corpus", "22222222", made_of=(5,)),
-         Box("source", "11111111", files=("a <b> & c.txt", "12345678"))]
+CHAIN = [
+    Box("metrics", "66666666", made_of=(1, 2, 3, 4)),
+    Box("model", "55555555", made_of=(2,)),
+    Box("batches", "44444444", made_of=(3,)),
+    Box("tokens", "33333333", made_of=(4,)),
+    Box("corpus", "22222222", made_of=(5,)),
+    Box("source", "11111111", files=("a <b> & c.txt", "12345678")),
+]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -72,8 +76,11 @@ def crossings(one: list, other: list) -> list:
 
 
 def test_in_a_crowd_only_what_no_way_through_others_says_is_drawn() -> None:
-    crowd = [*CHAIN, Box("metrics", "77777777", made_of=(7, 2, 3, 4)),
-             Box("model", "88888888", made_of=(2,))]
+    crowd = [
+        *CHAIN,
+        Box("metrics", "77777777", made_of=(7, 2, 3, 4)),
+        Box("model", "88888888", made_of=(2,)),
+    ]
     root = parsed(draw(crowd, "", alone=True))
     assert len(lines(root)) == 7  # each but the two sources' has its one direct line
     assert not [way for way in lines(root) if "Q" in way]
@@ -97,15 +104,19 @@ def test_real_runs_are_drawn_with_what_there_is_of_them(trained: Settings) -> No
     assert "url(http" not in drawing and "<script" not in drawing and "href" not in drawing
     texts = [one.text for one in parsed(drawing).iter(f"{SVG}text")]
     counts = {one.stage: one.counts for one in artifacts}
-    for text in ("reviews.csv", f"{counts['corpus']['kept']:,} documents",
-                 f"vocabulary {counts['tokens']['vocabulary']:,}",
-                 f"{counts['batches']['train']['batches']} train batches",
-                 f"{counts['model']['parameters']:,} weights",
-                 f"accuracy {counts['metrics']['accuracy']:.1%}"):
+    for text in (
+        "reviews.csv",
+        f"{counts['corpus']['kept']:,} documents",
+        f"vocabulary {counts['tokens']['vocabulary']:,}",
+        f"{counts['batches']['train']['batches']} train batches",
+        f"{counts['model']['parameters']:,} weights",
+        f"accuracy {counts['metrics']['accuracy']:.1%}",
+    ):
         assert text in texts
     _, graph, artifacts = became_of("play.txt", trained)
-    texts = [one.text for one in parsed(picture(graph, artifacts, "", alone=True)).iter(
-        f"{SVG}text")]
+    texts = [
+        one.text for one in parsed(picture(graph, artifacts, "", alone=True)).iter(f"{SVG}text")
+    ]
     assert "version 1, promote" in texts
     assert any(re.fullmatch(r"\d\.\d{3} bits/char\.", text) for text in texts)
 

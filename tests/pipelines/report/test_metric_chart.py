@@ -11,16 +11,25 @@ from hypothesis import strategies as st
 from pipelines.report.metric_chart import BOTTOM, LEFT, RIGHT, TOP, metric_chart, nice_ticks
 
 
-def version(number: int, created: str, value: float | None, verdict: str = "promote",
-            *aliases: str) -> dict[str, Any]:
-    return {"version": number, "created": f"{created}Z", "value": value, "verdict": verdict,
-            "aliases": list(aliases), "sample": False}
+def version(
+    number: int, created: str, value: float | None, verdict: str = "promote", *aliases: str
+) -> dict[str, Any]:
+    return {
+        "version": number,
+        "created": f"{created}Z",
+        "value": value,
+        "verdict": verdict,
+        "aliases": list(aliases),
+        "sample": False,
+    }
 
 
-VERSIONS = [version(1, "2026-07-01T03:00:00", 0.80),
-            version(2, "2026-07-02T03:00:00", 0.70, "reject"),
-            version(3, "2026-07-03T03:00:00", None, "reject"),
-            version(4, "2026-07-04T03:00:00", 0.90, "promote", "champion")]
+VERSIONS = [
+    version(1, "2026-07-01T03:00:00", 0.80),
+    version(2, "2026-07-02T03:00:00", 0.70, "reject"),
+    version(3, "2026-07-03T03:00:00", None, "reject"),
+    version(4, "2026-07-04T03:00:00", 0.90, "promote", "champion"),
+]
 
 
 REIGNS = [("2026-07-01T03:00:00Z", 1), ("2026-07-04T03:00:00Z", 4)]
@@ -58,7 +67,9 @@ def test_the_axis_names_days_or_the_times_of_one_day() -> None:
     assert texts("2026-07-01T03:00:00", "2026-07-01T05:30:00") == ["2026-07-01 03:00", "05:30"]
     assert texts("2026-07-01T03:00:00") == ["2026-07-01"]
     assert texts("2026-07-01T03:00:00", reigns=(("2026-07-09T03:00:00Z", 0),)) == [
-        "2026-07-01", "2026-07-09"]
+        "2026-07-01",
+        "2026-07-09",
+    ]
 
 
 def test_no_value_gives_no_chart() -> None:
@@ -66,13 +77,16 @@ def test_no_value_gives_no_chart() -> None:
     assert metric_chart([VERSIONS[2]], "accuracy", REIGNS) is None
 
 
-@pytest.mark.parametrize(("low", "high", "ticks"), [
-    (0.7, 0.9, [0.7, 0.75, 0.8, 0.85, 0.9]),
-    (2.31, 2.36, [2.3, 2.32, 2.34, 2.36]),
-    (1183.0, 1183.0, [1150.0, 1200.0]),
-    (0.8, 0.8, [0.78, 0.8, 0.82]),
-    (0.0, 0.0, [-0.5, 0.0, 0.5]),
-])
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.7, 0.9, [0.7, 0.75, 0.8, 0.85, 0.9]),
+        (2.31, 2.36, [2.3, 2.32, 2.34, 2.36]),
+        (1183.0, 1183.0, [1150.0, 1200.0]),
+        (0.8, 0.8, [0.78, 0.8, 0.82]),
+        (0.0, 0.0, [-0.5, 0.0, 0.5]),
+    ],
+)
 def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
     assert nice_ticks(low, high) == pytest.approx(ticks)
 

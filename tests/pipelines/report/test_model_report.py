@@ -24,25 +24,31 @@ from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, REVIEWS, artifact_of, spec_of
 
 SAMPLES = PROJECT / "data" / "samples"
-HOSTILE = "<script src=http://evil.example/x.js>alert('1')</script></blockquote>&amp;\x07\x1b[2J\u202e"
+HOSTILE = (
+    "<script src=http://evil.example/x.js>alert('1')</script></blockquote>&amp;\x07\x1b[2J\u202e"
+)
 LABEL = "<b>$\\frac{$\x1b\u202e"  # which would be a broken formula in a picture
 VOID = {"meta", "img", "br"}
-SECTIONS = {"classifier": ["training", "answers", "slices", "scores", "mistakes"],
-            "language_model": ["training", "baselines", "context", "slices", "samples",
-                               "generated"]}
+SECTIONS = {
+    "classifier": ["training", "answers", "slices", "scores", "mistakes"],
+    "language_model": ["training", "baselines", "context", "slices", "samples", "generated"],
+}
 
 
 def _opened(artifacts: dict[str, Artifact]) -> SimpleNamespace:
     metrics = artifacts.pop("metrics").path
     return SimpleNamespace(
-        path=metrics, inputs={name: artifacts[name] for name in STAGES[5].inputs},
+        path=metrics,
+        inputs={name: artifacts[name] for name in STAGES[5].inputs},
         metrics=json.loads((metrics / "metrics.json").read_bytes()),
-        predictions=pq.read_table(metrics / "predictions.parquet"))
+        predictions=pq.read_table(metrics / "predictions.parquet"),
+    )
 
 
 @pytest.fixture(scope="session")
-def evaluated(tmp_path_factory: pytest.TempPathFactory,
-              trained: Settings) -> dict[str, SimpleNamespace]:
+def evaluated(
+    tmp_path_factory: pytest.TempPathFactory, trained: Settings
+) -> dict[str, SimpleNamespace]:
     """One of each kind; every review ends in a script of its own, every label is markup."""
     folder = tmp_path_factory.mktemp("evaluated")
     with (SAMPLES / "reviews.csv").open(encoding="utf-8", newline="") as file:
@@ -51,21 +57,26 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory,
         csv.writer(file).writerows([("review", "sentiment"), *rows])
     labels = [f"{LABEL}negative", f"{LABEL}positive"]
     declared = folder / "reviews.yaml"
-    declared.write_text(REVIEWS.format(samples=folder).replace("epochs: 2", "epochs: 1").replace(
-        "label_column: sentiment",
-        f"label_column: sentiment, labels: {json.dumps(labels)}"), encoding="utf-8")
+    declared.write_text(
+        REVIEWS.format(samples=folder)
+        .replace("epochs: 2", "epochs: 1")
+        .replace(
+            "label_column: sentiment", f"label_column: sentiment, labels: {json.dumps(labels)}"
+        ),
+        encoding="utf-8",
+    )
     reviews: dict[str, Artifact] = {}
     for stage in STAGES[:-1]:
         inputs = {name: reviews[name] for name in stage.inputs}
-        reviews[stage.name] = execute_stage(stage, spec_of(declared), inputs, Settings.at(folder),
-                                            run="run-of-reviews").artifact
+        reviews[stage.name] = execute_stage(
+            stage, spec_of(declared), inputs, Settings.at(folder), run="run-of-reviews"
+        ).artifact
     play = {stage.name: artifact_of(trained, "tiny-play", stage.name) for stage in STAGES[:-1]}
     return {"classifier": _opened(reviews), "language_model": _opened(play)}
 
 
 @pytest.fixture(scope="session", params=["classifier", "language_model"])
-def one(request: pytest.FixtureRequest,
-        evaluated: dict[str, SimpleNamespace]) -> SimpleNamespace:
+def one(request: pytest.FixtureRequest, evaluated: dict[str, SimpleNamespace]) -> SimpleNamespace:
     return evaluated[request.param]
 
 
@@ -139,16 +150,30 @@ def test_lineage_settings_and_commands(one: SimpleNamespace) -> None:
     assert f"folio reproduce {one.inputs['model'].key[:12]}\n" in page.text
 
 
-def test_nothing_that_another_home_may_have_otherwise(one: SimpleNamespace,
-                                                      tmp_path: Path) -> None:
+def test_nothing_that_another_home_may_have_otherwise(one: SimpleNamespace, tmp_path: Path) -> None:
     """Whoever makes the same once more, elsewhere and at another time, writes the same page."""
-    elsewhere = {"pipeline": "another", "profile": "quick", "run": "other-run", "seed": 99,
-                 "git_commit": "f" * 40, "created": "2001-01-01T00:00:00Z",
-                 "wall_seconds": 12345.0, "peak_memory_bytes": 987654321}
-    inputs = {stage: replace(artifact, manifest=artifact.manifest | elsewhere | {
-        "counts": artifact.counts | ({"epoch_seconds": [3599.0], "resumed": True}
-                                     if stage == "model" else {})})
-              for stage, artifact in one.inputs.items()}
+    elsewhere = {
+        "pipeline": "another",
+        "profile": "quick",
+        "run": "other-run",
+        "seed": 99,
+        "git_commit": "f" * 40,
+        "created": "2001-01-01T00:00:00Z",
+        "wall_seconds": 12345.0,
+        "peak_memory_bytes": 987654321,
+    }
+    inputs = {
+        stage: replace(
+            artifact,
+            manifest=artifact.manifest
+            | elsewhere
+            | {
+                "counts": artifact.counts
+                | ({"epoch_seconds": [3599.0], "resumed": True} if stage == "model" else {})
+            },
+        )
+        for stage, artifact in one.inputs.items()
+    }
     _render(one, tmp_path, inputs=inputs)
     assert (tmp_path / "report.html").read_bytes() == (one.path / "report.html").read_bytes()
 
@@ -160,21 +185,29 @@ def test_classifier_page_gives_the_figures(evaluated: dict[str, SimpleNamespace]
     assert f"{headline['accuracy']:.1%}" in page.text
     assert f"{headline['log_loss']:.4f}" in page.text
     assert f"{headline['roc_auc']:.4f}" in page.text
-    shown = [page.text.index(f"truly {visible(LABEL)}{name}")
-             for name in ("positive", "negative")]
-    first, second = page.text[shown[0]:shown[1]], page.text[shown[1]:shown[1] + 120]
+    shown = [page.text.index(f"truly {visible(LABEL)}{name}") for name in ("positive", "negative")]
+    first, second = page.text[shown[0] : shown[1]], page.text[shown[1] : shown[1] + 120]
     assert first.split()[2::2] != second.split()[2::2]
-    for row, keys in ((first, ("true_positive", "false_negative")),
-                      (second, ("false_positive", "true_negative"))):
-        assert re.match(rf"truly \S+\s+{confusion[keys[0]]}[\d.]+%\s+{confusion[keys[1]]}[\d.]+%",
-                        row)
+    for row, keys in (
+        (first, ("true_positive", "false_negative")),
+        (second, ("false_positive", "true_negative")),
+    ):
+        assert re.match(
+            rf"truly \S+\s+{confusion[keys[0]]}[\d.]+%\s+{confusion[keys[1]]}[\d.]+%", row
+        )
     for rows in one.metrics["slices"].values():
         for row in rows:
-            assert re.search(rf"{row['slice']}\s*{row['documents']}\s*{row['accuracy']:.1%}"
-                             rf"[\d.]+–[\d.]+%\s*{row['log_loss']:.4f}", page.text)
+            assert re.search(
+                rf"{row['slice']}\s*{row['documents']}\s*{row['accuracy']:.1%}"
+                rf"[\d.]+–[\d.]+%\s*{row['log_loss']:.4f}",
+                page.text,
+            )
     for row in one.inputs["batches"].counts["train"]["per_width"]:
-        assert re.search(rf"{row['width']}\s*{row['batches']}\s*{row['rows']}\s*"
-                         rf"{row['padding_share']:.1%}", page.text)
+        assert re.search(
+            rf"{row['width']}\s*{row['batches']}\s*{row['rows']}\s*"
+            rf"{row['padding_share']:.1%}",
+            page.text,
+        )
 
 
 def test_mistakes_are_the_surest_and_quoted(evaluated: dict[str, SimpleNamespace]) -> None:
@@ -225,59 +258,69 @@ def test_language_model_page_gives_the_figures(evaluated: dict[str, SimpleNamesp
         assert sample["start"] + sample["text"] in page.text
 
 
-def test_baselines_stand_beside_the_model(evaluated: dict[str, SimpleNamespace],
-                                          tmp_path: Path) -> None:
+def test_baselines_stand_beside_the_model(
+    evaluated: dict[str, SimpleNamespace], tmp_path: Path
+) -> None:
     one = evaluated["language_model"]
     page = Page(one.path / "report.html")
     rows = one.metrics["baselines"] | {"this model": one.metrics["headline"]}
     assert list(rows) == ["unigram", "5-gram", "this model"]
     for name, row in rows.items():
-        assert re.search(rf"{name}\s*{row['bits_per_character']:.3f}{row['perplexity']:.2f}"
-                         rf"{row['accuracy']:.1%}", page.text)
+        assert re.search(
+            rf"{name}\s*{row['bits_per_character']:.3f}{row['perplexity']:.2f}"
+            rf"{row['accuracy']:.1%}",
+            page.text,
+        )
     train = one.inputs["tokens"].counts["train"]["tokens"]
     assert f"counted over {train:,} train tokens." in page.text
-    better = {name: row | {"bits_per_character": bits, "train_tokens_left_out": 12345}
-              for (name, row), bits in zip(one.metrics["baselines"].items(), (5.0, 4.0),
-                                           strict=True)}
+    better = {
+        name: row | {"bits_per_character": bits, "train_tokens_left_out": 12345}
+        for (name, row), bits in zip(one.metrics["baselines"].items(), (5.0, 4.0), strict=True)
+    }
     headline = one.metrics["headline"] | {"bits_per_character": 3.0}
-    page = _render(one, tmp_path, metrics=one.metrics | {"baselines": better,
-                                                         "headline": headline})
+    page = _render(one, tmp_path, metrics=one.metrics | {"baselines": better, "headline": headline})
     assert "needs 25.0% fewer bits than the 5-gram model" in page.text
     assert "the first; the other 12,345 were left out." in page.text
 
 
-def test_generated_text_stands_beside_the_held_out(evaluated: dict[str, SimpleNamespace],
-                                                   tmp_path: Path) -> None:
+def test_generated_text_stands_beside_the_held_out(
+    evaluated: dict[str, SimpleNamespace], tmp_path: Path
+) -> None:
     one = evaluated["language_model"]
     page, found = Page(one.path / "report.html"), one.metrics["generated"]
     assert f"{found['units']:,} words of each" in page.text
     assert re.search(r"temperature 0\.5temperature 1test text", page.text)
-    for name, key in (("words known from training", "known"),
-                      ("new strings of 4 words", "new_4"),
-                      ("new strings of 10 characters", "new_string"),
-                      (r"different strings of 3 words \(distinct-3\)", "distinct_3")):
+    for name, key in (
+        ("words known from training", "known"),
+        ("new strings of 4 words", "new_4"),
+        ("new strings of 10 characters", "new_string"),
+        (r"different strings of 3 words \(distinct-3\)", "distinct_3"),
+    ):
         shares = "".join(f"{figures[key]['share']:.1%}" for figures in found["texts"].values())
         assert re.search(rf"{name}{shares}", page.text), key
     page = _render(one, tmp_path, metrics=one.metrics | {"generated": None, "samples": []})
     assert "#generated" not in page.values("href") and "None were asked for" in page.text
 
 
-def test_bits_of_word_models_come_with_a_warning(evaluated: dict[str, SimpleNamespace],
-                                                 tmp_path: Path) -> None:
+def test_bits_of_word_models_come_with_a_warning(
+    evaluated: dict[str, SimpleNamespace], tmp_path: Path
+) -> None:
     one = evaluated["language_model"]
     assert "comparable whatever the tokens" in Page(one.path / "report.html").text
     tokens = one.inputs["tokens"]
     config = tokens.manifest["config"] | {"tokens.kind": "word"}
     words = replace(tokens, manifest=tokens.manifest | {"config": config})
     sums = one.metrics["sums"] | {"tokens": 1000, "unknown": 45}
-    page = _render(one, tmp_path, inputs=one.inputs | {"tokens": words},
-                   metrics=one.metrics | {"sums": sums})
+    page = _render(
+        one, tmp_path, inputs=one.inputs | {"tokens": words}, metrics=one.metrics | {"sums": sums}
+    )
     assert "4.5% of the words are the one unknown token" in page.text
     assert "comparable whatever the tokens" not in page.text
 
 
-def test_one_class_of_context_needs_no_section(evaluated: dict[str, SimpleNamespace],
-                                               tmp_path: Path) -> None:
+def test_one_class_of_context_needs_no_section(
+    evaluated: dict[str, SimpleNamespace], tmp_path: Path
+) -> None:
     one = evaluated["language_model"]
     bins = one.metrics["by_position"]
     only = [0, bins["tokens"][1], *[0] * (len(bins["tokens"]) - 2)]
@@ -289,25 +332,32 @@ def test_same_input_same_bytes(one: SimpleNamespace, tmp_path: Path) -> None:
     given = one.path / "predictions.parquet"  # a path serves as well as a table
     _render(one, tmp_path, predictions=given)
     names = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
-    assert names == sorted(path.relative_to(one.path) for path in one.path.rglob("*")
-                           if path.suffix in (".png", ".html"))
+    assert names == sorted(
+        path.relative_to(one.path)
+        for path in one.path.rglob("*")
+        if path.suffix in (".png", ".html")
+    )
     for name in names:
         assert (tmp_path / name).read_bytes() == (one.path / name).read_bytes(), name
 
 
 def test_history_and_the_chosen_epoch(one: SimpleNamespace, tmp_path: Path) -> None:
     history = pq.read_table(one.inputs["model"].path / "history.parquet").to_pylist()[0]
-    rows = [history | {"epoch": epoch, "validation_loss": loss}
-            for epoch, loss in ((1, 0.75), (2, 0.5), (3, 0.625))]
+    rows = [
+        history | {"epoch": epoch, "validation_loss": loss}
+        for epoch, loss in ((1, 0.75), (2, 0.5), (3, 0.625))
+    ]
     (tmp_path / "model").mkdir()
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "model" / "history.parquet")
     model = one.inputs["model"]
     counts = model.counts | {"best_epoch": 2}
-    model = replace(model, path=tmp_path / "model",
-                    manifest=model.manifest | {"counts": counts})
+    model = replace(model, path=tmp_path / "model", manifest=model.manifest | {"counts": counts})
     page = _render(one, tmp_path, inputs=one.inputs | {"model": model})
-    chosen = [attributes for tag, attributes in page.elements
-              if attributes.get("class") == "chosen" and tag == "tr"]
+    chosen = [
+        attributes
+        for tag, attributes in page.elements
+        if attributes.get("class") == "chosen" and tag == "tr"
+    ]
     assert len(chosen) == 1
     for loss in ("0.7500", "0.5000", "0.6250"):
         assert re.search(rf"{loss}[\d.]+%?[\d,]+\n", page.text)
@@ -322,8 +372,11 @@ def test_sample_models_are_called_so(one: SimpleNamespace, tmp_path: Path) -> No
 
 def test_missing_counts_leave_gaps(one: SimpleNamespace, tmp_path: Path) -> None:
     corpus = one.inputs["corpus"]
-    bare = {key: value for key, value in corpus.manifest.items()
-            if key not in ("pipeline", "profile", "run", "git_commit", "sample", "seed")}
+    bare = {
+        key: value
+        for key, value in corpus.manifest.items()
+        if key not in ("pipeline", "profile", "run", "git_commit", "sample", "seed")
+    }
     corpus = replace(corpus, manifest=bare | {"counts": {}})
     page = _render(one, tmp_path, inputs=one.inputs | {"corpus": corpus})
     assert "Every document that was read" not in page.text
@@ -339,29 +392,51 @@ def test_quarantine_reasons_are_counted(one: SimpleNamespace, tmp_path: Path) ->
 
 def test_what_was_left_out_and_ignored_is_said(one: SimpleNamespace, tmp_path: Path) -> None:
     corpus = one.inputs["corpus"]
-    counts = corpus.counts | {"read": 1300, "kept": 1200, "quarantined": 0, "reasons": {},
-                              "left_out": {"title": 60, "too short": 40},
-                              "ignored": {"blank lines": 7654, "other files": 2}}
+    counts = corpus.counts | {
+        "read": 1300,
+        "kept": 1200,
+        "quarantined": 0,
+        "reasons": {},
+        "left_out": {"title": 60, "too short": 40},
+        "ignored": {"blank lines": 7654, "other files": 2},
+    }
     config = corpus.manifest["config"] | {"corpus.length": [10, 80]}
     corpus = replace(corpus, manifest=corpus.manifest | {"counts": counts, "config": config})
     page = _render(one, tmp_path, inputs=one.inputs | {"corpus": corpus})
     assert "Ignored, being none: 7,654 blank lines, 2 other files." in page.text
-    assert re.search(r"kept\s*1,200\s*quarantined\s*0\s*left out\s*100\s*title\s*60\s*"
-                     r"too short: fewer than 10 characters\s*40\s*read\s*1,300\s", page.text)
+    assert re.search(
+        r"kept\s*1,200\s*quarantined\s*0\s*left out\s*100\s*title\s*60\s*"
+        r"too short: fewer than 10 characters\s*40\s*read\s*1,300\s",
+        page.text,
+    )
 
 
 def test_no_mistake_and_one_class(evaluated: dict[str, SimpleNamespace], tmp_path: Path) -> None:
     one = evaluated["classifier"]
     right = one.predictions.filter(pa.compute.greater(one.predictions["label"], 0.5))
     probability = pa.array([0.875] * right.num_rows)
-    for name, values in (("probability", probability),
-                         ("correct", pa.array([True] * right.num_rows))):
+    for name, values in (
+        ("probability", probability),
+        ("correct", pa.array([True] * right.num_rows)),
+    ):
         right = right.set_column(right.column_names.index(name), name, values)
     headline = one.metrics["headline"] | {"roc_auc": None}
-    page = _render(one, tmp_path, predictions=right, metrics=one.metrics | {
-        "headline": headline, "slices": {},
-        "confusion": {"true_positive": right.num_rows, "false_positive": 0, "true_negative": 0,
-                      "false_negative": 0}})
+    page = _render(
+        one,
+        tmp_path,
+        predictions=right,
+        metrics=one.metrics
+        | {
+            "headline": headline,
+            "slices": {},
+            "confusion": {
+                "true_positive": right.num_rows,
+                "false_positive": 0,
+                "true_negative": 0,
+                "false_negative": 0,
+            },
+        },
+    )
     assert "every test document was labelled right" in page.text
     assert "holds one class only" in page.text
     assert "#slices" not in page.values("href")

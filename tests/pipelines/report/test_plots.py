@@ -11,16 +11,23 @@ from PIL import Image
 
 from pipelines.report import plots
 
-HISTORY = pa.table({"epoch": [1, 2, 3, 4, 5], "loss": [0.7, 0.5, 0.3, 0.2, 0.1],
-                    "validation_loss": [0.65, 0.5, 0.45, 0.5, 0.6]})
+HISTORY = pa.table(
+    {
+        "epoch": [1, 2, 3, 4, 5],
+        "loss": [0.7, 0.5, 0.3, 0.2, 0.1],
+        "validation_loss": [0.65, 0.5, 0.45, 0.5, 0.6],
+    }
+)
 
 
 def _pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("L"))
 
 
-CELLS = [[{"count": 1234, "share": 0.9}, {"count": 137, "share": 0.1}],
-         [{"count": 0, "share": 0.0}, {"count": 55, "share": 1.0}]]
+CELLS = [
+    [{"count": 1234, "share": 0.9}, {"count": 137, "share": 0.1}],
+    [{"count": 0, "share": 0.0}, {"count": 55, "share": 1.0}],
+]
 
 
 @pytest.mark.parametrize("max_bytes", [30_000, 15_000])
@@ -36,8 +43,9 @@ def test_a_plot_that_cannot_fit_says_so() -> None:
 
 
 def test_one_epoch_is_a_curve_too() -> None:
-    one, all_five = (plots.training_curves(table, 1, "nats a token")
-                     for table in (HISTORY.slice(0, 1), HISTORY))
+    one, all_five = (
+        plots.training_curves(table, 1, "nats a token") for table in (HISTORY.slice(0, 1), HISTORY)
+    )
     assert one != all_five
 
 
@@ -45,8 +53,10 @@ def test_a_confusion_matrix_is_dark_where_the_answers_are() -> None:
     names = ("good | $x$", "bad")
     picture = _pixels(plots.confusion_matrix(CELLS, names, 30_000))
     height, width = picture.shape
-    left, right = (np.median(picture[: height // 3, part]) for part in (
-        slice(width // 3, width // 2), slice(-width // 4, -width // 8)))
+    left, right = (
+        np.median(picture[: height // 3, part])
+        for part in (slice(width // 3, width // 2), slice(-width // 4, -width // 8))
+    )
     assert left < 150 < 220 < right
     assert plots.confusion_matrix(CELLS, names) != plots.confusion_matrix(CELLS[::-1], names)
 
@@ -70,15 +80,20 @@ def test_a_class_without_documents_is_drawn() -> None:
 
 
 def test_lengths_of_splits_of_unlike_reach() -> None:
-    counts = {"train": np.bincount([3, 3, 9, 40, 41]), "validation": np.bincount([1, 2]),
-              "test": np.bincount([700])}
+    counts = {
+        "train": np.bincount([3, 3, 9, 40, 41]),
+        "validation": np.bincount([1, 2]),
+        "test": np.bincount([700]),
+    }
     uncut, cut = plots.length_histogram(counts, None), plots.length_histogram(counts, 40)
     assert uncut != cut
 
 
 def test_baselines_grow_with_their_bits() -> None:
-    few = [{"name": "unigram", "bits_per_character": 4.5},
-           {"name": "ours", "bits_per_character": 2.0}]
+    few = [
+        {"name": "unigram", "bits_per_character": 4.5},
+        {"name": "ours", "bits_per_character": 2.0},
+    ]
     more = [few[0], {"name": "5-gram", "bits_per_character": 2.5}, few[1]]
     short, tall = _pixels(plots.baseline_bars(few)), _pixels(plots.baseline_bars(more))
     assert len(short) < len(tall) and short.min() < 100

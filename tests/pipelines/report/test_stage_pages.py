@@ -32,21 +32,38 @@ def pictures(text: str) -> list[bytes]:
 
 
 def test_what_is_shown_of_each_stage(trained: Settings) -> None:
-    shown = {pipeline: {stage.name: {
-        name: len(pictures(page.text))
-        for name, page in pages_of(trained, pipeline, stage.name).items()} for stage in STAGES}
-        for pipeline in ("tiny-reviews", "tiny-play")}
-    everywhere = {"source": {}, "corpus": {"documents": 0}, "model": {"loss": 1},
-                  "release": {"verdict": 0}}
+    shown = {
+        pipeline: {
+            stage.name: {
+                name: len(pictures(page.text))
+                for name, page in pages_of(trained, pipeline, stage.name).items()
+            }
+            for stage in STAGES
+        }
+        for pipeline in ("tiny-reviews", "tiny-play")
+    }
+    everywhere = {
+        "source": {},
+        "corpus": {"documents": 0},
+        "model": {"loss": 1},
+        "release": {"verdict": 0},
+    }
     assert shown["tiny-reviews"] == everywhere | {
-        "tokens": {"lengths": 1}, "batches": {"padding": 1}, "metrics": {"figures": 1}}
+        "tokens": {"lengths": 1},
+        "batches": {"padding": 1},
+        "metrics": {"figures": 1},
+    }
     assert shown["tiny-play"] == everywhere | {  # one text, of one width: nothing to draw
-        "tokens": {"lengths": 0}, "batches": {"padding": 0},
-        "metrics": {"figures": 0, "samples": 0}}
+        "tokens": {"lengths": 0},
+        "batches": {"padding": 0},
+        "metrics": {"figures": 0, "samples": 0},
+    }
 
 
-@pytest.mark.parametrize(("stage", "name"), [
-    ("tokens", "lengths"), ("batches", "padding"), ("model", "loss"), ("metrics", "figures")])
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [("tokens", "lengths"), ("batches", "padding"), ("model", "loss"), ("metrics", "figures")],
+)
 def test_pictures_are_small_and_show_something(trained: Settings, stage: str, name: str) -> None:
     (png,) = pictures(pages_of(trained, "tiny-reviews", stage)[name].text)
     assert len(png) <= PICTURE_BYTES
@@ -86,8 +103,9 @@ def test_samples_are_shown_as_they_were_written(trained: Settings) -> None:
         assert f"\n{one['start']}{one['text']}\n" in text
 
 
-@pytest.mark.parametrize("written", [
-    "plain", "```\n# not a heading\n```", "````", "`", "<script>alert(1)</script>", ""])
+@pytest.mark.parametrize(
+    "written", ["plain", "```\n# not a heading\n```", "````", "`", "<script>alert(1)</script>", ""]
+)
 def test_no_text_ends_its_code_block(written: str) -> None:
     first, *lines, last = code_block(written).split("\n")
     assert first == f"{last}text" and set(last) == {"`"} and len(last) >= 3
@@ -102,18 +120,24 @@ def test_control_characters_are_seen_not_obeyed(trained: Settings, tmp_path: Pat
     told = json.loads((folder / "metrics.json").read_bytes())
     told["samples"][0]["text"] = "a\x1b[31m\0\rb\tc\u202e"
     (folder / "metrics.json").write_text(json.dumps(told))
-    (page,) = [page for page in pages(replace(metrics, path=folder), inputs)
-              if page.name == "samples"]
+    (page,) = [
+        page for page in pages(replace(metrics, path=folder), inputs) if page.name == "samples"
+    ]
     assert "a\\x1b[31m\\x00\\rb\tc\\u202e\n" in page.text and not UNSEEN.search(page.text)
 
 
 def test_a_cell_stays_a_cell() -> None:
     assert table(["what", "number"], [["a | b\nc", "1,234"], ["d", "5"]]).split("\n") == [
-        "| what | number |", "| --- | ---: |", "| a \\| b c | 1,234 |", "| d | 5 |"]
+        "| what | number |",
+        "| --- | ---: |",
+        "| a \\| b c | 1,234 |",
+        "| d | 5 |",
+    ]
 
 
 def test_links_where_the_environment_names_the_pages(
-        trained: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     metrics = artifact_of(trained, "tiny-play", "metrics")
     release = artifact_of(trained, "tiny-play", "release")
     for name in ("FOLIO_DASHBOARD", "FOLIO_MLFLOW_UI"):
@@ -122,12 +146,16 @@ def test_links_where_the_environment_names_the_pages(
     monkeypatch.setenv("FOLIO_DASHBOARD", "http://127.0.0.1:8080/")
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "http://127.0.0.1:5000")
     (report,), (judged, version) = links(metrics), links(release)
-    assert report == Link("report", "The report, before there is a verdict",
-                          f"http://127.0.0.1:8080/store/metrics/{metrics.key}/report.html")
+    assert report == Link(
+        "report",
+        "The report, before there is a verdict",
+        f"http://127.0.0.1:8080/store/metrics/{metrics.key}/report.html",
+    )
     assert (trained.home / report.address.removeprefix("http://127.0.0.1:8080/")).is_file()
     assert judged.title == "The report, with its verdict"
     assert judged.name == report.name and judged.address == report.address.replace(
-        f"metrics/{metrics.key}", f"release/{release.key}")
+        f"metrics/{metrics.key}", f"release/{release.key}"
+    )
     assert (trained.home / judged.address.removeprefix("http://127.0.0.1:8080/")).is_file()
     assert version.address == "http://127.0.0.1:5000/#/models/tiny-play/versions/1"
     assert links(artifact_of(trained, "tiny-play", "model")) == []

@@ -29,8 +29,7 @@ def home(trained: Settings, tmp_path: Path) -> Settings:
 def actions(settings: Settings, path: Path, *overrides: str, **selected) -> dict[str, tuple]:
     spec = load_spec(str(path), overrides=overrides)
     selection = Selection.of(**selected) if selected else Selection()
-    return {d.stage: (d.action, d.reason)
-            for d in plan(spec, settings, selection)}
+    return {d.stage: (d.action, d.reason) for d in plan(spec, settings, selection)}
 
 
 def test_nothing_changed_is_reused_and_says_so(home: Settings, reviews: Path) -> None:
@@ -43,8 +42,10 @@ def test_a_changed_setting_is_named_with_both_values(home: Settings, reviews: Pa
     said = actions(home, reviews, "training.epochs=3")
     assert said["batches"] == ("reuse", "nothing changed")
     assert said["model"] == ("run", "training.epochs 2 → 3")
-    assert said["metrics"] == ("run", "model to be made first; reused if its bytes come out "
-                                      "the same")
+    assert said["metrics"] == (
+        "run",
+        "model to be made first; reused if its bytes come out the same",
+    )
     assert said["release"][0] == "run"
 
 
@@ -52,8 +53,9 @@ def test_checkpoint_every_changes_nothing(home: Settings, reviews: Path) -> None
     assert actions(home, reviews, "training.checkpoint_every=5")["model"][0] == "reuse"
 
 
-def test_a_changed_module_is_named(home: Settings, reviews: Path,
-                                   monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_changed_module_is_named(
+    home: Settings, reviews: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     copy = tmp_path / "project"
     shutil.copytree(PROJECT / "pipelines", copy / "pipelines")
     monkeypatch.setattr("pipelines.store.fingerprint.PROJECT", copy)
@@ -67,13 +69,15 @@ def test_a_changed_module_is_named(home: Settings, reviews: Path,
     with (copy / "pipelines" / "tokens" / "vocabulary.py").open("a") as file:  # of three stages
         file.write("\nEXTRA = 1\n")
     assert actions(home, reviews)["tokens"][1] == (
-        "pipelines/tokens/stage.py changed; pipelines/tokens/vocabulary.py changed")
+        "pipelines/tokens/stage.py changed; pipelines/tokens/vocabulary.py changed"
+    )
 
 
 def test_early_cut_off(home: Settings, reviews: Path) -> None:
     """tokens made again with the same bytes spares everything below."""
-    record = retrain_plain(str(reviews), overrides=("tokens.max_size=100000",), settings=home,
-                           notice=lambda text: None)
+    record = retrain_plain(
+        str(reviews), overrides=("tokens.max_size=100000",), settings=home, notice=lambda text: None
+    )
     done = {entry["stage"]: entry["action"] for entry in record["stages"]}
     assert done["tokens"] == "run"
     assert done["batches"] == done["model"] == done["metrics"] == "reuse"
@@ -106,8 +110,12 @@ def test_a_changed_file_of_the_users_own_is_noticed(tmp_path: Path, play: Path) 
     shutil.copy(text, tmp_path / "mine.txt")
     (tmp_path / "mine.yaml").write_text(play.read_text().replace(str(text), "mine.txt"))
     settings = replace(Settings.at(tmp_path / "home"))
-    retrain_plain(str(tmp_path / "mine.yaml"), settings=settings, selection=DATA_STAGES,
-                  notice=lambda text: None)
+    retrain_plain(
+        str(tmp_path / "mine.yaml"),
+        settings=settings,
+        selection=DATA_STAGES,
+        notice=lambda text: None,
+    )
     assert actions(settings, tmp_path / "mine.yaml")["source"][0] == "reuse"
     with (tmp_path / "mine.txt").open("a") as file:
         file.write("MARIAN:\nOne more line.\n")
@@ -121,18 +129,28 @@ def test_only_and_from_repeat_what_they_name(home: Settings, reviews: Path) -> N
     assert only["batches"] == ("run", "asked for, though nothing changed")
     since = actions(home, reviews, since="metrics")
     assert [stage for stage, (action, _) in since.items() if action == "run"] == [
-        "metrics", "release"]
+        "metrics",
+        "release",
+    ]
     before = artifact_of(home, "tiny-reviews", "batches")
-    record = retrain_plain(str(reviews), settings=home, selection=Selection.of(only="batches"),
-                           notice=lambda text: None)
+    record = retrain_plain(
+        str(reviews),
+        settings=home,
+        selection=Selection.of(only="batches"),
+        notice=lambda text: None,
+    )
     assert record["stages"][-1]["action"] == "run"
     assert home.store.open("batches", before.key).manifest == before.manifest  # the same bytes
 
 
 def test_only_needs_what_lies_above(tmp_path: Path, reviews: Path) -> None:
     with pytest.raises(UsageError, match="stage source is not there to build on"):
-        retrain_plain(str(reviews), settings=Settings.at(tmp_path),
-                      selection=Selection.of(only="tokens"), notice=lambda text: None)
+        retrain_plain(
+            str(reviews),
+            settings=Settings.at(tmp_path),
+            selection=Selection.of(only="tokens"),
+            notice=lambda text: None,
+        )
     with pytest.raises(UsageError, match="exclude each other"):
         Selection.of(only="tokens", since="model")
 

@@ -29,50 +29,97 @@ def settings(tmp_path: Path) -> Settings:
     return Settings.at(tmp_path / "home")
 
 
-def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(settings: Settings,
-                                                                     play: Path) -> None:
+def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(
+    settings: Settings, play: Path
+) -> None:
     said: list[str] = []
     made = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
     again = retrain_plain(str(play), settings=settings, selection=FIRST, notice=said.append)
-    assert list(made) == ["run", "pipeline", "profile", "overrides", "declared", "sample",
-                          "started", "attempt", "state", "seconds", "stages", "metrics",
-                          "version", "verdict", "reason", "report", "stale", "drift", "error"]
+    assert list(made) == [
+        "run",
+        "pipeline",
+        "profile",
+        "overrides",
+        "declared",
+        "sample",
+        "started",
+        "attempt",
+        "state",
+        "seconds",
+        "stages",
+        "metrics",
+        "version",
+        "verdict",
+        "reason",
+        "report",
+        "stale",
+        "drift",
+        "error",
+    ]
     assert (made["pipeline"], made["profile"], made["state"]) == ("tiny-play", "full", "done")
     assert [(e["stage"], e["action"], e["reason"]) for e in made["stages"]] == [
-        ("source", "run", "never made"), ("corpus", "run", "never made")]
+        ("source", "run", "never made"),
+        ("corpus", "run", "never made"),
+    ]
     assert again["state"] == "nothing-to-do"
     for first, second in zip(made["stages"], again["stages"], strict=True):
         assert (second["action"], second["key"]) == ("reuse", first["key"])
         assert settings.store.open(first["stage"], first["key"]).path == Path(second["path"])
     assert [record["run"] for record in settings.runs if record == again] == [again["run"]]
-    assert said[2:] == ["tiny-play · source: reused (nothing changed)",
-                        "tiny-play · corpus: reused (nothing changed)"]
+    assert said[2:] == [
+        "tiny-play · source: reused (nothing changed)",
+        "tiny-play · corpus: reused (nothing changed)",
+    ]
 
 
-def test_a_record_says_what_was_asked_for(settings: Settings, play: Path,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_says_what_was_asked_for(
+    settings: Settings, play: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(play.parent)
-    record = retrain_plain(f"./{play.name}", "full", ("seed=7",), settings=settings,
-                           selection=FIRST, notice=lambda text: None)
+    record = retrain_plain(
+        f"./{play.name}",
+        "full",
+        ("seed=7",),
+        settings=settings,
+        selection=FIRST,
+        notice=lambda text: None,
+    )
     assert record["declared"] == str(play) and record["overrides"] == ["seed=7"]
     with pytest.raises(UnreachableError):
-        retrain_plain("words", settings=Settings.at(settings.home, offline=True),
-                      notice=lambda text: None)
+        retrain_plain(
+            "words", settings=Settings.at(settings.home, offline=True), notice=lambda text: None
+        )
     assert settings.runs.get("latest")["declared"] == "words"
 
 
 def test_manifests_say_where_an_artifact_came_from(settings: Settings, play: Path) -> None:
-    record = retrain_plain(str(play), "full", ("seed=7",), settings=settings, selection=FIRST,
-                           run="my-run", notice=lambda text: None)
+    record = retrain_plain(
+        str(play),
+        "full",
+        ("seed=7",),
+        settings=settings,
+        selection=FIRST,
+        run="my-run",
+        notice=lambda text: None,
+    )
     manifest = settings.store.open("corpus", record["stages"][1]["key"]).manifest
     assert {name: manifest[name] for name in ("pipeline", "profile", "seed", "sample", "run")} == {
-        "pipeline": "tiny-play", "profile": "full", "seed": 7, "sample": False, "run": "my-run"}
+        "pipeline": "tiny-play",
+        "profile": "full",
+        "seed": 7,
+        "sample": False,
+        "run": "my-run",
+    }
     assert manifest["git_commit"] == git_commit()
 
 
 def test_the_git_commit_is_the_one_checked_out() -> None:
-    done = subprocess.run(["git", "-C", str(PROJECT), "rev-parse", "HEAD"], capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(PROJECT), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert git_commit() == (done.stdout.strip() if done.returncode == 0 else None)
 
 
@@ -81,17 +128,25 @@ def test_repeating_a_stage_needs_what_lies_above_it(settings: Settings, play: Pa
     with pytest.raises(UsageError, match=r"stage source is not there .*never made.*--only/--from"):
         retrain_plain(str(play), settings=settings, selection=later, notice=lambda text: None)
     retrain_plain(str(play), settings=settings, selection=FIRST, notice=lambda text: None)
-    record = retrain_plain(str(play), settings=settings, selection=later,
-                           notice=lambda text: None)
+    record = retrain_plain(str(play), settings=settings, selection=later, notice=lambda text: None)
     assert [(e["stage"], e["action"]) for e in record["stages"]] == [
-        ("source", "reuse"), ("corpus", "run")]
+        ("source", "reuse"),
+        ("corpus", "run"),
+    ]
 
 
 def test_a_failed_stage_is_in_the_record_and_its_error_reaches_the_caller(
-        settings: Settings, play: Path) -> None:
+    settings: Settings, play: Path
+) -> None:
     with pytest.raises(FolioError) as caught:
-        retrain_plain(str(play), "full", ("corpus.start=nowhere to be found",), settings=settings,
-                      selection=FIRST, notice=lambda text: None)
+        retrain_plain(
+            str(play),
+            "full",
+            ("corpus.start=nowhere to be found",),
+            settings=settings,
+            selection=FIRST,
+            notice=lambda text: None,
+        )
     record = settings.runs.get("latest")
     assert (record["state"], record["error"]) == ("failed", str(caught.value))
     assert [e["action"] for e in record["stages"]] == ["run", "failed"]
@@ -106,14 +161,16 @@ def test_a_wrong_declaration_leaves_no_record(settings: Settings) -> None:
 
 def far(tmp_path: Path, sample: str) -> Path:
     path = tmp_path / "far.yaml"
-    text = PLAY.replace("{{path: {samples}/play.txt}}",
-                        "{{url: 'http://127.0.0.1:1/play.txt'" + sample + "}}")
+    text = PLAY.replace(
+        "{{path: {samples}/play.txt}}", "{{url: 'http://127.0.0.1:1/play.txt'" + sample + "}}"
+    )
     path.write_text(text.format(), encoding="utf-8")
     return path
 
 
-def test_the_sample_stands_in_only_when_allowed_and_declared(settings: Settings,
-                                                             tmp_path: Path) -> None:
+def test_the_sample_stands_in_only_when_allowed_and_declared(
+    settings: Settings, tmp_path: Path
+) -> None:
     offline = dataclasses.replace(settings, offline=True)
     allowed = dataclasses.replace(offline, allow_sample=True)
     declared = str(far(tmp_path, ", sample: data/samples/play.txt"))
@@ -126,16 +183,16 @@ def test_the_sample_stands_in_only_when_allowed_and_declared(settings: Settings,
     assert said[0].startswith("WARNING: http://127.0.0.1:1/play.txt: not fetched")
     assert "SAMPLE" in said[1]
     with pytest.raises(UnreachableError):
-        retrain_plain(str(far(tmp_path, "")), settings=allowed, selection=FIRST,
-                      notice=said.append)
+        retrain_plain(str(far(tmp_path, "")), settings=allowed, selection=FIRST, notice=said.append)
 
 
 def test_a_stage_can_be_repeated_on_the_sample(settings: Settings, tmp_path: Path) -> None:
     allowed = dataclasses.replace(settings, offline=True, allow_sample=True)
     declared = str(far(tmp_path, ", sample: data/samples/play.txt"))
     retrain_plain(declared, settings=allowed, selection=FIRST, notice=lambda text: None)
-    record = retrain_plain(declared, settings=allowed, selection=Selection.of(only="corpus"),
-                           notice=lambda text: None)
+    record = retrain_plain(
+        declared, settings=allowed, selection=Selection.of(only="corpus"), notice=lambda text: None
+    )
     assert record["sample"] and [e["action"] for e in record["stages"]] == ["reuse", "run"]
 
 
@@ -149,11 +206,14 @@ def test_an_interruption_is_recorded_and_goes_on(settings: Settings, play: Path)
     assert (record["state"], record["error"]) == ("failed", "interrupted")
 
 
-def test_a_record_that_cannot_be_written_hides_no_other_error(settings: Settings,
-                                                              play: Path) -> None:
+def test_a_record_that_cannot_be_written_hides_no_other_error(
+    settings: Settings, play: Path
+) -> None:
     said: list[str] = []
-    with (pytest.raises(ZeroDivisionError),
-          Retraining(str(play), settings=settings, notice=said.append)):
+    with (
+        pytest.raises(ZeroDivisionError),
+        Retraining(str(play), settings=settings, notice=said.append),
+    ):
         spoil(settings.runs.folder)
         raise ZeroDivisionError
     assert "record could not be written" in said[-1]
@@ -197,19 +257,25 @@ def test_an_error_is_one_line() -> None:
     assert one_line(SystemExit(143)) == one_line(KeyboardInterrupt()) == "interrupted"
 
 
-def test_home_is_the_environments_or_the_projects(monkeypatch: pytest.MonkeyPatch,
-                                                  tmp_path: Path) -> None:
+def test_home_is_the_environments_or_the_projects(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("FOLIO_HOME", str(tmp_path))
     assert home_folder() == tmp_path
     monkeypatch.delenv("FOLIO_HOME")
     assert home_folder() == PROJECT / "data"
 
 
-def test_what_was_made_before_there_was_a_shared_store_is_published_there(tmp_path: Path,
-                                                                          play: Path) -> None:
+def test_what_was_made_before_there_was_a_shared_store_is_published_there(
+    tmp_path: Path, play: Path
+) -> None:
     def corpus(home: str, remote: str | None) -> dict[str, str]:
-        record = retrain_plain(str(play), settings=Settings.at(tmp_path / home, remote),
-                               selection=Selection.of(until="corpus"), notice=lambda text: None)
+        record = retrain_plain(
+            str(play),
+            settings=Settings.at(tmp_path / home, remote),
+            selection=Selection.of(until="corpus"),
+            notice=lambda text: None,
+        )
         return {entry["stage"]: entry["action"] for entry in record["stages"]}
 
     shared = f"file://{tmp_path / 'shared'}"
@@ -234,11 +300,17 @@ def keys(record: dict[str, Any]) -> dict[str, str]:
 
 
 def test_an_old_model_is_evaluated_again_with_all_that_it_had(
-        twice: tuple[Settings, dict[str, Any]], play: Path) -> None:
+    twice: tuple[Settings, dict[str, Any]], play: Path
+) -> None:
     settings, first = twice
     said: list[str] = []
-    again = retrain_plain(str(play), settings=settings, using=first["run"],
-                          selection=Selection.of("metrics"), notice=said.append)
+    again = retrain_plain(
+        str(play),
+        settings=settings,
+        using=first["run"],
+        selection=Selection.of("metrics"),
+        notice=said.append,
+    )
     assert keys(again) == {stage: key for stage, key in keys(first).items() if stage != "release"}
     assert again["metrics"] == first["metrics"] and again["stale"] == []
     assert f"tiny-play · model: reused (as run {first['run']} had it)" in said
@@ -246,48 +318,71 @@ def test_an_old_model_is_evaluated_again_with_all_that_it_had(
 
 
 def test_an_earlier_run_is_for_a_stage_of_its_own_pipeline(
-        twice: tuple[Settings, dict[str, Any]], play: Path, reviews: Path) -> None:
+    twice: tuple[Settings, dict[str, Any]], play: Path, reviews: Path
+) -> None:
     settings, first = twice
     metrics = Selection.of("metrics")
     for pipeline, using, selection, message in (
-            (play, first["run"], Selection(), "--only or --from"),
-            (reviews, first["run"], metrics, "a run of tiny-play, not of tiny-reviews"),
-            (play, "2020", metrics, "no run named '2020'")):
+        (play, first["run"], Selection(), "--only or --from"),
+        (reviews, first["run"], metrics, "a run of tiny-play, not of tiny-reviews"),
+        (play, "2020", metrics, "no run named '2020'"),
+    ):
         with pytest.raises(UsageError, match=message):
             Retraining(str(pipeline), settings=settings, using=using, selection=selection)
     model = settings.store.open("model", keys(first)["model"])
     (model.path / "model.keras").unlink()
     with pytest.raises(FolioError, match=r"model\.keras is missing"):
-        retrain_plain(str(play), settings=settings, using=first["run"], selection=metrics,
-                      notice=lambda text: None)
+        retrain_plain(
+            str(play),
+            settings=settings,
+            using=first["run"],
+            selection=metrics,
+            notice=lambda text: None,
+        )
 
 
-def test_what_lies_below_a_repeated_stage_is_said_to_be_stale(trained: Settings, play: Path,
-                                                              tmp_path: Path) -> None:
+def test_what_lies_below_a_repeated_stage_is_said_to_be_stale(
+    trained: Settings, play: Path, tmp_path: Path
+) -> None:
     shutil.copytree(trained.home, tmp_path / "home")
     said: list[str] = []
     settings, tokens = Settings.at(tmp_path / "home"), Selection.of("tokens")
     same = retrain_plain(str(play), settings=settings, selection=tokens, notice=said.append)
     assert same["stale"] == [] and "no longer" not in said[-1]
-    other = retrain_plain(str(play), overrides=("tokens.lower=true",), settings=settings,
-                          selection=tokens, notice=said.append)
+    other = retrain_plain(
+        str(play),
+        overrides=("tokens.lower=true",),
+        settings=settings,
+        selection=tokens,
+        notice=said.append,
+    )
     assert other["stale"] == ["batches", "model", "metrics", "release"]
     assert said[-1].startswith("tiny-play: below it batches, model, metrics, release no longer")
 
 
-def test_equal_keys_are_equal_bytes_in_every_home(trained: Settings, play: Path,
-                                                  tmp_path: Path) -> None:
+def test_equal_keys_are_equal_bytes_in_every_home(
+    trained: Settings, play: Path, tmp_path: Path
+) -> None:
     """Elsewhere, at another time, under another name: what is in the artifacts says none of it."""
     declared = shutil.copyfile(play, tmp_path / "another-name.yaml")
     elsewhere = Settings.at(tmp_path / "some" / "where" / "else")
-    made = retrain_plain(str(declared), settings=elsewhere, notice=lambda text: None,
-                         selection=Selection.of(until="metrics"))
+    made = retrain_plain(
+        str(declared),
+        settings=elsewhere,
+        notice=lambda text: None,
+        selection=Selection.of(until="metrics"),
+    )
     first = next(one for one in trained.runs if one["pipeline"] == "tiny-play")
     for one, other in zip(first["stages"], made["stages"], strict=False):
         assert one["key"] == other["key"]
-        files = [{str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*")
-                  if path.is_file() and path.name != MANIFEST}
-                 for folder in (Path(one["path"]), Path(other["path"]))]
+        files = [
+            {
+                str(path.relative_to(folder)): path.read_bytes()
+                for path in folder.rglob("*")
+                if path.is_file() and path.name != MANIFEST
+            }
+            for folder in (Path(one["path"]), Path(other["path"]))
+        ]
         assert files[0].keys() == files[1].keys()
         assert [name for name in files[0] if files[0][name] != files[1][name]] == []
     assert "report.html" in files[0] and len(made["stages"]) == 6

@@ -19,19 +19,33 @@ from tests.conftest import PROJECT, artifact_of
 
 @pytest.mark.slow
 def test_killed_in_each_stage_it_ends_as_an_undisturbed_run(
-        trained: Settings, play: Path, tmp_path: Path) -> None:
+    trained: Settings, play: Path, tmp_path: Path
+) -> None:
     settings = Settings.at(tmp_path / "home")
     for stage in NAMES:
         killed = subprocess.run(
-            [sys.executable, "-m", "tests.pipelines.killed_run", str(settings.home), str(play),
-             stage], cwd=PROJECT, capture_output=True, text=True, check=False)
+            [
+                sys.executable,
+                "-m",
+                "tests.pipelines.killed_run",
+                str(settings.home),
+                str(play),
+                stage,
+            ],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert not list((settings.home / "store" / stage).glob("[!.]*/manifest.json"))
     assert len(dead_runs(settings.runs.folder)) == len(NAMES)
     record = retrain_plain(str(play), settings=settings, notice=lambda text: None)
     assert [entry["action"] for entry in record["stages"]] == ["reuse"] * 6 + ["run"]
     for stage in ("batches", "model"):
-        assert (artifact_of(settings, "tiny-play", stage).digest
-                == artifact_of(trained, "tiny-play", stage).digest), stage
+        assert (
+            artifact_of(settings, "tiny-play", stage).digest
+            == artifact_of(trained, "tiny-play", stage).digest
+        ), stage
     (model,) = list_models(settings.home)
     assert [version["version"] for version in model["versions"]] == [record["version"]] == [1]

@@ -34,8 +34,10 @@ def home(trained: Settings, tmp_path: Path) -> Path:
 
     with sqlite3.connect(tmp_path / "home" / "mlflow" / "mlflow.db") as database:
         for column in ("source", "storage_location"):
-            database.execute(f"UPDATE model_versions SET {column} = replace({column}, ?, ?)",
-                             (str(trained.home), str(tmp_path / "home")))
+            database.execute(
+                f"UPDATE model_versions SET {column} = replace({column}, ?, ?)",
+                (str(trained.home), str(tmp_path / "home")),
+            )
     return tmp_path / "home"
 
 
@@ -43,8 +45,10 @@ def home(trained: Settings, tmp_path: Path) -> Path:
 def package(trained: Settings, tmp_path: Path) -> Path:
     """A package of an earlier version: without digests, so that each file is looked into."""
     folder = shutil.copytree(load_champion(trained.home, NAME), tmp_path / "package")
-    change(folder / "package.json", lambda found: {key: value for key, value in found.items()
-                                                   if key != "files"})
+    change(
+        folder / "package.json",
+        lambda found: {key: value for key, value in found.items() if key != "files"},
+    )
     return folder
 
 
@@ -95,8 +99,9 @@ ALTER = [altered_model, altered_vocabulary, added_file, missing_file]
 
 
 @pytest.mark.parametrize("alter", [*ALTER, altered_code], ids=lambda alter: alter.__name__)
-def test_a_registered_package_is_the_one_that_was_registered(home: Path,
-                                                             alter: Callable[[Path], str]) -> None:
+def test_a_registered_package_is_the_one_that_was_registered(
+    home: Path, alter: Callable[[Path], str]
+) -> None:
     package = load_champion(home, NAME)
     assert package.is_relative_to(home)
     what = alter(package)
@@ -107,9 +112,13 @@ def test_a_registered_package_is_the_one_that_was_registered(home: Path,
 
 def test_predict_refuses_it_in_a_line(home: Path) -> None:
     altered_model(load_champion(home, NAME))
-    done = subprocess.run([sys.executable, "-m", "flows.cli", "predict", NAME, "fine"], text=True,
-                          capture_output=True, cwd=PROJECT, env=os.environ | {
-                              "FOLIO_HOME": str(home), "PYTHONPATH": str(PROJECT)})
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "predict", NAME, "fine"],
+        text=True,
+        capture_output=True,
+        cwd=PROJECT,
+        env=os.environ | {"FOLIO_HOME": str(home), "PYTHONPATH": str(PROJECT)},
+    )
     assert done.returncode == 1 and not done.stdout
     assert len(done.stderr.splitlines()) == 1 and "model.keras was altered" in done.stderr
 
@@ -124,12 +133,17 @@ def test_a_version_without_the_tag_loads(home: Path) -> None:
 
 
 @pytest.mark.parametrize("alter", ALTER, ids=lambda alter: alter.__name__)
-def test_a_package_anywhere_knows_its_own_files(trained: Settings, tmp_path: Path,
-                                                alter: Callable[[Path], str]) -> None:
+def test_a_package_anywhere_knows_its_own_files(
+    trained: Settings, tmp_path: Path, alter: Callable[[Path], str]
+) -> None:
     package = shutil.copytree(load_champion(trained.home, NAME), tmp_path / "anywhere")
     assert set(json.loads((package / "package.json").read_bytes())["files"]) == {
-        "model.keras", "model.json", "profile.json", "vocabulary/tokens.tsv",
-        "vocabulary/settings.json"}
+        "model.keras",
+        "model.json",
+        "profile.json",
+        "vocabulary/tokens.tsv",
+        "vocabulary/settings.json",
+    }
     refused(lambda: Predictor.load(package), f"not a whole model package .*{alter(package)}")
 
 
@@ -140,16 +154,36 @@ def test_a_package_before_digests_loads(package: Path) -> None:
 # Whatever stands in a file of it
 
 
-WRONG = [b"", b"{", b"\xff\xfe\x00\x12", b"[]", b"null", b'"text"', b"7", b"{}", b"[" * 100_000,
-         b'{"kind": 7}', b'{"model": [], "pipeline": {}, "kind": null, "lower": 1}', None]
+WRONG = [
+    b"",
+    b"{",
+    b"\xff\xfe\x00\x12",
+    b"[]",
+    b"null",
+    b'"text"',
+    b"7",
+    b"{}",
+    b"[" * 100_000,
+    b'{"kind": 7}',
+    b'{"model": [], "pipeline": {}, "kind": null, "lower": 1}',
+    None,
+]
 
 
-@pytest.mark.parametrize("name", ["package.json", "model.json", "vocabulary/settings.json",
-                                  "vocabulary/tokens.tsv", "model.keras"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "package.json",
+        "model.json",
+        "vocabulary/settings.json",
+        "vocabulary/tokens.tsv",
+        "model.keras",
+    ],
+)
 def test_whatever_stands_in_a_file(package: Path, name: str) -> None:
     load_keras("tensorflow")
     before = (package / name).read_bytes()
-    for content in [*WRONG, before[:len(before) // 2], before[::-1]]:
+    for content in [*WRONG, before[: len(before) // 2], before[::-1]]:
         (package / name).unlink(missing_ok=True)
         if content is not None:
             (package / name).write_bytes(content)
@@ -159,22 +193,28 @@ def test_whatever_stands_in_a_file(package: Path, name: str) -> None:
     refused(lambda: Predictor.load(package), "not a whole model package")
 
 
-FIELDS = [("package.json", {"labels": ["one"]}), ("package.json", {"labels": "ab"}),
-          ("package.json", {"kind": "language_model"}), ("package.json", {"backend": "none"}),
-          ("package.json", {"tokens": {"max_tokens": -1, "keep": "last"}}),
-          ("package.json", {"tokens": None}), ("package.json", {"window": "long"}),
-          ("package.json", {"calibration": {"temperature": 0}}),
-          ("package.json", {"files": {"../model.keras": "0" * 64}}),
-          ("package.json", {"files": ["model.keras"]}),
-          ("model.json", {"vocabulary_size": 3}), ("model.json", {"vocabulary_digest": "0"}),
-          ("model.json", {"model": {"kind": "classifier", "units": [10**9]}}),
-          ("vocabulary/settings.json", {"kind": "char"}),
-          ("vocabulary/settings.json", {"kind": "subword"}),
-          ("vocabulary/settings.json", {"words": "many"}),
-          ("vocabulary/settings.json", {"pad_id": 10**6}),
-          ("vocabulary/settings.json", {"pad_id": 1}),
-          ("vocabulary/settings.json", {"begin": "never seen"}),
-          ("vocabulary/settings.json", {"other": 1})]
+FIELDS = [
+    ("package.json", {"labels": ["one"]}),
+    ("package.json", {"labels": "ab"}),
+    ("package.json", {"kind": "language_model"}),
+    ("package.json", {"backend": "none"}),
+    ("package.json", {"tokens": {"max_tokens": -1, "keep": "last"}}),
+    ("package.json", {"tokens": None}),
+    ("package.json", {"window": "long"}),
+    ("package.json", {"calibration": {"temperature": 0}}),
+    ("package.json", {"files": {"../model.keras": "0" * 64}}),
+    ("package.json", {"files": ["model.keras"]}),
+    ("model.json", {"vocabulary_size": 3}),
+    ("model.json", {"vocabulary_digest": "0"}),
+    ("model.json", {"model": {"kind": "classifier", "units": [10**9]}}),
+    ("vocabulary/settings.json", {"kind": "char"}),
+    ("vocabulary/settings.json", {"kind": "subword"}),
+    ("vocabulary/settings.json", {"words": "many"}),
+    ("vocabulary/settings.json", {"pad_id": 10**6}),
+    ("vocabulary/settings.json", {"pad_id": 1}),
+    ("vocabulary/settings.json", {"begin": "never seen"}),
+    ("vocabulary/settings.json", {"other": 1}),
+]
 
 
 @pytest.mark.parametrize(("name", "fields"), FIELDS, ids=lambda value: str(value)[:60])
@@ -183,16 +223,20 @@ def test_fields_of_the_wrong_kind(package: Path, name: str, fields: dict[str, An
     refused(lambda: Predictor.load(package), "not a whole model package")
 
 
-LINES = {"repeated": lambda lines: [*lines[:-1], lines[-2].replace(lines[-2].split("\t")[0],
-                                                                   lines[-1].split("\t")[0], 1)],
-         "too few": lambda lines: lines[:-1],
-         "too many": lambda lines: [*lines, f'{len(lines) - 1}\t"more"\t1'],
-         "two in one": lambda lines: [*lines[:-1], lines[-1].replace('\t"', '\t"a","')],
-         "no text": lambda lines: [*lines[:-1], f"{len(lines) - 2}\t7\t1"],
-         "half a character": lambda lines: [*lines[:-1], f'{len(lines) - 2}\t"\\ud800"\t1'],
-         "no count": lambda lines: [*lines[:-1], f'{len(lines) - 2}\t"a"'],
-         "count": lambda lines: [*lines[:-1], f'{len(lines) - 2}\t"a"\t{"9" * 5000}'],
-         "order": lambda lines: [lines[0], *lines[:0:-1]]}
+LINES = {
+    "repeated": lambda lines: [
+        *lines[:-1],
+        lines[-2].replace(lines[-2].split("\t")[0], lines[-1].split("\t")[0], 1),
+    ],
+    "too few": lambda lines: lines[:-1],
+    "too many": lambda lines: [*lines, f'{len(lines) - 1}\t"more"\t1'],
+    "two in one": lambda lines: [*lines[:-1], lines[-1].replace('\t"', '\t"a","')],
+    "no text": lambda lines: [*lines[:-1], f"{len(lines) - 2}\t7\t1"],
+    "half a character": lambda lines: [*lines[:-1], f'{len(lines) - 2}\t"\\ud800"\t1'],
+    "no count": lambda lines: [*lines[:-1], f'{len(lines) - 2}\t"a"'],
+    "count": lambda lines: [*lines[:-1], f'{len(lines) - 2}\t"a"\t{"9" * 5000}'],
+    "order": lambda lines: [lines[0], *lines[:0:-1]],
+}
 
 
 @pytest.mark.parametrize("how", LINES)

@@ -45,8 +45,9 @@ def table(path: Path, *rows: bytes) -> Path:
     return path
 
 
-def scored(judge: Judge, file: Path, out: str = "scored.parquet", **options: Any
-           ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def scored(
+    judge: Judge, file: Path, out: str = "scored.parquet", **options: Any
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The summary and the rows of the output."""
     order = Order(file, file.parent / out, **options)
     summary = score_file(judge, order)
@@ -55,8 +56,9 @@ def scored(judge: Judge, file: Path, out: str = "scored.parquet", **options: Any
     return summary, pq.read_table(order.out).to_pylist() if out.endswith("parquet") else []
 
 
-def test_the_answers_are_those_that_each_text_gets_alone(judge: Judge, tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answers_are_those_that_each_text_gets_alone(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(score_input, "GROUP_TEXTS", 3)  # three windows
     file = parquet(tmp_path / "in.parquet", number=pa.array(range(7), pa.int16()), text=TEXTS)
     summary, rows = scored(judge, file)
@@ -76,8 +78,9 @@ def test_the_answers_are_those_that_each_text_gets_alone(judge: Judge, tmp_path:
     assert kept.names == ["number", "text", *ANSWERS] and kept.field("number").type == pa.int16()
 
 
-def test_a_csv_file_in_and_out(judge: Judge, tmp_path: Path,
-                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_csv_file_in_and_out(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batching, "GROUP_TEXTS", 100)
     shutil.copyfile(SAMPLE, tmp_path / "reviews.csv")
     summary, _ = scored(judge, tmp_path / "reviews.csv", "scored.csv", column="review")
@@ -93,24 +96,40 @@ def test_a_csv_file_in_and_out(judge: Judge, tmp_path: Path,
 
 
 def test_what_a_csv_row_may_be(judge: Judge, tmp_path: Path) -> None:
-    file = table(tmp_path / "in.csv", b"\xef\xbb\xbfid,text", b'1,"fine, \nreally"', b"2,", b"",
-                 b"3,caf\xe9 film", b"4", b"5,\x00 nul", "6,映画".encode())
+    file = table(
+        tmp_path / "in.csv",
+        b"\xef\xbb\xbfid,text",
+        b'1,"fine, \nreally"',
+        b"2,",
+        b"",
+        b"3,caf\xe9 film",
+        b"4",
+        b"5,\x00 nul",
+        "6,映画".encode(),
+    )
     summary, rows = scored(judge, file)
     assert [(row["id"], row["text"], row["error"]) for row in rows] == [
-        ("1", "fine, \nreally", None), ("2", "", "the text is empty"),
-        ("3", "caf\ufffd film", "the text is not valid Unicode"), ("4", "", "the text is empty"),
-        ("5", "\x00 nul", None), ("6", "映画", None)]
+        ("1", "fine, \nreally", None),
+        ("2", "", "the text is empty"),
+        ("3", "caf\ufffd film", "the text is not valid Unicode"),
+        ("4", "", "the text is empty"),
+        ("5", "\x00 nul", None),
+        ("6", "映画", None),
+    ]
     assert summary["errors"] == {"the text is empty": 2, "the text is not valid Unicode": 1}
 
 
 def test_a_huge_text_is_one_row_among_others(judge: Judge, tmp_path: Path) -> None:
     huge = "word " * 2_000_000 + "good " * 40
-    for file in (table(tmp_path / "in.csv", b"text", b"fine", huge.encode(), b"dull"),
-                 parquet(tmp_path / "in.parquet", text=["fine", huge, "dull"])):
+    for file in (
+        table(tmp_path / "in.csv", b"text", b"fine", huge.encode(), b"dull"),
+        parquet(tmp_path / "in.parquet", text=["fine", huge, "dull"]),
+    ):
         _, rows = scored(judge, file, force=True)
         short = judge.predictor.predict(["good " * 40])[0]
-        assert rows[1]["positive_probability"] == pytest.approx(short["positive_probability"],
-                                                                abs=1e-6)
+        assert rows[1]["positive_probability"] == pytest.approx(
+            short["positive_probability"], abs=1e-6
+        )
         assert rows[0]["label"] and rows[2]["label"] and rows[1]["text"] == huge
 
 
@@ -120,8 +139,9 @@ def test_a_parquet_column_that_is_not_utf_8(judge: Judge, tmp_path: Path) -> Non
     assert summary["errors"] == {"the text is not valid Unicode": 1, "there is no text": 1}
 
 
-@pytest.mark.parametrize("type_", [pa.large_string(), pa.string_view(),
-                                   pa.dictionary(pa.int8(), pa.string())])
+@pytest.mark.parametrize(
+    "type_", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+)
 def test_other_types_of_text(judge: Judge, tmp_path: Path, type_: pa.DataType) -> None:
     texts = pa.array(["fine", None, "fine"]).cast(type_)
     _, rows = scored(judge, parquet(tmp_path / "in.parquet", text=texts))
@@ -129,8 +149,10 @@ def test_other_types_of_text(judge: Judge, tmp_path: Path, type_: pa.DataType) -
 
 
 def test_no_rows_are_no_rows(judge: Judge, tmp_path: Path) -> None:
-    for file in (table(tmp_path / "in.csv", b"text"),
-                 parquet(tmp_path / "in.parquet", text=pa.array([], pa.string()))):
+    for file in (
+        table(tmp_path / "in.csv", b"text"),
+        parquet(tmp_path / "in.parquet", text=pa.array([], pa.string())),
+    ):
         summary, rows = scored(judge, file, force=True)
         assert rows == [] and summary["rows"] == 0 and summary["drift"]["measures"] == []
 
@@ -143,16 +165,25 @@ def test_which_column_is_read(judge: Judge, tmp_path: Path) -> None:
     assert scored(judge, file, force=True, column="review")[0]["column"] == "review"
 
 
-@pytest.mark.parametrize(("rows", "options", "message"), [
-    ((b"id,review", b"1,a"), {}, r"no column 'text'; name the one .* \(columns with text: id, rev"),
-    ((b"id,review", b"1,a"), {"column": "reviw"}, "no column 'reviw'; did you mean review?"),
-    ((b"text,text", b"1,a"), {}, "two columns 'text'"),
-    ((b"text,label", b"a,b"), {}, "has a column 'label' already; .* --prefix predicted_"),
-    ((b"id;text", b"1;a"), {}, "parted by ';'"), ((b"",), {}, "the file is empty"),
-    ((b"\xff\xfet\x00e\x00x\x00t\x00,\x00b\x00", b"a"), {}, "no column 'text'")])
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (
+            (b"id,review", b"1,a"),
+            {},
+            r"no column 'text'; name the one .* \(columns with text: id, rev",
+        ),
+        ((b"id,review", b"1,a"), {"column": "reviw"}, "no column 'reviw'; did you mean review?"),
+        ((b"text,text", b"1,a"), {}, "two columns 'text'"),
+        ((b"text,label", b"a,b"), {}, "has a column 'label' already; .* --prefix predicted_"),
+        ((b"id;text", b"1;a"), {}, "parted by ';'"),
+        ((b"",), {}, "the file is empty"),
+        ((b"\xff\xfet\x00e\x00x\x00t\x00,\x00b\x00", b"a"), {}, "no column 'text'"),
+    ],
+)
 def test_a_wrong_csv_file_is_one_line_before_anything_is_written(
-        judge: Judge, tmp_path: Path, rows: tuple[bytes, ...], options: dict[str, Any],
-        message: str) -> None:
+    judge: Judge, tmp_path: Path, rows: tuple[bytes, ...], options: dict[str, Any], message: str
+) -> None:
     file = table(tmp_path / "in.csv", *rows) if any(rows) else tmp_path / "in.csv"
     file.touch()
     with pytest.raises(FolioError, match=message) as caught:
@@ -160,11 +191,16 @@ def test_a_wrong_csv_file_is_one_line_before_anything_is_written(
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize(("bad", "message"), [
-    (b"1,a,b", "the row at line 4 has 3 fields, the first row 2"),
-    (b'1,"a\nb', "the row at line 4 is not valid CSV .* is a quotation mark missing")])
-def test_a_malformed_row_leaves_no_output(judge: Judge, tmp_path: Path, bad: bytes, message: str,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (b"1,a,b", "the row at line 4 has 3 fields, the first row 2"),
+        (b'1,"a\nb', "the row at line 4 is not valid CSV .* is a quotation mark missing"),
+    ],
+)
+def test_a_malformed_row_leaves_no_output(
+    judge: Judge, tmp_path: Path, bad: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batching, "GROUP_TEXTS", 1)
     file = table(tmp_path / "in.csv", b"id,text", b"1,fine", b"2,dull", bad)
     with pytest.raises(FolioError, match=f"in.csv: {message}"):
@@ -201,9 +237,12 @@ def test_nothing_that_is_there_is_lost(judge: Judge, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"out.parquet is there already.* --force"):
         scored(judge, file, "out.parquet")
     assert (tmp_path / "out.parquet").read_text() == "precious"
-    for out, message in (("in.parquet", "the file that is scored"), ("a/b.csv", "no such folder"),
-                         ("out.txt", "neither .csv nor .parquet"),
-                         ("out.csv", "cannot hold the lists of column 'tags'")):
+    for out, message in (
+        ("in.parquet", "the file that is scored"),
+        ("a/b.csv", "no such folder"),
+        ("out.txt", "neither .csv nor .parquet"),
+        ("out.csv", "cannot hold the lists of column 'tags'"),
+    ):
         with pytest.raises(UsageError, match=message):
             scored(judge, file, out, force=True)
     assert scored(judge, file, "out.parquet", force=True)[1][0]["tags"] == ["a", "b"]
@@ -217,8 +256,9 @@ def test_added_names_can_be_others(judge: Judge, tmp_path: Path) -> None:
     assert list(row) == ["text", "label", *(f"predicted_{name}" for name in ANSWERS)]
 
 
-def test_a_full_disk_is_one_line(judge: Judge, tmp_path: Path,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"])
     monkeypatch.setattr(module.os, "fsync", lambda _: Path("/dev/full").write_text("x"))
     with pytest.raises(FolioError, match=r"scored.parquet: No space left.* nothing was written"):
@@ -234,21 +274,26 @@ def test_a_language_model_scores_no_file(trained: Settings) -> None:
 # Drift
 
 
-def test_the_held_out_text_has_not_drifted_and_another_has(judge: Judge, trained: Settings,
-                                                           tmp_path: Path) -> None:
+def test_the_held_out_text_has_not_drifted_and_another_has(
+    judge: Judge, trained: Settings, tmp_path: Path
+) -> None:
     texts = held_out(trained, NAME)
     drift = scored(judge, parquet(tmp_path / "a.parquet", text=texts))[0]["drift"]
     assert drift["drifted"] == [] and drift["version"] == 1
     assert [one["measure"] for one in drift["measures"]] == [
-        "median length (tokens)", "share of unknown tokens", "median probability of positive"]
+        "median length (tokens)",
+        "share of unknown tokens",
+        "median probability of positive",
+    ]
     others = [" ".join(f"{word}x" for word in text.split() * 3) for text in texts]
     drift = scored(judge, parquet(tmp_path / "b.parquet", text=others), force=True)[0]["drift"]
     length, unknown, score = drift["measures"]
     assert length["new"] == pytest.approx(3 * length["old"], rel=0.2)
     assert unknown["new"] > 0.8 > 0.1 > unknown["old"]
     # Each text now reads as so many unknown words.
-    assert score["index"] > 0.2 and drift["drifted"] == [one["measure"]
-                                                         for one in drift["measures"]]
+    assert score["index"] > 0.2 and drift["drifted"] == [
+        one["measure"] for one in drift["measures"]
+    ]
 
 
 def test_a_package_without_a_profile_tells_nothing(judge: Judge, tmp_path: Path) -> None:
@@ -271,8 +316,11 @@ def test_only_what_is_new_changed_or_spoiled_is_scored_again(judge: Judge, tmp_p
     (inbox / "notes.txt").touch()
 
     def pending(**asked: Any) -> list[str]:
-        found = [order for order in orders(inbox, out, **asked)
-                 if not is_up_to_date(order, judge.version)]
+        found = [
+            order
+            for order in orders(inbox, out, **asked)
+            if not is_up_to_date(order, judge.version)
+        ]
         for order in found:
             score_file(judge, order)
         return [order.file.name for order in found]
@@ -280,7 +328,9 @@ def test_only_what_is_new_changed_or_spoiled_is_scored_again(judge: Judge, tmp_p
     assert pending() == ["a.parquet", "b.csv"]
     assert pending() == []
     assert sorted(path.name for path in out.glob("*.parquet")) == [
-        f"a.parquet{SCORED}", f"b.csv{SCORED}"]
+        f"a.parquet{SCORED}",
+        f"b.csv{SCORED}",
+    ]
     table(inbox / "b.csv", b"text", b"dull", b"more")
     assert pending() == ["b.csv"]
     (out / f"a.parquet{SCORED}").write_bytes(b"spoiled")
@@ -313,26 +363,36 @@ FIGURES = ["-3.5", "+4e-2", "-.5", "0", "-12"]
 TAME = ["a = b", "'=1", "", " text-", "1-2"]
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(),
-                                  pa.dictionary(pa.int32(), pa.string())])
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())]
+)
 def test_no_text_cell_is_a_formula_and_no_number_changes(kind: pa.DataType) -> None:
     given = [*FORMULAS, *FIGURES, *TAME, None]
     numbers = pa.array(range(-9, len(given) - 9))
     safe = harmless(pa.table({"=a": pa.array(given).cast(kind), "b": numbers}))
     assert safe.column_names == ["'=a", "b"] and safe["b"].equals(pa.chunked_array([numbers]))
     assert safe.column(0).cast(pa.string()).to_pylist() == [
-        *(f"'{text}" for text in FORMULAS), *FIGURES, *TAME, None]
+        *(f"'{text}" for text in FORMULAS),
+        *FIGURES,
+        *TAME,
+        None,
+    ]
 
 
 def test_a_spreadsheet_safe_csv_file(judge: Judge, tmp_path: Path) -> None:
     file = tmp_path / "in.csv"
     with file.open("w", encoding="utf-8", newline="") as rows:
-        csv.writer(rows).writerows([("text", "@name", "shift"),
-                                    *((f"{text} a fine film", text, "-1.5") for text in FORMULAS)])
+        csv.writer(rows).writerows(
+            [
+                ("text", "@name", "shift"),
+                *((f"{text} a fine film", text, "-1.5") for text in FORMULAS),
+            ]
+        )
     kept = {}
     for safe in (False, True):
-        summary, _ = scored(judge, file, "scored.csv", column="text", force=True,
-                            spreadsheet_safe=safe)
+        summary, _ = scored(
+            judge, file, "scored.csv", column="text", force=True, spreadsheet_safe=safe
+        )
         assert summary["spreadsheet_safe"] == safe
         with (tmp_path / "scored.csv").open(encoding="utf-8", newline="") as rows:
             kept[safe] = list(csv.DictReader(rows))

@@ -58,8 +58,9 @@ class Site:
             self.headers = {"ETag": self.next_etags.pop(0)}
         self._send(handler, 200, self.headers, self.body)
 
-    def _send(self, handler: BaseHTTPRequestHandler, code: int, headers: dict[str, str],
-              body: bytes) -> None:
+    def _send(
+        self, handler: BaseHTTPRequestHandler, code: int, headers: dict[str, str], body: bytes
+    ) -> None:
         handler.send_response(code)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             handler.send_header(name, value)
@@ -99,10 +100,18 @@ class Pipeline:
         self.declare(**source)
 
     def declare(self, **source: object) -> None:
-        self.path.write_text(json.dumps({  # YAML reads JSON
-            "source": source, "corpus": {"reader": "text", "split": "contiguous"},
-            "tokens": {"kind": "char"}, "batches": {"sequence_length": 50},
-            "model": {"kind": "language_model"}, "registry": {"metric": "perplexity"}}))
+        self.path.write_text(
+            json.dumps(
+                {  # YAML reads JSON
+                    "source": source,
+                    "corpus": {"reader": "text", "split": "contiguous"},
+                    "tokens": {"kind": "char"},
+                    "batches": {"sequence_length": 50},
+                    "model": {"kind": "language_model"},
+                    "registry": {"metric": "perplexity"},
+                }
+            )
+        )
 
     def plan(self, selection: Selection = UNTIL_TOKENS, **options: object) -> list[tuple[str, str]]:
         decided = plan(load_spec(str(self.path)), Settings.at(self.home, **options), selection)
@@ -112,9 +121,13 @@ class Pipeline:
         """(action of the source, its reason, actions of the stages below): first planned."""
         planned = self.plan(selection, **options)
         self.runs += 1  # ids that sort, as those of runs in one second need not
-        record = retrain_plain(str(self.path), settings=Settings.at(self.home, **options),
-                               selection=selection, run=f"run-{self.runs:02}",
-                               notice=lambda text: None)
+        record = retrain_plain(
+            str(self.path),
+            settings=Settings.at(self.home, **options),
+            selection=selection,
+            run=f"run-{self.runs:02}",
+            notice=lambda text: None,
+        )
         source, *below = record["stages"]
         assert planned[0] == (source["action"], source["reason"])
         for (action, reason), entry in zip(planned[1:], below, strict=True):
@@ -148,20 +161,37 @@ def test_what_is_unchanged_is_asked_for_and_no_more(site: Site, mine: Pipeline) 
     assert next(iter(Settings.at(mine.home).runs))["state"] == "nothing-to-do"
 
 
-@pytest.mark.parametrize(("before", "after", "said"), [
-    ({"ETag": '"a"', "Last-Modified": MONDAY}, {"ETag": '"b"', "Last-Modified": MONDAY},
-     'play.txt ETag "a" → "b"'),
-    ({"ETag": 'W/"a"'}, {"ETag": 'W/"b"'}, 'play.txt ETag W/"a" → W/"b"'),
-    ({"Last-Modified": MONDAY}, {"Last-Modified": TUESDAY},
-     f"play.txt Last-Modified {MONDAY}, {len(PLAY)} bytes → {TUESDAY}, {len(OTHER) + 1} bytes"),
-    ({"Last-Modified": MONDAY}, {"Last-Modified": MONDAY},
-     f"play.txt Last-Modified {MONDAY}, {len(PLAY)} bytes → {MONDAY}, {len(OTHER) + 1} bytes"),
-    ({"Last-Modified": MONDAY}, {"ETag": '"b"'},
-     f'play.txt Last-Modified {MONDAY}, {len(PLAY)} bytes → ETag "b"'),
-])
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            {"ETag": '"a"', "Last-Modified": MONDAY},
+            {"ETag": '"b"', "Last-Modified": MONDAY},
+            'play.txt ETag "a" → "b"',
+        ),
+        ({"ETag": 'W/"a"'}, {"ETag": 'W/"b"'}, 'play.txt ETag W/"a" → W/"b"'),
+        (
+            {"Last-Modified": MONDAY},
+            {"Last-Modified": TUESDAY},
+            f"play.txt Last-Modified {MONDAY}, {len(PLAY)} bytes → {TUESDAY}, "
+            f"{len(OTHER) + 1} bytes",
+        ),
+        (
+            {"Last-Modified": MONDAY},
+            {"Last-Modified": MONDAY},
+            f"play.txt Last-Modified {MONDAY}, {len(PLAY)} bytes → {MONDAY}, "
+            f"{len(OTHER) + 1} bytes",
+        ),
+        (
+            {"Last-Modified": MONDAY},
+            {"ETag": '"b"'},
+            f'play.txt Last-Modified {MONDAY}, {len(PLAY)} bytes → ETag "b"',
+        ),
+    ],
+)
 def test_what_changed_is_fetched_and_the_change_is_named(
-        site: Site, tmp_path: Path, before: dict[str, str], after: dict[str, str],
-        said: str) -> None:
+    site: Site, tmp_path: Path, before: dict[str, str], after: dict[str, str], said: str
+) -> None:
     site.headers = before
     pipeline = Pipeline(tmp_path, url=f"{site.address}/play.txt")
     pipeline.run()
@@ -179,7 +209,8 @@ def test_the_same_bytes_under_a_new_name_rerun_nothing_below(site: Site, mine: P
 
 
 def test_a_server_that_names_no_version_is_downloaded_from_each_time(
-        site: Site, mine: Pipeline) -> None:
+    site: Site, mine: Pipeline
+) -> None:
     site.headers = {}
     assert mine.run()[:2] == ("run", 'source changed: play.txt ETag "a" → no version named')
     again = ("run", "the server says neither ETag nor Last-Modified, so it is downloaded again")
@@ -201,13 +232,17 @@ def test_when_the_server_fails_the_newest_copy_is_used(site: Site, mine: Pipelin
     mine.run()
     site.fail = 503
     assert mine.run() == (
-        "reuse", f"the source could not be asked: {site.address}/play.txt: answered 503 Service "
-        "Unavailable; its newest copy is used", "reuse reuse")
+        "reuse",
+        f"the source could not be asked: {site.address}/play.txt: answered 503 Service "
+        "Unavailable; its newest copy is used",
+        "reuse reuse",
+    )
     assert mine.text() == OTHER
 
 
-def test_a_dead_server_and_one_that_says_nothing(site: Site, mine: Pipeline,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_server_and_one_that_says_nothing(
+    site: Site, mine: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(remote_version, "ASK_SECONDS", 0.2)
     site.silent = True
     action, reason, below = mine.run()
@@ -217,8 +252,10 @@ def test_a_dead_server_and_one_that_says_nothing(site: Site, mine: Pipeline,
     mine.declare(url=url)  # of which nothing is here
     assert [action for action, _ in mine.plan()] == ["run", "run", "run"]
     assert mine.plan()[0][1].startswith("source.url ")
-    assert f"the source could not be asked: {url}: no answer (Connection refused)" in (
-        mine.plan()[0][1])
+    assert (
+        f"the source could not be asked: {url}: no answer (Connection refused)"
+        in (mine.plan()[0][1])
+    )
     with pytest.raises(UnreachableError, match="look at the network"):
         mine.run()
 
@@ -226,14 +263,17 @@ def test_a_dead_server_and_one_that_says_nothing(site: Site, mine: Pipeline,
 def test_offline_asks_nobody(site: Site, mine: Pipeline) -> None:
     action, reason, below = mine.run(offline=True)
     assert (action, below) == ("reuse", "reuse reuse")
-    assert reason == (f"the source could not be asked: {site.address}/play.txt: --offline forbids "
-                      "it; its newest copy is used")
+    assert reason == (
+        f"the source could not be asked: {site.address}/play.txt: --offline forbids "
+        "it; its newest copy is used"
+    )
     assert site.asked == []
 
 
 @pytest.mark.parametrize("code", [403, 404, 410])
-def test_a_file_that_is_gone_from_its_address_is_kept(site: Site, mine: Pipeline,
-                                                      code: int) -> None:
+def test_a_file_that_is_gone_from_its_address_is_kept(
+    site: Site, mine: Pipeline, code: int
+) -> None:
     site.fail = code
     action, reason, below = mine.run()
     assert (action, below) == ("reuse", "reuse reuse")
@@ -241,8 +281,9 @@ def test_a_file_that_is_gone_from_its_address_is_kept(site: Site, mine: Pipeline
 
 
 @pytest.mark.parametrize("code", [403, 405, 501])
-def test_a_server_that_refuses_head_is_asked_with_get(site: Site, mine: Pipeline,
-                                                      code: int) -> None:
+def test_a_server_that_refuses_head_is_asked_with_get(
+    site: Site, mine: Pipeline, code: int
+) -> None:
     site.refuse_head = code
     assert mine.run() == REUSED
     assert site.asked == ["HEAD", "GET"] * 2
@@ -258,23 +299,24 @@ def test_redirects_are_followed(site: Site, mine: Pipeline) -> None:
     assert mine.run() == ("run", 'source changed: play.txt ETag "a" → "b"', "reuse reuse")
 
 
-def test_a_file_that_changes_while_it_is_fetched_is_not_believed(site: Site,
-                                                                 mine: Pipeline) -> None:
+def test_a_file_that_changes_while_it_is_fetched_is_not_believed(
+    site: Site, mine: Pipeline
+) -> None:
     """Asked by plan and run, fetched by run: the version that was fetched counts."""
     site.next_etags, site.body = ['"b"', '"b"', '"c"'], OTHER
     assert mine.run() == ("run", 'source changed: play.txt ETag "a" → "b"', "run run")
     assert mine.run()[:2] == ("run", 'source changed: play.txt ETag "b" → "c"')
     assert mine.run() == REUSED
     site.headers, site.body = {"ETag": '"b"'}, PLAY  # what lies here under "b" is not that
-    assert mine.run()[:2] == (
-        "run", 'source changed while it was fetched: play.txt ETag "b" → "c"')
+    assert mine.run()[:2] == ("run", 'source changed while it was fetched: play.txt ETag "b" → "c"')
     assert mine.text() == PLAY
     assert mine.run() == REUSED
 
 
 def test_a_pinned_source_asks_nobody(site: Site, tmp_path: Path) -> None:
-    pipeline = Pipeline(tmp_path, url=f"{site.address}/play.txt",
-                        sha256=hashlib.sha256(PLAY).hexdigest())
+    pipeline = Pipeline(
+        tmp_path, url=f"{site.address}/play.txt", sha256=hashlib.sha256(PLAY).hexdigest()
+    )
     pipeline.run()
     assert site.asked == ["GET"]
     site.headers = {"ETag": '"b"'}
@@ -285,8 +327,10 @@ def test_a_pinned_source_asks_nobody(site: Site, tmp_path: Path) -> None:
 def test_every_file_is_asked_for(site: Site) -> None:
     source = SourceSpec(url=(f"{site.address}/play.txt", f"{site.address}/other.txt"))
     site.next_etags = ['"a"', '"b"']
-    assert remote_version.versions(source, None, False) == {"play.txt": 'ETag "a"',
-                                                    "other.txt": 'ETag "b"'}
+    assert remote_version.versions(source, None, False) == {
+        "play.txt": 'ETag "a"',
+        "other.txt": 'ETag "b"',
+    }
     assert site.asked == ["HEAD", "HEAD elsewhere"]
 
 
@@ -294,8 +338,9 @@ def test_every_file_is_asked_for(site: Site) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "file://"])
-def test_a_mirror_folder_is_read_instead(site: Site, mine: Pipeline, tmp_path: Path,
-                                         prefix: str) -> None:
+def test_a_mirror_folder_is_read_instead(
+    site: Site, mine: Pipeline, tmp_path: Path, prefix: str
+) -> None:
     (tmp_path / "mirror").mkdir()
     copy, mirror = tmp_path / "mirror" / "play.txt", f"{prefix}{tmp_path / 'mirror'}"
     copy.write_bytes(PLAY)
@@ -316,7 +361,10 @@ def test_a_mirror_folder_is_read_instead(site: Site, mine: Pipeline, tmp_path: P
 def test_a_mirror_address_is_asked_instead(site: Site, mine: Pipeline) -> None:
     mirror = f"{site.address}/copies"
     assert mine.run(mirror=mirror) == (
-        "run", f'source changed: play.txt ETag "a" → "a" at {mirror}/play.txt', "reuse reuse")
+        "run",
+        f'source changed: play.txt ETag "a" → "a" at {mirror}/play.txt',
+        "reuse reuse",
+    )
     assert mine.run(mirror=mirror) == REUSED
     assert mine.run() == REUSED  # what came from the address itself is still here
 
@@ -341,8 +389,11 @@ def test_a_file_address_is_read(tmp_path: Path) -> None:
 def test_what_builds_on_the_source_asks_nobody(site: Site, mine: Pipeline) -> None:
     site.headers = {"ETag": '"b"'}
     assert mine.run(Selection.of(only="corpus")) == (
-        "reuse", "the source was not asked: --only and --from build on what is there; its newest "
-        "copy is used", "run")
+        "reuse",
+        "the source was not asked: --only and --from build on what is there; its newest "
+        "copy is used",
+        "run",
+    )
     assert site.asked == []
     assert mine.run(Selection.of(only="source"))[1] == 'source changed: play.txt ETag "a" → "b"'
     assert mine.run(Selection.of(only="source"))[1] == "asked for, though nothing changed"

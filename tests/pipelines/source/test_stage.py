@@ -53,14 +53,26 @@ def secure(site: Site, tmp_path: Path) -> Path:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
     certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(),
-                                now - timedelta(days=1), now + timedelta(days=1))
-        .add_extension(names, critical=False).sign(key, hashes.SHA256()))
+        x509.CertificateBuilder(
+            name,
+            name,
+            key.public_key(),
+            x509.random_serial_number(),
+            now - timedelta(days=1),
+            now + timedelta(days=1),
+        )
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
     path = tmp_path / "localhost.pem"
     path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                          serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM))
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     site.server.socket = context.wrap_socket(site.server.socket, server_side=True)
@@ -124,8 +136,12 @@ def test_download_keeps_bytes_and_says_where_they_came_from(site: Site, run: Run
     assert [path.name for path in built.out.iterdir()] == ["a play.txt"]
     assert (built.counts["files"], built.counts["bytes"]) == (1, len(BODY))
     assert built.origin("a play.txt") == {
-        "from": "public address", "address": site.url("a%20play.txt") + "?…",
-        "bytes": len(BODY), "sha256": DIGEST, "version": "no version named"}
+        "from": "public address",
+        "address": site.url("a%20play.txt") + "?…",
+        "bytes": len(BODY),
+        "sha256": DIGEST,
+        "version": "no version named",
+    }
     assert (0, len(BODY), "bytes of a play.txt") in built.told
     assert built.told[-1] == (len(BODY), len(BODY), "bytes of a play.txt")
 
@@ -179,8 +195,13 @@ def test_date_proves_the_version_where_there_is_no_etag(site: Site, tmp_path: Pa
 
     def rest(handler: BaseHTTPRequestHandler) -> None:
         start = int(re.findall(r"\d+", handler.headers["Range"])[0])
-        send(handler, 206, BODY[start:],
-             Content_Range=f"bytes {start}-{len(BODY) - 1}/{len(BODY)}", **date)
+        send(
+            handler,
+            206,
+            BODY[start:],
+            Content_Range=f"bytes {start}-{len(BODY) - 1}/{len(BODY)}",
+            **date,
+        )
 
     site.replies = [lambda h: send(h, 200, BODY[:150_000], Content_Length=len(BODY), **date), rest]
     fetch(site.url(), tmp_path / "text.txt.part")
@@ -188,14 +209,18 @@ def test_date_proves_the_version_where_there_is_no_etag(site: Site, tmp_path: Pa
     assert (tmp_path / "text.txt.part").read_bytes() == BODY
 
 
-@pytest.mark.parametrize(("mark", "then", "asks_for_rest"), [
-    (MARK, whole, True),  # the server knows no Range
-    ('"version-0"', resumable, True),  # another version by now
-    (None, resumable, False),  # nothing tells the version
-    ('W/"weak"', resumable, False),  # If-Range may not use it
-])
+@pytest.mark.parametrize(
+    ("mark", "then", "asks_for_rest"),
+    [
+        (MARK, whole, True),  # the server knows no Range
+        ('"version-0"', resumable, True),  # another version by now
+        (None, resumable, False),  # nothing tells the version
+        ('W/"weak"', resumable, False),  # If-Range may not use it
+    ],
+)
 def test_download_restarts_cleanly_when_it_cannot_resume(
-        site: Site, tmp_path: Path, mark: str | None, then: Reply, asks_for_rest: bool) -> None:
+    site: Site, tmp_path: Path, mark: str | None, then: Reply, asks_for_rest: bool
+) -> None:
     site.replies = [half(mark), then]
     fetch(site.url(), tmp_path / "text.txt.part")
     assert (tmp_path / "text.txt.part").read_bytes() == BODY
@@ -203,12 +228,15 @@ def test_download_restarts_cleanly_when_it_cannot_resume(
     assert (site.ranges[1] is not None) == asks_for_rest
 
 
-@pytest.mark.parametrize("reply", [
-    status(416),
-    misfit(1, ETag=MARK),
-    misfit(ETag='"other"'),
-    misfit(ETag=MARK, Content_Range=None),
-])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        status(416),
+        misfit(1, ETag=MARK),
+        misfit(ETag='"other"'),
+        misfit(ETag=MARK, Content_Range=None),
+    ],
+)
 def test_a_rest_that_does_not_fit_is_thrown_away(site: Site, tmp_path: Path, reply: Reply) -> None:
     site.replies = [half(), reply, resumable]
     fetch(site.url(), tmp_path / "text.txt.part")
@@ -220,8 +248,13 @@ def test_rest_in_pieces_is_put_together(site: Site, tmp_path: Path) -> None:
     def piece(handler: BaseHTTPRequestHandler) -> None:
         start = int(re.findall(r"\d+", handler.headers["Range"])[0])
         end = min(start + 100_000, len(BODY))
-        send(handler, 206, BODY[start:end], ETag=MARK,
-             Content_Range=f"bytes {start}-{end - 1}/{len(BODY)}")
+        send(
+            handler,
+            206,
+            BODY[start:end],
+            ETag=MARK,
+            Content_Range=f"bytes {start}-{end - 1}/{len(BODY)}",
+        )
 
     site.replies = [half(), piece]
     fetch(site.url(), tmp_path / "text.txt.part")
@@ -291,7 +324,8 @@ def test_silent_server_is_unreachable(site: Site, tmp_path: Path) -> None:
 
 
 def test_server_that_falls_silent_half_way_is_asked_for_the_rest(
-        site: Site, tmp_path: Path) -> None:
+    site: Site, tmp_path: Path
+) -> None:
     def stall(handler: BaseHTTPRequestHandler) -> None:
         half()(handler)
         site.closing.wait(5)
@@ -353,7 +387,8 @@ def test_untrusted_certificate_fails_at_once(site: Site, secure: Path, run: Run)
 
 
 def test_https_is_fetched_and_does_not_fall_back_to_http(
-        site: Site, secure: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    site: Site, secure: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(secure))
     run(url=site.url(), sha256=DIGEST)
     site.replies = [status(302, Location="http://localhost/text.txt")]
@@ -382,8 +417,7 @@ def test_declared_oversize_is_refused_before_the_body(site: Site, run: Run) -> N
     assert run(url=site.url(), max_bytes=len(BODY)).counts["bytes"] == len(BODY)
 
 
-def test_undeclared_oversize_is_cut_off_and_removed(
-        site: Site, run: Run, tmp_path: Path) -> None:
+def test_undeclared_oversize_is_cut_off_and_removed(site: Site, run: Run, tmp_path: Path) -> None:
     site.replies = [lambda handler: send(handler, 200, BODY, Content_Length=None)]
     with pytest.raises(FolioError, match=r"source.max_bytes \(200,000\)"):
         run(url=site.url(), max_bytes=200_000)
@@ -401,21 +435,25 @@ def test_messages_and_counts_hold_no_credentials(site: Site, run: Run) -> None:
     assert "hush" not in f"{failure.value} {built.counts} {built.told} {notes}"
 
 
-@pytest.mark.parametrize(("url", "why"), [
-    ("ftp://host/text.txt", "only http, https, file"),
-    ("text.txt", "only http, https, file"),
-    ("http:///text.txt", "names no host"),
-    ("http://ann:hu/sh@host/text.txt", "malformed"),
-    ("file://host/text.txt", "no file of this machine"),
-    ("http://host/", "no file name"),
-    ("http://host/..", "no file name"),
-    ("http://host/a%2Fb", "no file name"),
-    ("http://host/a%0Ab", "no file name"),
-    ("http://host/manifest.json", "the store's own"),
-    (("http://host/a/x.txt", "http://host/b/x.txt"), "same name"),
-])
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("ftp://host/text.txt", "only http, https, file"),
+        ("text.txt", "only http, https, file"),
+        ("http:///text.txt", "names no host"),
+        ("http://ann:hu/sh@host/text.txt", "malformed"),
+        ("file://host/text.txt", "no file of this machine"),
+        ("http://host/", "no file name"),
+        ("http://host/..", "no file name"),
+        ("http://host/a%2Fb", "no file name"),
+        ("http://host/a%0Ab", "no file name"),
+        ("http://host/manifest.json", "the store's own"),
+        (("http://host/a/x.txt", "http://host/b/x.txt"), "same name"),
+    ],
+)
 def test_impossible_addresses_are_refused_before_any_request(
-        run: Run, url: object, why: str) -> None:
+    run: Run, url: object, why: str
+) -> None:
     with pytest.raises(UsageError, match=why) as failure:
         run(url=url)
     assert "ann" not in str(failure.value)
@@ -471,7 +509,8 @@ def test_mirror_address_is_tried_first(site: Site, refusing: str, run: Run) -> N
 
 
 def test_file_that_the_mirror_folder_lacks_comes_from_its_address(
-        mirror: Path, site: Site, run: Run) -> None:
+    mirror: Path, site: Site, run: Run
+) -> None:
     built = run(url=site.url("other.txt"), mirror=str(mirror))
     assert built.origin("other.txt")["from"] == "public address"
     notice = built.told[0][2]
@@ -480,7 +519,8 @@ def test_file_that_the_mirror_folder_lacks_comes_from_its_address(
 
 @pytest.mark.parametrize("code", [404, 410])
 def test_file_that_the_mirror_address_lacks_comes_from_its_address(
-        site: Site, run: Run, code: int) -> None:
+    site: Site, run: Run, code: int
+) -> None:
     site.replies = [status(code), whole]
     built = run(url=site.url(), mirror=site.url("copies"))
     assert built.origin()["from"] == "public address"
@@ -502,7 +542,8 @@ def test_failure_names_every_place_that_was_tried(mirror: Path, site: Site, run:
 
 
 def test_wrong_file_in_the_mirror_fails_and_is_not_passed_over(
-        mirror: Path, site: Site, run: Run, tmp_path: Path) -> None:
+    mirror: Path, site: Site, run: Run, tmp_path: Path
+) -> None:
     with pytest.raises(FolioError, match=f"{DIGEST} but must be {'a' * 64}"):
         run(url=site.url(), mirror=str(mirror), sha256="a" * 64)
     assert (tmp_path / "scratch" / "text.txt.bad").read_bytes() == BODY
@@ -515,7 +556,8 @@ def test_mirror_file_is_bounded(mirror: Path, refusing: str, run: Run) -> None:
 
 
 def test_part_of_a_download_gives_way_to_the_mirror(
-        mirror: Path, site: Site, run: Run, tmp_path: Path) -> None:
+    mirror: Path, site: Site, run: Run, tmp_path: Path
+) -> None:
     site.replies = [half()]
     with pytest.raises(FolioError):
         fetch(site.url(), tmp_path / "scratch" / "text.txt.part")
@@ -524,8 +566,7 @@ def test_part_of_a_download_gives_way_to_the_mirror(
     assert (built.out / "text.txt").read_bytes() == BODY
 
 
-def test_copy_from_the_mirror_is_not_gone_on_with_as_a_download(
-        site: Site, tmp_path: Path) -> None:
+def test_copy_from_the_mirror_is_not_gone_on_with_as_a_download(site: Site, tmp_path: Path) -> None:
     part, other = tmp_path / "text.txt.part", tmp_path / "other.txt"
     other.write_bytes(b"from a mirror")
     site.replies = [half(), half(), half(), resumable]
@@ -566,8 +607,12 @@ def test_missing_file_address_is_named(mirror: Path, run: Run) -> None:
 def test_own_file_is_copied_under_its_name(mirror: Path, run: Run) -> None:
     built = run(path=str(mirror / "text.txt"), offline=True, max_bytes=10)
     assert (built.out / "text.txt").read_bytes() == BODY
-    assert built.origin() == {"from": "path", "address": str(mirror / "text.txt"),
-                              "bytes": len(BODY), "sha256": DIGEST}
+    assert built.origin() == {
+        "from": "path",
+        "address": str(mirror / "text.txt"),
+        "bytes": len(BODY),
+        "sha256": DIGEST,
+    }
 
 
 def test_own_file_has_to_match_a_declared_digest(mirror: Path, run: Run) -> None:
@@ -588,18 +633,30 @@ def folder(tmp_path: Path) -> Path:
 def test_own_folder_is_copied_as_a_tree(folder: Path, run: Run) -> None:
     (folder / "link.txt").symlink_to(folder / "b.txt")
     built = run(path=str(folder))
-    copied = {str(p.relative_to(built.out)): p.read_text()
-              for p in built.out.rglob("*") if p.is_file() and not p.is_symlink()}
-    assert copied == {"b.txt": "b.txt", "deep/er/a.txt": "deep/er/a.txt",
-                      "deep/manifest.json": "deep/manifest.json", "link.txt": "b.txt"}
+    copied = {
+        str(p.relative_to(built.out)): p.read_text()
+        for p in built.out.rglob("*")
+        if p.is_file() and not p.is_symlink()
+    }
+    assert copied == {
+        "b.txt": "b.txt",
+        "deep/er/a.txt": "deep/er/a.txt",
+        "deep/manifest.json": "deep/manifest.json",
+        "link.txt": "b.txt",
+    }
     assert built.counts["files"] == 4
-    assert built.origin("texts") == {"from": "path", "address": str(folder), "files": 4,
-                                     "bytes": sum(map(len, copied.values()))}
+    assert built.origin("texts") == {
+        "from": "path",
+        "address": str(folder),
+        "files": 4,
+        "bytes": sum(map(len, copied.values())),
+    }
 
 
 @pytest.mark.parametrize("target", ["../outside.txt", "..", "deep", "gone.txt", "link"])
 def test_links_that_do_not_lead_to_a_file_of_the_folder_are_refused(
-        folder: Path, run: Run, target: str) -> None:
+    folder: Path, run: Run, target: str
+) -> None:
     (folder.parent / "outside.txt").write_text("not given to be read")
     (folder / "link").symlink_to(target)
     with pytest.raises(FolioError, match=f"{folder / 'link'}: a link to"):
@@ -631,10 +688,18 @@ def test_empty_and_missing_folders_are_refused(tmp_path: Path, run: Run) -> None
 
 def declared(tmp_path: Path, **source: object) -> Spec:
     path = tmp_path / "mine.yaml"
-    path.write_text(json.dumps({  # YAML reads JSON
-        "source": source, "corpus": {"reader": "text", "split": "contiguous"},
-        "tokens": {"kind": "char"}, "batches": {"sequence_length": 100},
-        "model": {"kind": "language_model"}, "registry": {"metric": "perplexity"}}))
+    path.write_text(
+        json.dumps(
+            {  # YAML reads JSON
+                "source": source,
+                "corpus": {"reader": "text", "split": "contiguous"},
+                "tokens": {"kind": "char"},
+                "batches": {"sequence_length": 100},
+                "model": {"kind": "language_model"},
+                "registry": {"metric": "perplexity"},
+            }
+        )
+    )
     return load_spec(str(path))
 
 
@@ -643,7 +708,8 @@ def obtain(store: Store, spec: Spec, **options: object) -> tuple[Recipe, Artifac
     recipe = recipe_of(stage, spec, {})
     build = stage.build
     artifact, _ = store.obtain(
-        recipe, lambda work: build({}, spec.select(stage.config), work), manifest={}, **options)
+        recipe, lambda work: build({}, spec.select(stage.config), work), manifest={}, **options
+    )
     return recipe, artifact
 
 
@@ -694,7 +760,8 @@ def test_bad_file_outlives_the_failed_build(site: Site, tmp_path: Path) -> None:
 
 
 def test_same_bytes_from_mirror_and_address_are_the_same_artifact(
-        site: Site, mirror: Path, tmp_path: Path) -> None:
+    site: Site, mirror: Path, tmp_path: Path
+) -> None:
     spec = declared(tmp_path, url=site.url(), sha256=DIGEST)
     _, far = obtain(Store(tmp_path / "far"), spec)
     _, near = obtain(Store(tmp_path / "near"), spec, mirror=str(mirror))
@@ -703,10 +770,12 @@ def test_same_bytes_from_mirror_and_address_are_the_same_artifact(
 
 
 @pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/mirror, the real files")
-@pytest.mark.parametrize(("pipeline", "name"), [
-    ("shakespeare", "shakespeare.txt"), ("imdb", "aclImdb_v1.tar.gz")])
+@pytest.mark.parametrize(
+    ("pipeline", "name"), [("shakespeare", "shakespeare.txt"), ("imdb", "aclImdb_v1.tar.gz")]
+)
 def test_catalog_sources_are_in_the_mirror(tmp_path: Path, pipeline: str, name: str) -> None:
-    _, artifact = obtain(Store(tmp_path / "store"), load_spec(pipeline), mirror=str(MIRROR),
-                         offline=True)
+    _, artifact = obtain(
+        Store(tmp_path / "store"), load_spec(pipeline), mirror=str(MIRROR), offline=True
+    )
     assert list(artifact.manifest["files"]) == [name]
     assert (artifact.path / name).stat().st_size == (MIRROR / name).stat().st_size

@@ -28,16 +28,23 @@ from tests.conftest import PROJECT, artifact_in
 
 NAME = "folio_articles"  # tfds' own name for the class below
 TITLES = ["水車", "灯台", "切手", "縁側", "風鈴", "石橋", "湧き水", "渡し船"]
-SENTENCES = ["むかしから人の暮らしのそばにあった。", "いまでは目にすることが少なくなった。",
-             "形は土地によって少しずつ違う。", "夏の終わりに手入れをする。"]
+SENTENCES = [
+    "むかしから人の暮らしのそばにあった。",
+    "いまでは目にすることが少なくなった。",
+    "形は土地によって少しずつ違う。",
+    "夏の終わりに手入れをする。",
+]
 
 
 def article(number: int) -> str:
     title = TITLES[number % len(TITLES)]
-    first, second, third = (f"{title}の話、その{number}の{i}。{SENTENCES[(number + i) % 4]}"
-                            for i in range(3))
-    return (f"\n_START_ARTICLE_\n{title}\n_START_PARAGRAPH_\n{first}_NEWLINE_{second}\n"
-            f"_START_SECTION_\n由来\n_START_PARAGRAPH_\n{third}_NEWLINE_")
+    first, second, third = (
+        f"{title}の話、その{number}の{i}。{SENTENCES[(number + i) % 4]}" for i in range(3)
+    )
+    return (
+        f"\n_START_ARTICLE_\n{title}\n_START_PARAGRAPH_\n{first}_NEWLINE_{second}\n"
+        f"_START_SECTION_\n由来\n_START_PARAGRAPH_\n{third}_NEWLINE_"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +61,26 @@ def builders() -> SimpleNamespace:
             return tfds.core.DatasetInfo(builder=self, features=features)
 
         def _split_generators(self, manager: Any) -> dict[str, Any]:
-            return {split: self._generate_examples(numbers) for split, numbers in (
-                ("train", range(20)), ("validation", range(20, 24)), ("test", range(24, 29)))}
+            return {
+                split: self._generate_examples(numbers)
+                for split, numbers in (
+                    ("train", range(20)),
+                    ("validation", range(20, 24)),
+                    ("test", range(24, 29)),
+                )
+            }
 
         def _generate_examples(self, numbers: range) -> Iterator[tuple[int, dict[str, Any]]]:
             for number in numbers:
-                yield number, {"wikidata_id": f"Q{number}", "text": article(number),
-                               "version_id": "1", "size": number}
+                yield (
+                    number,
+                    {
+                        "wikidata_id": f"Q{number}",
+                        "text": article(number),
+                        "version_id": "1",
+                        "size": number,
+                    },
+                )
 
     class FolioArticles(_Articles):
         BUILDER_CONFIGS: ClassVar = [tfds.core.BuilderConfig(name=name) for name in ("ja", "de")]
@@ -73,8 +93,9 @@ def builders() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="session")
-def prepared(builders: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
-             ) -> Callable[[str], Path]:
+def prepared(
+    builders: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
     """`prepared(format)`: a data_dir with wiki40b/ja/1.3.0 in it. Read only."""
     made: dict[str, Path] = {}
 
@@ -89,16 +110,24 @@ def prepared(builders: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
 
 
 class Built:
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path,
-                 mirror: str | None = None, offline: bool = False, **source: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        data_dir: Path,
+        mirror: str | None = None,
+        offline: bool = False,
+        **source: Any,
+    ) -> None:
         monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
         self.out, scratch = folder / "out", folder / "scratch"
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir(parents=True)
         scratch.mkdir(exist_ok=True)
         self.told: list[tuple[float, float | None, str]] = []
-        work = Workspace(self.out, scratch, folder, lambda *step: self.told.append(step), mirror,
-                         offline)
+        work = Workspace(
+            self.out, scratch, folder, lambda *step: self.told.append(step), mirror, offline
+        )
         spec = SourceSpec(**{"tfds": "wiki40b/ja"} | source)
         self.counts = json.loads(json.dumps(sources.build({}, {"source": spec}, work)))
 
@@ -109,9 +138,12 @@ class Built:
     @property
     def rows(self) -> dict[str, list[tuple[int, str]]]:
         """{file: [(record, text)]}."""
-        return {path.name: [(row["record"], row["text"].decode())
-                            for row in pq.read_table(path).to_pylist()]
-                for path in sorted((self.out / "tfds").iterdir())}
+        return {
+            path.name: [
+                (row["record"], row["text"].decode()) for row in pq.read_table(path).to_pylist()
+            ]
+            for path in sorted((self.out / "tfds").iterdir())
+        }
 
     @property
     def bytes(self) -> list[bytes]:
@@ -127,8 +159,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
-def test_the_splits_records_as_parquet(prepared: Callable[[str], Path], run: Run,
-                                       file_format: str) -> None:
+def test_the_splits_records_as_parquet(
+    prepared: Callable[[str], Path], run: Run, file_format: str
+) -> None:
     built = run(prepared(file_format), tfds_splits=("train", "test"))
     rows = built.rows
     assert list(rows) == ["test-0000.parquet", "train-0000.parquet"]
@@ -136,8 +169,12 @@ def test_the_splits_records_as_parquet(prepared: Callable[[str], Path], run: Run
     assert {text for _, text in rows["train-0000.parquet"]} == {article(i) for i in range(20)}
     assert {text for _, text in rows["test-0000.parquet"]} == {article(i) for i in range(24, 29)}
     assert built.origin == {
-        "from": "prepared here", "address": str(prepared(file_format) / "wiki40b/ja/1.3.0"),
-        "version": "1.3.0", "feature": "text", "records": {"train": 20, "test": 5}}
+        "from": "prepared here",
+        "address": str(prepared(file_format) / "wiki40b/ja/1.3.0"),
+        "version": "1.3.0",
+        "feature": "text",
+        "records": {"train": 20, "test": 5},
+    }
     assert built.counts["files"] == 2
     assert built.told[-1] == (25, 25, "records of wiki40b/ja/1.3.0")
     metadata = pq.read_schema(built.out / "tfds" / "test-0000.parquet").metadata
@@ -145,8 +182,9 @@ def test_the_splits_records_as_parquet(prepared: Callable[[str], Path], run: Run
     assert built.bytes == run(prepared(file_format), tfds_splits=("train", "test")).bytes
 
 
-def test_shards_and_row_groups_are_bounded(prepared: Callable[[str], Path], run: Run,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_and_row_groups_are_bounded(
+    prepared: Callable[[str], Path], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = run(prepared("tfrecord"), tfds_splits="train").rows["train-0000.parquet"]
     size = len(article(0).encode())
     monkeypatch.setattr(tfds_source, "BATCH_BYTES", 2 * size)
@@ -163,28 +201,36 @@ def test_a_slice_of_a_split(prepared: Callable[[str], Path], run: Run) -> None:
     whole = run(prepared("tfrecord"), tfds_splits="train").rows["train-0000.parquet"]
     for file_format in ("tfrecord", "array_record"):
         built = run(prepared(file_format), tfds_splits="train[25%:50%]")
-        rows, = built.rows.values()
+        (rows,) = built.rows.values()
         assert [text for _, text in rows] == [text for _, text in whole[5:10]]
         assert built.origin["records"] == {"train[25%:50%]": 5}
 
 
-def test_articles_become_paragraphs(prepared: Callable[[str], Path], run: Run,
-                                    tmp_path: Path) -> None:
+def test_articles_become_paragraphs(
+    prepared: Callable[[str], Path], run: Run, tmp_path: Path
+) -> None:
     built = run(prepared("tfrecord"))
     out, scratch = tmp_path / "corpus", tmp_path / "spool"
     out.mkdir()
     scratch.mkdir()
     spec = CorpusSpec(reader="tfds", markup="wiki40b", split="hash", validation=0.2, test=0.2)
-    counts = corpus.build({"source": artifact_in(built.out)}, {"corpus": spec, "seed": 1},
-                          Workspace(out, scratch, tmp_path))
+    counts = corpus.build(
+        {"source": artifact_in(built.out)},
+        {"corpus": spec, "seed": 1},
+        Workspace(out, scratch, tmp_path),
+    )
     assert counts["left_out"] == {"empty paragraph": 29, "section heading": 29, "title": 29}
     assert (counts["read"], counts["kept"], counts["quarantined"]) == (6 * 29, 3 * 29, 0)
-    documents = {row["id"]: row["text"] for path in (out / "documents").iterdir()
-                 for row in pq.read_table(path).to_pylist()}
+    documents = {
+        row["id"]: row["text"]
+        for path in (out / "documents").iterdir()
+        for row in pq.read_table(path).to_pylist()
+    }
     record, text = built.rows["test-0000.parquet"][2]
     number = int(text.split("その")[1].split("の")[0])
     assert documents[f"test/{record}#3"] == (
-        f"{TITLES[number % 8]}の話、その{number}の2。{SENTENCES[(number + 2) % 4]}")
+        f"{TITLES[number % 8]}の話、その{number}の2。{SENTENCES[(number + 2) % 4]}"
+    )
     assert len(documents) == 3 * 29
     assert not any("_" in text or "\n" in text for text in documents.values())
 
@@ -198,13 +244,15 @@ def test_records_without_markup(prepared: Callable[[str], Path], run: Run, tmp_p
     assert {document.id for document in found} >= {"train/19", "validation/0", "test/4"}
 
 
-def test_tfds_prepares_what_it_can(builders: SimpleNamespace, run: Run, tmp_path: Path,
-                                   capsys: pytest.CaptureFixture) -> None:
+def test_tfds_prepares_what_it_can(
+    builders: SimpleNamespace, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     built = run(tmp_path / "data", tfds=f"{NAME}/ja", tfds_splits="test")
     origin = built.counts["origins"][f"{NAME}/ja/1.3.0"]
     assert origin["from"] == "prepared by tfds"
     assert {text for _, text in built.rows["test-0000.parquet"]} == {
-        article(i) for i in range(24, 29)}
+        article(i) for i in range(24, 29)
+    }
     assert (tmp_path / "data" / NAME / "ja" / "1.3.0" / "dataset_info.json").is_file()
     assert capsys.readouterr().out == ""  # which --json has for itself
     again = run(tmp_path / "data", tfds=f"{NAME}/ja:1.3.0", tfds_splits="test", offline=True)
@@ -229,17 +277,21 @@ def test_offline_and_not_prepared(builders: SimpleNamespace, run: Run, tmp_path:
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"tfds": "wiki40d/ja"}, "tensorflow-datasets has no 'wiki40d'; did you mean wiki40b or"),
-    ({"tfds": "zzzzzzzz"}, "has no 'zzzzzzzz'; known: "),
-    ({"tfds": "wiki40b/jp"}, "wiki40b has no configuration 'jp'; did you mean "),
-    ({"tfds": "wiki40b/ja:9.9.9"}, "cannot be loaded at version 9.9.9, only: 1.3.0"),
-    ({"tfds_splits": ("test", "trian")}, "1.3.0 has no split 'trian'; did you mean train?"),
-    ({"tfds_splits": "train[:5"}, "train[:5: no slice of train; write it like train[:1%]"),
-    ({"tfds_feature": "texts"}, "1.3.0 has no feature 'texts'; did you mean text?"),
-])
-def test_names_that_tfds_does_not_know(prepared: Callable[[str], Path], run: Run, options: dict,
-                                       message: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tfds": "wiki40d/ja"}, "tensorflow-datasets has no 'wiki40d'; did you mean wiki40b or"),
+        ({"tfds": "zzzzzzzz"}, "has no 'zzzzzzzz'; known: "),
+        ({"tfds": "wiki40b/jp"}, "wiki40b has no configuration 'jp'; did you mean "),
+        ({"tfds": "wiki40b/ja:9.9.9"}, "cannot be loaded at version 9.9.9, only: 1.3.0"),
+        ({"tfds_splits": ("test", "trian")}, "1.3.0 has no split 'trian'; did you mean train?"),
+        ({"tfds_splits": "train[:5"}, "train[:5: no slice of train; write it like train[:1%]"),
+        ({"tfds_feature": "texts"}, "1.3.0 has no feature 'texts'; did you mean text?"),
+    ],
+)
+def test_names_that_tfds_does_not_know(
+    prepared: Callable[[str], Path], run: Run, options: dict, message: str
+) -> None:
     assert message in fails(run, prepared("tfrecord"), offline=True, **options)
 
 
@@ -249,13 +301,14 @@ def test_a_feature_that_is_no_text(builders: SimpleNamespace, run: Run, tmp_path
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip"])
-def test_a_damaged_record_file(prepared: Callable[[str], Path], run: Run, tmp_path: Path,
-                               harm: str) -> None:
+def test_a_damaged_record_file(
+    prepared: Callable[[str], Path], run: Run, tmp_path: Path, harm: str
+) -> None:
     shutil.copytree(prepared("tfrecord"), tmp_path / "data")
-    path, = (tmp_path / "data").rglob("*train.tfrecord*")
+    (path,) = (tmp_path / "data").rglob("*train.tfrecord*")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data[:len(data) // 2] if harm == "cut" else data)
+    path.write_bytes(data[: len(data) // 2] if harm == "cut" else data)
     message = fails(run, tmp_path / "data", tfds_splits="train")
     assert f"{path.parent}: split train cannot be read beyond record" in message
     assert "delete that folder and run again" in message
@@ -277,30 +330,40 @@ def site(prepared: Callable[[str], Path], tmp_path: Path) -> Iterator[SimpleName
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=root)) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield SimpleNamespace(address=f"http://127.0.0.1:{server.server_port}", root=root,
-                              asked=asked)
+        yield SimpleNamespace(
+            address=f"http://127.0.0.1:{server.server_port}", root=root, asked=asked
+        )
         server.shutdown()
         thread.join()
 
 
 def test_a_dataset_of_tfds_comes_from_where_tfds_publishes_it(
-        prepared: Callable[[str], Path], site: SimpleNamespace, run: Run, tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: Callable[[str], Path],
+    site: SimpleNamespace,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sources, "PUBLISHED", site.address)
     there = run(prepared("tfrecord"), tfds_splits="train")
     built = run(tmp_path / "data", tfds_splits="train")
     assert built.bytes == there.bytes
-    assert built.origin == there.origin | {"from": "published by tfds",
-                                           "address": "wiki40b/ja/1.3.0"}
+    assert built.origin == there.origin | {
+        "from": "published by tfds",
+        "address": "wiki40b/ja/1.3.0",
+    }
     assert [path.rpartition("/")[2] for path in site.asked] == [
-        "dataset_info.json", "wiki40b-train.tfrecord-00000-of-00001"]  # no more than is needed
+        "dataset_info.json",
+        "wiki40b-train.tfrecord-00000-of-00001",
+    ]  # no more than is needed
     assert not (tmp_path / "data").exists()
     run(tmp_path / "data", tfds_splits="train")
     assert len(site.asked) == 2  # scratch survives a kill, and what it holds is not fetched again
 
 
-def test_the_mirror_is_tried_first(site: SimpleNamespace, run: Run, tmp_path: Path,
-                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mirror_is_tried_first(
+    site: SimpleNamespace, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "PUBLISHED", "http://127.0.0.1:9")
     by_folder = run(tmp_path / "data", mirror=str(site.root), tfds_splits="test", offline=True)
     shutil.rmtree(tmp_path / "scratch")
@@ -316,7 +379,8 @@ def test_nothing_answers(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_not_published_and_beyond_what_tfds_can_prepare(
-        site: SimpleNamespace, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site: SimpleNamespace, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sources, "PUBLISHED", site.address)
     monkeypatch.setitem(sys.modules, "apache_beam", None)  # not installed, whatever is here
     (site.root / "wiki40b/ja/1.3.0/dataset_info.json").unlink()
@@ -324,12 +388,14 @@ def test_not_published_and_beyond_what_tfds_can_prepare(
     assert "and tfds cannot do it (" in message and "apache_beam" in message
 
 
-def test_a_published_dataset_that_lacks_a_file(site: SimpleNamespace, run: Run, tmp_path: Path
-                                               ) -> None:
-    path, = site.root.rglob("*train.tfrecord*")
+def test_a_published_dataset_that_lacks_a_file(
+    site: SimpleNamespace, run: Run, tmp_path: Path
+) -> None:
+    (path,) = site.root.rglob("*train.tfrecord*")
     path.unlink()
-    message = fails(run, tmp_path / "data", mirror=str(site.root), offline=True,
-                    kind=UnreachableError)
+    message = fails(
+        run, tmp_path / "data", mirror=str(site.root), offline=True, kind=UnreachableError
+    )
     assert path.name in message
 
 
@@ -354,6 +420,7 @@ print(*seen)
 
 
 def test_other_threads_import_as_ever_while_tfds_is_imported() -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORTING], cwd=PROJECT, text=True,
-                          capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING], cwd=PROJECT, text=True, capture_output=True, check=True
+    )
     assert done.stdout.split() == ["tensorflow_datasets", "str"]

@@ -26,14 +26,16 @@ def test_reliability_bins_and_their_error() -> None:
 
 
 def test_precision_and_recall_of_both_classes() -> None:
-    negative, positive = per_class({"true_positive": 6, "false_positive": 2, "true_negative": 3,
-                                    "false_negative": 4})
+    negative, positive = per_class(
+        {"true_positive": 6, "false_positive": 2, "true_negative": 3, "false_negative": 4}
+    )
     assert positive == pytest.approx({"precision": 6 / 8, "recall": 6 / 10, "f1": 12 / 18})
     assert negative == pytest.approx({"precision": 3 / 7, "recall": 3 / 5, "f1": 6 / 12})
 
 
 def test_nothing_said_of_a_class_has_no_precision() -> None:
-    negative, positive = per_class({"true_positive": 0, "false_positive": 0, "true_negative": 5,
-                                    "false_negative": 1})
+    negative, positive = per_class(
+        {"true_positive": 0, "false_positive": 0, "true_negative": 5, "false_negative": 1}
+    )
     assert positive == {"precision": None, "recall": 0.0, "f1": 0.0}
     assert negative["recall"] == 1.0

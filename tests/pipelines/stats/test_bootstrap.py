@@ -98,8 +98,10 @@ def test_single_values_would_not_cover_it() -> None:
 
 def test_the_longer_the_memory_the_longer_the_blocks() -> None:
     random = np.random.default_rng(2)
-    lengths = [np.median([block_length(autoregressive(500, memory, random)) for _ in range(30)])
-               for memory in (0.0, 0.5, 0.9)]
+    lengths = [
+        np.median([block_length(autoregressive(500, memory, random)) for _ in range(30)])
+        for memory in (0.0, 0.5, 0.9)
+    ]
     assert lengths[0] <= 3 < lengths[1] < lengths[2] <= 3 * math.sqrt(500) + 1
     assert block_length(np.ones(100)) == block_length(np.array([1.0, 2.0])) == 1
 
@@ -127,5 +129,6 @@ def test_auc_difference_by_counting_pairs(seed: int) -> None:
     variance = sum(part.var(ddof=1) / len(part) for part in (gaps.mean(1), gaps.mean(0)))
     effect, (low, high) = auc_difference(label, one, other, 0.95)
     assert effect == pytest.approx(gaps.mean())
-    assert (low, high) == pytest.approx((effect - 1.959964 * math.sqrt(variance),
-                                         effect + 1.959964 * math.sqrt(variance)))
+    assert (low, high) == pytest.approx(
+        (effect - 1.959964 * math.sqrt(variance), effect + 1.959964 * math.sqrt(variance))
+    )

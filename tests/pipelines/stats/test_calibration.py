@@ -46,8 +46,10 @@ def loss(logit: np.ndarray, label: np.ndarray, temperature: float) -> float:
 def test_the_temperature_undoes_what_is_too_sure_or_too_shy(sharpness: float) -> None:
     logit, label = answers(sharpness, 20_000, 1)
     assert best_temperature(logit, label) == pytest.approx(sharpness, rel=0.05)
-    before, after = (calibration_error(reliability_bins(label, Calibration(t).probability(logit)))
-                     for t in (1.0, best_temperature(logit, label)))
+    before, after = (
+        calibration_error(reliability_bins(label, Calibration(t).probability(logit)))
+        for t in (1.0, best_temperature(logit, label))
+    )
     assert after < 0.02 and (sharpness == 1 or before > 3 * after)
 
 
@@ -67,7 +69,8 @@ def test_temperatures_stay_within_reason() -> None:
     huge = Calibration().probability(np.array([-1e6, 0.0, 1e6]))
     assert huge.tolist() == [0, 0.5, 1]
     assert Calibration(2.0).nats(np.array([8.0]), np.array([0.0])) == pytest.approx(
-        [math.log1p(math.exp(4))])
+        [math.log1p(math.exp(4))]
+    )
 
 
 @given(SEEDS, st.integers(1, 40))
@@ -88,37 +91,53 @@ def test_the_threshold_labels_most_right(seed: int, count: int) -> None:
 def test_what_is_measured_is_what_is_served(trained: Settings, reviews, tmp_path) -> None:
     """With a threshold of its own: metrics, predictions and the package agree."""
     spec = spec_of(reviews, "evaluation.threshold=best")
-    inputs = {name: artifact_of(trained, "tiny-reviews", name)
-              for name in ("model", "batches", "tokens", "corpus")}
+    inputs = {
+        name: artifact_of(trained, "tiny-reviews", name)
+        for name in ("model", "batches", "tokens", "corpus")
+    }
     metrics = execute_stage(stage_named("metrics"), spec, inputs, Settings.at(tmp_path)).artifact
     figures = json.loads((metrics.path / "metrics.json").read_bytes())
     calibration, table = figures["calibration"], pq.read_table(metrics.path / "predictions.parquet")
-    logit, label, probability, correct = (table[name].to_numpy() for name in (
-        "logit", "label", "probability", "correct"))
+    logit, label, probability, correct = (
+        table[name].to_numpy() for name in ("logit", "label", "probability", "correct")
+    )
     assert calibration["temperature"] != 1 and calibration["threshold"] != 0.5
     assert probability == pytest.approx(1 / (1 + np.exp(-logit / calibration["temperature"])))
     assert (correct == ((probability > calibration["threshold"]) == (label > 0.5))).all()
     assert figures["headline"]["accuracy"] == correct.mean()
     assert figures["headline"]["log_loss"] == calibration["after"]["log_loss"]
     assert calibration["before"]["log_loss"] == pytest.approx(
-        np.logaddexp(0, np.where(label > 0.5, -logit, logit)).mean())
-    write_package(tmp_path / "package", inputs["model"], inputs["tokens"], pipeline="x",
-                  labels=("negative", "positive"), sample=False, measured=figures)
+        np.logaddexp(0, np.where(label > 0.5, -logit, logit)).mean()
+    )
+    write_package(
+        tmp_path / "package",
+        inputs["model"],
+        inputs["tokens"],
+        pipeline="x",
+        labels=("negative", "positive"),
+        sample=False,
+        measured=figures,
+    )
     documents = pl.read_parquet(inputs["corpus"].path / "documents" / "test-*.parquet").sort("id")
     served = Predictor.load(tmp_path / "package").predict(documents["text"])
     assert [row["positive_probability"] for row in served] == pytest.approx(probability, abs=1e-5)
-    assert [row["label"] == ("negative", "positive")[int(true)]
-            for row, true in zip(served, documents["label"], strict=True)] == correct.tolist()
+    assert [
+        row["label"] == ("negative", "positive")[int(true)]
+        for row, true in zip(served, documents["label"], strict=True)
+    ] == correct.tolist()
     page = (metrics.path / "report.html").read_text(encoding="utf-8")
     assert f"positive is said above {calibration['threshold']:.3f}" in page
     assert f"divided by the temperature {calibration['temperature']:.3f}" in page
 
 
-def test_without_calibration_the_models_own_scores_count(trained: Settings, reviews,
-                                                         tmp_path) -> None:
+def test_without_calibration_the_models_own_scores_count(
+    trained: Settings, reviews, tmp_path
+) -> None:
     spec = spec_of(reviews, "evaluation.calibration=none")
-    inputs = {name: artifact_of(trained, "tiny-reviews", name)
-              for name in ("model", "batches", "tokens", "corpus")}
+    inputs = {
+        name: artifact_of(trained, "tiny-reviews", name)
+        for name in ("model", "batches", "tokens", "corpus")
+    }
     metrics = execute_stage(stage_named("metrics"), spec, inputs, Settings.at(tmp_path)).artifact
     figures = json.loads((metrics.path / "metrics.json").read_bytes())["calibration"]
     assert (figures["temperature"], figures["threshold"]) == (1.0, 0.5)

@@ -18,8 +18,17 @@ from tests.conftest import PROJECT
 
 
 def recipe(**changes) -> Recipe:
-    return Recipe(**{"stage": "corpus", "version": 1, "config": {"a": 1}, "inputs": {},
-                     "code": {}, "libraries": {}} | changes)
+    return Recipe(
+        **{
+            "stage": "corpus",
+            "version": 1,
+            "config": {"a": 1},
+            "inputs": {},
+            "code": {},
+            "libraries": {},
+        }
+        | changes
+    )
 
 
 def write(text: str):
@@ -27,6 +36,7 @@ def write(text: str):
         (work.out / "deep").mkdir()
         (work.out / "deep" / "data.txt").write_text(text)
         return {"rows": len(text)}
+
     return build
 
 
@@ -45,8 +55,14 @@ def test_an_artifact_is_published_once_and_reused(tmp_path: Path) -> None:
 
 def test_the_key_covers_everything_that_decides_the_bytes() -> None:
     same = recipe().key
-    for change in ({"config": {"a": 2}}, {"inputs": {"source": "d"}}, {"code": {"x.py": "1"}},
-                   {"libraries": {"polars": "2"}}, {"version": 2}, {"stage": "tokens"}):
+    for change in (
+        {"config": {"a": 2}},
+        {"inputs": {"source": "d"}},
+        {"code": {"x.py": "1"}},
+        {"libraries": {"polars": "2"}},
+        {"version": 2},
+        {"stage": "tokens"},
+    ):
         assert recipe(**change).key != same
     assert recipe(config={"a": 1}).key == same
 
@@ -137,8 +153,12 @@ def test_two_callers_of_one_key_build_it_once(tmp_path: Path) -> None:
         time.sleep(0.5)
         return write("abc")(work)
 
-    threads = [threading.Thread(target=lambda: results.append(
-        store.obtain(recipe(), slow, manifest={}, force=True))) for _ in range(3)]
+    threads = [
+        threading.Thread(
+            target=lambda: results.append(store.obtain(recipe(), slow, manifest={}, force=True))
+        )
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

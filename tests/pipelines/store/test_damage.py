@@ -39,19 +39,23 @@ def manifest_of(data: bytes) -> Harm:
 
 def changed(change: Callable[[dict[str, Any]], Any]) -> Harm:
     """The manifest read, changed and written, as an editor would."""
+
     def harm(folder: Path) -> None:
         told = json.loads((folder / MANIFEST).read_bytes())
         change(told)
         (folder / MANIFEST).write_text(json.dumps(told))
+
     return harm
 
 
 def moved(name: str, put: Callable[[Path, Path], Any]) -> Harm:
     """What was called so ("" is the whole folder) lies elsewhere, and `put` has its place."""
+
     def harm(folder: Path) -> None:
         elsewhere = folder.parent.parent.parent / "elsewhere"
         (folder / name).rename(elsewhere)
         put(folder / name, elsewhere)
+
     return harm
 
 
@@ -95,17 +99,25 @@ HARMS: dict[str, tuple[Harm, str]] = {
     "files a list": (changed(lambda told: told.update(files=[])), "no proper 'files'"),
     "a file without digest": (changed(lambda told: first(told).pop("sha256")), "neither size nor"),
     "no created": (changed(lambda told: told.pop("created")), "no proper 'created'"),
-    "inputs of lists": (changed(lambda told: told.update(inputs={"corpus": []})),
-                        "no proper 'inputs'"),
-    "a name that leads elsewhere": (changed(lambda told: told["files"].update(
-        {"../../x": first(told)})), "lists a file whose name has an empty part, or one that leads"),
-    "its own name": (changed(lambda told: told["files"].update({MANIFEST: first(told)})),
-                     "lists a file whose name is the manifest's own"),
+    "inputs of lists": (
+        changed(lambda told: told.update(inputs={"corpus": []})),
+        "no proper 'inputs'",
+    ),
+    "a name that leads elsewhere": (
+        changed(lambda told: told["files"].update({"../../x": first(told)})),
+        "lists a file whose name has an empty part, or one that leads",
+    ),
+    "its own name": (
+        changed(lambda told: told["files"].update({MANIFEST: first(told)})),
+        "lists a file whose name is the manifest's own",
+    ),
     "digest changed": (changed(lambda told: told.update(digest="0" * 64)), CHANGED),
     "counts changed": (changed(lambda told: told["counts"].update(vocabulary=1)), CHANGED),
     "run changed": (changed(lambda told: told.update(run="another")), CHANGED),
-    "config changed": (changed(lambda told: told["config"].update({"tokens.kind": "char"})),
-                       CHANGED),
+    "config changed": (
+        changed(lambda told: told["config"].update({"tokens.kind": "char"})),
+        CHANGED,
+    ),
     "seal dropped": (changed(lambda told: told.pop(SEAL)), CHANGED),
     "files emptied": (changed(lambda told: told.update(files={})), CHANGED),
     "a file dropped, digest and all": (changed(without_a_file), CHANGED),
@@ -113,25 +125,33 @@ HARMS: dict[str, tuple[Harm, str]] = {
     "stage changed": (changed(lambda told: told.update(stage="corpus")), "that of another"),
     "of another key": (of_another, "that of another artifact"),
     "manifest missing": (lambda folder: (folder / MANIFEST).unlink(), "manifest.json is missing"),
-    "manifest a folder": (moved(MANIFEST, lambda path, _: path.mkdir()),
-                          "a folder stands in the place of manifest.json"),
+    "manifest a folder": (
+        moved(MANIFEST, lambda path, _: path.mkdir()),
+        "a folder stands in the place of manifest.json",
+    ),
     "manifest a link": (moved(MANIFEST, link), "a link stands in the place of manifest.json"),
     "manifest a dangling link": (moved(MANIFEST, dangling), "a link stands in the place of"),
     "manifest a pipe": (moved(MANIFEST, lambda path, _: os.mkfifo(path)), "a special file stands"),
     "file missing": (lambda folder: (folder / SHARD).unlink(), f"{SHARD} is missing"),
     "file cut": (lambda folder: os.truncate(folder / SHARD, 9), f"{SHARD} is not what was"),
-    "file changed": (lambda folder: (folder / SHARD).write_bytes(
-        (folder / SHARD).read_bytes()[::-1]), f"{SHARD} is not what was published"),
+    "file changed": (
+        lambda folder: (folder / SHARD).write_bytes((folder / SHARD).read_bytes()[::-1]),
+        f"{SHARD} is not what was published",
+    ),
     "file a link to itself": (moved(SHARD, link), f"a link stands in the place of {SHARD}"),
     "file a dangling link": (moved(SHARD, dangling), f"a link stands in the place of {SHARD}"),
     "file a folder": (moved(SHARD, lambda path, _: path.mkdir()), f"{SHARD} is missing"),
     "file a pipe": (moved(SHARD, lambda path, _: os.mkfifo(path)), "a special file stands in the"),
     "folder within a link": (moved("tokens", link), "a link stands in the place of tokens"),
-    "shard added": (lambda folder: shutil.copy(folder / SHARD, folder / "tokens" / "train-9.parquet"
-                                               ), "tokens/train-9.parquet was added after it"),
+    "shard added": (
+        lambda folder: shutil.copy(folder / SHARD, folder / "tokens" / "train-9.parquet"),
+        "tokens/train-9.parquet was added after it",
+    ),
     "file added": (lambda folder: (folder / "note.txt").write_text("x"), "note.txt was added"),
-    "folder added": (lambda folder: shutil.copytree(folder / "tokens", folder / "more"),
-                     "more/test-0000.parquet was added after it was published"),
+    "folder added": (
+        lambda folder: shutil.copytree(folder / "tokens", folder / "more"),
+        "more/test-0000.parquet was added after it was published",
+    ),
     "an odd name added": (lambda folder: (folder / "\x1b[2Jx").touch(), r"'\x1b[2Jx' was added"),
     "a dangling link": (moved("", dangling), "a link stands in the place of its folder"),
     "a link to a whole one": (moved("", link), "a link stands in the place of its folder"),
@@ -163,8 +183,9 @@ def done(here: Settings, declared: Path) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_plan_and_run_agree_and_the_same_bytes_come_out(here: Settings, reviews: Path,
-                                                        harm: str) -> None:
+def test_plan_and_run_agree_and_the_same_bytes_come_out(
+    here: Settings, reviews: Path, harm: str
+) -> None:
     before = artifact_of(here, NAME, "tokens")
     damage, why = HARMS[harm]
     damage(before.path)
@@ -189,16 +210,19 @@ def test_what_may_not_be_read_is_damage(tmp_path_factory: pytest.TempPathFactory
     recipe = Recipe("corpus", 1, {}, {}, {}, {})
     home = Path(os.path.realpath(tmp_path_factory.mktemp("home")))
     store = Store(home / "store")
-    made, _ = store.obtain(recipe, lambda work: (work.out / "a").write_text("a") and {},
-                           manifest={})
+    made, _ = store.obtain(
+        recipe, lambda work: (work.out / "a").write_text("a") and {}, manifest={}
+    )
     # Root is kept from nothing, so another user looks.
     parents = [path for path in (made.path, *made.path.parents) if not path.stat().st_mode & 0o001]
     modes = [path.stat().st_mode for path in parents]
     try:
         for path in parents:
             path.chmod(0o755)
-        for name, why in (("a", "a cannot be read (Permission denied)"),
-                          (MANIFEST, "manifest.json: cannot be read (Permission denied)")):
+        for name, why in (
+            ("a", "a cannot be read (Permission denied)"),
+            (MANIFEST, "manifest.json: cannot be read (Permission denied)"),
+        ):
             (made.path / name).chmod(0)
             other = 65534 if os.geteuid() == 0 else os.geteuid()
             os.seteuid(other)
@@ -217,8 +241,11 @@ def test_what_may_not_be_read_is_damage(tmp_path_factory: pytest.TempPathFactory
 def test_manifests_of_before_are_believed_by_key_and_digest(tmp_path: Path) -> None:
     """Without a seal, under the key that was usual then."""
     store = Store(tmp_path)
-    made, _ = store.obtain(Recipe("corpus", 1, {"a": 1}, {}, {}, {}),
-                           lambda work: (work.out / "a").write_text("a") and {}, manifest={})
+    made, _ = store.obtain(
+        Recipe("corpus", 1, {"a": 1}, {}, {}, {}),
+        lambda work: (work.out / "a").write_text("a") and {},
+        manifest={},
+    )
     told = {name: value for name, value in made.manifest.items() if name != SEAL}
     told["key"] = digest_json({name: told[name] for name in RECIPE} | {"key": None})
     path = made.path.rename(made.path.with_name(told["key"]))
@@ -261,30 +288,43 @@ def test_one_bad_artifact_stops_nothing_else(here: Settings, reviews: Path) -> N
     assert all("this registry has no version" in one for one in problems)  # it was not copied
     stock = take_stock(here)
     assert {*keys.values()} == {
-        one.key for one in stock.leftovers if one.kind == "damaged artifact"}
+        one.key for one in stock.leftovers if one.kind == "damaged artifact"
+    }
     findings = [one for one in store_health.artifacts(here) if one.state == "problem"]
     assert len(findings) == len(HARMS)
     mended = findings[::2]
     assert all(one.mend is not None and one.mend().startswith("moved the") for one in mended)
     problems: list[str] = []
     items = garbage(take_stock(here), here, Policy(days=-1))
-    gone = collect([one for one in items if one.kind == "damaged artifact"], here, Policy(),
-                   stock.now + 60, problems.append)
+    gone = collect(
+        [one for one in items if one.kind == "damaged artifact"],
+        here,
+        Policy(),
+        stock.now + 60,
+        problems.append,
+    )
     assert problems == [] and len(gone) == len(HARMS)
     assert sorted(original.path.parent.glob("[!.]*")) == sorted(
-        one.path for one in known if one.stage == "tokens")
+        one.path for one in known if one.stage == "tokens"
+    )
     assert set(said(here, reviews).values()) == {("reuse", "nothing changed")}
 
 
 # Readers
 
 
-@pytest.mark.parametrize(("pipeline", "above", "stage"), [
-    (NAME, "source", "corpus"), (NAME, "corpus", "tokens"), (NAME, "tokens", "batches"),
-    ("tiny-play", "tokens", "batches")])
-def test_a_stage_reads_what_the_manifest_lists(here: Settings, reviews: Path, play: Path,
-                                               tmp_path: Path, pipeline: str, above: str,
-                                               stage: str) -> None:
+@pytest.mark.parametrize(
+    ("pipeline", "above", "stage"),
+    [
+        (NAME, "source", "corpus"),
+        (NAME, "corpus", "tokens"),
+        (NAME, "tokens", "batches"),
+        ("tiny-play", "tokens", "batches"),
+    ],
+)
+def test_a_stage_reads_what_the_manifest_lists(
+    here: Settings, reviews: Path, play: Path, tmp_path: Path, pipeline: str, above: str, stage: str
+) -> None:
     """A copy of each file, added after the check, is in nothing that is made of them."""
     artifact, made = artifact_of(here, pipeline, above), artifact_of(here, pipeline, stage)
     for path in artifact.files():
@@ -311,10 +351,12 @@ def test_training_and_measuring_read_what_the_manifest_lists(here: Settings) -> 
 # Names
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\\b", "a\x1b[2J", "\u202egnp.exe",
-                                  os.fsdecode(b"\xff")])
-def test_a_file_of_ones_own_needs_a_name_that_a_manifest_may_have(tmp_path: Path, name: str
-                                                                  ) -> None:
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a\\b", "a\x1b[2J", "\u202egnp.exe", os.fsdecode(b"\xff")]
+)
+def test_a_file_of_ones_own_needs_a_name_that_a_manifest_may_have(
+    tmp_path: Path, name: str
+) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / name).write_text("x")
     for path in (tmp_path / "texts", tmp_path / "texts" / name):
@@ -324,14 +366,17 @@ def test_a_file_of_ones_own_needs_a_name_that_a_manifest_may_have(tmp_path: Path
     with pytest.raises(FolioError, match="rename or remove"):
         Store(tmp_path / "store").obtain(
             Recipe("source", 1, {}, {}, {}, {}),
-            lambda work: (work.out / name).write_text("x") and {}, manifest={})
+            lambda work: (work.out / name).write_text("x") and {},
+            manifest={},
+        )
 
 
 def test_unusual_blanks_are_fine(tmp_path: Path) -> None:
     store, name = Store(tmp_path / "store"), "全角\u3000空白\u00a0x.txt"
     recipe = Recipe("source", 1, {}, {}, {}, {})
-    made, _ = store.obtain(recipe, lambda work: (work.out / name).write_text("x") and {},
-                           manifest={})
+    made, _ = store.obtain(
+        recipe, lambda work: (work.out / name).write_text("x") and {}, manifest={}
+    )
     assert store.damage(store.open("source", recipe.key)) is None
     assert [path.name for path in made.files()] == [name]
 
@@ -341,16 +386,18 @@ def test_unusual_blanks_are_fine(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [".tmp-{}", ".work-{}"])
 @pytest.mark.parametrize("put", [dangling, link, lambda path, _: path.write_text("x")])
-def test_what_stands_in_the_place_of_a_folder_to_write_to_goes(tmp_path: Path, name: str,
-                                                               put: Any) -> None:
+def test_what_stands_in_the_place_of_a_folder_to_write_to_goes(
+    tmp_path: Path, name: str, put: Any
+) -> None:
     store, recipe = Store(tmp_path / "store"), Recipe("corpus", 1, {}, {}, {}, {})
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "mine").touch()
     (tmp_path / "store" / "corpus").mkdir(parents=True)
     put(tmp_path / "store" / "corpus" / name.format(recipe.key), elsewhere)
-    made, built = store.obtain(recipe, lambda work: (work.out / "a").write_text("a") and {},
-                               manifest={})
+    made, built = store.obtain(
+        recipe, lambda work: (work.out / "a").write_text("a") and {}, manifest={}
+    )
     assert built and store.damage(made) is None and os.listdir(elsewhere) == ["mine"]
 
 

@@ -36,15 +36,26 @@ def parsed(source: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    return {name for name in names - fingerprint.CONTRACTS
-            if name.startswith("pipelines.") and fingerprint._module_path(name).is_file()}
+    return {
+        name
+        for name in names - fingerprint.CONTRACTS
+        if name.startswith("pipelines.") and fingerprint._module_path(name).is_file()
+    }
 
 
 def test_imports_are_found_wherever_they_stand() -> None:
-    assert set(fingerprint._project_imports(SOURCE)) == parsed(SOURCE) == {
-        "pipelines.run.plan", "pipelines.parallel", "pipelines.tokens.vocabulary",
-        "pipelines.batches.stage", "pipelines.model.network",
-        "pipelines.model.stage"}  # errors are a contract
+    assert (
+        set(fingerprint._project_imports(SOURCE))
+        == parsed(SOURCE)
+        == {
+            "pipelines.run.plan",
+            "pipelines.parallel",
+            "pipelines.tokens.vocabulary",
+            "pipelines.batches.stage",
+            "pipelines.model.network",
+            "pipelines.model.stage",
+        }
+    )  # errors are a contract
 
 
 @pytest.mark.parametrize("path", sorted(PROJECT.glob("pipelines/*.py")), ids=lambda p: p.stem)

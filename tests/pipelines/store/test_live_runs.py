@@ -21,8 +21,13 @@ with living(Path(sys.argv[1]), {"run": sys.argv[2], "pipeline": "play"}):
 
 
 def hold(runs: Path, run: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(runs), run], cwd=PROJECT,
-                               text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(runs), run],
+        cwd=PROJECT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert process.stdout and process.stdout.readline() == "inside\n"
     return process
 

@@ -39,6 +39,7 @@ def writing(text: str) -> Callable[[Workspace], dict[str, Any]]:
         (work.out / "deep" / "data.txt").write_text(text)
         (work.out / "more.txt").write_text(text * 2)
         return {"characters": len(text)}
+
     return build
 
 
@@ -88,11 +89,13 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any, str], Non
         told = json.loads(system.cat_file(f"{path}/{MANIFEST}"))
         change(told)
         system.pipe_file(f"{path}/{MANIFEST}", json.dumps(told).encode())
+
     return harm
 
 
 def resealed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any, str], None]:
     """By somebody who means harm, and knows how a manifest is sealed."""
+
     def harm(system: Any, path: str) -> None:
         told = json.loads(system.cat_file(f"{path}/{MANIFEST}"))
         before = told["digest"]
@@ -102,13 +105,16 @@ def resealed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any, str], No
         system.pipe_file(f"{path}/{MANIFEST}", json.dumps(told).encode())
         if told["digest"] != before:
             system.copy(f"{path}/{before}", f"{path}/{told['digest']}", recursive=True)
+
     return harm
 
 
 def data(act: Callable[[Any, str], Any]) -> Callable[[Any, str], None]:
     """Something done to a file of the artifact."""
+
     def harm(system: Any, path: str) -> None:
         act(system, next(name for name in system.find(path) if name.endswith("deep/data.txt")))
+
     return harm
 
 
@@ -131,10 +137,14 @@ HARMS: dict[str, tuple[Callable[[Any, str], None], str]] = {
     "empty part": (resealed(named("a//b")), "has an empty part"),
     "its own manifest": (resealed(named(MANIFEST)), "is the manifest's own"),
     "too long": (resealed(named("x" * 300)), "is too long"),
-    "a file and a folder of one name": (resealed(lambda told: told["files"].update(
-        {"more.txt/x": told["files"]["deep/data.txt"]})), "more.txt/x"),
-    "another size": (resealed(lambda told: told["files"]["deep/data.txt"].update(bytes=2)),
-                     "deep/data.txt is"),
+    "a file and a folder of one name": (
+        resealed(lambda told: told["files"].update({"more.txt/x": told["files"]["deep/data.txt"]})),
+        "more.txt/x",
+    ),
+    "another size": (
+        resealed(lambda told: told["files"]["deep/data.txt"].update(bytes=2)),
+        "deep/data.txt is",
+    ),
     "file missing": (data(lambda system, path: system.rm(path)), "deep/data.txt is missing"),
     "file cut": (data(lambda system, path: system.pipe_file(path, b"a")), "not what was published"),
     "file changed": (data(lambda system, path: system.pipe_file(path, b"abd")), "not what was"),
@@ -144,7 +154,8 @@ HARMS: dict[str, tuple[Callable[[Any, str], None], str]] = {
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_what_is_not_whole_is_no_artifact_and_is_repaired(
-        address: str, place: tuple[Any, str], tmp_path: Path, harm: str) -> None:
+    address: str, place: tuple[Any, str], tmp_path: Path, harm: str
+) -> None:
     obtained(Store(tmp_path / "one", address), "abc")
     damage, why = HARMS[harm]
     damage(*place)
@@ -164,8 +175,9 @@ def test_what_is_not_whole_is_no_artifact_and_is_repaired(
 
 
 @pytest.mark.parametrize("harm", ["cut", "empty", "file missing", "file cut"])
-def test_who_has_it_already_repairs_it(address: str, place: tuple[Any, str], tmp_path: Path,
-                                       harm: str) -> None:
+def test_who_has_it_already_repairs_it(
+    address: str, place: tuple[Any, str], tmp_path: Path, harm: str
+) -> None:
     one = Store(tmp_path / "one", address)
     obtained(one, "abc")
     HARMS[harm][0](*place)
@@ -181,8 +193,9 @@ def test_a_folder_in_the_place_of_the_manifest_is_said(tmp_path: Path) -> None:
     assert built and said is not None and said.startswith("not shared: FOLIO_STORE=")
 
 
-def test_what_was_shared_before_manifests_had_seals_is_taken(address: str, place: tuple[Any, str],
-                                                             tmp_path: Path) -> None:
+def test_what_was_shared_before_manifests_had_seals_is_taken(
+    address: str, place: tuple[Any, str], tmp_path: Path
+) -> None:
     made, _, _ = obtained(Store(tmp_path / "one"), "abc")
     told = {name: value for name, value in made.manifest.items() if name != SEAL}
     told["key"] = digest_json({name: told[name] for name in RECIPE} | {"key": None})
@@ -214,19 +227,24 @@ def test_two_that_made_other_bytes_never_mix(address: str, tmp_path: Path) -> No
     whole."""
     texts = ("a" * 300_000, "b" * 300_000)
     stores = [Store(tmp_path / text[0], address) for text in texts]
-    made = [Store(tmp_path / text[0]).obtain(RECIPE_HERE, writing(text), manifest={})[0]
-            for text in texts]
+    made = [
+        Store(tmp_path / text[0]).obtain(RECIPE_HERE, writing(text), manifest={})[0]
+        for text in texts
+    ]
     for attempt in range(6):
         ready = threading.Barrier(2)
         said: list[str | None] = []
 
-        def upload(store: Store, artifact: Artifact, ready: threading.Barrier,
-                   said: list[str | None]) -> None:
+        def upload(
+            store: Store, artifact: Artifact, ready: threading.Barrier, said: list[str | None]
+        ) -> None:
             ready.wait()
             said.append(store.share(artifact))
 
-        threads = [threading.Thread(target=upload, args=(*pair, ready, said))
-                   for pair in zip(stores, made, strict=True)]
+        threads = [
+            threading.Thread(target=upload, args=(*pair, ready, said))
+            for pair in zip(stores, made, strict=True)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -269,11 +287,13 @@ def corpus(tmp_path: Path, reviews: Path) -> Callable[[str | None], tuple[list[A
             done.append(execute_stage(stage_named(name), spec, made, here, SELECTION))
             made[name] = done[-1].artifact
         return planned, done
+
     return both
 
 
 def test_a_run_goes_on_without_a_place_that_does_not_answer(
-        corpus: Callable[..., Any], tmp_path: Path) -> None:
+    corpus: Callable[..., Any], tmp_path: Path
+) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         place = f"http://user:secret@127.0.0.1:{unused.getsockname()[1]}/folio"
@@ -291,8 +311,11 @@ def test_a_place_that_cannot_be_written_is_said(corpus: Callable[..., Any], tmp_
     (tmp_path / "shared").write_text("a file")
     _, done = corpus(f"{tmp_path}/shared")
     assert {one.action for one in done} == {"run"}
-    assert all(f"not shared: FOLIO_STORE={tmp_path}/shared: cannot be written (" in one.reason
-               and one.reason.count("cannot be written") == 1 for one in done)
+    assert all(
+        f"not shared: FOLIO_STORE={tmp_path}/shared: cannot be written (" in one.reason
+        and one.reason.count("cannot be written") == 1
+        for one in done
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
@@ -321,12 +344,17 @@ def test_a_place_that_one_may_only_read_serves(tmp_path_factory: pytest.TempPath
     assert refused is not None and "cannot be written (Permission denied)" in refused
 
 
-@pytest.mark.parametrize(("address", "why"), [
-    ("foo://user:secret@host/x", "is no address that fsspec knows"),
-    ("no-such-protocol://user:secret@host/x", "is no address that fsspec knows"),
-    ("s3://bucket/folio?token=secret", "a package for it is not installed")])
-def test_an_address_that_cannot_be_right_is_one_line(tmp_path: Path, address: str, why: str
-                                                     ) -> None:
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("foo://user:secret@host/x", "is no address that fsspec knows"),
+        ("no-such-protocol://user:secret@host/x", "is no address that fsspec knows"),
+        ("s3://bucket/folio?token=secret", "a package for it is not installed"),
+    ],
+)
+def test_an_address_that_cannot_be_right_is_one_line(
+    tmp_path: Path, address: str, why: str
+) -> None:
     if address.startswith("s3") and importlib.util.find_spec("s3fs"):
         pytest.skip("s3fs is installed here")
     with pytest.raises(UsageError, match=why) as caught:

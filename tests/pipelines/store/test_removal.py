@@ -41,8 +41,13 @@ def test_an_artifact_goes_with_its_lock(tmp_path: Path) -> None:
 
 def test_an_artifact_in_use_stays_until_its_user_ends(tmp_path: Path) -> None:
     artifact = made(tmp_path)
-    user = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path), artifact.key],
-                            cwd=PROJECT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    user = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path), artifact.key],
+        cwd=PROJECT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert user.stdout and user.stdout.readline() == "True\n"
     assert is_locked(artifact.path / MANIFEST)
     assert not discard(artifact.path, artifact.key, time.time() + 9)
@@ -119,7 +124,8 @@ def test_runs_never_lose_what_they_took(tmp_path: Path) -> None:
 
     (tmp_path / "corpus").mkdir()
     threads = [threading.Thread(target=run) for _ in range(3)] + [
-        threading.Thread(target=collect) for _ in range(2)]
+        threading.Thread(target=collect) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

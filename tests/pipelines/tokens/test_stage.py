@@ -26,11 +26,17 @@ from tests.conftest import artifact_in
 def documents(folder: Path, **splits: list[str]) -> dict:
     (folder / "documents").mkdir(parents=True)
     for split, texts in splits.items():
-        pq.write_table(pa.table({
-            "id": [f"{split}/{i}" for i in range(len(texts))], "split": [split] * len(texts),
-            "text": texts, "label": pa.array([float(i % 2) for i in range(len(texts))],
-                                             pa.float32())}),
-            folder / "documents" / f"{split}-0000.parquet")
+        pq.write_table(
+            pa.table(
+                {
+                    "id": [f"{split}/{i}" for i in range(len(texts))],
+                    "split": [split] * len(texts),
+                    "text": texts,
+                    "label": pa.array([float(i % 2) for i in range(len(texts))], pa.float32()),
+                }
+            ),
+            folder / "documents" / f"{split}-0000.parquet",
+        )
     return {"corpus": artifact_in(folder)}
 
 
@@ -39,15 +45,20 @@ def run(tmp_path: Path, spec: TokensSpec, **splits: list[str]) -> tuple[Vocabula
     out, scratch = tmp_path / "out", tmp_path / "scratch"
     out.mkdir(), scratch.mkdir()
     counts = tokens.build(inputs, {"tokens": spec}, Workspace(out, scratch, tmp_path))
-    rows = {path.name.split("-")[0]: pq.read_table(path)
-            for path in sorted((out / "tokens").glob("*.parquet"))}
+    rows = {
+        path.name.split("-")[0]: pq.read_table(path)
+        for path in sorted((out / "tokens").glob("*.parquet"))
+    }
     return Vocabulary.load(out / "vocabulary"), rows, counts
 
 
 def test_words_are_learned_from_train_alone(tmp_path: Path) -> None:
     vocabulary, rows, counts = run(
-        tmp_path, TokensSpec(kind="word"),
-        train=["the cat, the CAT", "the dog's"], test=["the bird"])
+        tmp_path,
+        TokensSpec(kind="word"),
+        train=["the cat, the CAT", "the dog's"],
+        test=["the bird"],
+    )
     assert vocabulary.tokens == ("<pad>", "<unknown>", "the", "CAT", "cat", "dog", "s")
     assert vocabulary.counts == (0, 0, 3, 1, 1, 1, 1)
     assert rows["train"]["tokens"].to_pylist() == [[2, 4, 2, 3], [2, 5, 6]]
@@ -106,8 +117,11 @@ def test_letters_alone_are_words(texts: list[str], lower: bool) -> None:
 
 def test_the_model_reads_words_as_they_were_learned(tmp_path: Path) -> None:
     spec = TokensSpec(kind="word", words="letters", lower=True, min_count=2)
-    vocabulary, rows, _ = run(tmp_path, spec, train=[
-        "\"It's well-known,\" said the\nCaptain -- and -so- 12 the captain's; it’s IT'S"])
+    vocabulary, rows, _ = run(
+        tmp_path,
+        spec,
+        train=["\"It's well-known,\" said the\nCaptain -- and -so- 12 the captain's; it’s IT'S"],
+    )
     assert vocabulary.tokens == ("<pad>", "<unknown>", "it's", "the")
     coded = rows["train"]["tokens"][0].as_py()
     assert coded == [2, 1, 1, 3, 1, 1, 3, 1, 1, 2]
@@ -157,12 +171,17 @@ def test_a_cut_document_has_lost_the_marker_of_that_side(tmp_path: Path) -> None
         assert rows["test"]["tokens"].to_pylist() == [[2, 4, 3]]
 
 
-@pytest.mark.parametrize(("kind", "end", "message"), [
-    ("char", "*", r"tokens.end '\*': train text has it 2 times.*such as '<end>'"),
-    ("word", "fin", "tokens.end 'fin': train text has it 1 times"),
-    ("word", "<pad>", "tokens.end '<pad>': every vocabulary has this token")])
-def test_a_marker_that_text_has_is_refused(tmp_path: Path, kind: str, end: str,
-                                           message: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "end", "message"),
+    [
+        ("char", "*", r"tokens.end '\*': train text has it 2 times.*such as '<end>'"),
+        ("word", "fin", "tokens.end 'fin': train text has it 1 times"),
+        ("word", "<pad>", "tokens.end '<pad>': every vocabulary has this token"),
+    ],
+)
+def test_a_marker_that_text_has_is_refused(
+    tmp_path: Path, kind: str, end: str, message: str
+) -> None:
     with pytest.raises(FolioError, match=message):
         run(tmp_path, TokensSpec(kind=kind, end=end), train=["a *b* fin", "b"])
 
@@ -186,22 +205,29 @@ def test_the_split_is_that_of_the_tfds_tokenizer(texts: list[str]) -> None:
 
 
 def test_every_assigned_letter_and_digit_is_part_of_a_word() -> None:
-    points = [chr(i) for i in range(sys.maxunicode + 1)
-              if unicodedata.category(chr(i)) not in ("Cs", "Cn")]
+    points = [
+        chr(i)
+        for i in range(sys.maxunicode + 1)
+        if unicodedata.category(chr(i)) not in ("Cs", "Cn")
+    ]
     ours = split_words(pl.Series(points, dtype=pl.String), lower=False).list.len().to_list()
-    wrong = [c for c, words in zip(points, ours, strict=True)
-             if bool(words) != bool(re.fullmatch(r"\w", c))]
+    wrong = [
+        c
+        for c, words in zip(points, ours, strict=True)
+        if bool(words) != bool(re.fullmatch(r"\w", c))
+    ]
     assert wrong == []
 
 
-@given(st.text(alphabet="abc\n\"\\\té語😀", min_size=1))
+@given(st.text(alphabet='abc\n"\\\té語😀', min_size=1))
 def test_a_vocabulary_survives_its_files(text: str) -> None:
     import tempfile
 
     counts = Counter(text)
     known = sorted(counts)
-    vocabulary = Vocabulary("char", False, ("<pad>", "<unknown>", *known),
-                            (0, 0, *(counts[c] for c in known)))
+    vocabulary = Vocabulary(
+        "char", False, ("<pad>", "<unknown>", *known), (0, 0, *(counts[c] for c in known))
+    )
     with tempfile.TemporaryDirectory() as folder:
         vocabulary.save(Path(folder))
         loaded = Vocabulary.load(Path(folder))

@@ -21,16 +21,21 @@ from tests.pipelines.tokens.test_stage import run
 PLACES = ("東京", "京都", "大阪", "港", "山の上の村", "New York")
 THINGS = ("図書館", "駅", "古い橋", "ラーメン屋", "小さな天文台 「星」")
 # Made for this test: two lines a document, blanks of both widths, Latin letters, figures.
-TEXTS = [f"{place}には{thing}が{number}つある。\n　{thing}は  {place}の西、{number * 3}kmにある。"
-         for place in PLACES for thing in THINGS for number in range(1, 9)]
+TEXTS = [
+    f"{place}には{thing}が{number}つある。\n　{thing}は  {place}の西、{number * 3}kmにある。"
+    for place in PLACES
+    for thing in THINGS
+    for number in range(1, 9)
+]
 ALPHABET = sorted(set("".join(TEXTS)))
 SPEC = TokensSpec(kind="subword", max_size=90, begin="<s>", end="</s>")
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Vocabulary, dict, dict]:
-    return run(tmp_path_factory.mktemp("subwords"), SPEC, train=TEXTS,
-               test=["港には猫がいる。", TEXTS[0]])
+    return run(
+        tmp_path_factory.mktemp("subwords"), SPEC, train=TEXTS, test=["港には猫がいる。", TEXTS[0]]
+    )
 
 
 @given(st.text(ALPHABET, max_size=60))
@@ -45,7 +50,11 @@ def test_ids_are_the_notebooks(built: tuple) -> None:
     assert vocabulary.tokens[:4] == ("<unknown>", "<s>", "</s>", "<pad>")
     assert vocabulary.size == counts["vocabulary"] == 90
     assert (vocabulary.unknown_id, vocabulary.begin_id, vocabulary.end_id, vocabulary.pad_id) == (
-        0, 1, 2, 3)
+        0,
+        1,
+        2,
+        3,
+    )
     assert vocabulary.never_drawn == (0, 1, 3)
     first = rows["train"]["tokens"][0].as_py()
     assert first[0] == 1 and first[-1] == 2 and vocabulary.decode(np.array(first)) == TEXTS[0]
@@ -65,8 +74,7 @@ def test_pieces_are_learned_from_train_alone(built: tuple) -> None:
     assert "猫" not in "".join(vocabulary.tokens)
     assert vocabulary.unknown_in("港に猫🐈、いる猫") == ["猫", "🐈"]
     assert counts["test"]["unknown"] == 1
-    assert vocabulary.decode(rows["test"]["tokens"].to_numpy()[0]) == (
-        "港には<unknown>がいる。")
+    assert vocabulary.decode(rows["test"]["tokens"].to_numpy()[0]) == ("港には<unknown>がいる。")
     assert counts["test"]["characters"] == len("港には猫がいる。") + len(TEXTS[0])
 
 
@@ -93,8 +101,13 @@ def test_the_same_text_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         run(tmp_path / name, SPEC, train=TEXTS, test=TEXTS[:3])
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a/out").rglob("*.*"))
-    assert [file.name for file in files] == ["test-0000.parquet", "train-0000.parquet",
-                                             "settings.json", "subwords.model", "tokens.tsv"]
+    assert [file.name for file in files] == [
+        "test-0000.parquet",
+        "train-0000.parquet",
+        "settings.json",
+        "subwords.model",
+        "tokens.tsv",
+    ]
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -102,8 +115,9 @@ def test_the_same_text_gives_the_same_bytes(tmp_path: Path) -> None:
 def train(texts: list[str], size: int) -> Vocabulary:
     model = subwords.train(lambda: [pl.Series(texts, dtype=pl.String)], size, False, None, None)
     pieces = subwords.pieces(subwords.load(model))
-    return Vocabulary("subword", False, pieces, (0,) * len(pieces), pad_id=3, unknown_id=0,
-                      model=model)
+    return Vocabulary(
+        "subword", False, pieces, (0,) * len(pieces), pad_id=3, unknown_id=0, model=model
+    )
 
 
 def test_the_largest_possible_size_is_named_and_works() -> None:
@@ -123,9 +137,14 @@ def test_too_small_a_size_is_named() -> None:
         train(TEXTS, 3)
 
 
-@pytest.mark.parametrize(("begin", "end", "message"), [
-    ("|", "|", r"'\|' is taken"), (None, "<pad>", "'<pad>' is taken"),
-    (None, "の", "tokens.end 'の': train text has it.*such as '<end>'")])
+@pytest.mark.parametrize(
+    ("begin", "end", "message"),
+    [
+        ("|", "|", r"'\|' is taken"),
+        (None, "<pad>", "'<pad>' is taken"),
+        (None, "の", "tokens.end 'の': train text has it.*such as '<end>'"),
+    ],
+)
 def test_a_marker_that_cannot_be_one_is_refused(begin: str | None, end: str, message: str) -> None:
     with pytest.raises(FolioError, match=message):
         subwords.train(lambda: [pl.Series(TEXTS)], 90, False, begin, end)
@@ -166,13 +185,17 @@ def test_a_damaged_model_file_is_said(tmp_path: Path) -> None:
 @needs_mirror
 def test_real_japanese_comes_back(tmp_path: Path) -> None:
     lines = (MIRROR / "jawiki_sample.txt").read_text(encoding="utf-8").splitlines()
-    vocabulary, rows, counts = run(tmp_path, SPEC.model_copy(update={"max_size": 8000}),
-                                   train=lines[:2200], test=lines[2200:])
+    vocabulary, rows, counts = run(
+        tmp_path, SPEC.model_copy(update={"max_size": 8000}), train=lines[:2200], test=lines[2200:]
+    )
     assert vocabulary.size == 8000
     for split, texts in (("train", lines[:2200]), ("test", lines[2200:])):
         coded = [np.array(ids) for ids in rows[split]["tokens"].to_pylist()]
-        whole = [(vocabulary.decode(ids), text) for ids, text in zip(coded, texts, strict=True)
-                 if vocabulary.unknown_id not in ids]
+        whole = [
+            (vocabulary.decode(ids), text)
+            for ids, text in zip(coded, texts, strict=True)
+            if vocabulary.unknown_id not in ids
+        ]
         assert all(back == text for back, text in whole) and len(whole) > 0.6 * len(texts)
         assert counts[split]["unknown"] < 0.006 * counts[split]["tokens"]
         assert counts[split]["characters"] > 1.5 * counts[split]["tokens"]

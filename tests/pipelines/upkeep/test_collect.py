@@ -31,8 +31,12 @@ from tests.pipelines.release.test_stage import inputs_of, released
 from tests.pipelines.store.test_live_runs import hold
 
 OTHER = "seed=7"  # the same play, another model
-PATHS = {"model_versions": "storage_location", "logged_models": "artifact_location",
-         "runs": "artifact_uri", "experiments": "artifact_location"}
+PATHS = {
+    "model_versions": "storage_location",
+    "logged_models": "artifact_location",
+    "runs": "artifact_uri",
+    "experiments": "artifact_location",
+}
 
 
 def moved(old: Path, new: Path) -> Path:
@@ -40,8 +44,9 @@ def moved(old: Path, new: Path) -> Path:
     shutil.copytree(old, new)
     with closing(sqlite3.connect(new / "mlflow" / "mlflow.db")) as database:
         for table, column in PATHS.items():
-            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
-                             (str(old), str(new)))
+            database.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(old), str(new))
+            )
         database.commit()
     return new
 
@@ -50,8 +55,9 @@ def moved(old: Path, new: Path) -> Path:
 def worked(trained: Settings, play: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained home in which the play has a second version."""
     home = moved(trained.home, tmp_path_factory.mktemp("worked") / "home")
-    retrain_plain(str(play), overrides=(OTHER,), settings=Settings.at(home),
-                  notice=lambda text: None)
+    retrain_plain(
+        str(play), overrides=(OTHER,), settings=Settings.at(home), notice=lambda text: None
+    )
     return home
 
 
@@ -86,8 +92,9 @@ def unneeded(here: Settings, pipeline: str) -> list[Path]:
         artifact = artifact_of(here, pipeline, stage)
         path = artifact.path.with_name(f"{number}" * 64)
         shutil.copytree(artifact.path, path)
-        path = republished(path, lambda manifest: manifest.update(
-            version=99, created="2020-01-01T00:00:00Z")).path
+        path = republished(
+            path, lambda manifest: manifest.update(version=99, created="2020-01-01T00:00:00Z")
+        ).path
         lock_of(path.parent, path.name).touch()
         paths.append(aged(path, 99))
     return paths
@@ -95,12 +102,14 @@ def unneeded(here: Settings, pipeline: str) -> list[Path]:
 
 def test_a_home_in_order_has_nothing_to_give(here: Settings, reviews: Path, play: Path) -> None:
     assert collected(here) == []
-    assert actions(here, play) == actions(here, play, OTHER) == actions(here, reviews) == [
-        "reuse"] * 7
+    assert (
+        actions(here, play) == actions(here, play, OTHER) == actions(here, reviews) == ["reuse"] * 7
+    )
 
 
-def test_the_unneeded_goes_and_champions_still_serve(here: Settings, reviews: Path,
-                                                     play: Path) -> None:
+def test_the_unneeded_goes_and_champions_still_serve(
+    here: Settings, reviews: Path, play: Path
+) -> None:
     paths = unneeded(here, "tiny-play")
     expected = {path: size_of(path) for path in paths}
     before = sorted(here.home.rglob("*"))
@@ -109,8 +118,9 @@ def test_the_unneeded_goes_and_champions_still_serve(here: Settings, reviews: Pa
     assert {item.path for item in collected(here)} == set(paths)
     assert not any(path.exists() or lock_of(path.parent, path.name).exists() for path in paths)
     assert collected(here) == []
-    assert actions(here, play) == actions(here, play, OTHER) == actions(here, reviews) == [
-        "reuse"] * 7
+    assert (
+        actions(here, play) == actions(here, play, OTHER) == actions(here, reviews) == ["reuse"] * 7
+    )
     for name in champions(here.home):
         assert Predictor.load(load_champion(here.home, name)).kind
 
@@ -124,13 +134,22 @@ def test_leftovers_of_killed_runs_go(here: Settings) -> None:
         return aged(here.store.root / name, days)
 
     lock_of(folder, keys[0]).touch()
-    gone = [left(f"model/.tmp-{keys[0]}"), left(f"model/.work-{keys[1]}", 8),
-            left(f"model/.fetch-{keys[2]}-123", 2), left(f"model/{keys[3]}", 8),
-            left(f".damaged/model-{keys[0]}-{time.time_ns() - 8 * DAY * 10**9}"),
-            left(f".removed/model-{keys[0]}-1")]
-    stay = [left(f"model/.work-{keys[4]}", 6), left(f"model/.fetch-{keys[5]}-123"),
-            left(f"model/{keys[6]}"), left(f".damaged/model-{keys[0]}-{time.time_ns()}", 99),
-            left(f"model/.tmp-{keys[7]}", 99), left("model/somebody's own", 99)]
+    gone = [
+        left(f"model/.tmp-{keys[0]}"),
+        left(f"model/.work-{keys[1]}", 8),
+        left(f"model/.fetch-{keys[2]}-123", 2),
+        left(f"model/{keys[3]}", 8),
+        left(f".damaged/model-{keys[0]}-{time.time_ns() - 8 * DAY * 10**9}"),
+        left(f".removed/model-{keys[0]}-1"),
+    ]
+    stay = [
+        left(f"model/.work-{keys[4]}", 6),
+        left(f"model/.fetch-{keys[5]}-123"),
+        left(f"model/{keys[6]}"),
+        left(f".damaged/model-{keys[0]}-{time.time_ns()}", 99),
+        left(f"model/.tmp-{keys[7]}", 99),
+        left("model/somebody's own", 99),
+    ]
     with try_lock(lock_of(folder, keys[7])):
         items = collected(here)
     assert {item.path for item in items} == set(gone)
@@ -154,6 +173,7 @@ def test_nothing_that_a_run_in_another_process_may_need_goes(here: Settings) -> 
 @pytest.fixture
 def films(trained: Settings, here: Settings, tmp_path: Path) -> Callable[[float], Path]:
     """Registers the trained classifier with an accuracy, under a name of its own."""
+
     def register(accuracy: float) -> Path:
         spec = RegistrySpec(metric="accuracy", floor=0.3)
         released(inputs_of(trained, accuracy, tmp_path), spec, here.home, tmp_path)
@@ -162,20 +182,29 @@ def films(trained: Settings, here: Settings, tmp_path: Path) -> Callable[[float]
     return register
 
 
-def test_old_versions_go_with_their_files_and_rows(here: Settings,
-                                                   films: Callable[[float], Path]) -> None:
+def test_old_versions_go_with_their_files_and_rows(
+    here: Settings, films: Callable[[float], Path]
+) -> None:
     folders = [films(accuracy) for accuracy in (0.5, 0.6, 0.7, 0.55, 0.65, 0.45)]
     assert [v["verdict"] for v in list_models(here.home, "films")[0]["versions"]] == [
-        "promote", "promote", "promote", "reject", "reject", "reject"]
+        "promote",
+        "promote",
+        "promote",
+        "reject",
+        "reject",
+        "reject",
+    ]
     stock = take_stock(here)
     items = garbage(stock, here, Policy(runs=2))
     assert [(item.name, item.path, item.bytes) for item in items] == [
         (f"films version {number}", folders[number - 1], size_of(folders[number - 1]))
-        for number in (1, 4)]
+        for number in (1, 4)
+    ]
     with mlflow_at(here.home) as (_, client):  # somebody wants it after all
         client.set_registered_model_alias("films", "keep", "4")
     assert [item.name for item in collect(items, here, Policy(runs=2), stock.now, print)] == [
-        "films version 1"]
+        "films version 1"
+    ]
     assert [v.number for v in versions(here.home, "films")] == [2, 3, 4, 5, 6]
     assert [folder.exists() for folder in folders] == [False, *[True] * 5]
     assert not folders[0].parent.exists()
@@ -187,7 +216,8 @@ def test_old_versions_go_with_their_files_and_rows(here: Settings,
 
 
 def test_a_copied_home_leaves_the_files_of_the_original(
-        here: Settings, films: Callable[[float], Path], tmp_path: Path) -> None:
+    here: Settings, films: Callable[[float], Path], tmp_path: Path
+) -> None:
     folders = [films(accuracy) for accuracy in (0.5, 0.6, 0.7)]
     shutil.copytree(here.home, tmp_path / "copy")
     copy = Settings.at(tmp_path / "copy")
@@ -195,8 +225,9 @@ def test_a_copied_home_leaves_the_files_of_the_original(
     assert all(folder.is_dir() for folder in folders)
 
 
-def test_a_registry_of_others_is_left_alone(here: Settings, films: Callable[[float], Path],
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_of_others_is_left_alone(
+    here: Settings, films: Callable[[float], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for accuracy in (0.5, 0.6, 0.7):
         films(accuracy)
     shared = here.home.parent / "shared.db"
@@ -207,8 +238,10 @@ def test_a_registry_of_others_is_left_alone(here: Settings, films: Callable[[flo
 
 def test_old_records_comparisons_and_logs_go(here: Settings) -> None:
     record = next(iter(here.runs)) | {"version": None, "stages": []}
-    for run, started in (("20200101-000000-tiny-play-aaaa", "2020-01-01T00:00:00Z"),
-                         ("20200102-000000-tiny-play-bbbb", "2020-01-02T00:00:00Z")):
+    for run, started in (
+        ("20200101-000000-tiny-play-aaaa", "2020-01-01T00:00:00Z"),
+        ("20200102-000000-tiny-play-bbbb", "2020-01-02T00:00:00Z"),
+    ):
         here.runs.save(record | {"run": run, "started": started})
         (here.home / "comparisons" / run).mkdir(parents=True)
         aged(here.home / "comparisons" / run, 99)
@@ -218,7 +251,8 @@ def test_old_records_comparisons_and_logs_go(here: Settings) -> None:
     gone = collected(here, Policy(runs=3))
     assert {(item.kind, item.name) for item in gone} == {
         ("run record", "20200101-000000-tiny-play-aaaa"),
-        ("comparison", "20200101-000000-tiny-play-aaaa")}
+        ("comparison", "20200101-000000-tiny-play-aaaa"),
+    }
     assert {item.name for item in collected(here, Policy(runs=3, days=0))} == {"native.log"}
 
 

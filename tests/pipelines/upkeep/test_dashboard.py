@@ -68,7 +68,10 @@ def test_the_page_tells_of_each_pipeline_and_run(home: Settings) -> None:
     page = Page(write_dashboard(home))
     state = collect(home, NOW)
     assert [one["pipeline"] for one in state["pipelines"]] == [
-        "tiny-play", "tiny-reviews", *catalog_names()]
+        "tiny-play",
+        "tiny-reviews",
+        *catalog_names(),
+    ]
     for name in ("tiny-play", "tiny-reviews"):
         one = of(state, name)
         assert one["champion"]["version"] == 1 and one["title"] in page.text
@@ -95,14 +98,22 @@ def test_the_plan_is_what_folio_plan_says(home: Settings, play: Path) -> None:
     spec = load_spec(str(play))
     said = [decision.as_json() for decision in plan(spec, home)]
     assert of(collect(home, NOW), "tiny-play")["plan"] == {
-        "profile": "full", "stages": said, "unknown": None}
+        "profile": "full",
+        "stages": said,
+        "unknown": None,
+    }
     path = next((home.home / "store" / "tokens").rglob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-1])
     state = collect(home, NOW)
-    broken = [stage for name in ("tiny-play", "tiny-reviews")
-              for stage in of(state, name)["plan"]["stages"] if stage["action"] == "rebuild"]
+    broken = [
+        stage
+        for name in ("tiny-play", "tiny-reviews")
+        for stage in of(state, name)["plan"]["stages"]
+        if stage["action"] == "rebuild"
+    ]
     assert [(stage["stage"], path.name in stage["reason"]) for stage in broken] == [
-        ("tokens", True)]
+        ("tokens", True)
+    ]
 
 
 def test_a_look_reads_no_file_of_the_store(home: Settings) -> None:
@@ -115,14 +126,21 @@ def test_a_look_reads_no_file_of_the_store(home: Settings) -> None:
 
 def test_the_scheduled_profile_is_planned_and_waited_for(home: Settings, tmp_path: Path) -> None:
     declared = tmp_path / "nightly.yaml"
-    declared.write_text(PLAY.format(samples=PROJECT / "data" / "samples") + (
-        'schedule: {cron: "0 3 * * *", timezone: Asia/Tokyo, profile: night}\n'
-        "profiles: {night: {training.epochs: 1}}\n"), encoding="utf-8")
+    declared.write_text(
+        PLAY.format(samples=PROJECT / "data" / "samples")
+        + (
+            'schedule: {cron: "0 3 * * *", timezone: Asia/Tokyo, profile: night}\n'
+            "profiles: {night: {training.epochs: 1}}\n"
+        ),
+        encoding="utf-8",
+    )
     record = retrain_plain(str(declared), "night", settings=home, notice=lambda text: None)
     began = datetime.fromisoformat(record["started"])
     one = of(collect(home, began), "nightly")
-    assert one["schedule"] == ScheduleSpec(cron="0 3 * * *", timezone="Asia/Tokyo",
-                                           profile="night").model_dump()
+    assert (
+        one["schedule"]
+        == ScheduleSpec(cron="0 3 * * *", timezone="Asia/Tokyo", profile="night").model_dump()
+    )
     assert one["freshness"]["state"] == "fresh" and one["plan"]["profile"] == "night"
     assert {stage["action"] for stage in one["plan"]["stages"]} == {"reuse"}
     later = collect(home, began.replace(year=began.year + 1))
@@ -136,13 +154,16 @@ def test_a_declaration_that_is_gone_leaves_the_rest(home: Settings, tmp_path: Pa
     record = next(iter(home.runs))
     gone = str(tmp_path / "gone.yaml")
     home.runs.save(record | {"run": "z-gone", "pipeline": "gone", "declared": gone})
-    home.runs.save({key: value for key, value in record.items()
-                    if key not in ("declared", "overrides")}
-                   | {"run": "z-older", "pipeline": "older"})
+    home.runs.save(
+        {key: value for key, value in record.items() if key not in ("declared", "overrides")}
+        | {"run": "z-older", "pipeline": "older"}
+    )
     state = collect(home, NOW)
     assert of(state, "gone")["plan"] == {
-        "profile": "full", "stages": None,
-        "unknown": f"{gone}: no such declaration; give the path of a YAML file"}
+        "profile": "full",
+        "stages": None,
+        "unknown": f"{gone}: no such declaration; give the path of a YAML file",
+    }
     assert of(state, "older")["plan"]["unknown"].startswith("older.yaml: no such declaration")
     assert "The plan is not known: older.yaml" in Page(write_page(home.home, state)).text
 
@@ -150,11 +171,23 @@ def test_a_declaration_that_is_gone_leaves_the_rest(home: Settings, tmp_path: Pa
 def test_whatever_a_record_says_is_shown_as_text(home: Settings) -> None:
     record = next(iter(home.runs))
     hostile = dict.fromkeys(("pipeline", "profile", "error", "run"), HOSTILE)
-    stages = [{"stage": HOSTILE, "action": HOSTILE, "reason": HOSTILE, "seconds": 1.0,
-               "path": HOSTILE, "key": None}]
+    stages = [
+        {
+            "stage": HOSTILE,
+            "action": HOSTILE,
+            "reason": HOSTILE,
+            "seconds": 1.0,
+            "path": HOSTILE,
+            "key": None,
+        }
+    ]
     state = collect(home, NOW)
-    state["runs"].insert(0, record | hostile | {"state": "failed", "stages": stages,
-                                                "overrides": [HOSTILE], "report": HOSTILE})
+    state["runs"].insert(
+        0,
+        record
+        | hostile
+        | {"state": "failed", "stages": stages, "overrides": [HOSTILE], "report": HOSTILE},
+    )
     state["attention"].append({"pipeline": HOSTILE, "text": HOSTILE})
     one = of(state, "tiny-play")
     one |= {"title": HOSTILE, "schedule": dict.fromkeys(("cron", "timezone", "profile"), HOSTILE)}
@@ -162,8 +195,9 @@ def test_whatever_a_record_says_is_shown_as_text(home: Settings) -> None:
     one["versions"][0] |= {"verdict": HOSTILE, "reason": HOSTILE}
     path = write_page(home.home, state)
     page = Page(path)
-    assert "script" not in page.tags and not any("evil" in link for link in page.links
-                                                 if not link.startswith("#"))
+    assert "script" not in page.tags and not any(
+        "evil" in link for link in page.links if not link.startswith("#")
+    )
     assert page.text.count("alert('1')") >= 10
     source = path.read_text(encoding="utf-8")
     assert not UNSEEN.search(source) and source.count("\\x07\\x1b[2J\\u202e\\r\\ud800") >= 10
@@ -180,7 +214,8 @@ def test_a_failed_run_wants_attention(home: Settings) -> None:
 def test_a_full_disk_wants_attention(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard, "LOW_DISK_BYTES", 1e18)
     assert collect(home, NOW)["attention"] == [
-        {"pipeline": None, "text": "the disk is nearly full"}]
+        {"pipeline": None, "text": "the disk is nearly full"}
+    ]
 
 
 def test_a_broken_registry_is_said_and_the_rest_shown(home: Settings) -> None:
@@ -197,7 +232,8 @@ def test_a_new_home_has_a_page(tmp_path: Path) -> None:
 
 
 def test_links_are_those_of_the_environment(
-        home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FOLIO_PREFECT_UI", "http://127.0.0.1:4200/")
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "http://127.0.0.1:5000")
     links = Page(write_dashboard(home)).links
@@ -219,7 +255,8 @@ def test_a_report_that_is_gone_gets_no_link(home: Settings) -> None:
 
 
 def test_a_page_that_cannot_be_written_leaves_the_run_alone(
-        home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FOLIO_PREFECT_UI", "nowhere")
     said: list[str] = []
     with pytest.raises(ValueError, match="the run's own"), dashboard_after(home, said.append):

@@ -33,7 +33,8 @@ PROBE = """\
 """
 
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)")
+    CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +45,30 @@ def page(trained: Settings, tmp_path_factory: pytest.TempPathFactory, reviews: P
     settings = Settings.at(home)
     retrain_plain(str(reviews), settings=settings, notice=lambda text: None)
     record = next(iter(settings.runs))
-    settings.runs.save(record | {"run": "z-" + "long-" * 12, "state": "failed",
-                                 "error": "/a/very/long/path" * 20})
+    settings.runs.save(
+        record | {"run": "z-" + "long-" * 12, "state": "failed", "error": "/a/very/long/path" * 20}
+    )
     return write_dashboard(settings)
 
 
 def chromium(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-         "--allow-file-access-from-files", "--virtual-time-budget=5000",
-         f"--user-data-dir={folder / 'profile'}", *arguments],
-        capture_output=True, text=True, timeout=120, check=True)
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--allow-file-access-from-files",
+            "--virtual-time-budget=5000",
+            f"--user-data-dir={folder / 'profile'}",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     return done.stdout
 
 
@@ -71,12 +85,18 @@ def test_the_page_is_as_wide_as_the_screen(page: Path, tmp_path: Path, width: in
 
 @pytest.mark.parametrize(("scheme", "dark"), [(1, False), (0, True)])
 def test_the_page_is_light_or_dark_as_the_reader_likes(
-        page: Path, tmp_path: Path, scheme: int, dark: bool) -> None:
+    page: Path, tmp_path: Path, scheme: int, dark: bool
+) -> None:
     from matplotlib.image import imread
 
     shot = tmp_path / "shot.png"
-    chromium(tmp_path, f"--blink-settings=preferredColorScheme={scheme}",
-             f"--screenshot={shot}", f"--window-size={PHONE},800", page.as_uri())
+    chromium(
+        tmp_path,
+        f"--blink-settings=preferredColorScheme={scheme}",
+        f"--screenshot={shot}",
+        f"--window-size={PHONE},800",
+        page.as_uri(),
+    )
     pixels = imread(shot)[..., :3]  # (rows, columns, colours), 0 to 1
     assert (np.median(pixels) < 0.2) == dark
     assert pixels.std() > 0.05  # something stands on it

@@ -23,8 +23,12 @@ def test_each_stage_and_each_folder_counts_once(tmp_path: Path) -> None:
     (tmp_path / "mlflow" / "elsewhere").symlink_to(tmp_path / "store")  # not followed
     used = disk_usage(tmp_path)
     assert [(folder["name"], folder["bytes"]) for folder in used["folders"]] == [
-        ("store/source", 11), ("store/model", 750), ("store/.damaged", 5), ("loose", 2),
-        ("mlflow", 300)]
+        ("store/source", 11),
+        ("store/model", 750),
+        ("store/.damaged", 5),
+        ("loose", 2),
+        ("mlflow", 300),
+    ]
     assert used["total"] == 1068
     assert abs(used["free"] - shutil.disk_usage(tmp_path).free) < 1e9
 

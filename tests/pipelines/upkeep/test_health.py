@@ -34,15 +34,20 @@ def here(trained: Settings, tmp_path: Path) -> Settings:
 
 
 def checks(here: Settings, digests: bool = False) -> list[Finding]:
-    return examined({
-        "packages": health.packages, "disk": partial(health.disk, here.home), "gpu": health.gpu,
-        "declarations": partial(health.declarations, here),
-        "schedules": partial(health.schedules, here),
-        "registry": partial(health.registry, here.home),
-        "artifacts": partial(store_health.artifacts, here, digests),
-        "damaged": partial(store_health.set_aside, here),
-        "leftovers": partial(store_health.leftovers, here),
-        "records": partial(store_health.records, here)})
+    return examined(
+        {
+            "packages": health.packages,
+            "disk": partial(health.disk, here.home),
+            "gpu": health.gpu,
+            "declarations": partial(health.declarations, here),
+            "schedules": partial(health.schedules, here),
+            "registry": partial(health.registry, here.home),
+            "artifacts": partial(store_health.artifacts, here, digests),
+            "damaged": partial(store_health.set_aside, here),
+            "leftovers": partial(store_health.leftovers, here),
+            "records": partial(store_health.records, here),
+        }
+    )
 
 
 def bad(found: Iterable[Finding]) -> list[Finding]:
@@ -62,7 +67,13 @@ def test_a_home_in_order_is_ok_and_is_left_as_it_is(here: Settings) -> None:
     found = checks(here, digests=True)
     assert bad(found) == []
     assert [finding.check for finding in found] == [
-        "packages", "disk", "gpu", "declarations", "registry", "artifacts"]
+        "packages",
+        "disk",
+        "gpu",
+        "declarations",
+        "registry",
+        "artifacts",
+    ]
     assert "14, each file of them by its digest" in found[-1].text
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert set(before) == {path for path in here.home.rglob("*") if path.is_file()}
@@ -74,11 +85,22 @@ def test_a_home_that_is_not_there_yet_is_fine_and_not_made(tmp_path: Path) -> No
 
 
 def test_packages_outside_the_bounds_or_missing() -> None:
-    found = list(outside(["keras<3", "pyarrow>=1", "no-such-package>=2",
-                          "no-such-backend>=1; extra == 'other'", "numpy[x]>=999"]))
+    found = list(
+        outside(
+            [
+                "keras<3",
+                "pyarrow>=1",
+                "no-such-package>=2",
+                "no-such-backend>=1; extra == 'other'",
+                "numpy[x]>=999",
+            ]
+        )
+    )
     assert [(finding.state, finding.remedy) for finding in found] == [
-        ("problem", "pip install 'keras<3'"), ("problem", "pip install 'no-such-package>=2'"),
-        ("problem", "pip install 'numpy>=999'")]
+        ("problem", "pip install 'keras<3'"),
+        ("problem", "pip install 'no-such-package>=2'"),
+        ("problem", "pip install 'numpy>=999'"),
+    ]
     assert "outside the tested bounds <3" in found[0].text
     assert "no-such-package is not installed" in found[1].text
     (installed,) = health.packages()
@@ -91,7 +113,9 @@ def test_a_check_that_fails_hides_no_other() -> None:
 
     fine = Finding("second", "ok", "all is well")
     assert examined({"first": fail, "second": lambda: [fine]}) == [
-        Finding("first", "problem", "OSError: no such luck", "try again"), fine]
+        Finding("first", "problem", "OSError: no such luck", "try again"),
+        fine,
+    ]
 
 
 def test_a_declaration_that_is_gone_is_told_with_its_pipeline(here: Settings) -> None:
@@ -102,19 +126,32 @@ def test_a_declaration_that_is_gone_is_told_with_its_pipeline(here: Settings) ->
 
 
 def test_a_pipeline_that_has_missed_its_schedule(here: Settings) -> None:
-    record = {"run": "old", "pipeline": "shakespeare", "profile": "full", "state": "done",
-              "sample": False, "overrides": [], "seconds": 60.0, "stages": [{"stage": "release"}],
-              "started": f"{NOW - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}"}
+    record = {
+        "run": "old",
+        "pipeline": "shakespeare",
+        "profile": "full",
+        "state": "done",
+        "sample": False,
+        "overrides": [],
+        "seconds": 60.0,
+        "stages": [{"stage": "release"}],
+        "started": f"{NOW - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}",
+    }
     here.runs.save(record)
-    the_only(health.schedules(here, NOW), "warning", "shakespeare is late: a run was due 2026-07-01"
-             " 02:00", "folio run shakespeare --profile full")
+    the_only(
+        health.schedules(here, NOW),
+        "warning",
+        "shakespeare is late: a run was due 2026-07-01 02:00",
+        "folio run shakespeare --profile full",
+    )
     here.runs.save(record | {"started": f"{NOW - timedelta(hours=9):%Y-%m-%dT%H:%M:%SZ}"})
     assert list(health.schedules(here, NOW)) == []
 
 
 def test_a_dashboard_that_is_out_of_date_is_written_again(here: Settings) -> None:
-    finding = the_only(health.dashboard(here), "warning", "does not tell of the last run",
-                       "folio dashboard")
+    finding = the_only(
+        health.dashboard(here), "warning", "does not tell of the last run", "folio dashboard"
+    )
     assert finding.mend is not None and "index.html" in finding.mend()
     assert list(health.dashboard(here)) == []
 
@@ -127,11 +164,18 @@ def flip(path: Path, at: int = -1) -> None:
 
 
 def test_a_champion_whose_files_are_not_those_registered(here: Settings) -> None:
-    play, reviews = (next(one.folder for one in versions(here.home, name))
-                     for name in ("tiny-play", "tiny-reviews"))
+    play, reviews = (
+        next(one.folder for one in versions(here.home, name))
+        for name in ("tiny-play", "tiny-reviews")
+    )
     flip(play / "data" / "package" / "model.keras")
-    the_only(health.registry(here.home), "problem", "tiny-play, version 1",
-             "is not what was registered", "folio run tiny-play --only release")
+    the_only(
+        health.registry(here.home),
+        "problem",
+        "tiny-play, version 1",
+        "is not what was registered",
+        "folio run tiny-play --only release",
+    )
     shutil.rmtree(reviews)
     assert "tiny-reviews, version 1" in bad(health.registry(here.home))[1].text
 
@@ -145,16 +189,24 @@ def shorten(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-@pytest.mark.parametrize(("harm", "digests"), [(shorten, False), (Path.unlink, False),
-                                               (flip, True)])
+@pytest.mark.parametrize(
+    ("harm", "digests"), [(shorten, False), (Path.unlink, False), (flip, True)]
+)
 def test_a_damaged_artifact_is_found_and_set_aside(
-        here: Settings, play: Path, harm: Callable[[Path], None], digests: bool) -> None:
+    here: Settings, play: Path, harm: Callable[[Path], None], digests: bool
+) -> None:
     artifact = artifact_of(here, "tiny-play", "corpus")
     harm(next(artifact.path.glob("documents/*.parquet")))
     if harm is flip:
         assert bad(store_health.artifacts(here)) == []  # each byte is read only when asked to
-    finding = the_only(store_health.artifacts(here, digests), "problem", artifact.key[:12],
-                       "documents/", "folio doctor --fix", "folio run tiny-play")
+    finding = the_only(
+        store_health.artifacts(here, digests),
+        "problem",
+        artifact.key[:12],
+        "documents/",
+        "folio doctor --fix",
+        "folio run tiny-play",
+    )
     assert finding.mend is not None
     with try_lock(lock_of(artifact.path.parent, artifact.key)):
         assert "left the corpus artifact" in finding.mend() and artifact.path.is_dir()
@@ -178,8 +230,9 @@ def test_one_that_is_whole_again_is_left_where_it_is(here: Settings) -> None:
 def test_a_folder_without_a_manifest_is_damaged(here: Settings) -> None:
     artifact = artifact_of(here, "tiny-play", "tokens")
     (artifact.path / MANIFEST).write_text('{"files":')
-    finding = the_only(store_health.artifacts(here), "problem", artifact.key[:12],
-                       "manifest.json: not JSON")
+    finding = the_only(
+        store_health.artifacts(here), "problem", artifact.key[:12], "manifest.json: not JSON"
+    )
     assert finding.mend is not None and finding.mend() and not artifact.path.exists()
 
 
@@ -192,13 +245,14 @@ def test_old_leftovers_go_and_what_a_run_could_go_on_from_stays(here: Settings) 
         return aged(folder / name, days)
 
     gone = [left(f".tmp-{keys[0]}", 2), left(f".work-{keys[1]}", 8)]
-    stay = [left(f".tmp-{keys[2]}", .5), left(f".work-{keys[3]}", 3), left(f".tmp-{keys[4]}", 9)]
+    stay = [left(f".tmp-{keys[2]}", 0.5), left(f".work-{keys[3]}", 3), left(f".tmp-{keys[4]}", 9)]
     stale_lock = lock_of(folder, keys[5])
     stale_lock.touch()
     aged(stale_lock, 2)
     with try_lock(lock_of(folder, keys[4])):
-        finding = the_only(store_health.leftovers(here), "warning", "3 leftovers of killed runs",
-                           "1.0 MB")
+        finding = the_only(
+            store_health.leftovers(here), "warning", "3 leftovers of killed runs", "1.0 MB"
+        )
         assert finding.mend is not None
         assert finding.mend() == "removed 3 leftovers of killed runs"
         assert not any(path.exists() for path in (*gone, stale_lock))
@@ -213,14 +267,24 @@ def test_a_record_that_is_cut_short_is_named(here: Settings) -> None:
 
 
 def test_a_run_that_takes_more_than_a_day_is_told(here: Settings) -> None:
-    code = ("import sys; from pathlib import Path; from pipelines.store.live_runs import living\n"
-            "with living(Path(sys.argv[1]), {'run': 'long', 'started': '2026-01-01T00:00:00Z'}):\n"
-            "    print(flush=True); sys.stdin.read()")
-    process = subprocess.Popen([sys.executable, "-c", code, str(here.runs.folder)], text=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    code = (
+        "import sys; from pathlib import Path; from pipelines.store.live_runs import living\n"
+        "with living(Path(sys.argv[1]), {'run': 'long', 'started': '2026-01-01T00:00:00Z'}):\n"
+        "    print(flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(here.runs.folder)],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert process.stdout and process.stdout.readline()
-    the_only(store_health.records(here), "warning", "run long goes on since 2026-01-01 00:00",
-             f"kill {process.pid}")
+    the_only(
+        store_health.records(here),
+        "warning",
+        "run long goes on since 2026-01-01 00:00",
+        f"kill {process.pid}",
+    )
     process.communicate()
 
 
@@ -228,5 +292,5 @@ def test_each_backend_is_asked_for_a_gpu() -> None:
     found = {finding.text.split()[0]: finding for finding in health.gpu(ask=True)}
     sees = training_device("tensorflow", "any", print) == "gpu"
     assert found["tensorflow"].text.startswith(
-        f"tensorflow sees {'a' if sees else 'no'} GPU") and not json.dumps(
-            [finding.as_json() for finding in found.values()]).count("problem")
+        f"tensorflow sees {'a' if sees else 'no'} GPU"
+    ) and not json.dumps([finding.as_json() for finding in found.values()]).count("problem")

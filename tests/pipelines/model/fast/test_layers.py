@@ -30,8 +30,13 @@ OPTIONS = [  # the last: whether first states are given
     ({"return_sequences": True, "zero_output_for_mask": True}, False),
 ]
 UNSUPPORTED = [
-    {"activation": "relu"}, {"recurrent_activation": "hard_sigmoid"}, {"use_bias": False},
-    {"unroll": True}, {"dropout": 0.5}, {"recurrent_dropout": 0.5}, {"dtype": "float64"},
+    {"activation": "relu"},
+    {"recurrent_activation": "hard_sigmoid"},
+    {"use_bias": False},
+    {"unroll": True},
+    {"dropout": 0.5},
+    {"recurrent_dropout": 0.5},
+    {"dtype": "float64"},
 ]
 
 
@@ -72,8 +77,10 @@ def outputs_and_gradients(layer: Any, x: Any, mask: Any, states: Any, scales: An
         tape.watch([x, *states])
         found = layer(x, mask=mask, initial_state=list(states) or None, training=True)
         found = list(found) if isinstance(found, (list, tuple)) else [found]
-        total = sum(tf.reduce_sum(y * (scales if len(y.shape) == 3 else scales[:, i]))
-                    for i, y in enumerate(found))
+        total = sum(
+            tf.reduce_sum(y * (scales if len(y.shape) == 3 else scales[:, i]))
+            for i, y in enumerate(found)
+        )
     variables = [variable.value for variable in layer.trainable_variables]
     return found + tape.gradient(total, [x, *states, *variables])
 
@@ -81,17 +88,19 @@ def outputs_and_gradients(layer: Any, x: Any, mask: Any, states: Any, scales: An
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
 def test_outputs_and_gradients_are_those_of_keras(
-        recurrent: ModuleType, cell: str, masked: bool) -> None:
+    recurrent: ModuleType, cell: str, masked: bool
+) -> None:
     import tensorflow as tf
 
     random = np.random.default_rng(3)
     x, scales, *states = (
         tf.constant(random.normal(size=shape).astype("float32"))
-        for shape in [(BATCH, TIME, FEATURES), (BATCH, TIME, UNITS)] + [(BATCH, UNITS)] * 2)
+        for shape in [(BATCH, TIME, FEATURES), (BATCH, TIME, UNITS)] + [(BATCH, UNITS)] * 2
+    )
     mask = tf.constant(a_mask()) if masked else None
     for options, with_states in OPTIONS:
         plain, fast = layers(recurrent, cell, UNITS, **options)
-        given = states[:len(fast.state_size)] if with_states else []
+        given = states[: len(fast.state_size)] if with_states else []
         expected = outputs_and_gradients(plain, x, mask, given, scales)
         found = tf.function(outputs_and_gradients)(fast, x, mask, given, scales)
         for a, b in zip(found, expected, strict=True):
@@ -101,7 +110,8 @@ def test_outputs_and_gradients_are_those_of_keras(
 @pytest.mark.parametrize("rows", [2 * FEATURES - 1, 2 * FEATURES])  # the second is too large
 @pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
 def test_a_small_table_is_multiplied_once_and_learns_the_same(
-        recurrent: ModuleType, cell: str, rows: int) -> None:
+    recurrent: ModuleType, cell: str, rows: int
+) -> None:
     import keras
     import tensorflow as tf
 
@@ -116,16 +126,20 @@ def test_a_small_table_is_multiplied_once_and_learns_the_same(
             found = layer(embedding(ids), mask=mask, training=True)
             total = tf.reduce_sum(found * scales)
         weights = [*embedding.trainable_variables, *layer.trainable_variables]
-        return [tf.convert_to_tensor(one)
-                for one in tape.gradient(total, [weight.value for weight in weights])]
+        return [
+            tf.convert_to_tensor(one)
+            for one in tape.gradient(total, [weight.value for weight in weights])
+        ]
 
     for options, mask in (({}, None), ({"go_backwards": True}, tf.constant(a_mask()))):
         plain, fast = layers(recurrent, cell, UNITS, return_sequences=True, **options)
         traced = tf.function(gradients).get_concrete_function(fast, mask)
         assert (rows < 2 * FEATURES) == any(
-            op.type == "OneHot" for op in traced.graph.get_operations())
-        for a, b in zip(traced(mask) if mask is not None else traced(), gradients(plain, mask),
-                        strict=True):
+            op.type == "OneHot" for op in traced.graph.get_operations()
+        )
+        for a, b in zip(
+            traced(mask) if mask is not None else traced(), gradients(plain, mask), strict=True
+        ):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=f"{options}")
 
 
@@ -153,8 +167,9 @@ def test_only_what_is_supported_leaves_keras(recurrent: ModuleType, cell: str) -
         np.testing.assert_array_equal(*found)
 
 
-def model(module: ModuleType, kind: str, batch: int | None = None, units: int = 5,
-          **compile_options: Any) -> Any:
+def model(
+    module: ModuleType, kind: str, batch: int | None = None, units: int = 5, **compile_options: Any
+) -> Any:
     """A masked bidirectional classifier, or a language model of three layers that keep their state.
 
     Its layers come from `module`: keras.layers or pipelines.model.fast.layers.
@@ -172,8 +187,11 @@ def model(module: ModuleType, kind: str, batch: int | None = None, units: int = 
         x = module.SimpleRNN(7, return_sequences=True, stateful=True)(x)
     outputs = keras.layers.Dense(1 if kind == "classifier" else 11)(x)
     built = keras.Model(tokens, outputs)
-    loss = (keras.losses.BinaryCrossentropy(from_logits=True) if kind == "classifier"
-            else keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = (
+        keras.losses.BinaryCrossentropy(from_logits=True)
+        if kind == "classifier"
+        else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
     # Adam as training has it: Keras's own takes a token's gradients one by one.
     built.compile(_exact(keras.optimizers.Adam)(0.003), loss, **compile_options)
     return built
@@ -187,7 +205,7 @@ def batches(kind: str, count: int, rows: int = 6) -> Iterator[tuple[np.ndarray, 
         if kind == "language_model":
             yield tokens[:, :-1], tokens[:, 1:]
             continue
-        tokens = tokens[:rows - 2 * (i % 2)]  # the narrower batch is a smaller one too
+        tokens = tokens[: rows - 2 * (i % 2)]  # the narrower batch is a smaller one too
         lengths = random.integers(1, tokens.shape[1] + 1, len(tokens))
         lengths[0], lengths[1] = 1, tokens.shape[1]
         tokens[np.arange(tokens.shape[1]) >= lengths[:, None]] = 0
@@ -198,10 +216,14 @@ def train_both(recurrent: ModuleType, kind: str, steps: int) -> tuple[Any, Any]:
     """Keras's model and the fast one, trained; the losses are compared at every step."""
     import keras
 
-    plain, fast = (model(module, kind, None if kind == "classifier" else 6)
-                   for module in (keras.layers, recurrent))
-    expected, found = ([float(trained.train_on_batch(x, y)) for x, y in batches(kind, steps)]
-                       for trained in (plain, fast))
+    plain, fast = (
+        model(module, kind, None if kind == "classifier" else 6)
+        for module in (keras.layers, recurrent)
+    )
+    expected, found = (
+        [float(trained.train_on_batch(x, y)) for x, y in batches(kind, steps)]
+        for trained in (plain, fast)
+    )
     assert expected[-1] != expected[0]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     return plain, fast
@@ -211,8 +233,9 @@ def paths(built: Any) -> list[str]:
     return [re.sub(r"_\d+", "", weight.path) for weight in built.weights]
 
 
-def test_a_classifier_trains_the_same_and_moves_to_a_plain_file(recurrent: ModuleType,
-                                                                tmp_path: Path) -> None:
+def test_a_classifier_trains_the_same_and_moves_to_a_plain_file(
+    recurrent: ModuleType, tmp_path: Path
+) -> None:
     import keras
 
     plain, fast = train_both(recurrent, "classifier", 100)
@@ -222,8 +245,9 @@ def test_a_classifier_trains_the_same_and_moves_to_a_plain_file(recurrent: Modul
     reloaded = load_model(tmp_path / "plain.keras")
     assert type(reloaded.layers[-2].forward_layer) is keras.layers.LSTM
     x, _ = next(batches("classifier", 1))
-    np.testing.assert_allclose(reloaded.predict(x, verbose=0), fast.predict(x, verbose=0),
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        reloaded.predict(x, verbose=0), fast.predict(x, verbose=0), atol=1e-6
+    )
 
 
 def test_a_language_model_trains_the_same_and_carries_its_state(recurrent: ModuleType) -> None:
@@ -242,8 +266,11 @@ def test_fit_compiled_as_one_program_loses_the_same(recurrent: ModuleType) -> No
     x, y = next(batches("classifier", 1))
     expected, found = (
         trained.fit(x, y, batch_size=4, shuffle=False, verbose=0).history["loss"]
-        for trained in (model(keras.layers, "classifier", run_eagerly=True),
-                        model(recurrent, "classifier", jit_compile=True)))
+        for trained in (
+            model(keras.layers, "classifier", run_eagerly=True),
+            model(recurrent, "classifier", jit_compile=True),
+        )
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -262,8 +289,13 @@ def digest_after_training() -> str:
 def python(code: str, **environment: str) -> str:
     """What `code` prints, run with this module as `t` in a process of its own."""
     code = f"from tests.pipelines import test_recurrent as t\n{code}"
-    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, cwd=PROJECT,
-                          env=os.environ | environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        text=True,
+        capture_output=True,
+        cwd=PROJECT,
+        env=os.environ | environment,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout.strip()
 
@@ -276,6 +308,8 @@ def test_two_processes_train_the_same_bits(recurrent: ModuleType) -> None:
 def test_other_backends_lose_the_same(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    python("from pipelines import recurrent\n"
-           "for kind in 'classifier', 'language_model': t.train_both(recurrent, kind, 20)",
-           KERAS_BACKEND=backend)
+    python(
+        "from pipelines import recurrent\n"
+        "for kind in 'classifier', 'language_model': t.train_both(recurrent, kind, 20)",
+        KERAS_BACKEND=backend,
+    )
