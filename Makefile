@@ -1,4 +1,4 @@
-# make run · make test · make bench · make setup. Each sees to its own virtual environment.
+# `make help` lists the targets. Each makes the virtual environment that it needs.
 PYTHON ?= python3.11
 PROFILE ?= quick
 MIRROR ?=
@@ -6,11 +6,15 @@ WORKERS ?= 2
 ONLY ?=
 LONG ?=
 BIN := .venv/bin
+LOCK := pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet
 MIRROR_OPTION := $(if $(MIRROR),--mirror $(MIRROR))
 
 READY := .venv/.ready .venv/.installed
 
-.PHONY: run test lint setup bench clean
+.PHONY: help run test lint setup bench lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(READY)  ## retrain shakespeare and imdb; MIRROR=DIR takes the files from there
 	$(BIN)/folio run shakespeare imdb --profile $(PROFILE) --allow-sample $(MIRROR_OPTION)
@@ -19,19 +23,25 @@ run: $(READY)  ## retrain shakespeare and imdb; MIRROR=DIR takes the files from 
 test: $(READY)  ## the tests, in WORKERS processes
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-lint: $(READY)
+lint: $(READY)  ## ruff, its formatter, mypy
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 bench: $(READY)  ## measured comparisons, under 30 minutes; ONLY=prep for one, LONG=1 for all
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long) $(MIRROR_OPTION)
 
-setup: $(READY)
+setup: $(READY)  ## .venv with everything in requirements-dev.txt; PYTHON=python3.13 for another Python
 
-.venv/.ready: requirements.txt
-	@echo "folio: making .venv from requirements.txt (once; some 2 GB, a few minutes)"
-	@command -v $(PYTHON) >/dev/null || { echo "folio: $(PYTHON) not found; install Python 3.11 or say make PYTHON=…"; exit 1; }
+# The newest versions that pyproject.toml allows; `git diff` shows what changed.
+lock:  ## write requirements.txt and requirements-dev.txt again; needs uv
+	uv pip compile $(LOCK) --extra postgresql --output-file requirements.txt
+	uv pip compile $(LOCK) --extra dev --output-file requirements-dev.txt
+
+.venv/.ready: requirements-dev.txt
+	@echo "folio: making .venv from requirements-dev.txt (once; 2 GB, a few minutes)"
+	@command -v $(PYTHON) >/dev/null || { echo "folio: $(PYTHON) not found; install Python 3.11 to 3.13, or name yours: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
 # The command and what MLflow finds of Folio by name stand in pyproject.toml.
@@ -39,5 +49,5 @@ setup: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-clean:
+clean:  ## delete .venv and everything that was run in data/
 	rm -rf .venv data/store data/runs data/prefect data/mlflow
