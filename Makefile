@@ -26,6 +26,7 @@ test: $(READY)  ## the tests, in WORKERS processes
 lint: $(READY)  ## ruff, its formatter, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: $(READY)  ## measured comparisons, under 30 minutes; ONLY=prep for one, LONG=1 for all
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long) $(MIRROR_OPTION)
