@@ -13,7 +13,7 @@ from benchmarks.data import Declared, artifact, imdb, made, texts
 from benchmarks.harness import Conditions, Side, Turn, apart, take_turns, timed
 from benchmarks.results import Row
 from pipelines.declaration.load import load_spec
-from pipelines.serving.batching import GROUP_TEXTS, MAX_ROWS, batches, padded
+from pipelines.serving.batching import GROUP_TEXTS, MAX_ROWS, model_inputs, rows_by_length
 from pipelines.store.artifacts import Artifact
 
 REVIEWS, THEIRS = 10_000, 256
@@ -102,8 +102,10 @@ def _slots(tokens: Path, count: int) -> tuple[int, int]:
     shards = sorted((tokens / "tokens").glob("test-*.parquet"))
     lengths = pq.read_table(shards, columns=["length"])["length"].to_pylist()[:count]
     groups = [lengths[i : i + GROUP_TEXTS] for i in range(0, count, GROUP_TEXTS)]
-    rows = ([np.empty(group[i]) for i in some] for group in groups for some in batches(group))
-    return sum(padded(some, 0)[0].size for some in rows), count * max(lengths)
+    rows = (
+        [np.empty(group[i]) for i in some] for group in groups for some in rows_by_length(group)
+    )
+    return sum(model_inputs(some, 0)[0].size for some in rows), count * max(lengths)
 
 
 def keras_predict(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:

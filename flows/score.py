@@ -17,7 +17,7 @@ from pipelines.files.home import private_files, users_files
 from pipelines.files.machine import one_line
 from pipelines.registry.lookup import named_version
 from pipelines.run.execute import home_folder
-from pipelines.serving.score_file import Judge, Order
+from pipelines.serving.score_file import Classifier, Order
 from pipelines.serving.score_folder import INBOX, OUTBOX, is_up_to_date, orders
 from tasks.failures import failed
 from tasks.progress import watched
@@ -61,8 +61,8 @@ def score(
                     data=[],
                     message=f"{places[0]}: all is scored by version {champion.number}",
                 )
-            judge = Judge.load(home, name, champion.number)
-            return _scored(judge, todo, console)
+            classifier = Classifier.load(home, name, champion.number)
+            return _scored(classifier, todo, console)
         except Exception as error:
             return failed(error)
 
@@ -72,21 +72,21 @@ def _place(home: Path, given: str | None, folder: str, name: str) -> Path:
     return home / (Path(given).expanduser() if given else Path(folder) / name)
 
 
-def _scored(judge: Judge, todo: list[Order], console: Console) -> State:
+def _scored(classifier: Classifier, todo: list[Order], console: Console) -> State:
     """One bad file keeps no other from being scored."""
     summaries, problems = [], []
-    progress = watched(judge.name, console.progress, console.notice)
+    progress = watched(classifier.name, console.progress, console.notice)
     for order in todo:
         try:
             with users_files(order.out):
                 order.out.parent.mkdir(parents=True, exist_ok=True)
-                summaries.append(score_one(judge, order, flow_run.name, progress("score")))
-            console.notice(f"{judge.name} · {order.file.name}: {summaries[-1]['rows']:,} rows")
+                summaries.append(score_one(classifier, order, flow_run.name, progress("score")))
+            console.notice(f"{classifier.name} · {order.file.name}: {summaries[-1]['rows']:,} rows")
         except (FolioError, OSError) as error:
             problems.append(error)
-            console.notice(f"{judge.name} · {order.file.name}: {one_line(error)}")
+            console.notice(f"{classifier.name} · {order.file.name}: {one_line(error)}")
     if summaries:
-        publish_scores(judge.name, summaries, console.notice)
+        publish_scores(classifier.name, summaries, console.notice)
     if problems:
         return Failed(
             data=problems[0],

@@ -14,7 +14,7 @@ from prefect.states import Completed
 from pipelines.report.visible import visible
 from pipelines.run.retraining import Notice
 from pipelines.serving import score_file
-from pipelines.serving.score_file import Judge, Order
+from pipelines.serving.score_file import Classifier, Order
 from pipelines.store.artifacts import Progress
 from tasks.artifacts import artifact_key, unseen
 from tasks.drift import emit_drift
@@ -24,24 +24,24 @@ from tasks.reporting import note_task_run
 
 @task(
     name="score_file",
-    task_run_name="{judge.name} · {order.file.name}",
+    task_run_name="{classifier.name} · {order.file.name}",
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def _score(judge: Judge, order: Order, progress: Progress) -> State:
+def _score(classifier: Classifier, order: Order, progress: Progress) -> State:
     note_task_run(str(task_run.id))
     try:
-        summary = score_file.score_file(judge, order, progress)
+        summary = score_file.score_file(classifier, order, progress)
     except Exception as error:
         return failed(error)
     return Completed(message=f"{summary['rows']:,} rows", data=summary)
 
 
-def score(judge: Judge, order: Order, run: str, progress: Progress) -> dict[str, Any]:
+def score(classifier: Classifier, order: Order, run: str, progress: Progress) -> dict[str, Any]:
     """The summary of a file that is scored now; on drift an event tells of it. Raises what
     `score_file` raises."""
-    summary = _score(judge, order, progress, return_state=True).result()
-    emit_drift(judge.name, summary["drift"], run=run, file=summary["file"], out=summary["out"])
+    summary = _score(classifier, order, progress, return_state=True).result()
+    emit_drift(classifier.name, summary["drift"], run=run, file=summary["file"], out=summary["out"])
     return summary
 
 

@@ -150,13 +150,13 @@ def _asked(
 
 def _score_file(name: str, version: int | None, as_json: bool, **order: Any) -> None:
     from flows.display.console import NATIVE_LOG, Console, native_notices_to
-    from pipelines.serving.score_file import Judge, Order, check, score_file
+    from pipelines.serving.score_file import Classifier, Order, check, score_file
 
     home, wanted = settings().home, Order(**order)
     check(wanted)
     with native_notices_to(home / NATIVE_LOG), Console() as console, users_files(wanted.out):
-        judge = Judge.load(home, model_name(name), version)
-        summary = score_file(judge, wanted, console.progress("predict"))
+        classifier = Classifier.load(home, model_name(name), version)
+        summary = score_file(classifier, wanted, console.progress("predict"))
     answer(summary, as_json, display.scored)
 
 

@@ -32,7 +32,7 @@ HELD_OUT_LANES = {"validation": 8, "test": 1}
 
 
 @dataclass(frozen=True)
-class Texts:
+class TokenizedSplit:
     """The documents of a split as the tokens stage left them."""
 
     lengths: np.ndarray  # (documents,) tokens, markers included
@@ -40,7 +40,7 @@ class Texts:
     characters: int  # of the text itself, before any cut
 
     @classmethod
-    def read(cls, tokens: Artifact, split: str) -> Texts:
+    def read(cls, tokens: Artifact, split: str) -> TokenizedSplit:
         columns = ["length", "truncated", "characters"]
         tables = [
             pq.read_table(shard, columns=columns) for shard in tokens.files(f"tokens/{split}-")
@@ -119,7 +119,11 @@ class Plan:
         )
 
     def counted(
-        self, counts: dict[str, Any], texts: Texts, too_short: int, writers: list[BatchWriter]
+        self,
+        counts: dict[str, Any],
+        texts: TokenizedSplit,
+        too_short: int,
+        writers: list[BatchWriter],
     ) -> dict[str, Any]:
         """The counts of a split, with its documents and what is predicted of them."""
         found = counts | {"documents": len(texts.lengths), "too_short": too_short}
@@ -136,7 +140,7 @@ class Plan:
 
 
 def _write_documents(plan: Plan, work: Workspace) -> dict[str, Any]:
-    texts = {split: Texts.read(plan.tokens, split) for split in SPLITS}
+    texts = {split: TokenizedSplit.read(plan.tokens, split) for split in SPLITS}
     # Of a document of n tokens a language model predicts n - 1.
     shift = int(plan.language_model)
     lengths = {split: found.lengths - shift for split, found in texts.items()}
@@ -238,14 +242,14 @@ def _write_text(plan: Plan, work: Workspace) -> dict[str, Any]:
     counts: dict[str, Any] = {"widths": [plan.spec.sequence_length]}
     for split in SPLITS:
         stream = TokenStream(plan.tokens, split, plan.vocabulary, work.scratch / f"{split}.ids")
-        texts = Texts.read(plan.tokens, split)
+        texts = TokenizedSplit.read(plan.tokens, split)
         write = _write_windows if plan.spec.layout == "windows" else _write_sequences
         counts[split] = write(plan, split, stream, texts, work)
     return counts
 
 
 def _write_sequences(
-    plan: Plan, split: str, stream: TokenStream, texts: Texts, work: Workspace
+    plan: Plan, split: str, stream: TokenStream, texts: TokenizedSplit, work: Workspace
 ) -> dict[str, Any]:
     """The documents joined: rows that stand alone, or lanes that carry the state."""
     width, batch_size = plan.spec.sequence_length, plan.spec.batch_size
@@ -274,7 +278,7 @@ def _write_sequences(
 
 
 def _write_windows(
-    plan: Plan, split: str, stream: TokenStream, texts: Texts, work: Workspace
+    plan: Plan, split: str, stream: TokenStream, texts: TokenizedSplit, work: Workspace
 ) -> dict[str, Any]:
     width = plan.spec.sequence_length
     writer = plan.writer(

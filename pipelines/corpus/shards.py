@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.corpus.near_duplicates import Pair
-from pipelines.corpus.splits import CUT, SPLITS, Decision, Listing
+from pipelines.corpus.splits import CUT, SPLITS, Assignment, Listing
 from pipelines.corpus.text_cache import names, spooled
 from pipelines.parallel import mapped
 from pipelines.store.artifacts import Workspace
@@ -44,7 +44,7 @@ Leak = tuple[Pair, str]  # what is like a test document, and the split it was in
 
 
 def write(
-    spool: Path, listing: Listing, decision: Decision, leaks: list[Leak], work: Workspace
+    spool: Path, listing: Listing, assignment: Assignment, leaks: list[Leak], work: Workspace
 ) -> dict[str, dict[str, int]]:
     """The spooled texts once more, each to its split's shards or to the quarantine.
 
@@ -53,7 +53,7 @@ def write(
     (work.out / "documents").mkdir()
     buffers = {split: Shards(split) for split in SPLITS}
     with pq.ParquetWriter(work.out / "quarantine.parquet", QUARANTINE, **PARQUET) as quarantine:
-        rows = _rows(spool, listing, decision, work)
+        rows = _rows(spool, listing, assignment, work)
         shards = _shards(_without_quarantined(rows, quarantine), buffers)
         for _ in mapped(partial(_write_shard, work.out / "documents"), shards):
             pass
@@ -62,7 +62,9 @@ def write(
     return {split: buffer.totals for split, buffer in buffers.items()}
 
 
-def _rows(spool: Path, listing: Listing, decision: Decision, work: Workspace) -> Iterator[pa.Table]:
+def _rows(
+    spool: Path, listing: Listing, assignment: Assignment, work: Workspace
+) -> Iterator[pa.Table]:
     """DOCUMENTS of all that was read, in which `split` may be a reason to set it aside; a row a
     document, several for one that the contiguous split cuts."""
     at = 0
@@ -71,18 +73,18 @@ def _rows(spool: Path, listing: Listing, decision: Decision, work: Workspace) ->
         table = _table(
             (
                 batch["id"],
-                decision.fates[here],
+                assignment.fates[here],
                 batch["text"],
                 listing.labels[here],
                 listing.groups[here],
             )
         )
-        if CUT in decision.fates[here]:
+        if CUT in assignment.fates[here]:
             rows = zip(*table.to_pydict().values(), strict=True)
             pieces = [
                 piece
                 for index, row in enumerate(rows, at)
-                for piece in _pieces(row, decision.cuts.get(index))
+                for piece in _pieces(row, assignment.cuts.get(index))
             ]
             table = _table(zip(*pieces, strict=True))
         yield table

@@ -76,7 +76,7 @@ class Listing:
 
 
 @dataclass
-class Decision:
+class Assignment:
     """`fates[i]` is document i's split, the reason that sets it aside, or CUT.
 
     `cuts[i]` are the pieces of a CUT document: (split, first character, character after the last).
@@ -91,24 +91,24 @@ class Decision:
         return Counter(fate for fate in self.fates if fate not in SPLITS and fate != CUT)
 
 
-def decide(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+def assign_splits(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
     """The split of each document, repeats set aside.
 
     Raises FolioError when the wanted parts cannot be had from so few documents.
     """
-    decision = DECIDERS[spec.split](listing, spec, seed)
-    present = {*decision.fates, *(piece[0] for cut in decision.cuts.values() for piece in cut)}
+    assignment = METHODS[spec.split](listing, spec, seed)
+    present = {*assignment.fates, *(piece[0] for cut in assignment.cuts.values() for piece in cut)}
     for split, wanted in ((TRAIN, 1), (VALIDATION, spec.validation), (TEST, spec.test)):
         if wanted and split not in present:
-            kept = len(decision.fates) - decision.reasons.total()
+            kept = len(assignment.fates) - assignment.reasons.total()
             raise FolioError(
                 f"corpus.split {spec.split} leaves {split} without documents, having "
                 f"{kept}; give more, or change corpus.validation and corpus.test"
             )
-    return decision
+    return assignment
 
 
-def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
     """Test as it came; train without repeats; validation carved out of what train then has."""
     fates = [
         reason or part or TRAIN for reason, part in zip(listing.reasons, listing.parts, strict=True)
@@ -125,10 +125,10 @@ def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
     wanted = _wanted(spec.validation, len(train), "corpus.validation")
     for index in carve(train, listing, wanted, seed):
         fates[index] = VALIDATION
-    return Decision(fates)
+    return Assignment(fates)
 
 
-def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
     """By each text's (or group's) own hash: nobody moves when others come or go."""
     total = listing.reasons.count(None)
     test, validation = _share(spec.test, total), _share(spec.validation, total)
@@ -141,10 +141,10 @@ def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
         if point < test + validation:
             fates[index] = TEST if point < test else VALIDATION
     _set_repeats_aside(listing, fates)
-    return Decision(fates)
+    return Assignment(fates)
 
 
-def _shuffled(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+def _shuffled(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
     """Repeats leave first; of the shuffled rest the first are test, the next validation."""
     fates = [reason or TRAIN for reason in listing.reasons]
     _set_repeats_aside(listing, fates)
@@ -157,14 +157,14 @@ def _shuffled(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
         for index in carve(rest, listing, wanted, seed, balanced=False):
             fates[index] = split
         rest = [index for index in rest if fates[index] == TRAIN]
-    return Decision(fates)
+    return Assignment(fates)
 
 
-def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
+def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
     """The running text: first train, then validation, then test, cut by characters."""
-    decision = Decision([reason or TRAIN for reason in listing.reasons])
-    _set_repeats_aside(listing, decision.fates)
-    kept = [index for index, fate in enumerate(decision.fates) if fate == TRAIN]
+    assignment = Assignment([reason or TRAIN for reason in listing.reasons])
+    _set_repeats_aside(listing, assignment.fates)
+    kept = [index for index, fate in enumerate(assignment.fates) if fate == TRAIN]
     total = sum(listing.characters[index] for index in kept)
     validation = _wanted(spec.validation, total, "corpus.validation", "characters")
     test = _wanted(spec.test, total, "corpus.test", "characters")
@@ -178,11 +178,11 @@ def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Decision:
             pieces = list(_pieces((bounds[0] - at, bounds[1] - at), length))
         else:  # to where its middle lies
             pieces = [(SPLITS[bisect_right(bounds, at + length // 2)], 0, length)]
-        decision.fates[index] = pieces[0][0] if len(pieces) == 1 else CUT
+        assignment.fates[index] = pieces[0][0] if len(pieces) == 1 else CUT
         if len(pieces) > 1:
-            decision.cuts[index] = pieces
+            assignment.cuts[index] = pieces
         at += length
-    return decision
+    return assignment
 
 
 def _pieces(bounds: tuple[int, int], length: int) -> Iterator[tuple[str, int, int]]:
@@ -281,8 +281,8 @@ def _point(seed: int, key: bytes) -> float:
     return int.from_bytes(_rank(seed, key)[:6]) / 2**48
 
 
-Decider = Callable[[Listing, CorpusSpec, int], Decision]
-DECIDERS: dict[str, Decider] = {
+Method = Callable[[Listing, CorpusSpec, int], Assignment]
+METHODS: dict[str, Method] = {
     "official": _official,
     "hash": _by_hash,
     "shuffled": _shuffled,

@@ -29,11 +29,11 @@ from pipelines.corpus.splits import (
     TEST,
     TRAIN,
     VALIDATION,
-    Decision,
+    Assignment,
     Listing,
-    decide,
+    assign_splits,
 )
-from pipelines.corpus.text_cache import SPOOL, batches, chosen, names
+from pipelines.corpus.text_cache import SPOOL, chosen, document_batches, names
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.store.artifacts import Artifact, Workspace
@@ -54,16 +54,16 @@ def build(
     notes, spool = Notes(), work.scratch / "texts.arrow"
     documents = _of_length(read(inputs["source"], spec, notes), spec, notes)
     listing = _spool(documents, spool, notes, work)
-    _check_quarantine(Decision([why or TRAIN for why in listing.reasons]), spool, spec, notes)
+    _check_quarantine(Assignment([why or TRAIN for why in listing.reasons]), spool, spec, notes)
     if spec.group and spec.reader == "labelled-folders":
         listing.groups = [film_of(name, notes.films) for name in names(spool)]
-    decision = decide(listing, spec, seed)
-    _check_quarantine(decision, spool, spec, notes)
-    pairs = _near_duplicates(spool, decision, spec, work)
-    splits = write(spool, listing, decision, pairs, work)
+    assignment = assign_splits(listing, spec, seed)
+    _check_quarantine(assignment, spool, spec, notes)
+    pairs = _near_duplicates(spool, assignment, spec, work)
+    splits = write(spool, listing, assignment, pairs, work)
     _empty(work.scratch)
     found = Counter(split for _, split in pairs)
-    return _counts(listing, decision, notes, splits) | {
+    return _counts(listing, assignment, notes, splits) | {
         "near_duplicates": {split: found[split] for split in (TRAIN, VALIDATION)}
     }
 
@@ -96,7 +96,7 @@ def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Worksp
     """Writes ids and texts to `path` in batches; returns all else that is known of them."""
     listing = Listing()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, SPOOL) as writer:
-        for batch in batches(documents):
+        for batch in document_batches(documents):
             for document in batch:
                 _enter(listing, document)
             columns = zip(
@@ -122,14 +122,14 @@ def _enter(listing: Listing, document: Document) -> None:
     )
 
 
-def _check_quarantine(decision: Decision, spool: Path, spec: CorpusSpec, notes: Notes) -> None:
-    reasons = decision.reasons
+def _check_quarantine(assignment: Assignment, spool: Path, spec: CorpusSpec, notes: Notes) -> None:
+    reasons = assignment.reasons
     if not spec.labelled:  # short speeches are alike by nature: no sign of a wrong source
         reasons = Counter({why: n for why, n in reasons.items() if why not in REPEATS})
-    share = reasons.total() / len(decision.fates)
+    share = reasons.total() / len(assignment.fates)
     if share <= spec.max_quarantined:
         return
-    worst = decision.fates.index(reasons.most_common(1)[0][0])
+    worst = assignment.fates.index(reasons.most_common(1)[0][0])
     example = next(islice(names(spool), worst, None))
     wrong = ""
     if notes.other_labels:
@@ -138,18 +138,18 @@ def _check_quarantine(decision: Decision, spool: Path, spec: CorpusSpec, notes: 
             f"; label {labels} is neither {spec.labels[0]!r} nor {spec.labels[1]!r} (corpus.labels)"
         )
     raise FolioError(
-        f"{share:.1%} of {len(decision.fates):,} documents cannot be used, more than "
+        f"{share:.1%} of {len(assignment.fates):,} documents cannot be used, more than "
         f"corpus.max_quarantined {spec.max_quarantined:.1%}: {_listed(reasons)}; for "
         f"example {example}{wrong}. Mend the source or the declaration"
     )
 
 
 def _near_duplicates(
-    spool: Path, decision: Decision, spec: CorpusSpec, work: Workspace
+    spool: Path, assignment: Assignment, spec: CorpusSpec, work: Workspace
 ) -> list[Leak]:
     """What train and validation nearly have in common with test, the split noted before any of
     it is dropped."""
-    fates, found = decision.fates, []
+    fates, found = assignment.fates, []
     others = chosen(spool, fates, (TRAIN, VALIDATION))
     for pair in near_duplicates(chosen(spool, fates, (TEST,)), others):
         found.append((pair, fates[pair.document]))
@@ -169,11 +169,11 @@ def _listed(numbers: Counter[str]) -> str:
 
 
 def _counts(
-    listing: Listing, decision: Decision, notes: Notes, splits: dict[str, dict[str, int]]
+    listing: Listing, assignment: Assignment, notes: Notes, splits: dict[str, dict[str, int]]
 ) -> dict[str, Any]:
-    left_out, quarantined = notes.left_out.total(), decision.reasons.total()
+    left_out, quarantined = notes.left_out.total(), assignment.reasons.total()
     read = len(listing) + left_out
-    pieces = sum(len(cut) - 1 for cut in decision.cuts.values())
+    pieces = sum(len(cut) - 1 for cut in assignment.cuts.values())
     kept = sum(totals["documents"] for totals in splits.values()) - pieces
     assert kept + quarantined + left_out == read, (
         f"{kept} kept + {quarantined} quarantined + {left_out} left out != {read} read"
@@ -183,10 +183,10 @@ def _counts(
         "kept": kept,
         "quarantined": quarantined,
         "left_out": _sorted(notes.left_out),
-        "cut": len(decision.cuts),
+        "cut": len(assignment.cuts),
         "splits": splits,
-        "reasons": _sorted(decision.reasons),
-        "groups_in_two_splits": _straddling_groups(listing, decision),
+        "reasons": _sorted(assignment.reasons),
+        "groups_in_two_splits": _straddling_groups(listing, assignment),
         "ignored": _sorted(notes.ignored),
         "other_labels": _sorted(notes.other_labels),
     }
@@ -196,13 +196,13 @@ def _sorted(numbers: Counter[str]) -> dict[str, int]:
     return dict(sorted((+numbers).items()))
 
 
-def _straddling_groups(listing: Listing, decision: Decision) -> int:
+def _straddling_groups(listing: Listing, assignment: Assignment) -> int:
     """How many groups an official split has on both sides (aclImdb: one film)."""
     first: dict[str, str] = {}
     return len(
         {
             group
-            for group, fate in zip(listing.groups, decision.fates, strict=True)
+            for group, fate in zip(listing.groups, assignment.fates, strict=True)
             if group is not None and fate in SPLITS and first.setdefault(group, fate) != fate
         }
     )

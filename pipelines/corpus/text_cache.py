@@ -14,7 +14,7 @@ SPOOL = pa.schema([("id", pa.string()), ("text", pa.string())])
 BATCH_DOCUMENTS, BATCH_CHARACTERS = 1000, 2 * 2**20  # spooled at a time
 
 
-def batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
+def document_batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
     batch: list[Document] = []
     characters = 0
     for document in documents:

@@ -154,9 +154,9 @@ def send(
     *,
     headers: Mapping[str, str],
     timeout: float | tuple[float, float],
-    judge: Callable[..., None],
+    check: Callable[..., None],
 ) -> Response:
-    """The answer, its body unread; `judge` is called with it and with each that redirects.
+    """The answer, its body unread; `check` is called with it and with each that redirects.
 
     Environment and ~/.netrc count as for requests: proxies, certificates, passwords. Raises what
     requests raises, and FolioError when a redirect leads too near.
@@ -171,7 +171,7 @@ def send(
             headers=dict(headers),
             timeout=timeout,
             stream=True,
-            hooks={"response": judge},
+            hooks={"response": check},
         )
 
 

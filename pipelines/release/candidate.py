@@ -148,7 +148,7 @@ def _stage(
 ) -> None:
     """`package/`, and in `code/` the modules that read it, so that it needs no Folio around."""
     from pipelines.serving.package import seal, write_package
-    from pipelines.serving.reference_profile import write_profile
+    from pipelines.serving.text_statistics import write_statistics
 
     shutil.rmtree(folder, ignore_errors=True)
     write_package(
@@ -160,7 +160,7 @@ def _stage(
         sample=config["sample"],
         measured=metrics,
     )
-    write_profile(folder / PACKAGE, inputs["tokens"], inputs["metrics"])
+    write_statistics(folder / PACKAGE, inputs["tokens"], inputs["metrics"])
     seal(folder / PACKAGE)
     modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
     packages = {f"{folder}/__init__.py" for name in modules for folder in Path(name).parents[:-1]}

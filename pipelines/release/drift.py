@@ -54,7 +54,7 @@ def from_version(
     same = [one.digest for one in old] == [corpus.digest, tokens.digest]
     if not (same or new):
         return "it is not new"
-    found = [] if same else measures(Text.of(*old), Text.of(corpus, tokens))
+    found = [] if same else measures(TrainingText.of(*old), TrainingText.of(corpus, tokens))
     return {
         "version": version.number,
         "same_text": same,
@@ -64,7 +64,7 @@ def from_version(
 
 
 @dataclass(frozen=True)
-class Text:
+class TrainingText:
     """What is measured of a training text."""
 
     lengths: np.ndarray  # documents of n tokens at place n
@@ -73,7 +73,7 @@ class Text:
     unseen: tuple[int, int]  # tokens of the validation split: unknown, known
 
     @classmethod
-    def of(cls, corpus: Artifact, tokens: Artifact) -> Text:
+    def of(cls, corpus: Artifact, tokens: Artifact) -> TrainingText:
         """The train split, and what its vocabulary does not know of text of the same kind."""
         unseen = tokens.counts["validation"]
         train, config = corpus.counts["splits"]["train"], corpus.manifest["config"]
@@ -87,18 +87,18 @@ class Text:
         )
 
 
-def measures(old: Text, new: Text) -> list[dict[str, Any]]:
+def measures(old: TrainingText, new: TrainingText) -> list[dict[str, Any]]:
     """[{measure, old, new, index, test, statistic, p, drifted}]: of the champion's text and of the
     new one; a measure that one of them has not is left out."""
     return [*_lengths(old, new), *_unknown(old, new), *_labels(old, new)]
 
 
-def _lengths(old: Text, new: Text) -> Iterator[dict[str, Any]]:
+def _lengths(old: TrainingText, new: TrainingText) -> Iterator[dict[str, Any]]:
     if _cut_alike(old.vocabulary, new.vocabulary):
         yield from of_values(LENGTH, old.lengths, new.lengths)
 
 
-def _unknown(old: Text, new: Text) -> Iterator[dict[str, Any]]:
+def _unknown(old: TrainingText, new: TrainingText) -> Iterator[dict[str, Any]]:
     """Tokens that the champion's vocabulary does not know, of its own validation split and of the
     new text. Fewer than there are no drift: it may have seen some of the new text."""
     ours, theirs = old.vocabulary, new.vocabulary
@@ -120,6 +120,6 @@ def _cut_alike(ours: Vocabulary, theirs: Vocabulary) -> bool:
     return ours.kind == theirs.kind and ours.words == theirs.words and sizes
 
 
-def _labels(old: Text, new: Text) -> Iterator[dict[str, Any]]:
+def _labels(old: TrainingText, new: TrainingText) -> Iterator[dict[str, Any]]:
     if old.labels and new.labels:
         yield of_shares("label 1", old.labels, new.labels)

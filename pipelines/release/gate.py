@@ -29,7 +29,7 @@ class Verdict:
     evidence: Evidence | None = None
 
 
-def decide(
+def judge(
     challenger: Figures,
     champion: Figures | None,
     spec: RegistrySpec,

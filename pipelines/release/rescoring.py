@@ -73,7 +73,9 @@ def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Tabl
     lengths = np.array([len(row) if most is None else min(len(row), most) for row in ids])
     first = np.array([len(row) for row in ids]) - lengths if keep == "last" else 0 * lengths
     ids = [row[a : a + n] for row, a, n in zip(ids, first, lengths, strict=True)]
-    text = HeldOut(names, ids, vocabulary.pad_id, batch_size, predictor.layout, predictor.window)
+    text = InMemoryBatches(
+        names, ids, vocabulary.pad_id, batch_size, predictor.layout, predictor.window
+    )
     segments = Segments(names, texts, vocabulary, first, lengths, text.layout != "documents")
     for scored in Scorer(predictor.model, predictor.spec).batches(text, ids=True):
         segments.add(scored)
@@ -86,7 +88,7 @@ def _marked(ids: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class InMemoryBatches:
     """Test documents as the batches stage would lay them, in memory: one lane of running text,
     a document a row, or windows (docs/batches.md)."""
 

@@ -17,7 +17,7 @@ from pipelines.registry.lookup import PACKAGE_TAG, figures_of
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.registry.versions import CHALLENGER, CHAMPION, Version, asked, champion_of, versions
 from pipelines.release.candidate import Candidate
-from pipelines.release.gate import Verdict, decide
+from pipelines.release.gate import Verdict, judge
 from pipelines.release.mlflow_register import register
 from pipelines.release.verdict_page import write_released_report
 from pipelines.serving.registered import load_champion
@@ -68,7 +68,7 @@ def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
     """Decided by what is known of both; only where that does not suffice, they are compared."""
     champion, standing = champion_of(known), new.standing(known)
     if champion is None:
-        return decide(new.measured(), None, new.spec)
+        return judge(new.measured(), None, new.spec)
     if standing is not None and standing.number == champion.number:
         value = new.measured().value(new.spec.metric)
         return Verdict(
@@ -77,13 +77,13 @@ def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
         )
     lines = journal_of(home).lines(new.name)
     figures = new.measured(withdrawn(lines, new.alike(known)))
-    verdict = decide(figures, figures_of(champion), new.spec)
+    verdict = judge(figures, figures_of(champion), new.spec)
     if verdict.verdict != "inconclusive":
         return verdict
     evidence = new.challenger().evidence(
         champion.tags, lambda: load_champion(home, new.name, champion.number), new.spec
     )
-    return decide(figures, figures_of(champion), new.spec, evidence)
+    return judge(figures, figures_of(champion), new.spec, evidence)
 
 
 def _registered(

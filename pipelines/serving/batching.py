@@ -36,11 +36,11 @@ def groups(
         yield group
 
 
-def batches(
+def rows_by_length(
     lengths: list[int], most: int | None = None, few_shapes: bool = False
 ) -> Iterator[list[int]]:
     """Row numbers, texts of like length together, those over MAX_TOKENS left out; `most` tokens
-    is what the texts were cut to, `few_shapes` as in `padded`."""
+    is what the texts were cut to, `few_shapes` as in `model_inputs`."""
     batch: list[int] = []
     spread = 1 if few_shapes else MOST_SPREAD
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
@@ -59,7 +59,7 @@ def batches(
         yield batch
 
 
-def padded(
+def model_inputs(
     rows: list[np.ndarray], pad_id: int, most: int | None = None, few_shapes: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tokens (rows, width) and length (rows,), with `few_shapes` filled up to few of them, for a

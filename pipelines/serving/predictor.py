@@ -16,7 +16,7 @@ from pipelines.model.keras_bounds import outline, unallocated
 from pipelines.model.keras_file import load_model
 from pipelines.model.network import build_model, state_names
 from pipelines.model.sampling import continuation, sample, zero_states
-from pipelines.serving.batching import MAX_TOKENS, batches, groups, padded
+from pipelines.serving.batching import MAX_TOKENS, groups, model_inputs, rows_by_length
 from pipelines.serving.package import DECLARED, Package, Scaling
 from pipelines.stats.calibration import Calibration
 
@@ -129,8 +129,8 @@ class Predictor:
         """Of the second label, per text, in order; None for a text that is too long."""
         chances: list[float | None] = [None] * len(ids)
         most = self.tokens.max_tokens
-        for rows in batches([len(row) for row in ids], most, self._few_shapes):
-            tokens, length = padded(
+        for rows in rows_by_length([len(row) for row in ids], most, self._few_shapes):
+            tokens, length = model_inputs(
                 [ids[i] for i in rows], self.vocabulary.pad_id, most, self._few_shapes
             )
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
@@ -249,7 +249,7 @@ class Predictor:
         names = state_names(self.spec)
         states = dict(zip(names, zero_states(self.spec, 1), strict=True))
         for first in range(0, len(ids), CHUNK):
-            tokens, length = padded(
+            tokens, length = model_inputs(
                 [ids[first : first + CHUNK]], self.vocabulary.pad_id, few_shapes=self._few_shapes
             )
             outputs = self.model.predict_on_batch({"tokens": tokens, "length": length, **states})

@@ -28,10 +28,10 @@ from pipelines.files.digests import digest_file
 from pipelines.registry.lookup import named_version
 from pipelines.registry.versions import Version
 from pipelines.serving.predictor import Predictor
-from pipelines.serving.reference_profile import Profile, compared, read_profile
 from pipelines.serving.registered import package_of
 from pipelines.serving.score_input import CSV, PARQUET, Source, Window, open_source
 from pipelines.serving.spreadsheet import harmless
+from pipelines.serving.text_statistics import TextStatistics, compared, read_statistics
 from pipelines.store.artifacts import Progress, silent, write_json
 from pipelines.store.times import utc
 
@@ -46,7 +46,7 @@ ADDED = pa.schema(
 
 
 @dataclass(frozen=True)
-class Judge:
+class Classifier:
     """A registered classifier, loaded."""
 
     version: Version
@@ -54,7 +54,7 @@ class Judge:
     predictor: Predictor
 
     @classmethod
-    def load(cls, home: Path, name: str, version: int | None = None) -> Judge:
+    def load(cls, home: Path, name: str, version: int | None = None) -> Classifier:
         """The champion, or a version. Raises FolioError when there is none, UsageError when it is
         no classifier."""
         found = named_version(home, name, version)
@@ -116,7 +116,7 @@ class Order:
         return pa.schema([column.with_name(self.prefix + column.name) for column in ADDED])
 
 
-def score_file(judge: Judge, order: Order, progress: Progress = silent) -> dict[str, Any]:
+def score_file(classifier: Classifier, order: Order, progress: Progress = silent) -> dict[str, Any]:
     """Score a file. Returns the summary.
 
     Raises UsageError before anything is written when the file cannot be read so or `out` not be
@@ -125,13 +125,13 @@ def score_file(judge: Judge, order: Order, progress: Progress = silent) -> dict[
     started = time.perf_counter()
     digest = digest_of(order.file)
     source, schema = check(order)
-    trained = read_profile(judge.package)
-    counts = _Counts(Profile(judge.predictor.vocabulary.unknown_id))
+    trained = read_statistics(classifier.package)
+    counts = _Counts(TextStatistics(classifier.predictor.vocabulary.unknown_id))
     with _whole(order.out) as partial, _writer(partial, order, schema) as write:
         for window in source.windows():
-            write(_judged(judge.predictor, window, schema, counts))
+            write(_judged(classifier.predictor, window, schema, counts))
             progress(window.done, window.total, f"{window.unit} · {counts.rows:,} texts scored")
-    summary = _summary(judge, order, source, counts, trained) | {
+    summary = _summary(classifier, order, source, counts, trained) | {
         "file_sha256": digest,
         "out_sha256": digest_file(order.out),
         "seconds": round(time.perf_counter() - started, 3),
@@ -159,18 +159,18 @@ def check(order: Order) -> tuple[Source, pa.Schema]:
 
 @dataclass
 class _Counts:
-    profile: Profile
+    statistics: TextStatistics
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
 
 
 def _judged(predictor: Predictor, window: Window, schema: pa.Schema, counts: _Counts) -> pa.Table:
-    answers = predictor.predict(window.texts, counts.profile.see_texts)
+    answers = predictor.predict(window.texts, counts.statistics.see_texts)
     counts.rows += len(answers)
     counts.errors.update(row["error"] for row in answers if row.get("error"))
     counts.labels.update(row["label"] for row in answers if row["label"])
-    counts.profile.see_scores(
+    counts.statistics.see_scores(
         np.array([row["positive_probability"] for row in answers if row["label"]], np.float64)
     )
     added = [pa.array([row.get(column.name) for row in answers], column.type) for column in ADDED]
@@ -249,31 +249,35 @@ def _writer(path: Path, order: Order, schema: pa.Schema) -> Iterator[Callable[[p
 
 
 def _summary(
-    judge: Judge, order: Order, source: Source, counts: _Counts, trained: Profile | None
+    classifier: Classifier,
+    order: Order,
+    source: Source,
+    counts: _Counts,
+    trained: TextStatistics | None,
 ) -> dict[str, Any]:
-    label = judge.predictor.labels[1]
-    measured = compared(trained, counts.profile, label) if trained else None
+    label = classifier.predictor.labels[1]
+    measured = compared(trained, counts.statistics, label) if trained else None
     drift = (
         None
         if measured is None
         else {
-            "version": judge.version.number,
+            "version": classifier.version.number,
             "same_text": False,
             "measures": measured,
             "drifted": [one["measure"] for one in measured if one["drifted"]],
         }
     )
     return (
-        judge.identity
+        classifier.identity
         | order.asked
         | {
-            "sample": judge.predictor.sample,
+            "sample": classifier.predictor.sample,
             "file": str(order.file),
             "out": str(order.out),
             "column": source.column,
             "rows": counts.rows,
             "scored": counts.labels.total(),
-            "labels": {name: counts.labels[name] for name in judge.predictor.labels},
+            "labels": {name: counts.labels[name] for name in classifier.predictor.labels},
             "errors": dict(counts.errors.most_common()),
             "drift": drift,
         }

@@ -121,7 +121,7 @@ def _try(url: str, part: Path, source: SourceSpec, report: Report) -> None:
                 watch,
                 headers=HEADERS | answer.resumption(),
                 timeout=(min(CONNECT_SECONDS, silence), silence),
-                judge=answer.judge,
+                check=answer.check,
             )
             watch.arrived(0)
             while data := response.raw.read1(CHUNK_BYTES):
@@ -201,7 +201,7 @@ class _Answer:
             return {}
         return {"Range": f"bytes={self._kept}-", "If-Range": str(self._mark)}
 
-    def judge(self, response: Response, **_: Any) -> None:
+    def check(self, response: Response, **_: Any) -> None:
         """The hook that requests calls for each answer, those that redirect too."""
         self._response = response
         if response.is_redirect:

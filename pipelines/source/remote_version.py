@@ -104,7 +104,7 @@ def _answer(method: str, url: str, seconds: float) -> Iterator[Response]:
     with Watch(shown(url), 2 * seconds) as watch:  # for headers that come drop by drop
         try:
             response = send(
-                method, url, watch, headers=HEADERS, timeout=seconds, judge=Redirects(url).check
+                method, url, watch, headers=HEADERS, timeout=seconds, check=Redirects(url).check
             )
         except (RequestException, HTTPError) as error:
             raise explained(error, shown(url)) from error

@@ -1,4 +1,4 @@
-"""Garbage collection: looks what there is, and deletes what `garbage.decide` lets go."""
+"""Garbage collection: looks what there is, and deletes what `garbage.collectable` lets go."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.store.lineage import stored
 from pipelines.store.live_runs import live_runs
 from pipelines.store.removal import REMOVED, changed, discard, remove, size_of
 from pipelines.store.settings import Settings
-from pipelines.upkeep.garbage import Item, Leftover, Policy, Stock, decide, kept_versions
+from pipelines.upkeep.garbage import Item, Leftover, Policy, Stock, collectable, kept_versions
 
 HIDDEN = {"tmp": "unfinished", "fetch": "unfinished copy", "work": "partial work", "lock": "lock"}
 LEFTOVER = re.compile(rf"\.({'|'.join(HIDDEN)})-([0-9a-f]{{64}})(-\d+)?")
@@ -67,7 +67,7 @@ def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
     """What may go, with its bytes. A registry that others may use as well is left alone."""
     return [
         _weighed(item, settings.home)
-        for item in decide(stock, policy)
+        for item in collectable(stock, policy)
         if item.version is None or is_own(settings.home)
     ]
 

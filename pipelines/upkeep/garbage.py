@@ -80,7 +80,7 @@ class Item:
         }
 
 
-def decide(stock: Stock, policy: Policy) -> list[Item]:
+def collectable(stock: Stock, policy: Policy) -> list[Item]:
     """Everything that may go: artifacts, versions, run records, leftovers, in this order."""
     kept = reachable(stock, policy)
     releases = [one for one in kept if one.stage == "release"]

@@ -18,9 +18,9 @@ from pipelines.files.locks import try_lock
 from pipelines.registry.champions import journal_of
 from pipelines.registry.versions import versions
 from pipelines.run.retraining import retrain_plain
-from pipelines.serving.reference_profile import FILE, read_profile
 from pipelines.serving.score_file import Order
 from pipelines.serving.score_folder import summary_of
+from pipelines.serving.text_statistics import FILE, read_statistics
 from pipelines.source.download import forget, is_complete
 from pipelines.store.settings import Settings
 from pipelines.upkeep.store_health import leftovers, records
@@ -73,10 +73,10 @@ def test_a_damaged_profile_is_named_before_anything_is_scored(
 ) -> None:
     (version,) = versions(home, "tiny-reviews")
     shutil.copyfile(version.folder / "data" / "package" / FILE, tmp_path / FILE)
-    whole = read_profile(tmp_path)
+    whole = read_statistics(tmp_path)
     DAMAGES[damage](tmp_path / FILE)
     try:
-        assert np.array_equal(read_profile(tmp_path).scores, whole.scores)
+        assert np.array_equal(read_statistics(tmp_path).scores, whole.scores)
     except UnreadableError as error:
         assert str(tmp_path / FILE) in str(error) and "\n" not in str(error)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.corpus.cleaning import text_digest
-from pipelines.corpus.splits import SPLITS, Decision, Listing, carve, decide
+from pipelines.corpus.splits import SPLITS, Assignment, Listing, assign_splits, carve
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 
@@ -33,9 +33,9 @@ def listing(
     return found
 
 
-def split(found: Listing, seed: int = 3, **settings: Any) -> Decision:
+def split(found: Listing, seed: int = 3, **settings: Any) -> Assignment:
     reader = {"official": "labelled-folders", "contiguous": "files"}.get(settings["split"], "csv")
-    return decide(found, CorpusSpec(reader=reader, **settings), seed)
+    return assign_splits(found, CorpusSpec(reader=reader, **settings), seed)
 
 
 TEXTS = [f"text {i}" for i in range(400)]
@@ -44,12 +44,12 @@ TEXTS = [f"text {i}" for i in range(400)]
 def test_official_keeps_test_and_carves_whole_groups() -> None:
     parts = ["train"] * 300 + ["test"] * 100
     groups = [f"film {i // 7}" for i in range(400)]
-    decision = split(listing(TEXTS, groups, parts), split="official", validation=61)
-    assert decision.fates[300:] == ["test"] * 100
-    count = Counter(decision.fates)
+    assignment = split(listing(TEXTS, groups, parts), split="official", validation=61)
+    assert assignment.fates[300:] == ["test"] * 100
+    count = Counter(assignment.fates)
     assert abs(count["validation"] - 61) <= 3
-    validation = {g for g, f in zip(groups, decision.fates, strict=True) if f == "validation"}
-    train = {g for g, f in zip(groups, decision.fates, strict=True) if f == "train"}
+    validation = {g for g, f in zip(groups, assignment.fates, strict=True) if f == "validation"}
+    train = {g for g, f in zip(groups, assignment.fates, strict=True) if f == "train"}
     assert not validation & train
 
 
@@ -140,10 +140,10 @@ def test_contiguous_pieces_tile_the_text(lengths: list[int], data: st.DataObject
     test = data.draw(st.integers(1, total - 1 - validation))
     found = listing([f"{i:03d}" for i in range(len(lengths))])
     found.characters = array("q", lengths)
-    decision = split(found, split="contiguous", validation=validation, test=test)
+    assignment = split(found, split="contiguous", validation=validation, test=test)
     order = []
     for index, length in enumerate(lengths):
-        pieces = decision.cuts.get(index) or [(decision.fates[index], 0, length)]
+        pieces = assignment.cuts.get(index) or [(assignment.fates[index], 0, length)]
         for name, start, stop in pieces:
             order += [name] * (stop - start)
         assert [pieces[0][1], pieces[-1][2]] == [0, length]
@@ -159,13 +159,13 @@ def test_contiguous_documents_stay_whole_and_in_order(lengths: list[int]) -> Non
     share = max(lengths) / sum(lengths)  # enough that each part gets a document
     if 3 * share >= 1:
         return
-    decision = decide(
+    assignment = assign_splits(
         found, CorpusSpec(reader="lines", split="contiguous", validation=share, test=share), seed=3
     )
-    assert not decision.cuts
-    assert decision.fates == sorted(decision.fates, key=SPLITS.index)
+    assert not assignment.cuts
+    assert assignment.fates == sorted(assignment.fates, key=SPLITS.index)
     for part in ("validation", "test"):
-        held = sum(n for n, fate in zip(lengths, decision.fates, strict=True) if fate == part)
+        held = sum(n for n, fate in zip(lengths, assignment.fates, strict=True) if fate == part)
         assert abs(held - max(lengths)) <= max(lengths)
 
 

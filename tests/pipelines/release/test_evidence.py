@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.registry.figures import Figures
 from pipelines.release.evidence import classifier_evidence, text_evidence
-from pipelines.release.gate import decide
+from pipelines.release.gate import judge
 
 CLASSIFIER = ("accuracy", "log_loss", "roc_auc")
 TEXT = ("bits_per_character", "nats_per_character", "perplexity")
@@ -64,7 +64,7 @@ def test_the_same_answers_are_inconclusive(
     found = classifier_evidence(same, same, metric, 0.95)
     assert found.low <= 0 <= found.high and found.effect == 0
     assert found.mcnemar == {"only_champion": 0, "only_challenger": 0, "p": 1.0}
-    decided = decide(Figures({metric: 0.5}), OLD, RegistrySpec(metric=metric), found)
+    decided = judge(Figures({metric: 0.5}), OLD, RegistrySpec(metric=metric), found)
     assert decided.verdict == "inconclusive"
 
 
@@ -76,7 +76,7 @@ def test_the_same_text_as_likely_is_inconclusive(
     same = segments(nats, count, seed)
     found = text_evidence(same, same, metric, 0.95)
     assert found.low <= 0 <= found.high and found.effect == 0 and found.metric == metric
-    decided = decide(Figures({metric: 0.5}), OLD, RegistrySpec(metric=metric), found)
+    decided = judge(Figures({metric: 0.5}), OLD, RegistrySpec(metric=metric), found)
     assert decided.verdict == "inconclusive"
 
 
@@ -142,7 +142,7 @@ def test_the_better_language_model_wins(metric: str) -> None:
     }[metric]
     assert (found.champion, found.challenger) == pytest.approx([figure(*one) for one in sums])
     assert (
-        decide(Figures({metric: 1.5}), OLD, RegistrySpec(metric=metric), found).verdict == "promote"
+        judge(Figures({metric: 1.5}), OLD, RegistrySpec(metric=metric), found).verdict == "promote"
     )
 
 

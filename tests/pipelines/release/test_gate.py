@@ -9,7 +9,7 @@ import pytest
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.registry.figures import Figures
 from pipelines.release.evidence import DOCUMENTS, SEGMENTS_OF_TEXT, Evidence
-from pipelines.release.gate import decide
+from pipelines.release.gate import judge
 
 ACCURACY = RegistrySpec(metric="accuracy", floor=0.8)
 BITS = RegistrySpec(metric="bits_per_character", floor=4.0)
@@ -100,7 +100,7 @@ def segments(low: float, high: float) -> Evidence:
 def test_what_is_decided_without_a_comparison(
     challenger: Figures, champion: Figures | None, spec: RegistrySpec, verdict: str, reason: str
 ) -> None:
-    decided = decide(challenger, champion, spec)
+    decided = judge(challenger, champion, spec)
     assert (decided.verdict, decided.reason) == (verdict, reason)
 
 
@@ -193,7 +193,7 @@ def test_the_evidence_decides(
     evidence: Evidence | str, margin: float, verdict: str, reason: str
 ) -> None:
     spec = ACCURACY.model_copy(update={"margin": margin})
-    decided = decide(accuracy(0.9), CHAMPION, spec, evidence)
+    decided = judge(accuracy(0.9), CHAMPION, spec, evidence)
     assert decided.verdict == verdict
     assert reason in decided.reason and "\n" not in decided.reason
     assert decided.evidence is (None if isinstance(evidence, str) else evidence)
@@ -208,7 +208,7 @@ def test_the_evidence_decides(
     ],
 )
 def test_lower_is_better_in_bits(evidence: Evidence, verdict: str) -> None:
-    decided = decide(bits(1.9), CHAMPION, BITS, evidence)
+    decided = judge(bits(1.9), CHAMPION, BITS, evidence)
     assert decided.verdict == verdict
     assert f"(90% interval {evidence.low:+.4g} to {evidence.high:+.4g}, 550 segments" in (
         decided.reason
@@ -216,7 +216,7 @@ def test_lower_is_better_in_bits(evidence: Evidence, verdict: str) -> None:
 
 
 def test_the_floor_comes_before_the_evidence() -> None:
-    decided = decide(accuracy(0.79), CHAMPION, ACCURACY, documents(0.1, 0.2))
+    decided = judge(accuracy(0.79), CHAMPION, ACCURACY, documents(0.1, 0.2))
     assert decided.reason == "accuracy 0.79 is under the floor 0.8"
 
 
@@ -230,7 +230,7 @@ def test_no_slice_may_fall_below_its_floor() -> None:
 
     def decided(figures: Figures, floors: dict, metric: str = "accuracy") -> tuple[str, str]:
         spec = RegistrySpec(metric=metric, slice_floors=floors)
-        found = decide(figures, CHAMPION, spec, documents(0.01, 0.02))
+        found = judge(figures, CHAMPION, spec, documents(0.01, 0.02))
         return found.verdict, found.reason
 
     assert decided(sliced, {"length": 0.75}) == (
@@ -254,5 +254,5 @@ def test_no_slice_may_fall_below_its_floor() -> None:
 def test_a_figure_that_is_no_number_never_wins(value: float) -> None:
     spec = RegistrySpec(metric="perplexity")
     champion = Figures({"perplexity": 9.0}, version=1)
-    assert decide(Figures({"perplexity": value}), champion, spec).verdict == "reject"
-    assert decide(Figures({"perplexity": value}), None, spec).verdict == "reject"
+    assert judge(Figures({"perplexity": value}), champion, spec).verdict == "reject"
+    assert judge(Figures({"perplexity": value}), None, spec).verdict == "reject"

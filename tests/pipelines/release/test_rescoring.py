@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.metrics.segments import SEGMENTS
 from pipelines.release.fair_comparison import PREDICTIONS
-from pipelines.release.rescoring import HeldOut, rescored
+from pipelines.release.rescoring import InMemoryBatches, rescored
 from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of
@@ -63,11 +63,11 @@ def test_packages_of_earlier_versions_are_laid_out_by_what_they_have(
 def test_long_documents_and_short_ones_are_read_to_their_ends() -> None:
     ids = [np.arange(3), np.arange(1), np.arange(40)]
     names = ["a", "b", "c"]
-    batches = list(HeldOut(names, ids, 0, 2, "documents", None).in_order())
+    batches = list(InMemoryBatches(names, ids, 0, 2, "documents", None).in_order())
     assert [batch.ids for batch in batches] == [["a", "c"]]
     assert batches[0].length.tolist() == [2, 39] and batches[0].tokens.shape == (2, 64)
-    lane = list(HeldOut(names, ids, 0, 2, "lanes", None).in_order())
+    lane = list(InMemoryBatches(names, ids, 0, 2, "lanes", None).in_order())
     assert sum(int(batch.length.sum()) for batch in lane) == 3 + 1 + 40 - 1
-    windows = list(HeldOut(names, ids, 0, 2, "windows", 2).in_order())
+    windows = list(InMemoryBatches(names, ids, 0, 2, "windows", 2).in_order())
     assert [name for batch in windows for name in batch.ids][:2] == ["a@0", "c@0"]
     assert sum(len(batch.length) for batch in windows) == 1 + 38

@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.declaration.model_sections import RegistrySpec
 from pipelines.registry.versions import Version, versions
-from pipelines.release.drift import Text, measures
+from pipelines.release.drift import TrainingText, measures
 from pipelines.release.evidence import Evidence
 from pipelines.release.verdict_page import PARTS, title, write_released_report
 from pipelines.report.page import render
@@ -206,7 +206,7 @@ def test_drift_is_a_table(tmp_path: Path) -> None:
     old, new = (np.bincount(np.random.default_rng(1).poisson(mean, 500)) for mean in (20, 40))
     vocabulary = Vocabulary("char", False, ("<pad>", "<unknown>", "a"), (0, 0, 9))
     texts = [
-        Text(lengths, labels, vocabulary, (0, 50))
+        TrainingText(lengths, labels, vocabulary, (0, 50))
         for lengths, labels in ((old, (250, 250)), (new, (240, 260)))
     ]
     found = measures(*texts)

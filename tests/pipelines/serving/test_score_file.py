@@ -17,10 +17,10 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.files.digests import digest_file
 from pipelines.serving import batching, score_input
 from pipelines.serving import score_file as module
-from pipelines.serving.reference_profile import FILE
-from pipelines.serving.score_file import ADDED, Judge, Order, score_file
+from pipelines.serving.score_file import ADDED, Classifier, Order, score_file
 from pipelines.serving.score_folder import SCORED, is_up_to_date, orders
 from pipelines.serving.spreadsheet import harmless
+from pipelines.serving.text_statistics import FILE
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, held_out
 
@@ -31,8 +31,8 @@ ANSWERS = ADDED.names
 
 
 @pytest.fixture(scope="module")
-def judge(trained: Settings) -> Judge:
-    return Judge.load(trained.home, NAME)
+def classifier(trained: Settings) -> Classifier:
+    return Classifier.load(trained.home, NAME)
 
 
 def parquet(path: Path, **columns: Any) -> Path:
@@ -46,23 +46,23 @@ def table(path: Path, *rows: bytes) -> Path:
 
 
 def scored(
-    judge: Judge, file: Path, out: str = "scored.parquet", **options: Any
+    classifier: Classifier, file: Path, out: str = "scored.parquet", **options: Any
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The summary and the rows of the output."""
     order = Order(file, file.parent / out, **options)
-    summary = score_file(judge, order)
+    summary = score_file(classifier, order)
     assert summary == json.loads(order.summary.read_bytes())
     assert not list(file.parent.glob(".scored*"))
     return summary, pq.read_table(order.out).to_pylist() if out.endswith("parquet") else []
 
 
 def test_the_answers_are_those_that_each_text_gets_alone(
-    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_input, "GROUP_TEXTS", 3)  # three windows
     file = parquet(tmp_path / "in.parquet", number=pa.array(range(7), pa.int16()), text=TEXTS)
-    summary, rows = scored(judge, file)
-    alone = [judge.predictor.predict([text])[0] for text in TEXTS]
+    summary, rows = scored(classifier, file)
+    alone = [classifier.predictor.predict([text])[0] for text in TEXTS]
     assert [row["number"] for row in rows] == list(range(7))
     assert [row["text"] for row in rows] == TEXTS
     for row, one in zip(rows, alone, strict=True):
@@ -79,11 +79,11 @@ def test_the_answers_are_those_that_each_text_gets_alone(
 
 
 def test_a_csv_file_in_and_out(
-    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "GROUP_TEXTS", 100)
     shutil.copyfile(SAMPLE, tmp_path / "reviews.csv")
-    summary, _ = scored(judge, tmp_path / "reviews.csv", "scored.csv", column="review")
+    summary, _ = scored(classifier, tmp_path / "reviews.csv", "scored.csv", column="review")
     with SAMPLE.open(encoding="utf-8", newline="") as file:
         given = list(csv.DictReader(file))
     with (tmp_path / "scored.csv").open(encoding="utf-8", newline="") as file:
@@ -95,7 +95,7 @@ def test_a_csv_file_in_and_out(
     assert list(pd.read_csv(tmp_path / "scored.csv").columns) == [*given[0], *ANSWERS]
 
 
-def test_what_a_csv_row_may_be(judge: Judge, tmp_path: Path) -> None:
+def test_what_a_csv_row_may_be(classifier: Classifier, tmp_path: Path) -> None:
     file = table(
         tmp_path / "in.csv",
         b"\xef\xbb\xbfid,text",
@@ -107,7 +107,7 @@ def test_what_a_csv_row_may_be(judge: Judge, tmp_path: Path) -> None:
         b"5,\x00 nul",
         "6,映画".encode(),
     )
-    summary, rows = scored(judge, file)
+    summary, rows = scored(classifier, file)
     assert [(row["id"], row["text"], row["error"]) for row in rows] == [
         ("1", "fine, \nreally", None),
         ("2", "", "the text is empty"),
@@ -119,50 +119,50 @@ def test_what_a_csv_row_may_be(judge: Judge, tmp_path: Path) -> None:
     assert summary["errors"] == {"the text is empty": 2, "the text is not valid Unicode": 1}
 
 
-def test_a_huge_text_is_one_row_among_others(judge: Judge, tmp_path: Path) -> None:
+def test_a_huge_text_is_one_row_among_others(classifier: Classifier, tmp_path: Path) -> None:
     huge = "word " * 2_000_000 + "good " * 40
     for file in (
         table(tmp_path / "in.csv", b"text", b"fine", huge.encode(), b"dull"),
         parquet(tmp_path / "in.parquet", text=["fine", huge, "dull"]),
     ):
-        _, rows = scored(judge, file, force=True)
-        short = judge.predictor.predict(["good " * 40])[0]
+        _, rows = scored(classifier, file, force=True)
+        short = classifier.predictor.predict(["good " * 40])[0]
         assert rows[1]["positive_probability"] == pytest.approx(
             short["positive_probability"], abs=1e-6
         )
         assert rows[0]["label"] and rows[2]["label"] and rows[1]["text"] == huge
 
 
-def test_a_parquet_column_that_is_not_utf_8(judge: Judge, tmp_path: Path) -> None:
+def test_a_parquet_column_that_is_not_utf_8(classifier: Classifier, tmp_path: Path) -> None:
     broken = pa.array([b"fine", b"caf\xe9", None], pa.binary()).view(pa.string())
-    summary, _ = scored(judge, parquet(tmp_path / "in.parquet", text=broken), "scored.csv")
+    summary, _ = scored(classifier, parquet(tmp_path / "in.parquet", text=broken), "scored.csv")
     assert summary["errors"] == {"the text is not valid Unicode": 1, "there is no text": 1}
 
 
 @pytest.mark.parametrize(
     "type_", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
 )
-def test_other_types_of_text(judge: Judge, tmp_path: Path, type_: pa.DataType) -> None:
+def test_other_types_of_text(classifier: Classifier, tmp_path: Path, type_: pa.DataType) -> None:
     texts = pa.array(["fine", None, "fine"]).cast(type_)
-    _, rows = scored(judge, parquet(tmp_path / "in.parquet", text=texts))
+    _, rows = scored(classifier, parquet(tmp_path / "in.parquet", text=texts))
     assert [row["label"] is None for row in rows] == [False, True, False]
 
 
-def test_no_rows_are_no_rows(judge: Judge, tmp_path: Path) -> None:
+def test_no_rows_are_no_rows(classifier: Classifier, tmp_path: Path) -> None:
     for file in (
         table(tmp_path / "in.csv", b"text"),
         parquet(tmp_path / "in.parquet", text=pa.array([], pa.string())),
     ):
-        summary, rows = scored(judge, file, force=True)
+        summary, rows = scored(classifier, file, force=True)
         assert rows == [] and summary["rows"] == 0 and summary["drift"]["measures"] == []
 
 
-def test_which_column_is_read(judge: Judge, tmp_path: Path) -> None:
+def test_which_column_is_read(classifier: Classifier, tmp_path: Path) -> None:
     file = parquet(tmp_path / "a.parquet", n=[1], review=["fine"])
-    assert scored(judge, file)[0]["column"] == "review"  # the only one with text
+    assert scored(classifier, file)[0]["column"] == "review"  # the only one with text
     file = parquet(tmp_path / "b.parquet", text=["fine"], review=["dull"])
-    assert scored(judge, file, force=True)[0]["column"] == "text"
-    assert scored(judge, file, force=True, column="review")[0]["column"] == "review"
+    assert scored(classifier, file, force=True)[0]["column"] == "text"
+    assert scored(classifier, file, force=True, column="review")[0]["column"] == "review"
 
 
 @pytest.mark.parametrize(
@@ -182,12 +182,16 @@ def test_which_column_is_read(judge: Judge, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_csv_file_is_one_line_before_anything_is_written(
-    judge: Judge, tmp_path: Path, rows: tuple[bytes, ...], options: dict[str, Any], message: str
+    classifier: Classifier,
+    tmp_path: Path,
+    rows: tuple[bytes, ...],
+    options: dict[str, Any],
+    message: str,
 ) -> None:
     file = table(tmp_path / "in.csv", *rows) if any(rows) else tmp_path / "in.csv"
     file.touch()
     with pytest.raises(FolioError, match=message) as caught:
-        scored(judge, file, **options)
+        scored(classifier, file, **options)
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == [file]
 
 
@@ -199,43 +203,49 @@ def test_a_wrong_csv_file_is_one_line_before_anything_is_written(
     ],
 )
 def test_a_malformed_row_leaves_no_output(
-    judge: Judge, tmp_path: Path, bad: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+    classifier: Classifier,
+    tmp_path: Path,
+    bad: bytes,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batching, "GROUP_TEXTS", 1)
     file = table(tmp_path / "in.csv", b"id,text", b"1,fine", b"2,dull", bad)
     with pytest.raises(FolioError, match=f"in.csv: {message}"):
-        scored(judge, file)
+        scored(classifier, file)
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_column_without_text_and_a_file_that_is_none(judge: Judge, tmp_path: Path) -> None:
+def test_a_column_without_text_and_a_file_that_is_none(
+    classifier: Classifier, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=r"'text' holds no text \(columns with text: review\)"):
-        scored(judge, parquet(tmp_path / "n.parquet", text=[1.5], review=["a"]))
+        scored(classifier, parquet(tmp_path / "n.parquet", text=[1.5], review=["a"]))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(FolioError, match=r"broken.parquet: not a whole Parquet file"):
-        scored(judge, tmp_path / "broken.parquet")
+        scored(classifier, tmp_path / "broken.parquet")
     with pytest.raises(UsageError, match=r"nothing.csv: no such file"):
-        scored(judge, tmp_path / "nothing.csv")
+        scored(classifier, tmp_path / "nothing.csv")
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UsageError, match=r"notes.txt: neither .csv nor .parquet"):
-        scored(judge, tmp_path / "notes.txt")
+        scored(classifier, tmp_path / "notes.txt")
 
 
-def test_a_file_damaged_further_on_leaves_no_output(judge: Judge, tmp_path: Path) -> None:
+def test_a_file_damaged_further_on_leaves_no_output(classifier: Classifier, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=[f"film {n}" for n in range(5000)])
     data = bytearray(file.read_bytes())
     data[40:4000] = bytes(3960)
     file.write_bytes(data)
     with pytest.raises(FolioError, match=r"in.parquet: not a whole Parquet file"):
-        scored(judge, file)
+        scored(classifier, file)
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_nothing_that_is_there_is_lost(judge: Judge, tmp_path: Path) -> None:
+def test_nothing_that_is_there_is_lost(classifier: Classifier, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"], tags=[["a", "b"]])
     (tmp_path / "out.parquet").write_text("precious")
     with pytest.raises(UsageError, match=r"out.parquet is there already.* --force"):
-        scored(judge, file, "out.parquet")
+        scored(classifier, file, "out.parquet")
     assert (tmp_path / "out.parquet").read_text() == "precious"
     for out, message in (
         ("in.parquet", "the file that is scored"),
@@ -244,41 +254,41 @@ def test_nothing_that_is_there_is_lost(judge: Judge, tmp_path: Path) -> None:
         ("out.csv", "cannot hold the lists of column 'tags'"),
     ):
         with pytest.raises(UsageError, match=message):
-            scored(judge, file, out, force=True)
-    assert scored(judge, file, "out.parquet", force=True)[1][0]["tags"] == ["a", "b"]
+            scored(classifier, file, out, force=True)
+    assert scored(classifier, file, "out.parquet", force=True)[1][0]["tags"] == ["a", "b"]
     with pytest.raises(UsageError, match=r"out.parquet is there already"):
-        scored(judge, file, "out.parquet")
+        scored(classifier, file, "out.parquet")
 
 
-def test_added_names_can_be_others(judge: Judge, tmp_path: Path) -> None:
+def test_added_names_can_be_others(classifier: Classifier, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"], label=["positive"])
-    _, [row] = scored(judge, file, prefix="predicted_")
+    _, [row] = scored(classifier, file, prefix="predicted_")
     assert list(row) == ["text", "label", *(f"predicted_{name}" for name in ANSWERS)]
 
 
 def test_a_full_disk_is_one_line(
-    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"])
     monkeypatch.setattr(module.os, "fsync", lambda _: Path("/dev/full").write_text("x"))
     with pytest.raises(FolioError, match=r"scored.parquet: No space left.* nothing was written"):
-        scored(judge, file)
+        scored(classifier, file)
     assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_language_model_scores_no_file(trained: Settings) -> None:
     with pytest.raises(UsageError, match="tiny-play is a language model"):
-        Judge.load(trained.home, "tiny-play")
+        Classifier.load(trained.home, "tiny-play")
 
 
 # Drift
 
 
 def test_the_held_out_text_has_not_drifted_and_another_has(
-    judge: Judge, trained: Settings, tmp_path: Path
+    classifier: Classifier, trained: Settings, tmp_path: Path
 ) -> None:
     texts = held_out(trained, NAME)
-    drift = scored(judge, parquet(tmp_path / "a.parquet", text=texts))[0]["drift"]
+    drift = scored(classifier, parquet(tmp_path / "a.parquet", text=texts))[0]["drift"]
     assert drift["drifted"] == [] and drift["version"] == 1
     assert [one["measure"] for one in drift["measures"]] == [
         "median length (tokens)",
@@ -286,7 +296,7 @@ def test_the_held_out_text_has_not_drifted_and_another_has(
         "median probability of positive",
     ]
     others = [" ".join(f"{word}x" for word in text.split() * 3) for text in texts]
-    drift = scored(judge, parquet(tmp_path / "b.parquet", text=others), force=True)[0]["drift"]
+    drift = scored(classifier, parquet(tmp_path / "b.parquet", text=others), force=True)[0]["drift"]
     length, unknown, score = drift["measures"]
     assert length["new"] == pytest.approx(3 * length["old"], rel=0.2)
     assert unknown["new"] > 0.8 > 0.1 > unknown["old"]
@@ -296,17 +306,19 @@ def test_the_held_out_text_has_not_drifted_and_another_has(
     ]
 
 
-def test_a_package_without_a_profile_tells_nothing(judge: Judge, tmp_path: Path) -> None:
-    earlier = shutil.copytree(judge.package, tmp_path / "package")
+def test_a_package_without_statistics_tells_nothing(classifier: Classifier, tmp_path: Path) -> None:
+    earlier = shutil.copytree(classifier.package, tmp_path / "package")
     (earlier / FILE).unlink()
-    old = Judge(judge.version, earlier, judge.predictor)
+    old = Classifier(classifier.version, earlier, classifier.predictor)
     assert scored(old, parquet(tmp_path / "in.parquet", text=["fine"]))[0]["drift"] is None
 
 
 # Folders
 
 
-def test_only_what_is_new_changed_or_spoiled_is_scored_again(judge: Judge, tmp_path: Path) -> None:
+def test_only_what_is_new_changed_or_spoiled_is_scored_again(
+    classifier: Classifier, tmp_path: Path
+) -> None:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir(), out.mkdir()
     with pytest.raises(UsageError, match="no such file or folder"):
@@ -319,10 +331,10 @@ def test_only_what_is_new_changed_or_spoiled_is_scored_again(judge: Judge, tmp_p
         found = [
             order
             for order in orders(inbox, out, **asked)
-            if not is_up_to_date(order, judge.version)
+            if not is_up_to_date(order, classifier.version)
         ]
         for order in found:
-            score_file(judge, order)
+            score_file(classifier, order)
         return [order.file.name for order in found]
 
     assert pending() == ["a.parquet", "b.csv"]
@@ -338,22 +350,22 @@ def test_only_what_is_new_changed_or_spoiled_is_scored_again(judge: Judge, tmp_p
     (out / f"b.csv{SCORED}.json").write_text("[1")
     assert pending() == ["b.csv"] and pending() == []
     assert pending(column="text") == ["a.parquet", "b.csv"]
-    newer = Judge(module.Version(NAME, 2, "", ""), judge.package, judge.predictor)
+    newer = Classifier(module.Version(NAME, 2, "", ""), classifier.package, classifier.predictor)
     assert not is_up_to_date(orders(inbox, out, "text")[0], newer.version)
 
 
-def test_one_file_may_go_to_a_name_of_its_own(judge: Judge, tmp_path: Path) -> None:
+def test_one_file_may_go_to_a_name_of_its_own(classifier: Classifier, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"])
     (precious := tmp_path / "out.csv").write_text("precious")
     [order] = orders(file, precious)
     with pytest.raises(UsageError, match="is there already"):
-        score_file(judge, order)
+        score_file(classifier, order)
     precious.unlink()
-    score_file(judge, order)
-    assert is_up_to_date(order, judge.version)
+    score_file(classifier, order)
+    assert is_up_to_date(order, classifier.version)
     parquet(file, text=["fine", "dull"])
     [again] = orders(file, precious)
-    assert score_file(judge, again)["rows"] == 2  # our own may go
+    assert score_file(classifier, again)["rows"] == 2  # our own may go
     with pytest.raises(UsageError, match=r"out.csv: not a folder"):
         orders(tmp_path, precious)
 
@@ -379,7 +391,7 @@ def test_no_text_cell_is_a_formula_and_no_number_changes(kind: pa.DataType) -> N
     ]
 
 
-def test_a_spreadsheet_safe_csv_file(judge: Judge, tmp_path: Path) -> None:
+def test_a_spreadsheet_safe_csv_file(classifier: Classifier, tmp_path: Path) -> None:
     file = tmp_path / "in.csv"
     with file.open("w", encoding="utf-8", newline="") as rows:
         csv.writer(rows).writerows(
@@ -391,7 +403,7 @@ def test_a_spreadsheet_safe_csv_file(judge: Judge, tmp_path: Path) -> None:
     kept = {}
     for safe in (False, True):
         summary, _ = scored(
-            judge, file, "scored.csv", column="text", force=True, spreadsheet_safe=safe
+            classifier, file, "scored.csv", column="text", force=True, spreadsheet_safe=safe
         )
         assert summary["spreadsheet_safe"] == safe
         with (tmp_path / "scored.csv").open(encoding="utf-8", newline="") as rows:
@@ -404,24 +416,26 @@ def test_a_spreadsheet_safe_csv_file(judge: Judge, tmp_path: Path) -> None:
         assert [safe[name] for name in ANSWERS] == [plain[name] for name in ANSWERS]
 
 
-def test_spreadsheet_safe_is_for_csv(judge: Judge, tmp_path: Path) -> None:
+def test_spreadsheet_safe_is_for_csv(classifier: Classifier, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["=1 a film", b"\xff".decode("latin-1")])
     with pytest.raises(UsageError, match=r"scored\.parquet: only a \.csv file is made spreadsheet"):
-        score_file(judge, Order(file, tmp_path / "scored.parquet", spreadsheet_safe=True))
+        score_file(classifier, Order(file, tmp_path / "scored.parquet", spreadsheet_safe=True))
     with pytest.raises(UsageError, match="spreadsheet_safe is for the scores of one file"):
         orders(file, tmp_path / "folder", spreadsheet_safe=True)
-    summary, _ = scored(judge, file, "scored.csv", spreadsheet_safe=True)
+    summary, _ = scored(classifier, file, "scored.csv", spreadsheet_safe=True)
     (one,) = orders(file, tmp_path / "scored.csv", spreadsheet_safe=True)
-    assert summary["rows"] == 2 and is_up_to_date(one, judge.version)
+    assert summary["rows"] == 2 and is_up_to_date(one, classifier.version)
     (other,) = orders(file, tmp_path / "scored.csv")
-    assert not is_up_to_date(other, judge.version)
+    assert not is_up_to_date(other, classifier.version)
 
 
-def test_scores_made_before_it_could_be_asked_for_stay(judge: Judge, tmp_path: Path) -> None:
+def test_scores_made_before_it_could_be_asked_for_stay(
+    classifier: Classifier, tmp_path: Path
+) -> None:
     file = parquet(tmp_path / "in.parquet", text=["a film"])
-    scored(judge, file)
+    scored(classifier, file)
     (one,) = orders(file, tmp_path / "scored.parquet")
     summary = json.loads(one.summary.read_bytes())
     del summary["spreadsheet_safe"]
     one.summary.write_text(json.dumps(summary))
-    assert is_up_to_date(one, judge.version)
+    assert is_up_to_date(one, classifier.version)

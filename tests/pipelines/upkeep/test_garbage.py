@@ -13,7 +13,15 @@ from pipelines.registry.versions import Version, rollback_target
 from pipelines.stages import NAMES
 from pipelines.store.artifacts import Artifact
 from pipelines.store.times import utc
-from pipelines.upkeep.garbage import DAY, Leftover, Policy, Stock, decide, kept_versions, recent
+from pipelines.upkeep.garbage import (
+    DAY,
+    Leftover,
+    Policy,
+    Stock,
+    collectable,
+    kept_versions,
+    recent,
+)
 
 NOW = 1_800_000_000.0
 OLD = utc(NOW - 30 * DAY)
@@ -81,7 +89,7 @@ EMPTY = Stock(
 
 
 def names(stock: Stock, **policy: float) -> set[str]:
-    return {item.name for item in decide(stock, Policy(**policy))}
+    return {item.name for item in collectable(stock, Policy(**policy))}
 
 
 @st.composite
@@ -117,10 +125,10 @@ def test_what_is_needed_stays_and_all_else_goes(made: list[Artifact], data: st.D
     roots = data.draw(st.lists(st.sampled_from(made), unique_by=lambda one: one.path))
     record = run("play", 1, *roots)
     stock = replace(EMPTY, artifacts=made, records=[record, *EMPTY.records])
-    gone = {item.path for item in decide(stock, Policy(runs=1))}
+    gone = {item.path for item in collectable(stock, Policy(runs=1))}
     assert {one.path for one in made} - gone == {one.path for one in lineage(roots, made)}
     left = replace(stock, artifacts=[one for one in made if one.path not in gone])
-    assert decide(left, Policy(runs=1)) == []
+    assert collectable(left, Policy(runs=1)) == []
 
 
 def test_a_root_of_each_kind() -> None:
@@ -271,7 +279,7 @@ def test_records_and_comparisons_go_together() -> None:
             for number in (1, 2, 3)
         ],
     )
-    items = decide(stock, Policy(runs=2))
+    items = collectable(stock, Policy(runs=2))
     assert [(item.kind, item.name) for item in items] == [
         ("run record", "0001-play"),
         ("comparison", "0001-play"),

@@ -27,7 +27,7 @@ SCORE_BINS = 1000  # of equal width between 0 and 1
 
 
 @dataclass
-class Profile:
+class TextStatistics:
     """Counts of some text and of what a classifier said of it."""
 
     unknown_id: int
@@ -47,23 +47,23 @@ class Profile:
         self.scores = self.scores + binned(probabilities)
 
 
-def write_profile(package: Path, tokens: Artifact, metrics: Artifact) -> None:
-    """Put the profile of a classifier into its package folder."""
+def write_statistics(package: Path, tokens: Artifact, metrics: Artifact) -> None:
+    """Put the statistics of a classifier into its package folder."""
     if "label" not in pq.read_schema(metrics.path / "predictions.parquet").names:
         return  # a language model
     lengths = documents_by_length(tokens, "train")
     validation = tokens.counts["validation"]
     predicted = pq.read_table(metrics.path / "predictions.parquet", columns=["probability"])
-    profile = {
+    statistics = {
         "lengths": [[int(n), int(lengths[n])] for n in np.flatnonzero(lengths)],
         "unknown": [validation["unknown"], validation["tokens"] - validation["unknown"]],
         "scores": binned(predicted["probability"].to_numpy()).tolist(),
     }
-    (package / FILE).write_text(json.dumps(profile) + "\n", encoding="utf-8")
+    (package / FILE).write_text(json.dumps(statistics) + "\n", encoding="utf-8")
 
 
-def read_profile(package: Path) -> Profile | None:
-    """That of a package; None for one of an earlier version, without a profile.
+def read_statistics(package: Path) -> TextStatistics | None:
+    """The statistics in a package; None where an earlier version of Folio wrote none.
 
     Raises UnreadableError when it is not what was packed.
     """
@@ -79,7 +79,7 @@ def read_profile(package: Path) -> Profile | None:
         raise _not_packed(package) from error
     if scores.shape != (SCORE_BINS,) or min(unknown, known, *scores, *counts) < 0:
         raise _not_packed(package)
-    return Profile(-1, lengths, (unknown, known), scores)
+    return TextStatistics(-1, lengths, (unknown, known), scores)
 
 
 def _not_packed(package: Path) -> UnreadableError:
@@ -88,7 +88,7 @@ def _not_packed(package: Path) -> UnreadableError:
     )
 
 
-def compared(old: Profile, new: Profile, label: str) -> list[dict[str, Any]]:
+def compared(old: TextStatistics, new: TextStatistics, label: str) -> list[dict[str, Any]]:
     """The measures, as in `drift.measures`, of what a package was made with and of new text.
 
     `label` names the second label.
