@@ -153,7 +153,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 import mlflow
-from pipelines import champions
+from pipelines.registry import champions
 from pipelines.registry.journal import Journal
 def die(*_, **__): os.kill(os.getpid(), 9)
 where = {"before the alias": (mlflow.MlflowClient, "set_registered_model_alias"),

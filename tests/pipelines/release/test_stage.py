@@ -316,6 +316,7 @@ def test_a_database_that_is_none_is_named(home: Path) -> None:
 def test_asking_does_not_import_mlflow(trained: Settings) -> None:
     code = (
         "import sys; from pathlib import Path; from pipelines.registry.lookup import *; "
+        "from pipelines.serving.registered import load_champion; "
         "home = Path(sys.argv[1]); assert len(champions(home)) == len(list_models(home)) == 2; "
         "load_champion(home, 'tiny-play'); "
         "print([m for m in ('mlflow', 'keras', 'polars', 'pandas') if m in sys.modules])"
@@ -489,7 +490,7 @@ def test_the_requirements_are_what_the_served_code_imports(trained: Settings) ->
     """Proved in a clean environment by hand (docs/using.md): making one takes minutes."""
     folder = load_champion(trained.home, REVIEWS).parent.parent
     imported = set()
-    for path in (folder / "code" / "pipelines").glob("*.py"):
+    for path in (folder / "code" / "pipelines").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name for alias in node.names}

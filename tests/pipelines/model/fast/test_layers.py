@@ -288,7 +288,7 @@ def digest_after_training() -> str:
 
 def python(code: str, **environment: str) -> str:
     """What `code` prints, run with this module as `t` in a process of its own."""
-    code = f"from tests.pipelines import test_recurrent as t\n{code}"
+    code = f"from tests.pipelines.model.fast import test_layers as t\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", code],
         text=True,
@@ -309,7 +309,7 @@ def test_other_backends_lose_the_same(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     python(
-        "from pipelines import recurrent\n"
-        "for kind in 'classifier', 'language_model': t.train_both(recurrent, kind, 20)",
+        "from pipelines.model.fast import layers\n"
+        "for kind in 'classifier', 'language_model': t.train_both(layers, kind, 20)",
         KERAS_BACKEND=backend,
     )
