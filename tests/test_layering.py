@@ -1,10 +1,12 @@
-"""flows → tasks → pipelines, never back; stages meet through artifacts alone."""
+"""flows → tasks → pipelines, never back; rooms import along the arrows of one table."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,72 @@ import pytest
 from pipelines.stages import STAGES
 from tests.conftest import PROJECT
 
-FORBIDDEN = {"pipelines": {"prefect", "tasks", "flows"}, "tasks": {"flows"}}
+LAYERS = ("pipelines", "tasks", "flows")
 STAGE_MODULES = {stage.module for stage in STAGES}
+
+# Who may import whom. docs/architecture.md draws it, without the arrows that follow from others.
+ARROWS = {
+    "errors": "",
+    "parallel": "",
+    "stats": "",
+    "declaration": "errors",
+    "files": "errors",
+    "network": "errors",
+    "stages": "errors",
+    "flows/web": "errors files network",
+    "store": "errors files network stages",
+    "corpus": "errors parallel declaration store",
+    "registry": "errors files network stages store",
+    "source": "errors declaration files network store",
+    "tokens": "errors parallel declaration files store",
+    "batches": "errors parallel declaration store tokens",
+    "report": "errors stats declaration stages store tokens",
+    "model": "errors declaration files store tokens batches",
+    "metrics": "stats declaration store tokens batches report model",
+    "serving": "errors stats declaration files store corpus registry tokens model",
+    "release": (
+        "errors stats declaration files stages store corpus registry tokens batches report "
+        "model metrics serving"
+    ),
+    "served_model": "serving",
+    "run": "errors declaration files network stages store registry source report release",
+    "audit": "errors declaration files network stages store registry report serving run",
+    "flows/display": "files store report run",
+    "tasks": "errors files store report serving run",
+    "upkeep": "errors declaration files network stages store registry report model serving run",
+    "flows": (
+        "errors declaration files network stages store registry serving run flows/display "
+        "tasks upkeep"
+    ),
+    "flows/server": "errors files flows/web store tasks",
+    "flows/services": (
+        "errors files network flows/web store registry report run tasks flows flows/server"
+    ),
+    "flows/doctor": "errors files network flows/web store upkeep flows flows/server flows/services",
+    "flows/cli": (
+        "errors declaration files network stages flows/web store registry report serving run "
+        "audit flows/display upkeep flows flows/server flows/services flows/doctor"
+    ),
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """{module: file} of the three layers, without the packages' `__init__`."""
+    files = (path for layer in LAYERS for path in sorted((PROJECT / layer).rglob("*.py")))
+    return {
+        ".".join(path.relative_to(PROJECT).with_suffix("").parts): path
+        for path in files
+        if path.name != "__init__.py"
+    }
+
+
+def room_of(module: str) -> str:
+    """The folder of a module in `pipelines` or `flows`; its own name right under `pipelines`."""
+    layer, *inner = module.split(".")
+    if layer == "pipelines":
+        return inner[0]
+    return "/".join([layer, *inner[:1]]) if len(inner) > 1 else layer
 
 
 def imports(path: Path) -> set[str]:
@@ -22,30 +88,81 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import; say the module's whole name"
+            assert node.level == 0, f"{path}: relative import; write the module's whole name"
             found |= {node.module or ""} | {f"{node.module}.{a.name}" for a in node.names}
     return found
 
 
-@pytest.mark.parametrize("folder", FORBIDDEN)
-def test_no_layer_imports_one_above(folder: str) -> None:
-    paths = sorted((PROJECT / folder).rglob("*.py"))
+def arrows() -> dict[str, set[str]]:
+    """{room: the rooms that its modules import}, in functions and for types too."""
+    found: dict[str, set[str]] = {}
+    for module, path in modules().items():
+        room = room_of(module)
+        others = {room_of(name) for name in imports(path) & modules().keys()}
+        found.setdefault(room, set()).update(others - {room})
+    return found
+
+
+def below(room: str) -> set[str]:
+    """All that a room reaches by the table's arrows."""
+    return {name for other in ARROWS[room].split() for name in {other} | below(other)}
+
+
+def test_rooms_import_along_the_arrows_of_the_table() -> None:
+    assert arrows() == {room: set(others.split()) for room, others in ARROWS.items()}
+
+
+def test_no_arrow_closes_a_circle() -> None:
+    placed: set[str] = set()
+    while rest := ARROWS.keys() - placed:
+        free = {room for room in rest if set(ARROWS[room].split()) <= placed}
+        assert free, f"a circle among {sorted(rest)}"
+        placed |= free
+
+
+def test_the_architecture_page_draws_the_arrows_and_describes_each_room() -> None:
+    page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {tuple(arrow) for arrow in re.findall(r"^    ([\w/]+) --> ([\w/]+)$", page, re.M)}
+    needed = {
+        (room, other)
+        for room, others in ARROWS.items()
+        for other in others.split()
+        if not any(other in below(between) for between in others.split())
+    }
+    assert drawn == needed
+    described = set(re.findall(r"^\*\*`(?:pipelines/)?([\w/]+?)(?:\.py|/)`\*\*", page, re.M))
+    assert described == ARROWS.keys()
+
+
+@pytest.mark.parametrize(
+    ("layer", "forbidden"), [("pipelines", {"prefect", "tasks", "flows"}), ("tasks", {"flows"})]
+)
+def test_no_layer_imports_one_above(layer: str, forbidden: set[str]) -> None:
+    paths = [path for module, path in modules().items() if module.startswith(f"{layer}.")]
     assert paths
     for path in paths:
-        wrong = {name for name in imports(path) if name.split(".")[0] in FORBIDDEN[folder]}
+        wrong = {name for name in imports(path) if name.split(".")[0] in forbidden}
         assert not wrong, f"{path.relative_to(PROJECT)} imports {wrong}"
 
 
 def test_no_stage_imports_another() -> None:
     for module in STAGE_MODULES:
-        path = PROJECT.joinpath(*module.split(".")).with_suffix(".py")
-        assert not imports(path) & (STAGE_MODULES - {module}), path
+        assert not imports(modules()[module]) & (STAGE_MODULES - {module}), module
+
+
+def test_a_package_is_its_docstring() -> None:
+    """The code fingerprint follows modules alone: code in an `__init__` would be overlooked."""
+    packages = sorted(path for layer in LAYERS for path in (PROJECT / layer).rglob("__init__.py"))
+    assert len(packages) > 20
+    for path in packages:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        assert len(body) == 1 and isinstance(body[0], ast.Expr), path.relative_to(PROJECT)
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, flows.cli.main; print([m for m in ('keras', 'tensorflow', 'jax', 'torch', "
-        "'mlflow', 'prefect', 'matplotlib', 'polars', 'pandas', 'pyarrow') "
+        "'mlflow', 'prefect', 'matplotlib', 'polars', 'pandas', 'pyarrow', 'scipy', 'sklearn') "
         "if m in sys.modules])"
     )
     done = subprocess.run(
