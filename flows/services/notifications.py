@@ -14,7 +14,6 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 from prefect.states import StateType
 
@@ -47,19 +46,6 @@ def install_notifications(url: str) -> None:
     with get_client(sync_client=True) as client:
         for automation in _automations(document):
             install_automation(client, automation)
-
-
-def remove_notifications() -> None:
-    """Have nothing sent any more. What is not there is no error."""
-    with get_client(sync_client=True) as client:
-        for name in AUTOMATIONS.values():
-            for found in client.read_automations_by_name(name):
-                client.delete_automation(found.id)
-        try:
-            document = client.read_block_document_by_name(BLOCK, Webhook.get_block_type_slug())
-        except ObjectNotFound:
-            return
-        client.delete_block_document(document.id)
 
 
 def _require_address(url: str) -> None:

@@ -62,9 +62,6 @@ class Processes:
                 self._restart_when_due(name, kept, status)
         bury_orphans({kept.process.pid for kept in self._kept.values()})
 
-    def pids(self) -> dict[str, int]:
-        return {name: kept.process.pid for name, kept in self._kept.items()}
-
     def stop(self) -> None:
         """End all of them, and all that they have started."""
         below = [process for kept in self._kept.values() for process in family(kept.process.pid)]

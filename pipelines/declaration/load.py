@@ -73,13 +73,6 @@ def has_sample(pipeline: str) -> bool:
     return bool(_source(data).get("sample"))
 
 
-def profile_names(pipeline: str) -> list[str]:
-    data, places = _read(_find(pipeline))
-    profiles = data.get("profiles") or {}
-    _profile(_find(pipeline), places, profiles, FULL)
-    return [FULL, *(name for name in profiles if name not in (FULL, "sample"))]
-
-
 def absolute(pipeline: str) -> str:
     """A name of the catalog as it is; a path so that it means the same from any folder."""
     return str(Path(pipeline).resolve()) if _is_path(pipeline) else pipeline

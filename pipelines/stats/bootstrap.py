@@ -7,7 +7,6 @@ megabytes however much was measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +15,6 @@ RESAMPLES = 2000
 SEED = 1
 MOST_UNITS = 20_000  # drawn one by one; of more units, groups of them are drawn
 LOOKUPS = 2**20  # block sums that are held at once
-
-Statistic = Callable[[np.ndarray], np.ndarray]  # sums (resamples, columns) to (resamples,)
 
 
 class Interval(NamedTuple):
