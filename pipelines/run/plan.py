@@ -237,7 +237,7 @@ def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
         for key, value in config.items()
         if key not in recipe.config
     ]
-    reasons += [f"{path} changed" for path in differing(recipe.code, previous["code"])]
+    reasons += _changed_code(recipe, previous["code"])
     reasons += [
         f"{name} {previous['libraries'].get(name, 'absent')} → "
         f"{recipe.libraries.get(name, 'absent')}"
@@ -247,6 +247,15 @@ def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
     if recipe.version != previous["version"]:
         reasons.append(f"format version {previous['version']} → {recipe.version}")
     return reasons
+
+
+def _changed_code(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
+    """The changed files; one reason for all where the stage's own module has another name now."""
+    module = next(stage.module for stage in STAGES if stage.name == recipe.stage)
+    path = f"{module.replace('.', '/')}.py"
+    if path not in before:
+        return [f"code moved to {path}"]
+    return [f"{changed} changed" for changed in differing(recipe.code, before)]
 
 
 def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:

@@ -11,8 +11,9 @@ import pytest
 
 from pipelines.declaration.load import load_spec
 from pipelines.errors import UsageError
-from pipelines.run.plan import Selection, plan
+from pipelines.run.plan import Selection, changes, plan, recipe_of
 from pipelines.run.retraining import retrain_plain
+from pipelines.stages import STAGES
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of
 
@@ -71,6 +72,15 @@ def test_a_changed_module_is_named(
     assert actions(home, reviews)["tokens"][1] == (
         "pipelines/tokens/stage.py changed; pipelines/tokens/vocabulary.py changed"
     )
+
+
+def test_moved_code_is_one_reason(home: Settings, reviews: Path) -> None:
+    """As after an upgrade to a version whose modules stand in other folders."""
+    recipe = recipe_of(STAGES[0], load_spec(str(reviews)), {})
+    before = artifact_of(home, "tiny-reviews", "source").manifest
+    assert changes(recipe, before) == []
+    code = {f"pipelines/{Path(name).name}": digest for name, digest in before["code"].items()}
+    assert changes(recipe, before | {"code": code}) == ["code moved to pipelines/source/stage.py"]
 
 
 def test_early_cut_off(home: Settings, reviews: Path) -> None:
