@@ -62,6 +62,8 @@ def wrong_click(command: Any, words: list[str], context: Callable[..., Any]) -> 
     while hasattr(command, "commands"):
         if not words or PLACEHOLDER.fullmatch(words[0]) or words[0] == "--help":
             return None
+        if words[0].startswith("-"):  # an option before any command
+            break
         name = f"{name} {words[0]}"
         command = command.commands.get(words.pop(0))
         if command is None:

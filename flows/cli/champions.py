@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.app import app
-from flows.cli.options import AsJson, Name, answer, settings, writable
+from flows.cli.options import AsJson, Name, OnlyName, answer, settings, writable
 from flows.display import answers
 from flows.parameters import model_name
 from pipelines.errors import FolioError, UsageError
@@ -84,10 +84,7 @@ def rollback(name: Name, reason: Reason = "by hand", as_json: AsJson = False) ->
 
 
 @app.command()
-def verify(
-    name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
-    as_json: AsJson = False,
-) -> None:
+def verify(name: OnlyName = None, as_json: AsJson = False) -> None:
     """Prove that journal, registry and files are as they were written, and the test split sealed.
 
     Exit code 1, and one line that names what is wrong, if they are not.

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.app import app
-from flows.cli.options import AsJson, Mirror, Offline, answer, settings, stage
+from flows.cli.options import AsJson, Mirror, Offline, answer, settings, stage, stage_names
 from flows.display import lineage as display_lineage
 from pipelines.errors import UsageError
 from pipelines.files.home import users_files
@@ -87,7 +87,10 @@ def diff(old: Named, new: Named, as_json: AsJson = False) -> None:
 def reproduce(
     what: Named,
     until: Annotated[
-        str, typer.Option(metavar="STAGE", help="the last stage that is made again")
+        str,
+        typer.Option(
+            metavar="STAGE", help="the last stage that is made again", autocompletion=stage_names
+        ),
     ] = "metrics",
     into: Annotated[
         Path | None, typer.Option(help="a folder to keep what is made; else it is thrown away")

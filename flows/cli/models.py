@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.app import app
-from flows.cli.options import AsJson, ModelVersion, Name, answer, settings
+from flows.cli.options import AsJson, ModelVersion, Name, OnlyName, answer, settings
 from flows.display import answers as display
 from flows.parameters import model_name
 from pipelines.errors import UsageError
@@ -216,7 +216,7 @@ def generate(
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
+    name: OnlyName = None,
     history: Annotated[
         bool,
         typer.Option("--history", help="the journal instead: what became of each, when and why"),

@@ -15,7 +15,31 @@ if TYPE_CHECKING:
     from pipelines.run.plan import Selection
     from pipelines.store.settings import Settings
 
-Name = Annotated[str, typer.Argument(help="a pipeline of the catalog, or the path of a YAML file")]
+
+def catalog_pipelines() -> list[str]:
+    """What the shell offers for a pipeline's name, besides files."""
+    from pipelines.declaration.load import catalog_names
+
+    return catalog_names()
+
+
+def stage_names() -> list[str]:
+    """What the shell offers for a stage."""
+    from pipelines.stages import NAMES
+
+    return list(NAMES)
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="a pipeline of the catalog, or the path of a YAML file",
+        autocompletion=catalog_pipelines,
+    ),
+]
+OnlyName = Annotated[
+    str | None, typer.Argument(help="only this pipeline's", autocompletion=catalog_pipelines)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
 Profile = Annotated[str, typer.Option(help="which profile of the declaration: full, quick, …")]
 RunProfile = Annotated[
@@ -31,9 +55,18 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="change a value, such as training.epochs=2"),
 ]
 Backend = Annotated[str | None, typer.Option(help="tensorflow, jax or torch, where installed")]
-Only = Annotated[str | None, typer.Option(metavar="STAGE", help="repeat this stage alone")]
+Only = Annotated[
+    str | None,
+    typer.Option(metavar="STAGE", help="repeat this stage alone", autocompletion=stage_names),
+]
 Since = Annotated[
-    str | None, typer.Option("--from", metavar="STAGE", help="repeat this stage and all below")
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="STAGE",
+        help="repeat this stage and all below",
+        autocompletion=stage_names,
+    ),
 ]
 Using = Annotated[
     str | None,

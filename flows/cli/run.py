@@ -15,6 +15,7 @@ from flows.cli.options import (
     Name,
     Offline,
     Only,
+    OnlyName,
     Overrides,
     Profile,
     RequireGpu,
@@ -23,6 +24,7 @@ from flows.cli.options import (
     TrainIn,
     Using,
     answer,
+    catalog_pipelines,
     overridden,
     place,
     selection,
@@ -97,7 +99,12 @@ def plan(
 
 @app.command()
 def run(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="pipelines to retrain")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME…", help="pipelines to retrain", autocompletion=catalog_pipelines
+        ),
+    ],
     profile: RunProfile = None,
     only: Only = None,
     since: Since = None,
@@ -205,7 +212,7 @@ def compare(
 
 @app.command()
 def runs(
-    name: Annotated[str | None, typer.Argument(help="only this pipeline's")] = None,
+    name: OnlyName = None,
     limit: Annotated[int, typer.Option(help="how many, newest first", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
