@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import FolioError
 from pipelines.files.home import made, why_closed
 from pipelines.network.addresses import redacted
-from pipelines.registry.mlflow_database import make_database
+from pipelines.registry.mlflow_private import make_database
 
 if TYPE_CHECKING:
     import mlflow

@@ -1,16 +1,28 @@
-"""MLflow's SQLite database, made whole or not at all.
+"""Everything that Folio takes from MLflow beyond its public interface, for want of public calls.
 
-MLflow makes it by some seventy migrations. Cut short, by a kill or a full disk, they leave tables
-behind over which every later try stumbles.
+Proved for MLflow 3.17: another version may have other tables and names. pyproject.toml allows no
+other, and tests/pipelines/registry/test_mlflow_private.py names what a new one lacks.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import mlflow
+
+DELETED = "Deleted_Internal"  # MLflow's mark on a deleted version
 
 
 def make_database(path: Path) -> None:
-    """Make an empty database at `path` unless there is one; by one caller at a time."""
+    """Make an empty database at `path` unless there is one; by one caller at a time.
+
+    MLflow makes it by some seventy migrations. Cut short, by a kill or a full disk, they would
+    leave tables behind that make every later try fail. Publicly, MLflow makes it only in place.
+    """
     if path.exists():
         return
     from mlflow.store.db import utils
@@ -24,3 +36,54 @@ def make_database(path: Path) -> None:
         engine.dispose()
     if not path.exists():  # MLflow's own server may have made one meanwhile
         new.rename(path)
+
+
+class Row(NamedTuple):
+    """A version as MLflow's tables have it; `created` in milliseconds since 1970."""
+
+    name: str
+    number: int
+    created: int
+    location: str
+
+
+def read_versions(
+    database: sqlite3.Connection, name: str | None
+) -> Iterator[tuple[Row, dict[str, str], tuple[str, ...]]]:
+    """(row, tags, aliases) of all versions, or of those of one name, oldest first.
+
+    MLflow takes seconds to import; its tables answer at once. Raises sqlite3.OperationalError when
+    they are not as expected.
+    """
+    tags: dict[tuple[str, int], dict[str, str]] = {}
+    for model, number, key, value in database.execute(
+        "SELECT name, version, key, value FROM model_version_tags"
+    ):
+        tags.setdefault((model, number), {})[key] = value
+    aliases: dict[tuple[str, int], list[str]] = {}
+    for model, number, alias in database.execute(
+        "SELECT name, version, alias FROM registered_model_aliases ORDER BY alias"
+    ):
+        aliases.setdefault((model, number), []).append(alias)
+    rows = database.execute(
+        "SELECT name, version, creation_time, coalesce(storage_location, source) "
+        "FROM model_versions WHERE current_stage != ? AND (? IS NULL OR name = ?) "
+        "ORDER BY name, version",
+        (DELETED, name, name),
+    )
+    for row in map(Row._make, rows):
+        key = row.name, row.number
+        yield row, tags.get(key, {}), tuple(aliases.get(key, ()))
+
+
+def delete_for_good(client: mlflow.MlflowClient, model: str, run: str) -> None:
+    """Delete a logged model and its run, and their rows.
+
+    Publicly a deletion only marks them, and the command `mlflow gc` would also delete the
+    experiments that someone has marked.
+    """
+    client.delete_logged_model(model)
+    client.delete_run(run)
+    store = client._tracking_client.store
+    store._hard_delete_logged_model(model)
+    store._hard_delete_run(run)

@@ -23,6 +23,7 @@ from pipelines.files.names import unsafe
 from pipelines.files.sqlite_file import read_only
 from pipelines.network.addresses import shown
 from pipelines.registry.mlflow_access import SQLITE, is_own, mlflow_at, registry_uri
+from pipelines.registry.mlflow_private import delete_for_good, read_versions
 from pipelines.store.times import utc
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"  # the aliases
 LOCK_SECONDS = 10  # another process may hold the database for that long
-DELETED = "Deleted_Internal"  # MLflow's mark on a deleted version
 
 
 @dataclass(frozen=True)
@@ -83,32 +83,9 @@ def versions(home: Path, name: str | None = None) -> list[Version]:
 
 
 def _read(database: sqlite3.Connection, name: str | None) -> list[Version]:
-    tags: dict[tuple[str, int], dict[str, str]] = {}
-    for model, number, key, value in database.execute(
-        "SELECT name, version, key, value FROM model_version_tags"
-    ):
-        tags.setdefault((model, number), {})[key] = value
-    aliases: dict[tuple[str, int], list[str]] = {}
-    for model, number, alias in database.execute(
-        "SELECT name, version, alias FROM registered_model_aliases ORDER BY alias"
-    ):
-        aliases.setdefault((model, number), []).append(alias)
-    rows = database.execute(
-        "SELECT name, version, creation_time, coalesce(storage_location, source) "
-        "FROM model_versions WHERE current_stage != ? AND (? IS NULL OR name = ?) "
-        "ORDER BY name, version",
-        (DELETED, name, name),
-    )
     return [
-        Version(
-            model,
-            number,
-            utc(created / 1000),
-            location,
-            tags.get((model, number), {}),
-            tuple(aliases.get((model, number), ())),
-        )
-        for model, number, created, location in rows
+        Version(row.name, row.number, utc(row.created / 1000), row.location, tags, aliases)
+        for row, tags, aliases in read_versions(database, name)
     ]
 
 
@@ -204,8 +181,7 @@ def forget(
 ) -> None:
     """Delete a version, and its run and files unless one of `others` shares them.
 
-    The files go first: killed here, the version is found again. Then its rows, for good; the
-    command `mlflow gc` would delete the experiments in MLflow's bin as well.
+    The files go first: killed here, the version is found again. Then its rows.
     """
     found = client.get_model_version(version.name, str(version.number))
     alone = all(other.location != version.location for other in others)
@@ -215,8 +191,4 @@ def forget(
             version.folder.parent.rmdir()
     client.delete_model_version(version.name, found.version)
     if alone:
-        store, model = client._tracking_client.store, found.source.removeprefix("models:/")
-        client.delete_logged_model(model)
-        client.delete_run(found.run_id)
-        store._hard_delete_logged_model(model)
-        store._hard_delete_run(found.run_id)
+        delete_for_good(client, found.source.removeprefix("models:/"), found.run_id)

@@ -1,4 +1,4 @@
-"""MLflow's database is there whole, or not at all."""
+"""What Folio takes from MLflow beyond its public interface does what the public calls say."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from pipelines.errors import FolioError
+from pipelines.files.sqlite_file import read_only
 from pipelines.registry.mlflow_access import mlflow_at
-from pipelines.registry.versions import versions
+from pipelines.registry.mlflow_private import delete_for_good, read_versions
+from pipelines.registry.versions import asked, versions
 
 
 @contextmanager
@@ -51,3 +54,50 @@ def test_one_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FolioError, match="not a database"), mlflow_at(tmp_path) as (_, client):
         client.search_registered_models()
     assert path.read_bytes() == b"this is no database" * 100
+
+
+def test_it_is_proved_for_the_installed_version() -> None:
+    installed = metadata.version("mlflow")
+    assert installed.startswith("3.17."), (
+        f"MLflow {installed}: run this file's other tests, compare what mlflow_private.py uses "
+        "with MLflow's code, then name the version there and here"
+    )
+
+
+def test_the_tables_say_what_mlflow_says(tmp_path: Path) -> None:
+    with mlflow_at(tmp_path) as (_, client):
+        for name in ("play", "words"):
+            client.create_registered_model(name)
+            for folder in ("first", "second", "third"):
+                client.create_model_version(name, str(tmp_path / folder), tags={"of": folder})
+        client.set_registered_model_alias("play", "champion", "2")
+        client.set_registered_model_alias("play", "best", "2")
+        client.delete_model_version("play", "1")
+        public = asked(client)
+        assert [version.number for version in public] == [2, 3, 1, 2, 3]
+        assert public[0].aliases == ("best", "champion") and public[0].tags == {"of": "second"}
+    with read_only(tmp_path / "mlflow" / "mlflow.db", 1) as database:
+        assert len(list(read_versions(database, None))) == 5  # else `versions` would ask MLflow
+    assert versions(tmp_path) == public
+
+
+def test_deleted_for_good_leaves_no_row_of_it_and_all_else(tmp_path: Path) -> None:
+    with mlflow_at(tmp_path) as (_, client):
+        binned = client.create_experiment("binned")
+        client.delete_experiment(binned)
+        experiment = client.create_experiment("play")
+        pairs = []
+        for _ in range(2):
+            run = client.create_run(experiment).info.run_id
+            model = client.create_logged_model(experiment, name="play", source_run_id=run)
+            pairs.append((model.model_id, run))
+        (gone, kept) = pairs
+        delete_for_good(client, *gone)
+    with read_only(tmp_path / "mlflow" / "mlflow.db", 1) as database:
+        for table, column, left in (
+            ("logged_models", "model_id", kept[0]),
+            ("runs", "run_uuid", kept[1]),
+        ):
+            assert database.execute(f"SELECT {column} FROM {table}").fetchall() == [(left,)]
+        names = {name for (name,) in database.execute("SELECT name FROM experiments")}
+    assert {"binned", "play"} <= names
