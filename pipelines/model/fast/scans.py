@@ -14,6 +14,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from pipelines.model.fast.projections import (
+    column_sums,
+    project,
+    projection_gradients,
+    recurrent_gradient,
+    states_before,
+)
 from pipelines.model.fast.steps import gru_biases, gru_step, lstm_step
 
 Tensor = Any
@@ -27,15 +34,15 @@ def lstm(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> tuple[T
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h, first_c):
         last_c, h, *saved = _compiled(_lstm_forward)(
-            mask, recurrent, _project(ids, x, kernel, bias), first_h, first_c
+            mask, recurrent, project(ids, x, kernel, bias), first_h, first_c
         )
 
         def gradient(*upstream):
             dz, dh, dc = _compiled(_lstm_backward)(
                 mask, recurrent, *keras.tree.flatten(upstream), *saved
             )
-            dx, dkernel, dbias = _projection_gradients(ids, x, kernel, dz)
-            return dx, dkernel, _recurrent_gradient(first_h, h, dz), dbias, dh, dc
+            dx, dkernel, dbias = projection_gradients(ids, x, kernel, dz)
+            return dx, dkernel, recurrent_gradient(first_h, h, dz), dbias, dh, dc
 
         return (h, last_c), gradient
 
@@ -116,22 +123,22 @@ def gru(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> Tensor:
         gated = 2 * recurrent.shape[0]  # columns of the gates z and r; the candidate's follow
         added, scaled = gru_biases(bias)
         h, *gates = _compiled(_gru_forward)(
-            mask, recurrent, _project(ids, x, kernel, added), scaled, first_h
+            mask, recurrent, project(ids, x, kernel, added), scaled, first_h
         )
 
         def gradient(*upstream):
-            before = _before(first_h, h)
+            before = states_before(first_h, h)
             da, dg, dh = _compiled(_gru_backward)(
                 mask, recurrent, *keras.tree.flatten(upstream), before, *gates
             )
-            dx, dkernel, dbias = _projection_gradients(
+            dx, dkernel, dbias = projection_gradients(
                 ids, x, kernel, ops.concatenate([da[:, :, :gated], dg], axis=2)
             )
             return (
                 dx,
                 dkernel,
-                _recurrent_gradient(first_h, h, da),
-                ops.stack([dbias, _total(da)]),
+                recurrent_gradient(first_h, h, da),
+                ops.stack([dbias, column_sums(da)]),
                 dh,
             )
 
@@ -198,12 +205,12 @@ def simple(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> Tenso
 
     @ops.custom_gradient
     def run(x, kernel, recurrent, bias, first_h):
-        (h,) = _compiled(_simple_forward)(mask, recurrent, _project(ids, x, kernel, bias), first_h)
+        (h,) = _compiled(_simple_forward)(mask, recurrent, project(ids, x, kernel, bias), first_h)
 
         def gradient(*upstream):
             dz, dh = _compiled(_simple_backward)(mask, recurrent, *keras.tree.flatten(upstream), h)
-            dx, dkernel, dbias = _projection_gradients(ids, x, kernel, dz)
-            return dx, dkernel, _recurrent_gradient(first_h, h, dz), dbias, dh
+            dx, dkernel, dbias = projection_gradients(ids, x, kernel, dz)
+            return dx, dkernel, recurrent_gradient(first_h, h, dz), dbias, dh
 
         return h, gradient
 
@@ -241,52 +248,6 @@ def _simple_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, h: Tens
         step, [ops.zeros_like(dh[0])], [dh, h, mask], [dh.shape[2]], reverse=True
     )
     return [dz, first]
-
-
-def _before(first: Tensor, states: Tensor) -> Tensor:
-    """(batch, units), (time, batch, units) -> the state before each step, shaped like `states`."""
-    return ops.concatenate([first[None], states[:-1]], axis=0)
-
-
-def _project(ids: Tensor | None, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """The inputs' part of all sums (time, batch, gates), as one product."""
-    if ids is not None:
-        return ops.take(ops.matmul(x, kernel) + bias, ids, axis=0)
-    time, batch, features = ops.shape(x)
-    rows = ops.matmul(ops.reshape(x, (-1, features)), kernel) + bias
-    return ops.reshape(rows, (time, batch, kernel.shape[1]))
-
-
-def _projection_gradients(
-    ids: Tensor | None, x: Tensor, kernel: Tensor, dz: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of x, kernel and bias."""
-    rows = ops.reshape(x, (-1, x.shape[-1]))
-    dz = ops.reshape(dz, (-1, dz.shape[2]))
-    if ids is not None:  # the sum of each row's readings
-        dz = ops.matmul(ops.transpose(ops.one_hot(ops.reshape(ids, (-1,)), x.shape[0])), dz)
-    # The third axis keeps TensorFlow from undoing the copy to multiply by a transposed argument.
-    transposed = ops.transpose(kernel[None])[:, :, 0]
-    dx = ops.reshape(ops.matmul(dz, transposed), ops.shape(x))
-    return dx, ops.matmul(ops.transpose(rows), dz), _total(dz)
-
-
-def _over_steps(x: Tensor, dz: Tensor) -> Tensor:
-    """(time, batch, n), (time, batch, m) -> (n, m): a weight's gradient, as one product."""
-    return ops.matmul(
-        ops.transpose(ops.reshape(x, (-1, x.shape[2]))), ops.reshape(dz, (-1, dz.shape[2]))
-    )
-
-
-def _recurrent_gradient(first: Tensor, h: Tensor, dz: Tensor) -> Tensor:
-    """That of the weights by which each step's sums read the state before it."""
-    return ops.matmul(ops.transpose(first), dz[0]) + _over_steps(h[:-1], dz[1:])
-
-
-def _total(dz: Tensor) -> Tensor:
-    """(…, m) -> (m,). A product, because TensorFlow's sum takes four times as long."""
-    rows = ops.reshape(dz, (-1, dz.shape[-1]))
-    return ops.matmul(ops.transpose(ops.ones_like(rows[:, :1])), rows)[0]
 
 
 @cache

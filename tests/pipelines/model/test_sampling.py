@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.errors import UsageError
-from pipelines.model import sampling
+from pipelines.model import decoding, sampling
 from pipelines.model.backend import load_keras
 from pipelines.model.network import build_model, state_names
 from pipelines.model.sampling import Noise, sample, zero_states
@@ -78,10 +78,10 @@ def test_the_compiled_loop_draws_what_the_plain_one_draws(
     table_values: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sampling, "TABLE_VALUES", table_values)
+    monkeypatch.setattr(decoding, "TABLE_VALUES", table_values)
     model, spec = models[cell]
     compiled = sample(model, spec, START, streams, 12, 0.9, 5, top_k, context=context)
-    monkeypatch.setattr(sampling, "advance_of", sampling.plain_advance)
+    monkeypatch.setattr(sampling, "advance_of", decoding.plain_advance)
     plain = sample(model, spec, START, streams, 12, 0.9, 5, top_k, context=context)
     assert compiled.shape == (streams, 12)
     assert (compiled == plain).all()
@@ -151,7 +151,7 @@ def test_what_never_comes_out_can_be_anywhere(
     models: Models, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, spec = models["gru"]
-    monkeypatch.setattr(sampling, "advance_of", getattr(sampling, path))
+    monkeypatch.setattr(sampling, "advance_of", getattr(decoding, path))
     never = (0, 1, 3, 10)  # as subwords have it, and the last
     drawn = sample(model, spec, START, 400, 1, 9.0, 1, never=never)
     assert set(drawn.ravel().tolist()) == {2, 4, 5, 6, 7, 8, 9}
@@ -237,7 +237,7 @@ def test_the_weights_are_those_of_now(models: Models) -> None:
     try:
         model.set_weights([weight[..., ::-1].copy() for weight in weights])
         after = sample(model, spec, START, 2, 12, 0.9, 5)
-        sampling.advance_of.cache_clear()
+        decoding.advance_of.cache_clear()
         assert (sample(model, spec, START, 2, 12, 0.9, 5) == after).all()
     finally:
         model.set_weights(weights)

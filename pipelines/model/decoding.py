@@ -1,0 +1,219 @@
+"""The loop that draws a block of tokens: compiled for TensorFlow, plain for any other backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.declaration.model_sections import ModelSpec
+from pipelines.model.network import STATES, state_names
+
+if TYPE_CHECKING:
+    import keras
+
+TABLE_VALUES = 2**22  # of what the first layer takes of all tokens: beyond, it is not made ahead
+
+States = list[np.ndarray]
+# (token (streams,), states, forced (steps,), noise (block, streams, choices)) →
+# (states, drawn (steps, streams)). `forced` is the id to go on with, or -1 for the drawn one; the
+# noise may be of more steps, so that one program serves any number.
+# States have a row a stream; with a context a row a reader, the latest of each stream first.
+Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, np.ndarray]]
+Begin = Callable[[], Advance]  # for one sample: the weights are those that the model has then
+
+
+@lru_cache(maxsize=1)  # samples are asked for one after another of the same model
+def advance_of(
+    model: keras.Model,
+    spec: ModelSpec,
+    choices: tuple[int, ...],
+    top_k: int | None,
+    context: int | None,
+) -> Begin:
+    """The fastest way to draw a block of tokens, ids of `choices`, on this process's backend."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        return tensorflow_advance(model, spec, choices, top_k, context)
+    return plain_advance(model, spec, choices, top_k, context)
+
+
+def plain_advance(
+    model: keras.Model,
+    spec: ModelSpec,
+    choices: tuple[int, ...],
+    top_k: int | None,
+    context: int | None,
+) -> Begin:
+    """One call of the model a token: any backend."""
+    names, ids = state_names(spec), np.array(choices, np.int32)
+
+    def advance(
+        token: np.ndarray, states: States, forced: np.ndarray, noise: np.ndarray
+    ) -> tuple[States, np.ndarray]:
+        drawn, streams = [], len(token)
+        for given, gumbel in zip(forced, noise, strict=False):
+            if context is not None:
+                states = _begun_anew(states, streams, np)
+            readers = np.tile(token, context or 1)
+            outputs = model.predict_on_batch(
+                {
+                    "tokens": readers[:, None],
+                    "length": np.ones_like(readers),
+                    **dict(zip(names, states, strict=True)),
+                }
+            )
+            states = [outputs[name] for name in names]
+            logits = outputs["logits"][-streams:, 0, ids]  # (streams, choices)
+            if top_k is not None:
+                least = np.partition(logits, -top_k, axis=-1)[:, -top_k, None]
+                logits = np.where(logits >= least, logits, -np.inf)
+            drawn.append(ids[np.argmax(logits + gumbel, axis=-1)])
+            token = drawn[-1] if given < 0 else np.full_like(token, given)
+        return states, np.stack(drawn)
+
+    return lambda: advance
+
+
+def _begun_anew(states: list[Any], streams: int, ops: Any) -> list[Any]:
+    """Each stream's earliest reader is done; one with the zero state stands before the others.
+
+    `ops` is numpy or keras.ops.
+    """
+    return [
+        ops.concatenate([ops.zeros_like(state[:streams]), state[:-streams]]) for state in states
+    ]
+
+
+def tensorflow_advance(
+    model: keras.Model,
+    spec: ModelSpec,
+    choices: tuple[int, ...],
+    top_k: int | None,
+    context: int | None,
+) -> Begin:
+    """A block of tokens in one compiled loop that runs the layers' cells."""
+    import tensorflow as tf
+
+    step = _step(model, spec, choices, top_k, context)
+
+    def loop(
+        token: Any, states: list[Any], forced: Any, noise: Any, weights: Any, steps: Any
+    ) -> Any:
+        def body(i: Any, token: Any, states: list[Any], drawn: Any) -> Any:
+            chosen, states = step(token, states, noise[i], weights)
+            token = tf.where(forced[i] < 0, chosen, forced[i])
+            return i + 1, token, states, drawn.write(i, chosen)
+
+        drawn = tf.TensorArray(tf.int32, size=noise.shape[0], element_shape=token.shape)
+        _, _, states, drawn = tf.while_loop(
+            lambda i, *_: i < steps, body, (0, token, states, drawn)
+        )
+        return states, drawn.stack()
+
+    run = tf.function(loop, jit_compile=True, autograph=False)
+
+    def begin() -> Advance:
+        weights = _table(model, spec), *_head(model, choices)
+
+        def advance(
+            token: np.ndarray, states: States, forced: np.ndarray, noise: np.ndarray
+        ) -> tuple[States, np.ndarray]:
+            given = np.full(len(noise), -1, np.int32)
+            given[: len(forced)] = forced
+            states, drawn = run(
+                *(
+                    tf.nest.map_structure(tf.constant, value)
+                    for value in (token, states, given, noise)
+                ),
+                weights,
+                tf.constant(len(forced)),
+            )
+            return [state.numpy() for state in states], drawn.numpy()[: len(forced)]
+
+        return advance
+
+    return begin
+
+
+def _step(
+    model: keras.Model,
+    spec: ModelSpec,
+    choices: tuple[int, ...],
+    top_k: int | None,
+    context: int | None,
+) -> Callable[..., Any]:
+    """(token (streams,), states, noise (streams, choices), weights) → (chosen (streams,), states).
+
+    `weights` are those of `_table` and `_head`.
+    """
+    from keras import ops
+
+    embedding = model.get_layer("embedding")
+    layers = [_projected(cell) for cell in _cells(model, spec)]
+    each, ids = STATES[spec.cell], np.array(choices, np.int32)
+
+    def step(token: Any, states: list[Any], noise: Any, weights: Any) -> tuple[Any, list[Any]]:
+        streams, after, (table, kernel, bias) = token.shape[0], [], weights
+        x = layers[0][0](embedding(token)) if table is None else ops.take(table, token, axis=0)
+        if context is not None:
+            x, states = ops.tile(x, (context, 1)), _begun_anew(states, streams, ops)
+        for i, (project, go_on) in enumerate(layers):
+            after += go_on(project(after[-each]) if i else x, states[i * each : (i + 1) * each])
+        logits = ops.matmul(after[-each][-streams:], kernel) + bias  # (streams, choices)
+        if top_k is not None:
+            least = ops.top_k(logits, top_k)[0][:, -1:]
+            logits = ops.where(logits >= least, logits, -float("inf"))
+        return ops.take(ids, ops.argmax(logits + noise, axis=-1)), after
+
+    return step
+
+
+def _table(model: keras.Model, spec: ModelSpec) -> Any:
+    """What the first layer takes of each token: (vocabulary, …); None where that is too much.
+
+    A token costs a row of it in place of a product with the weights.
+    """
+    embeddings, cell = model.get_layer("embedding").embeddings, _cells(model, spec)[0]
+    if embeddings.shape[0] * cell.kernel.shape[1] > TABLE_VALUES:
+        return None
+    return _projected(cell)[0](embeddings + 0)
+
+
+def _head(model: keras.Model, choices: tuple[int, ...]) -> tuple[Any, Any]:
+    """The last layer's weights, of the ids that may be drawn."""
+    from keras import ops
+
+    head, ids = model.get_layer("logits"), np.array(choices, np.int32)
+    return ops.take(head.kernel, ids, axis=1), ops.take(head.bias, ids)
+
+
+def _cells(model: keras.Model, spec: ModelSpec) -> list[keras.layers.Layer]:
+    return [model.get_layer(f"{spec.cell}_{i}").cell for i in range(len(spec.units))]
+
+
+def _projected(
+    cell: keras.layers.Layer,
+) -> tuple[Callable[[Any], Any], Callable[[Any, list[Any]], list[Any]]]:
+    """A cell in two: what it takes of its input, and how it goes on from that and its states to
+    the new states, of which the first is its output."""
+    from keras import layers, ops
+
+    from pipelines.model.fast.steps import gru_biases, gru_step, lstm_step
+
+    if type(cell) is layers.LSTMCell:
+        return (
+            lambda x: ops.matmul(x, cell.kernel) + cell.bias,
+            lambda x, states: lstm_step(x, *states, cell.recurrent_kernel)[:2],
+        )
+    if type(cell) is layers.GRUCell:
+        return (
+            lambda x: ops.matmul(x, cell.kernel) + gru_biases(cell.bias)[0],
+            lambda x, states: gru_step(x, *states, cell.recurrent_kernel, gru_biases(cell.bias)[1])[
+                :1
+            ],
+        )
+    return lambda x: x, lambda x, states: cell(x, states)[1]
