@@ -64,7 +64,17 @@ STAGES = (
         "pipelines.metrics.stage",
         ("model", "batches", "tokens", "corpus"),
         ("evaluation", "model.kind", "training.backend", "seed"),
-        ("keras", "numpy", "pyarrow", "polars", "backend", "matplotlib", "jinja2"),
+        (
+            "keras",
+            "numpy",
+            "pyarrow",
+            "polars",
+            "backend",
+            "matplotlib",
+            "jinja2",
+            "scipy",
+            "scikit-learn",
+        ),
         ("pipelines/report/templates/report.html", "pipelines/report/templates/style.css"),
     ),
     Stage(
@@ -72,7 +82,7 @@ STAGES = (
         "pipelines.release.stage",
         ("model", "metrics", "tokens", "corpus"),
         ("registry", "name", "sample", "corpus.labels"),
-        ("keras", "mlflow", "numpy", "jinja2"),
+        ("keras", "mlflow", "numpy", "jinja2", "scipy", "scikit-learn"),
         (
             "pipelines/report/templates/verdict.html",
             "pipelines/report/templates/drift.html",

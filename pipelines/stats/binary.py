@@ -8,22 +8,24 @@ from typing import Any
 
 import numpy as np
 
-Z_95 = 1.959964  # two-sided 95% of the normal distribution
 RELIABILITY_BINS = 10
 
 
 def wilson(hits: int, total: int) -> tuple[float, float]:
     """The 95% interval of a share (Wilson 1927); (0, 1) of nothing."""
+    from scipy.stats import binomtest
+
     if not total:
         return 0.0, 1.0
-    share, z2 = hits / total, Z_95**2
-    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = Z_95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    low, high = binomtest(hits, total).proportion_ci(0.95, method="wilson")
+    return float(low), float(high)
 
 
 def reliability_bins(label: np.ndarray, probability: np.ndarray) -> list[dict[str, Any]]:
-    """Equal steps of probability that hold documents: what was promised and what came true."""
+    """Equal steps of probability that hold documents: what was promised and what came true.
+
+    scikit-learn's calibration_curve does not count the documents of a step.
+    """
     which = np.minimum((probability * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     bins = []
     for number in np.unique(which):
@@ -52,21 +54,24 @@ def calibration_error(bins: list[dict[str, Any]]) -> float:
 
 def per_class(counts: Mapping[str, int]) -> list[dict[str, float | None]]:
     """Precision, recall and F1 of class 0 and of class 1; None where nothing is divided."""
-    rows = []
-    for mine, missed, wrongly in (
-        ("true_negative", "false_positive", "false_negative"),
-        ("true_positive", "false_negative", "false_positive"),
-    ):
-        hits, said = counts[mine], counts[mine] + counts[wrongly]
-        there = counts[mine] + counts[missed]
-        rows.append(
-            {
-                "precision": hits / said if said else None,
-                "recall": hits / there if there else None,
-                "f1": 2 * hits / (said + there) if said + there else None,
-            }
-        )
-    return rows
+    from sklearn.metrics import precision_recall_fscore_support
+
+    cells = ("true_positive", "false_negative", "false_positive", "true_negative")
+    figures = precision_recall_fscore_support(
+        [1, 1, 0, 0],
+        [1, 0, 1, 0],
+        labels=[0, 1],
+        sample_weight=[counts[cell] for cell in cells],
+        zero_division=np.nan,
+    )
+    names = ("precision", "recall", "f1")
+    return [
+        {
+            name: None if math.isnan(values[label]) else float(values[label])
+            for name, values in zip(names, figures, strict=False)
+        }
+        for label in (0, 1)
+    ]
 
 
 def chance_figures(confusion: Mapping[str, int]) -> dict[str, float]:
@@ -79,15 +84,11 @@ def chance_figures(confusion: Mapping[str, int]) -> dict[str, float]:
 
 
 def roc_auc(label: np.ndarray, probability: np.ndarray) -> float | None:
-    """Chance that a positive is ranked above a negative, ties counting half; None with one class.
+    """The chance that a positive is ranked above a negative, a tie counting half; None where
+    there is one class only."""
+    from sklearn.metrics import roc_auc_score
 
-    By the rank sum (Mann and Whitney 1947).
-    """
-    _, where, counts = np.unique(probability, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[where]  # ties share their mean rank
-    positives = int((label > 0.5).sum())
-    negatives = len(label) - positives
-    if not positives or not negatives:
+    positive = label > 0.5
+    if positive.all() or not positive.any():
         return None
-    above = ranks[label > 0.5].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * negatives))
+    return float(roc_auc_score(positive, probability))

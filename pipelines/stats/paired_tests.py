@@ -13,12 +13,10 @@ from pipelines.stats.bootstrap import Interval
 def mcnemar(only_one: int, only_other: int) -> float:
     """The chance of so uneven a split, or a more uneven one, of the documents that only one of two
     models labels right, were both equally good (McNemar 1947, exact: two-sided binomial)."""
-    total, fewer = only_one + only_other, min(only_one, only_other)
-    if not total:
-        return 1.0
-    steps = np.log((total - np.arange(fewer)) / np.arange(1, fewer + 1))
-    logs = np.concatenate([[0.0], np.cumsum(steps)]) - total * math.log(2)  # C(total, k) / 2^total
-    return min(1.0, 2 * float(np.exp(logs).sum()))
+    from scipy.stats import binomtest
+
+    total = only_one + only_other
+    return float(binomtest(min(only_one, only_other), total).pvalue) if total else 1.0
 
 
 def auc_difference(

@@ -50,6 +50,9 @@ def test_kolmogorov_smirnov_counts_by_value() -> None:
     gap = max(abs((first <= value).mean() - (second <= value).mean()) for value in values)
     found, p = kolmogorov_smirnov(np.bincount(first), np.bincount(second))
     assert found == pytest.approx(gap)
+    scaled = found * (math.sqrt(150) + 0.12 + 0.11 / math.sqrt(150))
+    series = [(-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 40)]
+    assert p == pytest.approx(2 * sum(series), abs=1e-12)
     # Stephens: 1.358 is Kolmogorov's 5% point.
     root = math.sqrt(300 * 300 / 600)
     gap = 1.358 / (root + 0.12 + 0.11 / root)
@@ -62,6 +65,7 @@ def test_kolmogorov_smirnov_counts_by_value() -> None:
 def test_chi_square() -> None:
     statistic, p = chi_square(np.array([10, 20]), np.array([20, 10]))
     assert statistic == pytest.approx(20 / 3) and p == pytest.approx(0.0098, abs=1e-4)
+    assert p == pytest.approx(math.erfc(math.sqrt(10 / 3)), abs=1e-12)
     # 3.841 is the 5% point for one degree of freedom.
     assert math.erfc(math.sqrt(3.841 / 2)) == pytest.approx(0.05, abs=1e-4)
     assert chi_square(np.array([0, 20]), np.array([0, 10])) == (0.0, 1.0)

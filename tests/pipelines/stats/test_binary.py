@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.stats.binary import calibration_error, per_class, reliability_bins, wilson
 
@@ -13,6 +18,15 @@ def test_wilson_against_published_values() -> None:
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
     assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(1, 50_000), st.floats(0, 1))
+def test_wilson_by_its_formula(total: int, share: float) -> None:
+    hits, z = round(share * total), NormalDist().inv_cdf(0.975)
+    middle = (hits + z * z / 2) / (total + z * z)
+    half = z * math.sqrt(hits * (total - hits) / total + z * z / 4) / (total + z * z)
+    expected = max(middle - half, 0.0), min(middle + half, 1.0)
+    assert wilson(hits, total) == pytest.approx(expected, abs=1e-12)
 
 
 def test_reliability_bins_and_their_error() -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from pipelines.stats.bootstrap import MOST_UNITS, block_bootstrap, block_length, bootstrap, interval
 from pipelines.stats.paired_tests import auc_difference, mcnemar
@@ -22,13 +21,8 @@ COUNTS = st.integers(0, 60)
 def test_mcnemar_by_hand(one: int, other: int) -> None:
     total = one + other
     tail = sum(Fraction(math.comb(total, k), 2**total) for k in range(min(one, other) + 1))
-    assert mcnemar(one, other) == pytest.approx(float(min(Fraction(1), 2 * tail)))
+    assert mcnemar(one, other) == pytest.approx(float(min(Fraction(1), 2 * tail)), rel=1e-12)
     assert mcnemar(one, other) == mcnemar(other, one)
-
-
-@pytest.mark.parametrize(("one", "other"), [(59, 6), (300, 250), (5000, 5200), (0, 9)])
-def test_mcnemar_as_scipy_has_it(one: int, other: int) -> None:
-    assert mcnemar(one, other) == pytest.approx(binomtest(one, one + other).pvalue, rel=1e-9)
 
 
 @pytest.mark.parametrize("count", [900, MOST_UNITS + 5000])
