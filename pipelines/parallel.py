@@ -7,18 +7,19 @@ arrays do. Memory holds what `most` items take.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import repeat
 from typing import Any, TypeVar
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 MOST = 3  # items at a time
 
 
 def mapped(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int = 2, most: int = MOST
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """`function` of each item, in the items' order; what it raises is raised in its place."""
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[Result]] = deque()
@@ -33,7 +34,7 @@ def mapped(
         pool.shutdown(cancel_futures=True)
 
 
-def ahead(items: Iterator[Item], most: int = MOST) -> Iterator[Item]:
+def ahead(items: Iterator[Item], most: int = MOST) -> Generator[Item]:
     """`items`, made in a thread before they are asked for."""
     end: Any = object()
     for item in mapped(lambda _: next(items, end), repeat(None), workers=1, most=most):

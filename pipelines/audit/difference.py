@@ -20,7 +20,7 @@ def difference(old: Side, new: Side) -> dict[str, list[Row]]:
     """{artifacts, declaration, code, libraries, files, counts, metrics}: what is not the same, with
     `old` and `new` (None: not there), of the stages that both have; artifacts and metrics whole."""
     both = [stage for stage in NAMES if old.get(stage) and new.get(stage)]
-    before, after = ({stage: side[stage] for stage in both} for side in (old, new))
+    before, after = ({stage: one for stage in both if (one := side[stage])} for side in (old, new))
     return {
         "artifacts": [_artifact(stage, old, new) for stage in NAMES if stage in {**old, **new}],
         "declaration": _rows("key", _declared(before), _declared(after)),

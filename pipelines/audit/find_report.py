@@ -65,7 +65,7 @@ def _released(version: Version, settings: Settings) -> Path | None:
         and unregistered(one, [version]) is None
     ]
     newest = max(found, key=lambda one: one.manifest["created"], default=None)
-    return newest and newest.path / REPORT
+    return newest.path / REPORT if newest else None
 
 
 def print_pdf(page: Path, pdf: Path) -> None:

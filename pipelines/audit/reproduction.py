@@ -126,8 +126,8 @@ def _wanted(reference: Reference, settings: Settings, until: str) -> dict[str, A
     above = {one.stage: one for one in graph.above(filter(None, found.values()))}
     last = max((NAMES.index(stage) for stage in reference.keys), default=0)
     stages = NAMES[: min(last, NAMES.index(until), NAMES.index(LAST)) + 1]
-    wanted = {stage: found.get(stage) or above.get(stage) for stage in stages}
-    gone = [stage for stage, artifact in wanted.items() if artifact is None]
+    wanted = {stage: one for stage in stages if (one := found.get(stage) or above.get(stage))}
+    gone = [stage for stage in stages if stage not in wanted]
     if gone:
         raise FolioError(
             f"{reference.name}: its {' and '.join(gone)} can be found no longer, so "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,9 +77,9 @@ class TokenStream:
             ]
             yield _table(rows[:, :-1], rows[:, 1:], lengths, names)
 
-    def _batch(self, starts: range | list[int], ends: int | list[int], width: int) -> pa.Table:
-        starts, ends = np.asarray(starts), np.broadcast_to(ends, len(starts))
-        lengths = np.minimum(width, ends - starts).astype(np.int32)
+    def _batch(self, first: Sequence[int], ends: int | list[int], width: int) -> pa.Table:
+        starts = np.asarray(first)
+        lengths = np.minimum(width, np.asarray(ends) - starts).astype(np.int32)
         tokens = np.full((len(starts), width), self.pad_id, self.ids.dtype)
         targets = tokens.copy()
         for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):

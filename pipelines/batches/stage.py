@@ -101,6 +101,12 @@ class Plan:
     tokens: Artifact
     metadata: dict[str, Any]
 
+    @property
+    def width(self) -> int:
+        """Of the rows of running text."""
+        assert self.spec.sequence_length, "Spec requires it for running text"
+        return self.spec.sequence_length
+
     def writer(
         self, work: Workspace, split: str, width: int, batch_size: int, **metadata: Any
     ) -> BatchWriter:
@@ -252,7 +258,7 @@ def _write_sequences(
     plan: Plan, split: str, stream: TokenStream, texts: TokenizedSplit, work: Workspace
 ) -> dict[str, Any]:
     """The documents joined: rows that stand alone, or lanes that carry the state."""
-    width, batch_size = plan.spec.sequence_length, plan.spec.batch_size
+    width, batch_size = plan.width, plan.spec.batch_size
     if len(stream.ids) <= (width if split == "train" else 1):
         raise FolioError(
             f"{split} text has {len(stream.ids)} tokens, too few for one sequence "
@@ -280,7 +286,7 @@ def _write_sequences(
 def _write_windows(
     plan: Plan, split: str, stream: TokenStream, texts: TokenizedSplit, work: Workspace
 ) -> dict[str, Any]:
-    width = plan.spec.sequence_length
+    width = plan.width
     writer = plan.writer(
         work, split, width, plan.spec.batch_size, layout="windows", buckets=[width]
     )

@@ -78,20 +78,20 @@ class BatchWriter:
         for start in range(0, table.num_rows, self.batch_size * BATCHES_PER_FILE):
             part = table.slice(start, self.batch_size * BATCHES_PER_FILE)
             if self._writer is None or self.batches >= self._parts * BATCHES_PER_FILE:
-                self._next_file()
+                self._writer = self._next_file()
             self._writer.write_table(part, row_group_size=self.batch_size)
             self.batches += -(-part.num_rows // self.batch_size)
             self.rows += part.num_rows
             self.real += int(part["length"].to_numpy().sum())
 
-    def _next_file(self) -> None:
+    def _next_file(self) -> pq.ParquetWriter:
         if self._writer is not None:
             self._writer.close()
         path = self.folder / f"{self.name}-{self._parts:04}.parquet"
-        self._writer = pq.ParquetWriter(
+        self._parts += 1
+        return pq.ParquetWriter(
             path, self.schema, compression="zstd", use_dictionary=False, write_statistics=False
         )
-        self._parts += 1
 
 
 def schema(

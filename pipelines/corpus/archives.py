@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -97,7 +97,7 @@ def read_members(
         inflated.close()
 
 
-def _inflated(path: Path, limits: Limits) -> Iterator[bytes]:
+def _inflated(path: Path, limits: Limits) -> Generator[bytes]:
     """The tar's own bytes, in chunks that are never empty."""
     with path.open("rb") as file:
         zipped = file.read(2) == GZIP
@@ -140,7 +140,7 @@ def _gunzip(path: Path, file: BinaryIO) -> Iterator[bytes]:
 class _Stream:
     """Takes and skips exact numbers of bytes."""
 
-    def __init__(self, path: Path, chunks: Iterator[bytes]) -> None:
+    def __init__(self, path: Path, chunks: Generator[bytes]) -> None:
         self.path, self.chunks = path, chunks
         self.buffer, self.at = b"", 0
         self.last = ""  # member whose header was read last

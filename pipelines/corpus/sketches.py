@@ -67,7 +67,7 @@ def sketched(texts: pa.Array, characters: bool) -> Sketches:
 def _hashed(texts: pa.Array, characters: bool) -> tuple[np.ndarray, np.ndarray]:
     """Hashes (words,) of all words, or characters, in lower case, and where each text's begin:
     (texts + 1,). A text of fewer than LENGTH is filled up with zeros, but an empty one."""
-    text = pl.from_arrow(texts).str.to_lowercase().str.replace_all("\n", " ", literal=True)
+    text = pl.Series(texts).str.to_lowercase().str.replace_all("\n", " ", literal=True)
     split = text.str.replace_all(" ", "").str.split("") if characters else text.str.split(" ")
     edges = edges_of(split.list.len().to_numpy())
     words = split.explode(empty_as_null=False)

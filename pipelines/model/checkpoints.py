@@ -24,10 +24,10 @@ POSITION = "position"
 def save(path: Path, variables: list[keras.Variable], position: dict[str, Any]) -> None:
     """Write beside `path`, sync, rename: a reader sees the old checkpoint or the new one."""
     arrays = {f"v{i:04}": np.asarray(v) for i, v in enumerate(_arrays(variables))}
-    text = np.frombuffer(json.dumps(position).encode(), np.uint8)
+    arrays[POSITION] = np.frombuffer(json.dumps(position).encode(), np.uint8)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, **arrays, **{POSITION: text})
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

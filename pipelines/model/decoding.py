@@ -124,7 +124,7 @@ def tensorflow_advance(
         ) -> tuple[States, np.ndarray]:
             given = np.full(len(noise), -1, np.int32)
             given[: len(forced)] = forced
-            states, drawn = run(
+            after, drawn = run(
                 *(
                     tf.nest.map_structure(tf.constant, value)
                     for value in (token, states, given, noise)
@@ -132,7 +132,7 @@ def tensorflow_advance(
                 weights,
                 tf.constant(len(forced)),
             )
-            return [state.numpy() for state in states], drawn.numpy()[: len(forced)]
+            return [state.numpy() for state in after], drawn.numpy()[: len(forced)]
 
         return advance
 
@@ -157,7 +157,8 @@ def _step(
     each, ids = STATES[spec.cell], np.array(choices, np.int32)
 
     def step(token: Any, states: list[Any], noise: Any, weights: Any) -> tuple[Any, list[Any]]:
-        streams, after, (table, kernel, bias) = token.shape[0], [], weights
+        streams, (table, kernel, bias) = token.shape[0], weights
+        after: list[Any] = []
         x = layers[0][0](embedding(token)) if table is None else ops.take(table, token, axis=0)
         if context is not None:
             x, states = ops.tile(x, (context, 1)), _begun_anew(states, streams, ops)
@@ -207,12 +208,12 @@ def _projected(
     if type(cell) is layers.LSTMCell:
         return (
             lambda x: ops.matmul(x, cell.kernel) + cell.bias,
-            lambda x, states: lstm_step(x, *states, cell.recurrent_kernel)[:2],
+            lambda x, states: lstm_step(x, cell.recurrent_kernel, *states)[:2],
         )
     if type(cell) is layers.GRUCell:
         return (
             lambda x: ops.matmul(x, cell.kernel) + gru_biases(cell.bias)[0],
-            lambda x, states: gru_step(x, *states, cell.recurrent_kernel, gru_biases(cell.bias)[1])[
+            lambda x, states: gru_step(x, cell.recurrent_kernel, gru_biases(cell.bias)[1], *states)[
                 :1
             ],
         )

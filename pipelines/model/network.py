@@ -54,12 +54,12 @@ def _reader(spec: ModelSpec, number: int, training: bool, seed: int) -> keras.la
     last."""
     from keras import layers
 
-    every = {"return_sequences": number < len(spec.units) - 1}
+    every = number < len(spec.units) - 1
     if not spec.bidirectional:
-        return _cell(spec, number, training, seed, **every)
+        return _cell(spec, number, training, seed, return_sequences=every)
     # Keras would copy the layer together with its seeds, and both directions would start equal.
     forward, backward = (
-        _cell(spec, number, training, seed, prefix, **every, **options)
+        _cell(spec, number, training, seed, prefix, return_sequences=every, **options)
         for prefix, options in (("forward_", {}), ("backward_", {"go_backwards": True}))
     )
     return layers.Bidirectional(forward, backward_layer=backward, name=f"both_directions_{number}")

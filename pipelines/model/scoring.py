@@ -24,8 +24,11 @@ State = dict[str, np.ndarray]
 class Batches(Protocol):
     """A Split, or whatever else has batches of one size in order."""
 
-    batch_size: int
-    carries_state: bool
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def carries_state(self) -> bool: ...
 
     def in_order(self, ids: bool = False) -> Iterator[Batch]: ...
 

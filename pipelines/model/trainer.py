@@ -39,7 +39,7 @@ class Position:
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
-    best_epoch: int | None = None
+    best_epoch: int = 0  # none yet
 
 
 class Trainer:
@@ -167,17 +167,18 @@ class Trainer:
         position = self.position
         copy_weights(self.model, self.plain)
         figures = self.scorer.summary(self.validation)
+        epoch = position.epoch + 1
         row = {
-            "epoch": position.epoch + 1,
+            "epoch": epoch,
             "loss": position.loss_sum / position.loss_weight,
             **{f"validation_{name}": value for name, value in figures.items()},
             "steps": position.step,
         }
         position.history.append(row)
-        best = position.history[(position.best_epoch or row["epoch"]) - 1]
-        if position.best_epoch is None or row["validation_loss"] < best["validation_loss"]:
-            position.best_epoch = row["epoch"]
-            checkpoints.save(self._path(f"best-{row['epoch']}"), self.plain.trainable_variables, {})
+        best = position.history[(position.best_epoch or epoch) - 1]
+        if not position.best_epoch or row["validation_loss"] < best["validation_loss"]:
+            position.best_epoch = epoch
+            checkpoints.save(self._path(f"best-{epoch}"), self.plain.trainable_variables, {})
 
     def _save(self) -> None:
         checkpoints.save(self._path("checkpoint"), self.variables, asdict(self.position))
@@ -190,7 +191,7 @@ class Trainer:
 
     def _patience_is_over(self) -> bool:
         patience, best = self.training.patience, self.position.best_epoch
-        return patience is not None and best is not None and self.position.epoch - best >= patience
+        return patience is not None and best > 0 and self.position.epoch - best >= patience
 
 
 def _arguments(batch: Batch, spec: ModelSpec) -> Arguments:

@@ -120,7 +120,7 @@ def _secrets(address: str) -> set[str]:
         return set()
     if parts is None:  # nobody knows which part of it is the secret
         rest = address.partition("://")[2] or address
-        found = {rest, *rest.translate(str.maketrans(dict.fromkeys("/:@?#&=", " "))).split()}
+        found = {rest, *rest.translate(str.maketrans("/:@?#&=", " " * 7)).split()}
     else:
         user = parts.netloc.rpartition("@")[0]
         found = {

@@ -194,13 +194,14 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
-        proxy = select_proxy(request.url, kwargs.get("proxies"))
-        self._reach.visit(request.url, bool(proxy))
+        address = request.url or ""
+        proxy = select_proxy(address, kwargs.get("proxies"))
+        self._reach.visit(address, bool(proxy))
         return super().send(request, *args, **kwargs)
 
 
 def _pools(reach: Reach, watch: Watch) -> dict[str, type[HTTPConnectionPool]]:
-    class Watched:
+    class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
             made = super()._new_conn()
             try:
@@ -212,10 +213,7 @@ def _pools(reach: Reach, watch: Watch) -> dict[str, type[HTTPConnectionPool]]:
                 raise
             return made
 
-    class Plain(Watched, HTTPConnection):
-        pass
-
-    class Secure(Watched, HTTPSConnection):
+    class Secure(Plain, HTTPSConnection):
         pass
 
     class PlainPool(HTTPConnectionPool):

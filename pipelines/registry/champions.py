@@ -55,7 +55,7 @@ def record(
     name: str,
     *,
     action: str,
-    version: int,
+    version: int | None,
     champion: int | None,
     reason: str,
     **more: Any,

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pipelines.errors import UnreadableError
 from pipelines.files.digests import digest_json
@@ -24,7 +24,7 @@ from pipelines.files.small_files import parse_object
 Line = dict[str, Any]
 DIGEST, PREVIOUS = "digest", "previous"
 NUMBER = (int, type(None))  # of a version, or none
-KINDS = {
+KINDS: dict[str, type | tuple[type, ...]] = {
     "number": int,
     PREVIOUS: (str, type(None)),
     DIGEST: str,
@@ -120,7 +120,7 @@ class Journal:
             ) from error
 
 
-def is_line(found: Line | None) -> bool:
+def is_line(found: Line | None) -> TypeGuard[Line]:
     """Whether it has all that a line has. Models are named in folders and in questions to MLflow:
     a name that may stand in neither is none."""
     return (

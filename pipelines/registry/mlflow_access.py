@@ -83,7 +83,8 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
             message = f"MLflow at {uri}: {error.orig}; mend that (free space, rights) and run again"
             raise FolioError(_without_secrets(message, home)) from error
         finally:
-            mlflow.set_tracking_uri(None)  # what was set before is in the environment as well
+            # None: unset. What was set before is in the environment as well.
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
             _set_levels(levels)
 
 

@@ -35,13 +35,14 @@ class Reference:
             for stage in NAMES
             if stage in self.keys
         }
-        return {stage: artifact and artifact.manifest for stage, artifact in found.items()}
+        return {stage: one.manifest if one else None for stage, one in found.items()}
 
 
 def resolve(text: str, settings: Settings) -> Reference:
     """What `text` names. Raises UsageError when that is nothing, or more than one thing."""
-    if "@" in text:
-        return _of_version(*text.split("@", 1), settings.home)
+    name, at, which = text.partition("@")
+    if at:
+        return _of_version(name, which, settings.home)
     artifacts = _with_prefix(text, settings.store.root)
     if artifacts:
         return _of_artifact(text, artifacts)

@@ -184,11 +184,11 @@ def forget(
     The files go first: killed here, the version is found again. Then its rows.
     """
     found = client.get_model_version(version.name, str(version.number))
-    alone = all(other.location != version.location for other in others)
-    if alone and is_within(home, version):
-        shutil.rmtree(version.folder, ignore_errors=True)
+    folder, alone = version.folder, all(other.location != version.location for other in others)
+    if alone and folder is not None and is_within(home, version):
+        shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # it holds something else
-            version.folder.parent.rmdir()
+            folder.parent.rmdir()
     client.delete_model_version(version.name, found.version)
-    if alone:
+    if alone and found.source and found.run_id:
         delete_for_good(client, found.source.removeprefix("models:/"), found.run_id)

@@ -150,7 +150,7 @@ def write_package(
 
 
 def _scaling(figures: Mapping[str, Any] | None) -> dict[str, float] | None:
-    return figures and {key: figures[key] for key in ("temperature", "threshold")}
+    return {key: figures[key] for key in ("temperature", "threshold")} if figures else None
 
 
 def _write(folder: Path, settings: dict[str, Any]) -> None:

@@ -48,8 +48,8 @@ class Predictor:
         else on the one it was trained on. Raises FolioError when it is not whole."""
         try:
             package = Package.read(folder)
-            running = sys.modules.get("keras")
-            running = running.backend.backend() if running else package.settings.backend
+            keras = sys.modules.get("keras")
+            running = keras.backend.backend() if keras else package.settings.backend
             load_keras(backend or running)
             return cls(package)
         except DamagedError as error:
@@ -92,7 +92,7 @@ class Predictor:
         chances = iter(self._probabilities(ids))
         rows = []
         for text, error in zip(group, errors, strict=True):
-            row = {
+            row: dict[str, Any] = {
                 "text": _printable(text),
                 "label": None,
                 "probability": None,

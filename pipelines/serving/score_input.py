@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,14 +85,17 @@ class CsvSource:
                 yield Window(table, list(columns[self._at]), position(), size, "bytes")
 
     @contextmanager
-    def _rows(self, width: int | None = None) -> Iterator[tuple[Iterator[list[str]], Any]]:
+    def _rows(
+        self, width: int | None = None
+    ) -> Iterator[tuple[Iterator[list[str]], Callable[[], int]]]:
         """The rows, and what says how many bytes were read."""
         with (
             long_fields(),
-            self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+            self._path.open("rb") as file,
+            TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="") as text,
         ):
-            rows = csv.reader(file, strict=True)
-            yield checked_rows(rows, self._path.name, width), file.buffer.tell
+            rows = csv.reader(text, strict=True)
+            yield checked_rows(rows, self._path.name, width), file.tell
 
 
 class ParquetSource:

@@ -140,7 +140,8 @@ class _Sink:
 
     def __init__(self, part: Path, where: str, max_bytes: int, report: Report) -> None:
         self.part, self.where, self.max_bytes, self.report = part, where, max_bytes, report
-        self.done, self.total, self._reported = 0, None, 0.0
+        self.done, self._reported = 0, 0.0
+        self.total: int | None = None
         self._file: Any = None
 
     def open(self, start: int, total: int | None) -> None:

@@ -46,7 +46,7 @@ def build(
     Returns {"files", "bytes", "origins": {name: {"from", "address", "bytes", "sha256"}}}, and of a
     file of `source.url` the "version" that its origin named when it was fetched; a folder of one's
     own is one origin, with its "files" counted, as the manifest lists their digests; so is a tfds
-    dataset (see tfds_source.write_records).
+    dataset (see pipelines.source.tfds.write_records).
     Raises UsageError on an address that cannot be right, UnreachableError when a place did not
     answer or `offline` forbids to ask it, FolioError on refusals, wrong bytes and oversize.
     """
@@ -54,7 +54,7 @@ def build(
     if source.path:
         return _own(Path(source.path), source, work)
     if source.tfds:
-        return write_records(source, work, partial(_published, source, work))
+        return write_records(source.tfds, source, work, partial(_published, source, work))
     named = file_names(source.url)
     origins = {name: _fetch(name, url, source, work) for name, url in named.items()}
     for name in named:

@@ -12,7 +12,6 @@ import contextlib
 import difflib
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -42,14 +41,16 @@ COLUMNS = (("record", pa.int64()), ("text", pa.binary()))
 Bring = Callable[[str, bool], Path]
 
 
-def write_records(source: SourceSpec, work: Workspace, bring: Bring) -> dict[str, Any]:
+def write_records(
+    dataset: str, source: SourceSpec, work: Workspace, bring: Bring
+) -> dict[str, Any]:
     """Write `tfds/<split>-NNNN.parquet` to work.out: columns record (from 0) and text (bytes).
 
     Returns {"files", "bytes", "origins": {dataset: {"from", "address", "version", "feature",
     "records": {split: number}}}}. Raises FolioError for names that tfds does not know (with the
     nearest) and damaged files, UnreachableError when the dataset is not here and cannot be had.
     """
-    builder, origin = _prepared(source, work, bring)
+    builder, origin = _prepared(dataset, source.tfds_splits, work, bring)
     splits = {name: _split(builder, name) for name in source.tfds_splits}
     _check_feature(builder, source)
     total = sum(split.num_examples for split in splits.values())
@@ -111,21 +112,21 @@ def _lazy_here_alone() -> Iterator[None]:
 
 
 def _prepared(
-    source: SourceSpec, work: Workspace, bring: Bring
+    dataset: str, splits: tuple[str, ...], work: Workspace, bring: Bring
 ) -> tuple[DatasetBuilder, dict[str, Any]]:
     """A builder whose data are on disk, and where they came from."""
-    builder = _builder(source.tfds, os.environ.get("TFDS_DATA_DIR"))
+    builder = _builder(dataset, os.environ.get("TFDS_DATA_DIR"))
     here = {"from": "prepared here", "address": str(builder.data_path)}
     with _errors_alone("absl"):
         if builder.is_prepared():
             return builder, here
-    wanted = f"source.tfds {source.tfds}: not prepared in {builder.data_path}"
+    wanted = f"source.tfds {dataset}: not prepared in {builder.data_path}"
     advice = (
         f"let TFDS_DATA_DIR or --mirror name a folder with {builder.info.full_name} in it, "
         "or give source.path a text of your own"
     )
     try:
-        return _fetched(builder, source, work, bring)
+        return _fetched(builder, dataset, splits, work, bring)
     except UnreachableError as failure:
         raise UnreachableError(f"{wanted}; {failure}; {advice}") from failure
     except MissingError as failure:
@@ -143,9 +144,9 @@ def _prepared(
 
 
 def _fetched(
-    builder: DatasetBuilder, source: SourceSpec, work: Workspace, bring: Bring
+    builder: DatasetBuilder, dataset: str, splits: tuple[str, ...], work: Workspace, bring: Bring
 ) -> tuple[DatasetBuilder, dict[str, Any]]:
-    """The builder on the published files that `source` needs, put into work.scratch."""
+    """The builder on the published files that `splits` need, put into work.scratch."""
     root, folder = work.scratch / "tfds", builder.info.full_name
     public = type(builder).__module__.startswith("tensorflow_datasets.")  # else it is private
 
@@ -156,8 +157,8 @@ def _fetched(
             bring(f"{folder}/{name}", public).replace(target)
 
     fetch("dataset_info.json")
-    fetched = _builder(source.tfds, str(root))
-    for split in source.tfds_splits:
+    fetched = _builder(dataset, str(root))
+    for split in splits:
         for part in _split(fetched, split).file_instructions:
             try:
                 fetch(Path(part.filename).name)
@@ -193,7 +194,7 @@ def _builder(name: str, data_dir: str | None) -> DatasetBuilder:
 def _split(builder: DatasetBuilder, name: str) -> Any:
     """The SplitInfo of a split, or of a slice of one such as train[:1%]."""
     splits = builder.info.splits
-    base = re.match(r"[^\[]*", name)[0]
+    base = name.partition("[")[0]
     if base not in splits:
         raise FolioError(
             f"source.tfds_splits: {builder.info.full_name} has no split {base!r}"
@@ -317,14 +318,12 @@ class _Writer:
             self._file.close()
 
     def _flush(self) -> None:
-        if self._shard_bytes >= SHARD_BYTES:
+        if self._file is not None and self._shard_bytes >= SHARD_BYTES:
             self._file.close()
             self._file, self._shard_bytes = None, 0
-        if self._texts and self._file is None:
-            path = self._path.with_name(f"{self._path.name}-{self._shard:04d}.parquet")
-            self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
-            self._shard += 1
         if self._texts:
+            if self._file is None:
+                self._file = self._next_file()
             numbers = range(self._first, self._first + len(self._texts))
             self._file.write_table(
                 pa.table([pa.array(numbers, pa.int64()), self._texts], schema=self._schema)
@@ -332,3 +331,8 @@ class _Writer:
         self._first += len(self._texts)
         self._shard_bytes += self._bytes
         self._texts, self._bytes = [], 0
+
+    def _next_file(self) -> pq.ParquetWriter:
+        path = self._path.with_name(f"{self._path.name}-{self._shard:04d}.parquet")
+        self._shard += 1
+        return pq.ParquetWriter(path, self._schema, compression="zstd")

@@ -166,6 +166,7 @@ class Vocabulary:
 
     @cached_property
     def _processor(self) -> Any:
+        assert self.model is not None, f"kind {self.kind} has no SentencePiece model"
         return subwords.load(self.model)
 
     def save(self, folder: Path) -> None:

@@ -132,20 +132,24 @@ def collect(
 
     `failed` is told of what could not be deleted.
     """
-    gone = [item for item in items if item.version is None and _delete(item, since, failed)]
+    gone = [
+        item
+        for item in items
+        if item.version is None and item.path and _delete(item.path, item.key, since, failed)
+    ]
     return gone + _delete_versions([item for item in items if item.version], settings, policy)
 
 
-def _delete(item: Item, since: float, failed: Notice) -> bool:
+def _delete(path: Path, key: str | None, since: float, failed: Notice) -> bool:
     try:
-        if item.key is not None:
-            return discard(item.path, item.key, since)
-        remove(item.path)
+        if key is not None:
+            return discard(path, key, since)
+        remove(path)
         return True
     except FileNotFoundError:
         return True  # somebody else removed it
     except OSError as error:
-        failed(f"{error.filename or item.path}: {error.strerror or error}")
+        failed(f"{error.filename or path}: {error.strerror or error}")
         return False
 
 

@@ -109,7 +109,9 @@ def _pipeline(
 ) -> dict[str, Any]:
     """What is known of one pipeline; `records` newest first, `versions` oldest first."""
     last = records[0] if records else None
-    declaration = name if name in catalog_names() else last.get("declared", f"{name}.yaml")
+    declaration = name
+    if last is not None and name not in catalog_names():
+        declaration = last.get("declared", f"{name}.yaml")
     spec, unknown = _loaded(declaration, FULL)
     schedule = spec.schedule if spec else None
     profile = schedule.profile if schedule else last["profile"] if last else FULL

@@ -79,9 +79,9 @@ def _manifests(root: Path) -> Iterator[Path]:
         [*root.glob(f"source/[!.]*/{MANIFEST}"), *root.glob(f".damaged/source-*/{MANIFEST}")]
     ):
         config = _read(path).get("config")
-        urls = config.get("source.url") if isinstance(config, dict) else None
         if (
-            isinstance(urls, list)
+            isinstance(config, dict)
+            and isinstance(urls := config.get("source.url"), list)
             and config_shown(config) != config
             and any(has_secrets(url) for url in urls if isinstance(url, str))
         ):

@@ -183,14 +183,13 @@ def kept_versions(
     for name in {one.name for one in versions}:
         numbers = sorted(one.number for one in versions if one.name == name)
         kept |= {(name, number) for number in numbers[-count:]}
-    return kept | {_released(one) for one in releases}
+    return kept | {version for one in releases if (version := _released(one))}
 
 
-def _released(artifact: Artifact) -> tuple[str | None, int | None] | None:
+def _released(artifact: Artifact) -> tuple[str, int] | None:
     """(name, number) of the version that a release artifact stands for."""
-    if artifact.stage != "release":
-        return None
-    return artifact.manifest["config"].get("name"), artifact.counts.get("version")
+    name, number = artifact.manifest["config"].get("name"), artifact.counts.get("version")
+    return (name, number) if artifact.stage == "release" and name and number else None
 
 
 def _told(records: list[Record], versions: Iterable[Version]) -> list[Record]:
@@ -260,16 +259,17 @@ def stale(
     leftovers: Collection[Leftover], artifacts: Iterable[Artifact], now: float, policy: Policy
 ) -> Iterator[Item]:
     """The leftovers that nobody works on or will go on from."""
-    owners = {(one.path.parent, one.key) for one in artifacts} | {
-        (one.path.parent, one.key) for one in leftovers if one.kind != "lock"
-    }
+    owners: set[tuple[Path, str | None]] = {(one.path.parent, one.key) for one in artifacts}
+    owners |= {(one.path.parent, one.key) for one in leftovers if one.kind != "lock"}
     for one in leftovers:
         reason = _why(one, now - one.changed, policy.days * DAY, owners)
         if reason and not one.busy:
             yield Item(one.kind, one.path.name, one.path, reason, key=one.key)
 
 
-def _why(one: Leftover, age: float, limit: float, owners: set[tuple[Path, str]]) -> str | None:
+def _why(
+    one: Leftover, age: float, limit: float, owners: set[tuple[Path, str | None]]
+) -> str | None:
     """Why a leftover goes, or None when it stays. Ages in seconds."""
     if one.kind == "lock":
         return None if (one.path.parent, one.key) in owners else "of a key that has nothing else"

@@ -249,7 +249,7 @@ def schedules(settings: Settings, now: datetime | None = None) -> Iterator[Findi
         schedule = load_spec(name).schedule
         own = [record for record in records if record["pipeline"] == name]
         fresh = freshness(schedule, own, now or datetime.now(UTC))
-        if fresh["state"] == "late":
+        if schedule and fresh["state"] == "late":
             yield Finding(
                 "schedules",
                 "warning",

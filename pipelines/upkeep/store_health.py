@@ -43,10 +43,10 @@ def artifacts(settings: Settings, digests: bool = False) -> Iterator[Finding]:
         if harm := store.damage(one):
             wrong += 1
             yield _damaged(store, one.stage, one.key, harm, one.manifest.get("pipeline"))
-    for one in leftovers_in(store):
-        if one.kind == "damaged artifact" and one.key and not one.busy:
+    for left in leftovers_in(store):
+        if left.kind == "damaged artifact" and left.key and not left.busy:
             wrong += 1
-            stage, key = one.path.parent.name, one.path.name
+            stage, key = left.path.parent.name, left.path.name
             yield _damaged(store, stage, key, store.remains(stage, key) or "it is gone")
     if not wrong:
         by = "digest" if digests else "size"
@@ -101,7 +101,7 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
     old = {one.path for one in found if one.kind in LEFT and now - one.changed > DAY}
     items = [item for item in stale(found, stored(store), now, Policy()) if item.path in old]
     if items:
-        size = sum(map(size_bytes, (item.path for item in items)))
+        size = sum(size_bytes(item.path) for item in items if item.path)
         yield Finding(
             "leftovers",
             "warning",

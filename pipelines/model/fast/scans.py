@@ -24,20 +24,23 @@ from pipelines.model.fast.projections import (
 from pipelines.model.fast.steps import gru_biases, gru_step, lstm_step
 
 Tensor = Any
-# states, this step's inputs -> new states, this step's outputs
-Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
+Stepped = tuple[list[Tensor], list[Tensor]]  # new states, this step's outputs
+Step = Callable[[list[Tensor], list[Tensor]], Stepped]  # states, this step's inputs -> …
+Gradient = Callable[..., tuple[Tensor, ...]]  # the outputs' gradients -> the arguments'
 
 
 def lstm(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> tuple[Tensor, Tensor]:
     """x, kernel, recurrent kernel, bias, h, c -> all h (time, batch, units), the last c."""
 
     @ops.custom_gradient
-    def run(x, kernel, recurrent, bias, first_h, first_c):
+    def run(
+        x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor, first_h: Tensor, first_c: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], Gradient]:
         last_c, h, *saved = _compiled(_lstm_forward)(
             mask, recurrent, project(ids, x, kernel, bias), first_h, first_c
         )
 
-        def gradient(*upstream):
+        def gradient(*upstream: Tensor) -> tuple[Tensor, ...]:
             dz, dh, dc = _compiled(_lstm_backward)(
                 mask, recurrent, *keras.tree.flatten(upstream), *saved
             )
@@ -55,8 +58,8 @@ def _lstm_forward(
     """The last c (batch, units); all h, the c before each step and the gates i, f, g, o: each
     (time, batch, units)."""
 
-    def step(states, inputs):
-        *new, i, f, g, o = lstm_step(inputs[0], *states, recurrent)
+    def step(states: list[Tensor], inputs: list[Tensor]) -> Stepped:
+        *new, i, f, g, o = lstm_step(inputs[0], recurrent, *states)
         if mask is not None:
             new = [ops.where(inputs[1], a, b) for a, b in zip(new, states, strict=True)]
         return new, [new[0], states[1], i, f, g, o]
@@ -83,7 +86,7 @@ def _lstm_backward(
     """
     transposed = ops.transpose(recurrent)
 
-    def step(states, inputs):
+    def step(states: list[Tensor], inputs: list[Tensor]) -> Stepped:
         (dh, dc), (above, before, i, f, g, o) = states, inputs[:6]
         dh = dh + above
         tanh_c = ops.tanh(f * before + i * g)
@@ -119,14 +122,16 @@ def gru(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> Tensor:
     """x, kernel, recurrent kernel, bias, h -> all h (time, batch, units)."""
 
     @ops.custom_gradient
-    def run(x, kernel, recurrent, bias, first_h):
+    def run(
+        x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor, first_h: Tensor
+    ) -> tuple[Tensor, Gradient]:
         gated = 2 * recurrent.shape[0]  # columns of the gates z and r; the candidate's follow
         added, scaled = gru_biases(bias)
         h, *gates = _compiled(_gru_forward)(
             mask, recurrent, project(ids, x, kernel, added), scaled, first_h
         )
 
-        def gradient(*upstream):
+        def gradient(*upstream: Tensor) -> tuple[Tensor, ...]:
             before = states_before(first_h, h)
             da, dg, dh = _compiled(_gru_backward)(
                 mask, recurrent, *keras.tree.flatten(upstream), before, *gates
@@ -152,8 +157,8 @@ def _gru_forward(
 ) -> list[Tensor]:
     """All h, gates z and r, candidates g and their `a = h @ U + bias`: (time, batch, units)."""
 
-    def step(states, inputs):
-        new, *gates = gru_step(inputs[0], *states, recurrent, bias)
+    def step(states: list[Tensor], inputs: list[Tensor]) -> Stepped:
+        new, *gates = gru_step(inputs[0], recurrent, bias, *states)
         if mask is not None:
             new = ops.where(inputs[1], new, *states)
         return [new], [new, *gates]
@@ -177,7 +182,7 @@ def _gru_backward(
     """
     transposed = ops.transpose(recurrent)
 
-    def step(states, inputs):
+    def step(states: list[Tensor], inputs: list[Tensor]) -> Stepped:
         (dh,), (above, before, z, r, g, a) = states, inputs[:6]
         dh = dh + above
         dg = dh * ((1 - z) * (1 - g * g))
@@ -204,10 +209,12 @@ def simple(mask: Tensor | None, ids: Tensor | None, *arguments: Tensor) -> Tenso
     """x, kernel, recurrent kernel, bias, h -> all h (time, batch, units)."""
 
     @ops.custom_gradient
-    def run(x, kernel, recurrent, bias, first_h):
+    def run(
+        x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor, first_h: Tensor
+    ) -> tuple[Tensor, Gradient]:
         (h,) = _compiled(_simple_forward)(mask, recurrent, project(ids, x, kernel, bias), first_h)
 
-        def gradient(*upstream):
+        def gradient(*upstream: Tensor) -> tuple[Tensor, ...]:
             dz, dh = _compiled(_simple_backward)(mask, recurrent, *keras.tree.flatten(upstream), h)
             dx, dkernel, dbias = projection_gradients(ids, x, kernel, dz)
             return dx, dkernel, recurrent_gradient(first_h, h, dz), dbias, dh
@@ -222,7 +229,7 @@ def _simple_forward(
 ) -> list[Tensor]:
     """All h: (time, batch, units)."""
 
-    def step(states, inputs):
+    def step(states: list[Tensor], inputs: list[Tensor]) -> Stepped:
         new = ops.tanh(inputs[0] + ops.matmul(states[0], recurrent))
         if mask is not None:
             new = ops.where(inputs[1], new, states[0])
@@ -235,7 +242,7 @@ def _simple_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, h: Tens
     """The gradients of the sums (time, batch, units) and of the first h; dh: that of all h."""
     transposed = ops.transpose(recurrent)
 
-    def step(states, inputs):
+    def step(states: list[Tensor], inputs: list[Tensor]) -> Stepped:
         above, h = inputs[:2]
         dh = states[0] + above
         dz = dh * (1 - h * h)
@@ -270,18 +277,20 @@ def _scan(
     reverse: bool = False,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The last states, and each output of all steps as (time, batch, width)."""
-    inputs = [each for each in inputs if each is not None]
+    read = [each for each in inputs if each is not None]
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.lax.scan(step, states, inputs, reverse=reverse)
+        return jax.lax.scan(step, states, read, reverse=reverse)
     import tensorflow as tf  # keras.ops.scan loses outputs that are not shaped like the states
 
-    steps, batch, dtype = tf.shape(inputs[0])[0], states[0].shape[0], states[0].dtype
-    reads = [tf.TensorArray(x.dtype, steps, element_shape=x.shape[1:]).unstack(x) for x in inputs]
+    steps, batch, dtype = tf.shape(read[0])[0], states[0].shape[0], states[0].dtype
+    reads = [tf.TensorArray(x.dtype, steps, element_shape=x.shape[1:]).unstack(x) for x in read]
     writes = [tf.TensorArray(dtype, steps, element_shape=(batch, width)) for width in widths]
 
-    def body(n, states, writes):
+    def body(
+        n: Tensor, states: list[Tensor], writes: list[Any]
+    ) -> tuple[Tensor, list[Tensor], list[Any]]:
         t = steps - 1 - n if reverse else n
         states, outputs = step(states, [array.read(t) for array in reads])
         return n + 1, states, [w.write(t, y) for w, y in zip(writes, outputs, strict=True)]

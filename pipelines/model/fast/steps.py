@@ -12,7 +12,7 @@ from keras import ops
 Tensor = Any
 
 
-def lstm_step(projected: Tensor, h: Tensor, c: Tensor, recurrent: Tensor) -> list[Tensor]:
+def lstm_step(projected: Tensor, recurrent: Tensor, h: Tensor, c: Tensor) -> list[Tensor]:
     """The new h and c, and the gates i, f, g, o. `projected` is `x @ W + bias`."""
     i, f, g, o = ops.split(projected + ops.matmul(h, recurrent), 4, axis=1)
     i, f, g, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(g), ops.sigmoid(o)
@@ -20,7 +20,7 @@ def lstm_step(projected: Tensor, h: Tensor, c: Tensor, recurrent: Tensor) -> lis
     return [o * ops.tanh(c), c, i, f, g, o]
 
 
-def gru_step(projected: Tensor, h: Tensor, recurrent: Tensor, bias: Tensor) -> list[Tensor]:
+def gru_step(projected: Tensor, recurrent: Tensor, bias: Tensor, h: Tensor) -> list[Tensor]:
     """The new h, the gates z and r, the candidate g and its `a = h @ U + bias`. `projected` is
     `x @ W` plus the first of the `gru_biases`, `bias` the second."""
     gated, product = 2 * h.shape[1], ops.matmul(h, recurrent)
