@@ -41,6 +41,7 @@ lock:  ## write requirements.txt and requirements-dev.txt again; needs uv
 .venv/.ready: requirements-dev.txt
 	@echo "folio: making .venv from requirements-dev.txt (once; 2 GB, a few minutes)"
 	@command -v $(PYTHON) >/dev/null || { echo "folio: $(PYTHON) not found; install Python 3.11 to 3.13, or name yours: make PYTHON=python3.12"; exit 1; }
+	@test ! -L .venv || { echo "folio: .venv is a link, and what it leads to would be emptied; remove the link"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@

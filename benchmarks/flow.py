@@ -7,6 +7,7 @@ import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.data import SAMPLES, quiet
 from benchmarks.harness import Conditions, Side, Turn, take_turns, timed
@@ -15,6 +16,9 @@ from benchmarks.results import Row
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.parameters import StageName
 
 DECLARATION = """\
 title: A tiny play
@@ -74,7 +78,7 @@ def flow(declaration: str, home: Path, address: str) -> Turn:
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # until this process ends: no notices
     from flows.server.lifecycle import prefect_api
 
-    def retrain(since: str | None) -> None:
+    def retrain(since: StageName | None) -> None:
         with prefect_api(home):
             from flows.retrain import retrain as flow
 

@@ -11,12 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from benchmarks.harness import Turn, rate
 from benchmarks.torch_models import torch_classifier_step, torch_step
+
+if TYPE_CHECKING:
+    from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+    from pipelines.model.train_step import Inputs
 
 FILLED = 0.85  # of a classifier's slots hold real tokens, in well chosen widths
 
@@ -126,14 +130,16 @@ def _keras_step(
 
     model = _model(sizes) if way.masked else _maskless(sizes)
     training = SimpleNamespace(optimizer="adam", learning_rate=0.001, clip_norm=None, loop="fit")
-    step = compiled(model, sizes.kind, training)
+    step = compiled(model, sizes.kind, cast("TrainingSpec", training))
     weight = np.ones(y.shape if sizes.kind == "language_model" else len(y), np.float32)
-    inputs = {"tokens": x, "length": length}
-    return lambda: step(inputs if way.masked else x, y, weight)
+    named = {"tokens": x, "length": length}
+    # Keras takes a bare array where a model has one input.
+    inputs = named if way.masked else cast("Inputs", x)
+    return lambda: step(inputs, y, weight)
 
 
 def _model(sizes: Sizes) -> Any:
-    """Folio's network. A ModelSpec would need pydantic, which GPU images may lack."""
+    """Folio's network. A ModelSpec would need pydantic, which GPU images may lack: so the cast."""
     from pipelines.model.network import build_model
 
     spec = SimpleNamespace(
@@ -147,7 +153,7 @@ def _model(sizes: Sizes) -> Any:
         recurrent_initializer="orthogonal",
         stateful=False,
     )
-    return build_model(spec, sizes.vocabulary, training_batch=sizes.batch)
+    return build_model(cast("ModelSpec", spec), sizes.vocabulary, training_batch=sizes.batch)
 
 
 def _maskless(sizes: Sizes) -> Any:

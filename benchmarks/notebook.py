@@ -14,7 +14,7 @@ def vocabulary(texts: list[str]) -> Any:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    tokenizer, counts = tfds.deprecated.text.Tokenizer(), Counter()
+    tokenizer, counts = tfds.deprecated.text.Tokenizer(), Counter[str]()
     for text in tf.data.Dataset.from_tensor_slices(texts):
         counts.update(tokenizer.tokenize(text.numpy()))
     return tfds.deprecated.text.TokenTextEncoder(list(counts))

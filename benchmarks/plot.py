@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.results import PLOT, Row, times
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LIMIT = "limit"  # rows against the machine's limit are shares, no ratios of two programs
 
@@ -16,20 +20,24 @@ def draw(rows: list[Row], folder: Path) -> Path | None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    chosen = [row for row in rows if row.ratio is not None and not row.name.endswith(LIMIT)][::-1]
+    chosen = [
+        (row, row.ratio)
+        for row in reversed(rows)
+        if row.ratio is not None and not row.name.endswith(LIMIT)
+    ]
     if not chosen:
         return None
     path = folder / PLOT
     with plt.rc_context({"svg.hashsalt": "folio", "font.size": 9}):
         figure, axes = plt.subplots(figsize=(8, 0.6 + 0.3 * len(chosen)), layout="constrained")
-        for place, row in enumerate(chosen):
-            _bar(axes, place, row)
+        for place, (row, ratio) in enumerate(chosen):
+            _bar(axes, place, row, ratio)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: times(value))
         axes.axvline(1, color="black", linewidth=0.8)
         axes.set_yticks(
             range(len(chosen)),
-            [f"{row.title}\nagainst {row.against}" for row in chosen],
+            [f"{row.title}\nagainst {row.against}" for row, _ in chosen],
             fontsize=7,
         )
         axes.margins(x=0.12)
@@ -42,11 +50,11 @@ def draw(rows: list[Row], folder: Path) -> Path | None:
     return path
 
 
-def _bar(axes: object, place: int, row: Row) -> None:
+def _bar(axes: Axes, place: int, row: Row, ratio: float) -> None:
     missed = row.met is False
     axes.barh(
         place,
-        row.ratio - 1,
+        ratio - 1,
         left=1,
         height=0.6,
         color="0.85" if missed else "0.55",
@@ -56,9 +64,9 @@ def _bar(axes: object, place: int, row: Row) -> None:
     )
     if row.goal is not None:
         axes.plot([row.goal] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.5)
-    end = max(row.ratio, 1, row.goal or 0 if missed else 0)  # the figure right of the goal's line
+    end = max(ratio, 1, row.goal or 0 if missed else 0)  # the figure right of the goal's line
     axes.annotate(
-        times(row.ratio),
+        times(ratio),
         (end, place),
         xytext=(4, 0),
         textcoords="offset points",

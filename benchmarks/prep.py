@@ -202,8 +202,9 @@ def archived(source: Path) -> Iterator[bytes]:
     if archive := _archive(source):
         with tarfile.open(archive, "r|gz") as members:
             for member in members:
-                if member.isfile() and ("/pos/" in member.name or "/neg/" in member.name):
-                    yield members.extractfile(member).read()
+                labelled = "/pos/" in member.name or "/neg/" in member.name
+                if labelled and member.isfile() and (file := members.extractfile(member)):
+                    yield file.read()
 
 
 def _archive(source: Path) -> Path | None:

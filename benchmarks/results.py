@@ -125,7 +125,7 @@ def page(rows: list[Row], command: str) -> str:
     """RESULTS.md."""
     measured = [row for row in rows if row.ours is not None]
     judged = [row for row in measured if row.met is not None]
-    met = sum(row.met for row in judged)
+    met = sum(row.met is True for row in judged)
     lines = [
         "# Measured comparisons",
         "",
@@ -203,7 +203,7 @@ def _goal(row: Row) -> str:
 
 
 def _gap(row: Row) -> str:
-    if row.met is not False:
+    if row.met is not False or row.ours is None or row.goal is None:
         return ""
     if row.other is None:
         return f"{amount(row.ours - row.goal, row.unit)} over the goal. "

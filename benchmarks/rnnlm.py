@@ -129,9 +129,9 @@ def _torch_step(
     criterion = nn.CrossEntropyLoss(ignore_index=pad_id)
 
     def step(x: Any, y: Any) -> None:
-        h = torch.zeros(len(x), units)
-        for start in range(0, x.shape[1], training.truncate):
-            part = slice(start, start + training.truncate)
+        h, stretch = torch.zeros(len(x), units), training.truncate or x.shape[1]
+        for start in range(0, x.shape[1], stretch):
+            part = slice(start, start + stretch)
             outputs, h = [], h.detach()
             for column in embedding(x[:, part]).unbind(1):
                 h = cell(column, h)

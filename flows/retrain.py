@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def tag_as_sample() -> None:
 def retrain(
     pipeline: Pipeline,
     profile: Profile | None = None,
-    overrides: list[Override] = (),
+    overrides: Sequence[Override] = (),
     only: StageName | None = None,
     since: StageName | None = None,
     until: StageName | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import State, flow
@@ -17,7 +18,7 @@ def stage(
     all_below: bool = False,
     using: str | None = None,
     profile: Profile | None = None,
-    overrides: list[Override] = (),
+    overrides: Sequence[Override] = (),
     train_in: TrainIn = "auto",
     require_gpu: bool = False,
     mirror: Mirror | None = None,
@@ -39,15 +40,15 @@ def stage(
         offline: fetch nothing from the net
         run: id of the run; made up when empty
     """
-    which = {"since": stage} if all_below else {"only": stage}
     return retrain.fn(
         pipeline,
         profile,
         overrides,
+        only=None if all_below else stage,
+        since=stage if all_below else None,
         using=using,
         train_in=train_in,
         require_gpu=require_gpu,
         mirror=mirror,
         offline=offline,
-        **which,
     )

@@ -14,7 +14,8 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.objects import FlowRun, WorkerStatus
+from prefect.client.schemas.objects import FlowRun, State, WorkerStatus
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
@@ -23,6 +24,7 @@ from pipelines.errors import FolioError
 from pipelines.run.plan import Decision
 from pipelines.run.retraining import Retraining
 from pipelines.store.artifacts import Progress
+from tasks.synchronous import in_thread
 
 POOL = "gpu"
 DEPLOYMENT = "train/train"
@@ -66,7 +68,7 @@ class PoolTraining:
 
     def __call__(self, decision: Decision) -> None:
         for attempt in range(1, MAX_TRIES + 1):
-            state = self._wait(self._submitted(decision, attempt)).state
+            state = self._wait(self._submitted(decision, attempt))
             if state.is_completed():
                 return
             said = state.message or state.name
@@ -92,15 +94,17 @@ class PoolTraining:
             "force": decision.artifact is not None,
             "require_gpu": self.run.settings.gpu == "required",
         }
-        return run_deployment(
-            DEPLOYMENT,
-            parameters={"order": order},
-            timeout=0,
-            flow_run_name=f"{self.run.run}-model-{attempt}",
-            idempotency_key=f"{self.run.run}-{recipe.key}-{attempt}",
+        return in_thread(
+            run_deployment(
+                DEPLOYMENT,
+                parameters={"order": order},
+                timeout=0,
+                flow_run_name=f"{self.run.run}-model-{attempt}",
+                idempotency_key=f"{self.run.run}-{recipe.key}-{attempt}",
+            )
         )
 
-    def _wait(self, training: FlowRun) -> FlowRun:
+    def _wait(self, training: FlowRun) -> State:
         try:
             while not (training.state and training.state.is_final()):
                 time.sleep(POLL_SECONDS)
@@ -109,7 +113,7 @@ class PoolTraining:
             with get_client(sync_client=True) as client:
                 client.set_flow_run_state(training.id, Cancelling())
             raise
-        return training
+        return training.state
 
     def _looked_at(self, training: FlowRun) -> FlowRun:
         """The training as it is now; as it was when the server does not answer just now."""
@@ -137,7 +141,7 @@ class PoolTraining:
 def _latest_progress(client: SyncPrefectClient, flow_run: UUID) -> Any:
     found = client.read_artifacts(
         artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run])),
-        sort="UPDATED_DESC",
+        sort=ArtifactSort.UPDATED_DESC,
         limit=5,
     )
     return next((artifact for artifact in found if artifact.type == "progress"), None)

@@ -11,6 +11,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from pipelines.run.retraining import Notice
 from pipelines.store.artifacts import Progress
 from tasks.artifacts import artifact_key, unseen
+from tasks.synchronous import in_thread
 
 PROGRESS_SECONDS = 2  # between updates of a progress artifact: each is a request
 PATIENCE = 20  # times as long as a request took, the work goes on before the next
@@ -37,7 +38,7 @@ class ProgressArtifact:
 
     def _publish(self, percent: float, unit: str) -> None:
         if self._id is None:
-            self._id = create_progress_artifact(percent, self._key, unit)
+            self._id = in_thread(create_progress_artifact(percent, self._key, unit))
         else:
             update_progress_artifact(self._id, percent, unit)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from uuid import UUID
 
 SETTLE_SECONDS = 10
 POLL_SECONDS = 0.05
@@ -49,7 +50,7 @@ def _wait_for_task_runs(deadline: float) -> None:
         for task_run_id in list(_task_runs):
             try:
                 with get_client(sync_client=True) as client:
-                    state = client.read_task_run(task_run_id).state
+                    state = client.read_task_run(UUID(task_run_id)).state
             except ObjectNotFound:
                 continue  # its first event is still on the way
             except httpx.HTTPError:

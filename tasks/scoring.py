@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from prefect import State, task
 from prefect.artifacts import create_table_artifact
@@ -40,7 +40,9 @@ def _score(classifier: Classifier, order: Order, progress: Progress) -> State:
 def score(classifier: Classifier, order: Order, run: str, progress: Progress) -> dict[str, Any]:
     """The summary of a file that is scored now; on drift an event tells of it. Raises what
     `score_file` raises."""
-    summary = _score(classifier, order, progress, return_state=True).result()
+    state = _score(classifier, order, progress, return_state=True)
+    # Prefect gives the data of the State that the task returned, not that State.
+    summary = cast(dict[str, Any], state.result())
     emit_drift(classifier.name, summary["drift"], run=run, file=summary["file"], out=summary["out"])
     return summary
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prefect.blocks.system import Secret
 
+from tasks.synchronous import in_thread
+
 PREFIX = "prefect-secret:"
 
 
@@ -13,6 +15,6 @@ def secret_block(reference: str) -> str | None:
     if not reference.startswith(PREFIX):
         return None
     try:
-        return str(Secret.load(reference.removeprefix(PREFIX)).get())
+        return str(in_thread(Secret.load(reference.removeprefix(PREFIX))).get())
     except ValueError:  # as Prefect says that it has none
         return None

@@ -33,12 +33,11 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
 
     def decorate(body: Callable[..., State]) -> StageTask:
         tracked = task(
-            body,
             name=body.__name__,
             task_run_name=f"{{run.spec.name}} · {stage}",
             cache_policy=NO_CACHE,
             persist_result=False,
-        )
+        )(body)
 
         @wraps(body)
         def call(run: Retraining, *inputs: StageResult | None) -> StageResult | None:

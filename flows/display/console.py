@@ -72,6 +72,7 @@ class _Pace:
 
     def __init__(self) -> None:
         self._unit: str | None = None
+        self._first, self._start = 0.0, 0.0
 
     def describe(self, done: float, total: float | None, unit: str, now: float) -> str:
         kind, _, detail = unit.partition(" · ")
@@ -116,13 +117,13 @@ class _Bar:
         self._due = now + SCREEN_SECONDS
         text = self._pace.describe(done, total, unit, now)
         if self._rich is None:
-            self._start()
+            self._rich = self._started()
         self._rich.update(self._task, completed=done, total=total or None, text=visible(text))
 
-    def _start(self) -> None:
+    def _started(self) -> RichProgress:
         from rich.progress import BarColumn, Progress, TextColumn
 
-        self._rich = Progress(
+        shown = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[text]}", markup=False),
@@ -132,8 +133,9 @@ class _Bar:
             redirect_stdout=False,
             redirect_stderr=False,
         )  # else Rich obeys the escapes in them
-        self._task = self._rich.add_task(self._stage, total=None, text="")
-        self._rich.start()
+        self._task = shown.add_task(self._stage, total=None, text="")
+        shown.start()
+        return shown
 
     def stop(self) -> None:
         if self._rich is not None:

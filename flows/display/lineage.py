@@ -22,7 +22,8 @@ def lineage(found: Document) -> None:
         print(f"{found['kind']} {found['name']}")
     artifacts = {(one["stage"], one["key"]): one for one in found["artifacts"]}
     below = {(stage, key) for one in found["artifacts"] for stage, key in one["made_of"].items()}
-    trunk, drawn = Tree("made from"), set()
+    trunk = Tree("made from")
+    drawn: set[str] = set()
     for one in found["artifacts"]:
         if (one["stage"], one["key"]) not in below:
             _grow(trunk, one, artifacts, found["files"], drawn)
@@ -213,7 +214,7 @@ def reproduction(found: Document) -> None:
 
 
 def _change(row: Document) -> tuple[str, ...]:
-    verdict = {True: "better", False: "worse"}.get(row.get("better"), "")
+    verdict = {True: "better", False: "worse", None: ""}[row.get("better")]
     return (
         next(iter(row.values())).replace("_", " "),
         _number(row["old"]),

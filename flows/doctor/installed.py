@@ -81,8 +81,8 @@ def workers(client: SyncPrefectClient) -> Iterator[Finding]:
     for pool in (one.name for one in client.read_work_pools() if one.name in LIMITS):
         known = client.read_workers_for_work_pool(pool)
         online = [one.name for one in known if one.status == WorkerStatus.ONLINE]
-        heard = max((one.last_heartbeat_time for one in known), default=None)
-        if online:
+        heard = max((at for one in known if (at := one.last_heartbeat_time)), default=None)
+        if online and heard:
             yield Finding(
                 "workers",
                 "ok",

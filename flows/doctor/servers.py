@@ -251,7 +251,7 @@ def _runs(client: SyncPrefectClient, settings: Settings, sweep: Mend) -> Iterato
             yield Finding(
                 "runs",
                 "problem",
-                f"run {run.name} is {run.state.name} in Prefect "
+                f"run {run.name} is {run.state_name} in Prefect "
                 f"alone: {state.message or 'it has ended'}",
                 FIX,
                 sweep,
@@ -274,8 +274,9 @@ def _late(client: SyncPrefectClient) -> dict[str, tuple[int, datetime]]:
     """{pipeline: how many runs are overdue, since when}."""
     from prefect.client.schemas import filters
     from prefect.states import StateType
+    from prefect.types import DateTime
 
-    limit = datetime.now(UTC) - LATE_AT_LEAST
+    limit = DateTime.now(UTC) - LATE_AT_LEAST
     wanted = filters.FlowRunFilter(
         state=filters.FlowRunFilterState(
             type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])
@@ -285,6 +286,7 @@ def _late(client: SyncPrefectClient) -> dict[str, tuple[int, datetime]]:
     found: dict[str, tuple[int, datetime]] = {}
     for run in client.read_flow_runs(flow_run_filter=wanted, limit=200):
         name = run.parameters.get("pipeline", run.name)
-        count, since = found.get(name, (0, run.expected_start_time))
-        found[name] = (count + 1, min(since, run.expected_start_time))
+        if due := run.expected_start_time:
+            count, since = found.get(name, (0, due))
+            found[name] = (count + 1, min(since, due))
     return found

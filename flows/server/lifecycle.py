@@ -169,7 +169,8 @@ def _running(folder: Path) -> Server | None:
     except (FileNotFoundError, UnreadableError):
         pass
     pid = leader_in(folder)
-    if (port := listening_port(pid)) is None:
+    port = listening_port(pid) if pid else None
+    if pid is None or port is None:
         stop = f"stop it with: kill {pid}" if pid else f"its working folder is {folder}"
         raise FolioError(
             f"{folder}: a Prefect server (pid {pid or 'unknown'}) runs here, but "
@@ -209,7 +210,7 @@ def revive(folder: Path, server: Server) -> bool:
     with _locked(folder / "start.lock"):
         if _alive(folder):
             return False
-        _start(folder, urlsplit(server.url).port)
+        _start(folder, urlsplit(server.url).port or free_port())
         return True
 
 

@@ -25,10 +25,10 @@ def leader_in(folder: Path) -> int | None:
     return None
 
 
-def listening_port(pid: int | None) -> int | None:
+def listening_port(pid: int) -> int | None:
     """The port of this machine at which a process listens."""
     with suppress(psutil.Error):
-        for one in psutil.Process(pid).net_connections(kind="tcp") if pid else ():
+        for one in psutil.Process(pid).net_connections(kind="tcp"):
             if one.status == psutil.CONN_LISTEN and one.laddr.ip == "127.0.0.1":
                 return one.laddr.port
     return None

@@ -43,7 +43,7 @@ def ended_before(home: Path, seconds: float) -> list[FlowRun]:
     """
     limit = datetime.fromtimestamp(seconds, UTC)
     if os.environ.get("PREFECT_API_URL"):
-        return [run for run in _asked(home, limit) if RUN_ID.fullmatch(run.name)]
+        return [run for run in _asked(home, seconds) if RUN_ID.fullmatch(run.name)]
     path = home / "prefect" / "prefect.db"
     if not path.is_file():
         return []
@@ -78,21 +78,23 @@ def forget(home: Path, runs: Iterable[FlowRun]) -> Iterator[FlowRun]:
     yield from deleted
 
 
-def _asked(home: Path, limit: datetime) -> Iterator[FlowRun]:
+def _asked(home: Path, seconds: float) -> Iterator[FlowRun]:
     from flows.server.lifecycle import prefect_api
 
     with prefect_api(home):
         from prefect.client.orchestration import get_client
         from prefect.client.schemas import filters
+        from prefect.client.schemas.objects import StateType
+        from prefect.types import DateTime
 
+        final = [StateType(name) for name in FINAL]
         wanted = filters.FlowRunFilter(
-            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(FINAL))),
-            end_time=filters.FlowRunFilterEndTime(before_=limit),
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=final)),
+            end_time=filters.FlowRunFilterEndTime(before_=DateTime.fromtimestamp(seconds, UTC)),
         )
         with get_client(sync_client=True) as client:
-            offset, page = 0, [None]
-            while page:
-                page = client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset)
+            offset = 0
+            while page := client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset):
                 yield from (FlowRun(run.id, run.name) for run in page)
                 offset += PAGE
 
@@ -103,7 +105,8 @@ def _delete(client: SyncPrefectClient, run: FlowRun) -> bool:
 
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
     try:
-        if not client.read_flow_run(run.id).state.is_final():
+        state = client.read_flow_run(run.id).state
+        if state is None or not state.is_final():
             return False
         while artifacts := client.read_artifacts(artifact_filter=of_run, limit=PAGE):
             for artifact in artifacts:

@@ -16,11 +16,14 @@ from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.settings import PREFECT_UI_URL
 from prefect.states import StateType
+from prefect.types import SecretDict
+from pydantic import SecretStr
 
 from flows.services.automations import install_automation
 from pipelines.errors import UsageError
 from pipelines.network.addresses import shown
 from pipelines.report.links import addresses
+from tasks.synchronous import in_thread
 
 BLOCK = "folio-notify"
 AUTOMATIONS = {StateType.FAILED: "folio: a run failed", StateType.CRASHED: "folio: a run crashed"}
@@ -41,8 +44,9 @@ def install_notifications(url: str) -> None:
     Raises UsageError when `url` cannot be an address.
     """
     _require_address(url)
-    block = Webhook(url=url, headers={"Content-Type": "application/json"})
-    document = block.save(BLOCK, overwrite=True)
+    headers = SecretDict({"Content-Type": "application/json"})
+    block = Webhook(url=SecretStr(url), headers=headers)
+    document = in_thread(block.save(BLOCK, overwrite=True))
     with get_client(sync_client=True) as client:
         for automation in _automations(document):
             install_automation(client, automation)

@@ -99,7 +99,7 @@ def _scheduled(client: SyncPrefectClient) -> list[dict[str, Any]]:
             run.deployment_id,
             {
                 "pipeline": run.parameters.get("pipeline", run.name),
-                "state": run.state.name,
+                "state": run.state_name,
                 "at": utc(run.expected_start_time),
             },
         )

@@ -54,6 +54,8 @@ def stuck(client: SyncPrefectClient, runs: Runs) -> Iterator[tuple[FlowRun, Stat
     live = {record["run"] for record in live_runs(runs.folder)}
     now = datetime.now(UTC)
     for run in _flow_runs(client, BEGUN):
+        if run.state is None:
+            continue
         age = now - run.state.timestamp
         if run.state.is_pending():
             if age > PENDING_AT_MOST and run.work_pool_name in (CPU, GPU):

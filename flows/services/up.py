@@ -73,7 +73,7 @@ def state_of(home: Path) -> dict[str, Any] | None:
 def keep_up(
     settings: Settings,
     ports: Ports,
-    ready: Callable[[dict[str, str]], None],
+    ready: Callable[[dict[str, str | None]], None],
     say: Callable[[str], None],
     notify: str | None = None,
     password: bool | None = None,
@@ -127,7 +127,7 @@ def _require_free(ports: Ports, home: Path) -> None:
 def _run(
     settings: Settings,
     ports: Ports,
-    ready: Callable[[dict[str, str]], None],
+    ready: Callable[[dict[str, str | None]], None],
     say: Callable[[str], None],
     notify: str | None,
 ) -> None:
@@ -274,7 +274,7 @@ def _await_ready(mlflow: str | None) -> None:
 
     deadline = time.monotonic() + READY_SECONDS
     with get_client(sync_client=True) as client:
-        waiting = {
+        waiting: dict[str, Callable[[], bool]] = {
             "MLflow": lambda: not mlflow or answers(f"{mlflow}/health"),
             **{f"the worker of pool {pool}": partial(is_manned, client, pool) for pool in WORKERS},
         }

@@ -12,7 +12,7 @@ from pipelines.network.addresses import shown
 def answers(address: str) -> bool:
     """Whether a server of this machine is ready there, if only to ask for a password."""
     parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=2)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
     try:
         connection.request("GET", parts.path)
         return connection.getresponse().status in (200, 401)
