@@ -97,7 +97,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {project!r})
 from pathlib import Path
-from tests.pipelines import test_training as t
+from tests.pipelines.model import test_stage as t
 def progress(done, total, unit):
     if done == {kill_at}:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -114,7 +114,7 @@ def test_a_hundred_steps_lose_what_plain_steps_lose(spec: ModelSpec, loop: str) 
 
 JAX = """
 import numpy as np
-from tests.pipelines import test_training_step as t
+from tests.pipelines.model import test_train_step as t
 t.load_keras("jax")
 model = t.build_model(t.CLASSIFIER, t.VOCABULARY, t.BATCH)
 step = t.compiled(model, "classifier", t.TrainingSpec(learning_rate=t.RATE))
