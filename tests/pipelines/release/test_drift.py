@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.release.drift import from_champion
@@ -31,6 +31,7 @@ def test_stability_index() -> None:
     assert 0 < stability_index(np.array([0, 1000]), np.array([20, 980])) < ALARM
 
 
+@settings(deadline=None)  # the first example imports SciPy
 @given(COUNTS, COUNTS)
 def test_both_measures_are_none_alone_where_nothing_differs(
     old: np.ndarray, new: np.ndarray

@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.stats.binary import calibration_error, per_class, reliability_bins, wilson
@@ -20,6 +20,7 @@ def test_wilson_against_published_values() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
 
+@settings(deadline=None)  # the first example imports SciPy
 @given(st.integers(1, 50_000), st.floats(0, 1))
 def test_wilson_by_its_formula(total: int, share: float) -> None:
     hits, z = round(share * total), NormalDist().inv_cdf(0.975)

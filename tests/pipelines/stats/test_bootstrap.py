@@ -17,6 +17,7 @@ from pipelines.stats.paired_tests import auc_difference, mcnemar
 COUNTS = st.integers(0, 60)
 
 
+@settings(deadline=None)  # the first example imports SciPy
 @given(COUNTS, COUNTS)
 def test_mcnemar_by_hand(one: int, other: int) -> None:
     total = one + other
