@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from benchmarks.harness import Measured
-from pipelines.store.artifacts import write_json, write_whole
+from pipelines.files.whole_files import write_json, write_whole
 
 JSON, PAGE, PLOT = "results.json", "RESULTS.md", "results.svg"
 BUSY = 0.1  # of the cores' time, taken by others: beyond, a comparison's figures are in doubt

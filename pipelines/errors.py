@@ -1,5 +1,10 @@
 """The errors a user can mend. Each is one line: what is wrong, where, and what to do."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
 
 class FolioError(Exception):
     """A stage cannot go on. Exit code 1."""
@@ -23,3 +28,15 @@ class DamagedError(FolioError):
 
 class UnreadableError(DamagedError):
     """A small file of ours that is not what we wrote."""
+
+
+def first_line(error: BaseException, otherwise: str | None = None) -> str:
+    """The first line of its message; where it has none, `otherwise` or the name of its type."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), otherwise or type(error).__name__)
+
+
+def did_you_mean(wrong: str, known: Sequence[str], most: int = 1) -> str:
+    """`; did you mean …?` with the `most` names nearest to a wrong one; "" where none is near."""
+    near = difflib.get_close_matches(wrong, known, n=most, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -23,7 +23,7 @@ ARROWS = {
     "errors": "",
     "parallel": "",
     "stats": "",
-    "declaration": "errors",
+    "declaration": "errors files",
     "files": "errors",
     "network": "errors",
     "stages": "errors",
@@ -36,7 +36,7 @@ ARROWS = {
     "batches": "errors parallel declaration store tokens",
     "report": "errors stats declaration stages store tokens",
     "model": "errors declaration files store tokens batches",
-    "metrics": "stats declaration store tokens batches report model",
+    "metrics": "stats declaration store corpus tokens batches report model",
     "serving": "errors stats declaration files store corpus registry tokens model",
     "release": (
         "errors stats declaration files stages store corpus registry tokens batches report "
@@ -52,7 +52,7 @@ ARROWS = {
         "errors declaration files network stages store registry serving run flows/display "
         "tasks upkeep"
     ),
-    "flows/server": "errors files flows/web store tasks",
+    "flows/server": "errors files flows/web tasks",
     "flows/services": (
         "errors files network flows/web store registry report run tasks flows flows/server"
     ),

@@ -17,7 +17,7 @@ from flows.cli.app import app
 from flows.display.terminal import guard_streams
 from pipelines.errors import FolioError
 from pipelines.files.home import private_files
-from pipelines.files.machine import explained, tight_limits
+from pipelines.files.machine import explained, one_line, tight_limits
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
@@ -58,12 +58,8 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    if refused := explained(error):
-        return refused
-    if isinstance(error, FolioError):
-        return str(error)
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first} (--verbose shows where{tight_limits()})"
+    foreseen = isinstance(error, FolioError) or explained(error)
+    return one_line(error) + ("" if foreseen else f" (--verbose shows where{tight_limits()})")
 
 
 def _fail(message: str, code: int) -> None:

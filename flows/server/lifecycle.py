@@ -8,7 +8,6 @@ prefect/start.lock    held while a server is being started, joined or stopped
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -21,7 +20,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 from flows.server.environment import (
@@ -41,10 +39,10 @@ from flows.web.passwords import changes, choose, client_environment, server_envi
 from flows.web.reachable import answers, require_answer
 from pipelines.errors import FolioError, UnreadableError, UsageError
 from pipelines.files.home import made
-from pipelines.files.locks import is_locked
+from pipelines.files.locks import is_locked, locked, share
 from pipelines.files.machine import require_open_files
 from pipelines.files.small_files import read_object
-from pipelines.store.artifacts import write_json
+from pipelines.files.whole_files import write_json
 
 BOOT_SECONDS = 120  # 6 on a machine that does nothing else
 STOP_SECONDS = 5  # then it is killed
@@ -115,17 +113,20 @@ def shared_server(folder: Path, port: int | None = None) -> Iterator[Server]:
     """
     require_open_files()
     made(folder)
-    server = None
-    with (folder / "users.lock").open("a") as users:
-        try:
-            with _locked(folder / "start.lock"):
-                fcntl.flock(users, fcntl.LOCK_SH)
-                server = _running(folder) or _start(folder, port or free_port())
-            yield server
-        finally:
-            with _locked(folder / "start.lock"):
-                if _last_of(users):
-                    _stop(folder, server.process if server else None)
+    users = folder / "users.lock"
+    users.touch()
+    server = held = None
+    try:
+        with locked(folder / "start.lock"):
+            held = share(users)
+            server = _running(folder) or _start(folder, port or free_port())
+        yield server
+    finally:
+        with locked(folder / "start.lock"):
+            if held is not None:
+                os.close(held)
+            if not is_locked(users):
+                _stop(folder, server.process if server else None)
 
 
 def settle_password(home: Path, wanted: bool | None) -> None:
@@ -133,29 +134,13 @@ def settle_password(home: Path, wanted: bool | None) -> None:
     way, or when it must be said whether there is to be one."""
     folder = home / "prefect"
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / "start.lock"):
+    with locked(folder / "start.lock"):
         if changes(home, wanted) and _alive(folder):
             raise UsageError(
                 f"a run uses the Prefect server of {home}, whose password cannot "
                 "change meanwhile; wait for its end (folio status shows it)"
             )
         choose(home, wanted)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _last_of(users: IO[str]) -> bool:
-    fcntl.flock(users, fcntl.LOCK_UN)
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
 
 
 def _running(folder: Path) -> Server | None:
@@ -195,19 +180,12 @@ def address_of(folder: Path) -> str | None:
 
 def _alive(folder: Path) -> bool:
     """Whether the server process lives: the kernel frees its lock however it dies."""
-    try:
-        with (folder / "server.lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
+    return is_locked(folder / "server.lock", alone=True)
 
 
 def revive(folder: Path, server: Server) -> bool:
     """Start a server that has died again, at the address that its users know. Tells whether."""
-    with _locked(folder / "start.lock"):
+    with locked(folder / "start.lock"):
         if _alive(folder):
             return False
         _start(folder, urlsplit(server.url).port or free_port())
@@ -256,8 +234,7 @@ def _start(folder: Path, port: int) -> Server:
         **server_environment(folder.parent),
         **client_environment(folder.parent),
     }
-    with (folder / "server.lock").open("a") as alive, (folder / "server.log").open("wb") as log:
-        fcntl.flock(alive, fcntl.LOCK_EX)
+    with locked(folder / "server.lock") as alive, (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -281,7 +258,7 @@ def unused(folder: Path) -> Server | None:
 
 
 def stop_unused(folder: Path) -> None:
-    with _locked(folder / "start.lock"):
+    with locked(folder / "start.lock"):
         if not is_locked(folder / "users.lock"):
             _stop(folder, None)
 

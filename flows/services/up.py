@@ -39,8 +39,8 @@ from pipelines.errors import FolioError, UnreadableError, UsageError
 from pipelines.files.home import made
 from pipelines.files.locks import is_locked, try_lock
 from pipelines.files.small_files import read_object
+from pipelines.files.whole_files import write_json
 from pipelines.registry.mlflow_access import registry_uri, tracking_uri
-from pipelines.store.artifacts import write_json
 from pipelines.store.settings import Settings
 
 TEND_SECONDS = 1.0

@@ -6,16 +6,14 @@ users.lock in its folder.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
-from pipelines.files.locks import is_locked
+from pipelines.files.locks import is_locked, try_lock
 
 FOLDER = "_FOLIO_SERVER_FOLDER"  # names it to a server that a home starts
 LOOK_SECONDS = 1.0
@@ -39,18 +37,18 @@ def _watch(folder: Path, unused_seconds: float) -> None:
         if is_locked(folder / "users.lock"):
             last = time.monotonic()
         elif time.monotonic() - last >= unused_seconds:
-            with suppress(OSError), (folder / "start.lock").open("a") as start:
-                _end_unless_joined(folder, start)
+            with suppress(OSError):
+                _end_unless_joined(folder)
 
 
-def _end_unless_joined(folder: Path, start: IO[str]) -> None:
+def _end_unless_joined(folder: Path) -> None:
     """Whoever wants to join waits for start.lock, which is freed by the end of this process."""
-    try:
-        fcntl.flock(start, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    start = try_lock(folder / "start.lock")
+    if start is None:
         return  # it is being joined or stopped
-    if is_locked(folder / "users.lock"):
-        return
-    os.killpg(0, signal.SIGTERM)
-    time.sleep(STOP_SECONDS)
-    os.killpg(0, signal.SIGKILL)
+    with start:
+        if is_locked(folder / "users.lock"):
+            return
+        os.killpg(0, signal.SIGTERM)
+        time.sleep(STOP_SECONDS)
+        os.killpg(0, signal.SIGKILL)

@@ -19,6 +19,7 @@ from pathlib import Path
 from flows.web.guard import App, Message, Receive, Send, refuse
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import made
+from pipelines.files.whole_files import replacing
 
 USER = "folio"
 FILE = "up/password"
@@ -106,13 +107,10 @@ def other_accounts() -> list[str]:
 def _write(path: Path, text: str) -> None:
     """Whole or not at all, and never readable by others."""
     made(path.parent)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.unlink(missing_ok=True)
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.unlink(missing_ok=True)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
 
 
 def is_let_in(header: str | None, auth: str) -> bool:

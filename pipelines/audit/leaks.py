@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.declaration.data_sections import LEARNED_FROM
 from pipelines.store.artifacts import Artifact
 
 FILES = {"corpus": "documents/{}-", "tokens": "tokens/{}-", "batches": "batches/{}/"}
-LEARNED_FROM = ("train", "validation")  # weights and vocabulary; the epoch
 POSITION = r"@\d+$"  # of a row of running text in its document
 
 

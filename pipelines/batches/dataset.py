@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.batches.columns import matrix
 from pipelines.errors import DamagedError
 
 if TYPE_CHECKING:
@@ -173,9 +174,9 @@ class Split:
         table = self._read(groups, ids)
         outcome = table[self.outcome]
         return Batch(
-            _matrix(table["tokens"]),
+            matrix(table["tokens"]).astype(np.int32),
             table["length"].to_numpy(),
-            outcome.to_numpy() if self.outcome == "label" else _matrix(outcome),
+            outcome.to_numpy() if self.outcome == "label" else matrix(outcome).astype(np.int32),
             table["weight"].to_numpy(),
             table["id"].to_pylist() if ids else None,
             self.metadata["pad_id"],
@@ -197,9 +198,3 @@ class Split:
 def _deal(rows: np.ndarray, batches: int, batch_size: int) -> list[np.ndarray]:
     """Rows into exactly `batches` batches: full ones, and the bucket's short one last."""
     return [rows[i * batch_size : (i + 1) * batch_size] for i in range(batches)]
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A fixed_size_list column as (rows, width) int32."""
-    parts = [chunk.flatten().to_numpy() for chunk in column.chunks]
-    return np.concatenate(parts).astype(np.int32).reshape(-1, column.type.list_size)

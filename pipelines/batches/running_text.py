@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.batches.writer import column
+from pipelines.batches.columns import column
 from pipelines.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.batches.buckets import assign, best_widths
+from pipelines.batches.columns import column, padded
 from pipelines.batches.running_text import TokenStream
-from pipelines.batches.writer import BatchWriter, column, padded, schema, total
-from pipelines.declaration.data_sections import BatchesSpec
+from pipelines.batches.writer import BatchWriter, schema, total
+from pipelines.declaration.data_sections import SPLITS, BatchesSpec
 from pipelines.errors import FolioError
 from pipelines.parallel import mapped
 from pipelines.store.artifacts import Artifact, Inputs, Workspace
 from pipelines.tokens.vocabulary import Vocabulary, folder_digest
 
-SPLITS = ("train", "validation", "test")
 # Held-out text is read with the state carried; few lanes leave hardly a token without context.
 HELD_OUT_LANES = {"validation": 8, "test": 1}
 

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.batches.columns import matrix
+
 BATCHES_PER_FILE = 4096
 SUMMED = ("batches", "rows", "slots", "tokens", "padding")
 
@@ -109,24 +111,6 @@ def schema(
         ],
         metadata={key: json.dumps(value) for key, value in metadata.items()},
     )
-
-
-def padded(ids: np.ndarray, lengths: np.ndarray, width: int, pad_id: int) -> np.ndarray:
-    """Ragged ids, end to end, as rows: (rows, width), the pad id on the right."""
-    rows = np.full((len(lengths), width), pad_id, ids.dtype)
-    rows[np.arange(width) < lengths[:, None]] = ids
-    return rows
-
-
-def column(rows: np.ndarray) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
-
-
-def matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A fixed_size_list column as (rows, width), in the ids' own type."""
-    parts = [chunk.flatten().to_numpy() for chunk in column.chunks]
-    flat = np.concatenate(parts) if parts else np.empty(0, np.int32)
-    return flat.reshape(-1, column.type.list_size)
 
 
 def total(writers: list[BatchWriter], widths: list[int]) -> dict[str, Any]:

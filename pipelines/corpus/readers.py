@@ -8,7 +8,6 @@ document at all it counts in `notes.ignored`. The readers of many short document
 from __future__ import annotations
 
 import csv
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -29,7 +28,7 @@ from pipelines.corpus.documents import (
 )
 from pipelines.corpus.short_readers import read_lines, read_paragraphs, read_records
 from pipelines.declaration.spec import CorpusSpec
-from pipelines.errors import FolioError
+from pipelines.errors import FolioError, did_you_mean
 from pipelines.store.artifacts import Artifact
 
 MAX_TEXT_BYTES = 512 * 2**20  # a text is held in memory whole
@@ -224,8 +223,7 @@ def _column(header: Sequence[str], wanted: str, name: str, key: str) -> int:
     columns = [STRAY.sub("\N{REPLACEMENT CHARACTER}", column).strip() for column in header]
     if columns.count(wanted) == 1:
         return columns.index(wanted)
-    near = difflib.get_close_matches(wanted, columns, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(wanted, columns)
     count = "two columns" if wanted in columns else "no column"
     raise FolioError(f"{name}: {count} {wanted!r} ({key}) among {', '.join(columns)[:200]}{hint}")
 

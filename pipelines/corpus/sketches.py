@@ -13,8 +13,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.corpus.blanks import has_blanks
+
 LENGTH = 5  # words in a string; of text without blanks, as Japanese is, characters
-FEWEST_BLANKS = 0.05  # of the characters, in text with blanks between words
 SKETCH = 100
 MIX, STEP = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
 HASH_BITS, OWNER_BITS = np.uint64(40), np.uint64(24)  # of the numbers that are sorted
@@ -52,7 +53,7 @@ def edges_of(sizes: np.ndarray) -> np.ndarray:
 def in_characters(texts: pa.Array) -> bool:
     """Whether blanks are so rare that characters, not words, are to be strung together."""
     blanks = sum(pc.sum(pc.count_substring(texts, blank)).as_py() for blank in " \n")
-    return blanks < FEWEST_BLANKS * pc.sum(pc.utf8_length(texts)).as_py()
+    return not has_blanks(blanks, pc.sum(pc.utf8_length(texts)).as_py())
 
 
 def sketched(texts: pa.Array, characters: bool) -> Sketches:

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.corpus.cleaning import DIGEST_BYTES
-from pipelines.declaration.spec import CorpusSpec
+from pipelines.declaration.data_sections import SPLITS, TEST, TRAIN, VALIDATION, CorpusSpec
 from pipelines.errors import FolioError
 
-TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 CUT = "cut"  # kept, in pieces, because two splits meet within it
 DUPLICATE, DUPLICATE_OF_TEST = REPEATS = ("duplicate", "duplicate-of-test")
 NEAR_DUPLICATE_OF_TEST = "near-duplicate-of-test"

@@ -23,6 +23,8 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+LEARNED_FROM = (TRAIN, VALIDATION)  # weights and vocabulary; the epoch
 OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 MOST = 10**9  # of what is counted, where no smaller number makes sense
 LONGEST = 1_000_000  # tokens that are read, drawn or remembered in one go
@@ -80,7 +82,7 @@ class SourceSpec(Section):
         None, description="a tensorflow-datasets builder: NAME, NAME/CONFIG or NAME/CONFIG:1.3.0"
     )
     tfds_splits: OneOrMany = Field(
-        ("train", "validation", "test"),
+        SPLITS,
         min_length=1,
         description="of the builder, slices such as train[:1%] too; "
         "corpus.split divides anew what they hold",

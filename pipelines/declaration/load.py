@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from pipelines.declaration.spec import Spec
 from pipelines.declaration.yaml_text import NotYamlError, parse, read_text
-from pipelines.errors import UsageError
+from pipelines.errors import UsageError, did_you_mean
+from pipelines.files.home import PROJECT
 
-CATALOG = Path(__file__).parents[1] / "catalog"
-PROJECT = CATALOG.parent.parent
+CATALOG = PROJECT / "pipelines" / "catalog"
 FULL = "full"
 ORIGINS = ("url", "path", "files", "tfds")  # of source: one of them at a time
 # What Spec has and no declaration says, and how one does.
@@ -258,5 +257,4 @@ def _siblings(parts: list[str]) -> list[str]:
 
 
 def _nearest(wrong: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
+    return did_you_mean(wrong, known) or f"; known: {', '.join(known)}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +27,17 @@ def try_lock(path: Path) -> IO[str] | None:
         file.close()
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[IO[str]]:
+    """The file, made when missing and locked by us alone; waits until no other process has it.
+
+    For files that nobody deletes.
+    """
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
 def share(path: Path) -> int | None:
     """A descriptor that keeps `path` from being locked until it is closed; None: no such file."""
     try:
@@ -37,11 +50,16 @@ def share(path: Path) -> int | None:
     return None
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the file, shared or alone, or we may not ask. Makes no file."""
+def is_locked(path: Path, alone: bool = False) -> bool:
+    """Whether a process holds the file, shared or alone, or we may not ask. Makes no file.
+
+    With `alone` sharing it does not count; then two who ask at once never take each other for a
+    holder.
+    """
+    how = fcntl.LOCK_SH if alone else fcntl.LOCK_EX
     try:
         with path.open("r+" if os.access(path, os.W_OK) else "r") as file:
-            return not _locked(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not _locked(file.fileno(), how | fcntl.LOCK_NB)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
     except PermissionError:

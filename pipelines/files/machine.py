@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.errors import FolioError
+from pipelines.errors import FolioError, first_line
 from pipelines.files.home import called, home_folder, why_closed
 
 FULL_BYTES = 64 << 10  # free: with less, what cannot be written is not written for that reason
@@ -269,5 +269,4 @@ def one_line(error: BaseException) -> str:
         return refused
     if isinstance(error, FolioError):
         return str(error)
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first}"
+    return f"{type(error).__name__}: {first_line(error, 'no message')}"

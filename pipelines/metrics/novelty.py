@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipelines.corpus.blanks import has_blanks
 from pipelines.metrics.longest_copy import TrainText
 
 Unit = Literal["words", "characters"]
@@ -20,15 +21,13 @@ WORD = re.compile(r"(?:[^\W\d_]|['’])+")
 FIRST_WORD = re.compile(rf"\A{WORD.pattern}")
 LAST_WORD = re.compile(rf"{WORD.pattern}\Z")
 NOT_BLANK = re.compile(r"\S")
-FEWEST_BLANKS = 0.05  # of the characters, in text that writes blanks between words
 STRING = 10  # characters
 ORDERS = (1, 2, 3, 4)  # units a string
 
 
 def unit_of(text: str) -> Unit:
     """Words, or characters where fewer than one character in twenty is white space."""
-    blanks = sum(map(str.isspace, text))
-    return "words" if blanks >= FEWEST_BLANKS * len(text) else "characters"
+    return "words" if has_blanks(sum(map(str.isspace, text)), len(text)) else "characters"
 
 
 def split_units(text: str, unit: Unit) -> list[str]:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.model.scoring import Scored
 from pipelines.tokens.vocabulary import Vocabulary
@@ -62,8 +60,8 @@ class Segments:
     ) -> Segments:
         """Of the test split, from the artifacts corpus and tokens; `keep` says
         which end of a long document survived."""
-        documents = _read(corpus.files("documents/test-"), ["id", "text"])
-        coded = _read(tokens.files("tokens/test-"), ["length", "truncated"])
+        documents = corpus.table("documents/test-", ["id", "text"])
+        coded = tokens.table("tokens/test-", ["length", "truncated"])
         truncated = coded["truncated"].to_numpy()
         first = truncated if keep == "last" else np.zeros_like(truncated)
         return cls(
@@ -115,10 +113,6 @@ class Segments:
                 "nats": nats,
             }
         )
-
-
-def _read(shards: Sequence[Path], columns: list[str]) -> pa.Table:
-    return pa.concat_tables(pq.read_table(shard, columns=columns) for shard in shards)
 
 
 def cuts(text: str) -> Iterator[int]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.declaration.slices import EDGES, MOST_NAMED, NAMED, OTHERS, PARTS, slice_names
 from pipelines.metrics.segment_figures import COLUMNS, FIGURES, figure_intervals, segment_sums
@@ -49,10 +48,7 @@ def text_slices(
     `corpus` has the test documents that they are of. The slices of a kind add
     up to the whole test text.
     """
-    documents = pa.concat_tables(
-        pq.read_table(shard, columns=["id", "text", "group"])
-        for shard in corpus.files("documents/test-")
-    )
+    documents = corpus.table("documents/test-", ["id", "text", "group"])
     return {kind: _sliced(segments, _slices_of(kind, segments, documents), kind) for kind in kinds}
 
 

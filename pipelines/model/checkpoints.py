@@ -7,13 +7,13 @@ JSON, the position: epoch, step, running sums, history, best epoch. Read without
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.errors import FolioError
+from pipelines.files.whole_files import replacing
 
 if TYPE_CHECKING:
     import keras
@@ -22,15 +22,11 @@ POSITION = "position"
 
 
 def save(path: Path, variables: list[keras.Variable], position: dict[str, Any]) -> None:
-    """Write beside `path`, sync, rename: a reader sees the old checkpoint or the new one."""
+    """Write all or nothing: a reader sees the old checkpoint or the new one."""
     arrays = {f"v{i:04}": np.asarray(v) for i, v in enumerate(_arrays(variables))}
     arrays[POSITION] = np.frombuffer(json.dumps(position).encode(), np.uint8)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def load(path: Path, variables: list[keras.Variable]) -> dict[str, Any] | None:

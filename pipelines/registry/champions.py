@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import FolioError, UnreadableError
 from pipelines.files.small_files import read_object, set_aside
+from pipelines.files.whole_files import write_json
 from pipelines.registry.journal import DIGEST, Journal, Line, is_line, is_sealed, reigns, who
 from pipelines.registry.lookup import absent
 from pipelines.registry.mlflow_access import mlflow_at
@@ -27,7 +28,6 @@ from pipelines.registry.versions import (
     rollback_target,
     versions,
 )
-from pipelines.store.artifacts import write_json
 from pipelines.store.times import utc
 
 if TYPE_CHECKING:

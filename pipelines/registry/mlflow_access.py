@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import warnings
@@ -11,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import FolioError
+from pipelines.errors import FolioError, first_line
 from pipelines.files.home import made, why_closed
+from pipelines.files.locks import locked
 from pipelines.network.addresses import redacted
 from pipelines.registry.mlflow_private import make_database
 
@@ -60,7 +60,7 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
 
     What MLflow raises becomes a FolioError.
     """
-    with _locked(home / "mlflow"), _environment(), warnings.catch_warnings():
+    with _one_at_a_time(home / "mlflow"), _environment(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         uri = tracking_uri(home)
         import mlflow
@@ -73,10 +73,9 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
                 make_database(Path(uri.removeprefix(SQLITE)))
             yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
         except mlflow.exceptions.MlflowException as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             message = (
-                f"MLflow at {uri}: {first[:300]}; mend that, or name another registry in "
-                "MLFLOW_TRACKING_URI"
+                f"MLflow at {uri}: {first_line(error)[:300]}; mend that, or name another "
+                "registry in MLFLOW_TRACKING_URI"
             )
             raise FolioError(_without_secrets(message, home)) from error
         except DBAPIError as error:  # a full disk, a database that is locked or damaged
@@ -93,14 +92,13 @@ def _without_secrets(message: str, home: Path) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _one_at_a_time(folder: Path) -> Iterator[None]:
     """MLflow's settings are the process's, and it makes a new database without a lock of its own:
     one thread of one process at a time. Where nothing can be written, nothing is made either."""
     if why_closed(folder):
         yield
         return
-    with (made(folder) / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(made(folder) / ".lock"):
         yield
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipelines.corpus.cleaning import text_digest
+from pipelines.declaration.data_sections import LEARNED_FROM
 from pipelines.metrics.passage_hashes import code_points, passage_hashes
 from pipelines.metrics.segments import cuts
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
 WINDOW = 50  # characters of a segment that are looked for anywhere in the earlier text
-SPLITS = ("train", "validation")
 
 
 def seen_documents(texts: Sequence[str], corpus: Artifact) -> np.ndarray:
@@ -63,6 +63,6 @@ def _hashes(text: str) -> np.ndarray:
 
 
 def _texts(corpus: Artifact) -> Iterator[str]:
-    for split in SPLITS:
+    for split in LEARNED_FROM:
         for shard in corpus.files(f"documents/{split}-"):
             yield from pq.read_table(shard, columns=["text"])["text"].to_pylist()

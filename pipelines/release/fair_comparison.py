@@ -134,10 +134,7 @@ class Challenger:
                 "the test documents have changed, and what it was trained on is no "
                 "longer in the store, so it may have seen the new ones"
             )
-        documents = pa.concat_tables(
-            pq.read_table(shard, columns=["id", "text"])
-            for shard in self.corpus.files("documents/test-")
-        )
+        documents = self.corpus.table("documents/test-", ["id", "text"])
         if self.kind == "classifier":
             documents = documents.sort_by("id")
             return seen_documents(documents["text"].to_pylist(), corpus)

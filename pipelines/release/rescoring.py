@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.batches.columns import padded
 from pipelines.batches.dataset import Batch
-from pipelines.batches.writer import padded
 from pipelines.metrics.segments import Segments
 from pipelines.model.scoring import Scorer
 from pipelines.serving.predictor import Predictor

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.declaration.data_sections import SPLITS
 from pipelines.report import plots
 from pipelines.report.lineage_drawing import Box, boxes, draw
 from pipelines.report.page import Pictures
@@ -15,7 +16,6 @@ from pipelines.store.artifacts import Artifact, Inputs, Store
 from pipelines.store.lineage import Graph, stored
 from pipelines.tokens.lengths import documents_by_length
 
-SPLITS = ("train", "validation", "test")
 FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
 
 

@@ -14,14 +14,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipelines.declaration.data_sections import SPLITS
 from pipelines.report import plots
 from pipelines.report.classifier_part import confusion_cells
-from pipelines.report.data_part import (
-    FEWEST_FOR_HISTOGRAM,
-    SPLITS,
-    document_lengths,
-    documents_read,
-)
+from pipelines.report.data_part import FEWEST_FOR_HISTOGRAM, document_lengths, documents_read
 from pipelines.report.links import report_address, version_address
 from pipelines.report.model_report import headline_figures
 from pipelines.report.page import REPORT, shown_figure

@@ -28,6 +28,7 @@ from pipelines.store.artifacts import Progress
 from pipelines.store.live_runs import living
 from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
+from pipelines.store.times import utc
 
 Call = Callable[..., StageResult]  # (the Retraining, the results it reads) -> its own result
 Notice = Callable[[str], None]
@@ -202,7 +203,7 @@ class Retraining:
         self._on_sample()
 
     def __enter__(self) -> Retraining:
-        self._started, self._clock = time.gmtime(), time.perf_counter()
+        self._started, self._clock = time.time(), time.perf_counter()
         self._ending = ExitStack()  # the run lives until its record is saved
         try:
             if self._recorded:
@@ -245,7 +246,7 @@ class Retraining:
             "pipeline": self.spec.name,
             "declared": self.declared["pipeline"],
             "sample": self.spec.sample,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", self._started),
+            "started": utc(self._started),
             "attempt": self._attempt,
         }
 

@@ -9,7 +9,6 @@ rows, not the file.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.digests import digest_file
+from pipelines.files.whole_files import replacing, write_json
 from pipelines.registry.lookup import named_version
 from pipelines.registry.versions import Version
 from pipelines.serving.predictor import Predictor
@@ -32,7 +32,7 @@ from pipelines.serving.registered import package_of
 from pipelines.serving.score_input import CSV, PARQUET, Source, Window, open_source
 from pipelines.serving.spreadsheet import harmless
 from pipelines.serving.text_statistics import TextStatistics, compared, read_statistics
-from pipelines.store.artifacts import Progress, silent, write_json
+from pipelines.store.artifacts import Progress, silent
 from pipelines.store.times import utc
 
 ADDED = pa.schema(
@@ -219,20 +219,15 @@ def _with_answers(source: Source, order: Order) -> pa.Schema:
 @contextmanager
 def _whole(out: Path) -> Iterator[Path]:
     """Where to write; renamed to `out` at the end, and removed when it fails."""
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(out)
+        with replacing(out) as partial:
+            yield partial
     except OSError as error:
         error.filename = error.filename or str(out)  # `explained` names its disk
         raise FolioError(
             f"{out}: {error.strerror or error}; nothing was written. Mend it (free "
             "space, rights) and run again"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus.cleaning import STRAY
 from pipelines.corpus.csv_rows import checked_rows, long_fields
-from pipelines.errors import FolioError, UsageError
+from pipelines.errors import FolioError, UsageError, did_you_mean, first_line
 from pipelines.serving.batching import GROUP_CHARACTERS, GROUP_TEXTS, groups
 
 TEXT = "text"  # the column that is read unless another is named
@@ -168,8 +167,7 @@ def _chosen(name: str, names: Sequence[str], of_text: Sequence[str], wanted: str
         )
     wanted = wanted or TEXT
     if wanted not in names:
-        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(wanted, names)
         raise UsageError(f"{name}: no column {wanted!r}{hint} ({listed})")
     if wanted not in of_text:
         raise UsageError(f"{name}: column {wanted!r} holds no text ({listed})")
@@ -182,8 +180,9 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FolioError(f"{path.name}: not a whole Parquet file ({first[:200]})") from error
+        raise FolioError(
+            f"{path.name}: not a whole Parquet file ({first_line(error)[:200]})"
+        ) from error
 
 
 def _strings(values: Sequence[str]) -> pa.Array:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.declaration.spec import SourceSpec
 from pipelines.errors import FolioError, UnreachableError, UnreadableError
 from pipelines.files.small_files import read_object
+from pipelines.files.whole_files import write_json
 from pipelines.network.addresses import identity, shown
 from pipelines.network.http_answers import (
     HEADERS,
@@ -27,7 +28,6 @@ from pipelines.network.http_answers import (
     explained,
     version_of,
 )
-from pipelines.store.artifacts import write_json
 from pipelines.store.removal import remove
 
 if TYPE_CHECKING:

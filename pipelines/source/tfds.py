@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import difflib
 import logging
 import os
 import sys
@@ -26,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.declaration.spec import SourceSpec
-from pipelines.errors import FolioError, UnreachableError
+from pipelines.errors import FolioError, UnreachableError, did_you_mean, first_line
 from pipelines.files.home import users_files
 from pipelines.network.http_answers import MissingError
 from pipelines.store.artifacts import Workspace
@@ -138,7 +137,7 @@ def _prepared(
             builder.download_and_prepare()
     except Exception as error:
         raise FolioError(
-            f"{wanted}, and tfds cannot do it ({_first_line(error)}); {advice}"
+            f"{wanted}, and tfds cannot do it ({first_line(error)}); {advice}"
         ) from error
     return builder, here | {"from": "prepared by tfds"}
 
@@ -187,7 +186,7 @@ def _builder(name: str, data_dir: str | None) -> DatasetBuilder:
                 f"{_nearest(rest, configs)}"
             ) from error
         raise FolioError(
-            f"source.tfds {name}: {_first_line(error)}; mend the name, or its version"
+            f"source.tfds {name}: {first_line(error)}; mend the name, or its version"
         ) from error
 
 
@@ -229,15 +228,8 @@ def _is_text(feature: Any) -> bool:
 
 
 def _nearest(wrong: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(wrong, known, n=3, cutoff=0.5)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; known: {', '.join(sorted(known)[:20])}{', …' if len(known) > 20 else ''}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    listed = f"; known: {', '.join(sorted(known)[:20])}{', …' if len(known) > 20 else ''}"
+    return did_you_mean(wrong, known, most=3) or listed
 
 
 def _texts(builder: DatasetBuilder, split: Any, feature: str) -> Iterator[bytes]:
@@ -253,7 +245,7 @@ def _texts(builder: DatasetBuilder, split: Any, feature: str) -> Iterator[bytes]
     except Exception as error:  # of as many kinds as there are file formats
         raise FolioError(
             f"{builder.data_path}: split {split.name} cannot be read beyond record "
-            f"{number} ({_first_line(error)}); delete that folder and run again"
+            f"{number} ({first_line(error)}); delete that folder and run again"
         ) from error
     if number != split.num_examples:
         raise FolioError(

@@ -12,7 +12,6 @@ A run that reads an artifact holds a shared lock on its manifest until it ends.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -28,10 +27,12 @@ from pipelines.errors import DamagedError, FolioError, UnreadableError
 from pipelines.files.home import made
 from pipelines.files.locks import share, try_lock
 from pipelines.files.names import unsafe
+from pipelines.files.whole_files import write_whole
 from pipelines.store import manifest as manifests
 from pipelines.store.manifest import KEY, MANIFEST, Artifact, Recipe
 from pipelines.store.remote import SharedStore
 from pipelines.store.resource_use import Measurement
+from pipelines.store.times import utc
 
 Progress = Callable[[float, float | None, str], None]  # done, total if known, what is counted
 GpuWish = Literal["any", "preferred", "required"]  # preferred: its absence is told
@@ -212,10 +213,10 @@ class Store:
                 "counts": counts,
                 "wall_seconds": measured.wall_seconds,
                 "peak_memory_bytes": measured.peak_bytes,
-                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "created": utc(time.time()),
             }
         )
-        _write_synced(work.out / MANIFEST, manifests.text_of(manifest))
+        write_whole(work.out / MANIFEST, manifests.text_of(manifest))
         self._publish(recipe, work)
         return Artifact(recipe.stage, recipe.key, self.root / recipe.stage / recipe.key, manifest)
 
@@ -272,29 +273,6 @@ def lock_of(folder: Path, key: str) -> Path:
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write all or nothing, so that a reader never sees half a file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        _write_synced(partial, text)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)  # of a full disk, say
-        raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    """As `write_whole`."""
-    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def _sync_folder(path: Path) -> None:

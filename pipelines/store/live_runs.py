@@ -7,7 +7,6 @@ So a run whose process was killed is known by its free lock, without time-outs a
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -18,7 +17,7 @@ from typing import Any
 
 from pipelines.errors import UnreadableError, UsageError
 from pipelines.files.home import made
-from pipelines.files.locks import is_locked, try_lock
+from pipelines.files.locks import is_locked, locked, try_lock
 from pipelines.files.names import unsafe
 from pipelines.files.small_files import read_object, set_aside
 from pipelines.store.run_records import is_time
@@ -36,9 +35,9 @@ def living(runs: Path, record: dict[str, Any]) -> Iterator[None]:
     folder = made(runs / LIVE)
     path = folder / f"{record['run']}.json"
     partial = folder / f".{path.name}.{os.getpid()}"
-    with partial.open("w+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # before it is seen under its name
+    with locked(partial) as file:  # before it is seen under its name
         try:
+            file.truncate(0)
             json.dump(record | {"host": socket.gethostname(), "pid": os.getpid()}, file)
             file.flush()
             partial.replace(path)

@@ -14,12 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import FolioError, UnreadableError
 from pipelines.files.digests import digest_file, digest_json
 from pipelines.files.names import unsafe
 from pipelines.files.small_files import MAX_BYTES, parse_object, read_object
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MANIFEST = "manifest.json"  # written last, so that its existence means completion
 KEY = re.compile(r"[0-9a-f]{64}")
@@ -67,6 +70,13 @@ class Artifact:
         return sorted(
             self.path / name for name in self.manifest["files"] if name.startswith(prefix)
         )
+
+    def table(self, prefix: str, columns: list[str]) -> pa.Table:
+        """The rows of its Parquet files whose names begin so, in order."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        return pa.concat_tables(pq.read_table(file, columns=columns) for file in self.files(prefix))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import FolioError, UnreadableError, UsageError
+from pipelines.errors import FolioError, UnreadableError, UsageError, first_line
 from pipelines.files.home import users_files
 from pipelines.files.small_files import MAX_BYTES
 from pipelines.network.addresses import shown
@@ -247,8 +247,7 @@ class SharedStore:
     def _said(self, error: Exception) -> str:
         """The system's own words, if any cause has them, else the first line of the message."""
         words = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError))
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        said = next(filter(None, words), None) or lines[0][:150]
+        said = next(filter(None, words), None) or first_line(error)[:150]
         return said.replace(self.address, shown(self.address))
 
 

@@ -14,8 +14,9 @@ from pipelines.errors import UnreadableError, UsageError
 from pipelines.files.home import made
 from pipelines.files.names import unsafe
 from pipelines.files.small_files import read_object
+from pipelines.files.whole_files import write_json
 from pipelines.stages import NAMES
-from pipelines.store.artifacts import Store, write_json
+from pipelines.store.artifacts import Store
 
 KEEP_LOOKING = 200  # records searched for what a stage was before
 AHEAD = timedelta(minutes=5)  # of now: a record dated later was written by a clock that was wrong

@@ -19,6 +19,7 @@ from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import made
 from pipelines.files.machine import one_line
+from pipelines.files.whole_files import write_whole
 from pipelines.registry.champions import journal_of, reigns_of
 from pipelines.registry.lookup import list_models
 from pipelines.registry.versions import CHAMPION
@@ -27,7 +28,7 @@ from pipelines.report.metric_chart import metric_chart
 from pipelines.report.page import moment, render
 from pipelines.run.freshness import freshness
 from pipelines.run.plan import plan
-from pipelines.store.artifacts import Store, write_whole
+from pipelines.store.artifacts import Store
 from pipelines.store.settings import Settings
 from pipelines.store.times import utc
 from pipelines.upkeep.disk import disk_usage

@@ -18,10 +18,11 @@ from typing import Any
 from pipelines.errors import UnreadableError
 from pipelines.files.locks import is_locked, try_lock
 from pipelines.files.small_files import read_object
+from pipelines.files.whole_files import write_json
 from pipelines.network.addresses import HIDDEN, config_shown
 from pipelines.network.credentials import has_secrets, secret_overrides
 from pipelines.store import manifest as manifests
-from pipelines.store.artifacts import lock_of, write_json
+from pipelines.store.artifacts import lock_of
 from pipelines.store.live_runs import LIVE
 from pipelines.store.manifest import MANIFEST
 from pipelines.store.removal import remove

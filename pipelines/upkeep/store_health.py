@@ -22,10 +22,10 @@ from pipelines.report.page import moment
 from pipelines.store.artifacts import Store, lock_of
 from pipelines.store.lineage import stored
 from pipelines.store.live_runs import LIVE, live_runs
+from pipelines.store.removal import size_of
 from pipelines.store.run_records import is_ahead, read_record
 from pipelines.store.settings import Settings
 from pipelines.upkeep.collect import collect, leftovers_in, remains
-from pipelines.upkeep.disk import size_bytes
 from pipelines.upkeep.garbage import DAY, Item, Policy, stale
 from pipelines.upkeep.health import FIX, Finding
 from pipelines.upkeep.home_modes import close_to_others, open_to_others
@@ -89,7 +89,7 @@ def set_aside(settings: Settings) -> Iterator[Finding]:
             "damaged",
             "warning",
             f"{_counted(count, 'artifact')} set aside in {folder}, "
-            f"{size_bytes(folder) / 1e6:,.1f} MB; more than one may mean a failing disk",
+            f"{size_of(folder) / 1e6:,.1f} MB; more than one may mean a failing disk",
             "look, then: folio gc --yes, which deletes what has lain there for a week",
         )
 
@@ -101,7 +101,7 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
     old = {one.path for one in found if one.kind in LEFT and now - one.changed > DAY}
     items = [item for item in stale(found, stored(store), now, Policy()) if item.path in old]
     if items:
-        size = sum(size_bytes(item.path) for item in items if item.path)
+        size = sum(size_of(item.path) for item in items if item.path)
         yield Finding(
             "leftovers",
             "warning",

@@ -270,7 +270,7 @@ def test_a_full_disk_is_one_line(
     classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"])
-    monkeypatch.setattr(module.os, "fsync", lambda _: Path("/dev/full").write_text("x"))
+    monkeypatch.setattr("os.fsync", lambda _: Path("/dev/full").write_text("x"))
     with pytest.raises(FolioError, match=r"scored.parquet: No space left.* nothing was written"):
         scored(classifier, file)
     assert list(tmp_path.iterdir()) == [file]
