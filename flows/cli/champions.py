@@ -9,7 +9,7 @@ import typer
 
 from flows.cli.app import app
 from flows.cli.options import AsJson, Name, OnlyName, answer, settings, writable
-from flows.display import answers
+from flows.display import models as display
 from flows.parameters import model_name
 from pipelines.errors import FolioError, UsageError
 
@@ -45,7 +45,7 @@ def champion(
             f"{model}: there was no champion{then} by the journal; `folio models "
             f"{model} --history` shows it all"
         )
-    answer({**line, "version": line["champion"], "since": line["time"]}, as_json, answers.champion)
+    answer({**line, "version": line["champion"], "since": line["time"]}, as_json, display.champion)
 
 
 @app.command()
@@ -64,7 +64,7 @@ def promote(
     """
     from pipelines.registry.champions import promote as promoted
 
-    answer(promoted(writable().home, model_name(name), version, reason), as_json, answers.moved)
+    answer(promoted(writable().home, model_name(name), version, reason), as_json, display.moved)
 
 
 @app.command()
@@ -80,7 +80,7 @@ def rollback(name: Name, reason: Reason = "by hand", as_json: AsJson = False) ->
     """
     from pipelines.registry.champions import rollback as rolled_back
 
-    answer(rolled_back(writable().home, model_name(name), reason), as_json, answers.moved)
+    answer(rolled_back(writable().home, model_name(name), reason), as_json, display.moved)
 
 
 @app.command()
@@ -106,7 +106,7 @@ def verify(name: OnlyName = None, as_json: AsJson = False) -> None:
             model_name(name) if name else None,
         )
     if as_json or not found.problems:
-        answer(found.as_json(), as_json, answers.verified)
+        answer(found.as_json(), as_json, display.verified)
     if found.problems:
         more = (
             f" (and {len(found.problems) - 1} more; --json lists them)"

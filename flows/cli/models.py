@@ -13,7 +13,7 @@ import typer
 
 from flows.cli.app import app
 from flows.cli.options import AsJson, ModelVersion, Name, OnlyName, answer, settings
-from flows.display import answers as display
+from flows.display import models as display
 from flows.parameters import model_name
 from pipelines.errors import UsageError
 from pipelines.files.home import users_files

@@ -32,7 +32,7 @@ from flows.cli.options import (
     stage,
     writable,
 )
-from flows.display import answers
+from flows.display import runs as display
 from flows.parameters import model_name
 
 PENDING = 3
@@ -61,7 +61,7 @@ def list_(as_json: AsJson = False) -> None:
                 "state": record.get("state"),
             }
         )
-    answer(rows, as_json, answers.pipelines)
+    answer(rows, as_json, display.pipelines)
 
 
 @app.command()
@@ -92,7 +92,7 @@ def plan(
     spec = load_spec(name, profile, overridden(overrides, backend))
     decisions = decisions_of(spec, settings(mirror=mirror, offline=offline), selection(only, since))
     stages = [decision.as_json() for decision in decisions]
-    answer({"pipeline": spec.name, "profile": profile, "stages": stages}, as_json, answers.plan)
+    answer({"pipeline": spec.name, "profile": profile, "stages": stages}, as_json, display.plan)
     if exit_code and any(stage["action"] != "reuse" for stage in stages):
         raise typer.Exit(PENDING)
 
@@ -143,7 +143,7 @@ def run(
         offline=offline,
         allow_sample=allow_sample,
     )
-    answer(records, as_json, answers.summary)
+    answer(records, as_json, display.summary)
     raise typer.Exit(code)
 
 
@@ -205,7 +205,7 @@ def compare(
             "folder": str(folder),
         },
         as_json,
-        answers.comparison,
+        display.comparison,
     )
     raise typer.Exit(code)
 
@@ -222,7 +222,7 @@ def runs(
         for record in settings().runs
         if name is None or record["pipeline"] == model_name(name)
     ]
-    answer(records[:limit], as_json, answers.runs)
+    answer(records[:limit], as_json, display.runs)
 
 
 @app.command()
@@ -240,7 +240,7 @@ def show(
         entry["manifest"] = artifact and artifact.manifest | {
             "config": config_shown(artifact.manifest["config"])
         }
-    answer(record, as_json, answers.run)
+    answer(record, as_json, display.run)
 
 
 @app.command()
@@ -253,4 +253,4 @@ def dashboard(as_json: AsJson = False) -> None:
     here = writable()
     state = collect(here, datetime.now(UTC))
     page = write_page(here.home, state)
-    answer({"page": str(page), **state}, as_json, answers.dashboard)
+    answer({"page": str(page), **state}, as_json, display.dashboard)

@@ -15,7 +15,7 @@ import typer
 
 from flows.cli.app import app
 from flows.cli.options import AsJson, answer, settings, writable
-from flows.display import answers
+from flows.display import upkeep as display
 from flows.server.environment import changed
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import made
@@ -71,7 +71,7 @@ def up(
     here, ports = settings(), Ports(prefect_port, mlflow_port, dashboard_port)
     if state := state_of(here.home):
         print("is up already", file=sys.stderr)
-        return answers.addresses(state["addresses"])
+        return display.addresses(state["addresses"])
     writable()
     require_choice(here.home, password)
     notify = sys.stdin.readline().strip() if notify == "-" else notify
@@ -84,7 +84,7 @@ def up(
 def _show(home: Path, addresses: dict[str, Any]) -> None:
     from flows.web.passwords import FILE
 
-    answers.addresses(addresses)
+    display.addresses(addresses)
     if (home / FILE).exists():
         print(f"the pages ask for the user and password in {home / FILE}", file=sys.stderr)
 
@@ -177,4 +177,4 @@ def status(as_json: AsJson = False) -> None:
     """
     from flows.services.status import status_of
 
-    answer(status_of(settings()), as_json, answers.status)
+    answer(status_of(settings()), as_json, display.status)

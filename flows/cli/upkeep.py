@@ -9,7 +9,7 @@ import typer
 
 from flows.cli.app import app
 from flows.cli.options import AsJson, answer, settings, writable
-from flows.display import answers
+from flows.display import upkeep as display
 from pipelines.errors import FolioError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def gc(
         past = _forgotten(here.home, past)
     items += _listed(past, older_than)
     _say_what_is_left_alone(here)
-    answer(_document(items, not yes), as_json, answers.garbage)
+    answer(_document(items, not yes), as_json, display.garbage)
     if problems:
         more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
         raise FolioError(
@@ -134,5 +134,5 @@ def doctor(
             if fix:
                 writable()
             told = report(here, Depth(digests, gpu), fix)
-    answer(told, as_json, answers.doctor)
+    answer(told, as_json, display.doctor)
     raise typer.Exit(bool(told["problems"]))

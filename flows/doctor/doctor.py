@@ -11,9 +11,9 @@ from flows.doctor.servers import servers
 from pipelines.errors import FolioError
 from pipelines.files.machine import one_line
 from pipelines.store.settings import Settings
-from pipelines.upkeep import exposed, health, store_health
+from pipelines.upkeep import exposed, machine_health, pipeline_health, store_health
 from pipelines.upkeep.dashboard import write_dashboard
-from pipelines.upkeep.health import Finding, Mend, examined
+from pipelines.upkeep.findings import Finding, Mend, examined
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,21 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
     """What is installed, reachable, stale or stuck. Changes nothing."""
     return examined(
         {
-            "packages": health.packages,
-            "disk": partial(health.disk, settings.home),
+            "packages": machine_health.packages,
+            "disk": partial(machine_health.disk, settings.home),
             "modes": partial(store_health.modes, settings.home),
-            "gpu": partial(health.gpu, depth.gpu),
-            "declarations": partial(health.declarations, settings),
-            "schedules": partial(health.schedules, settings),
+            "gpu": partial(machine_health.gpu, depth.gpu),
+            "declarations": partial(pipeline_health.declarations, settings),
+            "schedules": partial(pipeline_health.schedules, settings),
             "server": partial(servers, settings),
-            "registry": partial(health.registry, settings.home),
+            "registry": partial(pipeline_health.registry, settings.home),
             "artifacts": partial(store_health.artifacts, settings, depth.digests),
             "damaged": partial(store_health.set_aside, settings),
             "leftovers": partial(store_health.leftovers, settings),
             "records": partial(store_health.records, settings),
             "journal": partial(store_health.journal, settings),
             "secrets": partial(exposed.secrets, settings),
-            "dashboard": partial(health.dashboard, settings),
+            "dashboard": partial(pipeline_health.dashboard, settings),
         }
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flows.server.lifecycle import prefect_api
 from pipelines.network.addresses import shown
 from pipelines.network.credentials import has_secrets, secret_overrides
-from pipelines.upkeep.health import FIX, Finding
+from pipelines.upkeep.findings import FIX, Finding
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

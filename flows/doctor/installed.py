@@ -17,7 +17,7 @@ from flows.deployments import GPU
 from flows.deployments import deployments as declared
 from flows.services.automations import automations as declared_automations
 from flows.services.installation import LIMITS, TAG, lets_commands_in
-from pipelines.upkeep.health import FIX, Finding, Mend
+from pipelines.upkeep.findings import FIX, Finding, Mend
 
 
 def is_bare(client: SyncPrefectClient) -> bool:

@@ -26,7 +26,7 @@ from pipelines.files.home import made
 from pipelines.network.addresses import shown
 from pipelines.store.live_runs import dead_runs
 from pipelines.store.settings import Settings
-from pipelines.upkeep.health import FIX, Check, Finding, Mend, examined
+from pipelines.upkeep.findings import FIX, Check, Finding, Mend, examined
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pipelines.batches.buckets import assign, best_widths
 from pipelines.batches.columns import column, padded
 from pipelines.batches.running_text import TokenStream
+from pipelines.batches.tokenized_split import TokenizedSplit
 from pipelines.batches.writer import BatchWriter, schema, total
 from pipelines.declaration.data_sections import SPLITS, BatchesSpec
 from pipelines.errors import FolioError
@@ -29,35 +30,6 @@ from pipelines.tokens.vocabulary import Vocabulary, folder_digest
 
 # Held-out text is read with the state carried; few lanes leave hardly a token without context.
 HELD_OUT_LANES = {"validation": 8, "test": 1}
-
-
-@dataclass(frozen=True)
-class TokenizedSplit:
-    """The documents of a split as the tokens stage left them."""
-
-    lengths: np.ndarray  # (documents,) tokens, markers included
-    tokens: int  # before any cut, markers included
-    characters: int  # of the text itself, before any cut
-
-    @classmethod
-    def read(cls, tokens: Artifact, split: str) -> TokenizedSplit:
-        columns = ["length", "truncated", "characters"]
-        tables = [
-            pq.read_table(shard, columns=columns) for shard in tokens.files(f"tokens/{split}-")
-        ]
-        lengths, truncated, characters = (
-            np.concatenate([np.empty(0, np.int64), *(table[name].to_numpy() for table in tables)])
-            for name in columns
-        )
-        return cls(lengths, int((lengths + truncated).sum()), int(characters.sum()))
-
-    def spelled(self, predicted: int, markers: int) -> int:
-        """Characters that `predicted` tokens of the text spell, with `markers` a document.
-
-        Exact where a token is a character; else in proportion to all the text's tokens.
-        """
-        tokens = self.tokens - markers * len(self.lengths)
-        return round(self.characters * predicted / tokens) if tokens else 0
 
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:

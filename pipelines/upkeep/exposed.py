@@ -27,7 +27,7 @@ from pipelines.store.live_runs import LIVE
 from pipelines.store.manifest import MANIFEST
 from pipelines.store.removal import remove
 from pipelines.store.settings import Settings
-from pipelines.upkeep.health import FIX, Finding
+from pipelines.upkeep.findings import FIX, Finding
 
 IN_CLEAR = re.compile(rf"@|[?#](?!{HIDDEN})")  # a user, query or fragment
 RETOLD = "source.url changed"

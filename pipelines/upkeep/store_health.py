@@ -26,8 +26,8 @@ from pipelines.store.removal import size_of
 from pipelines.store.run_records import is_ahead, read_record
 from pipelines.store.settings import Settings
 from pipelines.upkeep.collect import collect, leftovers_in, remains
+from pipelines.upkeep.findings import FIX, Finding
 from pipelines.upkeep.garbage import DAY, Item, Policy, stale
-from pipelines.upkeep.health import FIX, Finding
 from pipelines.upkeep.home_modes import close_to_others, open_to_others
 
 LEFT = ("unfinished", "unfinished copy", "partial work", "lock")  # by killed runs

@@ -20,7 +20,7 @@ from typing import Any
 from flows.cli.main import main
 from pipelines.store.live_runs import dead_runs
 from pipelines.store.settings import Settings
-from pipelines.upkeep.health import examined
+from pipelines.upkeep.findings import examined
 from pipelines.upkeep.store_health import journal, records
 
 NAME = "tiny-play"

@@ -27,7 +27,7 @@ from pipelines.store.artifacts import MANIFEST, Artifact
 from pipelines.store.lineage import Graph, stored
 from pipelines.store.settings import Settings
 from pipelines.upkeep import exposed
-from pipelines.upkeep.health import Finding
+from pipelines.upkeep.findings import Finding
 from tests.conftest import artifact_of
 from tests.pipelines.http_site import BODY, Site, send
 

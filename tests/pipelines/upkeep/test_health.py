@@ -20,8 +20,9 @@ from pipelines.registry.versions import versions
 from pipelines.run.plan import plan
 from pipelines.store.artifacts import MANIFEST, lock_of
 from pipelines.store.settings import Settings
-from pipelines.upkeep import health, store_health
-from pipelines.upkeep.health import Finding, examined, outside
+from pipelines.upkeep import machine_health, pipeline_health, store_health
+from pipelines.upkeep.findings import Finding, examined
+from pipelines.upkeep.machine_health import outside
 from tests.conftest import artifact_of, spec_of
 from tests.pipelines.upkeep.test_collect import aged, moved
 
@@ -36,12 +37,12 @@ def here(trained: Settings, tmp_path: Path) -> Settings:
 def checks(here: Settings, digests: bool = False) -> list[Finding]:
     return examined(
         {
-            "packages": health.packages,
-            "disk": partial(health.disk, here.home),
-            "gpu": health.gpu,
-            "declarations": partial(health.declarations, here),
-            "schedules": partial(health.schedules, here),
-            "registry": partial(health.registry, here.home),
+            "packages": machine_health.packages,
+            "disk": partial(machine_health.disk, here.home),
+            "gpu": machine_health.gpu,
+            "declarations": partial(pipeline_health.declarations, here),
+            "schedules": partial(pipeline_health.schedules, here),
+            "registry": partial(pipeline_health.registry, here.home),
             "artifacts": partial(store_health.artifacts, here, digests),
             "damaged": partial(store_health.set_aside, here),
             "leftovers": partial(store_health.leftovers, here),
@@ -103,7 +104,7 @@ def test_packages_outside_the_bounds_or_missing() -> None:
     ]
     assert "outside the tested bounds <3" in found[0].text
     assert "no-such-package is not installed" in found[1].text
-    (installed,) = health.packages()
+    (installed,) = machine_health.packages()
     assert platform.python_version() in installed.text and "tensorflow" in installed.text
 
 
@@ -122,7 +123,9 @@ def test_a_declaration_that_is_gone_is_told_with_its_pipeline(here: Settings) ->
     record = next(iter(here.runs))
     record |= {"run": "99990101-later", "declared": "/nowhere/tiny.yaml"}
     here.runs.save(record)
-    the_only(health.declarations(here), "warning", record["pipeline"], "/nowhere/tiny.yaml")
+    the_only(
+        pipeline_health.declarations(here), "warning", record["pipeline"], "/nowhere/tiny.yaml"
+    )
 
 
 def test_a_pipeline_that_has_missed_its_schedule(here: Settings) -> None:
@@ -139,21 +142,24 @@ def test_a_pipeline_that_has_missed_its_schedule(here: Settings) -> None:
     }
     here.runs.save(record)
     the_only(
-        health.schedules(here, NOW),
+        pipeline_health.schedules(here, NOW),
         "warning",
         "shakespeare is late: a run was due 2026-07-01 02:00",
         "folio run shakespeare --profile full",
     )
     here.runs.save(record | {"started": f"{NOW - timedelta(hours=9):%Y-%m-%dT%H:%M:%SZ}"})
-    assert list(health.schedules(here, NOW)) == []
+    assert list(pipeline_health.schedules(here, NOW)) == []
 
 
 def test_a_dashboard_that_is_out_of_date_is_written_again(here: Settings) -> None:
     finding = the_only(
-        health.dashboard(here), "warning", "does not tell of the last run", "folio dashboard"
+        pipeline_health.dashboard(here),
+        "warning",
+        "does not tell of the last run",
+        "folio dashboard",
     )
     assert finding.mend is not None and "index.html" in finding.mend()
-    assert list(health.dashboard(here)) == []
+    assert list(pipeline_health.dashboard(here)) == []
 
 
 def flip(path: Path, at: int = -1) -> None:
@@ -170,14 +176,14 @@ def test_a_champion_whose_files_are_not_those_registered(here: Settings) -> None
     )
     flip(play / "data" / "package" / "model.keras")
     the_only(
-        health.registry(here.home),
+        pipeline_health.registry(here.home),
         "problem",
         "tiny-play, version 1",
         "is not what was registered",
         "folio run tiny-play --only release",
     )
     shutil.rmtree(reviews)
-    assert "tiny-reviews, version 1" in bad(health.registry(here.home))[1].text
+    assert "tiny-reviews, version 1" in bad(pipeline_health.registry(here.home))[1].text
 
 
 def test_a_registry_that_cannot_be_read_says_so(here: Settings) -> None:
@@ -289,7 +295,7 @@ def test_a_run_that_takes_more_than_a_day_is_told(here: Settings) -> None:
 
 
 def test_each_backend_is_asked_for_a_gpu() -> None:
-    found = {finding.text.split()[0]: finding for finding in health.gpu(ask=True)}
+    found = {finding.text.split()[0]: finding for finding in machine_health.gpu(ask=True)}
     sees = training_device("tensorflow", "any", print) == "gpu"
     assert found["tensorflow"].text.startswith(
         f"tensorflow sees {'a' if sees else 'no'} GPU"

@@ -1,7 +1,4 @@
-"""Whether what a home stands on is in order: packages, disk, declarations, registry, GPU.
-
-Checks only look, and give findings; one that can be mended without asking carries how.
-"""
+"""Whether what Folio runs on is in order: Python and its packages, the disk, the GPU."""
 
 from __future__ import annotations
 
@@ -11,67 +8,20 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
-from pipelines.declaration.load import catalog_names, load_spec
-from pipelines.errors import FolioError
 from pipelines.files.home import why_closed
 from pipelines.files.locks import try_lock
-from pipelines.files.machine import one_line
 from pipelines.model.backend import PACKAGES
-from pipelines.registry.lookup import PACKAGE
-from pipelines.registry.versions import CHAMPION, Version, versions
-from pipelines.report.page import moment
-from pipelines.run.freshness import freshness
 from pipelines.store.fingerprint import library_version
-from pipelines.store.settings import Settings
-from pipelines.upkeep.dashboard import LOW_DISK_BYTES, write_dashboard
+from pipelines.upkeep.dashboard import LOW_DISK_BYTES
+from pipelines.upkeep.findings import Finding
 
 GPU_SECONDS = 120  # for a backend to be imported and to look
-FIX = "folio doctor --fix"
-Mend = Callable[[], str]  # says what it did
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`text` says what is so, and where; `remedy` is a command or a sentence."""
-
-    check: str
-    state: Literal["ok", "warning", "problem"]
-    text: str
-    remedy: str | None = None
-    mend: Mend | None = field(default=None, repr=False, compare=False)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "check": self.check,
-            "state": self.state,
-            "text": self.text,
-            "remedy": self.remedy,
-            "fixable": self.mend is not None,
-        }
-
-
-Check = Callable[[], Iterable[Finding]]
-
-
-def examined(checks: dict[str, Check]) -> list[Finding]:
-    """What all checks find. One that cannot be done is a finding itself."""
-    found: list[Finding] = []
-    for name, check in checks.items():
-        try:
-            found += check()
-        except Exception as error:  # a check that fails hides no other
-            what, _, remedy = one_line(error).partition("; ")  # as FolioErrors are written
-            found.append(Finding(name, "problem", what, remedy or None))
-    return found
 
 
 # Packages
@@ -194,134 +144,6 @@ def _locks_hold(home: Path) -> bool:
 
 def _others(found: list[Any]) -> str:
     return f" (and {len(found) - 1} more)" if found[1:] else ""
-
-
-# Declarations and schedules
-
-
-def declarations(settings: Settings) -> Iterator[Finding]:
-    """Whether those of the catalog load, and those that pipelines last ran with."""
-    names, wrong = catalog_names(), 0
-    for name in names:
-        try:
-            spec = load_spec(name)
-            if spec.schedule is not None:
-                load_spec(name, spec.schedule.profile)
-        except FolioError as error:
-            wrong += 1
-            yield Finding("declarations", "problem", str(error), "mend that file")
-    last = _last_records(settings)
-    for pipeline, record in last.items():
-        try:
-            load_spec(
-                record.get("declared", pipeline),
-                record["profile"],
-                tuple(record.get("overrides", ())),
-            )
-        except FolioError as error:
-            wrong += 1
-            yield Finding(
-                "declarations",
-                "warning",
-                f"{pipeline} cannot run as it last did: {error}",
-                "mend it, or let it be: nothing else needs it",
-            )
-    if not wrong:
-        yield Finding(
-            "declarations",
-            "ok",
-            f"{len(names)} of the catalog load, and those of the "
-            f"{len(last)} pipelines that ran here",
-        )
-
-
-def _last_records(settings: Settings) -> dict[str, dict[str, Any]]:
-    last: dict[str, dict[str, Any]] = {}
-    for record in settings.runs:
-        last.setdefault(record["pipeline"], record)
-    return last
-
-
-def schedules(settings: Settings, now: datetime | None = None) -> Iterator[Finding]:
-    """Pipelines that ran by their schedule once, and now are late."""
-    records = list(settings.runs)
-    for name in catalog_names():
-        schedule = load_spec(name).schedule
-        own = [record for record in records if record["pipeline"] == name]
-        fresh = freshness(schedule, own, now or datetime.now(UTC))
-        if schedule and fresh["state"] == "late":
-            yield Finding(
-                "schedules",
-                "warning",
-                f"{name} is late: a run was due "
-                f"{moment(fresh['due'])}, the last good one began "
-                f"{moment(fresh['last'])}",
-                f"folio up, or: folio run {name} --profile {schedule.profile}",
-            )
-
-
-def dashboard(settings: Settings) -> Iterator[Finding]:
-    """Whether the page knows of the last run."""
-    page = settings.home / "dashboard" / "index.html"
-    now = time.time()  # a clock that was ahead left times that no page can be newer than
-    last = max(
-        (
-            found
-            for path in settings.runs.folder.glob("[!.]*.json")
-            if (found := path.lstat().st_mtime) <= now
-        ),
-        default=None,
-    )
-    if last is not None and not (page.is_file() and page.stat().st_mtime >= last):
-        yield Finding(
-            "dashboard",
-            "warning",
-            f"{page} does not tell of the last run",
-            "folio dashboard",
-            lambda: f"wrote {write_dashboard(settings)}",
-        )
-
-
-# Models
-
-
-def registry(home: Path) -> Iterator[Finding]:
-    """Whether the registry can be read, and each champion's files are those registered."""
-    known = versions(home)
-    wrong = False
-    for one in known:
-        if CHAMPION in one.aliases and one.folder is not None and (harm := harm_of(one)):
-            wrong = True
-            again = (
-                f"move that away, then: folio run {one.name} --only release, and folio "
-                f"promote {one.name} VERSION with the version that it names"
-            )
-            yield Finding(
-                "registry",
-                "problem",
-                f"the champion of {one.name}, version {one.number}: {one.folder} {harm}",
-                f"folio rollback {one.name}; or {again}",
-            )
-    if not wrong:
-        champions = sum(CHAMPION in one.aliases for one in known)
-        yield Finding(
-            "registry",
-            "ok",
-            f"{len(known)} model versions, {champions} champions, their files whole",
-        )
-
-
-def harm_of(version: Version) -> str | None:
-    """What is wrong with a version's files here, in words; None of one registered by hand."""
-    from pipelines.serving.registered import registered_digest
-
-    folder, tags = version.folder, version.tags
-    if folder is None or "folio.package" not in tags:
-        return None
-    if not (folder / "data" / PACKAGE).is_dir():
-        return "is not there"
-    noted = tags.get("folio.files")
-    return "is not what was registered" if noted and registered_digest(folder) != noted else None
 
 
 # GPU

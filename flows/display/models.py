@@ -1,0 +1,128 @@
+"""What the commands print of models, and what models answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.display.lineage import drift
+from flows.display.tables import table
+
+
+def models(listed: list[dict[str, Any]]) -> None:
+    if not listed:
+        print("no models yet; train one with: folio run NAME")
+        return
+    headers = ("model", "version", "aliases", "metric", "verdict", "against champion", "created")
+    table(
+        headers,
+        (
+            (
+                model["name"],
+                version["version"],
+                ", ".join(version["aliases"]),
+                _metric(version),
+                version.get("verdict"),
+                _difference(version.get("evidence")),
+                version.get("created"),
+            )
+            for model in listed
+            for version in model["versions"]
+        ),
+    )
+    if len(listed) == 1:
+        for version in listed[0]["versions"]:
+            if version.get("reason"):
+                print(f"version {version['version']}: {version['reason']}")
+
+
+def _metric(version: dict[str, Any]) -> str | None:
+    if version.get("value") is None:
+        return None
+    sample = " (sample)" if version.get("sample") else ""
+    return f"{version['metric']} {version['value']:.4f}{sample}"
+
+
+def _difference(evidence: dict[str, Any] | None) -> str | None:
+    if evidence is None:
+        return None
+    return f"{evidence['effect']:+.4g} [{evidence['low']:+.4g}, {evidence['high']:+.4g}]"
+
+
+def history(lines: list[dict[str, Any]]) -> None:
+    """The journal of one model."""
+    table(
+        ("time", "who", "what", "version", "champion", "why"),
+        (
+            (
+                line["time"],
+                line["who"],
+                line.get("verdict") or line["action"],
+                line["version"],
+                line["champion"],
+                line["reason"],
+            )
+            for line in lines
+        ),
+    )
+
+
+def champion(line: dict[str, Any]) -> None:
+    how = line.get("verdict") or line["action"]
+    print(
+        f"{line['model']}: version {line['champion']}, champion since {line['since']} "
+        f"({how}, {line['who']}): {line['reason']}"
+    )
+
+
+def moved(line: dict[str, Any]) -> None:
+    """After `folio promote` and `folio rollback`."""
+    before = f"was version {line['former']}" if line["former"] else "there was none"
+    print(f"{line['model']}: version {line['champion']} is champion ({before})")
+
+
+def verified(found: dict[str, Any]) -> None:
+    print(
+        f"whole: {found['lines']} lines of the journal, {found['versions']} versions, "
+        f"{found['artifacts']} artifacts; no test text in what trained or chose a model"
+    )
+
+
+def predictions(answers: list[dict[str, Any]]) -> None:
+    for answer in answers:
+        if answer.get("error"):
+            print(f"error: {answer['error']}")
+        elif "next" in answer:
+            print(answer["text"])
+            for one in answer["next"]:
+                print(f"  {one['probability']:.4f}  {one['token']!r}")
+        else:
+            print(f"{answer['label']}  {answer['probability']:.4f}  {answer['text'][:100]}")
+
+
+def texts(made: list[dict[str, Any]]) -> None:
+    print("\n\n".join(f"{one['start']}{one['text']}" for one in made))
+
+
+def scored(summary: dict[str, Any]) -> None:
+    """The end of `folio predict --file`."""
+    sample = ", trained on the SAMPLE text," if summary["sample"] else ""
+    print(
+        f"{summary['out']}: {summary['rows']:,} rows of column {summary['column']!r} by "
+        f"{summary['model']} version {summary['version']}{sample} in {summary['seconds']:.1f} s"
+    )
+    rows = [(label, count) for label, count in summary["labels"].items()]
+    rows += [(f"no answer: {why}", count) for why, count in summary["errors"].items()]
+    table(
+        ("answer", "rows", "share"),
+        ((name, f"{count:,}", f"{count / max(summary['rows'], 1):.1%}") for name, count in rows),
+        numbers=("rows", "share"),
+    )
+    if summary["drift"] is None:
+        print(
+            f"text     no telling whether it has drifted: version {summary['version']} was "
+            "registered before packages kept what they were trained on"
+        )
+    elif not summary["drift"]["measures"]:
+        print("text     too little to tell whether it has drifted")
+    else:
+        drift(summary["drift"], "this file's")

@@ -1,0 +1,198 @@
+"""What the commands print of pipelines and their runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flows.display.lineage import drift
+from flows.display.tables import figures, table
+from pipelines.files.small_files import read_object
+
+ACTIONS = {"run": "run", "reuse": "reused", "rebuild": "rebuilt"}
+
+
+def pipelines(rows: list[dict[str, Any]]) -> None:
+    table(
+        ("pipeline", "champion", "metric", "last run", "state", "title"),
+        (
+            (
+                row["pipeline"],
+                *_champion(row["champion"]),
+                row["last_run"],
+                row["state"],
+                row["title"],
+            )
+            for row in rows
+        ),
+    )
+
+
+def _champion(champion: dict[str, Any] | None) -> tuple[str | None, str | None]:
+    if not champion:
+        return None, None
+    sample = " (sample)" if champion.get("sample") else ""
+    value = champion.get("value")
+    figure = f"{champion['metric']} {value:.4f}" if value is not None else None
+    return f"version {champion['version']}{sample}", figure
+
+
+def plan(planned: dict[str, Any]) -> None:
+    print(f"{planned['pipeline']}, profile {planned['profile']}")
+    table(
+        ("stage", "action", "reason"),
+        ((stage["stage"], stage["action"], stage["reason"]) for stage in planned["stages"]),
+    )
+
+
+def runs(records: list[dict[str, Any]]) -> None:
+    if not records:
+        print("no runs yet; start with: folio run NAME")
+        return
+    table(
+        ("run", "profile", "state", "seconds", "version", "metrics"),
+        (
+            (
+                record["run"],
+                record["profile"] + (" (sample)" if record["sample"] else ""),
+                record["state"],
+                f"{record['seconds']:.1f}",
+                record["version"],
+                record["error"] or figures(record["metrics"]),
+            )
+            for record in records
+        ),
+    )
+
+
+def summary(records: list[dict[str, Any]]) -> None:
+    """The end of `folio run`."""
+    for record in records:
+        sample = ", on the SAMPLE text" if record["sample"] else ""
+        print(
+            f"\n{record['pipeline']}, profile {record['profile']}{sample}: "
+            f"{record['state'].replace('-', ' ')} in {record['seconds']:.1f} s"
+        )
+        table(
+            ("  stage", "action", "seconds"),
+            (
+                (
+                    f"  {entry['stage']}",
+                    ACTIONS.get(entry["action"], entry["action"]),
+                    f"{entry['seconds']:.1f}",
+                )
+                for entry in record["stages"]
+            ),
+        )
+        if record["error"]:
+            print(f"  failed     {record['error']}")
+        else:
+            _outcome(record)
+
+
+def _outcome(record: dict[str, Any]) -> None:
+    folders = {entry["stage"]: entry["path"] for entry in record["stages"]}
+    lines = [
+        ("metrics", figures(record["metrics"])),
+        ("registered", _registered(record)),
+        ("why", record.get("reason")),
+        ("report", record["report"]),
+        ("batches", folders.get("batches") and str(Path(folders["batches"]) / "batches")),
+        ("next", _next(record)),
+    ]
+    for name, text in lines:
+        if text:
+            print(f"  {name:10} {text}")
+
+
+def _registered(record: dict[str, Any]) -> str | None:
+    if record["version"] is None:
+        return None
+    return f"{record['pipeline']} version {record['version']} ({record['verdict']})"
+
+
+def _next(record: dict[str, Any]) -> str | None:
+    name = record["pipeline"]
+    if "perplexity" in record["metrics"]:
+        return f"folio generate {name} --start {json.dumps(_start(record), ensure_ascii=False)}"
+    if record["metrics"]:
+        return f'folio predict {name} "A film to remember."'
+    return f"folio show {record['run']}"
+
+
+def _start(record: dict[str, Any]) -> str:
+    """What the report's samples begin with."""
+    folder = next(entry["path"] for entry in record["stages"] if entry["stage"] == "metrics")
+    samples = read_object(Path(folder) / "metrics.json", samples=list)["samples"]
+    return next((sample["start"] for sample in samples), "")
+
+
+def comparison(compared: dict[str, Any]) -> None:
+    """The end of `folio compare`."""
+    from pipelines.run.grid import label
+
+    metrics = list(dict.fromkeys(name for row in compared["rows"] for name in row["metrics"]))
+    print(f"\n{compared['pipeline']}, profile {compared['profile']}, by {compared['metric']}")
+    table(
+        ("variant", *metrics, "best epoch", "seconds/epoch", "parameters", "error"),
+        (
+            (
+                label(row["variant"]),
+                *(row["metrics"].get(name) for name in metrics),
+                row["best_epoch"],
+                row["seconds_per_epoch"],
+                row["parameters"] and f"{row['parameters']:,}",
+                row["error"] or "",
+            )
+            for row in compared["rows"]
+        ),
+    )
+    print(f"table and plot: {compared['folder']}")
+
+
+def run(record: dict[str, Any]) -> None:
+    print(
+        f"{record['run']}: {record['pipeline']}, profile {record['profile']}, {record['state']}, "
+        f"started {record['started']}, {record['seconds']:.1f} s"
+    )
+    if record["error"]:
+        print(f"error: {record['error']}")
+    table(
+        ("stage", "action", "seconds", "made from", "peak memory", "key", "reason"),
+        (
+            (
+                entry["stage"],
+                entry["action"],
+                f"{entry['seconds']:.1f}",
+                *_lineage(entry),
+                entry["reason"],
+            )
+            for entry in record["stages"]
+        ),
+    )
+    for entry in record["stages"]:
+        print(f"{entry['stage']:8} {entry['path'] or '–'}")
+    if record["metrics"]:
+        print(f"metrics  {figures(record['metrics'])}")
+    if record.get("drift"):
+        drift(record["drift"])
+    if record["report"]:
+        print(f"report   {record['report']}")
+
+
+def _lineage(entry: dict[str, Any]) -> tuple[str, str, str]:
+    manifest = entry.get("manifest")
+    if not manifest:
+        return "–", "–", (entry["key"] or "–")[:12]
+    return (
+        ", ".join(manifest["inputs"]) or "–",
+        f"{manifest['peak_memory_bytes'] / 1e6:,.0f} MB",
+        entry["key"][:12],
+    )
+
+
+def dashboard(written: dict[str, Any]) -> None:
+    for note in written["attention"]:
+        print(" ".join(filter(None, (note["pipeline"], note["text"]))))
+    print(written["page"])

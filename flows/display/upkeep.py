@@ -1,0 +1,82 @@
+"""What the commands print of a home: its services, its garbage, its health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.display.tables import table
+
+
+def addresses(named: dict[str, str | None]) -> None:
+    """The end of a start of `folio up`."""
+    for name, address in named.items():
+        if address:
+            print(f"{name:10} {address}")
+
+
+def status(told: dict[str, Any]) -> None:
+    if not told["addresses"]:
+        print("folio up does not run here; start it with: folio up")
+    for name, address in told["addresses"].items():
+        if address:
+            print(f"{name:10} {address}{'' if told['answering'][name] else '  DOES NOT ANSWER'}")
+    if left := told["left"]:
+        print(
+            f"Prefect    {left['url']} is used by no run; it ends by itself within half "
+            f"a minute, or with: kill {left['pid']}"
+        )
+    for worker in told["workers"] or []:
+        print(f"worker     {worker['worker']}: {worker['status']}, heard of at {worker['heard']}")
+    if told["runs"]:
+        table(
+            ("going on", "pipeline", "since", "pid"),
+            (
+                (run["run"], run.get("pipeline"), run.get("started"), run.get("pid"))
+                for run in told["runs"]
+            ),
+        )
+    else:
+        print("no run goes on")
+    if told["scheduled"]:
+        table(
+            ("next", "at", "state"),
+            ((run["pipeline"], run["at"], run["state"]) for run in told["scheduled"]),
+        )
+
+
+def garbage(found: dict[str, Any]) -> None:
+    """What `folio gc` would delete, or has deleted, by kind and reason."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for item in found["items"]:
+        groups.setdefault((item["kind"], item["reason"]), []).append(item["bytes"])
+    rows = [
+        (kind, len(sizes), _megabytes(sum(sizes)), reason)
+        for (kind, reason), sizes in groups.items()
+    ]
+    if rows:
+        total = ("total", len(found["items"]), _megabytes(found["bytes"]), "")
+        table(("what", "how many", "MB", "why it may go"), [*rows, total])
+    if not found["dry_run"]:
+        print("deleted" if rows else "nothing to delete")
+    elif rows:
+        print("nothing was deleted; do it with: folio gc --yes")
+    else:
+        print("nothing may go")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f}"
+
+
+def doctor(told: dict[str, Any]) -> None:
+    for text in told["fixed"]:
+        print(f"mended: {text}")
+    for one in told["findings"]:
+        print(f"{one['state']:8} {one['check']:12} {one['text']}")
+        if one["remedy"]:
+            print(f"{'':21} → {one['remedy']}")
+    fixable = sum(one["fixable"] for one in told["findings"])
+    print(
+        f"problems: {told['problems']}, warnings: {told['warnings']}"
+        + (f"; folio doctor --fix mends {fixable} of these" if fixable else "")
+    )

@@ -1,0 +1,39 @@
+"""How much text the tokens stage left in a split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipelines.store.artifacts import Artifact
+
+
+@dataclass(frozen=True)
+class TokenizedSplit:
+    """The documents of a split as the tokens stage left them."""
+
+    lengths: np.ndarray  # (documents,) tokens, markers included
+    tokens: int  # before any cut, markers included
+    characters: int  # of the text itself, before any cut
+
+    @classmethod
+    def read(cls, tokens: Artifact, split: str) -> TokenizedSplit:
+        columns = ["length", "truncated", "characters"]
+        tables = [
+            pq.read_table(shard, columns=columns) for shard in tokens.files(f"tokens/{split}-")
+        ]
+        lengths, truncated, characters = (
+            np.concatenate([np.empty(0, np.int64), *(table[name].to_numpy() for table in tables)])
+            for name in columns
+        )
+        return cls(lengths, int((lengths + truncated).sum()), int(characters.sum()))
+
+    def spelled(self, predicted: int, markers: int) -> int:
+        """Characters that `predicted` tokens of the text spell, with `markers` a document.
+
+        Exact where a token is a character; else in proportion to all the text's tokens.
+        """
+        tokens = self.tokens - markers * len(self.lengths)
+        return round(self.characters * predicted / tokens) if tokens else 0
