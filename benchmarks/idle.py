@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.data import imdb, made
 from benchmarks.harness import Conditions, Measured, timed
 from benchmarks.results import Row
-from flows.server.lifecycle import await_health, shared_server
+from flows.server.lifecycle import shared_server
+from flows.server.server_process import await_health
 
 SMALL = (
     "tokens.max_tokens=50",

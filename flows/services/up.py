@@ -22,25 +22,18 @@ import httpx
 
 from flows.server.environment import changed, prefect_environment
 from flows.server.interrupts import terminations_unwind
-from flows.server.lifecycle import (
-    Server,
-    addressed,
-    await_health,
-    revive,
-    settle_password,
-    shared_server,
-)
+from flows.server.lifecycle import addressed, revive, settle_password, shared_server
+from flows.server.server_process import Server, await_health
 from flows.server.temporary import temporary_folder
+from flows.services import mlflow_process
 from flows.services.processes import LOG, Processes
 from flows.web.home_pages import served
-from flows.web.passwords import MLFLOW_AUTH, auth_string
 from flows.web.reachable import answers
 from pipelines.errors import FolioError, UnreadableError, UsageError
 from pipelines.files.home import made
 from pipelines.files.locks import is_locked, try_lock
 from pipelines.files.small_files import read_object
 from pipelines.files.whole_files import write_json
-from pipelines.registry.mlflow_access import registry_uri, tracking_uri
 from pipelines.store.settings import Settings
 
 TEND_SECONDS = 1.0
@@ -49,7 +42,6 @@ READY_SECONDS = 90
 WORKER_QUERY_SECONDS = 2  # how often a worker asks for work; Prefect's own 10 s feel slow here
 HEARTBEAT_SECONDS = 30  # the least that Prefect takes; installation.py waits for two and a half
 WORKERS = ("cpu", "gpu")
-LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 560 MB in place of 1.7 GB
 
 
 @dataclass(frozen=True)
@@ -135,7 +127,7 @@ def _run(
     with ExitStack() as stack:
         temporary = stack.enter_context(temporary_folder(home / "up" / "tmp"))
         addresses = {
-            "mlflow": _mlflow_address(home, ports.mlflow),
+            "mlflow": mlflow_process.address(home, ports.mlflow),
             "dashboard": stack.enter_context(served(home, ports.dashboard)),
         }
         server = stack.enter_context(shared_server(prefect, ports.prefect))
@@ -148,8 +140,8 @@ def _run(
         if addresses["mlflow"]:
             processes.start(
                 "MLflow",
-                _mlflow(home, ports.mlflow),
-                changed(os.environ, _mlflow_environment(home)),
+                mlflow_process.command(home, ports.mlflow),
+                changed(os.environ, mlflow_process.environment(home)),
             )
         page = processes.once([sys.executable, "-m", "flows.cli", "dashboard"])
         await_health(server, prefect)
@@ -201,41 +193,6 @@ def _processes(home: Path, say: Callable[[str], None]) -> Iterator[Processes]:
             processes.stop()
             with suppress(httpx.HTTPError):
                 put_off(client, going_on)
-
-
-def _mlflow_address(home: Path, port: int) -> str | None:
-    """Where MLflow's pages will be; None where another server has the registry, and the pages."""
-    given = tracking_uri(home)
-    return None if given.startswith("http") else f"http://127.0.0.1:{port}"
-
-
-def _mlflow(home: Path, port: int) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--app-name",
-        "folio",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        "--artifacts-destination",
-        str(home / "mlflow" / "artifacts"),
-    ]
-
-
-def _mlflow_environment(home: Path) -> dict[str, str | None]:
-    """With the databases' addresses, which may hold passwords: any user can list command lines."""
-    return {
-        **LEAN,
-        "MLFLOW_BACKEND_STORE_URI": tracking_uri(home),
-        "MLFLOW_REGISTRY_STORE_URI": registry_uri(home),
-        MLFLOW_AUTH: auth_string(home),
-    }
 
 
 def _worker(pool: str) -> list[str]:

@@ -32,7 +32,8 @@ from prefect.workers.process import ProcessWorker
 from flows.doctor import servers
 from flows.doctor.doctor import Depth, report
 from flows.doctor.servers import skew_seconds
-from flows.server.lifecycle import Server, await_health, shared_server
+from flows.server.lifecycle import shared_server
+from flows.server.server_process import Server, await_health
 from flows.services import sweeping
 from flows.services.installation import job_template, lets_commands_in
 from pipelines.store.live_runs import dead_runs

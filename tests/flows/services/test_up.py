@@ -22,7 +22,7 @@ import httpx
 import psutil
 import pytest
 
-from flows.server.lifecycle import free_port
+from flows.server.server_process import free_port
 from flows.services.up import state_of
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.live_runs import live_runs
