@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipelines.declaration.data_sections import BatchesSpec, TokensSpec
     from pipelines.declaration.model_sections import ModelSpec
-    from pipelines.declaration.spec import Spec
 
 GATES = {"simple": 1, "gru": 3, "lstm": 4, "peephole": 4}  # matrices of a cell
 FLOAT = 4  # bytes
@@ -15,16 +15,16 @@ MOST_WEIGHTS = 16e9  # bytes; training holds the gradient and the optimizer's tw
 MOST_BATCH = 64e9  # bytes of what the layers put out for one batch
 
 
-def too_large(spec: Spec) -> str | None:
+def too_large(model: ModelSpec, tokens: TokensSpec, batches: BatchesSpec) -> str | None:
     """Why no machine that Folio is for could train this; None: it may fit."""
-    weights = FLOAT * weights_of(spec.model, spec.tokens.max_size or 0)
+    weights = FLOAT * weights_of(model, tokens.max_size or 0)
     if weights > MOST_WEIGHTS:
         return (
             f"model: its weights alone would need {weights / 1e9:,.0f} GB, and "
             f"{MOST_WEIGHTS / 1e9:.0f} GB are the most; lower model.units, embedding or dense"
-            + (", or tokens.max_size" if spec.tokens.max_size else "")
+            + (", or tokens.max_size" if tokens.max_size else "")
         )
-    batch = FLOAT * spec.batches.batch_size * widest(spec) * sum(layer_sizes(spec.model))
+    batch = FLOAT * batches.batch_size * widest(batches) * sum(layer_sizes(model))
     if batch > MOST_BATCH:
         return (
             f"batches: one batch would need {batch / 1e9:,.0f} GB, and "
@@ -34,10 +34,10 @@ def too_large(spec: Spec) -> str | None:
     return None
 
 
-def widest(spec: Spec) -> int:
+def widest(batches: BatchesSpec) -> int:
     """Tokens in a row, as far as the declaration says; the texts' lengths are not known yet."""
-    buckets = spec.batches.buckets
-    return spec.batches.sequence_length or (1 if buckets == "auto" else max(buckets, default=1))
+    buckets = batches.buckets
+    return batches.sequence_length or (1 if buckets == "auto" else max(buckets, default=1))
 
 
 def layer_sizes(model: ModelSpec) -> list[int]:

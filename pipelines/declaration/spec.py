@@ -122,7 +122,7 @@ class Spec(Section):
         else:
             self._language_model_agrees()
         self._slices_agree()
-        problem = too_large(self)
+        problem = too_large(self.model, self.tokens, self.batches)
         self._require(problem is None, problem or "")
         return self
 
