@@ -17,6 +17,7 @@ from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, Tra
 from pipelines.files.home import private_files
 from pipelines.network.credentials import MIRROR, looked_up_by
 from pipelines.run.execute import home_folder
+from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining
 from pipelines.store.run_records import Runs
@@ -105,13 +106,15 @@ def retrain(
                 dashboard_after(settings, console.notice),
                 Retraining(
                     pipeline,
-                    profile,
-                    tuple(overrides),
+                    RunOptions(
+                        profile,
+                        tuple(overrides),
+                        Selection.of(only, since, until),
+                        using,
+                        flow_run.name,
+                        flow_run.run_count,
+                    ),
                     settings=settings,
-                    selection=Selection.of(only, since, until),
-                    using=using,
-                    run=flow_run.name,
-                    attempt=flow_run.run_count,
                     notice=console.notice,
                     on_sample=tag_as_sample,
                 ) as job,

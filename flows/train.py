@@ -16,8 +16,9 @@ from flows.parameters import Override, Pipeline, Profile
 from pipelines.declaration.load import load_spec
 from pipelines.errors import FolioError
 from pipelines.files.home import private_files
+from pipelines.run.changes import why_changed
 from pipelines.run.execute import StageResult, execute_stage, home_folder
-from pipelines.run.plan import Selection, recipe_of, why_changed
+from pipelines.run.plan import Selection, recipe_of
 from pipelines.stages import stage_named
 from pipelines.store.artifacts import Recipe
 from pipelines.store.live_runs import living

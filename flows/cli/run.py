@@ -127,13 +127,11 @@ def run(
       folio run imdb --only metrics --using 20261124-031500-imdb-5f0c
       folio run ./mine.yaml --mirror /srv/texts
     """
-    from flows.cli.running import run_pipelines
+    from flows.cli.running import FlowOptions, run_variants
 
-    records, code = run_pipelines(
-        names,
-        settings(),
+    own = overridden(overrides, backend)
+    options = FlowOptions(
         profile=profile,
-        overrides=overridden(overrides, backend),
         only=stage(only),
         since=stage(since),
         using=using,
@@ -143,6 +141,7 @@ def run(
         offline=offline,
         allow_sample=allow_sample,
     )
+    records, code = run_variants([(name, own) for name in names], settings(), options)
     answer(records, as_json, display.summary)
     raise typer.Exit(code)
 
@@ -173,21 +172,18 @@ def compare(
       folio compare imdb --grid model.cell=simple,lstm,gru --grid tokens.max_tokens=100,400
       folio compare speeches --grid cells --profile quick
     """
-    from flows.cli.running import run_variants
+    from flows.cli.running import FlowOptions, run_variants
     from pipelines.declaration.load import load_spec
     from pipelines.run import grid as comparison
 
     here, common = writable(), overridden(overrides, backend)
     spec = load_spec(name, profile, common)
     tried = comparison.variants(comparison.grid_of(spec, grid or []))
+    options = FlowOptions(
+        profile, until="metrics", mirror=mirror, offline=offline, allow_sample=allow_sample
+    )
     records, code = run_variants(
-        [(name, (*common, *comparison.overrides(variant))) for variant in tried],
-        here,
-        profile=profile,
-        until="metrics",
-        mirror=mirror,
-        offline=offline,
-        allow_sample=allow_sample,
+        [(name, (*common, *comparison.overrides(variant))) for variant in tried], here, options
     )
     rows = [
         comparison.row(variant, record, here.store)

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.display.console import NATIVE_LOG, Console, native_notices_to
@@ -20,49 +20,49 @@ from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 
 
-def run_pipelines(
-    names: list[str],
-    settings: Settings,
-    *,
-    profile: str | None,
-    overrides: tuple[str, ...],
-    only: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    **options: Any,
+@dataclass(frozen=True)
+class FlowOptions:
+    """What a command asks of its runs, as the flow `retrain` is called with it; `mirror` reaches it
+    by the environment."""
+
+    profile: str | None = None
+    only: str | None = None
+    since: str | None = None
+    until: str | None = None
+    using: str | None = None
+    train_in: str = "auto"
+    require_gpu: bool = False
+    mirror: str | None = None
+    offline: bool = False
+    allow_sample: bool = False
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "mirror"}
+
+    @property
+    def selection(self) -> Selection:
+        return Selection.of(self.only, self.since, self.until)
+
+
+Variant = tuple[str, tuple[str, ...]]  # a pipeline, and its own overrides
+
+
+def run_variants(
+    wanted: list[Variant], settings: Settings, options: FlowOptions
 ) -> tuple[list[dict[str, Any]], int]:
     """The records of all runs and the command's exit code. One failing stops no other.
 
     Raises UsageError before anything runs when a declaration or the selection is wrong.
     """
-    selected = {"only": only, "since": since, "until": until}
-    return run_variants(
-        [(name, overrides) for name in names], settings, profile=profile, **selected, **options
-    )
-
-
-def run_variants(
-    wanted: list[tuple[str, tuple[str, ...]]],
-    settings: Settings,
-    *,
-    profile: str | None,
-    only: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    using: str | None = None,
-    mirror: str | None = None,
-    **options: Any,
-) -> tuple[list[dict[str, Any]], int]:
-    """As `run_pipelines`, each pipeline with overrides of its own."""
-    selection = Selection.of(only, since, until)
+    selection = options.selection
     for _, own in wanted:
         refuse_secrets(own)  # Prefect keeps and shows what a flow is called with
-    if using:
-        EarlierRun.of(using, selection, settings)
-    specs = [load_spec(name, profile or FULL, overrides) for name, overrides in wanted]
+    if options.using:
+        EarlierRun.of(options.using, selection, settings)
+    specs = [load_spec(name, options.profile or FULL, overrides) for name, overrides in wanted]
     if why_closed(settings.home):
-        looking = replace(settings, mirror=mirror, offline=options.get("offline"))
-        return _reused(wanted, profile, looking, selection=selection, using=using), 0
+        return _reused(wanted, settings, options), 0
     from flows.server.lifecycle import prefect_api
 
     records, code = [], 0
@@ -70,16 +70,14 @@ def run_variants(
         native_notices_to(settings.home / NATIVE_LOG),
         prefect_api(settings.home),
         _noted_interrupts() as interrupted,
-        _mirrored_by(mirror),
+        _mirrored_by(options.mirror),
     ):
         from flows.retrain import retrain
 
         for (name, overrides), spec in zip(wanted, specs, strict=True):
             run = Runs.new_id(spec.name)
             try:
-                retrain(
-                    name, profile, list(overrides), only, since, until, using, run=run, **options
-                )
+                retrain(name, overrides=list(overrides), run=run, **options.parameters)
             except Exception as error:  # the record says what; the other pipelines still run
                 if interrupted():
                     raise KeyboardInterrupt from error
@@ -93,10 +91,7 @@ def run_variants(
 
 
 def _reused(
-    wanted: list[tuple[str, tuple[str, ...]]],
-    profile: str | None,
-    settings: Settings,
-    **selected: Any,
+    wanted: list[Variant], settings: Settings, options: FlowOptions
 ) -> list[dict[str, Any]]:
     """The records of runs that find all of it made, in a home that can't be written: without a
     server, and recorded nowhere. Raises FolioError or OSError where a stage would have to run."""
@@ -104,12 +99,13 @@ def _reused(
         records = [
             retrain_plain(
                 name,
-                profile,
+                options.profile,
                 overrides,
-                settings=settings,
-                recorded=False,
+                settings=replace(settings, mirror=options.mirror, offline=options.offline),
                 notice=console.notice,
-                **selected,
+                selection=options.selection,
+                using=options.using,
+                recorded=False,
             )
             for name, overrides in wanted
         ]

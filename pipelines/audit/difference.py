@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.declaration.model_sections import LOWER_IS_BETTER
 from pipelines.network.addresses import config_shown
-from pipelines.run.plan import differing
+from pipelines.run.changes import differing
 from pipelines.stages import NAMES
 
 Manifest = Mapping[str, Any]

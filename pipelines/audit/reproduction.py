@@ -21,8 +21,9 @@ from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError, UsageError
 from pipelines.network.addresses import HIDDEN, config_shown, identity
 from pipelines.registry.references import Reference
+from pipelines.run.changes import changes
 from pipelines.run.execute import execute_stage, git_commit
-from pipelines.run.plan import changes, recipe_of
+from pipelines.run.plan import recipe_of
 from pipelines.stages import NAMES, STAGES, Stage
 from pipelines.store.artifacts import Artifact, Store
 from pipelines.store.run_records import Runs

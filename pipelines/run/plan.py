@@ -18,8 +18,9 @@ from pipelines.declaration.spec import Spec, operational, plain
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.digests import digest_file
 from pipelines.files.names import unsafe
-from pipelines.network.addresses import config_shown, identity
-from pipelines.source.remote_version import change, doubt, must_be_asked, versions
+from pipelines.network.addresses import identity
+from pipelines.run.changes import why_changed
+from pipelines.source.remote_version import doubt, must_be_asked, versions
 from pipelines.stages import NAMES, STAGES, Stage
 from pipelines.store.artifacts import Artifact, Recipe, Store
 from pipelines.store.fingerprint import code_fingerprint, library_version
@@ -31,8 +32,21 @@ Action = Literal["run", "reuse", "rebuild"]
 
 
 @dataclass(frozen=True)
+class Pending:
+    """A stage that must run, below another one that must: its own key is not known yet."""
+
+    stage: str
+    reason: str
+    action: Action = "run"
+    reused: None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"stage": self.stage, "action": self.action, "reason": self.reason, "key": None}
+
+
+@dataclass(frozen=True)
 class Decision:
-    """What happens to one stage. `recipe` is None while its inputs are not known.
+    """What happens to one stage whose inputs are known.
 
     `artifact` is what is there: to be reused, else to be made again.
     """
@@ -40,15 +54,19 @@ class Decision:
     stage: str
     action: Action
     reason: str
-    recipe: Recipe | None = None
+    recipe: Recipe
     artifact: Artifact | None = None
+
+    @property
+    def reused(self) -> Artifact | None:
+        return self.artifact if self.action == "reuse" else None
 
     def as_json(self) -> dict[str, Any]:
         return {
             "stage": self.stage,
             "action": self.action,
             "reason": self.reason,
-            "key": self.recipe.key if self.recipe else None,
+            "key": self.recipe.key,
         }
 
 
@@ -82,18 +100,35 @@ class Selection:
         return bool(self.forced) and NAMES.index(stage) < NAMES.index(self.forced[0])
 
 
-def plan(spec: Spec, settings: Settings, selection: Selection = Selection()) -> list[Decision]:
+def plan(
+    spec: Spec, settings: Settings, selection: Selection = Selection()
+) -> list[Decision | Pending]:
     """The decisions for all selected stages, upstream first."""
-    decisions: list[Decision] = []
+    decisions: list[Decision | Pending] = []
     artifacts: dict[str, Artifact] = {}
     for stage in STAGES:
         if stage.name not in selection.stages:
             continue
-        decision = decide(stage, spec, artifacts, settings, selection)
+        decision = foreseen(stage, spec, artifacts, settings, selection)
         decisions.append(decision)
-        if decision.artifact is not None and decision.action == "reuse":
-            artifacts[stage.name] = decision.artifact
+        if decision.reused is not None:
+            artifacts[stage.name] = decision.reused
     return decisions
+
+
+def foreseen(
+    stage: Stage,
+    spec: Spec,
+    inputs: Mapping[str, Artifact],
+    settings: Settings,
+    selection: Selection = Selection(),
+) -> Decision | Pending:
+    """As `decide`, of a stage some of whose inputs may have to be made first."""
+    missing = [name for name in stage.inputs if name not in inputs]
+    if missing:
+        spared = "" if stage.name in selection.forced else "; reused if its bytes come out the same"
+        return Pending(stage.name, f"{', '.join(missing)} to be made first{spared}")
+    return decide(stage, spec, inputs, settings, selection)
 
 
 def decide(
@@ -103,13 +138,8 @@ def decide(
     settings: Settings,
     selection: Selection = Selection(),
 ) -> Decision:
-    """What to do about one stage, given the artifacts above it that are known."""
+    """What to do about one stage, given the artifacts that it reads."""
     store, forced = settings.store_of(stage), stage.name in selection.forced
-    missing = [name for name in stage.inputs if name not in inputs]
-    if missing:
-        spared = "" if forced else "; reused if its bytes come out the same"
-        changed = ", ".join(missing)
-        return Decision(stage.name, "run", f"{changed} to be made first{spared}")
     named, unasked = _versions(stage, spec, settings, selection)
     recipe = recipe_of(stage, spec, inputs, named)
     found = store.find(stage.name, recipe.key)
@@ -215,66 +245,3 @@ def named(name: str, file: Path) -> str:
     if reason := unsafe(name):
         raise UsageError(f"{str(file)!a}: its name {reason}; rename it")
     return name
-
-
-def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:
-    """The differences to the stage's last artifact, in words."""
-    if previous is None:
-        return "never made"
-    return "; ".join(changes(recipe, previous)) or "its artifact is gone"
-
-
-def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
-    """The differences of a recipe to that of an artifact, whose manifest is `previous`."""
-    config = config_shown(previous["config"])
-    reasons = [
-        f"{key} {_short(config.get(key))} → {_short(value)}"
-        for key, value in recipe.config.items()
-        if config.get(key) != value
-    ]
-    reasons += [
-        f"{key} {_short(value)} → (gone)"
-        for key, value in config.items()
-        if key not in recipe.config
-    ]
-    reasons += _changed_code(recipe, previous["code"])
-    reasons += [
-        f"{name} {previous['libraries'].get(name, 'absent')} → "
-        f"{recipe.libraries.get(name, 'absent')}"
-        for name in differing(recipe.libraries, previous["libraries"])
-    ]
-    reasons += _changed_inputs(recipe, previous["inputs"])
-    if recipe.version != previous["version"]:
-        reasons.append(f"format version {previous['version']} → {recipe.version}")
-    return reasons
-
-
-def _changed_code(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
-    """The changed files; one reason for all where the stage's own module has another name now."""
-    module = next(stage.module for stage in STAGES if stage.name == recipe.stage)
-    path = f"{module.replace('.', '/')}.py"
-    if path not in before:
-        return [f"code moved to {path}"]
-    return [f"{changed} changed" for changed in differing(recipe.code, before)]
-
-
-def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
-    if not recipe.inputs:  # or the source was not asked, and nothing is known of its files
-        return []
-    if recipe.stage != "source" or not recipe.config["source.url"]:
-        return [f"{name} changed" for name in differing(recipe.inputs, before)]
-    return [
-        f"source changed: {change(name, before.get(name, 'unasked'), version)}"
-        for name, version in recipe.inputs.items()
-        if before.get(name) != version
-    ]
-
-
-def differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
-    """The keys whose values are not the same in both."""
-    return sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
-
-
-def _short(value: Any) -> str:
-    text = "unset" if value is None else str(value)
-    return text if len(text) <= 40 else text[:37] + "…"

@@ -11,18 +11,18 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pipelines.declaration.load import FULL, absolute, has_sample, load_spec
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.files.machine import explained, one_line
-from pipelines.files.small_files import read_object
 from pipelines.network.credentials import refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
 from pipelines.run.execute import StageResult, execute_stage
-from pipelines.run.plan import Decision, Selection, decide
+from pipelines.run.options import RunOptions
+from pipelines.run.plan import Decision, decide, foreseen
+from pipelines.run.stage_log import StageLog
 from pipelines.stages import NAMES, STAGES, stage_named
 from pipelines.store.artifacts import Progress
 from pipelines.store.live_runs import living
@@ -41,43 +41,34 @@ def on_stderr(text: str) -> None:
 class Retraining:
     """`with Retraining(…) as run:` then `run.stage(…)` for each stage; `run.record` at the end.
 
-    `using` names an earlier run: what lies above the repeated stage is taken as that run had it,
-    and so are profile and overrides where none are given. `attempt` counts the processes that have
-    tried this run. The record is saved however the block ends, unless it is not `recorded`, in a
-    home that can't be written. Raises UsageError on a wrong
-    declaration, before anything is recorded.
+    The record is saved however the block ends. Raises UsageError on a wrong declaration, before
+    anything is recorded.
     """
 
     def __init__(
         self,
         pipeline: str,
-        profile: str | None = None,
-        overrides: tuple[str, ...] = (),
+        options: RunOptions = RunOptions(),
         *,
         settings: Settings,
-        selection: Selection = Selection(),
-        run: str | None = None,
-        using: str | None = None,
-        attempt: int = 1,
-        recorded: bool = True,
         notice: Notice = on_stderr,
         on_sample: Callable[[], None] = lambda: None,
     ) -> None:
-        self._earlier = EarlierRun.of(using, selection, settings) if using else None
-        if self._earlier is not None:
+        self.settings, self.selection = settings, options.selection
+        self._options, self._earlier = options, None
+        profile, overrides = options.profile, options.overrides
+        if options.using:
+            self._earlier = EarlierRun.of(options.using, self.selection, settings)
             profile, overrides = self._earlier.declared(pipeline, profile, overrides)
         self._declared = (pipeline, profile or FULL, tuple(overrides))
         refuse_secrets(overrides)  # they are part of the record
         sample = self._earlier is not None and self._earlier.sample
         self.spec = load_spec(*self._declared, sample=sample)
-        self.run = run or Runs.new_id(self.spec.name)
-        self.settings, self.selection, self._attempt = settings, selection, attempt
-        self._recorded = recorded
+        self.run = options.run or Runs.new_id(self.spec.name)
         self.record: dict[str, Any] = {}
         self.drift: dict[str, Any] | None = None  # as `drift.from_champion` gives it
         self.notice, self._on_sample = notice, on_sample
-        self._entries: list[dict[str, Any]] = []
-        self._results: dict[str, StageResult] = {}
+        self._log = StageLog()
 
     @property
     def declared(self) -> dict[str, Any]:
@@ -93,19 +84,9 @@ class Retraining:
         try:
             result = self._call(name, call, inputs)
         except BaseException as error:
-            self._entries.append(
-                {
-                    "stage": name,
-                    "action": "failed",
-                    "reason": one_line(error),
-                    "path": None,
-                    "seconds": round(time.perf_counter() - started, 3),
-                    "key": None,
-                }
-            )
+            self._log.failed(name, error, time.perf_counter() - started)
             raise
-        self._entries.append(result.as_json())
-        self._results[name] = result
+        self._log.ended(result)
         self.notice(f"{self.spec.name} · {name}: {_ended(result)}")
         if name == "tokens":
             self._compare_texts()
@@ -155,7 +136,7 @@ class Retraining:
         """With what the champion was trained on. It hinders no run when that cannot be read."""
         from pipelines.release.drift import from_champion
 
-        made = [self._results[name] for name in ("corpus", "tokens")]
+        made = [self._log[name] for name in ("corpus", "tokens")]
         try:
             self.drift = from_champion(
                 self.settings,
@@ -206,7 +187,7 @@ class Retraining:
         self._started, self._clock = time.time(), time.perf_counter()
         self._ending = ExitStack()  # the run lives until its record is saved
         try:
-            if self._recorded:
+            if self._options.recorded:
                 self._ending.enter_context(living(self.settings.runs.folder, self._beginning()))
         except OSError as problem:
             raise self._unwritable(problem) from problem
@@ -218,12 +199,13 @@ class Retraining:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.record = self._summary(error)
+        seconds, stale = time.perf_counter() - self._clock, [] if error else self._stale()
+        self.record = self._beginning() | self._log.summary(error, seconds, stale, self.drift)
         if self.record["stale"]:
             self.notice(_staleness(self.spec.name, self.record["stale"]))
         try:
             with self._ending:
-                if self._recorded:
+                if self._options.recorded:
                     self.settings.runs.save(self.record)
         except OSError as problem:
             if error is None:
@@ -247,54 +229,21 @@ class Retraining:
             "declared": self.declared["pipeline"],
             "sample": self.spec.sample,
             "started": utc(self._started),
-            "attempt": self._attempt,
-        }
-
-    def _summary(self, error: BaseException | None) -> dict[str, Any]:
-        release = self._read("release", "release.json")
-        report = self._file("release", "report.html") or self._file("metrics", "report.html")
-        return self._beginning() | {
-            "state": self._state(error),
-            "seconds": round(time.perf_counter() - self._clock, 3),
-            "stages": self._entries,
-            "metrics": self._read("metrics", "metrics.json").get("headline", {}),
-            "version": release.get("version"),
-            "verdict": release.get("verdict"),
-            "reason": release.get("reason"),
-            "report": str(report) if report else None,
-            "stale": [] if error else self._stale(),
-            "drift": self.drift,
-            "error": one_line(error) if error else None,
+            "attempt": self._options.attempt,
         }
 
     def _stale(self) -> list[str]:
         """The stages below a repeated one that no longer stand on what is there now."""
         if not self.selection.forced:
             return []
-        artifacts = {name: result.artifact for name, result in self._results.items()}
-        stale = []
+        artifacts, stale = self._log.artifacts, []
         for stage in STAGES[NAMES.index(self.selection.stages[-1]) + 1 :]:
-            decision = decide(stage, self.spec, artifacts, self.settings)
-            if decision.action == "reuse" and decision.artifact is not None:
-                artifacts[stage.name] = decision.artifact
+            decision = foreseen(stage, self.spec, artifacts, self.settings)
+            if decision.reused is not None:
+                artifacts[stage.name] = decision.reused
             else:
                 stale.append(stage.name)
         return stale
-
-    def _state(self, error: BaseException | None) -> str:
-        if error is not None:
-            return "failed"
-        reused = all(entry["action"] == "reuse" for entry in self._entries)
-        return "nothing-to-do" if reused else "done"
-
-    def _file(self, stage: str, name: str) -> Path | None:
-        result = self._results.get(stage)
-        listed = result is not None and name in result.artifact.manifest["files"]
-        return result.artifact.path / name if listed else None
-
-    def _read(self, stage: str, name: str) -> dict[str, Any]:
-        path = self._file(stage, name)
-        return read_object(path) if path else {}
 
 
 def retrain_plain(
@@ -303,25 +252,14 @@ def retrain_plain(
     overrides: tuple[str, ...] = (),
     *,
     settings: Settings,
-    selection: Selection = Selection(),
-    run: str | None = None,
-    using: str | None = None,
-    recorded: bool = True,
     notice: Notice = on_stderr,
+    **asked: Any,
 ) -> dict[str, Any]:
-    """The record of a retraining without Prefect. Raises what a stage raises."""
+    """The record of a retraining without Prefect; `asked` are the other RunOptions. Raises what a
+    stage raises."""
     results: dict[str, StageResult | None] = {}
-    with Retraining(
-        pipeline,
-        profile,
-        overrides,
-        settings=settings,
-        selection=selection,
-        run=run,
-        using=using,
-        recorded=recorded,
-        notice=notice,
-    ) as retraining:
+    options = RunOptions(profile, overrides, **asked)
+    with Retraining(pipeline, options, settings=settings, notice=notice) as retraining:
         for stage in STAGES:
             inputs = [results[name] for name in stage.inputs]
             results[stage.name] = retraining.stage(stage.name, _plain(stage.name), *inputs)

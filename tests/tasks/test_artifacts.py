@@ -23,6 +23,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from pipelines.run.execute import StageResult
+from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining
 from pipelines.stages import STAGES
@@ -127,7 +128,9 @@ def test_a_wrong_address_costs_the_links_alone(
 def judged_again(pipeline: str, home: str) -> str:
     """The metrics alone, by the tasks themselves."""
     with Retraining(
-        pipeline, settings=Settings.at(Path(home)), selection=Selection.of(only="metrics")
+        pipeline,
+        RunOptions(selection=Selection.of(only="metrics")),
+        settings=Settings.at(Path(home)),
     ) as run:
         corpus = build_corpus(run, download(run))
         tokens = tokenize(run, corpus)
@@ -188,9 +191,9 @@ def two_stages(
     def deserted() -> str:
         with Retraining(
             str(play),
+            RunOptions(selection=Selection(stages=("source", "corpus"))),
             settings=Settings.at(home, progress=progress),
             notice=notice,
-            selection=Selection(stages=("source", "corpus")),
         ) as run:
             corpus = build_corpus(run, download(run))
             assert (corpus.artifact.path / "quarantine.parquet").is_file()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prefect import flow
 
+from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining
 from pipelines.store.settings import Settings
@@ -21,9 +22,8 @@ from tests.prefect_server import rows
 def two_stages(name: str, pipeline: str, home: str) -> dict[str, Any]:
     with Retraining(
         pipeline,
+        RunOptions(selection=Selection(stages=("source", "corpus")), run=name),
         settings=Settings.at(Path(home)),
-        run=name,
-        selection=Selection(stages=("source", "corpus")),
     ) as run:
         assert build_corpus(run, download(run)) is not None
     return run.record

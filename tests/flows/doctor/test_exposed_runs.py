@@ -10,7 +10,7 @@ import pytest
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 
-from flows.cli.running import run_pipelines
+from flows.cli.running import FlowOptions, run_variants
 from flows.doctor.exposed_runs import clean, finding, in_database, on_server
 from flows.retrain import retrain
 from pipelines.store.settings import Settings
@@ -78,13 +78,9 @@ def test_a_mirrors_password_and_a_secret_block_reach_the_run_alone(
         tmp_path,
         url=f"{site.address}/play.txt".replace("//", "//bert:${prefect-secret:folio-test}@"),
     )
-    (record,), code = run_pipelines(
-        [pipeline],
-        Settings.at(home),
-        profile=None,
-        overrides=(),
-        until="source",
-        mirror=f"{site.address}/mirror".replace("//", "//anna:mirrorhush@"),
+    mirror = f"{site.address}/mirror".replace("//", "//anna:mirrorhush@")
+    (record,), code = run_variants(
+        [(pipeline, ())], Settings.at(home), FlowOptions(until="source", mirror=mirror)
     )
     assert (record["state"], code) == ("done", 0)
     assert login(site) == {"anna:mirrorhush", "bert:blockhush"}

@@ -11,7 +11,8 @@ import pytest
 
 from pipelines.declaration.load import load_spec
 from pipelines.errors import UsageError
-from pipelines.run.plan import Selection, changes, plan, recipe_of
+from pipelines.run.changes import changes
+from pipelines.run.plan import Selection, plan, recipe_of
 from pipelines.run.retraining import retrain_plain
 from pipelines.stages import STAGES
 from pipelines.store.settings import Settings

@@ -14,6 +14,7 @@ import pytest
 from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.files.machine import one_line
 from pipelines.run.execute import git_commit, home_folder
+from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining, retrain_plain
 from pipelines.store.artifacts import MANIFEST
@@ -233,7 +234,9 @@ def spoil(folder: Path) -> None:
 
 
 def test_a_run_is_known_while_it_goes_on(settings: Settings, play: Path) -> None:
-    with Retraining(str(play), "full", ("seed=3",), settings=settings, run="now") as retraining:
+    with Retraining(
+        str(play), RunOptions("full", ("seed=3",), run="now"), settings=settings
+    ) as retraining:
         (live,) = live_runs(settings.runs.folder)
         assert (live["run"], live["overrides"]) == ("now", ["seed=3"])
         retraining.stage("source", lambda run: run.execute("source", ()))
@@ -328,7 +331,9 @@ def test_an_earlier_run_is_for_a_stage_of_its_own_pipeline(
         (play, "2020", metrics, "no run named '2020'"),
     ):
         with pytest.raises(UsageError, match=message):
-            Retraining(str(pipeline), settings=settings, using=using, selection=selection)
+            Retraining(
+                str(pipeline), RunOptions(using=using, selection=selection), settings=settings
+            )
     model = settings.store.open("model", keys(first)["model"])
     (model.path / "model.keras").unlink()
     with pytest.raises(FolioError, match=r"model\.keras is missing"):

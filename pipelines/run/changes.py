@@ -1,0 +1,74 @@
+"""What differs between what a stage would be made from now and what it was made from, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.network.addresses import config_shown
+from pipelines.source.remote_version import change
+from pipelines.stages import STAGES
+from pipelines.store.artifacts import Recipe
+
+
+def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:
+    """The differences to the stage's last artifact, in words."""
+    if previous is None:
+        return "never made"
+    return "; ".join(changes(recipe, previous)) or "its artifact is gone"
+
+
+def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
+    """The differences of a recipe to that of an artifact, whose manifest is `previous`."""
+    config = config_shown(previous["config"])
+    reasons = [
+        f"{key} {_short(config.get(key))} → {_short(value)}"
+        for key, value in recipe.config.items()
+        if config.get(key) != value
+    ]
+    reasons += [
+        f"{key} {_short(value)} → (gone)"
+        for key, value in config.items()
+        if key not in recipe.config
+    ]
+    reasons += _changed_code(recipe, previous["code"])
+    reasons += [
+        f"{name} {previous['libraries'].get(name, 'absent')} → "
+        f"{recipe.libraries.get(name, 'absent')}"
+        for name in differing(recipe.libraries, previous["libraries"])
+    ]
+    reasons += _changed_inputs(recipe, previous["inputs"])
+    if recipe.version != previous["version"]:
+        reasons.append(f"format version {previous['version']} → {recipe.version}")
+    return reasons
+
+
+def _changed_code(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
+    """The changed files; one reason for all where the stage's own module has another name now."""
+    module = next(stage.module for stage in STAGES if stage.name == recipe.stage)
+    path = f"{module.replace('.', '/')}.py"
+    if path not in before:
+        return [f"code moved to {path}"]
+    return [f"{changed} changed" for changed in differing(recipe.code, before)]
+
+
+def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
+    if not recipe.inputs:  # or the source was not asked, and nothing is known of its files
+        return []
+    if recipe.stage != "source" or not recipe.config["source.url"]:
+        return [f"{name} changed" for name in differing(recipe.inputs, before)]
+    return [
+        f"source changed: {change(name, before.get(name, 'unasked'), version)}"
+        for name, version in recipe.inputs.items()
+        if before.get(name) != version
+    ]
+
+
+def differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """The keys whose values are not the same in both."""
+    return sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
+
+
+def _short(value: Any) -> str:
+    text = "unset" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -1,0 +1,81 @@
+"""How the stages of a run ended, and what its record says of that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.files.machine import one_line
+from pipelines.files.small_files import read_object
+from pipelines.run.execute import StageResult
+from pipelines.store.artifacts import Artifact
+
+
+class StageLog:
+    """`ended` and `failed` note one stage each; `summary` is the record's part on all of them."""
+
+    def __init__(self) -> None:
+        self._entries: list[dict[str, Any]] = []
+        self._results: dict[str, StageResult] = {}
+
+    def __getitem__(self, stage: str) -> StageResult:
+        return self._results[stage]
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        return {name: result.artifact for name, result in self._results.items()}
+
+    def ended(self, result: StageResult) -> None:
+        self._entries.append(result.as_json())
+        self._results[result.stage] = result
+
+    def failed(self, stage: str, error: BaseException, seconds: float) -> None:
+        self._entries.append(
+            {
+                "stage": stage,
+                "action": "failed",
+                "reason": one_line(error),
+                "path": None,
+                "seconds": round(seconds, 3),
+                "key": None,
+            }
+        )
+
+    def summary(
+        self,
+        error: BaseException | None,
+        seconds: float,
+        stale: list[str],
+        drift: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        release = self._read("release", "release.json")
+        report = self._file("release", "report.html") or self._file("metrics", "report.html")
+        return {
+            "state": self._state(error),
+            "seconds": round(seconds, 3),
+            "stages": self._entries,
+            "metrics": self._read("metrics", "metrics.json").get("headline", {}),
+            "version": release.get("version"),
+            "verdict": release.get("verdict"),
+            "reason": release.get("reason"),
+            "report": str(report) if report else None,
+            "stale": stale,
+            "drift": drift,
+            "error": one_line(error) if error else None,
+        }
+
+    def _state(self, error: BaseException | None) -> str:
+        if error is not None:
+            return "failed"
+        reused = all(entry["action"] == "reuse" for entry in self._entries)
+        return "nothing-to-do" if reused else "done"
+
+    def _file(self, stage: str, name: str) -> Path | None:
+        result = self._results.get(stage)
+        if result is None or name not in result.artifact.manifest["files"]:
+            return None
+        return result.artifact.path / name
+
+    def _read(self, stage: str, name: str) -> dict[str, Any]:
+        path = self._file(stage, name)
+        return read_object(path) if path else {}
