@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.app import app
-from flows.cli.options import AsJson, Mirror, Offline, answer, settings, stage, stage_names
+from flows.cli.options import AsJson, Mirror, Offline, answer, settings, stage_names
 from flows.display import lineage as display_lineage
 from pipelines.errors import UsageError
 from pipelines.files.home import users_files
@@ -52,12 +52,12 @@ def lineage(
     from pipelines.audit.provenance import became_of, came_from
     from pipelines.report.lineage_drawing import picture
 
-    if (what is None) == (of is None):
-        raise UsageError("say either what to trace back, such as imdb@champion, or --of FILE")
-    if what is not None:
+    if what is not None and of is None:
         document, graph, artifacts = came_from(what, settings())
-    else:
+    elif of is not None and what is None:
         document, graph, artifacts = became_of(of, settings())
+    else:
+        raise UsageError("say either what to trace back, such as imdb@champion, or --of FILE")
     if svg is not None:
         title = f"what {document['name']} was made from" if what else f"what was made from {of}"
         with users_files(svg):
@@ -111,13 +111,15 @@ def reproduce(
     from flows.display.console import NATIVE_LOG, Console, native_notices_to
     from pipelines.audit.reproduction import reproduce as made_again
     from pipelines.registry.references import resolve
+    from pipelines.stages import stage_named
 
     with ExitStack() as stack:
         folder = into or Path(stack.enter_context(TemporaryDirectory(prefix="folio-reproduce-")))
         stack.enter_context(native_notices_to(settings().home / NATIVE_LOG))
         console = stack.enter_context(Console())
         here = settings(mirror=mirror, offline=offline, progress=console.progress)
-        found = made_again(resolve(what, here), here, folder, stage(until), notice=console.notice)
+        last = stage_named(until).name
+        found = made_again(resolve(what, here), here, folder, last, notice=console.notice)
     answer(
         {"asked": what, **found, "into": str(into) if into else None},
         as_json,

@@ -22,7 +22,8 @@ def arriving(stream: TextIO) -> Iterator[list[str]]:
     except OSError:  # no file, but text in memory
         yield from groups(line.rstrip("\n") for line in stream)
         return
-    rest, lines, size = bytearray(), [], 0
+    rest, size = bytearray(), 0
+    lines: list[str] = []
     while data := os.read(descriptor, READ_BYTES):
         rest += data
         *whole, tail = rest.split(b"\n") if b"\n" in data else (rest,)

@@ -46,7 +46,8 @@ def gc(
     from pipelines.upkeep.collect import collect, garbage, take_stock
     from pipelines.upkeep.garbage import Policy
 
-    here, policy, problems = (writable if yes else settings)(), Policy(keep, older_than), []
+    here, policy = (writable if yes else settings)(), Policy(keep, older_than)
+    problems: list[str] = []
     stock = take_stock(here)
     items = garbage(stock, here, policy)
     told = {record["run"] for record in stock.records} - {item.name for item in items}

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     PositiveInt,
     ValidationInfo,
     field_validator,
@@ -35,7 +36,7 @@ CUT_READERS = ("text", "files", "paragraphs")  # of running text with a beginnin
 TFDS_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 
 # Marks a value that decides how a stage works but not what bytes come out: not in any key.
-OPERATIONAL = {"operational": True}
+OPERATIONAL: dict[str, JsonValue] = {"operational": True}
 
 
 class Section(BaseModel):
@@ -47,6 +48,7 @@ class Section(BaseModel):
     @classmethod
     def _no_number_is_a_truth(cls, value: Any, info: ValidationInfo) -> Any:
         """Python takes true for 1; and -0.0, which is 0.0, would be another key."""
+        assert info.field_name, "this validates fields"
         kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
         return _numbers_alone(value) if kinds & {int, float} and bool not in kinds else value
 

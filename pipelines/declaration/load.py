@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from pipelines.declaration.spec import Spec
 from pipelines.declaration.yaml_text import NotYamlError, parse, read_text
@@ -227,7 +228,7 @@ def _validate(path: Path, places: dict[str, str], data: dict[str, Any]) -> Spec:
         raise UsageError(_describe(path, places, first)) from error
 
 
-def _describe(path: Path, places: dict[str, str], error: dict[str, Any]) -> str:
+def _describe(path: Path, places: dict[str, str], error: ErrorDetails) -> str:
     parts = [part for part in error["loc"] if isinstance(part, str)]
     if error["type"] not in ("extra_forbidden", "missing"):
         while len(parts) > 1 and ".".join(parts) not in places:

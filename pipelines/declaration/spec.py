@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, Field, model_validator
 
 from pipelines.declaration.data_sections import (
+    OPERATIONAL,
     BatchesSpec,
     CorpusSpec,
     Section,
@@ -238,7 +239,7 @@ def operational(model: type[BaseModel] = Spec, prefix: str = "") -> frozenset[st
     """The dotted keys that no artifact key holds."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
-        if (field.json_schema_extra or {}).get("operational"):
+        if field.json_schema_extra == OPERATIONAL:
             found.add(prefix + name)
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found |= operational(field.annotation, f"{prefix}{name}.")

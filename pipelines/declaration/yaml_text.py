@@ -7,7 +7,7 @@ value at all. Whatever they are, they are read in bounded time and memory, or re
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -75,7 +75,7 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise _wrong(f"nested more than {MAX_DEPTH} deep", event)
-        node = super().compose_node(parent, index)
+        node = cast(yaml.Node, super().compose_node(parent, index))
         if isinstance(event, yaml.AliasEvent):
             if node not in self._sizes:
                 raise _wrong(f"*{event.anchor} contains itself", event)
@@ -87,8 +87,9 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node, seen = super().compose_mapping_node(anchor), set()
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
         for key, _ in node.value:
             if key.tag not in (TEXT, MERGE):
                 written = key.value if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
@@ -122,7 +123,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def _wrong(problem: str, at: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+    mark: Any = at.start_mark  # of the parser in Python or of the one in C
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 def _lines(node: yaml.Node | None, prefix: str = "") -> dict[str, int]:

@@ -193,7 +193,9 @@ def _unmade(error: BaseException) -> str | None:
     home, paths = _home(), list(_paths(error))
     if not isinstance(error, FileNotFoundError):  # which anything that is read there raises
         paths += [home for path in paths if _is_in(path, home)]
-    if os.path.exists(home) or not any(_is_in(home, path) for path in paths):
+    if not isinstance(error, OSError) or os.path.exists(home):
+        return None
+    if not any(_is_in(home, path) for path in paths):
         return None
     return (
         f"{called(home)}: the home cannot be made ({error.strerror}); name another folder in "

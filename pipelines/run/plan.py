@@ -206,7 +206,7 @@ def recipe_of(
     versions: Mapping[str, str] = MappingProxyType({}),
 ) -> Recipe:
     """Everything that decides the stage's bytes; `versions` of files that have no checksum."""
-    digests = {name: inputs[name].digest for name in stage.inputs} | versions
+    digests = {**{name: inputs[name].digest for name in stage.inputs}, **versions}
     if stage.name == "source" and spec.source.path:
         digests = local_digests(Path(spec.source.path))
     config = {

@@ -136,13 +136,14 @@ class Retraining:
         """With what the champion was trained on. It hinders no run when that cannot be read."""
         from pipelines.release.drift import from_champion
 
-        made = [self._log[name] for name in ("corpus", "tokens")]
+        corpus, tokens = self._log["corpus"], self._log["tokens"]
         try:
             self.drift = from_champion(
                 self.settings,
                 self.spec,
-                *(one.artifact for one in made),
-                new=any(one.action != "reuse" for one in made),
+                corpus.artifact,
+                tokens.artifact,
+                new=any(one.action != "reuse" for one in (corpus, tokens)),
             )
         except (FolioError, OSError, KeyError) as error:
             self.notice(

@@ -123,7 +123,7 @@ class Store:
 
     def unshared(self, stage: str, key: str) -> str | None:
         """Why the shared store could not give the artifact, if something is wrong."""
-        return self.remote and self.remote.note(stage, key)
+        return self.remote.note(stage, key) if self.remote else None
 
     def set_aside(self, stage: str, key: str) -> Path:
         """Move what stands where an artifact should; for who holds the key's lock. Its new path."""
@@ -245,9 +245,9 @@ class Store:
     def share(self, artifact: Artifact) -> str | None:
         """Publish it in the shared store as well, where there is one that lacks it. What there is
         to say of that: it was repaired, or could not be reached."""
-        return self.remote and self.remote.offer(
-            artifact.stage, artifact.key, artifact.manifest, artifact.path
-        )
+        if self.remote is None:
+            return None
+        return self.remote.offer(artifact.stage, artifact.key, artifact.manifest, artifact.path)
 
     def hold(self, artifact: Artifact) -> bool:
         """Keep the artifact from being removed while this Store lives; False: it is gone."""

@@ -116,7 +116,7 @@ def raw_files(source: Artifact) -> list[dict[str, Any]]:
     """The files of a source: [{name, bytes, sha256, from, address, source}]; `from` and `address`
     are of the file, or of the folder or dataset that it belongs to."""
     origins = source.counts.get("origins", {})
-    whole = next(iter(origins.values()), {}) if len(origins) == 1 else {}
+    whole: dict[str, Any] = next(iter(origins.values()), {}) if len(origins) == 1 else {}
     return [
         {
             "name": name,

@@ -268,7 +268,8 @@ def _files_of(place: UPath, manifest: Mapping[str, Any]) -> UPath:
 
 def _causes(error: BaseException) -> list[BaseException]:
     causes: list[BaseException] = []
-    while error is not None and error not in causes:
-        causes.append(error)
-        error = error.__cause__ or error.__context__
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
     return causes

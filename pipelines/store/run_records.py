@@ -24,8 +24,10 @@ LONGEST = 1e9  # seconds; 30 years
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 KEY = re.compile(r"[0-9a-f]{64}")
 Record = dict[str, Any]
-NUMBER, TEXT = (int, float), (str, type(None))
-ALWAYS = {
+Kinds = tuple[type, ...]
+NUMBER: Kinds = (int, float)
+TEXT: Kinds = (str, type(None))
+ALWAYS: dict[str, type | Kinds] = {
     "run": str,
     "pipeline": str,
     "profile": str,
@@ -35,24 +37,24 @@ ALWAYS = {
     "seconds": NUMBER,
     "stages": list,
 }
-# What a record may lack, for an earlier Folio wrote it: its types, the default first.
-ELSE = {
-    "metrics": ({}, dict),
-    "version": (None, int, type(None)),
-    "verdict": (None, *TEXT),
-    "reason": (None, *TEXT),
-    "report": (None, *TEXT),
-    "error": (None, *TEXT),
-    "stale": ([], list),
-    "drift": (None, dict, type(None)),
-    "overrides": ([], list),
+# What a record may lack, for an earlier Folio wrote it: the default, and its types.
+ELSE: dict[str, tuple[Any, Kinds]] = {
+    "metrics": ({}, (dict,)),
+    "version": (None, (int, type(None))),
+    "verdict": (None, TEXT),
+    "reason": (None, TEXT),
+    "report": (None, TEXT),
+    "error": (None, TEXT),
+    "stale": ([], (list,)),
+    "drift": (None, (dict, type(None))),
+    "overrides": ([], (list,)),
 }
-OF_A_STAGE = {
-    "action": ("", str),
-    "reason": ("", str),
-    "seconds": (0.0, *NUMBER),
-    "path": (None, *TEXT),
-    "key": (None, *TEXT),
+OF_A_STAGE: dict[str, tuple[Any, Kinds]] = {
+    "action": ("", (str,)),
+    "reason": ("", (str,)),
+    "seconds": (0.0, NUMBER),
+    "path": (None, TEXT),
+    "key": (None, TEXT),
 }
 OF_DRIFT = {"version", "same_text", "measures", "drifted"}
 
@@ -151,8 +153,8 @@ def read_record(path: Path) -> Record:
 def checked(found: Record, path: Path) -> Record:
     """The record with what earlier versions of Folio left out, as it stands, or may stand, at
     `path`. Raises UnreadableError when it is none."""
-    record = {name: found.get(name, default) for name, (default, *_) in ELSE.items()} | found
-    kinds = ALWAYS | {name: tuple(kinds) for name, (_, *kinds) in ELSE.items()}
+    record = {name: found.get(name, default) for name, (default, _) in ELSE.items()} | found
+    kinds = ALWAYS | {name: own for name, (_, own) in ELSE.items()}
     for name, kind in kinds.items():
         if not isinstance(record.get(name), kind):
             raise UnreadableError(f"{path}: its {name!r} is missing or of the wrong kind")
@@ -170,11 +172,11 @@ def checked(found: Record, path: Path) -> Record:
 def _stage(found: Any, path: Path) -> Record:
     """A stage's entry; its name and key lead to a folder of the store."""
     entry = found if isinstance(found, dict) else {}
-    entry = {name: entry.get(name, default) for name, (default, *_) in OF_A_STAGE.items()} | entry
+    entry = {name: entry.get(name, default) for name, (default, _) in OF_A_STAGE.items()} | entry
     right = (
         entry.get("stage") in NAMES
         and (entry["key"] is None or bool(KEY.fullmatch(str(entry["key"]))))
-        and all(isinstance(entry[name], tuple(kinds)) for name, (_, *kinds) in OF_A_STAGE.items())
+        and all(isinstance(entry[name], kinds) for name, (_, kinds) in OF_A_STAGE.items())
     )
     if not right:
         raise UnreadableError(f"{path}: what it says of a stage is not what we wrote")
