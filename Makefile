@@ -5,11 +5,12 @@ MIRROR ?=
 WORKERS ?= 2
 ONLY ?=
 LONG ?=
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 LOCK := pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet
 MIRROR_OPTION := $(if $(MIRROR),--mirror $(MIRROR))
 
-READY := .venv/.ready .venv/.installed
+READY := $(VENV)/.ready $(VENV)/.installed
 
 .PHONY: help run test lint setup bench lock clean
 
@@ -31,25 +32,25 @@ lint: $(READY)  ## ruff, its formatter, mypy
 bench: $(READY)  ## measured comparisons, under 30 minutes; ONLY=prep for one, LONG=1 for all
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long) $(MIRROR_OPTION)
 
-setup: $(READY)  ## .venv with everything in requirements-dev.txt; PYTHON=python3.13 for another Python
+setup: $(READY)  ## .venv with all that requirements-dev.txt pins; another: PYTHON=python3.13 VENV=.venv-3.13
 
 # The newest versions that pyproject.toml allows; `git diff` shows what changed.
 lock:  ## write requirements.txt and requirements-dev.txt again; needs uv
 	uv pip compile $(LOCK) --extra postgresql --output-file requirements.txt
 	uv pip compile $(LOCK) --extra dev --output-file requirements-dev.txt
 
-.venv/.ready: requirements-dev.txt
-	@echo "folio: making .venv from requirements-dev.txt (once; 2 GB, a few minutes)"
+$(VENV)/.ready: requirements-dev.txt
+	@echo "folio: making $(VENV) from requirements-dev.txt (once; 2 GB, a few minutes)"
 	@command -v $(PYTHON) >/dev/null || { echo "folio: $(PYTHON) not found; install Python 3.11 to 3.13, or name yours: make PYTHON=python3.12"; exit 1; }
-	@test ! -L .venv || { echo "folio: .venv is a link, and what it leads to would be emptied; remove the link"; exit 1; }
-	$(PYTHON) -m venv --clear .venv
+	@test ! -L $(VENV) || { echo "folio: $(VENV) is a link, and what it leads to would be emptied; remove the link"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
 # The command and what MLflow finds of Folio by name stand in pyproject.toml.
-.venv/.installed: .venv/.ready pyproject.toml
+$(VENV)/.installed: $(VENV)/.ready pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 clean:  ## delete .venv and everything that was run in data/
-	rm -rf .venv data/store data/runs data/prefect data/mlflow
+	rm -rf .venv .venv-* data/store data/runs data/prefect data/mlflow
