@@ -244,9 +244,9 @@ def dashboard(as_json: AsJson = False) -> None:
     """Write the page on all pipelines, as after every run, and say where it is."""
     from datetime import UTC, datetime
 
-    from pipelines.upkeep.dashboard import collect, write_page
+    from pipelines.upkeep.dashboard import page_state, write_page
 
     here = writable()
-    state = collect(here, datetime.now(UTC))
+    state = page_state(here, datetime.now(UTC))
     page = write_page(here.home, state)
     answer({"page": str(page), **state}, as_json, display.dashboard)

@@ -46,7 +46,7 @@ class Scaling(BaseModel):
     threshold: float = 0.5
 
 
-class Settings(BaseModel):
+class PackageSettings(BaseModel):
     """What package.json says; packages of earlier versions lack what has a default here."""
 
     pipeline: str
@@ -66,7 +66,7 @@ class Settings(BaseModel):
 class Package:
     """A package, read and checked but for the model itself."""
 
-    settings: Settings
+    settings: PackageSettings
     spec: ModelSpec
     vocabulary: Vocabulary
     model: Path
@@ -75,7 +75,7 @@ class Package:
     def read(cls, folder: Path) -> Package:
         """Raises DamagedError with the reason when it is not whole."""
         try:
-            settings = Settings.model_validate(read_object(folder / SETTINGS))
+            settings = PackageSettings.model_validate(read_object(folder / SETTINGS))
             if problem := _changes(folder, settings.files or {}):
                 raise DamagedError(problem)
             declared = read_object(
@@ -179,7 +179,8 @@ def _files(folder: Path) -> list[str]:
 def altered(folder: Path) -> str | None:
     """What is not as it was packed, in words; None when all is, or the package is not sealed."""
     try:
-        return _changes(folder, Settings.model_validate(read_object(folder / SETTINGS)).files or {})
+        settings = PackageSettings.model_validate(read_object(folder / SETTINGS))
+        return _changes(folder, settings.files or {})
     except (OSError, ValueError, DamagedError):
         return f"{SETTINGS} was altered"
 

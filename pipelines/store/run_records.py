@@ -17,12 +17,12 @@ from pipelines.files.small_files import read_object
 from pipelines.files.whole_files import write_json
 from pipelines.stages import NAMES
 from pipelines.store.artifacts import Store
+from pipelines.store.manifest import KEY
 
 KEEP_LOOKING = 200  # records searched for what a stage was before
 AHEAD = timedelta(minutes=5)  # of now: a record dated later was written by a clock that was wrong
 LONGEST = 1e9  # seconds; 30 years
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-KEY = re.compile(r"[0-9a-f]{64}")
 Record = dict[str, Any]
 Kinds = tuple[type, ...]
 NUMBER: Kinds = (int, float)

@@ -51,10 +51,10 @@ def dashboard_after(settings: Settings, notice: Callable[[str], None]) -> Iterat
 
 def write_dashboard(settings: Settings, now: datetime | None = None) -> Path:
     """Write the page as things are. Returns its path."""
-    return write_page(settings.home, collect(settings, now or datetime.now(UTC)))
+    return write_page(settings.home, page_state(settings, now or datetime.now(UTC)))
 
 
-def collect(settings: Settings, now: datetime) -> dict[str, Any]:
+def page_state(settings: Settings, now: datetime) -> dict[str, Any]:
     """{written, pipelines, runs, disk, links, attention}: what the page tells, as JSON data."""
     made(settings.home)
     records, attention = list(settings.runs), []

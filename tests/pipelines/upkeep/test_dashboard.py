@@ -23,8 +23,8 @@ from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from pipelines.upkeep import dashboard
 from pipelines.upkeep.dashboard import (
-    collect,
     dashboard_after,
+    page_state,
     report_link,
     write_dashboard,
     write_page,
@@ -66,7 +66,7 @@ class Page(HTMLParser):
 
 def test_the_page_tells_of_each_pipeline_and_run(home: Settings) -> None:
     page = Page(write_dashboard(home))
-    state = collect(home, NOW)
+    state = page_state(home, NOW)
     assert [one["pipeline"] for one in state["pipelines"]] == [
         "tiny-play",
         "tiny-reviews",
@@ -97,14 +97,14 @@ def test_the_page_asks_nothing_of_anyone(home: Settings) -> None:
 def test_the_plan_is_what_folio_plan_says(home: Settings, play: Path) -> None:
     spec = load_spec(str(play))
     said = [decision.as_json() for decision in plan(spec, home)]
-    assert of(collect(home, NOW), "tiny-play")["plan"] == {
+    assert of(page_state(home, NOW), "tiny-play")["plan"] == {
         "profile": "full",
         "stages": said,
         "unknown": None,
     }
     path = next((home.home / "store" / "tokens").rglob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-1])
-    state = collect(home, NOW)
+    state = page_state(home, NOW)
     broken = [
         stage
         for name in ("tiny-play", "tiny-reviews")
@@ -119,7 +119,7 @@ def test_the_plan_is_what_folio_plan_says(home: Settings, play: Path) -> None:
 def test_a_look_reads_no_file_of_the_store(home: Settings) -> None:
     path = next((home.home / "store" / "batches").rglob("*.parquet"))
     path.write_bytes(bytes(path.stat().st_size))
-    state = collect(home, NOW)
+    state = page_state(home, NOW)
     for name in ("tiny-play", "tiny-reviews"):
         assert {stage["action"] for stage in of(state, name)["plan"]["stages"]} == {"reuse"}
 
@@ -136,14 +136,14 @@ def test_the_scheduled_profile_is_planned_and_waited_for(home: Settings, tmp_pat
     )
     record = retrain_plain(str(declared), "night", settings=home, notice=lambda text: None)
     began = datetime.fromisoformat(record["started"])
-    one = of(collect(home, began), "nightly")
+    one = of(page_state(home, began), "nightly")
     assert (
         one["schedule"]
         == ScheduleSpec(cron="0 3 * * *", timezone="Asia/Tokyo", profile="night").model_dump()
     )
     assert one["freshness"]["state"] == "fresh" and one["plan"]["profile"] == "night"
     assert {stage["action"] for stage in one["plan"]["stages"]} == {"reuse"}
-    later = collect(home, began.replace(year=began.year + 1))
+    later = page_state(home, began.replace(year=began.year + 1))
     assert of(later, "nightly")["freshness"]["state"] == "late"
     (note,) = [note for note in later["attention"] if note["pipeline"] == "nightly"]
     assert note["text"].startswith("is late: a run was due ")
@@ -158,7 +158,7 @@ def test_a_declaration_that_is_gone_leaves_the_rest(home: Settings, tmp_path: Pa
         {key: value for key, value in record.items() if key not in ("declared", "overrides")}
         | {"run": "z-older", "pipeline": "older"}
     )
-    state = collect(home, NOW)
+    state = page_state(home, NOW)
     assert of(state, "gone")["plan"] == {
         "profile": "full",
         "stages": None,
@@ -181,7 +181,7 @@ def test_whatever_a_record_says_is_shown_as_text(home: Settings) -> None:
             "key": None,
         }
     ]
-    state = collect(home, NOW)
+    state = page_state(home, NOW)
     state["runs"].insert(
         0,
         record
@@ -206,21 +206,21 @@ def test_whatever_a_record_says_is_shown_as_text(home: Settings) -> None:
 def test_a_failed_run_wants_attention(home: Settings) -> None:
     record = next(iter(home.runs))
     home.runs.save(record | {"run": "z-failed", "state": "failed", "error": "the disk is on fire"})
-    (note,) = collect(home, NOW)["attention"]
+    (note,) = page_state(home, NOW)["attention"]
     assert note["pipeline"] == record["pipeline"]
     assert note["text"].endswith(": the disk is on fire")
 
 
 def test_a_full_disk_wants_attention(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard, "LOW_DISK_BYTES", 1e18)
-    assert collect(home, NOW)["attention"] == [
+    assert page_state(home, NOW)["attention"] == [
         {"pipeline": None, "text": "the disk is nearly full"}
     ]
 
 
 def test_a_broken_registry_is_said_and_the_rest_shown(home: Settings) -> None:
     (home.home / "mlflow" / "mlflow.db").write_bytes(b"no database at all" * 99)
-    state = collect(home, NOW)
+    state = page_state(home, NOW)
     assert "not an MLflow database" in state["attention"][0]["text"]
     text = Page(write_page(home.home, state)).text
     assert "not an MLflow database" in text and state["runs"][0]["run"] in text
@@ -270,7 +270,7 @@ def test_a_page_that_cannot_be_written_leaves_the_run_alone(
 
 
 def test_a_reader_never_sees_half_a_page(home: Settings) -> None:
-    state = collect(home, NOW)
+    state = page_state(home, NOW)
     path = write_page(home.home, state)
     before = path.read_bytes()
     seen, over = set(), threading.Event()
