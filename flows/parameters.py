@@ -24,7 +24,9 @@ Override = Annotated[
         description="key=value for a single value of the declaration, such as training.epochs=2",
     ),
 ]
-StageName = Literal["source", "corpus", "tokens", "batches", "model", "metrics", "release"]
+StageName = Literal[
+    "source", "corpus", "tokens", "batches", "model", "metrics", "release", "report"
+]
 # What a flow is called with is kept and shown by Prefect: a user, password or query in it would be.
 Mirror = Annotated[
     str,

@@ -1,4 +1,4 @@
-"""The table of contents: what a retraining is, from the source to the release."""
+"""The table of contents: what a retraining is, from the source to the release and its report."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from tasks.secrets import secret_block
 from tasks.stages import (
     build_corpus,
     download,
+    draw_report,
     evaluate,
     register,
     tokenize,
@@ -125,7 +126,8 @@ def retrain(
                 batches = write_batches(job, tokens)
                 model = (train_in_pool if hands_over(train_in) else train)(job, batches)
                 metrics = evaluate(job, model, batches, tokens, corpus)
-                register(job, model, metrics, tokens, corpus)
+                release = register(job, model, metrics, tokens, corpus)
+                draw_report(job, corpus, tokens, batches, model, metrics, release)
         except Exception as error:
             return failed(error)
     idle = job.record["state"] == "nothing-to-do"

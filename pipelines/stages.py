@@ -1,8 +1,8 @@
-"""The seven stages: what each reads, what of the declaration it sees, what code makes it."""
+"""The seven stages and the report: what each reads, what of the declaration it sees, its code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -20,8 +20,13 @@ class Stage:
     config: tuple[str, ...]
     libraries: tuple[str, ...] = ()
     files: tuple[str, ...] = ()  # read by the code and part of it: templates
+    optional: tuple[str, ...] = ()  # the inputs that it does without where a run has none
     shared: bool = True  # published where FOLIO_STORE says; False: it tells of this home alone
     version: int = 1  # raise it when the meaning of the files changes though no code here does
+
+    def reads(self, stages: Container[str]) -> tuple[str, ...]:
+        """Its inputs in a run that has only `stages`."""
+        return tuple(name for name in self.inputs if name in stages or name not in self.optional)
 
     @property
     def build(self) -> Callable[..., dict[str, Any]]:
@@ -29,6 +34,7 @@ class Stage:
         return import_module(self.module).build
 
 
+REPORT_TEMPLATES = ("report.html", "style.css", "verdict.html", "drift.html", "cost.html")
 STAGES = (
     Stage("source", "pipelines.source.stage", (), ("source",)),
     Stage(
@@ -64,31 +70,24 @@ STAGES = (
         "pipelines.metrics.stage",
         ("model", "batches", "tokens", "corpus"),
         ("evaluation", "model.kind", "training.backend", "seed"),
-        (
-            "keras",
-            "numpy",
-            "pyarrow",
-            "polars",
-            "backend",
-            "matplotlib",
-            "jinja2",
-            "scipy",
-            "scikit-learn",
-        ),
-        ("pipelines/report/templates/report.html", "pipelines/report/templates/style.css"),
+        ("keras", "numpy", "pyarrow", "polars", "backend", "scipy", "scikit-learn"),
     ),
     Stage(
         "release",
         "pipelines.release.stage",
         ("model", "metrics", "tokens", "corpus"),
         ("registry", "name", "sample", "corpus.labels"),
-        ("keras", "mlflow", "numpy", "jinja2", "scipy", "scikit-learn"),
-        (
-            "pipelines/report/templates/verdict.html",
-            "pipelines/report/templates/drift.html",
-            "pipelines/report/templates/cost.html",
-            "pipelines/report/templates/again.html",
-        ),
+        ("keras", "mlflow", "numpy", "scipy", "scikit-learn"),
+        shared=False,
+    ),
+    Stage(
+        "report",
+        "pipelines.report.stage",
+        ("corpus", "tokens", "batches", "model", "metrics", "release"),
+        (),
+        ("jinja2", "matplotlib", "numpy", "pyarrow", "scipy", "scikit-learn"),
+        tuple(f"pipelines/report/templates/{name}" for name in REPORT_TEMPLATES),
+        optional=("release",),
         shared=False,
     ),
 )

@@ -1,4 +1,4 @@
-"""The seven stages as Prefect tasks. Called with the Retraining and the results they read, each
+"""The stages as Prefect tasks. Called with the Retraining and the results they read, each
 gives its StageResult, or raises what the stage raised, or gives None when it is not selected."""
 
 from __future__ import annotations
@@ -128,3 +128,18 @@ def register(
 ) -> State:
     """A version in the registry, and who is champion."""
     return attempt(run, "release", model, metrics, tokens, corpus)
+
+
+@stage_task("report")
+def draw_report(
+    run: Retraining,
+    corpus: StageResult,
+    tokens: StageResult,
+    batches: StageResult,
+    model: StageResult,
+    metrics: StageResult,
+    release: StageResult | None,
+) -> State:
+    """One page on all of it; without a verdict in a run that ends at the metrics."""
+    found = filter(None, (corpus, tokens, batches, model, metrics, release))
+    return attempt(run, "report", *found)

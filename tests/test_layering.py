@@ -36,11 +36,10 @@ ARROWS = {
     "batches": "errors parallel declaration store tokens",
     "report": "errors stats declaration stages store tokens",
     "model": "errors declaration files store tokens batches",
-    "metrics": "stats declaration store corpus tokens batches report model",
+    "metrics": "stats declaration store corpus tokens batches model",
     "serving": "errors stats declaration files store corpus registry tokens model",
     "release": (
-        "errors stats declaration files stages store corpus registry tokens batches report "
-        "model metrics serving"
+        "errors stats declaration files store corpus registry tokens batches model metrics serving"
     ),
     "served_model": "serving",
     "run": "errors declaration files network stages store registry source report release",

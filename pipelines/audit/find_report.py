@@ -8,23 +8,28 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pipelines.audit.provenance import graph_of
 from pipelines.errors import FolioError, UsageError
+from pipelines.files.home import why_closed
 from pipelines.registry.lookup import unregistered
 from pipelines.registry.references import Reference, of_run, resolve
 from pipelines.registry.versions import Version
 from pipelines.report.page import REPORT
-from pipelines.stages import NAMES
+from pipelines.run.execute import draw_report
+from pipelines.stages import stage_named
+from pipelines.store.artifacts import Artifact, Inputs
 from pipelines.store.lineage import stored
 from pipelines.store.settings import Settings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+STAGE = stage_named("report")
 PRINT_SECONDS = 120  # a busy machine needs some to start a browser
 
 
 def report_of(text: str, settings: Settings) -> Path:
-    """The page of what `text` names; latest is the newest run that has one.
+    """The page of what `text` names, drawn if need be; latest is the newest run that has one.
 
-    Raises UsageError when there is none.
+    Raises UsageError when there is none, and FolioError where it cannot be drawn.
     """
     if text == "latest":
         pages = (_page(of_run(record), settings) for record in settings.runs)
@@ -43,29 +48,52 @@ def report_of(text: str, settings: Settings) -> Path:
 
 
 def _page(reference: Reference, settings: Settings) -> Path | None:
-    """From the last stage that has one; of a version the page that its release wrote."""
-    if reference.version is not None:
-        released = _released(reference.version, settings)
-        if released is not None:
-            return released
-    for stage in sorted(reference.keys, key=NAMES.index, reverse=True):
-        artifact = settings.store.find(stage, reference.keys[stage])
-        if artifact is not None and REPORT in artifact.manifest["files"]:
+    """As the run drew it, or another run of these very artifacts, or an earlier Folio (into the
+    release, and without a verdict into the metrics); else it is drawn now."""
+    own = settings.store.find(STAGE.name, reference.keys.get(STAGE.name, ""))
+    inputs = _inputs(reference, settings)
+    if own is None and "metrics" not in inputs:
+        return None
+    there = [own, *_drawn(inputs, settings), inputs.get("release", inputs.get("metrics"))]
+    for artifact in filter(None, there):
+        if REPORT in artifact.manifest["files"]:
             return artifact.path / REPORT
+    if all(name in inputs for name in STAGE.reads(inputs)):
+        if closed := why_closed(settings.home):
+            raise FolioError(f"{reference.name}: its report has not been drawn yet: {closed}")
+        return draw_report(inputs, settings).path / REPORT
     return None
 
 
-def _released(version: Version, settings: Settings) -> Path | None:
-    """A version does not name its releases; of several the newest says most of it."""
-    found = [
+def _inputs(reference: Reference, settings: Settings) -> dict[str, Artifact]:
+    """The artifacts that the report of what was named tells of, as far as they are here."""
+    keys = {stage: key for stage, key in reference.keys.items() if stage != STAGE.name}
+    named = [settings.store.find(stage, key) for stage, key in keys.items()]
+    if reference.version is not None:
+        named += _newest(_releases(reference.version, settings))
+    known = [one for one in named if one is not None]
+    found = {one.stage: one for one in (*graph_of(settings).above(known), *known)}
+    return {name: found[name] for name in STAGE.inputs if name in found}
+
+
+def _drawn(inputs: Inputs, settings: Settings) -> list[Artifact]:
+    digests = {stage: artifact.digest for stage, artifact in inputs.items()}
+    reports = stored(settings.store, STAGE.name)
+    return _newest([one for one in reports if one.manifest["inputs"] == digests])
+
+
+def _releases(version: Version, settings: Settings) -> list[Artifact]:
+    """A version does not name its releases."""
+    return [
         one
         for one in stored(settings.store, "release")
-        if REPORT in one.manifest["files"]
-        and one.counts.get("version") == version.number
-        and unregistered(one, [version]) is None
+        if one.counts.get("version") == version.number and unregistered(one, [version]) is None
     ]
-    newest = max(found, key=lambda one: one.manifest["created"], default=None)
-    return newest.path / REPORT if newest else None
+
+
+def _newest(found: list[Artifact]) -> list[Artifact]:
+    """The last that was made, which says most; none of none."""
+    return sorted(found, key=lambda one: one.manifest["created"])[-1:]
 
 
 def print_pdf(page: Path, pdf: Path) -> None:

@@ -1,17 +1,54 @@
-"""Figures of a classifier on held-out documents, as sums with their counts."""
+"""A classifier on held-out documents: its figures, as sums with their counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.batches.dataset import Split
 from pipelines.declaration.slices import EDGES, slice_names
+from pipelines.metrics.evaluation import PREDICTIONS, Evaluation
 from pipelines.model.scoring import Scored
 from pipelines.stats.binary import calibration_error, reliability_bins, roc_auc
 from pipelines.stats.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class ClassifierResult:
+    """`metrics` are those of metrics.json, `predictions` those of `predictions_table`."""
+
+    metrics: dict[str, Any]
+    predictions: pa.Table
+
+    @property
+    def tables(self) -> dict[str, pa.Table]:
+        return {PREDICTIONS: self.predictions}
+
+
+def evaluate_classifier(evaluation: Evaluation) -> ClassifierResult:
+    """Learn temperature and threshold from validation, then score the test split."""
+    calibration = _calibrated(evaluation)
+    unknown_id = evaluation.test.metadata["unknown_id"]
+    scored = evaluation.scored(evaluation.test, ids=True)
+    predictions = predictions_table(scored, unknown_id, calibration)
+    metrics = classifier_metrics(predictions, evaluation.spec.slices)
+    metrics["calibration"] = calibration_figures(predictions, calibration)
+    return ClassifierResult(metrics, predictions)
+
+
+def _calibrated(evaluation: Evaluation) -> Calibration:
+    spec = evaluation.spec
+    scaled = spec.calibration == "temperature"
+    if not scaled and spec.threshold != "best":
+        return Calibration(threshold=spec.threshold)
+    scored = list(evaluation.scored(Split(evaluation.inputs["batches"], "validation")))
+    logit = np.concatenate([one.logit for one in scored])
+    label = np.concatenate([one.batch.outcome for one in scored])
+    return Calibration.fitted(logit, label, scaled, spec.threshold)
 
 
 def predictions_table(

@@ -1,4 +1,4 @@
-"""Figures of a language model on held-out text, as sums with their counts."""
+"""A language model on held-out text: its figures, as sums with their counts, and what it writes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,112 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.metrics.ngrams import Sequences
+from pipelines.metrics.evaluation import PREDICTIONS, Evaluation
+from pipelines.metrics.ngrams import Sequences, baselines
+from pipelines.metrics.samples import Writer
+from pipelines.metrics.segments import SEGMENTS, Segments
+from pipelines.metrics.slices import overall_intervals, text_slices
+from pipelines.model.sampling import sample
 from pipelines.model.scoring import Scored
 
 # Upper ends, not included, of the classes of how many tokens were read before the predicted one.
 POSITION_EDGES = (1, 10, 30, 100, 300, 1000, 10_000, 100_000)
+
+
+@dataclass(frozen=True)
+class LanguageModelResult:
+    """`metrics` are those of metrics.json; `predictions` has a row a sequence (HeldOut), `segments`
+    a row a segment of the test text (Segments)."""
+
+    metrics: dict[str, Any]
+    predictions: pa.Table
+    segments: pa.Table
+
+    @property
+    def tables(self) -> dict[str, pa.Table]:
+        return {PREDICTIONS: self.predictions, SEGMENTS: self.segments}
+
+    @property
+    def samples(self) -> str:
+        """The samples of the metrics, for a person to read."""
+        return "\n".join(
+            f"--- temperature {one['temperature']}, seed {one['seed']}\n"
+            f"{one['start']}{one['text']}\n"
+            for one in self.metrics["samples"]
+        )
+
+
+def evaluate_language_model(evaluation: Evaluation) -> LanguageModelResult:
+    """Score the test split; count n-grams on the same tokens; let the model write."""
+    inputs, test, spec = evaluation.inputs, evaluation.test, evaluation.spec
+    counted = Segments.of(
+        inputs["corpus"],
+        inputs["tokens"],
+        evaluation.vocabulary,
+        inputs["tokens"].manifest["config"]["tokens.keep"],
+        positions=test.layout != "documents",
+    )
+    scored = counted.watch(evaluation.scored(test, ids=True))
+    held_out, segments = HeldOut.collect(scored, test.carries_state), counted.table()
+    characters = inputs["batches"].counts["test"]["characters"]
+    metrics = language_metrics(held_out, characters, test.metadata["unknown_id"])
+    metrics["baselines"] = _baselines(evaluation, held_out, characters)
+    evaluation.progress(0, None, "segments drawn anew")
+    metrics["intervals"] = overall_intervals(segments)
+    metrics["slices"] = text_slices(segments, inputs["corpus"], spec.slices)
+    metrics |= _written(evaluation)
+    return LanguageModelResult(metrics, held_out.rows, segments)
+
+
+def _baselines(evaluation: Evaluation, held_out: HeldOut, characters: int) -> dict[str, Any]:
+    """What counting n-grams reaches on the same tokens."""
+    evaluation.progress(0, None, "n-grams counted")
+    tokens, test = evaluation.inputs["tokens"], evaluation.test
+    train = Sequences.of_train(tokens, test.layout in ("rows", "lanes"))
+    left_out = tokens.counts["train"]["tokens"] - len(train.ids)
+    counted = baselines(
+        train,
+        held_out.text,
+        held_out.predicted,
+        evaluation.spec.baseline_order,
+        test.metadata["vocabulary_size"],
+    )
+    return {
+        name: figures(sums, characters)
+        | sums
+        | {"train_tokens": len(train.ids), "train_tokens_left_out": left_out}
+        for name, sums in counted.items()
+    }
+
+
+def _written(evaluation: Evaluation) -> dict[str, Any]:
+    """Samples to read, and figures of more text that the model wrote."""
+    spec, test, vocabulary = evaluation.spec, evaluation.test, evaluation.vocabulary
+    window = max(test.buckets) if test.layout == "windows" else None
+    context = window or spec.context
+
+    def draw(start: np.ndarray, temperatures: np.ndarray, length: int, seed: int) -> np.ndarray:
+        return sample(
+            evaluation.model,
+            evaluation.model_spec,
+            start,
+            len(temperatures),
+            length,
+            temperatures,
+            seed,
+            never=vocabulary.never_drawn,
+            context=context,
+        )
+
+    evaluation.progress(0, None, "samples drawn")
+    writer = Writer(draw, vocabulary, spec, test.layout == "documents")
+    return {
+        "layout": test.layout,
+        "window": window,
+        "context": context,
+        "samples": writer.samples(evaluation.seed),
+        "generated": writer.figures(evaluation.inputs["corpus"], evaluation.seed),
+    }
 
 
 @dataclass(frozen=True)

@@ -10,28 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipelines.declaration.spec import Spec
-from pipelines.registry.references import of_version
 from pipelines.registry.versions import Version, champion_of, versions
 from pipelines.stats.two_samples import LENGTH, of_shares, of_unknown, of_values
 from pipelines.store.artifacts import Artifact, Store
-from pipelines.store.settings import Settings
 from pipelines.tokens.lengths import documents_by_length
 from pipelines.tokens.vocabulary import Vocabulary
 
 
 def from_champion(
-    settings: Settings, spec: Spec, corpus: Artifact, tokens: Artifact, new: bool = True
+    home: Path,
+    store: Store,
+    name: str,
+    sample: bool,
+    corpus: Artifact,
+    tokens: Artifact,
+    new: bool = True,
 ) -> dict[str, Any] | None:
-    """As `from_version`, of the champion of `spec.name`; None where there is no champion, or
+    """As `from_version`, of the champion of the model `name`; None where there is no champion, or
     nothing to compare, or where the text is not `new` and another than the champion's: then the
     run that made it has told."""
-    champion = champion_of(versions(settings.home, spec.name))
-    found = champion and from_version(champion, settings.store, spec.sample, corpus, tokens, new)
+    champion = champion_of(versions(home, name))
+    found = champion and from_version(champion, store, sample, corpus, tokens, new)
     return found if isinstance(found, dict) else None
 
 
@@ -47,9 +51,11 @@ def from_version(
     `version` was trained on; or in words why they are not compared."""
     if (version.tags.get("folio.sample") == "true") != sample:
         return "one of the two was trained on the sample text"
-    keys = of_version(version).keys
-    old = [store.find(stage, keys[stage]) for stage in ("corpus", "tokens") if stage in keys]
-    if len(old) < 2 or None in old:
+    old = [
+        store.find(stage, version.tags.get(f"folio.{stage}.key", ""))
+        for stage in ("corpus", "tokens")
+    ]
+    if None in old:
         return "what it was trained on is no longer in the store"
     same = [one.digest for one in old] == [corpus.digest, tokens.digest]
     if not (same or new):

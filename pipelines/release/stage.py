@@ -1,6 +1,6 @@
 """The release stage: model and vocabulary as one MLflow model, a version, and who is champion.
 
-Writes `release.json` and `report.html`, the metrics' page with the verdict on top.
+Writes `release.json`: the verdict, the evidence, and what the champion before was and learned from.
 `registry/lookup.py` asks what there is; `registry/champions.py` moves the champion.
 """
 
@@ -17,9 +17,9 @@ from pipelines.registry.lookup import PACKAGE_TAG, figures_of
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.registry.versions import CHALLENGER, CHAMPION, Version, asked, champion_of, versions
 from pipelines.release.candidate import Candidate
+from pipelines.release.drift import from_version
 from pipelines.release.gate import Verdict, judge
 from pipelines.release.mlflow_register import register
-from pipelines.release.verdict_page import write_released_report
 from pipelines.serving.registered import load_champion
 from pipelines.store.artifacts import Inputs, Workspace
 
@@ -58,9 +58,6 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     release = _release(new, version, verdict, champion_of(known), crowned)
     text = json.dumps(release, indent=1, ensure_ascii=False)
     (work.out / "release.json").write_text(text + "\n", encoding="utf-8")
-    write_released_report(
-        work.out, release, new.metrics, inputs, champion_of(known), new.spec, new.store
-    )
     return {name: release[name] for name in ("version", "verdict", "package", "registered")}
 
 
@@ -174,4 +171,34 @@ def _release(
         "evidence": evidence.as_json() if evidence else None,
         "sample": new.sample,
         "uri": f"models:/{new.name}@{CHAMPION if crowned else CHALLENGER}",
+        "floor": new.spec.floor,
+        "margin": new.spec.margin,
+        "before": _before(champion, version),
+        "drift": _drift(new, champion),
     }
+
+
+def _before(champion: Version | None, version: Version) -> dict[str, Any] | None:
+    """The number and the figures of the champion that the version met, unless it was that."""
+    if champion is None or champion.number == version.number:
+        return None
+    figures = figures_of(champion)
+    return {
+        "version": champion.number,
+        "figures": {name: figures.value(name) for name in figures.values},
+    }
+
+
+def _drift(new: Candidate, champion: Version | None) -> dict[str, Any] | None:
+    """As `from_version`, or {version, not_compared: why}; None where there was no champion."""
+    if champion is None:
+        return None
+    try:
+        found = from_version(
+            champion, new.store, new.sample, new.inputs["corpus"], new.inputs["tokens"]
+        )
+    except (FolioError, OSError, KeyError) as error:  # an artifact of an earlier Folio
+        found = f"its text is not readable ({type(error).__name__}: {error})"
+    if isinstance(found, dict):
+        return found
+    return {"version": champion.number, "not_compared": found}

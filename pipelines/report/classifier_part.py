@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.declaration.slices import LABELS
-from pipelines.report import plots
 from pipelines.report.page import Pictures
+from pipelines.report.plots.classifier import reliability, score_histogram
+from pipelines.report.plots.comparison import by_slice
 from pipelines.stats.binary import per_class, reliability_bins, wilson
 from pipelines.stats.calibration import Calibration
 from pipelines.store.artifacts import Artifact, Inputs
@@ -29,21 +30,17 @@ def classifier_section(
     for name, rows in slices.items():
         pictures.add(
             f"by-{name.replace('_', '-')}",
-            plots.by_slice(
-                rows, "accuracy", metrics["headline"]["accuracy"], LABELS[name], "accuracy"
-            ),
+            by_slice(rows, "accuracy", metrics["headline"]["accuracy"], LABELS[name], "accuracy"),
         )
     calibration = metrics["calibration"]
-    pictures.add(
-        "scores", plots.score_histogram(label, probability, names, calibration["threshold"])
-    )
+    pictures.add("scores", score_histogram(label, probability, names, calibration["threshold"]))
     bins = reliability_bins(label, probability)
     unscaled = (
         reliability_bins(label, Calibration().probability(table["logit"].to_numpy()))
         if calibration["temperature"] != 1
         else ()
     )
-    pictures.add("reliability", plots.reliability(bins, names[1], unscaled))
+    pictures.add("reliability", reliability(bins, names[1], unscaled))
     return {
         "names": names,
         "confusion": confusion_cells(metrics["confusion"]),

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.declaration.data_sections import SPLITS
-from pipelines.report import plots
-from pipelines.report.lineage_drawing import Box, boxes, draw
+from pipelines.report.lineage_drawing import picture
 from pipelines.report.page import Pictures
+from pipelines.report.plots.data import length_histogram, padding_bars
 from pipelines.stages import NAMES
 from pipelines.store.artifacts import Artifact, Inputs, Store
 from pipelines.store.lineage import Graph, stored
@@ -25,10 +25,10 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     lengths = document_lengths(inputs["tokens"])
     if min(counts.sum() for counts in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
         cut = inputs["tokens"].manifest["config"].get("tokens.max_tokens")
-        pictures.add("lengths", plots.length_histogram(lengths, cut))
+        pictures.add("lengths", length_histogram(lengths, cut))
     buckets = batches["train"].get("per_width", [])
     if len(buckets) > 1:
-        pictures.add("padding", plots.padding_bars(buckets))
+        pictures.add("padding", padding_bars(buckets))
     kept = corpus.get("splits", {})
     splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
     length = inputs["corpus"].manifest["config"].get("corpus.length")
@@ -89,17 +89,35 @@ def lineage(inputs: Inputs) -> list[dict[str, Any]]:
     ]
 
 
-def drawing(store: Store, metrics: Artifact) -> str:
-    """What was made from what up to the metrics, as far as the store has it."""
-    graph = Graph(stored(Store(store.root)))
-    above = [one for one in graph.above([metrics]) if one != metrics]
-    place = {one.stage: number for number, one in enumerate(above)}
-    here = Box(
-        "metrics",
-        note="this report",
-        made_of=tuple(place[stage] for stage in metrics.manifest["inputs"] if stage in place),
+def drawing(inputs: Inputs) -> str:
+    """What was made from what, as far as the store has it."""
+    graph, above = _above(inputs)
+    return picture(graph, above, "Which stage was made from which")
+
+
+def cost(inputs: Inputs) -> dict[str, Any]:
+    """When, by which run and at what cost: {stages, model, training} from the manifests."""
+    unknown = dict.fromkeys(
+        ("profile", "run", "git_commit", "created", "wall_seconds", "peak_memory_bytes")
     )
-    return draw([*boxes(graph, above), here], "Which stage was made from which")
+    stages = {one.stage: one.manifest for one in (*_above(inputs)[1], *inputs.values())}
+    counts = inputs["model"].counts
+    epochs = counts.get("epoch_seconds") or [0.0]
+    return {
+        "stages": [unknown | stages[name] for name in NAMES if name in stages],
+        "model": unknown | stages["model"],
+        "training": {
+            "seconds": sum(epochs),
+            "epoch": sum(epochs) / len(epochs),
+            "resumed": counts.get("resumed", False),
+        },
+    }
+
+
+def _above(inputs: Inputs) -> tuple[Graph, list[Artifact]]:
+    """The last of the inputs, and all that it was made from."""
+    graph = Graph(stored(Store(inputs["metrics"].path.parent.parent)))
+    return graph, graph.above([inputs.get("release", inputs["metrics"])])
 
 
 def origins(inputs: Inputs) -> list[tuple[str, str]]:

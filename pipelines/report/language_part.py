@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.declaration.slices import LABELS
-from pipelines.report import plots
 from pipelines.report.page import Pictures
+from pipelines.report.plots.comparison import by_slice
+from pipelines.report.plots.language_model import baseline_bars, loss_by_position
 
 FEW_TOKENS = 500  # a mean over fewer moves by a tenth of a nat from text to text
 GENERATED = {
@@ -27,12 +28,12 @@ def language_section(metrics: Mapping[str, Any], pictures: Pictures) -> dict[str
     rows = list(_by_position(metrics["by_position"]))
     if len(rows) > 1:
         mean = metrics["sums"]["nats"] / metrics["sums"]["tokens"]
-        pictures.add("loss-by-context", plots.loss_by_position(rows, mean))
+        pictures.add("loss-by-context", loss_by_position(rows, mean))
     slices = {name: found for name, found in metrics["slices"].items() if len(found) > 1}
     for name, found in slices.items():
         pictures.add(
             f"by-{name.replace('_', '-')}",
-            plots.by_slice(
+            by_slice(
                 found,
                 "bits_per_character",
                 metrics["headline"]["bits_per_character"],
@@ -41,7 +42,7 @@ def language_section(metrics: Mapping[str, Any], pictures: Pictures) -> dict[str
             ),
         )
     compared = _compared(metrics)
-    pictures.add("baselines", plots.baseline_bars(compared))
+    pictures.add("baselines", baseline_bars(compared))
     return {
         "by_position": rows,
         "few_tokens": FEW_TOKENS,

@@ -101,6 +101,8 @@ def note(artifact: Artifact) -> str:
             return f"{counts['parameters']:,} weights"
         case "release" if counts["version"]:
             return f"version {counts['version']}, {counts['verdict']}"
+        case "report" if counts["plots"]:
+            return f"{counts['plots']} plots"
         case "metrics" if counts:
             return _figure(*next(iter(counts.items())))
     return ""

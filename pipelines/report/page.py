@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipelines.report.visible import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
-REPORT = "report.html"  # the page on a model, in a metrics or a release artifact
+REPORT = "report.html"  # the page on a model
 # How each headline figure is called and shown, and what it means.
 HEADLINES = {
     "accuracy": ("Accuracy", "{:.1%}", "of the test documents are labelled right"),

@@ -15,12 +15,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipelines.declaration.data_sections import SPLITS
-from pipelines.report import plots
 from pipelines.report.classifier_part import confusion_cells
 from pipelines.report.data_part import FEWEST_FOR_HISTOGRAM, document_lengths, documents_read
+from pipelines.report.headline import headline_figures
 from pipelines.report.links import report_address, version_address
-from pipelines.report.model_report import headline_figures
-from pipelines.report.page import REPORT, shown_figure
+from pipelines.report.page import shown_figure
+from pipelines.report.plots.classifier import confusion_matrix
+from pipelines.report.plots.data import length_histogram, padding_bars
+from pipelines.report.plots.training import training_curves
 from pipelines.report.visible import visible
 from pipelines.store.artifacts import Artifact, Inputs
 
@@ -54,22 +56,15 @@ def pages(artifact: Artifact, inputs: Inputs) -> list[Page]:
 
 def links(artifact: Artifact) -> list[Link]:
     """Where a person sees more of it; empty where the environment names no address."""
-    found = []
-    if REPORT in artifact.manifest["files"]:  # a release's takes the place of the metrics'
-        told = "with its verdict" if artifact.stage == "release" else "before there is a verdict"
-        found.append(
-            Link("report", f"The report, {told}", report_address(artifact.stage, artifact.key))
-        )
+    if artifact.stage == "report":
+        address = report_address(artifact.stage, artifact.key)
+        return [Link("page", "The report", address)] if address else []
     if artifact.stage == "release":
         release = _read(artifact, "release.json")
-        found.append(
-            Link(
-                "version",
-                f"Version {release['version']} in MLflow",
-                version_address(release["name"], release["version"]),
-            )
-        )
-    return [link for link in found if link.address]
+        address = version_address(release["name"], release["version"])
+        title = f"Version {release['version']} in MLflow"
+        return [Link("version", title, address)] if address else []
+    return []
 
 
 def _corpus(artifact: Artifact, inputs: Inputs) -> list[Page]:
@@ -113,7 +108,7 @@ def _tokens(artifact: Artifact, inputs: Inputs) -> list[Page]:
     drawn = ""
     if min(numbers.sum() for numbers in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
         cut = artifact.manifest["config"].get("tokens.max_tokens")
-        drawn = picture("documents by length", plots.length_histogram(lengths, cut, PICTURE_BYTES))
+        drawn = picture("documents by length", length_histogram(lengths, cut, PICTURE_BYTES))
     text = _blocks(
         drawn,
         table(header, rows),
@@ -136,7 +131,7 @@ def _batches(artifact: Artifact, inputs: Inputs) -> list[Page]:
     buckets = artifact.counts["train"].get("per_width", [])
     drawn, widths = "", ""
     if len(buckets) > 1:
-        drawn = picture("padding by row width", plots.padding_bars(buckets, PICTURE_BYTES))
+        drawn = picture("padding by row width", padding_bars(buckets, PICTURE_BYTES))
         widths = table(
             ["train rows of width", "rows", "padding"],
             [
@@ -159,8 +154,7 @@ def _model(artifact: Artifact, inputs: Inputs) -> list[Page]:
     classifier = artifact.manifest["config"]["model.kind"] == "classifier"
     unit = "nats a document" if classifier else "nats a token"
     drawn = picture(
-        "loss by epoch",
-        plots.training_curves(history, counts.get("best_epoch"), unit, PICTURE_BYTES),
+        "loss by epoch", training_curves(history, counts.get("best_epoch"), unit, PICTURE_BYTES)
     )
     last = ", ".join(
         f"{name.replace('_', ' ')} {values[-1]:,.4g}"
@@ -179,15 +173,13 @@ def _metrics(artifact: Artifact, inputs: Inputs) -> list[Page]:
         names = inputs["corpus"].manifest["config"].get("corpus.labels", ["negative", "positive"])
         drawn = picture(
             "answers by true class",
-            plots.confusion_matrix(
-                confusion_cells(metrics["confusion"]), names[::-1], PICTURE_BYTES
-            ),
+            confusion_matrix(confusion_cells(metrics["confusion"]), names[::-1], PICTURE_BYTES),
         )
     found = [
         Page(
             "figures",
             "Figures on the test text",
-            _blocks(table(["figure", "value", ""], rows), drawn, _report(artifact)),
+            _blocks(table(["figure", "value", ""], rows), drawn),
         )
     ]
     if metrics.get("samples"):
@@ -211,9 +203,7 @@ def _release(artifact: Artifact, inputs: Inputs) -> list[Page]:
     ]
     if release["sample"]:
         rows.append(["trained on", "the small sample text: for trying out alone"])
-    text = _blocks(
-        f"**{release['verdict']}**: {release['reason']}", table(["", ""], rows), _report(artifact)
-    )
+    text = _blocks(f"**{release['verdict']}**: {release['reason']}", table(["", ""], rows))
     return [Page("verdict", "Whether the model is the champion now", text)]
 
 
@@ -225,11 +215,6 @@ PAGES: dict[str, Callable[[Artifact, Inputs], list[Page]]] = {
     "metrics": _metrics,
     "release": _release,
 }
-
-
-def _report(artifact: Artifact) -> str:
-    there = REPORT in artifact.manifest["files"]
-    return f"The report: `{artifact.path / REPORT}`" if there else ""
 
 
 def _by_split(counts: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:

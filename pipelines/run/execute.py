@@ -14,7 +14,7 @@ from pipelines.errors import UsageError
 from pipelines.files.home import PROJECT
 from pipelines.files.home import home_folder as home_folder
 from pipelines.run.plan import Decision, Selection, decide
-from pipelines.stages import Stage
+from pipelines.stages import Stage, stage_named
 from pipelines.store.artifacts import Artifact, Workspace
 from pipelines.store.settings import Settings
 
@@ -104,6 +104,14 @@ def _build(
     stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], work: Workspace
 ) -> dict[str, Any]:
     return stage.build(inputs, spec.select(stage.config), work)
+
+
+def draw_report(inputs: Mapping[str, Artifact], settings: Settings) -> Artifact:
+    """The report of these artifacts, whatever is declared now."""
+    stage, origin = stage_named("report"), inputs["model"].manifest
+    told = {name: origin[name] for name in ("profile", "seed", "sample")}
+    spec = Spec.model_construct(name=origin["pipeline"], **told)
+    return execute_stage(stage, spec, inputs, settings, Selection((*inputs, stage.name))).artifact
 
 
 @cache

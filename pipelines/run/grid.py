@@ -84,7 +84,7 @@ def best_first(rows: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
 
 def write_comparison(folder: Path, name: str, metric: str, rows: list[dict[str, Any]]) -> None:
     """`comparison.json`, and `comparison.png` with the metric of each variant."""
-    from pipelines.report.plots import comparison_png
+    from pipelines.report.plots.comparison import comparison_png
 
     made(folder)
     done = [row for row in rows if row["error"] is None]

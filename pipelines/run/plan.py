@@ -88,9 +88,9 @@ class Selection:
         if sum(map(bool, (only, since, until))) > 1:
             raise UsageError("--only, --from and --until exclude each other")
         if until:
-            return cls(NAMES[: NAMES.index(until) + 1])
+            return cls(_up_to(until))
         if only:
-            return cls(NAMES[: NAMES.index(only) + 1], (only,))
+            return cls(_up_to(only), (only,))
         if since:
             return cls(NAMES, NAMES[NAMES.index(since) :])
         return cls()
@@ -98,6 +98,12 @@ class Selection:
     def needs_existing(self, stage: str) -> bool:
         """Above a repeated stage nothing is built: what is there is used."""
         return bool(self.forced) and NAMES.index(stage) < NAMES.index(self.forced[0])
+
+
+def _up_to(stage: str) -> tuple[str, ...]:
+    """The stages up to one, and the report where there are figures to report."""
+    stages = NAMES[: NAMES.index(stage) + 1]
+    return (*stages, "report") if stage in ("metrics", "release") else stages
 
 
 def plan(
@@ -124,7 +130,7 @@ def foreseen(
     selection: Selection = Selection(),
 ) -> Decision | Pending:
     """As `decide`, of a stage some of whose inputs may have to be made first."""
-    missing = [name for name in stage.inputs if name not in inputs]
+    missing = [name for name in stage.reads(selection.stages) if name not in inputs]
     if missing:
         spared = "" if stage.name in selection.forced else "; reused if its bytes come out the same"
         return Pending(stage.name, f"{', '.join(missing)} to be made first{spared}")
@@ -206,7 +212,7 @@ def recipe_of(
     versions: Mapping[str, str] = MappingProxyType({}),
 ) -> Recipe:
     """Everything that decides the stage's bytes; `versions` of files that have no checksum."""
-    digests = {**{name: inputs[name].digest for name in stage.inputs}, **versions}
+    digests = {**{name: inputs[name].digest for name in stage.reads(inputs)}, **versions}
     if stage.name == "source" and spec.source.path:
         digests = local_digests(Path(spec.source.path))
     config = {

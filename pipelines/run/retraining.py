@@ -23,7 +23,7 @@ from pipelines.run.execute import StageResult, execute_stage
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Decision, decide, foreseen
 from pipelines.run.stage_log import StageLog
-from pipelines.stages import NAMES, STAGES, stage_named
+from pipelines.stages import STAGES, stage_named
 from pipelines.store.artifacts import Progress
 from pipelines.store.live_runs import living
 from pipelines.store.run_records import Runs
@@ -139,8 +139,10 @@ class Retraining:
         corpus, tokens = self._log["corpus"], self._log["tokens"]
         try:
             self.drift = from_champion(
-                self.settings,
-                self.spec,
+                self.settings.home,
+                self.settings.store,
+                self.spec.name,
+                self.spec.sample,
                 corpus.artifact,
                 tokens.artifact,
                 new=any(one.action != "reuse" for one in (corpus, tokens)),
@@ -238,7 +240,9 @@ class Retraining:
         if not self.selection.forced:
             return []
         artifacts, stale = self._log.artifacts, []
-        for stage in STAGES[NAMES.index(self.selection.stages[-1]) + 1 :]:
+        for stage in STAGES:
+            if stage.name in self.selection.stages:
+                continue
             decision = foreseen(stage, self.spec, artifacts, self.settings)
             if decision.reused is not None:
                 artifacts[stage.name] = decision.reused
@@ -268,7 +272,7 @@ def retrain_plain(
 
 
 def _plain(stage: str) -> Call:
-    return lambda run, *inputs: run.execute(stage, inputs)
+    return lambda run, *inputs: run.execute(stage, tuple(filter(None, inputs)))
 
 
 def _ended(result: StageResult) -> str:

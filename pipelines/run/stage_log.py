@@ -49,7 +49,7 @@ class StageLog:
         drift: dict[str, Any] | None,
     ) -> dict[str, Any]:
         release = self._read("release", "release.json")
-        report = self._file("release", "report.html") or self._file("metrics", "report.html")
+        report = self._file("report", "report.html")
         return {
             "state": self._state(error),
             "seconds": round(seconds, 3),

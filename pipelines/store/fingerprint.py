@@ -10,13 +10,16 @@ from pathlib import Path
 from pipelines.files.digests import digest_file
 from pipelines.files.home import PROJECT
 
-# Their whole effect on a stage is in its configuration and inputs, which the key holds already.
+# Their whole effect on a stage is in its configuration and inputs, which the key holds already, or
+# in messages.
 CONTRACTS = {
     "pipelines.declaration.spec",
     "pipelines.declaration.data_sections",
     "pipelines.declaration.model_sections",
     "pipelines.store.artifacts",
     "pipelines.errors",
+    "pipelines.stages",
+    "pipelines.network.addresses",
     "pipelines.files.home",
     "pipelines.files.machine",
 }

@@ -102,9 +102,9 @@ def test_links_lead_to_the_report_and_to_the_version(
     monkeypatch.setenv("FOLIO_DASHBOARD", "http://127.0.0.1:8080")
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "http://127.0.0.1:5000")
     shown = publish_all(trained, "tiny-play")
-    key = artifact_of(trained, "tiny-play", "release").key  # the page with the verdict on it
-    assert shown["report"].data == (
-        f"[The report, with its verdict](http://127.0.0.1:8080/store/release/{key}/report.html)"
+    key = artifact_of(trained, "tiny-play", "report").key
+    assert shown["page"].data == (
+        f"[The report](http://127.0.0.1:8080/store/report/{key}/report.html)"
     )
     assert shown["version"].data == (
         "[Version 1 in MLflow](http://127.0.0.1:5000/#/models/tiny-play/versions/1)"

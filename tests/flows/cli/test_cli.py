@@ -280,7 +280,7 @@ def test_runs_at_once_do_the_work_once_and_each_says_so_in_one_document(
         assert_whole(record)
 
     planned = json.loads(folio("plan", path, "--json").stdout)
-    assert [s["action"] for s in planned["stages"]] == ["reuse"] * 7
+    assert [s["action"] for s in planned["stages"]] == ["reuse"] * 8
     assert folio("plan", path, "--exit-code").returncode == 0
     assert folio("plan", path, "--exit-code", "--set", "training.epochs=1").returncode == 3
     again = json.loads(command("run", path, "--json").stdout)

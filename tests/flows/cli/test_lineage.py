@@ -121,7 +121,7 @@ def test_difference_for_people_and_programs(folio: Folio) -> None:
 
 
 def test_where_the_report_is(folio: Folio, home: Settings) -> None:
-    page = artifact_of(home, "tiny-play", "release").path / "report.html"
+    page = artifact_of(home, "tiny-play", "report").path / "report.html"
     assert folio("report", "tiny-play@champion").stdout == f"{page}\n"
     assert json.loads(folio("report", "tiny-play", "--json").stdout) == {
         "report": str(page),
@@ -221,7 +221,8 @@ def test_an_old_model_is_evaluated_a_month_later(later: Folio, trained: Settings
         assert keys[entry["stage"]] == entry["key"]
     # The same model on the same test text; only what the new declaration has it write is new.
     assert record["metrics"] == old["metrics"]
-    samples = (Path(record["report"]).parent / "samples.txt").read_text()
+    metrics = next(entry for entry in record["stages"] if entry["stage"] == "metrics")
+    samples = Path(metrics["path"], "samples.txt").read_text()
     assert "temperature 0.7" in samples and "temperature 0.5" not in samples
     assert record["stages"][-1]["action"] == "run" and record["stale"] == ["release"]
 

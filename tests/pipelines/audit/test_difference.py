@@ -13,6 +13,7 @@ from pipelines.audit.difference import difference
 from pipelines.registry.references import of_run, resolve
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
+from pipelines.stages import NAMES
 from pipelines.store.settings import Settings
 
 
@@ -54,6 +55,7 @@ def test_two_real_runs(home: Settings) -> None:
         "model": "different",
         "metrics": "different",
         "release": "only in the old",
+        "report": "different",
     }
     assert rows(found["declaration"]) == {"tokens.max_tokens": (40, 20), "training.epochs": (2, 1)}
     assert found["code"] == found["libraries"] == found["files"] == []
@@ -129,9 +131,7 @@ def test_what_is_gone_or_never_came_is_said(home: Settings) -> None:
     found = difference(old | {"tokens": None}, {"source": new["source"]})
     assert {row["stage"]: row["same"] for row in found["artifacts"]} == {
         "source": "the same",
-        **dict.fromkeys(
-            ("corpus", "tokens", "batches", "model", "metrics", "release"), "only in the old"
-        ),
+        **dict.fromkeys(NAMES[1:], "only in the old"),
     }
     assert difference(old | {"tokens": None}, new)["artifacts"][2] == {
         "stage": "tokens",

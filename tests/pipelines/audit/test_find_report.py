@@ -6,14 +6,17 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipelines.audit.find_report import print_pdf, report_of
 from pipelines.errors import FolioError, UsageError
+from pipelines.stages import NAMES
+from pipelines.store.manifest import listed
 from pipelines.store.settings import Settings
-from tests.conftest import artifact_of
+from tests.conftest import artifact_of, republished
 from tests.pipelines.upkeep.test_dashboard_browser import CHROMIUM
 
 A4 = (595, 842)  # points
@@ -24,7 +27,7 @@ needs_chromium = pytest.mark.skipif(
 
 def test_the_report_of_a_run_a_version_and_the_latest(trained: Settings) -> None:
     pages = {
-        name: artifact_of(trained, name, "release").path / "report.html"
+        name: artifact_of(trained, name, "report").path / "report.html"
         for name in ("tiny-reviews", "tiny-play")
     }
     last = next(iter(trained.runs))
@@ -32,8 +35,46 @@ def test_the_report_of_a_run_a_version_and_the_latest(trained: Settings) -> None
     assert report_of(last["run"], trained) == pages[last["pipeline"]]
     assert report_of("tiny-reviews@champion", trained) == pages["tiny-reviews"]
     assert report_of("tiny-play", trained) == pages["tiny-play"]
-    metrics = artifact_of(trained, "tiny-play", "metrics")
-    assert report_of(metrics.key[:12], trained) == metrics.path / "report.html"  # as it asks
+
+
+def test_a_report_that_is_not_there_is_drawn(trained: Settings, tmp_path: Path) -> None:
+    shutil.copytree(trained.home, tmp_path / "home")
+    home = Settings.at(tmp_path / "home")
+    drawn = artifact_of(home, "tiny-play", "report").path / "report.html"
+    page = drawn.read_text(encoding="utf-8")
+    shutil.rmtree(home.home / "store" / "report")
+    run = next(record["run"] for record in home.runs if record["pipeline"] == "tiny-play")
+    assert report_of(run, home) == drawn and drawn.read_text(encoding="utf-8") == page
+    shutil.rmtree(home.home / "store" / "report")
+    assert report_of("tiny-play@1", home) == drawn
+    metrics = artifact_of(home, "tiny-play", "metrics")
+    plain = report_of(metrics.key[:12], home)
+    assert plain != drawn and 'id="verdict"' not in plain.read_text(encoding="utf-8")
+    assert report_of(metrics.key[:12], home) == plain and report_of(run, home) == drawn
+    with pytest.raises(UsageError, match=r"^model [0-9a-f]{12} has no report"):
+        report_of(artifact_of(home, "tiny-play", "model").key, home)
+
+
+@pytest.mark.parametrize("stage", ["metrics", "release"])
+def test_the_page_of_an_earlier_folio_is_shown(
+    trained: Settings, tmp_path: Path, stage: str
+) -> None:
+    """It stood in the release; of a run that ended at the metrics in these, without a verdict."""
+    shutil.copytree(trained.home, tmp_path / "home")
+    home = Settings.at(tmp_path / "home")
+    shutil.rmtree(home.home / "store" / "report")
+    record = next(record for record in home.runs if record["pipeline"] == "tiny-play")
+    home.runs.save(record | {"stages": record["stages"][: NAMES.index(stage) + 1]})
+    folder = artifact_of(home, "tiny-play", stage).path
+    (folder / "report.html").write_text("old")
+
+    def list_page(manifest: dict[str, Any]) -> None:
+        manifest["files"]["report.html"] = listed(folder)["report.html"]
+
+    artifact = republished(folder, list_page)
+    for named in (record["run"], artifact.key[:12]):
+        assert report_of(named, home) == artifact.path / "report.html"
+    assert not (home.home / "store" / "report").exists()
 
 
 def test_latest_is_the_newest_that_has_a_report(trained: Settings, tmp_path: Path) -> None:
@@ -48,7 +89,7 @@ def test_latest_is_the_newest_that_has_a_report(trained: Settings, tmp_path: Pat
     home.runs.save(failed)
     assert (
         report_of("latest", home).parent.name
-        == artifact_of(trained, newest["pipeline"], "release").key
+        == artifact_of(trained, newest["pipeline"], "report").key
     )
     with pytest.raises(UsageError, match="99990101-000000-tiny-play-0000 has no report"):
         report_of(failed["run"], home)

@@ -21,7 +21,7 @@ PIPELINES = ("tiny-reviews", "tiny-play", "tiny-words", "tiny-japanese")
 
 def above(name: str, trained: Settings, writers: Settings) -> dict[str, Artifact]:
     home = trained if name in ("tiny-reviews", "tiny-play") else writers
-    return {stage: artifact_of(home, name, stage) for stage in NAMES[:-1]}
+    return {stage: artifact_of(home, name, stage) for stage in NAMES[:6]}
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -33,7 +33,7 @@ def test_nothing_above_metrics_holds_a_test_document(
     assert "test" not in str(artifacts["model"].manifest["inputs"])
     reads_test = [
         stage
-        for stage in NAMES[:-1]
+        for stage in NAMES[:6]
         if {"corpus", "batches"} <= set(artifacts[stage].manifest["inputs"])
     ]
     assert reads_test == ["metrics"]

@@ -62,8 +62,7 @@ def test_every_stage_comes_out_bit_for_bit(
     ]
     for one in found["stages"]:
         assert one["agrees"] and one["files"] == one["changed"] == []
-        if one["stage"] != "metrics":  # whose report names times and runs
-            assert one["old"] == one["new"]
+        assert one["old"] == one["new"]
     assert all(row["delta"] == 0 for row in found["metrics"]) and found["metrics"]
     original = artifact_of(trained, pipeline, "model")
     again = next((tmp_path / "store" / "model").glob("[0-9a-f]*"))
@@ -94,7 +93,7 @@ def test_the_manifests_decide_and_not_the_declaration_of_today(
 
 
 def test_every_stage_sees_what_it_saw_then(trained: Settings, reviews: Path) -> None:
-    for stage in STAGES[1:-1]:
+    for stage in STAGES[1:6]:
         manifest = artifact_of(trained, "tiny-reviews", stage.name).manifest
         told = {
             key: value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.stats.two_samples import ALARM, chi_square, kolmogorov_smirnov, stability_index
 from pipelines.store.settings import Settings
-from tests.conftest import PROJECT, REVIEWS, artifact_of, spec_of
+from tests.conftest import PROJECT, REVIEWS, artifact_of
 
 COUNTS = st.lists(st.integers(0, 500), min_size=2, max_size=30).map(np.array).filter(np.any)
 
@@ -151,20 +152,17 @@ def hash_of(text: str) -> int:
     return sum(map(ord, text))
 
 
-def test_where_there_is_nothing_to_compare_with(
-    home: Settings, reviews: Path, play: Path, tmp_path: Path
-) -> None:
+def test_where_there_is_nothing_to_compare_with(home: Settings) -> None:
     corpus, tokens = (artifact_of(home, "tiny-reviews", stage) for stage in ("corpus", "tokens"))
-    spec = spec_of(reviews)
-    assert from_champion(home, spec, corpus, tokens)["same_text"]
-    assert from_champion(home, spec.model_copy(update={"name": "new"}), corpus, tokens) is None
-    assert from_champion(home, spec.model_copy(update={"sample": True}), corpus, tokens) is None
+    compared = partial(from_champion, home.home, home.store)
+    assert compared("tiny-reviews", False, corpus, tokens)["same_text"]
+    assert compared("new", False, corpus, tokens) is None
+    assert compared("tiny-reviews", True, corpus, tokens) is None
     # A running text is one document and has no labels; its characters are measured.
     mine = artifact_of(home, "tiny-play", "corpus"), artifact_of(home, "tiny-play", "tokens")
-    found = from_champion(home, spec.model_copy(update={"name": "tiny-play"}), corpus, tokens)
-    assert found["measures"] == []  # words are no characters
+    assert compared("tiny-play", False, corpus, tokens)["measures"] == []  # words are no characters
     shutil.rmtree(mine[1].path)
-    assert from_champion(home, spec_of(play), *mine) is None
+    assert compared("tiny-play", False, *mine) is None
 
 
 def test_a_registry_that_cannot_be_read_hinders_no_run(home: Settings, reviews: Path) -> None:

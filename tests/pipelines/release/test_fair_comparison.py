@@ -138,7 +138,7 @@ def run(tmp_path: Path) -> Run:
         return json.loads(released.read_bytes())
 
     go.home = settings.home
-    go.page = lambda name: words_of(artifact_of(settings, name, "release").path / "report.html")
+    go.page = lambda name: words_of(artifact_of(settings, name, "report").path / "report.html")
     return go
 
 

@@ -9,7 +9,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipelines.report import plots
+from pipelines.report.plots.classifier import confusion_matrix, score_histogram
+from pipelines.report.plots.data import length_histogram
+from pipelines.report.plots.language_model import baseline_bars
+from pipelines.report.plots.style import SERIES
+from pipelines.report.plots.training import training_curves
 
 HISTORY = pa.table(
     {
@@ -32,51 +36,51 @@ CELLS = [
 
 @pytest.mark.parametrize("max_bytes", [30_000, 15_000])
 def test_a_plot_is_as_small_as_asked(max_bytes: int) -> None:
-    png = plots.training_curves(HISTORY, 3, "nats a token", max_bytes)
-    assert len(png) <= max_bytes < len(plots.training_curves(HISTORY, 3, "nats a token"))
+    png = training_curves(HISTORY, 3, "nats a token", max_bytes)
+    assert len(png) <= max_bytes < len(training_curves(HISTORY, 3, "nats a token"))
     assert _pixels(png).min() < 100  # something dark is drawn
 
 
 def test_a_plot_that_cannot_fit_says_so() -> None:
     with pytest.raises(ValueError, match="max_bytes is 100"):
-        plots.training_curves(HISTORY, 3, "nats a token", 100)
+        training_curves(HISTORY, 3, "nats a token", 100)
 
 
 def test_one_epoch_is_a_curve_too() -> None:
     one, all_five = (
-        plots.training_curves(table, 1, "nats a token") for table in (HISTORY.slice(0, 1), HISTORY)
+        training_curves(table, 1, "nats a token") for table in (HISTORY.slice(0, 1), HISTORY)
     )
     assert one != all_five
 
 
 def test_a_confusion_matrix_is_dark_where_the_answers_are() -> None:
     names = ("good | $x$", "bad")
-    picture = _pixels(plots.confusion_matrix(CELLS, names, 30_000))
+    picture = _pixels(confusion_matrix(CELLS, names, 30_000))
     height, width = picture.shape
     left, right = (
         np.median(picture[: height // 3, part])
         for part in (slice(width // 3, width // 2), slice(-width // 4, -width // 8))
     )
     assert left < 150 < 220 < right
-    assert plots.confusion_matrix(CELLS, names) != plots.confusion_matrix(CELLS[::-1], names)
+    assert confusion_matrix(CELLS, names) != confusion_matrix(CELLS[::-1], names)
 
 
 def test_own_settings_change_nothing(tmp_path: Path) -> None:
     """Neither what a matplotlibrc says before, nor what is left behind after."""
-    before = plots.training_curves(HISTORY, 3, "nats a token")
+    before = training_curves(HISTORY, 3, "nats a token")
     with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 30.0}):
-        assert plots.training_curves(HISTORY, 3, "nats a token") == before
+        assert training_curves(HISTORY, 3, "nats a token") == before
         assert matplotlib.rcParams["font.size"] == 30.0
 
 
 def test_series_differ_without_colour() -> None:
-    looks = [series["linestyle"] for series in plots.SERIES]
+    looks = [series["linestyle"] for series in SERIES]
     assert len(set(looks)) == len(looks)
 
 
 def test_a_class_without_documents_is_drawn() -> None:
     ones, scores = np.ones(5, np.float32), np.linspace(0.1, 0.9, 5)
-    assert _pixels(plots.score_histogram(ones, scores, ("no", "yes"))).min() < 100
+    assert _pixels(score_histogram(ones, scores, ("no", "yes"))).min() < 100
 
 
 def test_lengths_of_splits_of_unlike_reach() -> None:
@@ -85,7 +89,7 @@ def test_lengths_of_splits_of_unlike_reach() -> None:
         "validation": np.bincount([1, 2]),
         "test": np.bincount([700]),
     }
-    uncut, cut = plots.length_histogram(counts, None), plots.length_histogram(counts, 40)
+    uncut, cut = length_histogram(counts, None), length_histogram(counts, 40)
     assert uncut != cut
 
 
@@ -95,6 +99,6 @@ def test_baselines_grow_with_their_bits() -> None:
         {"name": "ours", "bits_per_character": 2.0},
     ]
     more = [few[0], {"name": "5-gram", "bits_per_character": 2.5}, few[1]]
-    short, tall = _pixels(plots.baseline_bars(few)), _pixels(plots.baseline_bars(more))
+    short, tall = _pixels(baseline_bars(few)), _pixels(baseline_bars(more))
     assert len(short) < len(tall) and short.min() < 100
-    assert plots.baseline_bars(few) == plots.baseline_bars(few)
+    assert baseline_bars(few) == baseline_bars(few)

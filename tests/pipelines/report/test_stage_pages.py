@@ -47,6 +47,7 @@ def test_what_is_shown_of_each_stage(trained: Settings) -> None:
         "corpus": {"documents": 0},
         "model": {"loss": 1},
         "release": {"verdict": 0},
+        "report": {},
     }
     assert shown["tiny-reviews"] == everywhere | {
         "tokens": {"lengths": 1},
@@ -86,11 +87,8 @@ def test_numbers_are_those_of_the_artifacts(trained: Settings) -> None:
     artifact = artifact_of(trained, "tiny-reviews", "metrics")
     accuracy = json.loads((artifact.path / "metrics.json").read_bytes())["headline"]["accuracy"]
     assert f"| Accuracy | {accuracy:.1%} |" in figures
-    assert f"`{artifact.path / 'report.html'}`" in figures
     verdict = pages_of(trained, "tiny-play", "release")["verdict"].text
     assert verdict.startswith("**promote**: ") and "| bits per character |" in verdict
-    release = artifact_of(trained, "tiny-play", "release")
-    assert f"`{release.path / 'report.html'}`" in verdict
 
 
 def test_samples_are_shown_as_they_were_written(trained: Settings) -> None:
@@ -138,24 +136,16 @@ def test_a_cell_stays_a_cell() -> None:
 def test_links_where_the_environment_names_the_pages(
     trained: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metrics = artifact_of(trained, "tiny-play", "metrics")
+    report = artifact_of(trained, "tiny-play", "report")
     release = artifact_of(trained, "tiny-play", "release")
     for name in ("FOLIO_DASHBOARD", "FOLIO_MLFLOW_UI"):
         monkeypatch.delenv(name, raising=False)
-    assert links(metrics) == links(release) == []
+    assert links(report) == links(release) == []
     monkeypatch.setenv("FOLIO_DASHBOARD", "http://127.0.0.1:8080/")
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "http://127.0.0.1:5000")
-    (report,), (judged, version) = links(metrics), links(release)
-    assert report == Link(
-        "report",
-        "The report, before there is a verdict",
-        f"http://127.0.0.1:8080/store/metrics/{metrics.key}/report.html",
-    )
-    assert (trained.home / report.address.removeprefix("http://127.0.0.1:8080/")).is_file()
-    assert judged.title == "The report, with its verdict"
-    assert judged.name == report.name and judged.address == report.address.replace(
-        f"metrics/{metrics.key}", f"release/{release.key}"
-    )
-    assert (trained.home / judged.address.removeprefix("http://127.0.0.1:8080/")).is_file()
+    (page,), (version,) = links(report), links(release)
+    address = f"http://127.0.0.1:8080/store/report/{report.key}/report.html"
+    assert page == Link("page", "The report", address)
+    assert (trained.home / page.address.removeprefix("http://127.0.0.1:8080/")).is_file()
     assert version.address == "http://127.0.0.1:5000/#/models/tiny-play/versions/1"
     assert links(artifact_of(trained, "tiny-play", "model")) == []

@@ -14,7 +14,7 @@ from pipelines.errors import UsageError
 from pipelines.run.changes import changes
 from pipelines.run.plan import Selection, plan, recipe_of
 from pipelines.run.retraining import retrain_plain
-from pipelines.stages import STAGES
+from pipelines.stages import NAMES, STAGES
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of
 
@@ -73,6 +73,31 @@ def test_a_changed_module_is_named(
     assert actions(home, reviews)["tokens"][1] == (
         "pipelines/tokens/stage.py changed; pipelines/tokens/vocabulary.py changed"
     )
+
+
+@pytest.mark.parametrize(
+    ("room", "stage"), [("report", "report"), ("network", "source"), ("source", "source")]
+)
+def test_another_look_or_message_trains_scores_and_releases_nothing(
+    home: Settings,
+    reviews: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    room: str,
+    stage: str,
+) -> None:
+    """Templates and plots shape the report alone, and how bytes are fetched no stage below."""
+    copy = tmp_path / "project"
+    shutil.copytree(PROJECT / "pipelines", copy / "pipelines")
+    monkeypatch.setattr("pipelines.store.fingerprint.PROJECT", copy)
+    changed = list((copy / "pipelines" / room).rglob("*.*"))
+    assert len(changed) > 3
+    for path in changed:
+        with path.open("a") as file:
+            file.write("\n{# changed #}\n" if path.suffix == ".html" else "\n# changed\n")
+    record = retrain_plain(str(reviews), settings=home, notice=lambda text: None)
+    done = {entry["stage"]: entry["action"] for entry in record["stages"]}
+    assert done == dict.fromkeys(NAMES, "reuse") | {stage: "run"}
 
 
 def test_moved_code_is_one_reason(home: Settings, reviews: Path) -> None:
@@ -142,6 +167,7 @@ def test_only_and_from_repeat_what_they_name(home: Settings, reviews: Path) -> N
     assert [stage for stage, (action, _) in since.items() if action == "run"] == [
         "metrics",
         "release",
+        "report",
     ]
     before = artifact_of(home, "tiny-reviews", "batches")
     record = retrain_plain(

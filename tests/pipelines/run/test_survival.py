@@ -41,7 +41,7 @@ def test_killed_in_each_stage_it_ends_as_an_undisturbed_run(
         assert not list((settings.home / "store" / stage).glob("[!.]*/manifest.json"))
     assert len(dead_runs(settings.runs.folder)) == len(NAMES)
     record = retrain_plain(str(play), settings=settings, notice=lambda text: None)
-    assert [entry["action"] for entry in record["stages"]] == ["reuse"] * 6 + ["run"]
+    assert [entry["action"] for entry in record["stages"]] == ["reuse"] * 7 + ["run"]
     for stage in ("batches", "model"):
         assert (
             artifact_of(settings, "tiny-play", stage).digest

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.run.execute import execute_stage
+from pipelines.run.execute import draw_report, execute_stage
 from pipelines.serving.package import write_package
 from pipelines.serving.predictor import Predictor
 from pipelines.stages import stage_named
@@ -125,7 +125,8 @@ def test_what_is_measured_is_what_is_served(trained: Settings, reviews, tmp_path
         row["label"] == ("negative", "positive")[int(true)]
         for row, true in zip(served, documents["label"], strict=True)
     ] == correct.tolist()
-    page = (metrics.path / "report.html").read_text(encoding="utf-8")
+    report = draw_report(inputs | {"metrics": metrics}, Settings.at(tmp_path))
+    page = (report.path / "report.html").read_text(encoding="utf-8")
     assert f"positive is said above {calibration['threshold']:.3f}" in page
     assert f"divided by the temperature {calibration['temperature']:.3f}" in page
 

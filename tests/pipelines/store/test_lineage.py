@@ -136,7 +136,7 @@ def test_versions_runs_and_keys_can_be_named(trained: Settings) -> None:
     everything = ["metrics", "model", "batches", "tokens", "corpus", "source"]
     assert stages["tiny-play@1"] == stages["tiny-play@challenger"] == everything
     assert stages["tiny-play"] == everything
-    assert stages[run] == stages[run[:-2]] == ["release", *everything]
+    assert stages[run] == stages[run[:-2]] == ["report", "release", *everything]
     assert stages[model.key] == stages[model.key[:12]] == everything[1:]
     assert resolve("latest", trained).record == next(iter(trained.runs))
 
@@ -190,6 +190,7 @@ def test_from_a_file_to_the_models_that_ate_it(
             "model",
             "metrics",
             "release",
+            "report",
         ]
         assert {one["pipeline"] for one in found["artifacts"]} == {"tiny-play"}
         assert [one["pipeline"] for one in found["runs"]] == ["tiny-play"]
@@ -206,10 +207,11 @@ def test_from_the_middle_down(trained: Settings) -> None:
         "model",
         "metrics",
         "release",
+        "report",
     ]
     model = artifact_of(trained, "tiny-reviews", "model")
     found = became_of(str(model.path / "model.keras"), trained)[0]  # any file of an artifact
-    assert [one["stage"] for one in found["artifacts"]] == ["model", "metrics", "release"]
+    assert [one["stage"] for one in found["artifacts"]] == ["model", "metrics", "release", "report"]
 
 
 def test_other_bytes_under_the_same_name_are_told_apart(trained: Settings, tmp_path: Path) -> None:

@@ -1,96 +1,28 @@
-"""The report with its verdict: the page that evaluation wrote, and what the release adds to it.
+"""The report's part on the verdict: both models side by side, and how surely they differ.
 
-Evaluation knows no champion, so that its page hangs on the model alone; the release knows both.
+All it says stands in release.json, and for the figures in metrics.json.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from pipelines.declaration.model_sections import LOWER_IS_BETTER, RegistrySpec
-from pipelines.errors import FolioError
-from pipelines.registry.lookup import figures_of
-from pipelines.registry.versions import Version
-from pipelines.release.candidate import lineage
-from pipelines.release.drift import from_version
-from pipelines.report import data_part
+from pipelines.declaration.model_sections import LOWER_IS_BETTER
 from pipelines.report.metric_chart import nice_ticks
-from pipelines.report.page import REPORT, headline, render, shown_figure
-from pipelines.stages import NAMES
+from pipelines.report.page import headline, shown_figure
 from pipelines.stats.binary import chance_figures
-from pipelines.store.artifacts import Inputs, Store
 
-# Where the page has room, and what goes there. It escapes all text, so no text can be such a mark.
-PARTS = {
-    "<!-- verdict -->": "verdict.html",
-    "<!-- drift -->": "drift.html",
-    "<!-- verdict link -->": '<a href="#verdict">Verdict</a>',
-    "<!-- drift link -->": '<a href="#drift">Drift</a>',
-    "<!-- drawing -->": '<div class="graph">\n{{ drawing|safe }}\n</div>',
-    "<!-- cost -->": "cost.html",
-    "<!-- again -->": "again.html",
-    "<title>Report</title>": "<title>{{ release.name }}: report</title>",
-    "<!-- name -->": ": {{ release.name }}",
-    "<!-- profile -->": ', profile {{ model.profile or "not known" }}',
-    "<!-- made -->": "The model was made {{ model.created|moment }} UTC.",
-}
 WIDTH, HEIGHT, LEFT, RIGHT, AXIS = 560, 92, 24, 536, 56  # of the picture of the interval
 
 
-def write_released_report(
-    out: Path,
-    release: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    inputs: Inputs,
-    champion: Version | None,
-    spec: RegistrySpec,
-    store: Store,
-) -> None:
-    """Write `report.html` into `out`: that of the metrics artifact, with the verdict on top.
-
-    `release` is what release.json holds, `metrics` what metrics.json does; `champion` was so
-    before. Nothing is written where the metrics have no page.
-    """
-    source = inputs["metrics"].path / REPORT
-    if not source.is_file():
-        return
-    page = source.read_text(encoding="utf-8")
-    before = champion if champion and champion.number != release["version"] else None
-    values = {
-        "release": release,
-        "title": title(release),
-        "before": before,
-        "rows": figure_rows(release, metrics, before),
-        "spec": spec,
-        "reference": _reference(metrics)[0],
-        "chart": _chart(release["evidence"], spec),
-        "drift": _drift(release, inputs, champion, store),
-        "drawing": data_part.drawing(store, inputs["metrics"]),
-        **_made(lineage(inputs)),
-    }
-    for mark, part in PARTS.items():
-        page = page.replace(mark, render(part, **values), 1)
-    (out / REPORT).write_text(page, encoding="utf-8")
-
-
-def _made(above: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """When, by which run and at what cost: {made, model, training} of the manifests by stage."""
-    unknown = dict.fromkeys(
-        ("profile", "run", "git_commit", "created", "wall_seconds", "peak_memory_bytes")
-    )
-    made = [unknown | above[stage] | {"stage": stage} for stage in NAMES if stage in above]
-    counts = above["model"].get("counts", {})
-    epochs = counts.get("epoch_seconds") or [0.0]
+def verdict_section(release: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of the verdict."""
     return {
-        "made": made,
-        "model": unknown | above["model"],
-        "training": {
-            "seconds": sum(epochs),
-            "epoch": sum(epochs) / len(epochs),
-            "resumed": counts.get("resumed", False),
-        },
+        "title": title(release),
+        "rows": figure_rows(release, metrics),
+        "reference": _reference(metrics)[0],
+        "chart": _chart(release["evidence"], release["margin"]),
     }
 
 
@@ -103,21 +35,19 @@ def title(release: Mapping[str, Any]) -> str:
     return f"{'Rejected' if release['verdict'] == 'reject' else 'Inconclusive'}: {stays}"
 
 
-def figure_rows(
-    release: Mapping[str, Any], metrics: Mapping[str, Any], champion: Version | None
-) -> list[dict[str, Any]]:
+def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """[{called, decides, ours, champion, reference, difference, interval}], as the page shows
     them; None of what is not known."""
     evidence = release["evidence"]
     deciding = evidence["metric"] if evidence else release["metric"]
-    recorded = figures_of(champion) if champion else None
+    recorded = release["before"]["figures"] if release["before"] else {}
     _, counted = _reference(metrics)
     return [
         {
             "called": headline(name)[0],
             "decides": name == deciding,
             "reference": _shown(counted.get(name), name),
-            **_compared(name, value, recorded and recorded.value(name), evidence),
+            **_compared(name, value, recorded.get(name), evidence),
         }
         for name, value in metrics["headline"].items()
     ]
@@ -163,11 +93,11 @@ def _reference(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
     return min(metrics["baselines"].items(), key=lambda one: one[1]["bits_per_character"])
 
 
-def _chart(evidence: Mapping[str, Any] | None, spec: RegistrySpec) -> dict[str, Any] | None:
+def _chart(evidence: Mapping[str, Any] | None, margin: float) -> dict[str, Any] | None:
     """Where the marks of the interval go, from `LEFT` to `RIGHT`; better is to the right."""
     if evidence is None:
         return None
-    metric, margin = evidence["metric"], spec.margin
+    metric = evidence["metric"]
     ends = [evidence["low"], evidence["high"], 0.0, -margin, margin]
     ticks = nice_ticks(min(ends), max(ends))
     start, end = (RIGHT, LEFT) if metric in LOWER_IS_BETTER else (LEFT, RIGHT)
@@ -198,22 +128,3 @@ def _chart(evidence: Mapping[str, Any] | None, spec: RegistrySpec) -> dict[str, 
 def _tick(value: float, metric: str) -> str:
     shown = 100 * value if metric == "accuracy" else value
     return "0" if not shown else f"{shown:+.6g}"
-
-
-def _drift(
-    release: Mapping[str, Any], inputs: Inputs, champion: Version | None, store: Store
-) -> dict[str, Any] | str:
-    """As `drift.from_version`, or why there is nothing to compare."""
-    if champion is None:
-        return "There was no champion before, and so no earlier training text to compare with."
-    try:
-        found = from_version(champion, store, release["sample"], inputs["corpus"], inputs["tokens"])
-    except (FolioError, OSError, KeyError) as error:  # an artifact of an earlier Folio
-        found = f"its text is not readable ({type(error).__name__}: {error})"
-    return (
-        found
-        if isinstance(found, dict)
-        else (
-            f"This text is not compared with that of champion version {champion.number}: {found}."
-        )
-    )

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.report.classifier_part import EXCERPT_CHARACTERS, MISTAKES, excerpt
-from pipelines.report.model_report import write_report
+from pipelines.report.stage import write_report
 from pipelines.report.visible import UNSEEN, visible
-from pipelines.run.execute import execute_stage
-from pipelines.stages import STAGES
+from pipelines.run.execute import draw_report, execute_stage
+from pipelines.stages import STAGES, stage_named
 from pipelines.store.artifacts import Artifact
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, REVIEWS, artifact_of, spec_of
@@ -35,11 +35,11 @@ SECTIONS = {
 }
 
 
-def _opened(artifacts: dict[str, Artifact]) -> SimpleNamespace:
-    metrics = artifacts.pop("metrics").path
+def _opened(inputs: dict[str, Artifact], home: Path) -> SimpleNamespace:
+    metrics = inputs["metrics"].path
     return SimpleNamespace(
-        path=metrics,
-        inputs={name: artifacts[name] for name in STAGES[5].inputs},
+        path=draw_report(inputs, Settings.at(home)).path,
+        inputs=inputs,
         metrics=json.loads((metrics / "metrics.json").read_bytes()),
         predictions=pq.read_table(metrics / "predictions.parquet"),
     )
@@ -66,13 +66,15 @@ def evaluated(
         encoding="utf-8",
     )
     reviews: dict[str, Artifact] = {}
-    for stage in STAGES[:-1]:
+    for stage in STAGES[:6]:
         inputs = {name: reviews[name] for name in stage.inputs}
         reviews[stage.name] = execute_stage(
             stage, spec_of(declared), inputs, Settings.at(folder), run="run-of-reviews"
         ).artifact
-    play = {stage.name: artifact_of(trained, "tiny-play", stage.name) for stage in STAGES[:-1]}
-    return {"classifier": _opened(reviews), "language_model": _opened(play)}
+    drawn_of = stage_named("report").reads(reviews)
+    reviews = {name: reviews[name] for name in drawn_of}
+    play = {name: artifact_of(trained, "tiny-play", name) for name in drawn_of}
+    return {"classifier": _opened(reviews, folder), "language_model": _opened(play, folder)}
 
 
 @pytest.fixture(scope="session", params=["classifier", "language_model"])
@@ -150,32 +152,15 @@ def test_lineage_settings_and_commands(one: SimpleNamespace) -> None:
     assert f"folio reproduce {one.inputs['model'].key[:12]}\n" in page.text
 
 
-def test_nothing_that_another_home_may_have_otherwise(one: SimpleNamespace, tmp_path: Path) -> None:
-    """Whoever makes the same once more, elsewhere and at another time, writes the same page."""
-    elsewhere = {
-        "pipeline": "another",
-        "profile": "quick",
-        "run": "other-run",
-        "seed": 99,
-        "git_commit": "f" * 40,
-        "created": "2001-01-01T00:00:00Z",
-        "wall_seconds": 12345.0,
-        "peak_memory_bytes": 987654321,
+def test_what_was_measured_and_released_holds_no_page(trained: Settings) -> None:
+    """So that another look of the page measures and releases nothing again."""
+    files = {
+        stage: set(artifact_of(trained, "tiny-play", stage).manifest["files"])
+        for stage in ("metrics", "release", "report")
     }
-    inputs = {
-        stage: replace(
-            artifact,
-            manifest=artifact.manifest
-            | elsewhere
-            | {
-                "counts": artifact.counts
-                | ({"epoch_seconds": [3599.0], "resumed": True} if stage == "model" else {})
-            },
-        )
-        for stage, artifact in one.inputs.items()
-    }
-    _render(one, tmp_path, inputs=inputs)
-    assert (tmp_path / "report.html").read_bytes() == (one.path / "report.html").read_bytes()
+    tables = {"predictions.parquet", "segments.parquet", "metrics.json", "samples.txt"}
+    assert files["metrics"] == tables and files["release"] == {"release.json"}
+    assert {name.split("/")[0] for name in files["report"]} == {"report.html", "plots"}
 
 
 def test_classifier_page_gives_the_figures(evaluated: dict[str, SimpleNamespace]) -> None:
@@ -329,8 +314,7 @@ def test_one_class_of_context_needs_no_section(
 
 
 def test_same_input_same_bytes(one: SimpleNamespace, tmp_path: Path) -> None:
-    given = one.path / "predictions.parquet"  # a path serves as well as a table
-    _render(one, tmp_path, predictions=given)
+    _render(one, tmp_path)
     names = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
     assert names == sorted(
         path.relative_to(one.path)

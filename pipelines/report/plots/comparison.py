@@ -1,0 +1,72 @@
+"""Plots of one figure: by slice of the test text, and by variant of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from pipelines.report.plots.style import FIRST, INK, MUTED, PERCENT, SIZE, png_bytes, styled_figure
+from pipelines.report.visible import visible
+
+
+def by_slice(
+    rows: Sequence[Mapping[str, Any]], figure_name: str, overall: float, label: str, unit: str
+) -> bytes:
+    """A figure of each slice with its 95% interval, against that of the whole test text.
+
+    `rows` have slice, low, high and the figure under its name; low and high are None where nobody
+    knows. `unit` is said of the axis; shares are shown in percent.
+    """
+    with styled_figure((SIZE[0], 1.3 + (0.36 if len(rows) <= 10 else 0.24) * len(rows))) as figure:
+        axes = figure.add_subplot()
+        places = np.arange(len(rows))[::-1]
+        middle = np.array([row[figure_name] for row in rows])
+        ends = [
+            [row[figure_name] if row[end] is None else row[end] for row in rows]
+            for end in ("low", "high")
+        ]
+        axes.axvline(overall, color=MUTED, linestyle="--", linewidth=1, zorder=1)
+        axes.annotate(
+            "all",
+            (overall, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            color=MUTED,
+            fontsize=8.5,
+        )
+        axes.errorbar(
+            middle,
+            places,
+            xerr=np.abs(np.array(ends) - middle),
+            fmt="o",
+            color=FIRST,
+            capsize=3,
+            elinewidth=1.3,
+        )
+        axes.set_yticks(places, [visible(row["slice"]) for row in rows])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        if figure_name == "accuracy":
+            axes.xaxis.set_major_formatter(PERCENT)
+        axes.set_xlabel(f"{unit}, 95% interval")
+        axes.set_ylabel(visible(label))
+        return png_bytes(figure)
+
+
+def comparison_png(labels: Sequence[str], values: Sequence[float], metric: str) -> bytes:
+    """One bar a variant, in the order given, its value beside it."""
+    with styled_figure((6.0, 0.9 + 0.3 * len(labels))) as figure:
+        axes = figure.add_subplot()
+        bars = axes.barh(range(len(labels)), values, color=FIRST, height=0.6)
+        axes.bar_label(bars, [f" {value:.4f}" for value in values], color=INK)
+        axes.set_yticks(range(len(labels)), [visible(label) for label in labels])
+        axes.invert_yaxis()
+        axes.set_xlabel(metric.replace("_", " "))
+        axes.margins(x=0.15)
+        return png_bytes(figure)
