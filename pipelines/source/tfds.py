@@ -7,35 +7,28 @@ take Apache Beam and leave to read a Google bucket.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.declaration.spec import SourceSpec
 from pipelines.errors import FolioError, UnreachableError, did_you_mean, first_line
 from pipelines.files.home import users_files
 from pipelines.network.http_answers import MissingError
+from pipelines.source.text_shards import ShardWriter
+from pipelines.source.tfds_library import errors_alone, load_tfds
 from pipelines.store.artifacts import Workspace
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-SHARD_BYTES, BATCH_BYTES = 128 * 2**20, 4 * 2**20  # of text: in a file, and held in memory
 SHOWN_RECORDS = 1000  # between two reports of progress
-COLUMNS = (("record", pa.int64()), ("text", pa.binary()))
 # (name in a data_dir, whether tfds publishes it) -> the file, from wherever it can be had
 Bring = Callable[[str, bool], Path]
 
@@ -55,7 +48,7 @@ def write_records(
     total = sum(split.num_examples for split in splits.values())
     done = 0
     for name, split in splits.items():
-        writer = _Writer(work.out / "tfds", builder.info.full_name, name, source.tfds_feature)
+        writer = ShardWriter(work.out / "tfds", builder.info.full_name, name, source.tfds_feature)
         for text in _texts(builder, split, source.tfds_feature):
             writer.add(text)
             done += 1
@@ -75,48 +68,13 @@ def write_records(
     }
 
 
-def _tfds() -> Any:
-    """tensorflow-datasets, which never writes to standard output here and shows no bars."""
-    with _lazy_here_alone():
-        tfds = import_module("tensorflow_datasets")
-    tfds.disable_progress_bar()
-    return tfds
-
-
-@contextlib.contextmanager
-def _lazy_here_alone() -> Iterator[None]:
-    """tfds puts off its imports by replacing `__import__`, which would give every other thread that
-    imports something meanwhile, such as Prefect's, a stand-in that holds nothing."""
-    from etils.epy import lazy_imports_utils
-
-    lazy, usual, importer = lazy_imports_utils._lazy_import, builtins.__import__, get_ident()
-
-    def choose(
-        name: str,
-        globals_: Any = None,
-        locals_: Any = None,
-        fromlist: tuple[str, ...] = (),
-        level: int = 0,
-        **options: Any,
-    ) -> Any:
-        if get_ident() == importer:
-            return lazy(name, globals_, locals_, fromlist, level, **options)
-        return usual(name, globals_, locals_, fromlist, level)
-
-    lazy_imports_utils._lazy_import = choose
-    try:
-        yield
-    finally:
-        lazy_imports_utils._lazy_import = lazy
-
-
 def _prepared(
     dataset: str, splits: tuple[str, ...], work: Workspace, bring: Bring
 ) -> tuple[DatasetBuilder, dict[str, Any]]:
     """A builder whose data are on disk, and where they came from."""
     builder = _builder(dataset, os.environ.get("TFDS_DATA_DIR"))
     here = {"from": "prepared here", "address": str(builder.data_path)}
-    with _errors_alone("absl"):
+    with errors_alone("absl"):
         if builder.is_prepared():
             return builder, here
     wanted = f"source.tfds {dataset}: not prepared in {builder.data_path}"
@@ -167,9 +125,9 @@ def _fetched(
 
 
 def _builder(name: str, data_dir: str | None) -> DatasetBuilder:
-    tfds = _tfds()
+    tfds = load_tfds()
     try:
-        with _errors_alone("absl"):
+        with errors_alone("absl"):
             return tfds.builder(name, data_dir=data_dir)
     except Exception as error:
         dataset, _, rest = name.partition(":")[0].partition("/")
@@ -270,61 +228,5 @@ def _tf_records(path: str) -> Iterator[bytes]:
     """As tf.data.TFRecordDataset, which would take hold of the GPU's memory for it."""
     from tensorflow.compat.v1.io import tf_record_iterator
 
-    with _errors_alone("tensorflow"):  # it recommends tf.data, at length
+    with errors_alone("tensorflow"):  # it recommends tf.data, at length
         return tf_record_iterator(path)
-
-
-@contextlib.contextmanager
-def _errors_alone(logger: str) -> Iterator[None]:
-    """Without a library's warnings, of which the user can make nothing."""
-    found = logging.getLogger(logger)
-    before = found.level
-    found.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        found.setLevel(before)
-
-
-class _Writer:
-    """Rows to `<split>-NNNN.parquet`, a row group at a time."""
-
-    def __init__(self, folder: Path, dataset: str, split: str, feature: str) -> None:
-        folder.mkdir(exist_ok=True)
-        self._path = folder / quote(split, safe="")  # a slice has brackets and more
-        metadata = {"dataset": dataset, "split": split, "feature": feature}
-        self._schema = pa.schema(COLUMNS, metadata)
-        self._texts: list[bytes] = []
-        self._first = self._shard = self._bytes = self._shard_bytes = 0
-        self._file: pq.ParquetWriter | None = None
-
-    def add(self, text: bytes) -> None:
-        self._texts.append(text)
-        self._bytes += len(text)
-        if self._bytes >= BATCH_BYTES:
-            self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        if self._file is not None:
-            self._file.close()
-
-    def _flush(self) -> None:
-        if self._file is not None and self._shard_bytes >= SHARD_BYTES:
-            self._file.close()
-            self._file, self._shard_bytes = None, 0
-        if self._texts:
-            if self._file is None:
-                self._file = self._next_file()
-            numbers = range(self._first, self._first + len(self._texts))
-            self._file.write_table(
-                pa.table([pa.array(numbers, pa.int64()), self._texts], schema=self._schema)
-            )
-        self._first += len(self._texts)
-        self._shard_bytes += self._bytes
-        self._texts, self._bytes = [], 0
-
-    def _next_file(self) -> pq.ParquetWriter:
-        path = self._path.with_name(f"{self._path.name}-{self._shard:04d}.parquet")
-        self._shard += 1
-        return pq.ParquetWriter(path, self._schema, compression="zstd")

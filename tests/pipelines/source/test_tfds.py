@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -22,7 +23,8 @@ from pipelines.corpus import stage as corpus
 from pipelines.declaration.spec import CorpusSpec, SourceSpec
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.source import stage as sources
-from pipelines.source import tfds as tfds_source
+from pipelines.source import text_shards
+from pipelines.source.tfds_library import load_tfds
 from pipelines.store.artifacts import Workspace
 from tests.conftest import PROJECT, artifact_in
 
@@ -50,7 +52,7 @@ def article(number: int) -> str:
 @pytest.fixture(scope="session")
 def builders() -> SimpleNamespace:
     """One builder that tfds finds by its name, and one that prepares data for the real wiki40b."""
-    tfds = tfds_source._tfds()
+    tfds = load_tfds()
 
     class _Articles(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.3.0")
@@ -187,8 +189,8 @@ def test_shards_and_row_groups_are_bounded(
 ) -> None:
     whole = run(prepared("tfrecord"), tfds_splits="train").rows["train-0000.parquet"]
     size = len(article(0).encode())
-    monkeypatch.setattr(tfds_source, "BATCH_BYTES", 2 * size)
-    monkeypatch.setattr(tfds_source, "SHARD_BYTES", 6 * size)
+    monkeypatch.setattr(text_shards, "BATCH_BYTES", 2 * size)
+    monkeypatch.setattr(text_shards, "SHARD_BYTES", 6 * size)
     built = run(prepared("tfrecord"), tfds_splits="train")
     assert len(built.rows) >= 3
     assert [row for rows in built.rows.values() for row in rows] == whole
@@ -411,8 +413,8 @@ def other():
 
 thread = threading.Thread(target=other)
 thread.start()
-from pipelines.source.tfds import _tfds
-print(_tfds().__name__)
+from pipelines.source.tfds_library import load_tfds
+print(load_tfds().__name__)
 over.set()
 thread.join()
 print(*seen)
@@ -424,3 +426,12 @@ def test_other_threads_import_as_ever_while_tfds_is_imported() -> None:
         [sys.executable, "-c", IMPORTING], cwd=PROJECT, text=True, capture_output=True, check=True
     )
     assert done.stdout.split() == ["tensorflow_datasets", "str"]
+
+
+def test_the_installed_etils_has_what_is_replaced_while_tfds_is_imported() -> None:
+    from etils.epy import lazy_imports_utils
+
+    assert callable(getattr(lazy_imports_utils, "_lazy_import", None)), (
+        f"etils {metadata.version('etils')} puts off imports in another way: "
+        "see pipelines/source/tfds_library.py"
+    )
