@@ -14,9 +14,8 @@ from prefect.states import Completed, Failed
 
 from flows.display.console import Console
 from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, TrainIn
-from pipelines.files.home import private_files
+from pipelines.files.home import home_folder, private_files
 from pipelines.network.credentials import MIRROR, looked_up_by
-from pipelines.run.execute import home_folder
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining

@@ -13,10 +13,9 @@ from flows.display.console import Console
 from flows.parameters import Pipeline, model_name
 from flows.retrain import run_id
 from pipelines.errors import FolioError
-from pipelines.files.home import private_files, users_files
+from pipelines.files.home import home_folder, private_files, users_files
 from pipelines.files.machine import one_line
 from pipelines.registry.lookup import named_version
-from pipelines.run.execute import home_folder
 from pipelines.serving.score_file import Classifier, Order
 from pipelines.serving.score_folder import INBOX, OUTBOX, is_up_to_date, orders
 from tasks.failures import failed

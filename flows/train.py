@@ -15,9 +15,9 @@ from flows.display.console import Console
 from flows.parameters import Override, Pipeline, Profile
 from pipelines.declaration.load import load_spec
 from pipelines.errors import FolioError
-from pipelines.files.home import private_files
+from pipelines.files.home import home_folder, private_files
 from pipelines.run.changes import why_changed
-from pipelines.run.execute import StageResult, execute_stage, home_folder
+from pipelines.run.execute import StageResult, execute_stage
 from pipelines.run.plan import Selection, recipe_of
 from pipelines.stages import stage_named
 from pipelines.store.artifacts import Recipe

@@ -53,7 +53,7 @@ ARROWS = {
     ),
     "flows/server": "errors files flows/web tasks",
     "flows/services": (
-        "errors files network flows/web store registry report run tasks flows flows/server"
+        "errors files network flows/web store registry report tasks flows flows/server"
     ),
     "flows/doctor": "errors files network flows/web store upkeep flows flows/server flows/services",
     "flows/cli": (

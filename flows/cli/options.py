@@ -108,7 +108,7 @@ def answer(value: Any, as_json: bool, show: Any) -> None:
 
 def settings(**others: Any) -> Settings:
     """Where this Folio keeps everything; `others` as Settings has them, such as mirror."""
-    from pipelines.run.execute import home_folder
+    from pipelines.files.home import home_folder
     from pipelines.store.settings import Settings
 
     return Settings.at(home_folder(), **others)

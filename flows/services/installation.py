@@ -24,10 +24,9 @@ from flows.deployments import CPU, FILE, GPU, deployments
 from flows.server.environment import changed
 from flows.services.automations import automations, install_automation
 from pipelines.errors import FolioError
-from pipelines.files.home import made, private_files
+from pipelines.files.home import home_folder, made, private_files
 from pipelines.files.machine import explained_text
 from pipelines.network.addresses import shown
-from pipelines.run.execute import home_folder
 
 LIMITS = {CPU: None, GPU: 1}  # runs at a time: one training a GPU
 # What a run in a process pool could be given to execute something else than its flow.

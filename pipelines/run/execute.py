@@ -12,7 +12,6 @@ from typing import Any
 from pipelines.declaration.spec import Spec
 from pipelines.errors import UsageError
 from pipelines.files.home import PROJECT
-from pipelines.files.home import home_folder as home_folder
 from pipelines.run.plan import Decision, Selection, decide
 from pipelines.stages import Stage, stage_named
 from pipelines.store.artifacts import Artifact, Workspace

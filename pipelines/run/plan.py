@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pipelines.declaration.spec import Spec, operational, plain
 from pipelines.errors import FolioError, UsageError
@@ -24,9 +24,7 @@ from pipelines.source.remote_version import doubt, must_be_asked, versions
 from pipelines.stages import NAMES, STAGES, Stage
 from pipelines.store.artifacts import Artifact, Recipe, Store
 from pipelines.store.fingerprint import code_fingerprint, library_version
-
-if TYPE_CHECKING:
-    from pipelines.store.settings import Settings
+from pipelines.store.settings import Settings
 
 Action = Literal["run", "reuse", "rebuild"]
 

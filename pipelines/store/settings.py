@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.files.home import home_folder as home_folder
 from pipelines.stages import Stage
 from pipelines.store.artifacts import GpuWish, Progress, Store, silent
 from pipelines.store.run_records import Runs

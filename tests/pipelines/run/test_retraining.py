@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from pipelines.errors import FolioError, UnreachableError, UsageError
+from pipelines.files.home import home_folder
 from pipelines.files.machine import one_line
-from pipelines.run.execute import git_commit, home_folder
+from pipelines.run.execute import git_commit
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining, retrain_plain
