@@ -12,7 +12,7 @@ MIRROR_OPTION := $(if $(MIRROR),--mirror $(MIRROR))
 
 READY := $(VENV)/.ready $(VENV)/.installed
 
-.PHONY: help run test lint setup bench lock clean
+.PHONY: help run test test-quick lint setup bench lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +21,14 @@ run: $(READY)  ## retrain shakespeare and imdb; MIRROR=DIR takes the files from 
 	$(BIN)/folio run shakespeare imdb --profile $(PROFILE) --allow-sample $(MIRROR_OPTION)
 
 # A file's tests share what they set up, so they stay together; slow files come first.
+# The tests start hundreds of processes: none is to compile Folio again, whatever the user has set.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(READY)  ## the tests, in WORKERS processes
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-quick: $(READY)  ## those that need no trained model and no server, under a minute
+	$(PYTEST) -m "not slow"
 
 lint: $(READY)  ## ruff, its formatter, mypy
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ import pytest
 
 from pipelines.declaration.load import load_spec
 from pipelines.declaration.spec import Spec
+from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.artifacts import MANIFEST, Artifact
 from pipelines.store.lineage import stored
@@ -81,10 +82,23 @@ registry: {{metric: perplexity, floor: 5000}}
 """
 
 
+# Whoever asks for one of these waits for a training or for a Prefect server.
+SLOW_FIXTURES = {"trained", "writers", "empty_registry", "drawing", "prefect_home"}
+# Begun first, the longest before all, so that the workers end together.
+LONGEST = ["services/test_up", "cli/test_cli", "model/test_killed", "release/test_fair_comparison"]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: nobody waits at the end for one that another process began."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        name = "/".join(item.path.with_suffix("").parts[-2:])
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST), item.path not in slow
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +163,18 @@ def writers(shared: Path, declare: Callable[[str, str], Path]) -> Settings:
     )
 
 
+@pytest.fixture(scope="session")
+def empty_registry(shared: Path) -> Path:
+    """A home whose MLflow database is empty: making its tables takes seconds, copying it does not.
+    Read only."""
+
+    def make(home: Path) -> None:
+        with mlflow_at(home) as (_, client):
+            client.search_registered_models()
+
+    return made_once(shared / "empty-registry", make)
+
+
 def retrained(*pipelines: Path) -> Callable[[Path], None]:
     def run(home: Path) -> None:
         for pipeline in pipelines:
@@ -168,7 +194,7 @@ def drawing() -> Iterator[None]:
         while not stop.is_set():
             random.random(), np.random.random()
             keras.random.SeedGenerator()  # what Keras draws for whoever gives it no seed
-            time.sleep(0.001)
+            time.sleep(0.01)
 
     thread = threading.Thread(target=draw)
     thread.start()

@@ -19,11 +19,13 @@ from flows.server.environment import QUIET
 from pipelines.registry.lookup import champions
 from pipelines.serving.registered import load_champion
 from tests.conftest import PROJECT
-from tests.pipelines.release.test_stage import NAME, Release, database, home, release
+from tests.pipelines.release.test_stage import NAME, Release, home, release
 from tests.postgres import Postgres, free_port, postgres
 from tests.prefect_server import one_run
 
-__all__ = ["database", "home", "release"]
+pytestmark = pytest.mark.slow
+
+__all__ = ["home", "release"]
 BOOT_SECONDS = 120
 
 

@@ -281,6 +281,7 @@ def test_a_gpu_that_is_required_and_not_there_fails_the_run(
     assert (home / "store" / "model" / model / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 @needs_no_gpu
 def test_a_gpu_that_is_wished_for_and_not_there_is_missed_aloud() -> None:
     said: list[str] = []

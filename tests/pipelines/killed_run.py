@@ -1,6 +1,4 @@
-"""Runs a pipeline without Prefect, and is killed (kill -9) in the middle of one of its stages.
-
-    python -m tests.pipelines.killed_run HOME PIPELINE STAGE
+"""A run without Prefect whose process is killed (kill -9) in the middle of one of its stages.
 
 The kill comes when the stage opens its manifest: its files are there, and none is published.
 """
@@ -17,7 +15,7 @@ from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 
 
-def main(home: str, pipeline: str, stage: str) -> None:
+def killed_run(home: str, pipeline: str, stage: str) -> None:
     folder = f"{home}/store/{stage}/.tmp-"
 
     def watch(event: str, given: tuple[Any, ...]) -> None:
@@ -31,7 +29,3 @@ def main(home: str, pipeline: str, stage: str) -> None:
 
     sys.addaudithook(watch)
     retrain_plain(pipeline, settings=Settings.at(Path(home)))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

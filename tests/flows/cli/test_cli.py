@@ -131,9 +131,9 @@ def test_help_has_examples(folio: Folio) -> None:
     ],
 )
 def test_wrong_usage_runs_nothing(
-    folio: Folio, tmp_path: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
+    command: Folio, tmp_path: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
 ) -> None:
-    assert_one_line(folio(*arguments), 2, *parts)
+    assert_one_line(command(*arguments), 2, *parts)
     assert not (tmp_path / "home" / "store").exists()
 
 
@@ -324,9 +324,9 @@ def test_what_the_readme_shows(folio: Folio, command: Folio, ready: None) -> Non
     assert made[0][0]["start"] == "MARIAN:" and len(made[0][0]["text"]) == 20
     assert_one_line(command("generate", "tiny-play", "--start", "漢", "--length", "5"), 1, "漢")
     assert_one_line(command("generate", "tiny-play", "--temperature", "-1"), 2, "temperature")
-    assert "tiny-play" in folio("list").stdout and "champion" in folio("models").stdout
-    assert "tiny-reviews" in folio("runs").stdout
-    shown = json.loads(folio("show", "--json").stdout)
+    assert "tiny-play" in command("list").stdout and "champion" in command("models").stdout
+    assert "tiny-reviews" in command("runs").stdout
+    shown = json.loads(command("show", "--json").stdout)
     assert shown["stages"][0]["manifest"]["counts"]
 
 
@@ -381,15 +381,15 @@ def test_the_dashboard_says_where_its_page_is(folio: Folio, ready: None, tmp_pat
     assert [run["pipeline"] for run in told["runs"]] == ["tiny-play", "tiny-reviews"]
 
 
-@pytest.mark.timeout(600)  # nine processes of the command
-def test_ctrl_c_in_each_stage(tmp_path: Path, environment: dict[str, str], folio: Folio) -> None:
+@pytest.mark.timeout(600)  # seven processes of the command
+def test_ctrl_c_in_each_stage(tmp_path: Path, environment: dict[str, str], command: Folio) -> None:
     """Interrupted as soon as the stage before is there, each run goes on from what stayed."""
     path = write(tmp_path, PLAY)
     for after in (None, *NAMES[:-1]):
         interrupt_after(after, path, environment)
-        assert folio("plan", path).returncode == 0
-    assert folio("run", path).returncode == 0
-    planned = json.loads(folio("plan", path, "--json").stdout)
+        assert command("plan", path).returncode == 0
+    assert command("run", path).returncode == 0
+    planned = json.loads(command("plan", path, "--json").stdout)
     assert {stage["action"] for stage in planned["stages"]} == {"reuse"}
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,8 @@ from pipelines.store.settings import Settings
 from pipelines.upkeep.collect import collect, garbage, take_stock
 from pipelines.upkeep.garbage import Policy
 from tests.conftest import PROJECT, artifact_of, rewritten
-from tests.flows.cli.test_cli import FOLIO, assert_one_line
+from tests.flows.cli.test_cli import FOLIO, Folio, assert_one_line, in_process
 from tests.pipelines.upkeep.test_dashboard_browser import CHROMIUM
-
-Folio = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +30,14 @@ def home(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> Setting
 
 
 @pytest.fixture
-def folio(home: Settings, tmp_path: Path) -> Folio:
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [FOLIO, *arguments],
-            cwd=tmp_path,
-            text=True,
-            capture_output=True,
-            env={**os.environ, "FOLIO_HOME": str(home.home)},
-            timeout=250,
-        )
-
-    return call
+def folio(
+    home: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Folio:
+    monkeypatch.chdir(tmp_path)
+    return in_process({"FOLIO_HOME": str(home.home)}, monkeypatch, capfd)
 
 
 def test_lineage_of_a_champion_for_people_and_programs(

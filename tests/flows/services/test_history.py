@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -16,7 +17,7 @@ import pytest
 from flows.services.history import ended_before, forget
 from pipelines.errors import FolioError
 from tests.flows.cli.test_cli import FOLIO
-from tests.prefect_server import database, one_run, rows, server_processes
+from tests.prefect_server import database, migrated, one_run, rows, server_processes
 
 OWNED = ("flow_run_state", "task_run", "log", "artifact")
 
@@ -50,36 +51,45 @@ def gc(home: Path, *options: str) -> list[dict[str, Any]]:
     return json.loads(done.stdout)["items"]
 
 
-def test_old_runs_go_with_all_that_is_theirs(new_home: Path, play: Path) -> None:
-    server = one_run(new_home, play, "wait")
+@pytest.fixture(scope="module")
+def two_runs(prefect_home: Path, play: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with two runs that have ended, one after the other."""
+    home = migrated(prefect_home, tmp_path_factory.mktemp("history") / "home")
+    server = one_run(home, play, "wait")
     server.stdout.readline()  # its run is over; its server serves the next one too
-    assert one_run(new_home, play).wait() == 0
+    assert one_run(home, play).wait() == 0
     server.communicate()
     assert server.returncode == 0
-    first, second = [name for (name,) in rows(new_home, "select name from flow_run order by name")]
+    return home
+
+
+@pytest.fixture
+def home(two_runs: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(two_runs, tmp_path / "home")
+
+
+def test_old_runs_go_with_all_that_is_theirs(home: Path) -> None:
+    first, second = [name for (name,) in rows(home, "select name from flow_run order by name")]
     expected = {("run record", first), ("flow run", first)}
-    assert expected <= {(item["kind"], item["name"]) for item in gc(new_home)}
-    assert owners(new_home) == [{first, second}] * len(OWNED)
+    assert expected <= {(item["kind"], item["name"]) for item in gc(home)}
+    assert owners(home) == [{first, second}] * len(OWNED)
 
-    assert expected <= {(item["kind"], item["name"]) for item in gc(new_home, "--yes")}
-    assert server_processes(new_home) == []
-    assert rows(new_home, "select name from flow_run") == [(second,)]
-    assert owners(new_home) == [{second}] * len(OWNED)
-    assert gc(new_home, "--yes") == []
+    assert expected <= {(item["kind"], item["name"]) for item in gc(home, "--yes")}
+    assert server_processes(home) == []
+    assert rows(home, "select name from flow_run") == [(second,)]
+    assert owners(home) == [{second}] * len(OWNED)
+    assert gc(home, "--yes") == []
 
 
-def test_only_what_has_ended_is_old(
-    new_home: Path, play: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_has_ended_is_old(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    before = time.time()
-    assert one_run(new_home, play).wait() == 0
-    assert ended_before(new_home, before) == []
-    assert len(ended_before(new_home, time.time())) == 1
-    with closing(sqlite3.connect(database(new_home))) as connection:
+    ((begun,),) = rows(home, "select strftime('%s', min(start_time)) from flow_run")
+    assert ended_before(home, float(begun)) == []
+    assert len(ended_before(home, time.time())) == 2
+    with closing(sqlite3.connect(database(home))) as connection:
         connection.execute("update flow_run set state_type = 'RUNNING'")
         connection.commit()
-    assert ended_before(new_home, time.time()) == []
+    assert ended_before(home, time.time()) == []
 
 
 def test_at_a_given_address_only_runs_named_as_ours(

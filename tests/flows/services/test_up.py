@@ -36,9 +36,9 @@ FOLIO = str(Path(sys.executable).with_name("folio"))
 SMALL = [
     "model.units=[24]",
     "model.embedding=8",
-    "training.epochs=6",
+    "training.epochs=3",
     "model.dropout=0.1",
-    "training.checkpoint_every=1",
+    "training.checkpoint_every=0.1",
     "evaluation.sample_length=20",
     "evaluation.baseline_order=3",
 ]
@@ -51,6 +51,7 @@ SHAKESPEARE = {
 }
 FINAL = {"COMPLETED", "FAILED", "CANCELLED"}
 PATIENCE = 200  # seconds
+ASKED_EVERY = 0.5  # seconds between questions to a server that is to have time for its work
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Up:
         default_factory=lambda: (free_port(), free_port(), free_port())
     )
     process: subprocess.Popen[str] | None = None
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
 
     def start(self) -> None:
         self.process = self.folio(*self.arguments())
@@ -114,11 +116,10 @@ class Up:
         """The server's answer; while its SQLite is busy it asks to come again, as here."""
 
         def asked() -> httpx.Response:
-            return httpx.request(
+            return self.client.request(
                 method,
                 f"http://127.0.0.1:{self.ports[0]}/api{path}",
                 json=body or None,
-                timeout=30,
                 auth=self.auth,
             )
 
@@ -145,7 +146,7 @@ class Up:
 
     def ended(self, run: str) -> dict[str, Any]:
         """The flow run when it is over for good."""
-        wait_for(lambda: self.flow_run(run)["state_type"] in FINAL)
+        wait_for(lambda: self.flow_run(run)["state_type"] in FINAL, pause=ASKED_EVERY)
         return self.flow_run(run)
 
     def record(self, run: str) -> dict[str, Any]:
@@ -163,11 +164,11 @@ class Up:
         return found
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE, pause: float = 0.1) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.1)
+        time.sleep(pause)
     return found
 
 
@@ -262,7 +263,7 @@ def test_a_schedule_fires_by_itself_and_finds_nothing_to_do(up: Up) -> None:
         ).json()
         return runs[0] if runs else None
 
-    run = wait_for(fired)
+    run = wait_for(fired, pause=ASKED_EVERY)
     assert run["state_name"] == "Nothing to do" and run["auto_scheduled"]
     assert up.record(run["id"])["state"] == "nothing-to-do"
     up.api("DELETE", f"/deployments/{deployment}/schedules/{made[0]['id']}")

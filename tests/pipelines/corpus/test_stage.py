@@ -486,6 +486,7 @@ def test_paragraphs_of_wikipedia(tmp_path: Path) -> None:
     assert rows["text"].to_list() == data.decode().splitlines()
 
 
+@pytest.mark.slow
 @needs_mirror
 def test_imdb(tmp_path: Path) -> None:
     data = (MIRROR / "aclImdb_v1.tar.gz").read_bytes()

@@ -14,6 +14,8 @@ from pipelines.model.backend import load_keras
 from pipelines.model.network import build_model, state_names
 from pipelines.model.sampling import Noise, sample, zero_states
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = 11
 FIRST_ID = 2  # padding and the unknown token are before it
 START = np.array([4, 9, 2])

@@ -17,6 +17,8 @@ from pipelines.model.scoring import Scorer
 from tests.conftest import artifact_in
 from tests.pipelines.batches.test_stage import build as build_batches
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = 40
 STATEFUL = ModelSpec(kind="language_model", cell="lstm", embedding=6, units=(5, 3), stateful=True)
 PLAIN = STATEFUL.model_copy(update={"stateful": False})

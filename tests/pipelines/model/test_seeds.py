@@ -16,6 +16,8 @@ from pipelines.model.network import build_model
 from pipelines.model.seeds import seed_for
 from pipelines.model.train_step import compiled
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY, BATCH = 12, 3
 CELLS = ("simple", "lstm", "gru", "peephole")
 

@@ -19,6 +19,8 @@ from pipelines.model.network import build_model, copy_weights, state_names
 from pipelines.model.train_step import compiled
 from tests.conftest import PROJECT
 
+pytestmark = pytest.mark.slow
+
 BATCH, WIDTH, VOCABULARY = 3, 5, 7
 SPEC = ModelSpec(kind="language_model", cell="gru", embedding=4, units=(6,))
 CLASSIFIER = ModelSpec(

@@ -27,6 +27,8 @@ from pipelines.registry.lookup import champions
 from pipelines.registry.mlflow_access import mlflow_at
 from tests.conftest import PROJECT
 
+pytestmark = pytest.mark.slow
+
 NAME = "films"
 
 

@@ -17,6 +17,8 @@ from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.registry.mlflow_private import delete_for_good, read_versions
 from pipelines.registry.versions import asked, versions
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def files_of_at_most(size_bytes: int) -> Iterator[None]:

@@ -126,9 +126,9 @@ def test_a_broken_package_is_told(trained: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(empty_registry: Path, tmp_path: Path) -> Run:
     """`run(name, text, *overrides)`: a retraining in a home of the test's own; its release."""
-    settings = Settings.at(tmp_path / "home")
+    settings = Settings.at(shutil.copytree(empty_registry, tmp_path / "home"))
 
     def go(name: str, text: str, *overrides: str) -> dict[str, Any]:
         path = tmp_path / f"{name}.yaml"

@@ -46,25 +46,16 @@ from pipelines.store.fingerprint import library_version
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of, republished
 
+pytestmark = pytest.mark.slow
+
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
 NAME = "films"
 ACCURACY = RegistrySpec(metric="accuracy", floor=0.3)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty registry: making its tables takes seconds, copying it does not."""
-    home = tmp_path_factory.mktemp("empty")
-    with mlflow_at(home) as (_, client):
-        client.search_registered_models()
-    return home / "mlflow" / "mlflow.db"
-
-
 @pytest.fixture
-def home(database: Path, tmp_path: Path) -> Path:
-    (tmp_path / "home" / "mlflow").mkdir(parents=True)
-    shutil.copyfile(database, tmp_path / "home" / "mlflow" / "mlflow.db")
-    return tmp_path / "home"
+def home(empty_registry: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(empty_registry, tmp_path / "home")
 
 
 Release = Callable[..., dict[str, Any]]

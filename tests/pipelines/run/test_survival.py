@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,9 @@ from pipelines.run.retraining import retrain_plain
 from pipelines.stages import NAMES
 from pipelines.store.live_runs import dead_runs
 from pipelines.store.settings import Settings
-from tests.conftest import PROJECT, artifact_of
+from tests.conftest import artifact_of
+from tests.forked import exit_code
+from tests.pipelines.killed_run import killed_run
 
 
 @pytest.mark.slow
@@ -23,21 +23,9 @@ def test_killed_in_each_stage_it_ends_as_an_undisturbed_run(
 ) -> None:
     settings = Settings.at(tmp_path / "home")
     for stage in NAMES:
-        killed = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "tests.pipelines.killed_run",
-                str(settings.home),
-                str(play),
-                stage,
-            ],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        log = tmp_path / f"{stage}.log"
+        code = exit_code(log, killed_run, str(settings.home), str(play), stage)
+        assert code == -signal.SIGKILL, log.read_text()
         assert not list((settings.home / "store" / stage).glob("[!.]*/manifest.json"))
     assert len(dead_runs(settings.runs.folder)) == len(NAMES)
     record = retrain_plain(str(play), settings=settings, notice=lambda text: None)

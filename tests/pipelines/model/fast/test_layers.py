@@ -21,6 +21,8 @@ from pipelines.model.keras_file import load_model
 from pipelines.model.train_step import _exact
 from tests.conftest import PROJECT
 
+pytestmark = pytest.mark.slow
+
 BATCH, TIME, FEATURES, UNITS = 5, 7, 3, 4
 OPTIONS = [  # the last: whether first states are given
     ({}, False),
