@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ class Batch:
     length: np.ndarray  # (rows,) int32
     outcome: np.ndarray
     weight: np.ndarray  # (rows,) float32
-    ids: list[str] | None = None
+    ids: list[str] = field(default_factory=list)  # only where they are asked for
     pad_id: int = 0
     predicts_last: bool = False  # only the last real target of a row counts
 
@@ -49,7 +49,7 @@ class Batch:
             length=_extend(self.length, missing, 1),
             outcome=_extend(self.outcome, missing, outcome),
             weight=_extend(self.weight, missing, 0),
-            ids=None,
+            ids=[],
         )
 
     def take(self, rows: np.ndarray) -> Batch:
@@ -60,7 +60,7 @@ class Batch:
             length=self.length[rows],
             outcome=self.outcome[rows],
             weight=self.weight[rows],
-            ids=None,
+            ids=[],
         )
 
     @property
@@ -178,7 +178,7 @@ class Split:
             table["length"].to_numpy(),
             outcome.to_numpy() if self.outcome == "label" else matrix(outcome).astype(np.int32),
             table["weight"].to_numpy(),
-            table["id"].to_pylist() if ids else None,
+            table["id"].to_pylist() if ids else [],
             self.metadata["pad_id"],
             self.predicts_last,
         )

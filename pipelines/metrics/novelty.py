@@ -126,7 +126,7 @@ def compare(
 def _strings(text: str, unit: Unit, lazily: bool = False) -> list[Any]:
     """The strings of 1, 2, 3 and 4 units, and of 10 characters."""
     units = split_units(text, unit)
-    found = [zip(*(units[i:] for i in range(n)), strict=False) for n in ORDERS]
+    found: list[Iterable[Any]] = [zip(*(units[i:] for i in range(n)), strict=False) for n in ORDERS]
     found.append(text[i : i + STRING] for i in range(len(text) - STRING + 1))
     return found if lazily else [list(strings) for strings in found]
 

@@ -118,10 +118,10 @@ def _most_named(named: list[str], characters: np.ndarray) -> list[str]:
 def _sliced(segments: pa.Table, names: list[str], kind: str) -> list[dict[str, Any]]:
     found = np.array(names, object)
     rows = [
-        _row(name, segments.filter(pa.array(found == name)))
+        row
         for name in slice_names(kind) or sorted(set(names))
+        if (row := _row(name, segments.filter(pa.array(found == name)))) is not None
     ]
-    rows = [row for row in rows if row is not None]
     if kind in NAMED:
         rows.sort(key=lambda row: (row["slice"] == OTHERS, -row["characters"]))
     return rows

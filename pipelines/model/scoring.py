@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -39,14 +40,14 @@ class Scored:
 
     Classifier: `nats`, `correct` and `logit` (of class 1) are (rows,). Language model:
     `nats` and `correct` (rows, width), 0 where nothing is predicted, and `read` (rows,): the
-    tokens that the row's lane had read before.
+    tokens that the row's lane had read before. What only the other kind has is empty.
     """
 
     batch: Batch
     nats: np.ndarray
     correct: np.ndarray
-    logit: np.ndarray | None = None
-    read: np.ndarray | None = None
+    logit: np.ndarray = field(default_factory=partial(np.empty, 0))
+    read: np.ndarray = field(default_factory=partial(np.empty, 0))
 
 
 class Scorer:

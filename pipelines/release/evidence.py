@@ -89,18 +89,22 @@ def classifier_evidence(
         "accuracy": (old["correct"].mean(), new["correct"].mean()),
         "log_loss": (old["nats"].mean(), new["nats"].mean()),
     }
-    if 0 < (new["label"] > 0.5).sum() < count:
+    old_auc, new_auc = _auc(old), _auc(new)
+    if old_auc is not None and new_auc is not None:
         _, intervals["roc_auc"] = auc_difference(
             new["label"], new["probability"], old["probability"], confidence
         )
-        figures["roc_auc"] = (_auc(old), _auc(new))
+        figures["roc_auc"] = (old_auc, new_auc)
     only_old, only_new = (
         int((one["correct"] & ~other["correct"]).sum()) for one, other in ((old, new), (new, old))
     )
+    (was, now), (low, high) = figures[metric], intervals[metric]
     return Evidence(
         metric,
-        *map(float, figures[metric]),
-        *intervals[metric],
+        float(was),
+        float(now),
+        low,
+        high,
         confidence,
         DOCUMENTS,
         count,
@@ -113,7 +117,7 @@ def classifier_evidence(
     )
 
 
-def _auc(table: dict[str, np.ndarray]) -> float:
+def _auc(table: dict[str, np.ndarray]) -> float | None:
     from pipelines.stats.binary import roc_auc
 
     return roc_auc(table["label"], table["probability"])
@@ -154,10 +158,13 @@ def text_evidence(
         figure = FIGURES[name]
         figures[name] = float(figure(total[:3])), float(figure(total[3:]))
         intervals[name] = interval(figure(sums[:, 3:]) - figure(sums[:, :3]), confidence)
+    (was, now), (low, high) = figures[metric], intervals[metric]
     return Evidence(
         metric,
-        *figures[metric],
-        *intervals[metric],
+        was,
+        now,
+        low,
+        high,
         confidence,
         SEGMENTS_OF_TEXT,
         len(units),

@@ -139,7 +139,8 @@ def _by_evidence(found: Evidence, champion: Figures, spec: RegistrySpec) -> Verd
     measured, margin = _measured(found), shown(spec.margin)
     more = f" by more than the margin {margin}" if spec.margin else ""
     if low > spec.margin:
-        if found.metric == "accuracy" and found.mcnemar["p"] > 1 - found.confidence:
+        unlike = found.mcnemar if found.metric == "accuracy" else None
+        if unlike is not None and unlike["p"] > 1 - found.confidence:
             return Verdict(
                 "inconclusive",
                 f"{new} against {held}: McNemar's test does not confirm the difference: {measured}",

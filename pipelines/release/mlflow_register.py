@@ -55,7 +55,7 @@ def register(
         name,
         logged.model_uri,
         run.info.run_id,
-        tags=tags,
+        tags=dict(tags),
         model_id=logged.model_id,
         await_creation_for=30,
     )
@@ -78,15 +78,18 @@ def _experiment(client: mlflow.MlflowClient, home: Path, name: str) -> str:
 
 def _signature(kind: str) -> Any:
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     from pipelines.serving.mlflow_model import COLUMNS, PARAMETERS
 
     types = {str: "string", float: "double", int: "long"}
     given = [ParamSpec(name, types[type(value)], value) for name, value in PARAMETERS]
-    answers = [ColSpec(types[of], name, required=False) for name, of in COLUMNS[kind].items()]
+    answers: list[ColSpec | TensorSpec] = [
+        ColSpec(types[of], name, required=False) for name, of in COLUMNS[kind].items()
+    ]
+    parameters = ParamSchema(given) if kind == "language_model" else None
     return ModelSignature(
         Schema([ColSpec("string", "text")]),
         Schema(answers),
-        ParamSchema(given) if kind == "language_model" else None,
+        parameters,  # type: ignore[arg-type]  # None is its default
     )

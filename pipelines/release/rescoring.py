@@ -128,14 +128,16 @@ class InMemoryBatches:
             )  # few widths, so that few are compiled
 
     def _windows(self) -> Iterator[Batch]:
+        window = self.window
+        assert window is not None, "a model that reads windows says how long they are"
         for name, row in zip(self.names, self.ids, strict=True):
-            places = range(len(row) - self.window)
+            places = range(len(row) - window)
             for first in range(0, len(places), self.rows):
                 part = places[first : first + self.rows]
                 yield self._batch(
-                    [row[at : at + self.window + 1] for at in part],
+                    [row[at : at + window + 1] for at in part],
                     [f"{name}@{at}" for at in part],
-                    self.window,
+                    window,
                 )
 
     def _batch(self, rows: list[np.ndarray], names: list[str], width: int) -> Batch:
