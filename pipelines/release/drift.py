@@ -51,16 +51,20 @@ def from_version(
     `version` was trained on; or in words why they are not compared."""
     if (version.tags.get("folio.sample") == "true") != sample:
         return "one of the two was trained on the sample text"
-    old = [
+    old_corpus, old_tokens = (
         store.find(stage, version.tags.get(f"folio.{stage}.key", ""))
         for stage in ("corpus", "tokens")
-    ]
-    if None in old:
+    )
+    if old_corpus is None or old_tokens is None:
         return "what it was trained on is no longer in the store"
-    same = [one.digest for one in old] == [corpus.digest, tokens.digest]
+    same = (old_corpus.digest, old_tokens.digest) == (corpus.digest, tokens.digest)
     if not (same or new):
         return "it is not new"
-    found = [] if same else measures(TrainingText.of(*old), TrainingText.of(corpus, tokens))
+    found = (
+        []
+        if same
+        else measures(TrainingText.of(old_corpus, old_tokens), TrainingText.of(corpus, tokens))
+    )
     return {
         "version": version.number,
         "same_text": same,

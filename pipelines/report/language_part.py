@@ -106,7 +106,7 @@ def _by_position(bins: Mapping[str, list[float]]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _between(low: int, high: int | None) -> str:
+def _between(low: float, high: float | None) -> str:
     if high is None:
         return f"{low:,} and more"
     return f"{low:,}" if high == low + 1 else f"{low:,} to {high - 1:,}"

@@ -14,6 +14,7 @@ from pipelines.report.plots.style import (
     SERIES,
     SIZE,
     THIRD,
+    Look,
     png_bytes,
     styled_figure,
 )
@@ -27,10 +28,8 @@ def loss_by_position(rows: Sequence[Mapping[str, Any]], mean: float) -> bytes:
     with styled_figure() as figure:
         axes = figure.add_subplot()
         axes.axhline(mean, color=MUTED, linestyle="--", linewidth=1, label="all tokens")
-        for few, look in (
-            (True, {"linestyle": "none", "markerfacecolor": "white", "color": MUTED}),
-            (False, SERIES[0]),
-        ):
+        hollow: Look = {"linestyle": "none", "markerfacecolor": "white", "color": MUTED}
+        for few, look in ((True, hollow), (False, SERIES[0])):
             chosen = [
                 (place, row["nats_per_token"])
                 for place, row in enumerate(rows)

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import TypedDict
 
 from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,7 +19,15 @@ from matplotlib.ticker import FuncFormatter
 
 INK, MUTED, RULE = "#1f2933", "#5d6977", "#d9dee4"
 FIRST, SECOND, THIRD = "#1d5fa8", "#c2571a", "#5d6977"
-SERIES = (
+
+
+class Look(TypedDict, total=False):
+    color: str
+    linestyle: str
+    markerfacecolor: str
+
+
+SERIES: tuple[Look, ...] = (
     {"color": FIRST, "linestyle": "-"},
     {"color": SECOND, "linestyle": "--"},
     {"color": THIRD, "linestyle": ":"},
