@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from flows.web.guard import allowed_hosts, refusal
 from flows.web.passwords import CHALLENGE, auth_string, is_let_in
 
-SERVED = ("dashboard/", "store/metrics/", "comparisons/")
+# Earlier versions of Folio wrote the report into the release, or the metrics.
+SERVED = ("dashboard/", "store/report/", "store/release/", "store/metrics/", "comparisons/")
 FIRST = "/dashboard/index.html"
 
 
@@ -22,17 +25,19 @@ class Handler(SimpleHTTPRequestHandler):
 
     auth: str | None = None  # user:password to ask for
 
-    def send_head(self):  # type: ignore[no-untyped-def]  # as in SimpleHTTPRequestHandler
+    def send_head(self) -> BytesIO | BinaryIO | None:
         path = self.path.partition("?")[0]  # urlsplit() fails at odd ones
         if why := refusal(self.command, self.headers.items(), allowed_hosts()):
-            return self.send_error(HTTPStatus.FORBIDDEN, why)
-        if self.auth and not is_let_in(self.headers.get("Authorization"), self.auth):
-            return self._asks_for_password()
-        if path in ("/", "/dashboard", "/dashboard/"):
-            return self._moved(FIRST)
-        if not self._is_served():
-            return self.send_error(HTTPStatus.NOT_FOUND)
-        return super().send_head()
+            self.send_error(HTTPStatus.FORBIDDEN, why)
+        elif self.auth and not is_let_in(self.headers.get("Authorization"), self.auth):
+            self._asks_for_password()
+        elif path in ("/", "/dashboard", "/dashboard/"):
+            self._moved(FIRST)
+        elif not self._is_served():
+            self.send_error(HTTPStatus.NOT_FOUND)
+        else:
+            return super().send_head()
+        return None
 
     def _is_served(self) -> bool:
         """Whether it is a file in a SERVED folder, all links followed."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pipelines.errors import FolioError
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 MAX_FIELD_CHARACTERS = 64 * 2**20
 
@@ -21,11 +25,9 @@ def long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def checked_rows(
-    rows: Iterator[list[str]], name: str, width: int | None = None
-) -> Iterator[list[str]]:
+def checked_rows(rows: Reader, name: str, width: int | None = None) -> Iterator[list[str]]:
     """The rows of a strict `csv.reader`; FolioError naming the line where one is malformed."""
-    line = rows.line_num + 1  # type: ignore[attr-defined]
+    line = rows.line_num + 1
     try:
         for row in rows:
             if width is not None and len(row) > width:
@@ -34,7 +36,7 @@ def checked_rows(
                     f"row {width}; put quotation marks around texts with commas"
                 )
             yield row
-            line = rows.line_num + 1  # type: ignore[attr-defined]
+            line = rows.line_num + 1
     except csv.Error as error:
         raise FolioError(
             f"{name}: the row at line {line} is not valid CSV ({error}); "

@@ -300,3 +300,19 @@ def test_the_dashboard_answers_odd_addresses_and_other_sites(tmp_path: Path) -> 
         assert status(page, Host="evil.example") == status(page, Origin="null") == 403
         assert status(page, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}) == 403
         assert status(page) == 200
+
+
+def test_reports_are_served_and_the_rest_of_the_home_is_not(tmp_path: Path) -> None:
+    """Those that pages link to; those of earlier versions as well."""
+    folders = [f"store/{stage}/{'0' * 64}" for stage in ("report", "release", "metrics", "model")]
+    for folder in (*folders, "runs"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "report.html").write_text("<p>the report")
+    with served(tmp_path, 0) as address:
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+        found = []
+        for folder in (*folders, "runs"):
+            connection.request("GET", f"/{folder}/report.html")
+            answer = connection.getresponse()
+            found.append((answer.status, answer.read() == b"<p>the report"))
+    assert found == [(200, True)] * 3 + [(404, False)] * 2
