@@ -103,7 +103,7 @@ def unneeded(here: Settings, pipeline: str) -> list[Path]:
 def test_a_home_in_order_has_nothing_to_give(here: Settings, reviews: Path, play: Path) -> None:
     assert collected(here) == []
     assert (
-        actions(here, play) == actions(here, play, OTHER) == actions(here, reviews) == ["reuse"] * 7
+        actions(here, play) == actions(here, play, OTHER) == actions(here, reviews) == ["reuse"] * 8
     )
 
 
@@ -119,7 +119,7 @@ def test_the_unneeded_goes_and_champions_still_serve(
     assert not any(path.exists() or lock_of(path.parent, path.name).exists() for path in paths)
     assert collected(here) == []
     assert (
-        actions(here, play) == actions(here, play, OTHER) == actions(here, reviews) == ["reuse"] * 7
+        actions(here, play) == actions(here, play, OTHER) == actions(here, reviews) == ["reuse"] * 8
     )
     for name in champions(here.home):
         assert Predictor.load(load_champion(here.home, name)).kind
