@@ -37,19 +37,19 @@ from tasks.stages import (
     write_batches,
 )
 
-MAX_ATTEMPTS = 5  # processes that may die over one run before it is given up
+MAX_ATTEMPTS = 5  # how many processes may die in a run before it is given up
 
 
 def run_id() -> str:
-    """The id that the run was given, or a new one: the flow run's name and the record's."""
-    if flow_run.run_count > 0:  # asked before this attempt is counted
-        return flow_run.name  # the run of a process that died goes on under its name
+    """The run's given id, or a new one: the name of the flow run and of the record."""
+    if flow_run.run_count > 0:  # read before this attempt is counted
+        return flow_run.name  # the run of a dead process is continued under its name
     given = flow_run.parameters
     return given.get("run") or Runs.new_id(Path(given["pipeline"]).stem)
 
 
 def tag_as_sample() -> None:
-    """Mark the flow run in Prefect: what it makes is for trying out."""
+    """Mark the flow run in Prefect: its results are samples."""
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, tags=[*flow_run.tags, "sample"])
 
@@ -70,27 +70,27 @@ def retrain(
     allow_sample: bool = False,
     run: str | None = None,
 ) -> dict[str, Any] | State:
-    """Retrain one pipeline; what has not changed is reused. Gives the run's record.
+    """Retrain one pipeline; unchanged stages are reused. Returns the run's record.
 
     Args:
-        pipeline: a name of the catalog, or the path of a declaration
-        profile: which of its profiles; full, or that of the run named by using
-        overrides: key=value for single values of the declaration
-        only: repeat this stage alone, on what is there
-        since: repeat from this stage on
-        until: leave out what lies below this stage
-        using: an earlier run, on whose artifacts only or since repeat
-        train_in: pool, here, or auto: the pool gpu where it has a worker
-        require_gpu: fail where there is no GPU, instead of training on the CPU
-        mirror: folder or address where files are looked for first; FOLIO_MIRROR when empty
-        offline: fetch nothing from the net
-        allow_sample: when the source cannot be reached, go on with the small sample
-        run: id of the run; made up when empty
+        pipeline: a name in the catalog, or the path of a declaration
+        profile: a profile of the declaration; default: full, or that of the run in using
+        overrides: key=value changes single values of the declaration
+        only: rerun only this stage, on the existing artifacts
+        since: rerun from this stage on
+        until: stop after this stage
+        using: an earlier run whose artifacts only or since build on
+        train_in: pool, here, or auto: the pool gpu if it has a worker
+        require_gpu: fail if there is no GPU, instead of training on the CPU
+        mirror: folder or address to look for files first; default: FOLIO_MIRROR
+        offline: do not use the network
+        allow_sample: if the source cannot be reached, use the small sample text
+        run: id of the run; default: a new one
     """
     if flow_run.run_count > MAX_ATTEMPTS:
         return Failed(
-            message=f"given up: {MAX_ATTEMPTS} processes died over it; look at their "
-            "logs, then run it again: it goes on from what was published"
+            message=f"given up: {MAX_ATTEMPTS} processes died in this run; check their logs, then "
+            "run it again: it continues from the published artifacts"
         )
     with private_files(), Console() as console, looked_up_by(secret_block):
         settings = Settings.at(

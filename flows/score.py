@@ -1,4 +1,4 @@
-"""Files scored by a champion, as often as a schedule says: what is new or changed, and no more."""
+"""Scores new and changed files with a champion, on a schedule."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def score(
     prefix: str = "",
     spreadsheet_safe: bool = False,
 ) -> list[dict[str, Any]] | State:
-    """Score the files that have no scores by the present champion. Gives their summaries.
+    """Score the files that the current champion has not scored. Returns their summaries.
 
     Args:
         pipeline: a classifier that has a champion
-        file: a .csv or .parquet file, or a folder of them; inbox/PIPELINE of the home when empty
-        out: the folder of the scores, or for one file their name; scored/PIPELINE when empty
-        column: the column with the texts; text, or the only one with text, when empty
-        prefix: stands before the added columns' names
-        spreadsheet_safe: no cell of a .csv file named in out may be a formula
+        file: a .csv or .parquet file, or a folder of them; default: the home's inbox/PIPELINE
+        out: the folder of the scores, or one file's output file; default: scored/PIPELINE
+        column: the column with the texts; default: text, or the only text column
+        prefix: prefix for the names of the added columns
+        spreadsheet_safe: prevent formulas in a .csv output file
     """
     name = model_name(pipeline)
     with private_files(), Console() as console:
@@ -58,7 +58,7 @@ def score(
                 return Completed(
                     name="Nothing to do",
                     data=[],
-                    message=f"{places[0]}: all is scored by version {champion.number}",
+                    message=f"{places[0]}: everything is scored by version {champion.number}",
                 )
             classifier = Classifier.load(home, name, champion.number)
             return _scored(classifier, todo, console)
@@ -67,12 +67,12 @@ def score(
 
 
 def _place(home: Path, given: str | None, folder: str, name: str) -> Path:
-    """A path that is not absolute is one in the home, wherever a worker was started."""
+    """Relative paths are in the home, regardless of the worker's working directory."""
     return home / (Path(given).expanduser() if given else Path(folder) / name)
 
 
 def _scored(classifier: Classifier, todo: list[Order], console: Console) -> State:
-    """One bad file keeps no other from being scored."""
+    """Scores the files; an unreadable one does not keep the others from being scored."""
     summaries, problems = [], []
     progress = watched(classifier.name, console.progress, console.notice)
     for order in todo:

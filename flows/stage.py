@@ -1,4 +1,5 @@
-"""One stage again, for the form in Prefect's page: what `folio run NAME --only STAGE` does."""
+"""The flow that reruns one stage from a form in Prefect's UI, like `folio run NAME --only
+STAGE`."""
 
 from __future__ import annotations
 
@@ -25,20 +26,20 @@ def stage(
     offline: bool = False,
     run: str | None = None,
 ) -> dict[str, Any] | State:
-    """Repeat one stage of a pipeline on what is there. Gives the run's record.
+    """Rerun one stage of a pipeline on the existing artifacts. Returns the run's record.
 
     Args:
-        pipeline: a name of the catalog, or the path of a declaration
-        stage: the one to repeat
-        all_below: repeat all stages below it too
-        using: an earlier run, whose artifacts above the stage are used
-        profile: which profile; full, or that of the run named by using
-        overrides: key=value for single values of the declaration
-        train_in: pool, here, or auto: the pool gpu where it has a worker
-        require_gpu: fail where there is no GPU, instead of training on the CPU
-        mirror: folder or address where files are looked for first; FOLIO_MIRROR when empty
-        offline: fetch nothing from the net
-        run: id of the run; made up when empty
+        pipeline: a name in the catalog, or the path of a declaration
+        stage: the stage to rerun
+        all_below: also rerun all later stages
+        using: an earlier run whose artifacts the stage builds on
+        profile: a profile of the declaration; default: full, or that of the run in using
+        overrides: key=value changes single values of the declaration
+        train_in: pool, here, or auto: the pool gpu if it has a worker
+        require_gpu: fail if there is no GPU, instead of training on the CPU
+        mirror: folder or address to look for files first; default: FOLIO_MIRROR
+        offline: do not use the network
+        run: id of the run; default: a new one
     """
     return retrain.fn(
         pipeline,

@@ -1,4 +1,4 @@
-"""What a worker of the work pool gpu does: the model stage of a run that goes on elsewhere."""
+"""The flow on workers of the pool gpu: the model stage of a run in another process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class TrainingOrder(BaseModel):
-    """One training, named so that two machines mean the same: `tasks/pool.py` writes it."""
+    """A training, described so that two machines agree on it; `tasks/pool.py` writes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,18 +40,18 @@ class TrainingOrder(BaseModel):
     profile: Profile
     overrides: list[Override] = []
     sample: bool = False
-    run: str = Field(description="id of the run that the training is part of")
+    run: str = Field(description="id of the run that the training belongs to")
     batches: Key = Field(description="the artifact to train on")
     recipe: dict[str, Any] = Field(
-        description="all that decides the model's bytes, as the run that asks sees it"
+        description="everything that determines the model's bytes, as the run computed it"
     )
-    force: bool = Field(False, description="train though the model is there")
+    force: bool = Field(False, description="train even if the model exists")
     require_gpu: bool = False
 
 
 @flow(name="train", persist_result=False)
 def train(order: TrainingOrder) -> State:
-    """Train, and publish the model in the store that the worker shares with whoever asks."""
+    """Train, and publish the model in the store shared with the requesting run."""
     with private_files(), Console() as console:
         settings = Settings.at(
             home_folder(),
@@ -74,15 +74,15 @@ def train(order: TrainingOrder) -> State:
 
 
 def carried_out(order: TrainingOrder, settings: Settings) -> StageResult:
-    """The model as ordered. Raises FolioError when this worker would not make the very same."""
+    """The ordered model. Raises FolioError if this worker would make a different one."""
     spec = load_spec(order.pipeline, order.profile, tuple(order.overrides), order.sample)
     inputs = {"batches": settings.store.open("batches", order.batches)}
     recipe = recipe_of(MODEL, spec, inputs)
     if recipe.key != Recipe(**order.recipe).key:
         raise FolioError(
             f"this worker would make another model than run {order.run} asks for: "
-            f"{why_changed(recipe, order.recipe)}; give both the same version of "
-            "Folio and of its packages"
+            f"{why_changed(recipe, order.recipe)}; use the same versions of Folio and of "
+            "its packages on both"
         )
     forced = (MODEL.name,) if order.force else ()
     return execute_stage(MODEL, spec, inputs, settings, Selection((MODEL.name,), forced), order.run)

@@ -1,1 +1,1 @@
-"""How Prefect runs it: thin task wrappers around the stages."""
+"""Prefect tasks: thin wrappers around the stages."""

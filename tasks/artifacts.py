@@ -1,4 +1,4 @@
-"""What a stage leaves in Prefect for a person to look at: counts, pages with pictures, links."""
+"""What a stage publishes in Prefect: tables of counts, pages with pictures, links."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ MAX_ROWS = 200  # of a table
 
 
 def artifact_key(pipeline: str, name: str) -> str:
-    """Prefect allows lower case letters, digits and dashes."""
+    """Prefect allows only lower case letters, digits and dashes."""
     return f"{pipeline}-{name}".replace("_", "-")
 
 
 @contextmanager
 def unseen(notice: Notice, what: str) -> Iterator[None]:
-    """Whatever keeps Prefect from showing something: one notice, and the work goes on.
+    """Turns any error in publishing to Prefect into one notice, and continues.
 
-    A server that is away or refuses, an address in the environment that is none, a picture that
-    cannot be drawn: none of it is worth a stage that is done.
+    An unavailable server, an invalid address in the environment, a picture that cannot be drawn:
+    none of these should fail a stage that is done.
     """
     try:
         yield
@@ -37,15 +37,15 @@ def unseen(notice: Notice, what: str) -> Iterator[None]:
 def publish(
     pipeline: str, result: StageResult, inputs: tuple[StageResult, ...], notice: Notice
 ) -> None:
-    """The table of counts; of a stage that was made now also its pages and links."""
-    with unseen(notice, f"{pipeline} · {result.stage}: what it made"):
+    """Publish the table of counts, and for a stage that ran now also its pages and links."""
+    with unseen(notice, f"{pipeline} · {result.stage}: the result"):
         publish_counts(pipeline, result)
         if result.action != "reuse":
             publish_pages(pipeline, result, inputs)
 
 
 def publish_counts(pipeline: str, result: StageResult) -> None:
-    """A table of what the stage counted, whether it ran now or long ago."""
+    """A table of what the stage counted, whether it ran now or was reused."""
     rows = [{"count": name, "value": value} for name, value in flat(result.artifact.counts)]
     if len(rows) > MAX_ROWS:
         rows[MAX_ROWS:] = [{"count": "…", "value": f"{len(rows) - MAX_ROWS} more"}]
@@ -60,7 +60,7 @@ def publish_counts(pipeline: str, result: StageResult) -> None:
 
 
 def publish_pages(pipeline: str, result: StageResult, inputs: tuple[StageResult, ...]) -> None:
-    """What there is to read and to see of an artifact, and links to more of it."""
+    """The texts and pictures of an artifact, and links to more."""
     from pipelines.report.stage_pages import links, pages
 
     for page in pages(result.artifact, {one.stage: one.artifact for one in inputs}):

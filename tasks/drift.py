@@ -1,4 +1,4 @@
-"""Tells Prefect when the text has drifted, so that an automation can act on it."""
+"""Emits drift events in Prefect, so that an automation can react."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EVENT = "folio.drift"
 
 
 def emit_drift(pipeline: str, drift: dict[str, Any] | None, **origin: str) -> None:
-    """One event for all measures that drifted; none when none did. `origin` says of what."""
+    """One event for all drifted measures, or none. `origin` identifies the text."""
     if drift and drift["drifted"]:
         emit_event(
             EVENT,

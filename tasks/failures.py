@@ -1,4 +1,4 @@
-"""How a failure is told: its run's page says in one line what failed and what to do."""
+"""Reports a failure: the run's page says in one line what failed and what to do."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pipelines.files.machine import one_line
 from pipelines.report.visible import visible
 
 UNFORESEEN = (
-    "{}; this was not foreseen: the log of this run has the traceback. Run it again when "
-    "that is mended: it goes on from what was published"
+    "{}; this is an unexpected error: the log of this run has the traceback. When it is "
+    "fixed, run it again: it continues from the published artifacts"
 )
 
 
 def failed(error: Exception) -> State:
-    """The state of whatever `error` ended; who asks for its result gets the error itself."""
+    """The state of a run that ended with `error`; asking for its result raises the error itself."""
     if isinstance(error, FolioError):
         return Failed(message=visible(one_line(error)), data=error)
-    get_run_logger().error("an unforeseen error", exc_info=error)
+    get_run_logger().error("an unexpected error", exc_info=error)
     return Failed(message=visible(UNFORESEEN.format(one_line(error))), data=error)

@@ -1,7 +1,7 @@
-"""Hands training to a worker of the work pool `gpu`: another process, perhaps another machine.
+"""Delegates training to a worker of the work pool `gpu`: another process, perhaps another machine.
 
-Nothing but names travels: the worker finds the batches in the store that both share, publishes
-the model there, and this process takes it from there.
+Only names are passed: the worker finds the batches in the shared store and publishes the model
+there, and this process takes it from there.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tasks.synchronous import in_thread
 POOL = "gpu"
 DEPLOYMENT = "train/train"
 POLL_SECONDS = 1.0
-MAX_TRIES = 5  # of a training whose process keeps dying; each goes on from the last checkpoint
+MAX_TRIES = 5  # for a training whose process keeps dying; each continues from the last checkpoint
 
 
 def hands_over(train_in: str) -> bool:
-    """Whether the pool trains: when it must, or when it may and somebody is there to do it."""
+    """Whether to train in the pool: if required, or if possible and a worker is available."""
     return train_in == "pool" or (train_in == "auto" and _is_ready())
 
 
@@ -48,7 +48,7 @@ def _is_ready() -> bool:
 
 
 def is_manned(client: SyncPrefectClient, pool: str = POOL) -> bool:
-    """Whether the work pool has a worker that was heard of lately."""
+    """Whether the work pool has a worker with a recent heartbeat."""
     return any(
         worker.status == WorkerStatus.ONLINE for worker in client.read_workers_for_work_pool(pool)
     )
@@ -58,8 +58,9 @@ def is_manned(client: SyncPrefectClient, pool: str = POOL) -> bool:
 class PoolTraining:
     """`PoolTraining(run, inputs, progress)(decision)` returns when the model is published.
 
-    Killed in the middle, training is handed over again, up to MAX_TRIES times. A restarted parent
-    finds the training that it had begun. Raises FolioError with the worker's own words.
+    If the training process is killed, the training is submitted again, up to MAX_TRIES times. A
+    restarted parent finds the training that it started. Raises FolioError with the worker's
+    message.
     """
 
     run: Retraining
@@ -76,11 +77,11 @@ class PoolTraining:
                 raise FolioError(f"training in pool {POOL}: {said}")
             self.run.notice(
                 f"{self.run.spec.name} · model: the training process died ({said}); "
-                "it is started again from its last checkpoint"
+                "restarting it from its last checkpoint"
             )
         raise FolioError(
-            f"training in pool {POOL} died {MAX_TRIES} times; look at the log of its "
-            "worker, or train in this process with --train-in here"
+            f"training in pool {POOL} died {MAX_TRIES} times; see the log of its worker, "
+            "or train in this process with --train-in here"
         )
 
     def _submitted(self, decision: Decision, attempt: int) -> FlowRun:
@@ -116,7 +117,7 @@ class PoolTraining:
         return training.state
 
     def _looked_at(self, training: FlowRun) -> FlowRun:
-        """The training as it is now; as it was when the server does not answer just now."""
+        """The current state of the training; the last known one if the server does not answer."""
         try:
             with get_client(sync_client=True) as client:
                 now = client.read_flow_run(training.id)

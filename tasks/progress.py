@@ -1,4 +1,4 @@
-"""How far training is, to be watched in Prefect."""
+"""Shows the progress of training in Prefect."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tasks.artifacts import artifact_key, unseen
 from tasks.synchronous import in_thread
 
 PROGRESS_SECONDS = 2  # between updates of a progress artifact: each is a request
-PATIENCE = 20  # times as long as a request took, the work goes on before the next
+PATIENCE = 20  # after a request, wait this many times its duration before the next
 
 
 class ProgressArtifact:
-    """A Progress that shows in Prefect. Where Prefect does not answer, that is told once."""
+    """A Progress that is shown in Prefect. If Prefect does not answer, this is reported once."""
 
     def __init__(self, key: str, notice: Notice) -> None:
         self._key, self._notice = key, notice
@@ -51,7 +51,7 @@ class ProgressArtifact:
 def watched(
     pipeline: str, progress: Callable[[str], Progress], notice: Notice
 ) -> Callable[[str], Progress]:
-    """`progress`, shown in Prefect as well."""
+    """`progress`, also shown in Prefect."""
     artifact = ProgressArtifact(artifact_key(pipeline, "progress"), notice)
 
     def of_stage(stage: str) -> Progress:

@@ -1,8 +1,8 @@
-"""Sees to it that what was reported to Prefect is in its database before the server may go.
+"""Makes sure that everything reported to Prefect is in its database before the server stops.
 
-Task runs travel as events through a queue in this process, a socket and a queue in the server,
-which forgets its queue when it is stopped: of 60 quick tasks 8 were in the database when nobody
-waited, and 7 when only this process's queue was emptied first.
+Task runs are sent as events through a queue in this process, a socket and a queue in the server,
+which is lost when the server stops. Of 60 quick tasks, 8 were in the database without waiting, and
+7 if only this process's queue was flushed first.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from uuid import UUID
 
 SETTLE_SECONDS = 10
 POLL_SECONDS = 0.05
-_task_runs: set[str] = set()  # begun by this process, not yet seen ended in the database
+_task_runs: set[str] = set()  # started by this process, end not yet seen in the database
 
 
 def note_task_run(task_run_id: str) -> None:
-    """Remember a task run of this process, to be waited for."""
+    """Remember a task run of this process, so that `settle` waits for it."""
     _task_runs.add(task_run_id)
 
 
 def settle() -> int:
-    """Send what is queued and wait until the noted task runs have ended in the database.
+    """Send everything queued and wait until the remembered task runs have ended in the database.
 
-    Returns how many have not, after SETTLE_SECONDS.
+    Returns how many have not ended after SETTLE_SECONDS.
     """
     if "prefect" not in sys.modules:
         return 0
@@ -54,7 +54,7 @@ def _wait_for_task_runs(deadline: float) -> None:
             except ObjectNotFound:
                 continue  # its first event is still on the way
             except httpx.HTTPError:
-                return  # the server is gone already
+                return  # the server is already gone
             if state is not None and state.is_final():
                 _task_runs.discard(task_run_id)
         time.sleep(POLL_SECONDS)

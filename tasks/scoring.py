@@ -1,4 +1,4 @@
-"""The scoring of one file as a Prefect task, and what a person sees of it there."""
+"""The scoring of one file as a Prefect task, and the table that it publishes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _score(classifier: Classifier, order: Order, progress: Progress) -> State:
 
 
 def score(classifier: Classifier, order: Order, run: str, progress: Progress) -> dict[str, Any]:
-    """The summary of a file that is scored now; on drift an event tells of it. Raises what
+    """Score one file and return the summary; emits an event if the text has drifted. Raises what
     `score_file` raises."""
     state = _score(classifier, order, progress, return_state=True)
     # Prefect gives the data of the State that the task returned, not that State.
@@ -48,8 +48,8 @@ def score(classifier: Classifier, order: Order, run: str, progress: Progress) ->
 
 
 def publish_scores(pipeline: str, summaries: Sequence[dict[str, Any]], notice: Notice) -> None:
-    """A table of the files that were scored."""
-    with unseen(notice, f"{pipeline}: what was scored"):
+    """A table of the scored files."""
+    with unseen(notice, f"{pipeline}: the table of scored files"):
         create_table_artifact(
             [_row(one) for one in summaries],
             artifact_key(pipeline, "scored"),
@@ -65,7 +65,7 @@ def _row(summary: dict[str, Any]) -> dict[str, Any]:
         "version": summary["version"],
         "rows": summary["rows"],
         **summary["labels"],
-        "no answer": sum(summary["errors"].values()),
-        "drifted": "not known" if drift is None else ", ".join(drift["drifted"]) or "no",
+        "not scored": sum(summary["errors"].values()),
+        "drifted": "unknown" if drift is None else ", ".join(drift["drifted"]) or "no",
         "seconds": summary["seconds"],
     }

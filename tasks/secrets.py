@@ -1,4 +1,4 @@
-"""Secrets that Prefect keeps, for the references in addresses: `${prefect-secret:NAME}`."""
+"""Prefect's Secret blocks, for references in addresses: `${prefect-secret:NAME}`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ PREFIX = "prefect-secret:"
 
 
 def secret_block(reference: str) -> str | None:
-    """The value of the Secret block that a reference names; None for another kind of reference,
-    and where there is no such block."""
+    """The value of the Secret block in a reference; None for other references and missing
+    blocks."""
     if not reference.startswith(PREFIX):
         return None
     try:
         return str(in_thread(Secret.load(reference.removeprefix(PREFIX))).get())
-    except ValueError:  # as Prefect says that it has none
+    except ValueError:  # how Prefect reports a missing block
         return None

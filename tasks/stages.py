@@ -26,9 +26,9 @@ STATE_NAMES = {"run": "Completed", "reuse": "Reused", "rebuild": "Rebuilt"}
 
 
 def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
-    """Makes a function that returns a State the task of a stage.
+    """Turns a function that returns a State into the task of a stage.
 
-    Our store keeps and reuses what stages make, so Prefect neither stores nor caches results.
+    The artifact store keeps and reuses results, so Prefect neither stores nor caches them.
     """
 
     def decorate(body: Callable[..., State]) -> StageTask:
@@ -56,7 +56,7 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
 def attempt(
     run: Retraining, stage: str, *inputs: StageResult, execute: Execute = Retraining.execute
 ) -> State:
-    """Do the stage; the State says whether it was made or reused, or in one line why not."""
+    """Run the stage; the State says whether it ran or was reused, or in one line why it failed."""
     note_task_run(str(task_run.id))
     try:
         result = execute(run, stage, inputs)
@@ -68,38 +68,38 @@ def attempt(
 
 @stage_task("source")
 def download(run: Retraining) -> State:
-    """Fetch the raw files and prove them."""
+    """Fetch and verify the raw files."""
     return attempt(run, "source")
 
 
 @stage_task("corpus")
 def build_corpus(run: Retraining, source: StageResult) -> State:
-    """Raw files to documents, each in its split."""
+    """Turn raw files into documents, each in a split."""
     return attempt(run, "corpus", source)
 
 
 @stage_task("tokens")
 def tokenize(run: Retraining, corpus: StageResult) -> State:
-    """Documents to token ids, with the vocabulary."""
+    """Turn documents into token ids, with the vocabulary."""
     return attempt(run, "tokens", corpus)
 
 
 @stage_task("batches")
 def write_batches(run: Retraining, tokens: StageResult) -> State:
-    """Token ids to padded batches."""
+    """Turn token ids into padded batches."""
     return attempt(run, "batches", tokens)
 
 
 @stage_task("model")
 def train(run: Retraining, batches: StageResult) -> State:
-    """Batches to a trained model, in this process; it can be watched in Prefect."""
+    """Train a model on the batches in this process, with progress in Prefect."""
     progress = watched(run.spec.name, run.settings.progress, run.notice)
     return attempt(run, "model", batches, execute=partial(Retraining.execute, progress=progress))
 
 
 @stage_task("model")
 def train_in_pool(run: Retraining, batches: StageResult) -> State:
-    """The same by a worker of the work pool gpu."""
+    """Train on a worker of the work pool gpu."""
     training = PoolTraining(run, batches.artifact.key, run.settings.progress("model"))
     return attempt(
         run, "model", batches, execute=partial(Retraining.execute_elsewhere, work=training)
@@ -114,7 +114,7 @@ def evaluate(
     tokens: StageResult,
     corpus: StageResult,
 ) -> State:
-    """The model on the held-out text."""
+    """Evaluate the model on the held-out text."""
     return attempt(run, "metrics", model, batches, tokens, corpus)
 
 
@@ -126,7 +126,7 @@ def register(
     tokens: StageResult,
     corpus: StageResult,
 ) -> State:
-    """A version in the registry, and who is champion."""
+    """Register a version and decide whether it becomes champion."""
     return attempt(run, "release", model, metrics, tokens, corpus)
 
 

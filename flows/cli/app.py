@@ -9,13 +9,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Retrains small text models and keeps account of what was made from what.
+    help="""Retrains small text models and tracks how every model was made.
 
 \b
 Examples:
   folio run shakespeare imdb --profile quick     retrain two pipelines
   folio plan imdb                                what would run, and why
-  folio predict imdb "A film to remember."       ask the champion
-  folio generate shakespeare --start "ROMEO: "   let it write
-""",
+  folio predict imdb "A film to remember."       classify a text with the champion
+  folio generate shakespeare --start "ROMEO: "   generate text""",
 )

@@ -1,4 +1,4 @@
-"""The commands that say who is champion, change it, and prove that what is written is true."""
+"""Commands that show, change and verify the champions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flows.display import models as display
 from flows.parameters import model_name
 from pipelines.errors import FolioError, UsageError
 
-Reason = Annotated[str, typer.Option(help="why, for the journal")]
+Reason = Annotated[str, typer.Option(help="the reason, recorded in the journal")]
 
 
 @app.command()
@@ -23,12 +23,13 @@ def champion(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="not now but then, in UTC: 2026-11-01 (the end of that day) or 2026-11-01T06:30",
+            help="show the champion at this time (UTC): 2026-11-01 (end of the day) or "
+            "2026-11-01T06:30",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which version is champion, or was; since when, and why.
+    """Show the champion: its version, since when and why.
 
     \b
     Examples:
@@ -42,8 +43,8 @@ def champion(
     if line is None:
         then = f" at {when:%Y-%m-%d %H:%M} UTC" if at else ""
         raise FolioError(
-            f"{model}: there was no champion{then} by the journal; `folio models "
-            f"{model} --history` shows it all"
+            f"{model}: the journal has no champion{then}; see the full history with "
+            f"`folio models {model} --history`"
         )
     answer({**line, "version": line["champion"], "since": line["time"]}, as_json, display.champion)
 
@@ -51,11 +52,11 @@ def champion(
 @app.command()
 def promote(
     name: Name,
-    version: Annotated[int, typer.Argument(help="as `folio models` lists it")],
+    version: Annotated[int, typer.Argument(help="the version, as listed by `folio models`")],
     reason: Reason = "by hand",
     as_json: AsJson = False,
 ) -> None:
-    """Make a version champion, whatever the gate said of it.
+    """Make a version champion, overriding the promotion gate.
 
     \b
     Examples:
@@ -69,9 +70,9 @@ def promote(
 
 @app.command()
 def rollback(name: Name, reason: Reason = "by hand", as_json: AsJson = False) -> None:
-    """Make the former champion champion again.
+    """Make the previous champion the champion again.
 
-    The one that goes stays out until it is promoted by hand.
+    The promotion gate does not promote the current champion again; use `folio promote` for that.
 
     \b
     Examples:
@@ -85,9 +86,10 @@ def rollback(name: Name, reason: Reason = "by hand", as_json: AsJson = False) ->
 
 @app.command()
 def verify(name: OnlyName = None, as_json: AsJson = False) -> None:
-    """Prove that journal, registry and files are as they were written, and the test split sealed.
+    """Verify journal, registry, files and artifacts, and that the test split was not used in
+    training.
 
-    Exit code 1, and one line that names what is wrong, if they are not.
+    The exit code is 1, with one line that names the problem, if something is wrong.
 
     \b
     Examples:
@@ -117,12 +119,12 @@ def verify(name: OnlyName = None, as_json: AsJson = False) -> None:
 
 
 def _moment(text: str) -> datetime:
-    """A day means its end: what was decided on it counts."""
+    """A date means the end of that day, so that decisions made on it are included."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
-            f"--at {text}: write a day or a time, such as 2026-11-01 or 2026-11-01T06:30"
+            f"--at {text}: give a date or time, such as 2026-11-01 or 2026-11-01T06:30"
         ) from error
     if len(text) <= len("2026-11-01"):
         moment = datetime.combine(moment, time.max)

@@ -1,4 +1,4 @@
-"""The commands that tell where a model comes from, what changed, and whether it can be rebuilt."""
+"""Commands that trace, compare, reproduce and report on models."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from pipelines.files.home import users_files
 
 Named = Annotated[
     str,
-    typer.Argument(
-        metavar="WHAT", help="NAME@VERSION, NAME@champion, a run, or the beginning of a key"
-    ),
+    typer.Argument(metavar="WHAT", help="NAME@VERSION, NAME@champion, a run, or a prefix of a key"),
 ]
 
 
@@ -28,20 +26,19 @@ def lineage(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="WHAT", help="NAME@VERSION, NAME@champion, a run, or the beginning of a key"
+            metavar="WHAT", help="NAME@VERSION, NAME@champion, a run, or a prefix of a key"
         ),
     ] = None,
     of: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE",
-            help="what became of a raw file (its path or name), of a SHA-256 or of a key",
+            metavar="FILE", help="trace forward from a raw file (path or name), a SHA-256 or a key"
         ),
     ] = None,
-    svg: Annotated[Path | None, typer.Option(help="write the drawing to this file as well")] = None,
+    svg: Annotated[Path | None, typer.Option(help="also write the drawing to this file")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """From a model to the bytes it came from, and back, read from the manifests alone.
+    """Trace a model back to its source files, or a file forward to the models trained on it.
 
     \b
     Examples:
@@ -57,7 +54,7 @@ def lineage(
     elif of is not None and what is None:
         document, graph, artifacts = became_of(of, settings())
     else:
-        raise UsageError("say either what to trace back, such as imdb@champion, or --of FILE")
+        raise UsageError("give either something to trace back, such as imdb@champion, or --of FILE")
     if svg is not None:
         title = f"what {document['name']} was made from" if what else f"what was made from {of}"
         with users_files(svg):
@@ -67,7 +64,7 @@ def lineage(
 
 @app.command()
 def diff(old: Named, new: Named, as_json: AsJson = False) -> None:
-    """What changed between two runs: declaration, code, libraries, data, artifacts, metrics.
+    """Compare two runs: declaration, code, libraries, data, artifacts, metrics.
 
     \b
     Examples:
@@ -88,20 +85,21 @@ def reproduce(
     what: Named,
     until: Annotated[
         str,
-        typer.Option(
-            metavar="STAGE", help="the last stage that is made again", autocompletion=stage_names
-        ),
+        typer.Option(metavar="STAGE", help="the last stage to rebuild", autocompletion=stage_names),
     ] = "metrics",
     into: Annotated[
-        Path | None, typer.Option(help="a folder to keep what is made; else it is thrown away")
+        Path | None,
+        typer.Option(
+            help="keep the rebuilt artifacts in this folder (default: a temporary folder)"
+        ),
     ] = None,
     mirror: Mirror = None,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version once more from its manifests, and say whether every byte comes out the same.
+    """Rebuild a version and check that it is byte-identical.
 
-    Exit code 0 when all do, 1 when one does not. The model is trained again.
+    The model is retrained. The exit code is 0 if every byte is identical, else 1.
 
     \b
     Examples:
@@ -134,12 +132,13 @@ def report(
         str, typer.Argument(metavar="WHAT", help="a run, NAME@VERSION or NAME@champion")
     ] = "latest",
     pdf: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="print it to this file, with Chromium")
+        Path | None,
+        typer.Option(metavar="FILE", help="also print it to this PDF file, with Chromium"),
     ] = None,
-    show: Annotated[bool, typer.Option("--open", help="show it in a browser")] = False,
+    show: Annotated[bool, typer.Option("--open", help="open it in a browser")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Where the report of a run is: a page that stands alone. Printed to PDF when asked.
+    """Print the path of a run's report, a self-contained HTML page.
 
     \b
     Examples:
@@ -153,6 +152,6 @@ def report(
         with users_files(pdf):
             print_pdf(page, pdf)
     if show:
-        with users_files("/"):  # what is saved from the browser is its user's
+        with users_files("/"):  # files saved from the browser belong to its user
             typer.launch(str(page))
     answer({"report": str(page), "pdf": str(pdf) if pdf else None}, as_json, display_lineage.report)

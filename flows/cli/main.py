@@ -1,4 +1,4 @@
-"""The `folio` command: every error one line, every exit code as documented."""
+"""The `folio` command: one-line error messages and the documented exit codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from flows.cli import run  # adds its commands, before those of the next
+from flows.cli import run  # registers its commands before those of the next modules
 
 from flows.cli import models  # isort: skip
 from flows.cli import champions  # isort: skip
@@ -19,7 +19,7 @@ from pipelines.errors import FolioError
 from pipelines.files.home import private_files
 from pipelines.files.machine import explained, one_line, tight_limits
 
-INTERRUPTED = 130  # what shells expect after Ctrl-C
+INTERRUPTED = 130  # the shell convention for Ctrl-C
 
 __all__ = ["app", "champions", "lineage", "main", "models", "run", "up", "upkeep"]
 
@@ -33,7 +33,7 @@ def main() -> None:
         with _one_line_errors(verbose), private_files():
             app(arguments)
     except BrokenPipeError:
-        sys.stderr.close()  # `folio runs | head`: nobody reads on
+        sys.stderr.close()  # `folio runs | head`: the reader has closed the pipe
         sys.exit(1)
 
 
@@ -42,9 +42,12 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
     try:
         yield
     except SystemExit as leaving:
-        if leaving.code != INTERRUPTED:  # which is how typer passes Ctrl-C on
+        if leaving.code != INTERRUPTED:  # typer exits with this code on Ctrl-C
             raise
-        _fail("interrupted; what was published stays, and a rerun goes on from there", INTERRUPTED)
+        _fail(
+            "interrupted; published artifacts are kept, and a rerun continues from there",
+            INTERRUPTED,
+        )
     except FolioError as error:
         if verbose:
             raise
@@ -63,6 +66,6 @@ def _one_line(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    line = message.strip().replace("\n", "\\n")  # a file's name may hold one
+    line = message.strip().replace("\n", "\\n")  # a file name may contain a newline
     print(f"folio: {line}", file=sys.stderr)
     sys.exit(code)

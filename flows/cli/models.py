@@ -1,4 +1,4 @@
-"""The commands that ask the registered models."""
+"""Commands that use the registered models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ TEMPERATURE = 0.8
 ReplaceUnknown = Annotated[
     bool,
     typer.Option(
-        "--replace-unknown", help="read what the model has never seen as its unknown token"
+        "--replace-unknown",
+        help="replace characters or words that the model does not know with its unknown token",
     ),
 ]
 
@@ -34,7 +35,10 @@ ReplaceUnknown = Annotated[
 def predict(
     name: Name,
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT…|-", help="texts, or - for lines of stdin")
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT…|-", help="texts, or - for one text per line of standard input"
+        ),
     ] = None,
     file: Annotated[
         Path | None, typer.Option(help="score the texts of a .csv or .parquet file", metavar="FILE")
@@ -42,7 +46,8 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="with --file: where all its columns and the answers go, .parquet or .csv",
+            help="with --file: the output file, .parquet or .csv, with all input columns and "
+            "the predictions",
             metavar="FILE",
         ),
     ] = None,
@@ -51,29 +56,31 @@ def predict(
         typer.Option(
             help="with --file: the column to read",
             metavar="NAME",
-            show_default="text, or the only one with text",
+            show_default="text, or the only text column",
         ),
     ] = None,
     prefix: Annotated[
-        str, typer.Option(help="with --file: stands before the added columns' names")
+        str, typer.Option(help="with --file: prefix for the names of the added columns")
     ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="with --file: replace what --out names")
+        bool, typer.Option("--force", help="with --file: replace an existing --out")
     ] = False,
     spreadsheet_safe: Annotated[
         bool,
         typer.Option(
             "--spreadsheet-safe",
-            help="with --file and an --out in .csv: an apostrophe before "
-            "text that a spreadsheet would take for a formula",
+            help="with --file and a .csv for --out: put an apostrophe before text that a "
+            "spreadsheet would interpret as a formula",
         ),
     ] = False,
-    top: Annotated[int, typer.Option(help="next tokens shown, language models", min=1)] = 10,
+    top: Annotated[
+        int, typer.Option(help="language models: number of next tokens to show", min=1)
+    ] = 10,
     replace_unknown: ReplaceUnknown = False,
     version: ModelVersion = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a classifier for the label of texts, a language model for what comes next.
+    """Predict the labels of texts, or with a language model the next tokens.
 
     \b
     Examples:
@@ -86,11 +93,7 @@ def predict(
         if texts or out is None:
             raise UsageError(
                 "--file: "
-                + (
-                    "give either texts or a file"
-                    if texts
-                    else "say with --out where the answers go"
-                )
+                + ("give either texts or a file" if texts else "name the output file with --out")
             )
         _score_file(
             name,
@@ -106,7 +109,7 @@ def predict(
         return
     if not texts or out or column or prefix or force or spreadsheet_safe:
         raise UsageError(
-            "give texts, - for lines of stdin, or --file, which alone takes --out, "
+            "give texts, - for standard input, or --file; only --file accepts --out, "
             "--column, --prefix, --force and --spreadsheet-safe"
         )
     with _predictor(name, version) as predictor:
@@ -116,7 +119,7 @@ def predict(
 def _answer_texts(
     predictor: Predictor, texts: list[str], top: int, replace_unknown: bool, as_json: bool
 ) -> None:
-    """Each group of texts as it is answered; in JSON all of them in one document."""
+    """Prints each group of texts once it is answered; as JSON, all of them in one document."""
     answers = []
     for given in _given(texts):
         found = _asked(predictor, given, top, replace_unknown)
@@ -124,13 +127,13 @@ def _answer_texts(
             answers += found
         else:
             display.predictions(found)
-            sys.stdout.flush()  # lines may come without end
+            sys.stdout.flush()  # the input may be endless
     if as_json:
         answer(answers, as_json, display.predictions)
 
 
 def _given(texts: list[str]) -> Iterator[list[str]]:
-    """The texts in groups: of standard input as they arrive."""
+    """The texts in groups; standard input as it arrives."""
     from flows.cli.standard_input import arriving
 
     return arriving(sys.stdin) if texts == ["-"] else iter([texts])
@@ -164,34 +167,39 @@ def _score_file(name: str, version: int | None, as_json: bool, **order: Any) -> 
 def generate(
     name: Name,
     start: Annotated[
-        list[str] | None, typer.Option(help="what the text begins with; give it again for several")
+        list[str] | None,
+        typer.Option(help="the text to continue; repeat the option for several texts"),
     ] = None,
-    length: Annotated[int, typer.Option(help="tokens to write")] = 400,
+    length: Annotated[int, typer.Option(help="number of tokens to generate")] = 400,
     temperature: Annotated[
         float | None,
         typer.Option(
-            help="0 always takes the likeliest; 1 draws as the model learned",
+            help="0 always takes the most likely token; 1 samples from the model's own "
+            "distribution",
             show_default=str(TEMPERATURE),
         ),
     ] = None,
     scale: Annotated[
-        float | None, typer.Option(help="the same as 1 / temperature: above 1 the likeliest gain")
+        float | None,
+        typer.Option(help="the inverse, 1 / temperature: above 1, likely tokens are favoured"),
     ] = None,
     context: Annotated[
         int | None,
         typer.Option(
-            help="draw each token from the last N alone, read from the zero state",
+            help="predict each token from only the last N tokens, starting from the zero state",
             metavar="N",
             show_default="as declared, else all",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="the same seed writes the same text")] = 1,
-    top_k: Annotated[int | None, typer.Option(help="draw from the likeliest K only")] = None,
+    seed: Annotated[int, typer.Option(help="the same seed generates the same text")] = 1,
+    top_k: Annotated[
+        int | None, typer.Option(help="sample from the K most likely tokens only")
+    ] = None,
     replace_unknown: ReplaceUnknown = False,
     version: ModelVersion = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a language model write.
+    """Generate text with a language model.
 
     \b
     Examples:
@@ -219,11 +227,11 @@ def models(
     name: OnlyName = None,
     history: Annotated[
         bool,
-        typer.Option("--history", help="the journal instead: what became of each, when and why"),
+        typer.Option("--history", help="show the journal: all decisions, with time and reason"),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The registered versions: which is champion, and why.
+    """List the registered versions: which one is champion, and why.
 
     \b
     Examples:
@@ -236,7 +244,7 @@ def models(
 
     if history:
         if not name:
-            raise UsageError("--history: say of which pipeline, as in folio models imdb --history")
+            raise UsageError("--history: name a pipeline, as in folio models imdb --history")
         answer(lines_on(settings().home, model_name(name)), as_json, display.history)
         return
     listed = list_models(settings().home, model_name(name) if name else None)
@@ -250,7 +258,7 @@ def _temperature(temperature: float | None, scale: float | None) -> float:
         return TEMPERATURE if temperature is None else temperature
     if temperature is not None:
         raise UsageError(
-            "--scale and --temperature exclude each other: a scale is 1 / temperature; give one"
+            "--scale and --temperature are mutually exclusive: a scale is 1 / temperature"
         )
     if not 0 < scale < math.inf:
         raise UsageError(f"scale {scale}: give a number above 0, such as 2 (temperature 0.5)")

@@ -1,4 +1,4 @@
-"""What the commands share: their options, where they read, how they answer."""
+"""Options and helpers shared by the commands."""
 
 from __future__ import annotations
 
@@ -33,69 +33,70 @@ def stage_names() -> list[str]:
 Name = Annotated[
     str,
     typer.Argument(
-        help="a pipeline of the catalog, or the path of a YAML file",
+        help="a pipeline in the catalog, or the path of a YAML file",
         autocompletion=catalog_pipelines,
     ),
 ]
 OnlyName = Annotated[
-    str | None, typer.Argument(help="only this pipeline's", autocompletion=catalog_pipelines)
+    str | None, typer.Argument(help="only this pipeline", autocompletion=catalog_pipelines)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on standard output")]
-Profile = Annotated[str, typer.Option(help="which profile of the declaration: full, quick, …")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document to standard output")]
+Profile = Annotated[str, typer.Option(help="a profile of the declaration: full, quick, …")]
 RunProfile = Annotated[
     str | None,
     typer.Option(
         "--profile",
-        help="which profile of the declaration: quick, …; full by default, or with "
-        "--using that run's",
+        help="a profile of the declaration: quick, …; default: full, or with "
+        "--using that run's profile",
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="change a value, such as training.epochs=2"),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="change a value, for example training.epochs=2"
+    ),
 ]
-Backend = Annotated[str | None, typer.Option(help="tensorflow, jax or torch, where installed")]
+Backend = Annotated[str | None, typer.Option(help="tensorflow, jax or torch, if installed")]
 Only = Annotated[
     str | None,
-    typer.Option(metavar="STAGE", help="repeat this stage alone", autocompletion=stage_names),
+    typer.Option(metavar="STAGE", help="rerun only this stage", autocompletion=stage_names),
 ]
 Since = Annotated[
     str | None,
     typer.Option(
         "--from",
         metavar="STAGE",
-        help="repeat this stage and all below",
+        help="rerun this stage and all later ones",
         autocompletion=stage_names,
     ),
 ]
 Using = Annotated[
     str | None,
-    typer.Option(metavar="RUN", help="take what lies above the repeated stage as this run had it"),
+    typer.Option(metavar="RUN", help="for the stages before the rerun, use this run's artifacts"),
 ]
 TrainIn = Annotated[
     str,
     typer.Option(
         metavar="WHERE",
-        help="pool: a worker of the work pool gpu; here: this process; auto: the "
-        "pool where it has a worker",
+        help="pool: a worker of the work pool gpu; here: this process; auto: "
+        "the pool if it has a worker",
     ),
 ]
 RequireGpu = Annotated[
     bool,
-    typer.Option(
-        "--require-gpu", help="fail where there is no GPU, instead of training on the CPU"
-    ),
+    typer.Option("--require-gpu", help="fail if there is no GPU, instead of training on the CPU"),
 ]
 Mirror = Annotated[
-    str | None, typer.Option(metavar="DIR|URL", envvar=MIRROR, help="look for the files here first")
+    str | None,
+    typer.Option(metavar="DIR|URL", envvar=MIRROR, help="look for source files here first"),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="fetch nothing from the net")]
+Offline = Annotated[bool, typer.Option("--offline", help="do not use the network")]
 AllowSample = Annotated[
     bool,
-    typer.Option("--allow-sample", help="use the small sample when a source cannot be reached"),
+    typer.Option("--allow-sample", help="use the small sample text if a source cannot be reached"),
 ]
 ModelVersion = Annotated[
-    int | None, typer.Option("--version", help="a version of the registry instead of the champion")
+    int | None, typer.Option("--version", help="a registered version instead of the champion")
 ]
 
 
@@ -107,7 +108,7 @@ def answer(value: Any, as_json: bool, show: Any) -> None:
 
 
 def settings(**others: Any) -> Settings:
-    """Where this Folio keeps everything; `others` as Settings has them, such as mirror."""
+    """Where Folio keeps its data; `others` are fields of Settings, such as mirror."""
     from pipelines.files.home import home_folder
     from pipelines.store.settings import Settings
 
@@ -115,7 +116,7 @@ def settings(**others: Any) -> Settings:
 
 
 def writable() -> Settings:
-    """The same for what changes the home. Raises FolioError when nothing can be written there."""
+    """The same, for commands that change the home. Raises FolioError if it is not writable."""
     here = settings()
     if closed := why_closed(here.home):
         raise FolioError(closed)

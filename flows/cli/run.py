@@ -1,4 +1,4 @@
-"""The commands that run pipelines and tell what ran."""
+"""Commands that run pipelines and show past runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PENDING = 3
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """The pipelines of the catalog: champion, its metric, when they last ran."""
+    """List the pipelines with their champions, metrics and last runs."""
     from pipelines.declaration.load import catalog_names, load_spec
     from pipelines.registry.lookup import champions
 
@@ -76,10 +76,10 @@ def plan(
     offline: Offline = False,
     as_json: AsJson = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="exit with 3 when work is pending")
+        bool, typer.Option("--exit-code", help="exit with code 3 if work is pending")
     ] = False,
 ) -> None:
-    """What a run would do, stage by stage, and why. Runs nothing.
+    """Show what a run would do, stage by stage, and why. Runs nothing.
 
     \b
     Examples:
@@ -118,7 +118,7 @@ def run(
     allow_sample: AllowSample = False,
     as_json: AsJson = False,
 ) -> None:
-    """Retrain pipelines; what has not changed is reused.
+    """Retrain pipelines; unchanged stages are reused.
 
     \b
     Examples:
@@ -153,8 +153,8 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUES",
-            help="what to vary, such as model.cell=simple,lstm,gru; "
-            "again for more; or the name of a grid that the declaration has",
+            help="values to try, for example model.cell=simple,lstm,gru; repeat the option to "
+            "combine several keys; or the name of a grid in the declaration",
         ),
     ] = None,
     profile: Profile = "full",
@@ -209,10 +209,10 @@ def compare(
 @app.command()
 def runs(
     name: OnlyName = None,
-    limit: Annotated[int, typer.Option(help="how many, newest first", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="how many runs to list", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """What ran, newest first."""
+    """List past runs, newest first."""
     records = [
         record
         for record in settings().runs
@@ -223,10 +223,10 @@ def runs(
 
 @app.command()
 def show(
-    run: Annotated[str, typer.Argument(help="a run's id, its beginning, or latest")] = "latest",
+    run: Annotated[str, typer.Argument(help="a run's id, a prefix of it, or latest")] = "latest",
     as_json: AsJson = False,
 ) -> None:
-    """One run: its stages, timings, counts and what each was made from."""
+    """Show one run: its stages, timings, counts and inputs."""
     from pipelines.network.addresses import config_shown
 
     here = settings()
@@ -241,7 +241,7 @@ def show(
 
 @app.command()
 def dashboard(as_json: AsJson = False) -> None:
-    """Write the page on all pipelines, as after every run, and say where it is."""
+    """Write the overview page of all pipelines, as after every run, and print its path."""
     from datetime import UTC, datetime
 
     from pipelines.upkeep.dashboard import page_state, write_page

@@ -51,13 +51,14 @@ Variant = tuple[str, tuple[str, ...]]  # a pipeline, and its own overrides
 def run_variants(
     wanted: list[Variant], settings: Settings, options: FlowOptions
 ) -> tuple[list[dict[str, Any]], int]:
-    """The records of all runs and the command's exit code. One failing stops no other.
+    """The records of all runs and the command's exit code. A failing pipeline does not stop the
+    others.
 
-    Raises UsageError before anything runs when a declaration or the selection is wrong.
+    Raises UsageError before anything runs if a declaration or the selection is invalid.
     """
     selection = options.selection
     for _, own in wanted:
-        refuse_secrets(own)  # Prefect keeps and shows what a flow is called with
+        refuse_secrets(own)  # Prefect stores and shows the parameters of a flow
     if options.using:
         EarlierRun.of(options.using, selection, settings)
     specs = [load_spec(name, options.profile or FULL, overrides) for name, overrides in wanted]
@@ -78,14 +79,14 @@ def run_variants(
             run = Runs.new_id(spec.name)
             try:
                 retrain(name, overrides=list(overrides), run=run, **options.parameters)
-            except Exception as error:  # the record says what; the other pipelines still run
+            except Exception as error:  # the error is in the record; the other pipelines still run
                 if interrupted():
                     raise KeyboardInterrupt from error
                 if not settings.runs.has(run):
                     raise
                 code = max(code, getattr(error, "exit_code", 1))
             records.append(settings.runs.get(run))
-            if interrupted():  # and swallowed on the way
+            if interrupted():  # the exception was swallowed
                 raise KeyboardInterrupt
     return records, code
 
@@ -93,8 +94,8 @@ def run_variants(
 def _reused(
     wanted: list[Variant], settings: Settings, options: FlowOptions
 ) -> list[dict[str, Any]]:
-    """The records of runs that find all of it made, in a home that can't be written: without a
-    server, and recorded nowhere. Raises FolioError or OSError where a stage would have to run."""
+    """The records of runs in a read-only home, where every artifact exists already. Needs no server
+    and records nothing. Raises FolioError or OSError if a stage would have to run."""
     with Console() as console:
         records = [
             retrain_plain(
@@ -115,7 +116,8 @@ def _reused(
 
 @contextmanager
 def _mirrored_by(mirror: str | None) -> Iterator[None]:
-    """The mirror goes to the flow by the environment: Prefect would keep and show its password."""
+    """Passes the mirror to the flow through the environment: Prefect would store and show its
+    password."""
     before = os.environ.get(MIRROR)
     if mirror:
         os.environ[MIRROR] = mirror
@@ -129,7 +131,7 @@ def _mirrored_by(mirror: str | None) -> Iterator[None]:
 
 @contextmanager
 def _noted_interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed: libraries turn its KeyboardInterrupt into errors of their own."""
+    """Tells whether Ctrl-C was pressed: libraries turn its KeyboardInterrupt into other errors."""
     pressed = False
 
     def interrupt(number: int, frame: object) -> None:

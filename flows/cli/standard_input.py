@@ -1,4 +1,4 @@
-"""Lines of standard input as they arrive, so that an endless stream is answered as it comes."""
+"""Lines of standard input as they arrive, so that an endless stream is answered line by line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ READ_BYTES = 2**16
 
 
 def arriving(stream: TextIO) -> Iterator[list[str]]:
-    """Groups of lines without their ends: all that is there already, up to what memory may hold.
+    """Groups of lines without line ends: everything that has arrived, within the memory limits.
 
-    Bytes that are not UTF-8 become surrogates, which whoever judges the line tells of.
+    Bytes that are not UTF-8 become surrogates; the predictor reports them.
     """
     try:
         descriptor = stream.fileno()
-    except OSError:  # no file, but text in memory
+    except OSError:  # not a file, but text in memory
         yield from groups(line.rstrip("\n") for line in stream)
         return
     rest, size = bytearray(), 0

@@ -1,4 +1,4 @@
-"""The commands that start what a home needs, stop it, and tell what runs."""
+"""Commands that start, stop and show the services of a home."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ Port = Annotated[int, typer.Option(min=1, max=65535)]
 @app.command()
 def up(
     detach: Annotated[
-        bool, typer.Option("--detach", help="return when all is ready; stop it with: folio down")
+        bool,
+        typer.Option("--detach", help="return when everything is ready; stop with: folio down"),
     ] = False,
     prefect_port: Port = 4200,
     mlflow_port: Port = 5000,
@@ -40,8 +41,7 @@ def up(
         typer.Option(
             metavar="URL|-",
             envvar="FOLIO_NOTIFY",
-            help="have failures and crashes of runs POSTed there; - reads the address "
-            "from standard "
+            help="POST failures and crashes of runs to this address; - reads it from standard "
             "input, where other users of the machine cannot see it",
         ),
     ] = None,
@@ -49,14 +49,14 @@ def up(
         bool | None,
         typer.Option(
             "--password/--no-password",
-            help="whether the servers ask for a password, which lies "
-            "in up/password of the home; as before when not said",
+            help="whether the servers require a password, stored in the home's up/password; "
+            "default: unchanged",
         ),
     ] = None,
 ) -> None:
-    """Start Prefect, MLflow, a worker a pool, the schedules and the dashboard; Ctrl-C stops all.
+    """Start Prefect, MLflow, the workers, the schedules and the dashboard; Ctrl-C stops everything.
 
-    Everything listens on 127.0.0.1 alone. Runs that are stopped with it go on at the next start.
+    Everything listens on 127.0.0.1 only. Active runs stop too and continue at the next start.
 
     \b
     Examples:
@@ -70,7 +70,7 @@ def up(
 
     here, ports = settings(), Ports(prefect_port, mlflow_port, dashboard_port)
     if state := state_of(here.home):
-        print("is up already", file=sys.stderr)
+        print("already running", file=sys.stderr)
         return display.addresses(state["addresses"])
     writable()
     require_choice(here.home, password)
@@ -86,7 +86,7 @@ def _show(home: Path, addresses: dict[str, Any]) -> None:
 
     display.addresses(addresses)
     if (home / FILE).exists():
-        print(f"the pages ask for the user and password in {home / FILE}", file=sys.stderr)
+        print(f"the pages require the user and password in {home / FILE}", file=sys.stderr)
 
 
 def _say(text: str) -> None:
@@ -96,7 +96,7 @@ def _say(text: str) -> None:
 def _detached(
     home: Path, ports: Ports, notify: str | None, password: bool | None
 ) -> dict[str, Any]:
-    """The addresses of a `folio up` of its own, when it is ready."""
+    """Starts a separate `folio up` and returns its addresses once it is ready."""
     from flows.services.processes import LOG
     from flows.services.up import state_of
 
@@ -111,7 +111,7 @@ def _detached(
         *([] if password is None else ["--password" if password else "--no-password"]),
         *(["--verbose"] if "--verbose" in sys.argv else []),
     ]
-    # Never on its command line, which every user of the machine can read.
+    # Not on the command line, which every user of the machine can read.
     told = {"FOLIO_HOME": str(home), "FOLIO_NOTIFY": notify}
     with log.open("ab") as file:
         begin = file.tell()
@@ -126,7 +126,7 @@ def _detached(
     while not ((state := state_of(home)) and state["ready"]):
         if process.poll() is not None:
             raise FolioError(
-                f"folio up ended while it started: {_last_line(log, begin)} ({log} has all)"
+                f"folio up stopped while starting: {_last_line(log, begin)} (full log: {log})"
             )
         time.sleep(0.2)
     return state["addresses"]
@@ -136,31 +136,31 @@ def _last_line(log: Path, begin: int) -> str:
     with log.open("rb") as file:
         file.seek(begin)
         lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("folio: ") if lines else "it said nothing"
+    return lines[-1].removeprefix("folio: ") if lines else "no message"
 
 
 @app.command()
 def down() -> None:
-    """Stop what `folio up` started here; runs that go on are put off until the next start."""
+    """Stop what `folio up` started; active runs continue at the next start."""
     from flows.services.up import state_of
 
     here = settings()
     state = state_of(here.home)
     if state is None:
-        raise UsageError(f"folio up does not run in {here.home}; nothing to stop")
+        raise UsageError(f"folio up is not running in {here.home}; nothing to stop")
     if state["pid"] is None:
         raise FolioError(
-            f"folio up has only just been started, or {here.home}/up/up.json cannot "
-            "be read; try again in a moment, or end its process by hand: fuser -k "
-            f"-TERM {here.home}/up/lock"
+            f"folio up has only just been started, or {here.home}/up/up.json is "
+            "unreadable; try again in a moment, or stop its process with: fuser -k -TERM "
+            f"{here.home}/up/lock"
         )
     os.kill(state["pid"], signal.SIGTERM)
     deadline = time.monotonic() + DOWN_SECONDS
     while state_of(here.home):
         if time.monotonic() > deadline:
             raise FolioError(
-                f"process {state['pid']} has not ended within {DOWN_SECONDS} s; "
-                f"look at it, then end it with: kill -9 {state['pid']}"
+                f"process {state['pid']} did not stop within {DOWN_SECONDS} s; check it, "
+                f"then stop it with: kill -9 {state['pid']}"
             )
         time.sleep(0.1)
     print("stopped", file=sys.stderr)
@@ -168,7 +168,7 @@ def down() -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """What runs now: the servers, the workers, the runs that go on and the next ones.
+    """Show the running servers and workers, the active runs and the upcoming ones.
 
     \b
     Examples:

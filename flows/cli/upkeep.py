@@ -1,4 +1,4 @@
-"""The commands that keep a home in order."""
+"""Commands that maintain a home."""
 
 from __future__ import annotations
 
@@ -24,18 +24,26 @@ DAY = 86_400  # seconds
 
 @app.command()
 def gc(
-    yes: Annotated[bool, typer.Option("--yes", help="delete; without it nothing is")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="delete; without this option nothing is deleted")
+    ] = False,
     keep: Annotated[
-        int, typer.Option(min=1, help="good runs, and versions, kept of each pipeline")
+        int,
+        typer.Option(
+            min=1, help="number of successful runs, and of versions, to keep per pipeline"
+        ),
     ] = 5,
     older_than: Annotated[
-        float, typer.Option(metavar="DAYS", min=0, help="age at which leftovers and histories go")
+        float,
+        typer.Option(
+            metavar="DAYS", min=0, help="age in days at which leftovers and history are deleted"
+        ),
     ] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """Say what nobody needs any more, and what it takes; delete it with --yes.
+    """List what can be deleted, with sizes; delete it with --yes.
 
-    Never what a champion, a rollback target or a live run needs.
+    Anything that a champion, a rollback target or a live run needs is kept.
 
     \b
     Examples:
@@ -63,7 +71,7 @@ def gc(
     if problems:
         more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
         raise FolioError(
-            f"not everything could be deleted: {problems[0]}{more}; mend the rights "
+            f"not everything could be deleted: {problems[0]}{more}; fix the permissions "
             "and run it again"
         )
 
@@ -72,11 +80,11 @@ def _say_what_is_left_alone(here: Settings) -> None:
     from pipelines.registry.mlflow_access import is_own
 
     if here.store.remote is not None:
-        print(f"left alone: {here.store.remote}, which others may read from", file=sys.stderr)
+        print(f"kept: {here.store.remote}, which others may use", file=sys.stderr)
     if not is_own(here.home):
         print(
-            "left alone: the model versions, as MLFLOW_TRACKING_URI or MLFLOW_REGISTRY_URI names "
-            "a registry that others may use",
+            "kept: the model versions, because MLFLOW_TRACKING_URI or "
+            "MLFLOW_REGISTRY_URI names a registry that others may use",
             file=sys.stderr,
         )
 
@@ -103,19 +111,20 @@ def _document(items: list[Item], dry_run: bool) -> dict[str, Any]:
 
 @app.command()
 def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="do the remedies that are safe")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="make the safe repairs")] = False,
     digests: Annotated[
         bool, typer.Option("--digests", help="read every byte of every artifact")
     ] = False,
     gpu: Annotated[
-        bool, typer.Option("--gpu", help="ask each backend whether it sees a GPU")
+        bool, typer.Option("--gpu", help="check whether each backend sees a GPU")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with all that Folio stands on, and what to do about it.
+    """Check the installation and the home, and say how to fix problems.
 
-    With --fix it does what is safe: ends dead runs, sets damaged artifacts aside, removes old
-    leftovers, installs pools, deployments and automations anew. Exits with 1 while a problem stays.
+    With --fix, make the safe repairs: end dead runs, set damaged artifacts aside, remove old
+    leftovers, reinstall pools, deployments and automations. The exit code is 1 if a problem
+    remains.
 
     \b
     Examples:

@@ -1,1 +1,1 @@
-"""How answers look on a terminal."""
+"""Formats the commands' output for a terminal."""

@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes: on standard error, so that standard output is free."""
+"""Shows the progress of a run on standard error, so that standard output stays free."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 LOG_SECONDS = 5.0  # between lines in a log
-NATIVE_LOG = "logs/native.log"  # under the home
+NATIVE_LOG = "logs/native.log"  # in the home
 SCREEN_SECONDS = 0.1  # between updates on a terminal
 
 
 class Console:
-    """`with Console() as console:`: `progress(stage)` for a stage, `notice(text)` for a line.
+    """`with Console() as console:` gives `progress(stage)` for a stage and `notice(text)` for a
+    line.
 
-    On a terminal one line moves; in a log a plain line comes every LOG_SECONDS at most.
+    On a terminal, one line is updated; in a log, at most one line is written every LOG_SECONDS.
     """
 
     def __init__(
@@ -38,12 +39,12 @@ class Console:
         self._bar: _Bar | None = None
 
     def notice(self, text: str) -> None:
-        """A line of its own; the moving line, if any, ends."""
+        """Print a separate line; this ends the progress line, if any."""
         self.close()
         print(text, file=self._stream, flush=True)
 
     def progress(self, stage: str) -> Progress:
-        """The Progress of one stage; it ends with the next notice."""
+        """The Progress of one stage; the next notice ends it."""
         self.close()
         if self._stream.isatty():
             self._bar = _Bar(stage, self._stream, self._clock)
@@ -68,7 +69,7 @@ class Console:
 
 
 class _Pace:
-    """Rate and remaining time of one kind of unit since it was first reported."""
+    """Rate and remaining time for one kind of unit, since its first report."""
 
     def __init__(self) -> None:
         self._unit: str | None = None
@@ -79,7 +80,7 @@ class _Pace:
         if kind != self._unit or done < self._first:
             self._unit, self._first, self._start = kind, done, now
         if not done and not total:
-            return unit  # something to say, with nothing to count
+            return unit  # a message without a count
         rate = (done - self._first) / (now - self._start) if now > self._start else 0.0
         parts = [_amount(done, total, kind)]
         if rate:
@@ -132,7 +133,7 @@ class _Bar:
             refresh_per_second=5,
             redirect_stdout=False,
             redirect_stderr=False,
-        )  # else Rich obeys the escapes in them
+        )  # else Rich would interpret escapes in the text
         self._task = shown.add_task(self._stage, total=None, text="")
         shown.start()
         return shown
@@ -162,7 +163,7 @@ def _duration(seconds: float) -> str:
 
 
 def _opened(log: Path) -> BinaryIO:
-    """In a home that cannot be written, such notices go nowhere."""
+    """If the home is not writable, these messages are discarded."""
     try:
         return (made(log.parent) / log.name).open("ab")
     except OSError:
@@ -171,15 +172,15 @@ def _opened(log: Path) -> BinaryIO:
 
 @contextmanager
 def native_notices_to(log: Path) -> Iterator[None]:
-    """What C++ libraries write to descriptor 2 goes to `log`; Python's own stays on the screen.
+    """Redirects what C++ libraries write to descriptor 2 to `log`; Python's output stays on screen.
 
-    TensorFlow prints a dozen lines about the processor before any of its settings is read.
+    TensorFlow prints a dozen lines about the processor before it reads any of its settings.
     """
     screen, python = os.dup(2), sys.stderr
     with _opened(log) as file, os.fdopen(screen, "w", buffering=1) as ours:
         python.flush()
         os.dup2(file.fileno(), 2)
-        shown = guarded(ours)  # held to the end: it closes the descriptor when it goes
+        shown = guarded(ours)  # kept until the end: it closes the descriptor when deleted
         sys.stderr = shown
         try:
             yield

@@ -1,4 +1,4 @@
-"""What the commands on lineage and evidence print for people."""
+"""The human-readable output of the lineage commands."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from flows.display.tables import figures, print_wide, table
 
 Document = dict[str, Any]
-MOST_FILES = 20  # raw files listed; --json has all
+MOST_FILES = 20  # raw files listed; --json has all of them
 
 
 def lineage(found: Document) -> None:
-    """A tree from what was asked for up to the raw files, then what each stage was told."""
+    """A tree from the requested object back to the raw files, then the settings of each stage."""
     from rich.tree import Tree
 
     if found["version"]:
@@ -30,14 +30,14 @@ def lineage(found: Document) -> None:
     print_wide(trunk)
     for one in found["gone"]:
         print(
-            f"gone: {one['stage']} with content {(one['digest'] or 'not known')[:12]}, from "
-            f"which {one['needed_by']} was made"
+            f"deleted: {one['stage']} with content {(one['digest'] or 'unknown')[:12]}, "
+            f"which {one['needed_by']} was made from"
         )
     if found["artifacts"]:
         table(
             ("stage", "commit", "settings"),
             (
-                (one["stage"], (one["git_commit"] or "not known")[:12], _settings(one["config"]))
+                (one["stage"], (one["git_commit"] or "unknown")[:12], _settings(one["config"]))
                 for one in reversed(found["artifacts"])
             ),
         )
@@ -50,14 +50,14 @@ def _grow(
     files: list[Document],
     drawn: set[str],
 ) -> None:
-    """One artifact and all above it; what stands in the tree already is only named."""
+    """One artifact and its inputs, recursively; artifacts already in the tree are only named."""
     twig = branch.add(_artifact(one))
     drawn.add(one["key"])
     own = [file for file in files if file["source"] == one["key"]]
     for file in own[:MOST_FILES]:
         twig.add(_file(file))
     if len(own) > MOST_FILES:
-        twig.add(f"and {len(own) - MOST_FILES:,} files more; --json names them")
+        twig.add(f"and {len(own) - MOST_FILES:,} more files; --json lists them")
     above = set(one["made_of"].items())
     for name in [name for name in artifacts if name in above]:  # the last stage first
         if artifacts[name]["key"] in drawn:
@@ -69,7 +69,7 @@ def _grow(
 def _artifact(one: Document) -> str:
     return (
         f"{one['stage']:8} {one['key'][:12]}  content {one['digest'][:12]}  "
-        f"{_moment(one['created'])}  run {one['run'] or 'not known'}"
+        f"{_moment(one['created'])}  run {one['run'] or 'unknown'}"
     )
 
 
@@ -98,11 +98,11 @@ def _version(version: Document) -> str:
 
 
 def _moment(time: str | None) -> str:
-    return (time or "not known")[:16].replace("T", " ")
+    return (time or "unknown")[:16].replace("T", " ")
 
 
 def eaten(found: Document) -> None:
-    """What became of a file: artifacts, runs, versions."""
+    """What was made from a file: artifacts, runs, versions."""
     for file in found["found"]:
         print(
             f"{file['name']}  {file['bytes']:,} bytes  SHA-256 {file['sha256']}  in "
@@ -114,14 +114,14 @@ def eaten(found: Document) -> None:
         print("no registered model was made from it")
     if found["runs"]:
         table(
-            ("run that had it", "profile", "started", "state", "version"),
+            ("used by run", "profile", "started", "state", "version"),
             (
                 (one["run"], one["profile"], _moment(one["started"]), one["state"], one["version"])
                 for one in found["runs"]
             ),
         )
     table(
-        ("made from it", "key", "content", "created", "run"),
+        ("artifact", "key", "content", "created", "run"),
         (
             (one["stage"], one["key"][:12], one["digest"][:12], _moment(one["created"]), one["run"])
             for one in found["artifacts"]
@@ -130,7 +130,7 @@ def eaten(found: Document) -> None:
 
 
 def difference(found: Document) -> None:
-    """What changed, a table for each kind of thing, those without a change left out."""
+    """What changed: a table for each kind of change; unchanged entries are left out."""
     print(f"old  {found['old']}\nnew  {found['new']}")
     table(
         ("stage", "artifact", "old", "new"),
@@ -181,9 +181,9 @@ def _changes(rows: list[Document], heading: str, show: Callable[[Any], str]) -> 
 
 
 def reproduction(found: Document) -> None:
-    """Stage by stage whether it came out the same; then why not, and what became of the metrics."""
+    """For each stage whether the result is identical, then the differences and the metrics."""
     table(
-        ("stage", "outcome", "content then", "content now", "not as it was then"),
+        ("stage", "outcome", "content then", "content now", "what changed"),
         (
             (
                 one["stage"],
@@ -198,7 +198,7 @@ def reproduction(found: Document) -> None:
     if found["agrees"]:
         aside = any(one["aside"] for one in found["stages"])
         but = " (except its report, which is not compared)" if aside else ""
-        print(f"{found['name']}: made again, every byte the same{but}")
+        print(f"{found['name']}: rebuilt; every byte is identical{but}")
         return
     first = next(one for one in found["stages"] if not one["agrees"])
     print(
@@ -248,14 +248,14 @@ def report(found: Document) -> None:
     print(found["pdf"] or found["report"])
 
 
-def drift(found: Document, whose: str = "this run's") -> None:
-    """The text of a run, or of a file, beside that of the champion."""
+def drift(found: Document, whose: str = "this run") -> None:
+    """The text of a run or a file, compared with the champion's."""
     kind = (
-        "the same that"
+        "the same text that"
         if found["same_text"]
         else "DRIFTED from what"
         if found["drifted"]
-        else "of the kind that"
+        else "the same text that"
     )
     print(f"text     {kind} version {found['version']} was trained on")
     if found["same_text"]:

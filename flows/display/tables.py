@@ -1,4 +1,4 @@
-"""Tables and figures as the commands print them."""
+"""Prints tables and figures for the commands."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from flows.display.terminal import rich_console
 
-NUMBERS = ("seconds", "metric", "version", "how many", "MB")
-LOG_WIDTH = 160  # where there is no terminal to ask
+NUMBERS = ("seconds", "metric", "version", "count", "MB")
+LOG_WIDTH = 160  # if there is no terminal
 
 
 def table(
     headers: Iterable[str], rows: Iterable[Iterable[Any]], numbers: tuple[str, ...] = NUMBERS
 ) -> None:
-    """Print a table; the columns named in `numbers` are set to the right."""
+    """Print a table; the columns in `numbers` are right-aligned."""
     from rich.table import Table
 
     shown = Table(box=None, header_style="bold", pad_edge=False)
@@ -28,7 +28,7 @@ def table(
 
 
 def print_wide(shown: Any) -> None:
-    """Print as wide as the terminal is, elsewhere LOG_WIDTH."""
+    """Print at the terminal's width, or LOG_WIDTH elsewhere."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else LOG_WIDTH
     rich_console(sys.stdout, width=width, highlight=False, markup=False).print(shown)
 

@@ -1,7 +1,7 @@
-"""Streams of a terminal on which no text commands the terminal: its escapes are made visible.
+"""Streams that escape control characters, so that no text can control the terminal.
 
-Text comes from anywhere: files' names, titles, what a model writes, what a server answers. So it
-is made visible where it leaves, not where it comes in. Files and pipes get it as it is.
+Text comes from many sources: file names, titles, generated text, responses of servers. Escaping on
+output covers all of them. Files and pipes get the text unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Terminal(io.TextIOWrapper):
-    """A terminal's stream; `plain` is the one below, which passes everything on."""
+    """A terminal's stream; `plain` is the underlying stream without escaping."""
 
     def __init__(self, plain: io.TextIOWrapper) -> None:
         super().__init__(
@@ -35,7 +35,8 @@ class Terminal(io.TextIOWrapper):
 
 
 def guarded(stream: TextIO) -> TextIO:
-    """The stream; a Terminal where it leads to one. None fails at a character."""
+    """The stream, wrapped in a Terminal if it is one. Characters that cannot be encoded never
+    fail."""
     if isinstance(stream, Terminal) or not isinstance(stream, io.TextIOWrapper):
         return stream
     if stream.isatty():
@@ -45,12 +46,12 @@ def guarded(stream: TextIO) -> TextIO:
 
 
 def guard_streams() -> None:
-    """Standard output and error, for the rest of the process."""
+    """Guard standard output and standard error for the rest of the process."""
     sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
 
 
 def rich_console(stream: TextIO, **options: Any) -> Console:
-    """Rich on a stream: its own escapes pass, those of the texts it is given do not."""
+    """Rich on a stream: its own escapes pass, those in the printed texts do not."""
     from rich.console import Console
 
     class Visible(Console):

@@ -1,1 +1,1 @@
-"""What is missing, stale or stuck, and how to fix it."""
+"""Finds what is missing, stale or stuck, and fixes it."""

@@ -1,4 +1,4 @@
-"""Looks at all that a home stands on, and mends what is safe to mend: `folio doctor`."""
+"""Checks the installation and the home, and makes the safe repairs: `folio doctor`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipelines.upkeep.findings import Finding, Mend, examined
 
 @dataclass(frozen=True)
 class Depth:
-    """How much is asked beyond a quick look: each file's digest, each backend for a GPU."""
+    """How thorough the checks are: every file's digest, every backend's GPU."""
 
     digests: bool = False
     gpu: bool = False
 
 
 def examine(settings: Settings, depth: Depth) -> list[Finding]:
-    """What is installed, reachable, stale or stuck. Changes nothing."""
+    """All findings. Changes nothing."""
     return examined(
         {
             "packages": machine_health.packages,
@@ -48,14 +48,14 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
 
 
 def homeless(error: FolioError) -> dict[str, Any]:
-    """What `report` gives where there can be no home: nothing else can be looked at."""
+    """What `report` returns if there is no valid home: nothing else can be checked."""
     what, _, remedy = str(error).partition("; ")
     found = Finding("home", "problem", what, remedy or None)
     return {"findings": [found.as_json()], "fixed": [], "problems": 1, "warnings": 0}
 
 
 def mend(found: Iterable[Finding], settings: Settings) -> list[str]:
-    """Do what each finding carries, once; then the page tells of it. Returns what was done."""
+    """Make each finding's repair once, then rewrite the dashboard. Returns what was done."""
     mends = dict.fromkeys(finding.mend for finding in found if finding.mend is not None)
     done = list(map(_done, mends))
     if done:
@@ -66,12 +66,12 @@ def mend(found: Iterable[Finding], settings: Settings) -> list[str]:
 def _done(mend: Mend) -> str:
     try:
         return mend()
-    except Exception as error:  # the others are mended all the same
-        return f"NOT mended: {one_line(error)}"
+    except Exception as error:  # the other repairs are still made
+        return f"NOT fixed: {one_line(error)}"
 
 
 def report(settings: Settings, depth: Depth, fix: bool) -> dict[str, Any]:
-    """{findings, fixed, problems, warnings}, as things are at the end."""
+    """{findings, fixed, problems, warnings}, as of the end."""
     found, fixed = examine(settings, depth), []
     if fix and (fixed := mend(found, settings)):
         found = examine(settings, depth)

@@ -1,5 +1,5 @@
-"""Secrets of addresses in the parameters of flow runs that Prefect keeps and shows: what earlier
-versions called flows with, or what somebody wrote into the form. They can be taken out."""
+"""Finds and removes secrets of addresses in the parameters of flow runs, which Prefect stores and
+shows: earlier versions passed them, or someone typed them into the form."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipelines.upkeep.findings import FIX, Finding
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-PAGE = 200  # flow runs a request: Prefect gives no more
-CHANGE = "; whoever can open Prefect's pages knows them: change the password"
+PAGE = 200  # flow runs per request: Prefect's maximum
+CHANGE = "; anyone who can open Prefect's pages can see them: change the password"
 
 
 def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the flow run's parameters should be; None when there is no secret in them."""
+    """What the flow run's parameters should be; None if they contain no secret."""
     mirror, overrides = parameters.get("mirror"), parameters.get("overrides")
     cleaned = dict(parameters)
     if isinstance(mirror, str) and has_secrets(mirror):
@@ -35,13 +35,14 @@ def without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def in_database(home: Path) -> list[str]:
-    """The flow runs with secrets in the home's own database, whether or not its server runs."""
+    """The flow runs with secrets in the home's own database, whether or not its server is
+    running."""
     path = (home / "prefect" / "prefect.db").absolute()
     found: list[str] = []
     if path.is_file():
         with (
             suppress(sqlite3.Error, ValueError),
-            closing(  # other checks say what is wrong
+            closing(  # other checks report this
                 sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
             ) as database,
         ):
@@ -67,15 +68,15 @@ def finding(names: list[str], home: Path) -> Iterator[Finding]:
         yield Finding(
             "secrets",
             "problem",
-            f"Prefect shows user, password or query of an address "
-            f"in the parameters of flow run {names[0]}{more}",
+            "Prefect shows the user, password or query of an address in the parameters "
+            f"of flow run {names[0]}{more}",
             f"{FIX}{CHANGE}",
             lambda: clean(home),
         )
 
 
 def clean(home: Path) -> str:
-    """On the server that is there, else on one started for it."""
+    """On the running server, or on one started for it."""
     with prefect_api(home):
         from prefect.client.orchestration import get_client
 
@@ -83,4 +84,4 @@ def clean(home: Path) -> str:
             found = list(on_server(client))
             for run, parameters in found:
                 client.update_flow_run(run.id, parameters=parameters)
-    return f"took the secrets out of the parameters of {len(found)} flow runs in Prefect"
+    return f"removed the secrets from the parameters of {len(found)} flow runs in Prefect"

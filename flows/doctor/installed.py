@@ -1,4 +1,4 @@
-"""Whether a Prefect server still has what `installation` gave it, and workers that use it."""
+"""Checks whether a Prefect server still has what `installation` installed, and has workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipelines.upkeep.findings import FIX, Finding, Mend
 
 
 def is_bare(client: SyncPrefectClient) -> bool:
-    """Whether nothing of Folio is on it."""
+    """Whether the server has nothing of Folio."""
     pools = {pool.name for pool in client.read_work_pools()}
     return not pools & set(LIMITS) and not _installed(client)
 
@@ -36,7 +36,7 @@ def pools(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
             yield Finding(
                 "pools",
                 "problem",
-                f"work pool {name} is paused: no run of it starts",
+                f"work pool {name} is paused: its runs do not start",
                 f"{FIX}, or: prefect work-pool resume {name}",
                 again,
             )
@@ -46,7 +46,7 @@ def pools(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
             yield Finding(
                 "pools",
                 "problem",
-                f"work pool {name} lets a run name the command that its worker executes",
+                f"work pool {name} lets a run set the command that its worker executes",
                 FIX,
                 again,
             )
@@ -67,13 +67,13 @@ def _limited(client: SyncPrefectClient, pool: WorkPool) -> Finding:
         return Finding(
             "pools",
             "problem",
-            f"work pool {pool.name} may do 0 runs at a time: none starts",
+            f"the concurrency limit of work pool {pool.name} is 0: its runs do not start",
             f"prefect work-pool set-concurrency-limit {pool.name} 1",
         )
     return Finding(
         "pools",
         "ok",
-        f"work pool {pool.name} is on; runs at a time: {pool.concurrency_limit or 'any number'}",
+        f"work pool {pool.name} is active; concurrency limit: {pool.concurrency_limit or 'none'}",
     )
 
 
@@ -86,7 +86,7 @@ def workers(client: SyncPrefectClient) -> Iterator[Finding]:
             yield Finding(
                 "workers",
                 "ok",
-                f"pool {pool}: {', '.join(online)}, last heard of at {heard:%H:%M:%S} UTC",
+                f"pool {pool}: {', '.join(online)}, last heartbeat at {heard:%H:%M:%S} UTC",
             )
             continue
         since = f" since {heard:%Y-%m-%d %H:%M} UTC" if heard else ""
@@ -98,13 +98,13 @@ def workers(client: SyncPrefectClient) -> Iterator[Finding]:
         yield Finding(
             "workers",
             "warning" if pool == GPU else "problem",
-            f"no worker of pool {pool} has been heard of{since}: {so}",
+            f"pool {pool} has had no worker heartbeat{since}: {so}",
             f"folio up, or: prefect worker start --pool {pool}",
         )
 
 
 def _installed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
-    """{flow/name: deployment} of those that came from prefect.yaml."""
+    """{flow/name: deployment} of the deployments from prefect.yaml."""
     ours = filters.DeploymentFilter(tags=filters.DeploymentFilterTags(all_=[TAG]))
     return {
         _full_name(one.entrypoint, one.name): one
@@ -123,9 +123,12 @@ def deployments(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
     found = _installed(client)
     wrong = [
         *(f"{name} is missing" for name in wanted.keys() - found.keys()),
-        *(f"{name} is of a pipeline that is no more" for name in found.keys() - wanted.keys()),
         *(
-            f"{name} differs from prefect.yaml in its {', '.join(parts)}"
+            f"{name} belongs to a pipeline that no longer exists"
+            for name in found.keys() - wanted.keys()
+        ),
+        *(
+            f"{name} differs from prefect.yaml in: {', '.join(parts)}"
             for name in wanted.keys() & found.keys()
             if (parts := list(_differences(wanted[name], found[name])))
         ),
@@ -141,15 +144,17 @@ def deployments(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
         yield Finding(
             "deployments",
             "warning",
-            f"{name} is paused, or a schedule of it is: it does not start by itself",
-            f"switch it on in Prefect's page, or: prefect deployment schedule resume {name} ID",
+            f"{name} or one of its schedules is paused: it does not start by itself",
+            f"enable it in Prefect's UI, or: prefect deployment schedule resume {name} ID",
         )
     if not wrong and not off:
-        yield Finding("deployments", "ok", f"{len(found)}, as in prefect.yaml; all schedules on")
+        yield Finding(
+            "deployments", "ok", f"{len(found)}, as in prefect.yaml; all schedules are active"
+        )
 
 
 def _differences(entry: dict[str, Any], found: DeploymentResponse) -> Iterator[str]:
-    """The parts of a deployment that are not as declared. Schedules of the user's own may be."""
+    """The parts of a deployment that differ from the declaration. The user may add schedules."""
     if entry["entrypoint"] != found.entrypoint:
         yield "entrypoint"
     if entry["parameters"] != found.parameters:
@@ -172,7 +177,7 @@ def _form(entrypoint: str) -> dict[str, Any]:
 
 
 def _filled(schema: dict[str, Any]) -> dict[str, Any]:
-    """As JSON has it, without what is empty."""
+    """As in JSON, without empty values."""
     return {name: value for name, value in json.loads(json.dumps(schema)).items() if value}
 
 
@@ -181,13 +186,13 @@ def automations(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
     wanted = [one.name for one in declared_automations()]
     for name in wanted:
         if name not in known or not known[name].enabled:
-            so = "is switched off" if name in known else "is missing"
+            so = "is disabled" if name in known else "is missing"
             yield Finding(
                 "automations",
                 "problem",
-                f"the automation “{name}” {so}: a killed run may stay Running for ever",
+                f"the automation “{name}” {so}: a killed run may stay Running forever",
                 FIX,
                 again,
             )
     if all(name in known and known[name].enabled for name in wanted):
-        yield Finding("automations", "ok", f"{len(wanted)}, all on")
+        yield Finding("automations", "ok", f"{len(wanted)}, all enabled")

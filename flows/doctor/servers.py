@@ -1,5 +1,5 @@
-"""Whether the servers around a home do what it needs of them. What is installed on that of Prefect
-is looked at in installed.py."""
+"""Checks the servers that a home uses. What is installed on the Prefect server is checked in
+installed.py."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ from pipelines.upkeep.findings import FIX, Check, Finding, Mend, examined
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-SKEW_SECONDS = 5  # more, and heartbeats and schedules are misjudged
-# Prefect's own patience, a minute a request and another for trying again, is for work.
+SKEW_SECONDS = 5  # above this, heartbeats and schedules are misjudged
+# Prefect's own timeouts, a minute per request and another for retries, are too long here.
 LOOK = {"PREFECT_API_REQUEST_TIMEOUT": "10", "PREFECT_CLIENT_MAX_RETRIES": "1"}
 LATE_AT_LEAST = timedelta(minutes=5)
 
 
 def servers(settings: Settings) -> Iterator[Finding]:
-    """What `folio up` runs, and all that the Prefect server here or at PREFECT_API_URL says."""
+    """The services of `folio up`, and everything about the Prefect server here or at
+    PREFECT_API_URL."""
     state = state_of(settings.home)
     yield from _pages(state)
     given, own = os.environ.get("PREFECT_API_URL"), address_of(settings.home / "prefect")
@@ -59,7 +60,7 @@ def servers(settings: Settings) -> Iterator[Finding]:
             "server",
             "problem",
             f"the Prefect server of this home does not answer at {own}",
-            "wait if it has just been started; its prefect/server.log may say why",
+            "wait if it was just started; see its prefect/server.log",
         )
         return
     if api := given or own:
@@ -69,7 +70,7 @@ def servers(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "server",
             "ok",
-            "no Prefect server runs here: no schedule fires, no page shows the runs",
+            "no Prefect server is running here: schedules do not start, and there is no UI",
             "folio up",
         )
 
@@ -79,8 +80,8 @@ def _pages(state: dict[str, Any] | None) -> Iterator[Finding]:
         yield Finding(
             "pages",
             "warning",
-            "folio up has only just been started, or its up/up.json cannot be read",
-            "look again in a moment; then: folio down, folio up",
+            "folio up has only just been started, or its up/up.json is unreadable",
+            "try again in a moment; then: folio down, folio up",
         )
         return
     if state and not state["ready"]:
@@ -93,7 +94,7 @@ def _pages(state: dict[str, Any] | None) -> Iterator[Finding]:
                 "pages",
                 "ok" if there else "problem",
                 f"{name} {'answers' if there else 'does not answer'} at {address}",
-                None if there else f"{LOG} of the home may say why; then: folio down, folio up",
+                None if there else f"see {LOG} in the home; then: folio down, folio up",
             )
 
 
@@ -102,7 +103,7 @@ def _dead(settings: Settings, sweep: Mend) -> Iterator[Finding]:
         yield Finding(
             "runs",
             "problem",
-            f"the process of run {run['run']} was killed, and nobody has taken note",
+            f"the process of run {run['run']} was killed, but the run is still marked as running",
             FIX,
             sweep,
         )
@@ -114,13 +115,13 @@ def _end_left(settings: Settings) -> str:
 
 
 def _sweep(settings: Settings) -> str:
-    """On the server that is there, else on one started for it: the history lies there."""
+    """On the running server, or on one started for it, because it has the history."""
     with prefect_api(settings.home):
         from flows.services.sweeping import sweep
 
         swept = sweep(settings.runs)
-    killed = f"; killed were {', '.join(swept)}" if swept else ""
-    return f"told Prefect and the run records which runs have ended{killed}"
+    killed = f"; killed runs: {', '.join(swept)}" if swept else ""
+    return f"marked the ended runs in Prefect and in the run records{killed}"
 
 
 @contextmanager
@@ -137,7 +138,7 @@ def _client(
 
 
 def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator[Finding]:
-    """`lasting`: others than a single run rely on the server."""
+    """`lasting`: the server is used by more than a single run."""
     with _client(settings, api, LOOK) as client:
         yield from _each(
             {
@@ -150,7 +151,9 @@ def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator
             again = partial(_reinstall, settings, api)
             yield from _each({"pools": partial(_installation, client, shown(api), again)})
         else:
-            yield Finding("pools", "ok", "the server is that of a run; schedules need folio up")
+            yield Finding(
+                "pools", "ok", "the server belongs to a single run; schedules need folio up"
+            )
 
 
 def _installation(client: SyncPrefectClient, api: str, again: Mend) -> Iterator[Finding]:
@@ -160,7 +163,7 @@ def _installation(client: SyncPrefectClient, api: str, again: Mend) -> Iterator[
         yield Finding(
             "pools",
             "warning",
-            f"nothing of Folio is installed at {api}: no schedule fires there",
+            f"nothing of Folio is installed at {api}: no schedules run there",
             f"{FIX}, or: python -m flows.services.installation",
             again,
         )
@@ -184,9 +187,9 @@ def _in_time(check: Check) -> list[Finding]:
         return list(check())
     except httpx.TimeoutException as error:
         raise FolioError(
-            "the Prefect server does not answer in time; look again: its SQLite "
-            "database may have been locked. If that comes back, docs/operating.md "
-            "has PostgreSQL"
+            "the Prefect server does not answer in time; try again: its SQLite database "
+            "may have been locked. If this happens repeatedly, see PostgreSQL in "
+            "docs/operating.md"
         ) from error
 
 
@@ -197,7 +200,7 @@ def _reinstall(settings: Settings, api: str) -> str:
         from flows.services.installation import install
 
         install(client, log)
-    return "installed work pools, deployments and automations anew"
+    return "reinstalled work pools, deployments and automations"
 
 
 # The server
@@ -212,7 +215,7 @@ def _server(client: SyncPrefectClient, api: str) -> Iterator[Finding]:
             "server",
             "warning",
             f"{shown(api)} runs Prefect {theirs}, this machine {ours}",
-            "give both the same version",
+            "install the same version on both",
         )
     yield _clock(client)
 
@@ -222,20 +225,20 @@ def _clock(client: SyncPrefectClient) -> Finding:
     date = client.hello().headers["date"]
     ahead = skew_seconds(parsedate_to_datetime(date).timestamp(), before, time.time())
     if abs(ahead) <= SKEW_SECONDS:
-        return Finding("clock", "ok", "the server's clock and this machine's agree")
+        return Finding("clock", "ok", "the clocks of the server and this machine agree")
     way = "ahead of" if ahead > 0 else "behind"
     return Finding(
         "clock",
         "problem",
         f"the server's clock is {abs(ahead):.0f} s {way} this "
         "machine's: schedules and heartbeats are misjudged",
-        "have both set by NTP: timedatectl set-ntp true",
+        "synchronize both with NTP: timedatectl set-ntp true",
     )
 
 
 def skew_seconds(said: float, before: float, after: float) -> float:
-    """How far a clock is ahead that said a whole second, up to one old, between two times of ours;
-    0 when it may be right. All in seconds since 1970."""
+    """How far a clock is ahead that reported a time in whole seconds, at most a second old, between
+    two local times; 0 if it may be correct. All in seconds since 1970."""
     return max(0.0, said - after) or min(0.0, said + 2 - before)
 
 
@@ -245,7 +248,7 @@ def skew_seconds(said: float, before: float, after: float) -> float:
 def _runs(client: SyncPrefectClient, settings: Settings, sweep: Mend) -> Iterator[Finding]:
     from flows.services.sweeping import stuck
 
-    dead = {run["run"] for run in dead_runs(settings.runs.folder)}  # told already
+    dead = {run["run"] for run in dead_runs(settings.runs.folder)}  # reported already
     for run, state in stuck(client, settings.runs):
         if run.name not in dead:
             yield Finding(
@@ -260,8 +263,8 @@ def _runs(client: SyncPrefectClient, settings: Settings, sweep: Mend) -> Iterato
         yield Finding(
             "runs",
             "warning",
-            f"{count} of {pipeline} due since {since:%Y-%m-%d %H:%M} UTC and not begun",
-            "see what is said of pools and workers; a pool at its limit takes them later",
+            f"{count} of {pipeline} due since {since:%Y-%m-%d %H:%M} UTC and not started",
+            "see the findings on pools and workers; a pool at its limit starts them later",
         )
 
 
@@ -271,7 +274,7 @@ def _exposed(client: SyncPrefectClient, settings: Settings) -> Iterator[Finding]
 
 
 def _late(client: SyncPrefectClient) -> dict[str, tuple[int, datetime]]:
-    """{pipeline: how many runs are overdue, since when}."""
+    """{pipeline: number of overdue runs, since when}."""
     from prefect.client.schemas import filters
     from prefect.states import StateType
     from prefect.types import DateTime

@@ -1,1 +1,1 @@
-"""The Prefect server of a home: started, shared and stopped with its runs."""
+"""The Prefect server of a home: starts, shares and stops it."""

@@ -1,4 +1,4 @@
-"""The environment in which Prefect runs here: its API, few words, its reports brought home."""
+"""The environment in which Prefect runs here: its API, little output, reliable reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.reporting import settle
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # logs go to the API all the same
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # logs still go to the API
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
@@ -21,7 +21,7 @@ QUIET = {
 
 @contextmanager
 def prefect_environment(local: Mapping[str, str | None]) -> Iterator[None]:
-    """The environment that Prefect reads, and its import, which takes 2 s: a server boots."""
+    """The environment that Prefect reads, and its import, which takes 2 s while a server starts."""
     changes = {**QUIET, **local}
     before = {name: os.environ.get(name) for name in changes}
     late = "prefect" in sys.modules
@@ -38,19 +38,20 @@ def prefect_environment(local: Mapping[str, str | None]) -> Iterator[None]:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Leave only when what was reported has arrived."""
+    """Leave only when everything reported has arrived."""
     try:
         yield
     finally:
         if lost := settle():
             print(
-                f"Prefect: how {lost} task runs ended did not reach its database", file=sys.stderr
+                f"Prefect: the end states of {lost} task runs did not reach its database",
+                file=sys.stderr,
             )
 
 
 @contextmanager
 def without_heartbeats() -> Iterator[None]:
-    """Each flow run would wait up to a second for its heartbeat, which nobody listens to here."""
+    """Otherwise each flow run would wait up to a second for a heartbeat that nothing uses here."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
@@ -63,7 +64,7 @@ def _reread_settings() -> None:
 
 
 def changed(environment: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """`environment` with `changes`; None removes."""
+    """`environment` with `changes`; None removes a variable."""
     merged = {**environment, **changes}
     return {name: value for name, value in merged.items() if value is not None}
 
@@ -77,7 +78,7 @@ def _set_environment(changes: Mapping[str, str | None]) -> None:
 
 
 def past_proxies() -> dict[str, str]:
-    """A proxy of the user's is not to be asked for this machine's own addresses."""
+    """The user's proxy must not be used for this machine's own addresses."""
     named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     direct = ",".join(filter(None, [named, "127.0.0.1", "localhost"]))
     return {"no_proxy": direct, "NO_PROXY": direct}

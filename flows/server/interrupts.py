@@ -1,8 +1,8 @@
-"""Signals that ask to end are not lost in destructors.
+"""Keeps termination signals from being lost in destructors.
 
-A signal's exception is raised wherever the main thread happens to be. In a destructor or a callback
+A signal's exception is raised wherever the main thread currently is. In a destructor or a callback
 of the garbage collector, of which Prefect's clients have many, Python only reports it as ignored,
-and the run would go on as if nobody had pressed Ctrl-C.
+and the run would continue as if nobody had pressed Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-AGAIN_SECONDS = 0.02  # by then the destructor is over
+AGAIN_SECONDS = 0.02  # the destructor has finished by then
 
 
 @contextmanager
 def swallowed_ones_again() -> Iterator[None]:
-    """Inside, a signal whose exception Python could only ignore is sent once more."""
+    """While inside, a signal whose exception Python had to ignore is sent again."""
     before = sys.unraisablehook
 
     def resend(ignored: sys.UnraisableHookArgs) -> None:
         number = _signal_of(ignored.exc_value)
         if number is None:
             before(ignored)
-        else:  # not threading.Thread, whose locks the main thread may hold just now
+        else:  # not threading.Thread, because the main thread may hold its locks
             _thread.start_new_thread(_send, (number,))
 
     sys.unraisablehook = resend
@@ -39,12 +39,12 @@ def swallowed_ones_again() -> Iterator[None]:
 
 
 def _signal_of(error: BaseException | None) -> int | None:
-    """The signal that such an exception stands for."""
+    """The signal that such an exception represents."""
     if isinstance(error, KeyboardInterrupt):
         return signal.SIGINT
     if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
         return error.code - 128
-    return getattr(error, "signal", None)  # as Prefect's TerminationSignal has it
+    return getattr(error, "signal", None)  # as in Prefect's TerminationSignal
 
 
 def _send(number: int) -> None:
@@ -54,7 +54,7 @@ def _send(number: int) -> None:
 
 @contextmanager
 def terminations_unwind() -> Iterator[None]:
-    """SIGTERM and SIGHUP leave through the `finally` blocks, as Ctrl-C does."""
+    """Let SIGTERM and SIGHUP leave through the `finally` blocks, like Ctrl-C."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {

@@ -32,7 +32,7 @@ from pipelines.files.home import made
 from pipelines.files.locks import is_locked, locked, share
 from pipelines.files.machine import require_open_files
 
-WATCH_SECONDS = 1.0  # between looks at whether the server lives
+WATCH_SECONDS = 1.0  # between checks whether the server is alive
 LONGEST_PAUSE = 30.0
 
 
@@ -40,10 +40,9 @@ LONGEST_PAUSE = 30.0
 def prefect_api(home: Path) -> Iterator[str]:
     """The address of a Prefect API: PREFECT_API_URL, or the server of `home`.
 
-    Enter it before anything imports prefect: inside, the environment is set so that Prefect talks
-    to that address and prints nothing. On leaving, all that was reported has reached the API, and
-    the server is stopped unless another run still uses it. Raises FolioError when it does not
-    answer.
+    Enter this before anything imports prefect: inside, the environment is set so that Prefect uses
+    this address and prints nothing. On exit, everything reported has reached the API, and the
+    server is stopped unless another run still uses it. Raises FolioError if it does not answer.
     """
     given = os.environ.get("PREFECT_API_URL")
     with terminations_unwind():
@@ -65,7 +64,7 @@ def prefect_api(home: Path) -> Iterator[str]:
 
 
 def addressed(server: Server, folder: Path) -> dict[str, str | None]:
-    """The environment in which Prefect talks to the server of a folder."""
+    """The environment in which Prefect uses the server of a folder."""
     return {
         "PREFECT_API_URL": server.url,
         "PREFECT_HOME": str(folder),
@@ -76,16 +75,16 @@ def addressed(server: Server, folder: Path) -> dict[str, str | None]:
 
 
 def entrance(home: Path, api: str) -> dict[str, str]:
-    """What lets clients into `api`: the home's password, if the home's own server answers there."""
+    """The credentials for `api`: the home's password if it is the home's own server."""
     own = api.rstrip("/") == address_of(home / "prefect")
     return client_environment(home) if own else {}
 
 
 @contextmanager
 def shared_server(folder: Path, port: int | None = None) -> Iterator[Server]:
-    """The server of a folder, perhaps still booting; started at `port`, or at any free one.
+    """The server of a folder, perhaps still starting; it listens at `port`, or at any free one.
 
-    Who leaves last stops it. One that runs already keeps the port that it has.
+    The last user to leave stops it. A server that is already running keeps its port.
     """
     require_open_files()
     made(folder)
@@ -106,27 +105,27 @@ def shared_server(folder: Path, port: int | None = None) -> Iterator[Server]:
 
 
 def settle_password(home: Path, wanted: bool | None) -> None:
-    """Make or remove the home's password. Raises UsageError while a run's server goes by the old
-    way, or when it must be said whether there is to be one."""
+    """Create or remove the home's password. Raises UsageError while a run's server uses the old
+    setting, or if the user has to choose explicitly."""
     folder = home / "prefect"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "start.lock"):
         if changes(home, wanted) and is_alive(folder):
             raise UsageError(
-                f"a run uses the Prefect server of {home}, whose password cannot "
-                "change meanwhile; wait for its end (folio status shows it)"
+                f"a run uses the Prefect server of {home}, so its password cannot change "
+                "now; wait for the run to end (folio status shows it)"
             )
         choose(home, wanted)
 
 
 def address_of(folder: Path) -> str | None:
-    """The API of the folder's server, or None while none runs."""
+    """The API of the folder's server, or None if none is running."""
     server = running(folder) if folder.is_dir() else None
     return server.url if server else None
 
 
 def revive(folder: Path, server: Server) -> bool:
-    """Start a server that has died again, at the address that its users know. Tells whether."""
+    """Restart a dead server at its old address. Returns whether it was restarted."""
     with locked(folder / "start.lock"):
         if is_alive(folder):
             return False
@@ -136,14 +135,14 @@ def revive(folder: Path, server: Server) -> bool:
 
 @contextmanager
 def kept_alive(folder: Path, server: Server) -> Iterator[None]:
-    """While inside, a server that dies is started again: Prefect's client asks for a minute."""
+    """While inside, a dead server is restarted: Prefect's client retries for a minute."""
     over = threading.Event()
 
     def watch() -> None:
         pause = WATCH_SECONDS
         while not over.wait(pause):
             if revive(folder, server):
-                pause = min(2 * pause, LONGEST_PAUSE)  # it may die at once, again and again
+                pause = min(2 * pause, LONGEST_PAUSE)  # it may die immediately, repeatedly
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -155,7 +154,7 @@ def kept_alive(folder: Path, server: Server) -> Iterator[None]:
 
 
 def unused(folder: Path) -> Server | None:
-    """A server that was left by runs that were killed: nobody uses it."""
+    """A server left behind by killed runs, which nobody uses."""
     if not folder.is_dir() or is_locked(folder / "users.lock"):
         return None
     return running(folder)

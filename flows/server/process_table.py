@@ -1,4 +1,4 @@
-"""Finds a server among this machine's processes, whatever became of the file that names it."""
+"""Finds a server among this machine's processes when the file that describes it is missing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import psutil
 
 
 def works_in(pid: int, folder: Path) -> bool:
-    """Whether that process lives and works in the folder, as a home's Prefect server does."""
+    """Whether that process is alive and its working directory is the folder, as for a home's
+    server."""
     with suppress(psutil.Error, OSError, ValueError, OverflowError):
         return os.path.samefile(psutil.Process(pid).cwd(), folder)
     return False
 
 
 def leader_in(folder: Path) -> int | None:
-    """The process in the folder that leads a session of its own."""
+    """The process in the folder that leads its own session."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if works_in(process.pid, folder) and os.getsid(process.pid) == process.pid:
@@ -26,7 +27,7 @@ def leader_in(folder: Path) -> int | None:
 
 
 def listening_port(pid: int) -> int | None:
-    """The port of this machine at which a process listens."""
+    """The local port on which a process listens."""
     with suppress(psutil.Error):
         for one in psutil.Process(pid).net_connections(kind="tcp"):
             if one.status == psutil.CONN_LISTEN and one.laddr.ip == "127.0.0.1":

@@ -1,4 +1,4 @@
-"""What a server's log says of the machine: Prefect's client, asked, tells nothing of that."""
+"""Finds out what the system refused to a server from its log; Prefect's client does not say."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from pipelines.errors import FolioError
 from pipelines.files.machine import explained, explained_text
 
-LOG_BYTES = 1 << 16  # of its end
+LOG_BYTES = 1 << 16  # of the end of the log
 
 
 @contextmanager
 def refusals_told(log: Path) -> Iterator[None]:
-    """An error inside becomes a FolioError when the machine refused something to the server."""
+    """Turns an error inside into a FolioError if the system refused something to the server."""
     try:
         yield
     except FolioError:
@@ -27,9 +27,9 @@ def refusals_told(log: Path) -> Iterator[None]:
 
 
 def why_of(log: Path) -> str:
-    """What the machine refused to the server, to end a sentence with; else where its log is."""
+    """What the system refused to the server, as the end of a sentence; else where the log is."""
     refused = _refused(log)
-    return f": {refused}" if refused else f"; {log} may say why"
+    return f": {refused}" if refused else f"; see {log}"
 
 
 def _refused(log: Path) -> str | None:

@@ -1,7 +1,7 @@
 """Folders for temporary files inside a home.
 
-Prefect's workers keep `runner_storage` in the system's: a fixed name, which another user of the
-machine could make first, and no run would start.
+Prefect's workers use `runner_storage` in the system's temporary folder: a fixed name, which another
+user could create first, and then no run would start.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-KEPT_SECONDS = 86_400  # a run that outlived its keeper may still use what is younger
+KEPT_SECONDS = 86_400  # a run that outlived its worker may still use newer files
 
 
 def private_folder(path: Path) -> Path:
-    """The folder, for its owner alone, without what was left there more than a day ago."""
+    """The folder, private to its owner, without files older than a day."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.chmod(0o700)
     for left in path.iterdir():

@@ -1,1 +1,1 @@
-"""The servers and workers around the runs: started, kept up, installed."""
+"""The servers and workers around the runs: starts, restarts and installs them."""

@@ -1,4 +1,4 @@
-"""What a Prefect server does by itself for Folio: silence becomes a crash, a crash another try."""
+"""Prefect automations for Folio: a silent run is marked as crashed, a crashed run is retried."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from prefect.states import StateType
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
 
 
-AFTERMATH = timedelta(seconds=20)  # a worker reports a death twice; a try between is crashed anew
+AFTERMATH = timedelta(seconds=20)  # a retry waits for the worker's second report of the death
 
 
 def automations() -> list[AutomationCore]:
-    """Silence becomes a crash, and a crash of a worker's run another try."""
+    """Mark silent runs as crashed, and retry the crashed runs of workers."""
     ended = {
         f"prefect.flow-run.{state}"
         for state in (
@@ -53,20 +53,20 @@ def automations() -> list[AutomationCore]:
         threshold=1,
         within=AFTERMATH,
     )
-    again = "its process died; tried again, from what was published"
+    again = "its process died; retried from the published artifacts"
     return [
         AutomationCore(
             name="folio: a silent run has crashed",
             trigger=silent,
             enabled=True,
-            description="A run of which nothing is heard does not stay Running for ever",
+            description="A run without heartbeats does not stay Running forever",
             actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat")],
         ),
         AutomationCore(
             name="folio: a crashed run is tried again",
             trigger=crashed,
             enabled=True,
-            description="It goes on from the last artifact, or the last checkpoint",
+            description="It continues from the last artifact or the last checkpoint",
             actions=[
                 ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=again)
             ],
@@ -75,7 +75,7 @@ def automations() -> list[AutomationCore]:
 
 
 def install_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
-    """Create it, or replace the one of its name."""
+    """Create it, or replace the one with its name."""
     found = client.read_automations_by_name(automation.name)
     if found:
         client.update_automation(found[0].id, automation)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 FINAL = ("CANCELLED", "COMPLETED", "CRASHED", "FAILED")
 RUN_ID = re.compile(r"\d{8}-\d{6}-.+-[0-9a-f]{4,6}")  # see Runs.new_id
-PAGE = 200  # the most that the API gives at once
-LOG_SECONDS = 10  # the server deletes logs after it has answered
+PAGE = 200  # the API's maximum per request
+LOG_SECONDS = 10  # the server deletes logs after it has responded
 POLL_SECONDS = 0.1
 
 
@@ -39,8 +39,8 @@ class FlowRun:
 def ended_before(home: Path, seconds: float) -> list[FlowRun]:
     """The flow runs that ended before that time (since 1970), oldest first.
 
-    Of the home's own database all, read without a server; at PREFECT_API_URL, where others may
-    have theirs, those that are named as Folio names its runs.
+    All flow runs in the home's own database, which is read without a server. At PREFECT_API_URL,
+    which others may use too, only those named like Folio's runs.
     """
     limit = datetime.fromtimestamp(seconds, UTC)
     if os.environ.get("PREFECT_API_URL"):
@@ -58,15 +58,15 @@ def ended_before(home: Path, seconds: float) -> list[FlowRun]:
     except sqlite3.DatabaseError as error:
         raise FolioError(
             f"{path}: Prefect's database cannot be read ({error}); start a run, which "
-            "mends what a kill left, or move it away"
+            "repairs what a kill left behind, or move the file away"
         ) from error
     return [FlowRun(UUID(key), name) for key, name in rows]
 
 
 def forget(home: Path, runs: Iterable[FlowRun]) -> Iterator[FlowRun]:
-    """Delete flow runs and all that belongs to them; yields those that are gone.
+    """Delete flow runs and everything that belongs to them; yields the deleted ones.
 
-    One that somebody has started again meanwhile stays.
+    A flow run that was restarted in the meantime is kept.
     """
     from flows.server.lifecycle import prefect_api
 
@@ -119,7 +119,7 @@ def _delete(client: SyncPrefectClient, run: FlowRun) -> bool:
 
 
 def _await_logs(client: SyncPrefectClient, runs: list[FlowRun]) -> None:
-    """Or the server would be stopped before it deletes them."""
+    """Wait for the deletion, or the server would be stopped before."""
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
     deadline = time.monotonic() + LOG_SECONDS

@@ -1,8 +1,8 @@
-"""What a Prefect server is given so that runs are done, tried again and never stay Running.
+"""Installs on a Prefect server what runs need: work pools, deployments and automations.
 
     python -m flows.services.installation
 
-gives it to the server of PREFECT_API_URL, as `folio up` does to its own.
+installs them on the server at PREFECT_API_URL, as `folio up` does on its own server.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from pipelines.files.home import home_folder, made, private_files
 from pipelines.files.machine import explained_text
 from pipelines.network.addresses import shown
 
-LIMITS = {CPU: None, GPU: 1}  # runs at a time: one training a GPU
-# What a run in a process pool could be given to execute something else than its flow.
+LIMITS = {CPU: None, GPU: 1}  # concurrency limit: one training per GPU
+# What would let a run in a process pool execute something other than its flow.
 EXECUTED = ("command", "env", "working_dir")
 TAG = "folio"
 
 
 def install(client: SyncPrefectClient, log: Path) -> None:
-    """Work pools, deployments and automations; what is there already is brought up to date."""
+    """Work pools, deployments and automations; existing ones are updated."""
     for pool, limit in LIMITS.items():
         _install_pool(client, pool, limit)
     _deploy(log)
@@ -45,8 +45,8 @@ def install(client: SyncPrefectClient, log: Path) -> None:
 
 
 def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> None:
-    """A pool that exists keeps its limit, the user's number of GPUs; one of another type, such as
-    docker, also its template."""
+    """An existing pool keeps its limit, which the user sets to the number of GPUs; a pool of
+    another type, such as docker, also keeps its template."""
     try:
         found = client.read_work_pool(name)
     except ObjectNotFound:
@@ -65,8 +65,8 @@ def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> No
 
 
 def job_template() -> dict[str, Any]:
-    """The process worker's own, but a run cannot say what is executed, where or with what
-    environment. The server refuses a template that names a variable in one half alone."""
+    """The template of the process worker, except that a run cannot set the command, directory or
+    environment. The server rejects a template that names a variable in only one of its halves."""
     template = ProcessWorker.get_default_base_job_template()
     for part in (template["job_configuration"], template["variables"]["properties"]):
         for name in EXECUTED:
@@ -76,7 +76,7 @@ def job_template() -> dict[str, Any]:
 
 
 def lets_commands_in(pool: WorkPool) -> bool:
-    """Whether a run in a process pool may be given a command, an environment or a folder."""
+    """Whether a run in a process pool can be given a command, an environment or a folder."""
     if pool.type != ProcessWorker.type:
         return False
     variables = pool.base_job_template.get("variables", {})
@@ -98,12 +98,12 @@ def _deploy(log: Path) -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(done.stdout + done.stderr)
     if done.returncode:
-        why = explained_text(done.stdout + done.stderr, log.parent) or f"{log} says why"
+        why = explained_text(done.stdout + done.stderr, log.parent) or f"see {log}"
         raise FolioError(f"{FILE}: `prefect deploy --all` failed; {why}")
 
 
 def _remove_strangers(client: SyncPrefectClient) -> None:
-    """Deployments that came from an earlier prefect.yaml, of pipelines that are no more."""
+    """Deployments from an earlier prefect.yaml whose pipelines no longer exist."""
     wanted = {(entry["entrypoint"], entry["name"]) for entry in deployments()["deployments"]}
     for found in client.read_deployments(limit=200):
         if TAG in found.tags and (found.entrypoint, found.name) not in wanted:
@@ -125,8 +125,8 @@ def _install_there() -> None:
 
     if not os.environ.get("PREFECT_API_URL"):
         raise FolioError(
-            "PREFECT_API_URL: name the server here, such as http://127.0.0.1:4200/api;"
-            " the server of a home is seen to by folio up"
+            "PREFECT_API_URL: set it to the server, such as http://127.0.0.1:4200/api; "
+            "folio up manages the server of a home"
         )
     log = home_folder() / LOG
     made(log.parent)
@@ -135,7 +135,7 @@ def _install_there() -> None:
             install(client, log)
         if address := os.environ.get("FOLIO_NOTIFY"):
             install_notifications(address)
-    print(f"{shown(url)} has its pools, deployments and automations")
+    print(f"installed pools, deployments and automations at {shown(url)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Tells somebody when a run fails or crashes: automations of the Prefect server that POST JSON.
+"""Notifications of failed and crashed runs: automations of the Prefect server that POST JSON.
 
-What arrives is in docs/notifications.md. The server sends it, so that it comes whatever became of
-the run's own process. All here raises httpx.HTTPError when the server does not answer.
+The message is described in docs/notifications.md. The server sends it, so it does not depend on the
+run's process. All functions here raise httpx.HTTPError if the server does not answer.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tasks.synchronous import in_thread
 
 BLOCK = "folio-notify"
 AUTOMATIONS = {StateType.FAILED: "folio: a run failed", StateType.CRASHED: "folio: a run crashed"}
-# Not `train`: whoever handed the training over tries it again, or fails and says why.
+# Not `train`: the run that requested the training retries it, or fails and says why.
 FLOWS = ["retrain", "stage", "score"]
-# A template of the server's: values of the run as JSON.
+# A template for the server, with the run's values as JSON.
 FIELDS = {
     "flow": "flow.name",
     "run": "flow_run.name",
@@ -39,9 +39,9 @@ FIELDS = {
 
 
 def install_notifications(url: str) -> None:
-    """Have each failure and crash POSTed to `url`, and to no other that was named before.
+    """POST each failure and crash to `url` only, replacing any earlier address.
 
-    Raises UsageError when `url` cannot be an address.
+    Raises UsageError if `url` is not a valid address.
     """
     _require_address(url)
     headers = SecretDict({"Content-Type": "application/json"})
@@ -55,8 +55,7 @@ def install_notifications(url: str) -> None:
 def _require_address(url: str) -> None:
     if not _is_address(url):
         raise UsageError(
-            f"{shown(url)}: cannot be notified, for it is no http address; write it "
-            "like https://example.org/hook"
+            f"{shown(url)}: not an http address; write it like https://example.org/hook"
         )
 
 
@@ -64,7 +63,7 @@ def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a broken IPv6 address
+    except ValueError:  # a port that is not a number, an invalid IPv6 address
         return False
     return named and not any(map(str.isspace, url))
 
@@ -73,9 +72,9 @@ def _automations(block: UUID) -> list[AutomationCore]:
     return [
         AutomationCore(
             name=name,
-            description=f"Sent to the webhook of the block {BLOCK}",
+            description=f"Sent to the webhook in the block {BLOCK}",
             trigger=EventTrigger(
-                expect={"prefect.flow-run.*"},  # a state may have any name, such as TimedOut
+                expect={"prefect.flow-run.*"},  # a state can have any name, such as TimedOut
                 match={
                     "prefect.resource.id": "prefect.flow-run.*",
                     "prefect.state-type": state.value,
@@ -92,7 +91,7 @@ def _automations(block: UUID) -> list[AutomationCore]:
 
 
 def _payload() -> str:
-    """JSON once the server has filled it in."""
+    """JSON, once the server has filled in the values."""
     page = addresses()["prefect"] or PREFECT_UI_URL.value()
     values = [f'"{name}": {{{{ {value} | tojson }}}}' for name, value in FIELDS.items()]
     url = json.dumps(f"{page}/runs/flow-run/{{{{ flow_run.id }}}}")

@@ -1,7 +1,7 @@
-"""Processes that are started again when they die, and gone when their keeper is, however it went.
+"""Restarts processes that die, and ends them all when their supervisor ends, for whatever reason.
 
-Linux lets a process ask for a signal when its parent dies, and adopt what its dead children leave;
-elsewhere both are left out, and only an orderly end takes everything along.
+On Linux, a process can request a signal when its parent dies, and adopt its orphaned descendants.
+Elsewhere, neither is possible, and only an orderly end stops all processes.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from pipelines.files.home import made
 
 SET_PARENT_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # of prctl
 STOP_SECONDS = 10  # then a process is killed
-LONGEST_PAUSE = 60  # seconds before a process that keeps dying is started again
+LONGEST_PAUSE = 60  # seconds before a process that keeps dying is restarted
 
 
 @dataclass
 class Kept:
-    """One process and how often it died. `pause` doubles until it lives LONGEST_PAUSE seconds."""
+    """One process and how often it died. `pause` doubles until it lives for LONGEST_PAUSE
+    seconds."""
 
     command: list[str]
     environment: Mapping[str, str]
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.monotonic)
     pause: float = 0.5
-    due: float | None = None  # when it is to be started again
+    due: float | None = None  # when to restart it
 
 
 class Processes:
-    """Keeps processes running; what they print goes to `log`, what befalls them to `say`."""
+    """Keeps processes running; their output goes to `log`, reports about them to `say`."""
 
     def __init__(self, log: Path, say: Callable[[str], None]) -> None:
         made(log.parent)
@@ -51,11 +52,11 @@ class Processes:
         self._kept[name] = Kept(command, environment, self._started(command, environment))
 
     def once(self, command: list[str]) -> subprocess.Popen[bytes]:
-        """A process that is not kept."""
+        """Starts a process that is not restarted."""
         return self._started(command, os.environ)
 
     def tend(self) -> None:
-        """Bury the dead, and start again those that are to be kept, when their pause is over."""
+        """Collect dead processes, and restart those that are kept once their pause is over."""
         for name, kept in self._kept.items():
             status = kept.process.poll()
             if status is not None:
@@ -63,7 +64,7 @@ class Processes:
         bury_orphans({kept.process.pid for kept in self._kept.values()})
 
     def stop(self) -> None:
-        """End all of them, and all that they have started."""
+        """End all processes and their descendants."""
         below = [process for kept in self._kept.values() for process in family(kept.process.pid)]
         for kept in self._kept.values():
             if kept.process.poll() is None:
@@ -89,7 +90,7 @@ class Processes:
             lived = now - kept.started
             kept.pause = 0.5 if lived > LONGEST_PAUSE else min(LONGEST_PAUSE, 2 * kept.pause)
             kept.due = now + kept.pause
-            self._say(f"{name} ended ({_told(status)}); it is started again in {kept.pause:g} s")
+            self._say(f"{name} ended ({_told(status)}); restarting it in {kept.pause:g} s")
         elif now >= kept.due:
             kept.process = self._started(kept.command, kept.environment)
             kept.started, kept.due = now, None
@@ -111,12 +112,12 @@ class Processes:
 
 
 def _as_child() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's `&` has it ignored, and that is kept
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # undo a script's `&`, which makes it ignored
     _prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def adopt_orphans() -> None:
-    """From now on this process is the parent of what its children leave behind when they die."""
+    """Make this process the parent of its orphaned descendants."""
     _prctl(SET_CHILD_SUBREAPER, 1)
 
 
@@ -126,7 +127,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def bury_orphans(own: set[int]) -> None:
-    """Collect adopted children that have ended; `own` are left to who started them."""
+    """Collect adopted children that have ended; `own` ones are left to their starters."""
     for child in psutil.Process().children():
         with suppress(psutil.Error, ChildProcessError):
             if child.pid not in own and child.status() == psutil.STATUS_ZOMBIE:
@@ -134,7 +135,7 @@ def bury_orphans(own: set[int]) -> None:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """All that a process has started, and all that those have."""
+    """All descendants of a process."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.Error:
@@ -142,7 +143,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def end(processes: list[psutil.Process]) -> None:
-    """Ask them to end, and kill those that have not after STOP_SECONDS."""
+    """Terminate the processes, and kill those still alive after STOP_SECONDS."""
     for process in processes:
         with suppress(psutil.Error):
             process.terminate()

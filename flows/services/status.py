@@ -1,4 +1,4 @@
-"""What runs in a home now."""
+"""What is running in a home."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def status_of(settings: Settings) -> dict[str, Any]:
 
     `left`: {url, pid} of a Prefect server here that no run uses any more, else None.
 
-    `runs` are those of this home that go on; workers and scheduled runs are what the Prefect
-    server says: that of PREFECT_API_URL, or of the home while one runs; else None.
+    `runs` are this home's active runs. Workers and scheduled runs are reported by the Prefect
+    server at PREFECT_API_URL, or by the home's own if it is running; else None.
     """
     state = state_of(settings.home)
     addresses = state["addresses"] if state else {}
@@ -50,7 +50,7 @@ def _left(settings: Settings) -> dict[str, Any] | None:
 
 
 def is_answering(name: str, address: str | None) -> bool:
-    """Whether one of the addresses of `folio up` does."""
+    """Whether any of the addresses of `folio up` answers."""
     paths = {"prefect": "/api/health", "mlflow": "/health", "dashboard": "/dashboard/index.html"}
     return address is not None and answers(f"{address}{paths[name]}")
 
@@ -80,7 +80,7 @@ def _workers(client: SyncPrefectClient) -> list[dict[str, Any]]:
 
 
 def _scheduled(client: SyncPrefectClient) -> list[dict[str, Any]]:
-    """The next run of each schedule, and runs that wait for a worker; soonest first."""
+    """The next run of each schedule and the runs that wait for a worker, in order of time."""
     from prefect.client.schemas import filters
     from prefect.client.schemas.sorting import FlowRunSort
     from prefect.states import StateType

@@ -1,7 +1,7 @@
-"""Runs whose process is gone without a word: ended in Prefect, told in the run records.
+"""Ends runs whose process died without a report, in Prefect and in the run records.
 
-A worker that lives notices the death of a process that it started; this is for all other deaths:
-the worker's own, the machine's, that of a `folio run`.
+A live worker notices the death of a process that it started. This covers all other deaths: of the
+worker itself, of the machine, of a `folio run`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from pipelines.store.live_runs import bury, dead_runs, live_runs
 from pipelines.store.run_records import Runs
 
 PENDING_AT_MOST = timedelta(minutes=5)  # a process is started within seconds
-UNTOLD_AT_MOST = timedelta(minutes=5)  # a run that has ended tries for a minute to tell Prefect
+UNTOLD_AT_MOST = timedelta(minutes=5)  # an ended run tries to report to Prefect for a minute
 GONE = "its process was killed"
-PUT_OFF = "stopped with its worker; it goes on when there is one again"
+PUT_OFF = "stopped with its worker; it continues when a worker is available"
 BEGUN = (StateType.RUNNING, StateType.CANCELLING, StateType.PENDING)
 
 
 def sweep(runs: Runs) -> list[str]:
-    """End each dead run of this machine, and what else `stuck` names. Returns the dead ones' ids.
+    """End each dead run of this machine, and the other runs in `stuck`. Returns the ids of the dead
+    ones.
 
-    Without a Prefect server that answers it is left for the next sweep.
+    If no Prefect server answers, this is left to the next sweep.
     """
     swept = []
     with get_client(sync_client=True) as client, suppress(httpx.HTTPError):
@@ -41,7 +42,7 @@ def sweep(runs: Runs) -> list[str]:
             client.set_flow_run_state(run.id, state, force=True)
         for record in dead:
             if not runs.has(record["run"]):
-                with suppress(UnreadableError):  # of a training, or not known in whole
+                with suppress(UnreadableError):  # of a training, or not completely known
                     runs.save(runs.checked(_record(record)))
             bury(runs.folder, record["run"])
             swept.append(record["run"])
@@ -49,7 +50,7 @@ def sweep(runs: Runs) -> list[str]:
 
 
 def stuck(client: SyncPrefectClient, runs: Runs) -> Iterator[tuple[FlowRun, State]]:
-    """Flow runs that go on in Prefect's eyes alone, and the state that each is truly in."""
+    """Flow runs that are active only in Prefect, with their true states."""
     dead = {record["run"] for record in dead_runs(runs.folder)}
     live = {record["run"] for record in live_runs(runs.folder)}
     now = datetime.now(UTC)
@@ -61,7 +62,7 @@ def stuck(client: SyncPrefectClient, runs: Runs) -> Iterator[tuple[FlowRun, Stat
             if age > PENDING_AT_MOST and run.work_pool_name in (CPU, GPU):
                 yield run, Crashed(message="its process was never started")
         elif run.name in dead:
-            yield run, _interrupted(run, f"{GONE}; what it published stays")
+            yield run, _interrupted(run, f"{GONE}; published artifacts are kept")
         elif run.name not in live and age > UNTOLD_AT_MOST and runs.has(run.name):
             record = runs.get(run.name)
             if now - _end_of(record) > UNTOLD_AT_MOST:
@@ -73,7 +74,7 @@ def _end_of(record: dict[str, Any]) -> datetime:
 
 
 def _recorded(record: dict[str, Any]) -> State:
-    """How a run ended that could not tell it: Prefect was away."""
+    """How a run ended that could not report it because Prefect was not reachable."""
     if record["state"] == "failed":
         return Failed(message=record["error"])
     idle = record["state"] == "nothing-to-do"
@@ -83,7 +84,7 @@ def _recorded(record: dict[str, Any]) -> State:
 def _record(record: dict[str, Any]) -> dict[str, Any]:
     """The record of a run that could not write its own."""
     known = {name: value for name, value in record.items() if name not in ("pid", "host")}
-    error = f"{GONE}; run it again: it goes on from what was published"
+    error = f"{GONE}; run it again: it continues from the published artifacts"
     return known | {
         "state": "failed",
         "seconds": 0.0,
@@ -98,13 +99,13 @@ def _record(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def begun(client: SyncPrefectClient) -> list[FlowRun]:
-    """The flow runs that workers of our pools have begun."""
+    """The flow runs that workers of our pools have started."""
     pools = filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[CPU, GPU]))
     return list(_flow_runs(client, BEGUN, work_pool_filter=pools))
 
 
 def put_off(client: SyncPrefectClient, runs: list[FlowRun]) -> None:
-    """Have those that were stopped with their worker taken up again by the next one."""
+    """Let the next worker continue the runs that were stopped with their worker."""
     for run in runs:
         now = client.read_flow_run(run.id)
         if now.state and (now.state.type in BEGUN or now.state.is_crashed()):
@@ -112,8 +113,8 @@ def put_off(client: SyncPrefectClient, runs: list[FlowRun]) -> None:
 
 
 def _interrupted(run: FlowRun, said: str) -> State:
-    """A worker's run is taken up again. A training is handed over anew by the run that it is part
-    of, and nobody would take up a run without a worker."""
+    """A worker's run is continued. A training is submitted again by its run, and without a worker
+    nothing would continue a run."""
     return (AwaitingRetry if run.work_pool_name == CPU else Crashed)(message=said)
 
 

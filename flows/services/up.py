@@ -1,8 +1,7 @@
-"""Everything that a home needs around its runs, kept running by one process: `folio up`.
+"""Runs all services of a home in one supervising process: `folio up`.
 
-up/lock        held by that process for as long as it lives
-up/up.json     its pid, the addresses, whether all is ready
-logs/up.log    what all of its processes print
+up/lock        held by that process as long as it lives up/up.json     its pid, the addresses,
+whether everything is ready logs/up.log    the output of all of its processes
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ from pipelines.store.settings import Settings
 TEND_SECONDS = 1.0
 SWEEP_SECONDS = 15.0
 READY_SECONDS = 90
-WORKER_QUERY_SECONDS = 2  # how often a worker asks for work; Prefect's own 10 s feel slow here
-HEARTBEAT_SECONDS = 30  # the least that Prefect takes; installation.py waits for two and a half
+WORKER_QUERY_SECONDS = 2  # how often a worker polls for work; Prefect's 10 s feel slow here
+HEARTBEAT_SECONDS = 30  # Prefect's minimum; installation.py waits for two and a half
 WORKERS = ("cpu", "gpu")
 
 
@@ -52,13 +51,13 @@ class Ports:
 
 
 def state_of(home: Path) -> dict[str, Any] | None:
-    """What up.json says while `folio up` runs in this home; None when it does not."""
+    """The contents of up.json while `folio up` runs in this home, else None."""
     folder = home / "up"
     if not is_locked(folder / "lock"):
         return None
     try:
         return read_object(folder / "up.json", pid=int, ready=bool, addresses=dict)
-    except (FileNotFoundError, UnreadableError):  # it has only just begun, or the file is damaged
+    except (FileNotFoundError, UnreadableError):  # just started, or the file is damaged
         return {"pid": None, "ready": False, "addresses": {}}
 
 
@@ -70,12 +69,11 @@ def keep_up(
     notify: str | None = None,
     password: bool | None = None,
 ) -> None:
-    """Start all of it, call `ready` with the addresses, and keep it running until interrupted.
+    """Start all services, call `ready` with the addresses, and keep them running until interrupted.
 
-    `notify` is where failures are POSTed; None leaves that as it is. `password`: whether the
-    servers ask for one; None leaves that as it was. Raises UsageError when it
-    runs here already or a port is taken, FolioError when something does not start. Leaves no
-    process behind.
+    `notify` is the address for notifications of failures, `password` whether the servers require a
+    password; None leaves either unchanged. Raises UsageError if it is already running here or a
+    port is taken, FolioError if something does not start. Leaves no process behind.
     """
     home = settings.home.absolute()
     with _only_one(home), terminations_unwind():
@@ -91,10 +89,10 @@ def keep_up(
 def _only_one(home: Path) -> Iterator[None]:
     lock = try_lock(made(home / "up") / "lock")
     if lock is None:
-        raise UsageError(f"folio up runs already in {home}; see: folio status")
+        raise UsageError(f"folio up is already running in {home}; see: folio status")
     state = home / "up" / "up.json"
     with lock:
-        state.unlink(missing_ok=True)  # of one that was killed
+        state.unlink(missing_ok=True)  # of a killed one
         try:
             yield
         finally:
@@ -104,15 +102,15 @@ def _only_one(home: Path) -> Iterator[None]:
 def _require_free(ports: Ports, home: Path) -> None:
     for name, port in vars(ports).items():
         if name == "prefect" and is_locked(home / "prefect" / "server.lock"):
-            continue  # of a run that goes on here: it is joined
+            continue  # the server of an active run here: it is joined
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise UsageError(
-                    f"port {port} of 127.0.0.1 cannot be had ({error.strerror}); give "
-                    f"another, such as --{name}-port {port + 1}"
+                    f"port {port} of 127.0.0.1 is not available ({error.strerror}); "
+                    f"choose another, such as --{name}-port {port + 1}"
                 ) from error
 
 
@@ -164,7 +162,7 @@ def _note(home: Path, addresses: dict[str, str | None], ready: bool) -> None:
 def _environment(
     home: Path, server: Server, addresses: dict[str, str | None]
 ) -> dict[str, str | None]:
-    """What all of it, and each run that a worker starts, is told."""
+    """The environment of all services and of each run that a worker starts."""
     return {
         **addressed(server, home / "prefect"),
         "FOLIO_HOME": str(home),
@@ -178,7 +176,7 @@ def _environment(
 
 @contextmanager
 def _processes(home: Path, say: Callable[[str], None]) -> Iterator[Processes]:
-    """Processes to be kept while inside. At the end the runs that go on are put off."""
+    """Keeps the processes running while inside. At the end, active runs are suspended."""
     from prefect.client.orchestration import get_client
 
     from flows.services.sweeping import begun, put_off
@@ -188,7 +186,7 @@ def _processes(home: Path, say: Callable[[str], None]) -> Iterator[Processes]:
         try:
             yield processes
         finally:
-            with suppress(httpx.HTTPError):  # a server that is gone is told by the next sweep
+            with suppress(httpx.HTTPError):  # if the server is gone, the next sweep reports it
                 going_on = begun(client)
             processes.stop()
             with suppress(httpx.HTTPError):
@@ -239,7 +237,7 @@ def _await_ready(mlflow: str | None) -> None:
             while not is_there():
                 if time.monotonic() > deadline:
                     raise FolioError(
-                        f"{name} did not start within {READY_SECONDS} s; {LOG} of the home says why"
+                        f"{name} did not start within {READY_SECONDS} s; see {LOG} in the home"
                     )
                 time.sleep(0.2)
 
@@ -252,7 +250,7 @@ def _tend(
     due = 0.0
     while True:
         if revive(settings.home / "prefect", server):
-            say("the Prefect server died; it is started again")
+            say("the Prefect server died; restarting it")
         processes.tend()
         if time.monotonic() >= due:
             due = time.monotonic() + SWEEP_SECONDS

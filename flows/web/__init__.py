@@ -1,1 +1,1 @@
-"""Who may ask a server: the guard, passwords, the home's own pages."""
+"""Access control for the web servers: the guard, passwords, the home's pages."""

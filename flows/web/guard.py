@@ -1,9 +1,9 @@
-"""Lets a server answer its own pages and local clients alone: no page of another site gets in.
+"""Lets a server answer only its own pages and local clients, not pages of other sites.
 
-A browser sends what a page asks for to any address, 127.0.0.1 included. Three of its headers tell
-who asks: Host (a rebound name is not ours), Origin and Sec-Fetch-Site (another site, or a page on
-another port). Who is refused gets 403, a websocket before it is accepted. This is no password:
-other users of the machine are kept out by `folio up --password`.
+A browser sends a page's requests to any address, including 127.0.0.1. Three headers show their
+origin: Host (a rebound name is not ours), Origin and Sec-Fetch-Site (another site, or a page on
+another port). Rejected requests get 403; a WebSocket is rejected before it is accepted. This is not
+a password: `folio up --password` keeps out other users of the machine.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-OWN_SITE = ("same-origin", "none")  # of Sec-Fetch-Site; none: typed, or a bookmark
+OWN_SITE = ("same-origin", "none")  # Sec-Fetch-Site; none: typed, or a bookmark
 DEFAULT_PORTS = {"http": 80, "https": 443}
-FRAMES = (b"x-frame-options", b"SAMEORIGIN")  # no other site frames a page for clicks
+FRAMES = (b"x-frame-options", b"SAMEORIGIN")  # so that no other site can put a page into a frame
 BODY = b'{"detail": "refused: this server answers its own pages and clients alone"}'
-POLICY_VIOLATION = 1008  # of a websocket
+POLICY_VIOLATION = 1008  # of a WebSocket
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,7 +27,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def allowed_hosts() -> tuple[str, ...]:
-    """The loopback's names, and those of FOLIO_ALLOWED_HOSTS: of a proxy in front, say."""
+    """The loopback names, and those in FOLIO_ALLOWED_HOSTS, for example of a proxy."""
     named = os.environ.get("FOLIO_ALLOWED_HOSTS", "").lower().split(",")
     return (*LOOPBACK, *filter(None, map(str.strip, named)))
 
@@ -35,9 +35,9 @@ def allowed_hosts() -> tuple[str, ...]:
 def refusal(
     method: str, headers: Iterable[tuple[str, str]], allowed: Collection[str]
 ) -> str | None:
-    """Why a request may not be answered; None: it may.
+    """Why a request must be rejected; None if it is allowed.
 
-    `allowed` holds names (any port) and name:port pairs. A websocket's method is GET.
+    `allowed` holds names (any port) and name:port pairs. The method of a WebSocket is GET.
     """
     values: dict[str, list[str]] = {}
     for name, value in headers:
@@ -49,7 +49,7 @@ def refusal(
         return "the Origin is another site"
     sites = values.get("sec-fetch-site", [])
     if any(site not in OWN_SITE for site in sites) and not _is_navigation(method, values):
-        return "a page of another site asks"
+        return "a page of another site sent it"
     return None
 
 
@@ -58,7 +58,7 @@ def _is_allowed(host: str, allowed: Collection[str]) -> bool:
 
 
 def _name_of(host: str) -> str | None:
-    """The name in a Host header, brackets and all; None when the header is malformed."""
+    """The name in a Host header, including brackets; None if the header is malformed."""
     name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
     if not colon:
         return host
@@ -77,7 +77,8 @@ def _same(origin: str, host: str) -> bool:
 
 
 def _is_navigation(method: str, values: dict[str, list[str]]) -> bool:
-    """A link that somebody followed to a page of ours: it shows the page, and tells nobody."""
+    """A link from elsewhere to one of our pages: it shows the page but reveals nothing to the other
+    site."""
     return (
         method in ("GET", "HEAD")
         and values.get("sec-fetch-mode") == ["navigate"]
@@ -86,7 +87,7 @@ def _is_navigation(method: str, values: dict[str, list[str]]) -> bool:
 
 
 class Guard:
-    """An ASGI app that answers for `app` where `refusal` finds nothing."""
+    """An ASGI app that rejects what `refusal` finds, and passes everything else to `app`."""
 
     def __init__(self, app: App, allowed: Collection[str] | None = None) -> None:
         self.app = app
@@ -111,9 +112,9 @@ async def refuse(
     body: bytes = BODY,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Answer without asking the app; a websocket is closed before it is accepted."""
+    """Respond without calling the app; a WebSocket is closed before it is accepted."""
     if scope["type"] == "websocket":
-        await receive()  # its wish to connect
+        await receive()  # the connection request
         return await send({"type": "websocket.close", "code": POLICY_VIOLATION})
     await send(
         {
@@ -130,7 +131,7 @@ async def refuse(
 
 
 def _kept_at_home(send: Send) -> Send:
-    """`send`, without the headers by which an app lets other sites read or frame its answers."""
+    """`send`, without the headers by which an app lets other sites read or frame its responses."""
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":

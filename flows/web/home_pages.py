@@ -1,4 +1,4 @@
-"""Serves the dashboard, the reports and the comparisons of a home to this machine, nothing else."""
+"""Serves the dashboard, the reports and the comparisons of a home, to this machine only."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ FIRST = "/dashboard/index.html"
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """GET and HEAD of files in the SERVED folders, for this machine: see flows/web/guard.py."""
+    """GET and HEAD of files in the SERVED folders, only from this machine: see
+    flows/web/guard.py."""
 
-    auth: str | None = None  # user:password to ask for
+    auth: str | None = None  # the required user:password
 
     def send_head(self) -> BytesIO | BinaryIO | None:
-        path = self.path.partition("?")[0]  # urlsplit() fails at odd ones
+        path = self.path.partition("?")[0]  # urlsplit() fails for invalid addresses
         if why := refusal(self.command, self.headers.items(), allowed_hosts()):
             self.send_error(HTTPStatus.FORBIDDEN, why)
         elif self.auth and not is_let_in(self.headers.get("Authorization"), self.auth):
@@ -40,12 +41,12 @@ class Handler(SimpleHTTPRequestHandler):
         return None
 
     def _is_served(self) -> bool:
-        """Whether it is a file in a SERVED folder, all links followed."""
+        """Whether it is a file in a SERVED folder, after following all links."""
         try:
             root = Path(self.directory).resolve()
             path = Path(self.translate_path(self.path)).resolve()
             return path.is_file() and any(path.is_relative_to(root / name) for name in SERVED)
-        except (OSError, ValueError):  # a null character, a name too long: no file has it
+        except (OSError, ValueError):  # a null character or too long a name: no such file
             return False
 
     def _asks_for_password(self) -> None:
@@ -67,12 +68,13 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, *arguments: object) -> None:
-        """A page that is looked at is no news."""
+        """Do not log page requests."""
 
 
 @contextmanager
 def served(home: Path, port: int) -> Iterator[str]:
-    """The address where the home's pages are, while inside. Raises OSError when it is taken."""
+    """The address of the home's pages, which are served while inside. Raises OSError if it is
+    taken."""
     handler = type("HomeHandler", (Handler,), {"auth": auth_string(home)})
     server = ThreadingHTTPServer(("127.0.0.1", port), partial(handler, directory=str(home)))
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,7 +1,7 @@
 """MLflow's server behind the guard: mlflow server --app-name folio
 
-Its own check of hosts reads `10.*` as text and lets any page of a local port in, so it stays as a
-second lock only, told the names that the guard lets in.
+MLflow's own host check reads `10.*` as text and accepts any page on a local port. It stays as a
+second line of defence and gets the names that the guard allows.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ WHOLE = b'{"detail": "refused: this would delete the files of more than one mode
 
 
 class Restricted:
-    """MLflow's app without what nobody here needs and an intruder would like.
+    """MLflow's app without features that are not needed here but are useful to an attacker.
 
-    Refuses its assistant, which runs commands; and a DELETE of more than one run's or model's
-    files: MLflow itself would empty all experiments for `.`, and reads `;`, `?`, `#`, `file:` and
-    control characters as that.
+    Disables its assistant, which runs commands, and rejects a DELETE of more than one run's or
+    model's files: for `.`, MLflow would delete all experiments, and it treats `;`, `?`, `#`,
+    `file:` and control characters the same way.
     """
 
     def __init__(self, app: App) -> None:
@@ -36,7 +36,7 @@ class Restricted:
             return await refuse(scope, receive, send, body=NONE_HERE)
         if (
             scope["type"] == "http"
-            and scope["method"].upper() == "DELETE"  # Flask takes `delete`
+            and scope["method"].upper() == "DELETE"  # Flask accepts `delete`
             and _names_more_than_one(scope["path"])
         ):
             return await refuse(scope, receive, send, body=WHOLE)
@@ -44,7 +44,7 @@ class Restricted:
 
 
 def _names_more_than_one(path: str) -> bool:
-    """Whether a path below the artifacts is not plainly EXPERIMENT/RUN/FOLDER, or deeper."""
+    """Whether a path below the artifacts is anything but EXPERIMENT/RUN/FOLDER, or deeper."""
     _, found, below = _unquoted(path).partition(ARTIFACTS)
     below = below.removeprefix("/").removesuffix("/")
     return bool(found) and (
@@ -53,7 +53,7 @@ def _names_more_than_one(path: str) -> bool:
 
 
 def _unquoted(path: str) -> str:
-    """It may be quoted more than once."""
+    """The path may be quoted more than once."""
     while (plain := unquote(path)) != path:
         path = plain
     return path

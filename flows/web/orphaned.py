@@ -1,6 +1,6 @@
-"""Ends a Prefect server that nobody uses: whoever started it was killed and could not stop it.
+"""Stops a Prefect server that nobody uses because its starter was killed.
 
-Called by the server's own process, which leads a group of its own. Each user of the server holds
+Called in the server's own process, which leads its own process group. Each user of the server holds
 users.lock in its folder.
 """
 
@@ -15,14 +15,14 @@ from pathlib import Path
 
 from pipelines.files.locks import is_locked, try_lock
 
-FOLDER = "_FOLIO_SERVER_FOLDER"  # names it to a server that a home starts
+FOLDER = "_FOLIO_SERVER_FOLDER"  # passes the folder to a server that a home starts
 LOOK_SECONDS = 1.0
-UNUSED_SECONDS = 30.0  # the next run, begun at once, adopts it
+UNUSED_SECONDS = 30.0  # time for the next run to adopt it
 STOP_SECONDS = 5.0
 
 
 def end_when_unused(unused_seconds: float = UNUSED_SECONDS) -> None:
-    """From now on this process and its group end once nobody has held users.lock for that long.
+    """Start a thread that ends this process and its group once users.lock was free for that long.
 
     Does nothing in a server that no home started, such as that of a systemd unit.
     """
@@ -42,7 +42,7 @@ def _watch(folder: Path, unused_seconds: float) -> None:
 
 
 def _end_unless_joined(folder: Path) -> None:
-    """Whoever wants to join waits for start.lock, which is freed by the end of this process."""
+    """A run that wants to join waits for start.lock, which the end of this process frees."""
     start = try_lock(folder / "start.lock")
     if start is None:
         return  # it is being joined or stopped

@@ -1,8 +1,8 @@
 """The password of a home's servers: `folio up --password`.
 
-    up/password    "folio:SECRET", of mode 0600; while it stands there the servers ask for it
+    up/password    "folio:SECRET", mode 0600; while it exists, the servers require it
 
-It is handed over by the environment alone, never on a command line.
+It is passed on only through the environment, never on a command line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipelines.files.whole_files import replacing
 
 USER = "folio"
 FILE = "up/password"
-MLFLOW_AUTH = "FOLIO_MLFLOW_AUTH_STRING"  # user:password that the server of MLflow asks for
+MLFLOW_AUTH = "FOLIO_MLFLOW_AUTH_STRING"  # user:password that the MLflow server requires
 NEEDED = b'{"detail": "a password is needed; folio up says where it lies"}'
 CHALLENGE = 'Basic realm="Folio", charset="UTF-8"'
 FIRST_UID = 500 if sys.platform == "darwin" else 1000  # of people's accounts
@@ -33,7 +33,7 @@ CLOSED_SHELLS = ("nologin", "false", "sync")
 
 
 def auth_string(home: Path) -> str | None:
-    """`user:password` of the home's servers, else Prefect's own setting; None when open."""
+    """`user:password` of the home's servers, else Prefect's own setting; None if there is none."""
     path = home / FILE
     try:
         text = path.read_text(encoding="ascii").strip()
@@ -42,27 +42,27 @@ def auth_string(home: Path) -> str | None:
     except (OSError, ValueError) as error:
         raise FolioError(f"{path}: cannot be read as a password ({error}); {AGAIN}") from error
     if not re.fullmatch(r"[^:\s]+:[!-~]{8,}", text):
-        raise FolioError(f"{path}: not a password that folio up made; {AGAIN}")
+        raise FolioError(f"{path}: not a password that folio up generated; {AGAIN}")
     return text
 
 
 def server_environment(home: Path) -> dict[str, str]:
-    """What has Prefect's server ask for the password."""
+    """The variable with which Prefect's server requires the password."""
     auth = auth_string(home)
     return {"PREFECT_SERVER_API_AUTH_STRING": auth} if auth else {}
 
 
 def client_environment(home: Path) -> dict[str, str]:
-    """What lets Prefect's clients and workers in."""
+    """The variable with which Prefect's clients and workers send it."""
     auth = auth_string(home)
     return {"PREFECT_API_AUTH_STRING": auth} if auth else {}
 
 
 def choose(home: Path, wanted: bool | None) -> None:
-    """Make the home's password, remove it, or leave it as it is (None).
+    """Create or remove the home's password, or leave it unchanged (None).
 
-    Call it while no server of the home runs. Raises UsageError when nothing was said on a machine
-    where other people have accounts.
+    Call this while no server of the home is running. Raises UsageError if nothing was chosen on a
+    machine where other people have accounts.
     """
     require_choice(home, wanted)
     path = home / FILE
@@ -76,23 +76,23 @@ def choose(home: Path, wanted: bool | None) -> None:
 
 
 def changes(home: Path, wanted: bool | None) -> bool:
-    """Whether `choose` would make or remove the password."""
+    """Whether `choose` would create or remove the password."""
     return wanted is not None and wanted != os.path.lexists(home / FILE)
 
 
 def require_choice(home: Path, wanted: bool | None) -> None:
-    """Raises UsageError where others have accounts and nobody said whether to keep them out."""
+    """Raises UsageError if other people have accounts and the user has not chosen."""
     if wanted is None and auth_string(home) is None and (others := other_accounts()):
         raise UsageError(
-            f"other accounts of this machine ({', '.join(others[:3])}"
-            f"{', …' if others[3:] else ''}) can reach the servers, and whoever does "
-            "can run commands as you; say folio up --password, or --no-password to "
-            "leave them open"
+            "other users of this machine "
+            f"({', '.join(others[:3])}{', …' if others[3:] else ''}) can reach the "
+            "servers and could run commands as you; give folio up --password, or "
+            "--no-password to leave them open"
         )
 
 
 def other_accounts() -> list[str]:
-    """People's accounts that can log in here, but root and one's own."""
+    """Accounts of people that can log in here, except root and one's own."""
     return sorted(
         {
             one.pw_name
@@ -105,7 +105,7 @@ def other_accounts() -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and never readable by others."""
+    """Atomic, and never readable by others."""
     made(path.parent)
     with replacing(path) as partial:
         partial.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def is_let_in(header: str | None, auth: str) -> bool:
-    """Whether an `Authorization` header holds `user:password`; compared in constant time."""
+    """Whether an `Authorization` header contains `user:password`; compared in constant time."""
     scheme, _, given = (header or "").partition(" ")
     try:
         said = b64decode(given.strip(), validate=True)
@@ -124,7 +124,8 @@ def is_let_in(header: str | None, auth: str) -> bool:
 
 
 class BasicAuth:
-    """An ASGI app behind a password, `user:password`: HTTP and websockets, every path."""
+    """An ASGI app that requires the password `user:password` for HTTP and WebSockets on every
+    path."""
 
     def __init__(self, app: App, auth: str) -> None:
         self._app, self._auth = app, auth
@@ -146,6 +147,6 @@ class BasicAuth:
 
 
 def behind_password(app: App) -> App:
-    """The app behind the password of FOLIO_MLFLOW_AUTH_STRING; as it is where that is not set."""
+    """The app behind the password in FOLIO_MLFLOW_AUTH_STRING, or unchanged if that is not set."""
     auth = os.environ.get(MLFLOW_AUTH)
     return BasicAuth(app, auth) if auth else app

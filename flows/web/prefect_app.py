@@ -1,8 +1,8 @@
 """Prefect's server behind the guard: python -m flows.web.prefect_app --port 4200
 
-`prefect server start` takes no app but its own. What it sets is set here too: the final app, whose
-lifespan migrates the database and runs the services; how long connections are kept and pinged; the
-log level. All else comes from Prefect's settings, as there.
+`prefect server start` accepts no app but its own. This sets the same things: the final app, whose
+lifespan migrates the database and runs the services; the timeouts of connections and their pings;
+the log level. Everything else comes from Prefect's settings, as there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flows.web.orphaned import end_when_unused
 
 
 def main() -> None:
-    if "PREFECT_SERVER_UI_API_URL" not in os.environ:  # its pages ask the name they were opened by
+    if "PREFECT_SERVER_UI_API_URL" not in os.environ:  # its UI uses the name it was opened at
         os.environ.setdefault("PREFECT_UI_API_URL", "/api")
     import uvicorn
     from prefect.server.api.server import create_app
@@ -25,7 +25,7 @@ def main() -> None:
     server = get_current_settings().server
     parser = argparse.ArgumentParser(
         prog="python -m flows.web.prefect_app",
-        description="Prefect's server, for its own pages and clients",
+        description="Prefect's server, only for its own pages and clients",
     )
     parser.add_argument("--host", default=server.api.host)
     parser.add_argument("--port", type=int, default=server.api.port)

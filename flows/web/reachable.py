@@ -1,4 +1,4 @@
-"""Whether servers answer."""
+"""Checks whether servers answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.network.addresses import shown
 
 
 def answers(address: str) -> bool:
-    """Whether a server of this machine is ready there, if only to ask for a password."""
+    """Whether a local server is ready, even if it requires a password."""
     parts = urlsplit(address)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
     try:
@@ -23,11 +23,11 @@ def answers(address: str) -> bool:
 
 
 def require_answer(url: str) -> None:
-    """Raises FolioError when nothing answers at PREFECT_API_URL."""
+    """Raises FolioError if nothing answers at PREFECT_API_URL."""
     import httpx
 
     try:
-        httpx.get(f"{url.rstrip('/')}/health", timeout=5)  # letting us in is Prefect's matter
+        httpx.get(f"{url.rstrip('/')}/health", timeout=5)  # Prefect handles authentication
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise FolioError(
             f"PREFECT_API_URL={shown(url)}: does not answer ({_reason(error)}); start "
@@ -36,7 +36,7 @@ def require_answer(url: str) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """In the system's words where it has some; no other may quote the address."""
+    """In the system's words if possible; other messages may quote the address."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

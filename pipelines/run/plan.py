@@ -84,7 +84,7 @@ class Selection:
         `until` leaves the stages below it out; nothing is repeated for that.
         """
         if sum(map(bool, (only, since, until))) > 1:
-            raise UsageError("--only, --from and --until exclude each other")
+            raise UsageError("--only, --from and --until are mutually exclusive")
         if until:
             return cls(_up_to(until))
         if only:

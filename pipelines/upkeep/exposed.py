@@ -102,7 +102,7 @@ def _rekey(path: Path) -> str:
         manifest["config"] = config_shown(manifest["config"])
         if damaged:
             write_json(path, manifest)
-            return f"took the secrets out of {path}"
+            return f"removed the secrets from {path}"
         manifest["key"] = manifests.key_of(manifest)
         new = folder.with_name(manifest["key"])
         if os.path.lexists(new):  # the same was made again since
@@ -110,7 +110,7 @@ def _rekey(path: Path) -> str:
             return f"removed {folder}: {new} is the same without the secrets"
         write_json(path, manifests.sealed(manifest))
         folder.rename(new)
-        return f"took the secrets out of {new / MANIFEST}"
+        return f"removed the secrets from {new / MANIFEST}"
     except (FileNotFoundError, UnreadableError) as error:
         return f"left {path} ({error}); run {FIX} again"
     finally:
@@ -148,4 +148,4 @@ def _clean(path: Path) -> str:
     if path.parent.name == LIVE and is_locked(path):
         return f"left {path} to the run that goes on; run {FIX} again when it has ended"
     write_json(path, _cleaned(read_object(path)))
-    return f"took the secrets out of {path}"
+    return f"removed the secrets from {path}"

@@ -93,7 +93,7 @@ def test_prefect_keeps_its_schedules_and_runs_in_postgresql(
         assert (run.returncode, said.strip()) == (0, api), complained
         await_row(server, "select 1 from flow_run where state_type = 'SCHEDULED' limit 1")
     assert (installed.returncode, installed.stderr) == (0, "")
-    assert installed.stdout == f"{api} has its pools, deployments and automations\n"
+    assert installed.stdout == f"installed pools, deployments and automations at {api}\n"
     assert not (own / "prefect").exists() and not list(tmp_path.glob("*.db"))
     assert server.rows(
         "prefect", "select state_type::text from flow_run where start_time is not null"

@@ -58,7 +58,7 @@ def test_a_worker_with_other_code_or_packages_trains_nothing(
     with pytest.raises(FolioError, match="would make another model than run 20260101") as error:
         carried_out(order(trained, play, asked), trained)
     assert said in str(error.value) and "\n" not in str(error.value)
-    assert "give both the same version of Folio" in str(error.value)
+    assert "use the same versions of Folio" in str(error.value)
     assert set((trained.store.root / "model").iterdir()) == before
 
 

@@ -119,7 +119,7 @@ def test_a_wrong_address_costs_the_links_alone(
     shown = shown_by(flow_run_id)
     assert "tiny-play-verdict" in shown and "tiny-play-version" not in shown
     assert [line for line in notices if "release" in line] == [
-        "tiny-play · release: what it made is not shown in Prefect: FOLIO_MLFLOW_UI=127.0.0.1:5000:"
+        "tiny-play · release: the result is not shown in Prefect: FOLIO_MLFLOW_UI=127.0.0.1:5000:"
         " not an address; write it like http://127.0.0.1:4200"
     ]
 
@@ -211,9 +211,7 @@ def test_a_stage_is_done_though_the_server_went_away_in_it(
 
     flow_run_id, notices = two_stages(play, tmp_path, relay, back)
     (lost,) = [line for line in notices if "not shown" in line]
-    assert lost.startswith(
-        "tiny-play · corpus: what it made is not shown in Prefect: ConnectError: "
-    )
+    assert lost.startswith("tiny-play · corpus: the result is not shown in Prefect: ConnectError: ")
     assert "\n" not in lost and notices[-1].startswith("tiny-play · corpus: done in ")
     assert set(shown_by(flow_run_id)) == {"tiny-play-source"}
 

@@ -43,7 +43,9 @@ def one_line(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> 
 
 def test_promote_and_roll_back(folio: Folio) -> None:
     promoted = folio("promote", NAME, "2", "--reason", "a better ear")
-    assert promoted.stdout == f"{NAME}: version 2 is champion (was version 1)\n", promoted.stderr
+    assert promoted.stdout == f"{NAME}: version 2 is champion (before: version 1)\n", (
+        promoted.stderr
+    )
     now = folio("champion", NAME, "--json")
     line = json.loads(now.stdout)
     assert (line["version"], line["action"], line["reason"]) == (2, "promote", "a better ear")

@@ -133,7 +133,7 @@ def test_the_report_is_printed(folio: Folio, tmp_path: Path) -> None:
 def test_reproducing_says_what_agrees(folio: Folio, home: Settings, tmp_path: Path) -> None:
     done = folio("reproduce", "tiny-play@champion", "--until", "batches", "--into", "again")
     assert done.returncode == 0, done.stderr
-    assert "every byte the same" in done.stdout.splitlines()[-1]
+    assert "every byte is identical" in done.stdout.splitlines()[-1]
     assert [line for line in done.stderr.splitlines() if line.startswith("tokens: agrees")]
     assert (tmp_path / "again" / "store" / "batches").is_dir()
 

@@ -28,14 +28,14 @@ def test_gc_deletes_what_its_dry_run_says(
     assert dry["bytes"] == sum(item["bytes"] for item in dry["items"]) > 0
     assert set(dry["items"][0]) == {"kind", "name", "path", "bytes", "reason"}
     shown = command("gc").stdout.splitlines()
-    assert shown[-1] == "nothing was deleted; do it with: folio gc --yes"
+    assert shown[-1] == "nothing was deleted; to delete these, run: folio gc --yes"
     assert shown[-2].split()[:2] == ["total", "2"]
     assert all(Path(path).is_dir() for path in paths)
 
     done = json.loads(folio("gc", "--yes", "--json").stdout)
     assert done == dry | {"dry_run": False}
     assert not any(Path(path).exists() for path in paths)
-    assert command("gc", "--yes").stdout == "nothing to delete\n"
+    assert command("gc", "--yes").stdout == "Nothing to delete\n"
     for pipeline in (reviews, play):
         planned = json.loads(command("plan", str(pipeline), "--json").stdout)
         assert {stage["action"] for stage in planned["stages"]} == {"reuse"}
@@ -43,7 +43,7 @@ def test_gc_deletes_what_its_dry_run_says(
 
 
 def test_gc_of_nothing_and_of_wrong_options(folio: Folio, command: Folio, tmp_path: Path) -> None:
-    assert folio("gc").stdout == "nothing may go\n"
+    assert folio("gc").stdout == "Nothing to delete\n"
     assert json.loads(command("gc", "--yes", "--json").stdout) == {
         "dry_run": False,
         "bytes": 0,

@@ -106,7 +106,7 @@ def installed(home: Home) -> Home:
     before = home.told()
     assert bad(before)["pools"] == ["warning"] and "nothing of Folio is installed" in text(before)
     assert home.told(fix=True)["fixed"][0] == (
-        "installed work pools, deployments and automations anew"
+        "reinstalled work pools, deployments and automations"
     )
     return home
 
@@ -137,7 +137,7 @@ def test_what_it_installs_is_in_order_and_only_workers_are_wanted(installed: Hom
     for pool in ("cpu", "gpu"):
         installed.api("POST", f"/work_pools/{pool}/workers/heartbeat", name=f"{pool} of here")
     told = installed.told()
-    assert bad(told) == {} and "pool gpu: gpu of here, last heard of at" in text(told)
+    assert bad(told) == {} and "pool gpu: gpu of here, last heartbeat at" in text(told)
 
 
 def test_what_is_gone_or_switched_off_is_found_and_mended(installed: Home) -> None:
@@ -171,11 +171,11 @@ def test_what_is_gone_or_switched_off_is_found_and_mended(installed: Home) -> No
     said = text(installed.told())
     for part in (
         "problem pools work pool gpu is paused",
-        "problem pools work pool gpu lets a run name the command",
+        "problem pools work pool gpu lets a run set the command",
         "stage/words is missing",
-        "retrain/words differs from prefect.yaml in its parameters",
-        "retrain/hamlet is of a pipeline that is no more",
-        "“folio: a silent run has crashed” is switched off",
+        "retrain/words differs from prefect.yaml in: parameters",
+        "retrain/hamlet belongs to a pipeline that no longer exists",
+        "“folio: a silent run has crashed” is disabled",
         "“folio: a crashed run is tried again” is missing",
     ):
         assert part in said, part
@@ -243,7 +243,7 @@ def test_a_run_whose_process_was_killed_is_ended(installed: Home) -> None:
     flow_run = begun(installed, run)
     told = installed.told()
     assert bad(told)["runs"] == ["problem"] and f"run {run} was killed" in text(told)
-    assert f"killed were {run}" in installed.told(fix=True)["fixed"][0]
+    assert f"killed runs: {run}" in installed.told(fix=True)["fixed"][0]
     assert installed.api("GET", f"/flow_runs/{flow_run}")["state_type"] == "CRASHED"
     assert dead_runs(installed.settings.runs.folder) == []
     assert "runs" not in bad(installed.told())
@@ -320,7 +320,7 @@ def dated(seconds: float) -> Alter:
     [
         (dated(60), "problem", r"clock the server's clock is (5\d|60) s ahead of this machine's"),
         (dated(-3600), "problem", r"clock the server's clock is 3\d{3} s behind this machine's"),
-        (dated(1), "ok", r"clock the server's clock and this machine's agree"),
+        (dated(1), "ok", r"clock the clocks of the server and this machine agree"),
         (
             lambda data: data.replace(b'"3.8.8"', b'"3.7.0"'),
             "warning",
@@ -392,7 +392,7 @@ def test_the_command_fails_while_a_problem_stays(
 
     del environment["PREFECT_API_URL"]
     done = folio("doctor", "--fix")
-    assert done.returncode == 0 and "no Prefect server runs here" in done.stdout
+    assert done.returncode == 0 and "no Prefect server is running here" in done.stdout
     assert done.stdout.splitlines()[-1] == "problems: 0, warnings: 0"
     assert list(tmp_path.iterdir()) == []
 

@@ -106,7 +106,7 @@ def test_doctor_takes_secrets_out_of_the_parameters_of_old_runs(
         assert "exposed-test" in [run.name for run, _ in on_server(client)]
         (one,) = finding(["exposed-test"], prefect_home)
         assert "exposed-test" in one.text and "change the password" in one.remedy
-        assert "took the secrets out" in clean(prefect_home)
+        assert "removed the secrets" in clean(prefect_home)
         assert client.read_flow_run(made.id).parameters == {
             "pipeline": "x",
             "mirror": "http://127.0.0.1:9/x",

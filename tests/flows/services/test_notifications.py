@@ -172,6 +172,6 @@ def test_the_last_address_alone_is_told(
     ],
 )
 def test_what_is_no_address_is_refused_in_one_line(prefect_home: Path, address: str) -> None:
-    with pytest.raises(UsageError, match=r"cannot be notified.*https://example\.org/hook$"):
+    with pytest.raises(UsageError, match=r"not an http address.*https://example\.org/hook$"):
         install_notifications(address)
     assert rows(prefect_home, "select name from block_document where name = ?", BLOCK) == []

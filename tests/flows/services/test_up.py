@@ -316,7 +316,7 @@ def test_two_runs_at_a_time_do_the_work_once(up: Up) -> None:
 
 def test_a_second_one_tells_where_the_first_is(up: Up) -> None:
     code, out, err = up.said(*up.arguments())
-    assert code == 0 and "is up already" in err
+    assert code == 0 and "already running" in err
     assert f"http://127.0.0.1:{up.ports[0]}" in out
     code, out, _ = up.said("status", "--json")
     assert code == 0 and '"up": true' in out and '"online"' in out
@@ -326,7 +326,7 @@ def test_a_port_that_is_taken_is_named(up: Up, tmp_path: Path) -> None:
     other = Up(tmp_path / "other", up.ports)
     code, _, err = other.said(*other.arguments())
     assert code == 2
-    assert f"port {up.ports[0]} of 127.0.0.1 cannot be had" in err and "--prefect-port" in err
+    assert f"port {up.ports[0]} of 127.0.0.1 is not available" in err and "--prefect-port" in err
 
 
 def test_its_pages_are_there_and_nothing_else_of_the_home_is(up: Up) -> None:

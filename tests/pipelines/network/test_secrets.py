@@ -262,7 +262,7 @@ def test_old_homes_are_named_cleaned_and_still_whole(old: tuple[Settings, Path])
     assert all("change the password" in one.remedy for one in found)
     for one in found:
         said = one.mend()
-        assert "took the secrets out" in said, said
+        assert "removed the secrets" in said, said
     assert [one.state for one in exposed.secrets(home)] == ["ok"]
     assert_kept_out_of(home.home)
     source = next(

@@ -188,7 +188,7 @@ def test_only_needs_what_lies_above(tmp_path: Path, reviews: Path) -> None:
             selection=Selection.of(only="tokens"),
             notice=lambda text: None,
         )
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(UsageError, match="are mutually exclusive"):
         Selection.of(only="tokens", since="model")
 
 
