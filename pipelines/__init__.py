@@ -1,1 +1,1 @@
-"""What is done: the stages and their contracts, in plain Python that knows nothing of Prefect."""
+"""The stages and their contracts, in plain Python without Prefect."""

@@ -1,4 +1,4 @@
-"""The errors a user can mend. Each is one line: what is wrong, where, and what to do."""
+"""Errors that a user can fix. Each is one line: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Sequence
 
 
 class FolioError(Exception):
-    """A stage cannot go on. Exit code 1."""
+    """A stage cannot continue. Exit code 1."""
 
     exit_code = 1
 
 
 class UsageError(FolioError):
-    """The command or the declaration is wrong; nothing was run. Exit code 2."""
+    """The command or the declaration is invalid; nothing was run. Exit code 2."""
 
     exit_code = 2
 
 
 class UnreachableError(FolioError):
-    """A source's address did not answer: the one failure that the samples may stand in for."""
+    """A source's address did not answer: the only failure for which samples may be used instead."""
 
 
 class DamagedError(FolioError):
-    """Bytes on disk are not those that were published."""
+    """Bytes on disk differ from those that were published."""
 
 
 class UnreadableError(DamagedError):
-    """A small file of ours that is not what we wrote."""
+    """One of Folio's small files is unreadable."""
 
 
 def first_line(error: BaseException, otherwise: str | None = None) -> str:

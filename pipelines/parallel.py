@@ -1,7 +1,7 @@
-"""Work in threads beside the main one, in order and a few items ahead of it.
+"""Work in background threads, in order and a few items ahead.
 
-It pays where the work leaves Python's lock alone, as zlib, Polars, Parquet and large numpy
-arrays do. Memory holds what `most` items take.
+This helps where the work releases Python's lock, as zlib, Polars, Parquet and large numpy arrays
+do. At most `most` results are held in memory.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MOST = 3  # items at a time
+MOST = 3  # number of items
 
 
 def mapped(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int = 2, most: int = MOST
 ) -> Generator[Result]:
-    """`function` of each item, in the items' order; what it raises is raised in its place."""
+    """`function` of each item, in the items' order; its exceptions are raised in the item's
+    place."""
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[Result]] = deque()
     try:
@@ -30,12 +31,12 @@ def mapped(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:  # also when the reader stops early
+    finally:  # also if the reader stops early
         pool.shutdown(cancel_futures=True)
 
 
 def ahead(items: Iterator[Item], most: int = MOST) -> Generator[Item]:
-    """`items`, made in a thread before they are asked for."""
+    """`items`, computed in a thread before they are needed."""
     end: Any = object()
     for item in mapped(lambda _: next(items, end), repeat(None), workers=1, most=most):
         if item is end:

@@ -1,4 +1,4 @@
-"""The loader that models name which were registered before it moved to `pipelines.serving`."""
+"""The loader module of models that were registered before it moved to `pipelines.serving`."""
 
 from pipelines.serving.mlflow_model import _load_pyfunc
 

@@ -12,17 +12,18 @@ from pipelines.errors import UsageError
 
 @dataclass(frozen=True)
 class Stage:
-    """`config` lists all that the stage may read of the declaration; the key holds just that."""
+    """`config` lists everything of the declaration that the stage may read; only that is in the
+    key."""
 
     name: str
     module: str
     inputs: tuple[str, ...]
     config: tuple[str, ...]
     libraries: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()  # read by the code and part of it: templates
+    files: tuple[str, ...] = ()  # files read by the code and part of it, such as templates
     optional: tuple[str, ...] = ()  # the inputs that it does without where a run has none
-    shared: bool = True  # published where FOLIO_STORE says; False: it tells of this home alone
-    version: int = 1  # raise it when the meaning of the files changes though no code here does
+    shared: bool = True  # published to FOLIO_STORE; False: it belongs to this home only
+    version: int = 1  # increase it when the meaning of the files changes without a code change here
 
     def reads(self, stages: Container[str]) -> tuple[str, ...]:
         """Its inputs in a run that has only `stages`."""
@@ -30,7 +31,7 @@ class Stage:
 
     @property
     def build(self) -> Callable[..., dict[str, Any]]:
-        """`build(inputs, config, work) -> counts`. Imported only when it is to run."""
+        """`build(inputs, config, work) -> counts`. Imported only when it runs."""
         return import_module(self.module).build
 
 
@@ -102,7 +103,7 @@ VERBS = {
 
 
 def stage_named(name: str) -> Stage:
-    """The stage, by its name or by what its task is called (train is model)."""
+    """The stage with this name, or whose task has this name (train is model)."""
     wanted = VERBS.get(name, name)
     for stage in STAGES:
         if stage.name == wanted:

@@ -1,4 +1,4 @@
-"""Bytes to clean text: encoding, line ends, publishers' frames. And which texts are the same."""
+"""Bytes to clean text: encoding, line ends, publishers' frames; and which texts are equal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pipelines.errors import FolioError
 
 BOM = b"\xef\xbb\xbf"
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-STRAY = re.compile("[\ud800-\udfff]")  # what surrogateescape makes of bytes that are not UTF-8
+STRAY = re.compile("[\ud800-\udfff]")  # surrogateescape decodes invalid UTF-8 to these
 FRAME_START = re.compile(r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^*\n]*")
-FRAME_START_GOES_ON = re.compile(r"[^*\n]+\*\*\*")  # a long title's second line
+FRAME_START_GOES_ON = re.compile(r"[^*\n]+\*\*\*")  # the second line of a long title
 FRAME_END = re.compile(
     r"\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG"
     r"|End of (?:the |this )?Project Gutenberg"
@@ -24,7 +24,7 @@ WINDOW = 2**20  # characters whose words are held as a list at once
 
 
 def decoded(data: bytes) -> str | None:
-    """UTF-8 with or without a byte order mark, line ends as LF; None when it is not UTF-8."""
+    """UTF-8 with or without a byte order mark, line ends as LF; None if it is not UTF-8."""
     try:
         return unix_lines(data.removeprefix(BOM).decode())
     except UnicodeDecodeError:
@@ -36,12 +36,13 @@ def unix_lines(text: str) -> str:
 
 
 def without_tags(text: str) -> str:
-    """`<br />` as the line break that it stands for."""
+    """`<br />` as a line break."""
     return BREAK.sub("\n", text) if "<" in text else text
 
 
 class Body(NamedTuple):
-    """Lines `first` to before `last` of a text; whether the licence frame's two ends were seen."""
+    """Lines `first` to before `last` of a text; whether both ends of the licence frame were
+    found."""
 
     first: int
     last: int
@@ -50,10 +51,10 @@ class Body(NamedTuple):
 
 
 def find_body(lines: Iterable[str], start: str | None, end: str | None, name: str) -> Body:
-    """Where the text is within Project Gutenberg's licence frame, cut to `start` and `end`.
+    """Where the text is inside Project Gutenberg's licence frame, cut to `start` and `end`.
 
-    `start` is the first line that begins so (kept), `end` the first such line after it (not
-    kept). Raises FolioError when one of them is given and not found.
+    `start` is the first line with this prefix (kept), `end` the first such line after it (removed).
+    Raises FolioError if one of them is given and not found.
     """
     opened = closed = begun = ended = None
     number, title_goes_on = -1, False
@@ -69,13 +70,13 @@ def find_body(lines: Iterable[str], start: str | None, end: str | None, name: st
             closed = number
         if start and begun is None and closed is None and line.startswith(start):
             begun = number
-        # The frame's own last line may be the mark, so it is looked for beyond the frame as well.
+        # The mark may be the last line of the frame, so search beyond the frame as well.
         elif end and ended is None and (begun is not None or not start) and line.startswith(end):
             ended = number
     for key, mark, found in (("start", start, begun), ("end", end, ended)):
         if mark and found is None:
             raise FolioError(
-                f"{name}: corpus.{key}: no line begins with {mark!r}; mend it in the declaration"
+                f"{name}: corpus.{key}: no line begins with {mark!r}; fix it in the declaration"
             )
     first = begun if begun is not None else 0 if opened is None else opened + 1
     last = min(at for at in (closed, ended, number + 1) if at is not None)
@@ -83,7 +84,7 @@ def find_body(lines: Iterable[str], start: str | None, end: str | None, name: st
 
 
 def body(text: str, start: str | None, end: str | None, name: str) -> str:
-    """The lines that `find_body` finds, without the empty ones that the frame leaves behind."""
+    """The lines that `find_body` finds, without empty lines left over from the frame."""
     found = find_body(_lines(text), start, end, name)
     first = sum(map(len, islice(_lines(text), found.first)))
     size = sum(map(len, islice(_lines(text), found.first, found.last)))
@@ -94,7 +95,8 @@ def body(text: str, start: str | None, end: str | None, name: str) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines with their ends, one at a time: a list of them would weigh more than the text."""
+    """The lines with their ends, one at a time: a list of them would need more memory than the
+    text."""
     at = 0
     while at < len(text):
         stop = text.find("\n", at) + 1 or len(text)
@@ -103,12 +105,12 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def excerpt(data: bytes) -> str:
-    """The beginning, with U+FFFD for what is not UTF-8."""
+    """The beginning, with U+FFFD for invalid UTF-8."""
     return data[:800].decode(errors="replace")
 
 
 def text_digest(text: str) -> bytes:
-    """Equal for texts that differ only in how much white space stands between their words."""
+    """Equal for texts that differ only in the amount of white space between words."""
     digest = hashlib.sha256()
     begun = gap = False
     for at in range(0, len(text), WINDOW):

@@ -1,4 +1,4 @@
-"""The rows of a CSV file, however long their fields; what is malformed is named by its line."""
+"""The rows of a CSV file with fields of any length; errors name the line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_FIELD_CHARACTERS = 64 * 2**20
 
 @contextmanager
 def long_fields() -> Iterator[None]:
-    """Fields of up to MAX_FIELD_CHARACTERS are read within, not of 131,072 as elsewhere."""
+    """While inside, fields may have MAX_FIELD_CHARACTERS instead of 131,072."""
     before = csv.field_size_limit(MAX_FIELD_CHARACTERS)
     try:
         yield
@@ -26,14 +26,14 @@ def long_fields() -> Iterator[None]:
 
 
 def checked_rows(rows: Reader, name: str, width: int | None = None) -> Iterator[list[str]]:
-    """The rows of a strict `csv.reader`; FolioError naming the line where one is malformed."""
+    """The rows of a strict `csv.reader`; raises FolioError with the line of a malformed row."""
     line = rows.line_num + 1
     try:
         for row in rows:
             if width is not None and len(row) > width:
                 raise FolioError(
-                    f"{name}: the row at line {line} has {len(row)} fields, the first "
-                    f"row {width}; put quotation marks around texts with commas"
+                    f"{name}: the row at line {line} has {len(row)} fields, the first row "
+                    f"{width}; put quotation marks around texts that contain commas"
                 )
             yield row
             line = rows.line_num + 1

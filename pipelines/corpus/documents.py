@@ -1,4 +1,4 @@
-"""What every reader gives, and how it finds the source's files."""
+"""What every reader returns, and how it finds the source's files."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ EMPTY, NOT_UTF8, NO_LABEL = "empty", "not-utf8", "no-label"
 
 
 class Document(NamedTuple):
-    """`text` is clean, or the bytes' beginning where `reason` says why it is set aside."""
+    """`text` is clean; with a `reason` for quarantine, it is the beginning of the bytes."""
 
     id: str
     text: str
     label: float | None = None
     group: str | None = None
-    part: str | None = None  # train or test, where the source itself says so
+    part: str | None = None  # train or test, if the source defines it
     reason: str | None = None
 
 
 @dataclass
 class Notes:
-    """What a reader saw besides documents."""
+    """What a reader found besides documents."""
 
     ignored: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)  # as the declaration asks for
+    left_out: Counter[str] = field(default_factory=Counter)  # as declared
     other_labels: Counter[str] = field(default_factory=Counter)
     films: dict[str, list[str]] = field(default_factory=dict)  # train/pos: film of each line
 
@@ -43,24 +43,24 @@ def source_files(source: Artifact) -> list[Path]:
     """All data files, in an order that does not depend on the file system."""
     found = source.files()
     if not found:
-        raise FolioError(f"{source.path}: the source holds no file; run the source stage again")
+        raise FolioError(f"{source.path}: the source contains no files; run the source stage again")
     return found
 
 
 def matching_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[Path]:
-    """Those that `corpus.glob` matches, in order. Raises FolioError when there is none."""
+    """Those that `corpus.glob` matches, in order. Raises FolioError if there are none."""
     files, root = source_files(source), source.path
     if ".." in Path(spec.glob).parts or spec.glob.startswith("/") or not spec.glob:
         raise UsageError(
-            f"corpus.glob {spec.glob!r}: write a pattern within the source's folder, "
-            "such as **/*.txt"
+            f"corpus.glob {spec.glob!r}: give a pattern within the source's folder, such "
+            "as **/*.txt"
         )
     matching = set(files).intersection(root.glob(spec.glob))
     if not matching:
         raise FolioError(
-            f"corpus.glob {spec.glob!r} matches none of the source's {len(files)} "
-            f"files (such as {files[0].relative_to(root)}); mend it, or give a "
-            "folder with such files"
+            f"corpus.glob {spec.glob!r} matches none of the source's {len(files)} files "
+            f"(such as {files[0].relative_to(root)}); fix it, or give a folder with such "
+            "files"
         )
     notes.ignored["other files"] += len(set(files) - matching)
     return sorted(matching)

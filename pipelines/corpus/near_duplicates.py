@@ -1,8 +1,8 @@
-"""Which documents of train and validation say nearly what a document of the test part says.
+"""Finds documents of train and validation that are nearly equal to a test document.
 
-Two texts are as alike as the share of their strings of words that both have: case, line breaks and
-a few changed words matter little. Memory holds at most 0.9 kB a test document, its sketch, and the
-sketches of some of the others at a time.
+The similarity of two texts is the share of word sequences that they have in common, so letter case,
+line breaks and a few changed words hardly matter. Memory holds at most 0.9 kB per test document,
+its sketch, and the sketches of some of the others at a time.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ import pyarrow as pa
 from pipelines.corpus.sketches import HASH_BITS, SKETCH, Sketches, edges_of, in_characters, sketched
 from pipelines.parallel import mapped
 
-ALIKE = 0.5  # share of common strings; two reviews of one film have a few hundredths
-KEYS = 8  # of the smallest hashes, by which alike documents find each other
-MOST_UNDER_A_KEY = 10  # test documents: a string that more of them have tells nothing
-PAIRS_AT_ONCE = 2**11  # compared at a time, within the cache
+ALIKE = 0.5  # share of common sequences; two reviews of the same film share a few percent
+KEYS = 8  # number of smallest hashes by which similar documents are found
+MOST_UNDER_A_KEY = 10  # test documents; a sequence that occurs in more of them is not distinctive
+PAIRS_AT_ONCE = 2**11  # compared at a time, to fit into the cache
 NO_SKETCHES = Sketches(np.empty(0, np.uint64), np.zeros(1, np.int64))
 
 
 class Pair(NamedTuple):
-    """A document outside the test part, by its number, the test document that it is most like, and
-    how much: the share of common strings."""
+    """A document outside the test part, by number, the most similar test document, and the
+    similarity: the share of common sequences."""
 
     document: int
     test: int
     similarity: float
 
 
-Texts = Iterable[tuple[np.ndarray, pa.Array]]  # batches: numbers of the documents, their texts
+Texts = Iterable[tuple[np.ndarray, pa.Array]]  # batches: document numbers and texts
 
 
 def near_duplicates(test: Texts, others: Texts) -> Iterator[Pair]:
-    """Those of `others` that are like one of `test`, in the order given."""
+    """Those of `others` that are similar to one of `test`, in the given order."""
     index = _Index.of(test)
     if not len(index.numbers):
         return
@@ -88,8 +88,8 @@ class _Index:
         )
 
     def most_alike(self, sketches: Sketches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the sketches that are ALIKE to one of the test part: their places, the test
-        document's, and how alike. The first of several that are equally alike."""
+        """For the sketches that are ALIKE to a test document: their positions, the test document's
+        and the similarity. Of equally similar ones the first."""
         ones, others = self._candidates(sketches)
         shares = np.concatenate(
             [
@@ -109,7 +109,7 @@ class _Index:
         return ones[best], others[best], shares[best]
 
     def _candidates(self, sketches: Sketches) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs that have a key in common, each once: place among `sketches`, test document."""
+        """Pairs with a common key, each once: position in `sketches`, test document."""
         smallest = sketches.first(KEYS)
         starts = np.searchsorted(self.keys, smallest.hashes, "left")
         stops = np.searchsorted(self.keys, smallest.hashes, "right")
@@ -122,14 +122,14 @@ class _Index:
 
 
 def similarities(ones: Sketches, others: Sketches) -> np.ndarray:
-    """The share of common strings of each pair, from two sketches: exact where both are whole,
-    else as it is among the smallest hashes of the two together. Each of `ones` has a hash."""
+    """The share of common sequences of each pair, from two sketches: exact if both are complete,
+    else an estimate from the smallest hashes of both. Each of `ones` has a hash."""
     pairs = np.arange(len(ones.sizes), dtype=np.uint64) << HASH_BITS
     one, other = (np.repeat(pairs, each.sizes) | each.hashes for each in (ones, others))
     at = np.searchsorted(other, one)
     common = np.take(other, at, mode="clip") == one
     before = edges_of(common)
-    # How many of the pair's two sketches together are smaller than this hash.
+    # How many hashes in the pair's two sketches together are smaller than this one.
     rank = np.arange(len(one)) + at - before[:-1]
     rank -= np.repeat(rank[ones.edges[:-1]] - (at[ones.edges[:-1]] - others.edges[:-1]), ones.sizes)
     cut = np.maximum(ones.sizes, others.sizes) == SKETCH

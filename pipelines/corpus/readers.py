@@ -1,8 +1,9 @@
 """Raw files to documents, one at a time: a long text, a folder of files, CSV, labelled folders.
 
-Every reader is `read(source, spec, notes) -> Iterator[Document]` and gives the documents in an
-order that the files alone decide. What it cannot use it still gives, with a reason; what is no
-document at all it counts in `notes.ignored`. The readers of many short documents are in `passages`.
+Every reader is `read(source, spec, notes) -> Iterator[Document]` and returns the documents in an
+order that depends only on the files. Documents that cannot be used are returned with a reason;
+files that are not documents are counted in `notes.ignored`. Readers of many short documents are in
+`short_readers`.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ FOLDER = re.compile(r"(?:(?P<home>.+)/)?(?P<part>train|test)(?:/(?P<label>pos|ne
 FILM_LIST = re.compile(r"urls_(pos|neg)\.txt")
 NUMBERED = re.compile(r"(.+)/(\d+)_\d+")
 FILM = re.compile(r"tt\d+")  # IMDb's title number in a film's address
-OTHER_LABELS = 10  # distinct wrong labels remembered
+OTHER_LABELS = 10  # number of distinct invalid labels to remember
 
 
 def read(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    """The documents of `source`. Raises FolioError for files that are not what `spec` says."""
+    """The documents of `source`. Raises FolioError for files that do not match `spec`."""
     return READERS[spec.reader](source, spec, notes)
 
 
@@ -50,8 +51,8 @@ def _read_text(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Doc
     if len(files) > 1:
         names = ", ".join(path.name for path in files[:3])
         raise FolioError(
-            f"corpus.reader text wants one file, the source has {len(files)} "
-            f"({names}…); use reader files"
+            f"corpus.reader text needs one file, the source has {len(files)} ({names}…); "
+            "use reader files"
         )
     yield _whole_text(files[0], files[0].name, spec)
 
@@ -65,8 +66,8 @@ def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
     size = path.stat().st_size
     if size > MAX_TEXT_BYTES:
         raise FolioError(
-            f"{name}: {size:,} bytes; a text may have {MAX_TEXT_BYTES:,}. Cut it "
-            "into several files and use reader files"
+            f"{name}: {size:,} bytes; the limit for a text is {MAX_TEXT_BYTES:,}. Split "
+            "it into several files and use reader files"
         )
     data = path.read_bytes()
     text = decoded(data)
@@ -91,27 +92,27 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
             homes.add(place["home"])
             if len(homes) > 1:
                 raise FolioError(
-                    f"two corpora in one source: {' and '.join(map(str, homes))}; "
-                    "reader labelled-folders wants one"
+                    f"two corpora in one source: {' and '.join(map(str, homes))}; reader "
+                    "labelled-folders needs exactly one"
                 )
             review = _review(name.removesuffix(".txt"), data, place)
             if review.id in seen:
                 raise FolioError(
-                    f"the source has two documents called {review.id}; keep one of them"
+                    f"the source has two documents named {review.id}; keep one of them"
                 )
             seen.add(review.id)
             yield review
     if not homes:
         raise FolioError(
-            f"{source_files(source)[0].name}: no train/pos/*.txt, train/neg/*.txt, "
-            "test/… in it; reader labelled-folders wants that layout, plain or in a "
-            ".tar.gz"
+            f"{source_files(source)[0].name}: contains no train/pos/*.txt, "
+            "train/neg/*.txt, test/…; reader labelled-folders needs that layout, as "
+            "plain folders or in a .tar.gz"
         )
 
 
 @lru_cache(64)
 def _folder(path: str) -> dict[str, str | None] | None:
-    """What a folder's name says of its files: home, part and label."""
+    """What a folder's name means for its files: home, part and label."""
     found = FOLDER.fullmatch(path)
     return found.groupdict() if found else None
 
@@ -134,7 +135,7 @@ def _why_ignored(place: dict[str, str | None] | None, name: str) -> str:
 
 
 def _labelled_files(source: Artifact) -> Iterator[tuple[str, bytes | None]]:
-    """(name, content if it is of use) of all files, in archives or plain."""
+    """(name, content if it is needed) of all files, in archives or plain."""
     files = source_files(source)
     for path in files:
         name = path.relative_to(source.path).as_posix()
@@ -166,21 +167,21 @@ def _review(name: str, data: bytes, place: dict[str, str | None]) -> Document:
 def film_of(document: str, films: dict[str, list[str]]) -> str | None:
     """The film of review `train/pos/12_9`: line 12, from 0, of `train/urls_pos.txt`.
 
-    None when the line is blank; FolioError when there is no such line.
+    None if the line is blank; FolioError if there is no such line.
     """
     numbered = NUMBERED.fullmatch(document)
     if numbered is None:
         raise FolioError(
-            f"{document}.txt: corpus.group film needs names like 12_9.txt; "
-            "rename the file or remove corpus.group"
+            f"{document}.txt: corpus.group film requires names like 12_9.txt; rename the "
+            "file or remove corpus.group"
         )
     folder, line = numbered[1], int(numbered[2])
     listed = films.get(folder, [])
     if line >= len(listed):
         where = folder.replace("/", "/urls_") + ".txt"
         raise FolioError(
-            f"{document}.txt: corpus.group film looks for line {line + 1} of {where}, "
-            f"which has {len(listed)}; add the list or remove corpus.group"
+            f"{document}.txt: corpus.group film needs line {line + 1} of {where}, which "
+            f"has {len(listed)}; add the list or remove corpus.group"
         )
     return listed[line] or None
 
@@ -199,7 +200,9 @@ def _csv_documents(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Ite
         rows = csv.reader(file, strict=True)
         header = next(checked_rows(rows, name), None)
         if not header:
-            raise FolioError(f"{name}: the file is empty; its first row must name the columns")
+            raise FolioError(
+                f"{name}: the file is empty; its first row must contain the column names"
+            )
         text_at = _column(header, spec.text_column, name, "corpus.text_column")
         label_at = (
             _column(header, spec.label_column, name, "corpus.label_column")

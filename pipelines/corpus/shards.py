@@ -1,4 +1,4 @@
-"""Writes documents to Parquet: the shards of each split, the quarantine, what leaks into test."""
+"""Writes documents to Parquet: the shards of each split, the quarantine, the near-duplicates."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ SHARD_DOCUMENTS, SHARD_CHARACTERS = 10_000, 16 * 2**20
 EXCERPT_CHARACTERS = 200
 PARQUET = {"compression": "zstd", "use_dictionary": ["split", "reason"]}
 Row = tuple[Any, ...]
-Leak = tuple[Pair, str]  # what is like a test document, and the split it was in
+Leak = tuple[Pair, str]  # near-duplicates of test documents, and the split they were in
 
 
 def write(
     spool: Path, listing: Listing, assignment: Assignment, leaks: list[Leak], work: Workspace
 ) -> dict[str, dict[str, int]]:
-    """The spooled texts once more, each to its split's shards or to the quarantine.
+    """Writes the spooled texts to their split's shards or to the quarantine.
 
-    Returns documents, characters and positives (of label 1) of each split.
+    Returns documents, characters and positives (label 1) of each split.
     """
     (work.out / "documents").mkdir()
     buffers = {split: Shards(split) for split in SPLITS}
@@ -65,8 +65,8 @@ def write(
 def _rows(
     spool: Path, listing: Listing, assignment: Assignment, work: Workspace
 ) -> Iterator[pa.Table]:
-    """DOCUMENTS of all that was read, in which `split` may be a reason to set it aside; a row a
-    document, several for one that the contiguous split cuts."""
+    """DOCUMENTS of everything read; `split` may also be a reason for quarantine. One row per
+    document, or several if the contiguous split cuts it."""
     at = 0
     for batch in spooled(spool):
         here = slice(at, at + batch.num_rows)
@@ -109,7 +109,7 @@ def _pieces(row: Row, cuts: list[tuple[str, int, int]] | None) -> Iterator[Row]:
 def _without_quarantined(
     rows: Iterable[pa.Table], quarantine: pq.ParquetWriter
 ) -> Iterator[pa.Table]:
-    """Those that are in a split; the others go to the quarantine."""
+    """Those in a split; the others go to the quarantine."""
     for table in rows:
         kept = pc.is_in(table["split"], pa.array(SPLITS))
         yield table.filter(kept)
@@ -120,7 +120,7 @@ def _without_quarantined(
 
 
 def _shards(rows: Iterable[pa.Table], buffers: dict[str, Shards]) -> Iterator[tuple[str, pa.Table]]:
-    """(name, rows) of the shards of all splits, as they fill."""
+    """(name, rows) of the shards of all splits, as they fill up."""
     for table in rows:
         for split, buffer in buffers.items():
             yield from buffer.add(table.filter(pc.equal(table["split"], split)))
@@ -145,7 +145,7 @@ def _leak_table(leaks: list[Leak], spool: Path) -> pa.Table:
 
 
 class Shards:
-    """The rows of one split until they are enough for a shard."""
+    """The rows of one split, until there are enough for a shard."""
 
     def __init__(self, split: str) -> None:
         self.split, self.number = split, 0
@@ -154,7 +154,7 @@ class Shards:
         self.totals = {"documents": 0, "characters": 0, "positives": 0}
 
     def add(self, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-        """The shards that are full now: (name, rows)."""
+        """The full shards: (name, rows)."""
         characters = pc.utf8_length(rows["text"]).to_numpy()
         self.totals["documents"] += rows.num_rows
         self.totals["characters"] += int(characters.sum())

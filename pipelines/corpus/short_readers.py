@@ -1,6 +1,6 @@
-"""Readers of many short documents: a line each, a paragraph each, records of a tfds dataset.
+"""Readers of many short documents: one per line, one per paragraph, records of a TFDS dataset.
 
-A text may have any size: it is read line by line, and only one document is held at a time.
+Texts can have any size: they are read line by line, and only one document is held at a time.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.store.artifacts import Artifact
 
-MAX_CHARACTERS = 16 * 2**20  # of one document, which is held in memory whole
-RECORDS_AT_A_TIME = 64  # an article of Wikipedia may have some 100 kB
-SHARDS = "tfds/"  # as the source stage lays them; their columns: record, text
+MAX_CHARACTERS = 16 * 2**20  # of one document, all of which is held in memory
+RECORDS_AT_A_TIME = 64  # Wikipedia articles may have some 100 kB
+SHARDS = "tfds/"  # as written by the source stage, with columns record and text
 MARK = re.compile(r"_START_(ARTICLE|SECTION|PARAGRAPH)_")
 HEADINGS = {"ARTICLE": "title", "SECTION": "section heading"}
 LINE_END = re.compile(r"_NEWLINE_|\n")
 
 
 def read_lines(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    """Each line that is not blank, called `file:line`, without its line end."""
+    """Each non-blank line, named `file:line`, without its line end."""
     for path, name in _texts(source, spec, notes):
         for number, line in _body_lines(path, name, spec):
             if line.isspace():
@@ -45,7 +45,7 @@ def read_lines(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Doc
 
 
 def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    """Each run of lines between blank lines, called `file:its first line`, line breaks kept."""
+    """Each paragraph between blank lines, named `file:its first line`, with its line breaks."""
     for path, name in _texts(source, spec, notes):
         first, characters, lines = 0, 0, list[str]()
         for number, line in _body_lines(path, name, spec):
@@ -56,7 +56,7 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
                 _check_size(
                     characters,
                     f"{name}: the paragraph at line {first}",
-                    "put blank lines into it, or use reader lines",
+                    "add blank lines, or use reader lines",
                 )
             elif lines:
                 yield _document(name, first, "".join(lines))
@@ -66,14 +66,14 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
 
 
 def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[Path, str]]:
-    """The source's only file, whatever its name, or those of a folder that the glob matches."""
+    """The source's only file, whatever its name, or the files of a folder that match the glob."""
     files = source_files(source)
     for path in files if len(files) == 1 else matching_files(source, spec, notes):
         yield path, path.relative_to(source.path).as_posix()
 
 
 def _body_lines(path: Path, name: str, spec: CorpusSpec) -> Iterator[tuple[int, str]]:
-    """(number from 1, line with its end) within the licence frame, corpus.start and end."""
+    """(number from 1, line with its end) inside the licence frame, corpus.start and end."""
     body = find_body(_lines(path, name), spec.start, spec.end, name)
     yield from islice(enumerate(_lines(path, name), 1), body.first, body.last)
 
@@ -81,7 +81,7 @@ def _body_lines(path: Path, name: str, spec: CorpusSpec) -> Iterator[tuple[int, 
 def _lines(path: Path, name: str) -> Iterator[str]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, line in enumerate(iter(partial(file.readline, MAX_CHARACTERS + 1), ""), 1):
-            _check_size(len(line), f"{name}: line {number}", "is it a text of lines?")
+            _check_size(len(line), f"{name}: line {number}", "is it a text with lines?")
             yield line
 
 
@@ -102,9 +102,9 @@ def _document(name: str, number: int, text: str) -> Document:
 
 
 def read_records(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    """The records of the source's Parquet shards, called `split/record` (from 0, as tfds counts).
+    """The records of the source's Parquet shards, named `split/record` (from 0, as in TFDS).
 
-    With markup, each record is an article whose paragraphs are documents, called
+    With markup, each record is an article whose paragraphs are documents, named
     `split/record#paragraph` (from 1); titles, headings and empty paragraphs are left out.
     """
     for path in source.files(SHARDS):
@@ -135,8 +135,8 @@ def _record(name: str, data: bytes, spec: CorpusSpec, notes: Notes) -> Iterator[
 def wiki40b(text: str) -> Iterator[tuple[str, str]]:
     """("title" | "section heading" | "paragraph", its text) of an article in wiki40b's markup.
 
-    A mark `_START_…_` says what follows it; `_NEWLINE_` ends a paragraph, as a line end does. A
-    title or heading is one line: what may stand on further lines are paragraphs.
+    A mark `_START_…_` says what follows it; `_NEWLINE_` ends a paragraph, like a line end. A title
+    or heading is a single line: any further lines are paragraphs.
     """
     before, *marked = MARK.split(text)
     if before.strip():

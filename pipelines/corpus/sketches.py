@@ -1,7 +1,7 @@
-"""Sketches of texts: the smallest hashes of their strings of words (Broder 1997).
+"""Sketches of texts: the smallest hashes of their word sequences (Broder 1997).
 
-A sketch holds all of a short text's strings and a fair sample of a long one's, so that two of them
-tell what share of their strings two texts have in common.
+A sketch contains all sequences of a short text and a fair sample of a long one's, so two sketches
+show what share of sequences two texts have in common.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import pyarrow.compute as pc
 
 from pipelines.corpus.blanks import has_blanks
 
-LENGTH = 5  # words in a string; of text without blanks, as Japanese is, characters
+LENGTH = 5  # words in a sequence; characters for text without spaces, such as Japanese
 SKETCH = 100
 MIX, STEP = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
-HASH_BITS, OWNER_BITS = np.uint64(40), np.uint64(24)  # of the numbers that are sorted
+HASH_BITS, OWNER_BITS = np.uint64(40), np.uint64(24)  # share of the numbers that are sorted
 HASH = (np.uint64(1) << HASH_BITS) - np.uint64(1)
 
 
 class Sketches(NamedTuple):
-    """Sketch i is `hashes[edges[i]:edges[i + 1]]`: sorted, each hash once, SKETCH at most; empty
-    where there is not a single word."""
+    """Sketch i is `hashes[edges[i]:edges[i + 1]]`: sorted, distinct, at most SKETCH hashes; empty
+    for a text without words."""
 
     hashes: np.ndarray
     edges: np.ndarray
@@ -34,30 +34,30 @@ class Sketches(NamedTuple):
         return np.diff(self.edges)
 
     def first(self, most: int) -> Sketches:
-        """At most so many hashes of each, the smallest."""
+        """At most this many hashes of each, the smallest ones."""
         places = np.arange(len(self.hashes)) - np.repeat(self.edges[:-1], self.sizes)
         return Sketches(self.hashes[places < most], edges_of(np.minimum(self.sizes, most)))
 
     def chosen(self, which: np.ndarray) -> Sketches:
-        """Those of these numbers, in their order."""
+        """Those with these numbers, in their order."""
         edges = edges_of(self.sizes[which])
         shift = np.repeat(self.edges[which] - edges[:-1], np.diff(edges))
         return Sketches(self.hashes[shift + np.arange(edges[-1])], edges)
 
 
 def edges_of(sizes: np.ndarray) -> np.ndarray:
-    """Where each of some pieces begins when they stand end to end, and where the last one ends."""
+    """Where each of some concatenated pieces starts, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
 def in_characters(texts: pa.Array) -> bool:
-    """Whether blanks are so rare that characters, not words, are to be strung together."""
+    """Whether spaces are so rare that sequences of characters, not words, should be used."""
     blanks = sum(pc.sum(pc.count_substring(texts, blank)).as_py() for blank in " \n")
     return not has_blanks(blanks, pc.sum(pc.utf8_length(texts)).as_py())
 
 
 def sketched(texts: pa.Array, characters: bool) -> Sketches:
-    """The sketches of fewer than 2**24 texts; of strings of `characters`, else of words."""
+    """The sketches of fewer than 2**24 texts, from sequences of `characters`, else of words."""
     strings, owners = _strings(*_hashed(texts, characters))
     numbers = np.sort(owners << HASH_BITS | strings >> OWNER_BITS)
     numbers = numbers[np.diff(numbers, prepend=np.uint64(2**64 - 1)) != 0]
@@ -66,8 +66,8 @@ def sketched(texts: pa.Array, characters: bool) -> Sketches:
 
 
 def _hashed(texts: pa.Array, characters: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes (words,) of all words, or characters, in lower case, and where each text's begin:
-    (texts + 1,). A text of fewer than LENGTH is filled up with zeros, but an empty one."""
+    """Hashes (words,) of all words or characters, in lower case, and where each text's start:
+    (texts + 1,). A text with fewer than LENGTH is padded with zeros, unless it is empty."""
     text = pl.Series(texts).str.to_lowercase().str.replace_all("\n", " ", literal=True)
     split = text.str.replace_all(" ", "").str.split("") if characters else text.str.split(" ")
     edges = edges_of(split.list.len().to_numpy())
@@ -81,7 +81,7 @@ def _hashed(texts: pa.Array, characters: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _strings(words: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes (strings,) of all runs of LENGTH words that stand in one text, and which text."""
+    """Hashes (sequences,) of all runs of LENGTH words within one text, and which text."""
     count = max(len(words) - LENGTH + 1, 0)
     strings = np.zeros(count, np.uint64)
     for i in range(LENGTH):

@@ -1,7 +1,7 @@
-"""Which document is in which split, and which repeats another. Pure decisions from a listing.
+"""Which document is in which split, and which ones are repeats. Pure decisions from a listing.
 
-Every order comes from SHA-256 of the seed and a document's text or group, never from a
-library's random numbers, so that it is the same with every version of every library.
+Every order comes from SHA-256 of the seed and a document's text or group, never from a library's
+random numbers, so it is the same with every version of every library.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pipelines.corpus.cleaning import DIGEST_BYTES
 from pipelines.declaration.data_sections import SPLITS, TEST, TRAIN, VALIDATION, CorpusSpec
 from pipelines.errors import FolioError
 
-CUT = "cut"  # kept, in pieces, because two splits meet within it
+CUT = "cut"  # kept, in pieces, because a boundary between splits is in it
 DUPLICATE, DUPLICATE_OF_TEST = REPEATS = ("duplicate", "duplicate-of-test")
 NEAR_DUPLICATE_OF_TEST = "near-duplicate-of-test"
-CUTTABLE = ("text", "files")  # readers of running text; other documents stay whole
+CUTTABLE = ("text", "files")  # readers of running text; other documents are kept whole
 
 
 @dataclass
 class Listing:
-    """One entry a document, in the reader's order: all that the splits hang on.
+    """One entry per document, in the reader's order, with everything that the splits depend on.
 
-    Some 60 bytes a document; texts and ids, which would be many times that, stay on disk.
+    About 60 bytes per document; texts and ids, which are much larger, stay on disk.
     """
 
     labels: list[float | None] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)
-    parts: list[str | None] = field(default_factory=list)  # the split that the source itself names
+    parts: list[str | None] = field(default_factory=list)  # the split that the source defines
     reasons: list[str | None] = field(default_factory=list)  # why the reader could not use it
     digests: bytearray = field(default_factory=bytearray)  # DIGEST_BYTES each; zeros with a reason
     characters: array[int] = field(default_factory=lambda: array("q"))
@@ -66,7 +66,7 @@ class Listing:
         return (index for index, reason in enumerate(self.reasons) if reason is None)
 
     def repeated(self) -> list[int]:
-        """The sound documents that share the first half of their digest with another one."""
+        """The usable documents that share the first half of their digest with another one."""
         halves = np.frombuffer(self.digests, np.uint64)[::2]
         ordered = np.sort(halves)
         shared = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -76,7 +76,7 @@ class Listing:
 
 @dataclass
 class Assignment:
-    """`fates[i]` is document i's split, the reason that sets it aside, or CUT.
+    """`fates[i]` is document i's split, the reason for its quarantine, or CUT.
 
     `cuts[i]` are the pieces of a CUT document: (split, first character, character after the last).
     """
@@ -86,14 +86,14 @@ class Assignment:
 
     @property
     def reasons(self) -> Counter[str]:
-        """How many documents are set aside, by reason."""
+        """Number of quarantined documents, by reason."""
         return Counter(fate for fate in self.fates if fate not in SPLITS and fate != CUT)
 
 
 def assign_splits(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
-    """The split of each document, repeats set aside.
+    """The split of each document; repeats are quarantined.
 
-    Raises FolioError when the wanted parts cannot be had from so few documents.
+    Raises FolioError if there are too few documents for the declared parts.
     """
     assignment = METHODS[spec.split](listing, spec, seed)
     present = {*assignment.fates, *(piece[0] for cut in assignment.cuts.values() for piece in cut)}
@@ -108,7 +108,7 @@ def assign_splits(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
 
 
 def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
-    """Test as it came; train without repeats; validation carved out of what train then has."""
+    """Test unchanged; train without repeats; validation taken from what then remains in train."""
     fates = [
         reason or part or TRAIN for reason, part in zip(listing.reasons, listing.parts, strict=True)
     ]
@@ -128,7 +128,7 @@ def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
 
 
 def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
-    """By each text's (or group's) own hash: nobody moves when others come or go."""
+    """By the hash of each text (or group): adding or removing documents moves no other."""
     total = listing.reasons.count(None)
     test, validation = _share(spec.test, total), _share(spec.validation, total)
     if test + validation >= 1:
@@ -144,7 +144,7 @@ def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
 
 
 def _shuffled(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
-    """Repeats leave first; of the shuffled rest the first are test, the next validation."""
+    """Remove repeats; of the shuffled rest the first are test, the next validation."""
     fates = [reason or TRAIN for reason in listing.reasons]
     _set_repeats_aside(listing, fates)
     rest = [index for index, fate in enumerate(fates) if fate == TRAIN]
@@ -169,13 +169,13 @@ def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
     test = _wanted(spec.test, total, "corpus.test", "characters")
     if validation + test >= total:
         raise _nothing_left(spec, f"{total} characters")
-    bounds = (total - test - validation, total - test)  # where validation and test begin
+    bounds = (total - test - validation, total - test)  # where validation and test start
     at = 0
     for index in kept:
         length = listing.characters[index]
         if spec.reader in CUTTABLE:
             pieces = list(_pieces((bounds[0] - at, bounds[1] - at), length))
-        else:  # to where its middle lies
+        else:  # position of its middle
             pieces = [(SPLITS[bisect_right(bounds, at + length // 2)], 0, length)]
         assignment.fates[index] = pieces[0][0] if len(pieces) == 1 else CUT
         if len(pieces) > 1:
@@ -185,7 +185,7 @@ def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
 
 
 def _pieces(bounds: tuple[int, int], length: int) -> Iterator[tuple[str, int, int]]:
-    """(split, start, stop) where validation and test begin at `bounds`, before or beyond too."""
+    """(split, start, stop) if validation and test start at `bounds`, which may lie outside."""
     validation, test = (min(max(bound, 0), length) for bound in bounds)
     for split, start, stop in (
         (TRAIN, 0, validation),
@@ -197,7 +197,7 @@ def _pieces(bounds: tuple[int, int], length: int) -> Iterator[tuple[str, int, in
 
 
 def _set_repeats_aside(listing: Listing, fates: list[str]) -> None:
-    """Of equal texts one stays: the first that is in test, else the first."""
+    """Of equal texts one is kept: the first in test, else the first."""
     stays: dict[bytes, int] = {}
     repeated = listing.repeated()
     for index in repeated:
@@ -214,10 +214,10 @@ def _set_repeats_aside(listing: Listing, fates: list[str]) -> None:
 def carve(
     pool: Sequence[int], listing: Listing, wanted: int, seed: int, balanced: bool = True
 ) -> list[int]:
-    """About `wanted` documents of `pool`, no two alike: whole groups, shuffled by the seed.
+    """About `wanted` documents of `pool`, no two equal: whole groups, shuffled by the seed.
 
-    A group that would pass `wanted` is left out and the next one tried, so that the number is met
-    as nearly as the groups allow; `balanced` keeps the pool's proportion of labels likewise.
+    A group that would exceed `wanted` is skipped and the next one tried, so the number is met as
+    closely as the groups allow; `balanced` keeps the pool's proportion of labels in the same way.
     """
     members: dict[bytes, list[int]] = {}
     for index in pool:
@@ -245,7 +245,7 @@ def carve(
 
 
 def _nearest(groups: list[list[int]], missing: int) -> list[int]:
-    """The smallest group left, where having it is nearer to the wanted number than not."""
+    """The smallest remaining group, if adding it brings the number closer to the wanted one."""
     smallest = min(groups, key=len, default=[])
     return smallest if len(smallest) < 2 * missing else []
 
@@ -266,8 +266,8 @@ def _share(value: float, total: int) -> float:
 
 def _nothing_left(spec: CorpusSpec, what: str) -> FolioError:
     return FolioError(
-        f"corpus.test {spec.test} and corpus.validation {spec.validation} leave "
-        f"nothing of {what} to train on; make them smaller"
+        f"corpus.test {spec.test} and corpus.validation {spec.validation} leave nothing "
+        f"of {what} for training; reduce them"
     )
 
 
@@ -276,7 +276,7 @@ def _rank(seed: int, key: bytes) -> bytes:
 
 
 def _point(seed: int, key: bytes) -> float:
-    """A number in [0, 1) that only the seed and the key decide."""
+    """A number in [0, 1) that depends only on the seed and the key."""
     return int.from_bytes(_rank(seed, key)[:6]) / 2**48
 
 

@@ -1,8 +1,8 @@
-"""The corpus stage: raw files to documents by split, and a quarantine that says why.
+"""The corpus stage: raw files to documents by split, and a quarantine with reasons.
 
-Which split a document is in may hang on files that come last (film lists, the test folder), so
-the texts and ids wait in a spool on disk while groups and digests of the texts decide. Memory holds
-some documents at a time, a few dozen bytes of each, and of the test part's also a sketch.
+The split of a document may depend on files that come last (film lists, the test folder). So the
+texts and ids wait in a spool on disk while groups and digests decide. Memory holds some documents
+at a time, a few dozen bytes per document, and for test documents also a sketch.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def build(
     """Writes `documents/<split>-NNNN.parquet`, `quarantine.parquet` and `near_duplicates.parquet`;
     returns the counts.
 
-    Read = kept + quarantined + left out, as `corpus.length` and `markup` ask for. Raises FolioError
-    for files that are not what the declaration says, and when more than `corpus.max_quarantined`
-    of the documents would have to be set aside.
+    Read = kept + quarantined + left out (by `corpus.length` and `markup`). Raises FolioError for
+    files that do not match the declaration, and if more than `corpus.max_quarantined` of the
+    documents would be quarantined.
     """
     spec, seed = config["corpus"], config["seed"]
     _empty(work.scratch)
@@ -69,7 +69,7 @@ def build(
 
 
 def _empty(folder: Path) -> None:
-    """A killed earlier try may have left its spool."""
+    """A killed earlier attempt may have left its spool."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -78,7 +78,7 @@ def _empty(folder: Path) -> None:
 
 
 def _of_length(documents: Iterator[Document], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    """Those of `corpus.length` characters; the others are counted as left out."""
+    """Those within `corpus.length` characters; the others are counted as left out."""
     if spec.length is None:
         yield from documents
         return
@@ -93,7 +93,7 @@ def _of_length(documents: Iterator[Document], spec: CorpusSpec, notes: Notes) ->
 
 
 def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Workspace) -> Listing:
-    """Writes ids and texts to `path` in batches; returns all else that is known of them."""
+    """Writes ids and texts to `path` in batches; returns everything else about them."""
     listing = Listing()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, SPOOL) as writer:
         for batch in document_batches(documents):
@@ -109,9 +109,9 @@ def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Worksp
         if notes.left_out:
             raise FolioError(
                 f"all {notes.left_out.total():,} documents are left out "
-                f"({_listed(notes.left_out)}); mend corpus.length or corpus.markup"
+                f"({_listed(notes.left_out)}); fix corpus.length or corpus.markup"
             )
-        raise FolioError("the source holds no documents; look at its files and at corpus.reader")
+        raise FolioError("the source contains no documents; check its files and corpus.reader")
     return listing
 
 
@@ -124,7 +124,7 @@ def _enter(listing: Listing, document: Document) -> None:
 
 def _check_quarantine(assignment: Assignment, spool: Path, spec: CorpusSpec, notes: Notes) -> None:
     reasons = assignment.reasons
-    if not spec.labelled:  # short speeches are alike by nature: no sign of a wrong source
+    if not spec.labelled:  # short speeches naturally repeat; that does not indicate a wrong source
         reasons = Counter({why: n for why, n in reasons.items() if why not in REPEATS})
     share = reasons.total() / len(assignment.fates)
     if share <= spec.max_quarantined:
@@ -140,15 +140,15 @@ def _check_quarantine(assignment: Assignment, spool: Path, spec: CorpusSpec, not
     raise FolioError(
         f"{share:.1%} of {len(assignment.fates):,} documents cannot be used, more than "
         f"corpus.max_quarantined {spec.max_quarantined:.1%}: {_listed(reasons)}; for "
-        f"example {example}{wrong}. Mend the source or the declaration"
+        f"example {example}{wrong}. Fix the source or the declaration"
     )
 
 
 def _near_duplicates(
     spool: Path, assignment: Assignment, spec: CorpusSpec, work: Workspace
 ) -> list[Leak]:
-    """What train and validation nearly have in common with test, the split noted before any of
-    it is dropped."""
+    """Near-duplicates between train or validation and test, with their splits before any are
+    dropped."""
     fates, found = assignment.fates, []
     others = chosen(spool, fates, (TRAIN, VALIDATION))
     for pair in near_duplicates(chosen(spool, fates, (TEST,)), others):
@@ -158,8 +158,8 @@ def _near_duplicates(
         fates[pair.document] = NEAR_DUPLICATE_OF_TEST
     if found and TRAIN not in fates and CUT not in fates:
         raise FolioError(
-            "corpus.duplicates drop leaves nothing to train on: all of it says nearly "
-            "what the test part says; mend the source"
+            "corpus.duplicates drop leaves nothing to train on: every document nearly "
+            "repeats one in test; fix the source"
         )
     return found
 
@@ -197,7 +197,7 @@ def _sorted(numbers: Counter[str]) -> dict[str, int]:
 
 
 def _straddling_groups(listing: Listing, assignment: Assignment) -> int:
-    """How many groups an official split has on both sides (aclImdb: one film)."""
+    """How many groups an official split has in both parts (aclImdb: one film)."""
     first: dict[str, str] = {}
     return len(
         {

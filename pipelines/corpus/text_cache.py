@@ -1,4 +1,4 @@
-"""Ids and texts of all documents, on disk while groups and digests decide what becomes of them."""
+"""Ids and texts of all documents, on disk while groups and digests decide their splits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def names(path: Path) -> Iterator[str]:
 def chosen(
     spool: Path, fates: Sequence[str], splits: Collection[str]
 ) -> Iterator[tuple[np.ndarray, pa.Array]]:
-    """Batches of numbers and texts of the documents that are wholly in these splits."""
+    """Batches of numbers and texts of the documents that are entirely in these splits."""
     at = 0
     for batch in spooled(spool, ["text"]):
         wanted = np.array([fate in splits for fate in fates[at : at + batch.num_rows]])

@@ -1,1 +1,1 @@
-"""Stage source: the raw files, byte for byte, checksum proved."""
+"""Stage source: the raw files, byte for byte, with verified checksums."""

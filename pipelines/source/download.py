@@ -1,8 +1,8 @@
-"""Brings one address, or one local file, to a `.part` file: bounded, and resumed when broken off.
+"""Fetches one address or local file into a `.part` file: bounded, and resumable.
 
-Beside `NAME.part` lies `NAME.part.json`: the identity of the address that the bytes came from, how
-the server names that version of the file, and its mark for resuming (ETag or date). Without a mark
-nothing proves that the rest would fit what is there, so the download starts anew.
+Next to `NAME.part` is `NAME.part.json`: the identity of the address, the server's version of the
+file, and its mark for resuming (ETag or date). Without a mark it is uncertain whether the rest
+would fit, so the download starts over.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from pipelines.store.removal import remove
 if TYPE_CHECKING:
     from requests import Response
 
-CHUNK_BYTES = 1 << 16  # what a broken connection may lose, and what is held in memory
-WAITS_SECONDS = (0.5, 1.0)  # between the tries: one more try than waits
-WINDOW = 2  # times source.timeout_seconds, over which source.min_bytes_per_second is a mean
-CONNECT_SECONDS = 10  # a host that accepts no connection within this will not
+CHUNK_BYTES = 1 << 16  # what a broken connection can lose, and what is held in memory
+WAITS_SECONDS = (0.5, 1.0)  # between attempts: one more attempt than waits
+WINDOW = 2  # times source.timeout_seconds: the period for source.min_bytes_per_second
+CONNECT_SECONDS = 10  # a host that accepts no connection within this time is considered down
 REPORT_SECONDS = 0.1
 CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
-Report = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
+Report = Callable[[int, int | None], None]  # bytes so far, total bytes if known
 
 
 class _TryAgain(Exception):
-    """What may go better the next time. `final` is the error to raise when it does not."""
+    """An error that may not happen again. `final` is the error to raise if it does."""
 
     def __init__(self, final: FolioError) -> None:
         super().__init__(str(final))
@@ -51,19 +51,19 @@ class _TryAgain(Exception):
 
 
 def forget(part: Path) -> None:
-    """Remove a partial file and what is known of it."""
+    """Remove a partial file and its metadata."""
     remove(_note_path(part))
     remove(part)
 
 
 def is_complete(part: Path, url: str) -> bool:
-    """Whether an earlier, interrupted build has brought the whole of `url` already."""
+    """Whether an earlier, interrupted build has already fetched all of `url`."""
     note = _read_note(part)
     return part.is_file() and "complete" in note and note["address"] == identity(url)
 
 
 def version_fetched(part: Path) -> str:
-    """How the server named the version of the file that `download` brought to `part`."""
+    """The server's version of the file that `download` fetched to `part`."""
     return _read_note(part)["version"]
 
 
@@ -87,13 +87,13 @@ def download(
     report: Report,
     waits: tuple[float, ...] = WAITS_SECONDS,
 ) -> None:
-    """Fetch an http(s) address to `part`, going on from what an earlier try left there.
+    """Fetch an http(s) address to `part`, continuing a partial file of an earlier attempt.
 
-    Tries again, after `waits` seconds, when the connection fails or breaks off, after
-    source.timeout_seconds of silence, and on 5xx. Raises UnreachableError when the last try got
-    no answer or fell silent, or when one is too slow (see SourceSpec), MissingError on 404 and 410
-    (both without advice: another place may have the file), FolioError on any other refusal, a
-    broken body, or more than source.max_bytes. What has come stays in `part` for the next call.
+    Tries again, after `waits` seconds, if the connection fails or breaks, after
+    source.timeout_seconds of silence, and on 5xx. Raises UnreachableError if the last attempt got
+    no answer or stalled, or if one is too slow (see SourceSpec), MissingError on 404 and 410 (both
+    without advice: another place may have the file), FolioError on any other refusal, an invalid
+    body, or more than source.max_bytes. Received bytes stay in `part` for the next call.
     """
     for wait in (*waits, None):
         try:
@@ -136,7 +136,7 @@ def _try(url: str, part: Path, source: SourceSpec, report: Report) -> None:
 
 
 class _Sink:
-    """The `.part` file being written: counts, reports, and refuses more than is allowed."""
+    """The `.part` file being written: counts, reports progress, and enforces the limit."""
 
     def __init__(self, part: Path, where: str, max_bytes: int, report: Report) -> None:
         self.part, self.where, self.max_bytes, self.report = part, where, max_bytes, report
@@ -145,7 +145,7 @@ class _Sink:
         self._file: Any = None
 
     def open(self, start: int, total: int | None) -> None:
-        """Begin at byte `start` (0 empties the file) of `total`."""
+        """Start at byte `start` (0 empties the file) of `total`."""
         self._allow(max(start, total or 0))
         if not start:
             forget(self.part)
@@ -173,12 +173,12 @@ class _Sink:
             forget(self.part)
             raise FolioError(
                 f"{self.where}: {size:,} bytes or more, over source.max_bytes "
-                f"({self.max_bytes:,}); raise that if the file should be so large"
+                f"({self.max_bytes:,}); increase that if the file is meant to be so large"
             )
 
 
 class _Answer:
-    """Judges what a server answers before any byte of a body is read, and opens the sink."""
+    """Checks a server's response before reading the body, and opens the sink."""
 
     def __init__(self, url: str, sink: _Sink) -> None:
         self.url, self.sink, self.part = url, sink, sink.part
@@ -197,19 +197,19 @@ class _Answer:
             self._response.close()
 
     def resumption(self) -> dict[str, str]:
-        """The headers that ask for the rest alone, provided that the file is still the same."""
+        """Headers that request only the rest, provided that the file is unchanged."""
         if not self._kept:
             return {}
         return {"Range": f"bytes={self._kept}-", "If-Range": str(self._mark)}
 
     def check(self, response: Response, **_: Any) -> None:
-        """The hook that requests calls for each answer, those that redirect too."""
+        """The hook that requests calls for each response, including redirects."""
         self._response = response
         if response.is_redirect:
             return self._redirects.check(response)
         if response.status_code not in (200, 206):
             raise self._refusal(response)
-        # Some servers take a .tar.gz for packed text, which would be unpacked on the way.
+        # Some servers label a .tar.gz as compressed text, which would be decompressed on the way.
         response.raw.headers.pop("content-encoding", None)
         start, total = self._extent(response)
         self.sink.open(start, total)
@@ -222,41 +222,41 @@ class _Answer:
             write_json(_note_path(self.part), note)
 
     def _extent(self, response: Response) -> tuple[int, int | None]:
-        """(first byte, bytes in all if known) of the body that follows."""
+        """(first byte, total bytes if known) of the body that follows."""
         length = declared_length(self.url, response)
         if response.status_code == 200:
             return 0, length
         found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         same = not self._kept or _mark(response) in (None, self._mark)
         if not found or int(found[1]) != self._kept or not same:
-            forget(self.part)  # it is not the rest of what is here
+            forget(self.part)  # it does not continue the partial file
             raise _TryAgain(_broken_off(self.sink))
         return self._kept, None if found[2] == "*" else int(found[2])
 
     def _refusal(self, response: Response) -> Exception:
         code, said = response.status_code, answered(self.url, response)
         if code == 416 and self._kept:
-            forget(self.part)  # there is no such rest: what is here is not of this file
+            forget(self.part)  # there is no such rest: the partial file is of another version
             return _TryAgain(FolioError(f"{said}; run again"))
         if code >= 500:
             return _TryAgain(
                 FolioError(
-                    f"{said}, several times; try later, or get the file "
-                    "otherwise and give --mirror DIR"
+                    f"{said}, repeatedly; try later, or get the file some other way and "
+                    "give --mirror DIR"
                 )
             )
         if code in (404, 410):
             return MissingError(said)
         return FolioError(
-            f"{said}; mend source.url, or get the file otherwise and give --mirror DIR"
+            f"{said}; fix source.url, or get the file some other way and give --mirror DIR"
         )
 
 
 def _explained(error: Exception, sink: _Sink) -> Exception:
-    """The user's error for a library's, wrapped in _TryAgain when another try may help."""
+    """The user's error for a library's error, wrapped in _TryAgain if another attempt may help."""
     from urllib3.exceptions import ProtocolError
 
-    if isinstance(error, ProtocolError):  # in the body: before it, requests says ConnectionError
+    if isinstance(error, ProtocolError):  # in the body: before it, requests raises ConnectionError
         return _TryAgain(_broken_off(sink))
     found = explained(error, sink.where)
     return _TryAgain(found) if isinstance(found, UnreachableError) else found
@@ -265,13 +265,13 @@ def _explained(error: Exception, sink: _Sink) -> Exception:
 def _broken_off(sink: _Sink) -> FolioError:
     total = "" if sink.total is None else f" of {sink.total:,}"
     return FolioError(
-        f"{sink.where}: broke off after {sink.done:,}{total} bytes, several times; "
-        "run again to go on, or get the file otherwise and give --mirror DIR"
+        f"{sink.where}: broke off after {sink.done:,}{total} bytes, repeatedly; run again "
+        "to continue, or get the file some other way and give --mirror DIR"
     )
 
 
 def _mark(response: Response) -> str | None:
-    """What names this version of the file for If-Range, which forbids weak ETags."""
+    """The version of the file for If-Range, which forbids weak ETags."""
     etag = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
         return etag
@@ -283,7 +283,7 @@ def _note_path(part: Path) -> Path:
 
 
 def _read_note(part: Path) -> dict[str, Any]:
-    """{} where there is none, or none that can be read: the download then starts anew."""
+    """{} if there is none or it is unreadable: the download then starts over."""
     try:
         return read_object(_note_path(part), address=str, version=str, mark=(str, type(None)))
     except (FileNotFoundError, UnreadableError):

@@ -1,7 +1,7 @@
-"""Asks the origin of a source without checksums which version of its files it has.
+"""Asks the origin of a source without checksums for the current version of its files.
 
-A version is what the server's headers name it, or the SHA-256 of a local file: text that stands in
-the source's key, so that a changed file is fetched again and an unchanged one is not.
+A version is taken from the server's headers, or is the SHA-256 of a local file. It is part of the
+source's key, so a changed file is fetched again and an unchanged one is not.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from pipelines.store.artifacts import Artifact
 if TYPE_CHECKING:
     from requests import Response
 
-ASK_SECONDS = 5  # a plan should not hang on a dead host, and the question is asked again next time
+ASK_SECONDS = 5  # a plan should not hang on a dead host, and the next plan asks again
 
 
 def must_be_asked(source: SourceSpec) -> bool:
-    """Whether nothing but the origin tells if the files are still the same."""
+    """Whether only the origin can tell if the files have changed."""
     return bool(source.url) and not source.sha256
 
 
 def versions(source: SourceSpec, mirror: str | None, offline: bool) -> dict[str, str]:
     """{file name: its version} from the first place that has the file.
 
-    Raises UsageError on an address that cannot be right, UnreachableError when a place did not
-    answer or `offline` forbids to ask it, FolioError on refusals.
+    Raises UsageError on an invalid address, UnreachableError if a place did not answer or `offline`
+    is set, FolioError on refusals.
     """
     ask = partial(_ask, seconds=min(ASK_SECONDS, source.timeout_seconds), offline=offline)
     return {
@@ -55,10 +55,10 @@ def versions(source: SourceSpec, mirror: str | None, offline: bool) -> dict[str,
 
 
 def doubt(asked: dict[str, str], artifact: Artifact) -> str | None:
-    """Why an artifact that was made for these versions may yet hold other bytes, if it may."""
+    """Why an artifact made for these versions may still contain other bytes, if it may."""
     for name, version in asked.items():
         if version == UNNAMED:
-            return "the server says neither ETag nor Last-Modified, so it is downloaded again"
+            return "the server sends neither ETag nor Last-Modified, so it is downloaded again"
         fetched = artifact.counts["origins"][name]["version"]
         if fetched != version:
             return f"source changed while it was fetched: {change(name, version, fetched)}"
@@ -66,7 +66,7 @@ def doubt(asked: dict[str, str], artifact: Artifact) -> str | None:
 
 
 def change(name: str, before: str, now: str) -> str:
-    """Two versions of a file, in words, what is common to both said once."""
+    """Two versions of a file, in words; what both have in common is said once."""
     kind = before.partition(" ")[0]
     return f"{name} {before} → {now.removeprefix(f'{kind} ')}"
 
@@ -82,8 +82,8 @@ def _ask(place: Place, seconds: float, offline: bool) -> str:
 
 
 def _ask_server(url: str, seconds: float) -> str:
-    """The version that the answer's headers name. No body is read."""
-    for method in ("HEAD", "GET"):  # some servers refuse HEAD, or say less then
+    """The version in the response's headers. The body is not read."""
+    for method in ("HEAD", "GET"):  # some servers refuse HEAD, or send fewer headers for it
         with _answer(method, url, seconds) as response:
             code = response.status_code
             version = version_of(response, declared_length(url, response))
@@ -101,7 +101,7 @@ def _answer(method: str, url: str, seconds: float) -> Iterator[Response]:
 
     from pipelines.network.connections import Watch, send
 
-    with Watch(shown(url), 2 * seconds) as watch:  # for headers that come drop by drop
+    with Watch(shown(url), 2 * seconds) as watch:  # for headers that arrive byte by byte
         try:
             response = send(
                 method, url, watch, headers=HEADERS, timeout=seconds, check=Redirects(url).check

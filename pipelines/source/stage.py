@@ -1,9 +1,9 @@
-"""The source stage: raw files, byte for byte, from a mirror, an address, or a folder of one's own;
-or the records of a tensorflow-datasets dataset (tfds_source).
+"""The source stage: raw files, byte for byte, from a mirror, an address or a local folder; or the
+records of a TensorFlow dataset (tfds.py).
 
-Each file of `source.url` is looked for in the mirror first, then at its address (places), and lies
-in the artifact under the last part of that address. A file is believed only when its SHA-256 is
-among those that the declaration accepts, if it names any.
+Each file of `source.url` is looked for in the mirror first, then at its address (locations.py). In
+the artifact, its name is the last part of that address. If the declaration lists SHA-256 digests, a
+file is accepted only if it has one of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pipelines.source.locations import (
 from pipelines.source.tfds import write_records
 from pipelines.store.artifacts import Artifact, Workspace
 
-# Where tfds keeps datasets that take long to prepare, laid out as in its data_dir.
+# Where TFDS keeps datasets that take long to prepare, in the layout of its data_dir.
 PUBLISHED = "https://storage.googleapis.com/tfds-data/datasets"
 
 
@@ -72,24 +72,26 @@ def _part(name: str, work: Workspace) -> Path:
 
 
 def _fetch(name: str, url: str, source: SourceSpec, work: Workspace) -> dict[str, Any]:
-    """Bring one file to its `.part`, from the first place that has it; where that was."""
+    """Fetch one file to its `.part`, from the first place that has it; returns that place."""
     try:
         return _from_first(places(name, url, work.mirror), name, source, work)
     except (MissingError, UnreachableError) as failure:
-        advice = f"get {name} otherwise and give --mirror DIR with it"
+        advice = f"get {name} some other way and give --mirror DIR with it"
         if isinstance(failure, MissingError):
-            advice = f"mend source.url, or {advice}"
+            advice = f"fix source.url, or {advice}"
         elif work.offline:
-            advice += ", or leave --offline out"
+            advice += ", or leave out --offline"
         else:
-            advice = f"look at the network, or {advice}"
+            advice = f"check the network, or {advice}"
         raise type(failure)(f"{failure}; {advice}") from failure
 
 
 def _published(source: SourceSpec, work: Workspace, name: str, public: bool) -> Path:
-    """A file of a prepared dataset, named as in a tfds data_dir: its `.part`."""
-    if reason := unsafe(name):  # it stands in a file that was fetched
-        raise FolioError(f"source.tfds: a file of the dataset is called {name!a}, which {reason}")
+    """A file of a prepared dataset, named as in a TFDS data_dir: its `.part`."""
+    if reason := unsafe(name):  # the name comes from a downloaded file
+        raise FolioError(
+            f"source.tfds: a file of the dataset has the name {name!a}, which {reason}"
+        )
     url = f"{PUBLISHED}/{quote(name)}"
     candidates = [mirrored(name, work.mirror)] if work.mirror else []
     if public:
@@ -120,7 +122,7 @@ def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict
     if isinstance(place.address, Path):
         copy(place.address, part, source, report)
     elif work.offline:
-        raise UnreachableError(f"{shown(place.address)}: not fetched, as --offline forbids it")
+        raise UnreachableError(f"{shown(place.address)}: not fetched because of --offline")
     else:
         url = resolved(place.address)
         if not (is_complete(part, url) and _digest(part) in _accepted(source)):
@@ -146,7 +148,7 @@ def _digest(path: Path) -> str:
 
 
 def _proved(part: Path, place: Place, source: SourceSpec) -> str:
-    """The file's digest. A file that is not accepted is set aside as `.bad` for a look."""
+    """The file's digest. A file that is not accepted is kept as `.bad` for inspection."""
     digest = _digest(part)
     if not source.sha256 or digest in _accepted(source):
         return digest
@@ -154,20 +156,20 @@ def _proved(part: Path, place: Place, source: SourceSpec) -> str:
     part.replace(bad)
     forget(part)
     raise FolioError(
-        f"{_wrong(place.address, digest, source)}; kept as {bad}: look at it, then "
-        "mend source.sha256 or where the file comes from"
+        f"{_wrong(place.address, digest, source)}; kept as {bad}: inspect it, then fix "
+        "source.sha256 or the source"
     )
 
 
 def _wrong(address: str | Path, digest: str, source: SourceSpec) -> str:
     return (
-        f"{shown(address)}: wrong checksum, SHA-256 is {digest} but must be "
+        f"{shown(address)}: wrong checksum: SHA-256 is {digest}, expected "
         f"{' or '.join(_accepted(source))}"
     )
 
 
 def _own(path: Path, source: SourceSpec, work: Workspace) -> dict[str, Any]:
-    """Copy a file or a folder of the user's own, under its own names."""
+    """Copy a local file or folder, keeping the names."""
     files = {path.name: path} if path.is_file() else dict(_tree(path))
     total, done = sum(file.stat().st_size for file in files.values()), 0
     for name, file in files.items():
@@ -176,7 +178,7 @@ def _own(path: Path, source: SourceSpec, work: Workspace) -> dict[str, Any]:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
         if source.sha256 and (digest := _digest(target)) not in _accepted(source):
-            raise FolioError(f"{_wrong(file, digest, source)}; mend source.sha256 or the file")
+            raise FolioError(f"{_wrong(file, digest, source)}; fix source.sha256 or the file")
         done += target.stat().st_size
         work.progress(done, total, f"bytes of {path.name}")
     if path.is_file():
@@ -187,33 +189,33 @@ def _own(path: Path, source: SourceSpec, work: Workspace) -> dict[str, Any]:
 
 
 def _tree(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(name in the folder, file) of every file below, refusing what cannot be copied as a file."""
+    """(name in the folder, file) of every file in it; rejects what cannot be copied as a file."""
     if not folder.is_dir():
-        raise FolioError(f"{folder}: no such file or folder; mend source.path")
+        raise FolioError(f"{folder}: no such file or folder; fix source.path")
     empty = True
     for parent, folders, names in os.walk(folder, onerror=_raise):
         for name in folders + names:
             path = Path(parent, name)
             _refuse_link(path, folder)
             if path.is_dir():
-                continue  # walked in its turn
+                continue  # visited separately
             if not path.is_file():
-                raise FolioError(f"{path}: neither a file nor a folder; take it out of {folder}")
+                raise FolioError(f"{path}: neither a file nor a folder; remove it from {folder}")
             empty = False
             yield str(path.relative_to(folder)), path
     if empty:
-        raise FolioError(f"{folder}: holds no file; mend source.path")
+        raise FolioError(f"{folder}: contains no files; fix source.path")
 
 
 def _refuse_link(path: Path, folder: Path) -> None:
-    """Only links to files of the folder: what lies elsewhere was not given to be read."""
+    """Allows only links to files in the folder: other files were not declared as a source."""
     if not path.is_symlink():
         return
     target = Path(os.path.realpath(path))
     if not target.is_relative_to(os.path.realpath(folder)) or not target.is_file():
         raise FolioError(
-            f"{path}: a link to {target}, which is not a file in {folder}; put the "
-            "file itself there, or take the link away"
+            f"{path}: a link to {target}, which is not a file in {folder}; replace the "
+            "link with the file, or remove it"
         )
 
 

@@ -1,8 +1,8 @@
-"""A tensorflow-datasets source: the texts of its splits, record by record, as Parquet shards.
+"""A TFDS source: the texts of its splits, record by record, as Parquet shards.
 
-A dataset is read where it lies prepared. One that comes with tfds and is not prepared is fetched as
-tfds publishes it, file by file; only then is tfds asked to prepare it, since for wiki40b that would
-take Apache Beam and leave to read a Google bucket.
+A dataset that is prepared locally is read there. Otherwise its prepared files are downloaded from
+where TFDS publishes them. Only if that fails is TFDS asked to prepare it, since for wiki40b that
+would need Apache Beam and permission to read a Google bucket.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from pipelines.store.artifacts import Workspace
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-SHOWN_RECORDS = 1000  # between two reports of progress
-# (name in a data_dir, whether tfds publishes it) -> the file, from wherever it can be had
+SHOWN_RECORDS = 1000  # between two progress reports
+# (name in a data_dir, whether TFDS publishes it) -> the file, from wherever it is available
 Bring = Callable[[str, bool], Path]
 
 
@@ -39,8 +39,9 @@ def write_records(
     """Write `tfds/<split>-NNNN.parquet` to work.out: columns record (from 0) and text (bytes).
 
     Returns {"files", "bytes", "origins": {dataset: {"from", "address", "version", "feature",
-    "records": {split: number}}}}. Raises FolioError for names that tfds does not know (with the
-    nearest) and damaged files, UnreachableError when the dataset is not here and cannot be had.
+    "records": {split: number}}}}. Raises FolioError for names that TFDS does not know (with the
+    closest ones) and damaged files, UnreachableError if the dataset is not here and cannot be
+    fetched.
     """
     builder, origin = _prepared(dataset, source.tfds_splits, work, bring)
     splits = {name: _split(builder, name) for name in source.tfds_splits}
@@ -79,8 +80,8 @@ def _prepared(
             return builder, here
     wanted = f"source.tfds {dataset}: not prepared in {builder.data_path}"
     advice = (
-        f"let TFDS_DATA_DIR or --mirror name a folder with {builder.info.full_name} in it, "
-        "or give source.path a text of your own"
+        "set TFDS_DATA_DIR or --mirror to a folder that contains "
+        f"{builder.info.full_name}, or use source.path with your own text"
     )
     try:
         return _fetched(builder, dataset, splits, work, bring)
@@ -88,14 +89,16 @@ def _prepared(
         raise UnreachableError(f"{wanted}; {failure}; {advice}") from failure
     except MissingError as failure:
         if work.offline:
-            raise UnreachableError(f"{wanted}, and --offline forbids to; {advice}") from failure
-    work.progress(0, None, f"tfds prepares {builder.info.full_name}")
+            raise UnreachableError(
+                f"{wanted}, and --offline forbids downloading it; {advice}"
+            ) from failure
+    work.progress(0, None, f"TFDS is preparing {builder.info.full_name}")
     try:
         with contextlib.redirect_stdout(sys.stderr), users_files(builder.data_path):
             builder.download_and_prepare()
     except Exception as error:
         raise FolioError(
-            f"{wanted}, and tfds cannot do it ({first_line(error)}); {advice}"
+            f"{wanted}, and TFDS cannot prepare it ({first_line(error)}); {advice}"
         ) from error
     return builder, here | {"from": "prepared by tfds"}
 
@@ -105,7 +108,7 @@ def _fetched(
 ) -> tuple[DatasetBuilder, dict[str, Any]]:
     """The builder on the published files that `splits` need, put into work.scratch."""
     root, folder = work.scratch / "tfds", builder.info.full_name
-    public = type(builder).__module__.startswith("tensorflow_datasets.")  # else it is private
+    public = type(builder).__module__.startswith("tensorflow_datasets.")  # the default is private
 
     def fetch(name: str) -> None:
         target = root / folder / name
@@ -120,7 +123,7 @@ def _fetched(
             try:
                 fetch(Path(part.filename).name)
             except MissingError as failure:
-                raise FolioError(f"{failure}; the published {folder} is not whole") from failure
+                raise FolioError(f"{failure}; the published {folder} is incomplete") from failure
     return fetched, {"from": "published by tfds", "address": folder}
 
 
@@ -144,12 +147,12 @@ def _builder(name: str, data_dir: str | None) -> DatasetBuilder:
                 f"{_nearest(rest, configs)}"
             ) from error
         raise FolioError(
-            f"source.tfds {name}: {first_line(error)}; mend the name, or its version"
+            f"source.tfds {name}: {first_line(error)}; fix the name, or its version"
         ) from error
 
 
 def _split(builder: DatasetBuilder, name: str) -> Any:
-    """The SplitInfo of a split, or of a slice of one such as train[:1%]."""
+    """The SplitInfo of a split, or of a slice such as train[:1%]."""
     splits = builder.info.splits
     base = name.partition("[")[0]
     if base not in splits:
@@ -161,8 +164,8 @@ def _split(builder: DatasetBuilder, name: str) -> Any:
         return splits[name]
     except ValueError as error:
         raise FolioError(
-            f"source.tfds_splits {name}: no slice of {base}; write it like "
-            f"{base}[:1%] or {base}[100:200]"
+            f"source.tfds_splits {name}: not a slice of {base}; write it like {base}[:1%] "
+            f"or {base}[100:200]"
         ) from error
 
 
@@ -176,8 +179,8 @@ def _check_feature(builder: DatasetBuilder, source: SourceSpec) -> None:
     if not _is_text(features[name]):
         texts = ", ".join(other for other in features if _is_text(features[other]))
         raise FolioError(
-            f"source.tfds_feature: {name} of {builder.info.full_name} is no text; "
-            f"texts: {texts or 'none'}"
+            f"source.tfds_feature: {name} of {builder.info.full_name} is not a text; text "
+            f"features: {texts or 'none'}"
         )
 
 
@@ -200,16 +203,15 @@ def _texts(builder: DatasetBuilder, split: Any, feature: str) -> Iterator[bytes]
             values = Example.FromString(raw).features.feature[feature].bytes_list.value
             yield values[0] if values else b""
             number += 1
-    except Exception as error:  # of as many kinds as there are file formats
+    except Exception as error:  # varies with the file format
         raise FolioError(
             f"{builder.data_path}: split {split.name} cannot be read beyond record "
             f"{number} ({first_line(error)}); delete that folder and run again"
         ) from error
     if number != split.num_examples:
         raise FolioError(
-            f"{builder.data_path}: split {split.name} has {number:,} records, not "
-            f"the {split.num_examples:,} that its description says; delete that "
-            "folder and run again"
+            f"{builder.data_path}: split {split.name} has {number:,} records, but its "
+            f"description says {split.num_examples:,}; delete that folder and run again"
         )
 
 
@@ -225,7 +227,7 @@ def _examples(builder: DatasetBuilder, split: Any) -> Iterator[bytes]:
 
 
 def _tf_records(path: str) -> Iterator[bytes]:
-    """As tf.data.TFRecordDataset, which would take hold of the GPU's memory for it."""
+    """Like tf.data.TFRecordDataset, which would allocate the GPU's memory."""
     from tensorflow.compat.v1.io import tf_record_iterator
 
     with errors_alone("tensorflow"):  # it recommends tf.data, at length

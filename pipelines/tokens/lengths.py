@@ -1,4 +1,4 @@
-"""How long the documents of a tokens artifact are."""
+"""Document lengths in a tokens artifact."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def documents_by_length(tokens: Artifact, split: str) -> np.ndarray:
-    """How many documents of a split have n tokens before any cut, at place n: (longest + 1,)."""
+    """How many documents of a split have n tokens before truncation, at index n: (longest + 1,)."""
     total = np.zeros(1, np.int64)
     for shard in tokens.files(f"tokens/{split}-"):
         table = pq.read_table(shard, columns=["length", "truncated"])

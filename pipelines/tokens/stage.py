@@ -1,8 +1,8 @@
-"""The tokens stage: a vocabulary learned from train alone, and every document as ids.
+"""The tokens stage: a vocabulary learned only from train, and every document as ids.
 
-Writes `vocabulary/` and `tokens/<split>-NNNN.parquet` with columns id, split, tokens (list of
-ids, the markers `begin` and `end` included), length, label, characters (of the text itself,
-before any cut) and truncated (tokens cut off).
+Writes `vocabulary/` and `tokens/<split>-NNNN.parquet` with columns id, split, tokens (list of ids,
+including the markers `begin` and `end`), length, label, characters (of the text itself, before
+truncation) and truncated (tokens cut off).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipelines.tokens.vocabulary import SPECIAL, Vocabulary, split_words
 
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
-    """Learn the vocabulary, then code every split. Returns counts per split."""
+    """Learn the vocabulary, then encode every split. Returns counts per split."""
     spec: TokensSpec = config["tokens"]
     corpus = inputs["corpus"]
     vocabulary = learn(corpus.files("documents/train-"), spec, work)
@@ -46,8 +46,8 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
             totals.setdefault(split, Totals()).add(table, vocabulary.unknown_id)
             if split == "train" and spec.kind == "subword":
                 seen += np.bincount(_flat(table["tokens"]), minlength=vocabulary.size)
-        work.progress(done, len(shards), "shards coded")
-    if spec.kind == "subword":  # how train is spelled is known only once it is coded
+        work.progress(done, len(shards), "shards encoded")
+    if spec.kind == "subword":  # the counts of subwords in train are known only after encoding
         vocabulary = replace(vocabulary, counts=tuple(seen.tolist()))
     vocabulary.save(work.out / "vocabulary")
     return {"vocabulary": vocabulary.size} | {split: vars(t) for split, t in totals.items()}
@@ -86,9 +86,9 @@ def _flat(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:
-    """Count the tokens of the train split's shards and keep those that `spec` allows.
+    """Count the tokens in the train split's shards and keep those that `spec` allows.
 
-    Subwords are learned by SentencePiece; their counts are still to be made.
+    Subwords are learned by SentencePiece; they are counted later.
     """
     if spec.kind == "subword":
         return _learn_subwords(shards, spec, work)
@@ -101,10 +101,10 @@ def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabula
     kept = [(token, count) for token, count in counts.items() if count >= spec.min_count]
     if not kept:
         raise FolioError(
-            f"corpus train split: no {spec.kind} is seen {spec.min_count} times; "
-            "lower tokens.min_count or give more text"
+            f"corpus train split: no {spec.kind} occurs {spec.min_count} times; reduce "
+            "tokens.min_count or give more text"
         )
-    kept.sort(key=lambda item: (-item[1], item[0]))  # frequent first, then by spelling
+    kept.sort(key=lambda item: (-item[1], item[0]))  # most frequent first, then by spelling
     if spec.max_size is not None:
         kept = kept[: max(spec.max_size - len(SPECIAL) - len(markers), 1)]
     if spec.kind == "char":
@@ -148,13 +148,14 @@ def _learn_subwords(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -
 
 
 def _markers(spec: TokensSpec, counts: Counter[str]) -> dict[str, int]:
-    """{marker: how often a document has it}. Raises FolioError when the text has it as well."""
+    """{marker: how many documents have it}. Raises FolioError if it occurs in the text."""
     for name in ("begin", "end"):
         marker = getattr(spec, name)
         if marker in counts or marker in SPECIAL:
             raise FolioError(
-                f"tokens.{name} {marker!r}: train text has it {counts[marker]} times, so it cannot "
-                f"mark where a document {name}s; choose one that no text has, such as '<{name}>'"
+                f"tokens.{name} {marker!r}: the train text contains it {counts[marker]} "
+                f"times, so it cannot mark where a document {name}s; choose one that does "
+                f"not occur in the text, such as '<{name}>'"
                 if marker in counts
                 else f"tokens.{name} {marker!r}: every vocabulary has this token; choose another"
             )
@@ -199,12 +200,12 @@ def _count_words(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> C
 
 
 def code(documents: pl.DataFrame, vocabulary: Vocabulary, spec: TokensSpec) -> pa.Table:
-    """The documents' rows with ids in place of text; see the module's docstring."""
+    """The documents' rows with ids instead of text; see the module's docstring."""
     ids, edges = vocabulary.encode_all(documents["text"])
     if vocabulary.markers:
         ids, edges = _marked(ids, edges, vocabulary)
     elif vocabulary.kind == "word":
-        # A text without a single word is still a document to be judged: one unknown token.
+        # A text without words is still a document to classify: one unknown token.
         empty = np.diff(edges) == 0
         ids = np.insert(ids, edges[:-1][empty], vocabulary.unknown_id)
         edges = edges + np.concatenate([[0], np.cumsum(empty)])
@@ -215,7 +216,7 @@ def code(documents: pl.DataFrame, vocabulary: Vocabulary, spec: TokensSpec) -> p
         {
             "id": documents["id"].to_arrow().cast(pa.string()),
             "split": documents["split"].to_arrow().cast(pa.string()),
-            # list, not large_list: 32-bit offsets, which every reader of Parquet knows.
+            # list, not large_list: 32-bit offsets, which every Parquet reader supports.
             "tokens": pa.ListArray.from_arrays(edges.astype(np.int32), ids),
             "length": np.diff(edges).astype(np.int32),
             "label": documents["label"].cast(pl.Float32).to_arrow(),
@@ -228,7 +229,7 @@ def code(documents: pl.DataFrame, vocabulary: Vocabulary, spec: TokensSpec) -> p
 def _marked(
     ids: np.ndarray, edges: np.ndarray, vocabulary: Vocabulary
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The markers put around each document; `edges` (documents + 1,) is where each begins."""
+    """Put the markers around each document; `edges` (documents + 1,) is where each starts."""
     each = np.arange(len(edges))
     if vocabulary.begin_id is not None:
         ids, edges = np.insert(ids, edges[:-1], vocabulary.begin_id), edges + each
@@ -238,7 +239,7 @@ def _marked(
 
 
 def _cut(ids: np.ndarray, edges: np.ndarray, most: int, keep: str) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` ids of each document, its last or its first."""
+    """At most `most` ids of each document, its last or its first ones."""
     lengths = np.minimum(np.diff(edges), most)
     starts = edges[1:] - lengths if keep == "last" else edges[:-1]
     after = np.concatenate([[0], np.cumsum(lengths)])

@@ -1,7 +1,7 @@
-"""Subwords: a SentencePiece model of the unigram kind (Kudo 2018), learned from train alone.
+"""Subwords: a SentencePiece unigram model (Kudo 2018), learned only from train.
 
-Text is not normalised: what is decoded is what was encoded, but for characters too rare to be a
-piece and for U+2581, which SentencePiece itself writes for a blank.
+Text is not normalized: decoding gives the encoded text, except for characters too rare to be a
+piece and for U+2581, which SentencePiece itself uses for a space.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = 8000  # pieces
 UNKNOWN_ID, BEGIN_ID, END_ID, PAD_ID = 0, 1, 2, 3
 SAMPLE_CHARACTERS = 10_000_000  # read for learning; more takes minutes and changes few pieces
-LINE_CHARACTERS = 1000  # longer lines are read in parts: the time grows faster than the length
-# SentencePiece skips a sentence that has one of these, without a word.
+LINE_CHARACTERS = 1000  # longer lines are read in parts: time grows faster than length
+# SentencePiece silently skips sentences that contain one of these.
 RESERVED = re.compile("[\n\0\u2585]")
-# Every character is a piece where that takes a quarter of the pieces at most; else the rarest
-# are unknown, as SentencePiece advises for Japanese and Chinese.
+# Every character is a piece if that takes at most a quarter of the pieces; else the rarest are
+# unknown, as SentencePiece advises for Japanese and Chinese.
 ALL_CHARACTERS, MOST_CHARACTERS = 1.0, 0.9995
-# Candidates to begin with, a tenth of SentencePiece's own: half the time for as good pieces.
+# Initial candidates, a tenth of SentencePiece's default: half the time for equally good pieces.
 SEEDS = 100_000
-THREADS = 2  # sums of floats depend on it, so it is the same on every machine
+THREADS = 2  # sums of floats depend on it, so it is fixed on every machine
 
 
 def train(
@@ -38,10 +38,10 @@ def train(
     begin: str | None,
     end: str | None,
 ) -> bytes:
-    """The model file's bytes, of `size` pieces: the same for the same texts.
+    """The model file's bytes, with `size` pieces: the same for the same texts.
 
-    `read` begins to read the texts anew each time. Ids 0 to 3 are the unknown piece, `begin`
-    (else <s>), `end` (else </s>) and padding. Raises FolioError when the text does not fit `size`.
+    `read` reads the texts anew each time. Ids 0 to 3 are the unknown piece, `begin` (else <s>),
+    `end` (else </s>) and padding. Raises FolioError if the text does not fit `size`.
     """
     import sentencepiece
 
@@ -56,7 +56,7 @@ def train(
     for name, marker in (("begin", begin), ("end", end)):
         if marker in alphabet:
             raise FolioError(
-                f"tokens.{name} {marker!r}: train text has it, so it cannot mark "
+                f"tokens.{name} {marker!r}: occurs in the train text, so it cannot mark "
                 f"where a document {name}s; choose a longer one, such as '<{name}>'"
             )
     file = io.BytesIO()
@@ -91,7 +91,7 @@ def train(
 
 
 def _sample(shards: Iterable[pl.Series], stride: int, lower: bool) -> Iterator[str]:
-    """Every `stride`-th line of the texts, from the whole length of them."""
+    """Every `stride`-th line of the texts, over their whole length."""
     number = 0
     for texts in shards:
         for text in texts:
@@ -112,17 +112,17 @@ def _clearer(error: Exception, size: int) -> FolioError:
     message = str(error)
     if found := re.search(r"set it to a value <= (\d+)", message):
         return FolioError(
-            f"tokens.max_size {size}: the train text has {found[1]} subwords at the "
-            f"most; set tokens.max_size to {found[1]} or less, or give more text"
+            f"tokens.max_size {size}: the train text has at most {found[1]} subwords; set "
+            f"tokens.max_size to {found[1]} or less, or give more text"
         )
     if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
         return FolioError(
-            f"tokens.max_size {size}: the train text's characters alone make "
+            f"tokens.max_size {size}: the characters of the train text alone make "
             f"{found[1]} subwords; set tokens.max_size well above {found[1]}"
         )
     if found := re.search(r"(\S+) is already defined", message):
         return FolioError(
-            f"tokens.begin, tokens.end: {found[1]!r} is taken; give each marker a name of its own"
+            f"tokens.begin, tokens.end: {found[1]!r} is already used; choose different markers"
         )
     return FolioError(
         f"tokens: SentencePiece cannot learn {size} subwords from the train text: "
@@ -131,7 +131,7 @@ def _clearer(error: Exception, size: int) -> FolioError:
 
 
 def load(model: bytes) -> sentencepiece.SentencePieceProcessor:
-    """Raises DamagedError when the bytes are not such a model."""
+    """Raises DamagedError if the bytes are not such a model."""
     import sentencepiece
 
     try:
@@ -144,12 +144,12 @@ def load(model: bytes) -> sentencepiece.SentencePieceProcessor:
 
 
 def pieces(processor: sentencepiece.SentencePieceProcessor) -> tuple[str, ...]:
-    """Every piece, by id; a blank is written U+2581."""
+    """Every piece, by id; a space is written U+2581."""
     return tuple(processor.id_to_piece(list(range(processor.get_piece_size()))))
 
 
 def unknown_characters(processor: sentencepiece.SentencePieceProcessor, text: str) -> list[str]:
-    """The distinct characters of `text` that no piece can spell, in order."""
+    """The distinct characters of `text` that no piece contains, in order."""
     distinct = list(dict.fromkeys(text))
     return [
         character

@@ -1,8 +1,8 @@
-"""The tokens a model knows, and how text becomes their ids and ids become text again.
+"""A model's tokens, and the conversion between text and their ids.
 
-A vocabulary is files that people can read: `tokens.tsv` (id, token as JSON, count in train) and
-`settings.json` (how text is split, the markers, which ids are padding and the unknown token).
-Subwords have SentencePiece's own file as well, `subwords.model`.
+A vocabulary consists of readable files: `tokens.tsv` (id, token as JSON, count in train) and
+`settings.json` (how text is split, the markers, the padding and unknown ids). Subwords also have
+SentencePiece's own file, `subwords.model`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pipelines.tokens import subwords
 if TYPE_CHECKING:
     import polars as pl
 
-PAD_ID = 0  # of characters and words; `Vocabulary.pad_id` and `unknown_id` hold for all kinds
+PAD_ID = 0  # for characters and words; `Vocabulary.pad_id` and `unknown_id` apply to all kinds
 UNKNOWN_ID = 1
 SPECIAL = ("<pad>", "<unknown>")
-# What Python's \w matches, spelled out: the split that tensorflow-datasets' Tokenizer makes.
+# What Python's \w matches, spelled out: splits like tensorflow-datasets' Tokenizer.
 WORD = r"[\p{L}\p{N}_]+"
-# What settings.json may say, and of which types. The first two must be there.
+# The allowed fields of settings.json and their types. The first two are required.
 SETTINGS: dict[str, tuple[type, ...]] = {
     "kind": (str,),
     "lower": (bool,),
@@ -44,10 +44,10 @@ TOKENS_FILE, SETTINGS_FILE, MODEL_FILE = "tokens.tsv", "settings.json", "subword
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """`tokens[i]` is the token of id i; `counts[i]` how often train has it.
+    """`tokens[i]` is the token with id i; `counts[i]` its frequency in train.
 
-    `begin` and `end` are the tokens put around each document. Text never encodes to them: where
-    it has the same characters or word, that is the unknown token.
+    `begin` and `end` are the tokens put around each document. Text is never encoded to them: the
+    same characters or word in a text become the unknown token.
     """
 
     kind: str
@@ -67,7 +67,7 @@ class Vocabulary:
 
     @property
     def id_type(self) -> type[np.generic]:
-        """The narrowest type that Parquet batches use for the ids."""
+        """The narrowest type for the ids in Parquet batches."""
         return np.uint16 if self.size <= 2**16 else np.int32
 
     @cached_property
@@ -80,12 +80,13 @@ class Vocabulary:
 
     @property
     def markers(self) -> tuple[int, ...]:
-        """The ids of `begin` and `end`, as far as they are set."""
+        """The ids of `begin` and `end`, if they are set."""
         return tuple(i for i in (self.begin_id, self.end_id) if i is not None)
 
     @property
     def never_drawn(self) -> tuple[int, ...]:
-        """Ids that no generated text may have: padding, unknown, and markers but the end's."""
+        """Ids that generated text must not contain: padding, unknown, and markers except the
+        end's."""
         special = {self.pad_id, self.unknown_id, *self.markers}
         if self.kind == "subword":
             special |= {subwords.BEGIN_ID, subwords.END_ID}
@@ -96,7 +97,7 @@ class Vocabulary:
         return self.encode_all([text])[0]
 
     def encode_all(self, texts: Sequence[str] | pl.Series) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all texts end to end, in `id_type`, and where each begins: (texts + 1,)."""
+        """Ids of all texts, concatenated, in `id_type`, and where each starts: (texts + 1,)."""
         if self.kind == "word":
             import polars as pl
 
@@ -118,7 +119,7 @@ class Vocabulary:
         """A list of ids per text."""
         import polars as pl
 
-        # No word has such signs, so no word of the text is taken for a special token.
+        # No word contains these characters, so no word of the text is taken for a special token.
         special = {i: f"<{i}>" for i in (self.pad_id, self.unknown_id, *self.markers)}
         known = pl.Enum([special.get(i, token) for i, token in enumerate(self.tokens)])
         codes = pl.element().cast(known, strict=False).to_physical().fill_null(self.unknown_id)
@@ -126,7 +127,7 @@ class Vocabulary:
         return split_words(texts, self.lower, self.words).list.eval(codes.cast(kind))
 
     def decode(self, ids: np.ndarray) -> str:
-        """The text of ids, padding and markers left out. Words are joined by blanks."""
+        """The text of ids, without padding and markers. Words are joined by spaces."""
         silent = {self.pad_id, *self.markers}
         told = [int(i) for i in ids if i not in silent]
         if self.kind == "subword":
@@ -152,13 +153,13 @@ class Vocabulary:
 
     @cached_property
     def _known(self) -> dict[str, int]:
-        """Token → id, of the tokens that text can have."""
+        """Token → id, for the tokens that a text can contain."""
         special = {self.pad_id, self.unknown_id, *self.markers}
         return {token: i for i, token in enumerate(self.tokens) if i not in special}
 
     @cached_property
     def _table(self) -> np.ndarray:
-        """Code point → id; the last entry stands for all code points beyond the known ones."""
+        """Code point → id; the last entry is for all code points beyond the known ones."""
         points = [ord(token) for token in self._known]
         table = np.full(max(points, default=0) + 2, self.unknown_id, self.id_type)
         table[points] = list(self._known.values())
@@ -171,7 +172,7 @@ class Vocabulary:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        # One call for all tokens, a line each: JSON has no line end within a string.
+        # One call for all tokens, one per line: JSON strings contain no line ends.
         told = json.dumps(self.tokens, ensure_ascii=False, separators=("\n", ":"))[1:-1]
         lines = [
             "id\ttoken\tcount",
@@ -189,7 +190,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: Path) -> Vocabulary:
-        """Raises DamagedError when the files are not as `save` writes them."""
+        """Raises DamagedError if the files are not as `save` writes them."""
         settings = _read_settings(folder / SETTINGS_FILE)
         try:
             tokens, counts = _read_tokens(folder / TOKENS_FILE)
@@ -206,12 +207,12 @@ class Vocabulary:
         return vocabulary
 
     def _flaw(self) -> str | None:
-        """Why this cannot be what was learned; None: it can."""
+        """Why this cannot be a learned vocabulary; None if it can."""
         ids = range(self.size)
         if self.kind not in ("char", "word", "subword") or self.words not in ("all", "letters"):
-            return f"no way to split text is called {self.kind} {self.words}"
+            return f"no way of splitting text is called {self.kind} {self.words}"
         if len(set(self.tokens)) != self.size:
-            return "a token stands twice"
+            return "a token occurs twice"
         if self.pad_id == self.unknown_id or not {self.pad_id, self.unknown_id} <= set(ids):
             return f"padding is {self.pad_id} and the unknown token {self.unknown_id}"
         if not {self.begin, self.end} - {None} <= set(self.tokens):
@@ -230,16 +231,16 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path}: is missing") from error
     for name, value in settings.items():
         if type(value) not in SETTINGS.get(name, ()):
-            raise DamagedError(f"{path}: its {name!r} is not known, or of the wrong kind")
+            raise DamagedError(f"{path}: its {name!r} is unknown, or of the wrong type")
     return settings
 
 
 def _read_tokens(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Tokens and their counts. Raises ValueError or IndexError when the file is of another form."""
+    """Tokens and their counts. Raises ValueError or IndexError if the file has another format."""
     rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[1:-1]]
     # One call for all tokens: far faster than one for each.
     tokens = json.loads("[" + ",".join(row[1] for row in rows) + "]")
-    "".join(tokens).encode()  # not a text, or half a character
+    "".join(tokens).encode()  # not a text, or half a surrogate pair
     ids, counts = ([int(row[place]) for row in rows] for place in (0, 2))
     if ids != list(range(len(tokens))) or min(counts, default=0) < 0:
         raise ValueError
@@ -249,9 +250,9 @@ def _read_tokens(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
 def split_words(texts: pl.Series, lower: bool, words: str = "all") -> pl.Series:
     """A list of words per text.
 
-    `all`: runs of letters, digits and underscores. `letters`: only the letters A to Z, ' and -
-    are read, whatever else stands between them; white space parts words, and words that begin
-    with - are left out.
+    `all`: runs of letters, digits and underscores. `letters`: only the letters A to Z, ' and - are
+    read; other characters are ignored, white space separates words, and words that start with - are
+    left out.
     """
     import polars as pl
 
@@ -262,7 +263,7 @@ def split_words(texts: pl.Series, lower: bool, words: str = "all") -> pl.Series:
         read = text.str.replace_all(r"\s", " ").str.replace_all(r"[^a-zA-Z '\-]", "")
         found = read.str.replace_all(r"(^| )-[^ ]*", "").str.extract_all("[^ ]+")
     frame = texts.alias("text").to_frame().lazy().select(found)
-    return frame.collect(engine="streaming")["text"]  # in morsels, on all cores
+    return frame.collect(engine="streaming")["text"]  # in small batches, on all cores
 
 
 def folder_digest(folder: Path) -> str:

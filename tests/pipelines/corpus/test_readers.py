@@ -123,7 +123,7 @@ def test_files(tmp_path: Path) -> None:
 
 def test_an_empty_source(tmp_path: Path) -> None:
     lay(tmp_path, {"manifest.json": "{}"})
-    with pytest.raises(FolioError, match="holds no file"):
+    with pytest.raises(FolioError, match="contains no files"):
         documents(tmp_path, reader="text", split="contiguous")
 
 

@@ -352,7 +352,7 @@ def test_repeats_in_a_text_leave_it_but_are_no_failure(tmp_path: Path) -> None:
 
 def test_all_left_out(tmp_path: Path) -> None:
     message = fails(tmp_path, {"t.txt": LINES}, reader="lines", split="hash", length=(60, 70))
-    assert "all 70 documents are left out (too short 70); mend corpus.length" in message
+    assert "all 70 documents are left out (too short 70); fix corpus.length" in message
 
 
 def test_an_own_folder_of_text_files(tmp_path: Path) -> None:

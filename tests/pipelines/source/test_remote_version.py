@@ -213,7 +213,7 @@ def test_a_server_that_names_no_version_is_downloaded_from_each_time(
 ) -> None:
     site.headers = {}
     assert mine.run()[:2] == ("run", 'source changed: play.txt ETag "a" → no version named')
-    again = ("run", "the server says neither ETag nor Last-Modified, so it is downloaded again")
+    again = ("run", "the server sends neither ETag nor Last-Modified, so it is downloaded again")
     assert mine.run() == (*again, "reuse reuse")
     site.body = OTHER
     assert mine.run() == (*again, "run run")
@@ -256,7 +256,7 @@ def test_a_dead_server_and_one_that_says_nothing(
         f"the source could not be asked: {url}: no answer (Connection refused)"
         in (mine.plan()[0][1])
     )
-    with pytest.raises(UnreachableError, match="look at the network"):
+    with pytest.raises(UnreachableError, match="check the network"):
         mine.run()
 
 

@@ -339,7 +339,7 @@ def test_server_that_falls_silent_half_way_is_asked_for_the_rest(
 @pytest.mark.parametrize("code", [403, 404, 410])
 def test_refusals_fail_at_once(site: Site, run: Run, code: int) -> None:
     site.replies = [status(code)]
-    with pytest.raises(FolioError, match=f"{site.url()}: answered {code} .*mend source.url") as e:
+    with pytest.raises(FolioError, match=f"{site.url()}: answered {code} .*fix source.url") as e:
         run(url=site.url())
     assert not isinstance(e.value, UnreachableError)
     assert len(site.asked) == 1
@@ -440,14 +440,14 @@ def test_messages_and_counts_hold_no_credentials(site: Site, run: Run) -> None:
     [
         ("ftp://host/text.txt", "only http, https, file"),
         ("text.txt", "only http, https, file"),
-        ("http:///text.txt", "names no host"),
+        ("http:///text.txt", "has no host"),
         ("http://ann:hu/sh@host/text.txt", "malformed"),
-        ("file://host/text.txt", "no file of this machine"),
-        ("http://host/", "no file name"),
-        ("http://host/..", "no file name"),
-        ("http://host/a%2Fb", "no file name"),
-        ("http://host/a%0Ab", "no file name"),
-        ("http://host/manifest.json", "the store's own"),
+        ("file://host/text.txt", "is not a file on this machine"),
+        ("http://host/", "does not end in a file name"),
+        ("http://host/..", "does not end in a file name"),
+        ("http://host/a%2Fb", "does not end in a file name"),
+        ("http://host/a%0Ab", "does not end in a file name"),
+        ("http://host/manifest.json", "reserved for the store"),
         (("http://host/a/x.txt", "http://host/b/x.txt"), "same name"),
     ],
 )
@@ -514,7 +514,7 @@ def test_file_that_the_mirror_folder_lacks_comes_from_its_address(
     built = run(url=site.url("other.txt"), mirror=str(mirror))
     assert built.origin("other.txt")["from"] == "public address"
     notice = built.told[0][2]
-    assert str(mirror / "other.txt") in notice and f"going on to {site.url('other.txt')}" in notice
+    assert str(mirror / "other.txt") in notice and f"trying {site.url('other.txt')}" in notice
 
 
 @pytest.mark.parametrize("code", [404, 410])
@@ -524,7 +524,7 @@ def test_file_that_the_mirror_address_lacks_comes_from_its_address(
     site.replies = [status(code), whole]
     built = run(url=site.url(), mirror=site.url("copies"))
     assert built.origin()["from"] == "public address"
-    assert f"going on to {site.url()}" in built.told[0][2]
+    assert f"trying {site.url()}" in built.told[0][2]
 
 
 def test_dead_mirror_address_is_told_and_passed_over(site: Site, refusing: str, run: Run) -> None:
@@ -544,7 +544,7 @@ def test_failure_names_every_place_that_was_tried(mirror: Path, site: Site, run:
 def test_wrong_file_in_the_mirror_fails_and_is_not_passed_over(
     mirror: Path, site: Site, run: Run, tmp_path: Path
 ) -> None:
-    with pytest.raises(FolioError, match=f"{DIGEST} but must be {'a' * 64}"):
+    with pytest.raises(FolioError, match=f"{DIGEST}, expected {'a' * 64}"):
         run(url=site.url(), mirror=str(mirror), sha256="a" * 64)
     assert (tmp_path / "scratch" / "text.txt.bad").read_bytes() == BODY
     assert site.asked == []
@@ -600,7 +600,7 @@ def test_file_address_needs_no_net(mirror: Path, run: Run) -> None:
 
 
 def test_missing_file_address_is_named(mirror: Path, run: Run) -> None:
-    with pytest.raises(FolioError, match=r"gone\.txt: no such file; mend source\.url"):
+    with pytest.raises(FolioError, match=r"gone\.txt: no such file; fix source\.url"):
         run(url=f"file://{mirror}/gone.txt")
 
 
@@ -671,13 +671,13 @@ def test_what_is_no_file_is_refused(folder: Path, run: Run) -> None:
 
 def test_name_of_the_stores_manifest_is_refused(folder: Path, run: Run) -> None:
     (folder / "manifest.json").write_text("{}")
-    with pytest.raises(UsageError, match="the store's own"):
+    with pytest.raises(UsageError, match="reserved for the store"):
         run(path=str(folder))
 
 
 def test_empty_and_missing_folders_are_refused(tmp_path: Path, run: Run) -> None:
     (tmp_path / "empty" / "in").mkdir(parents=True)
-    with pytest.raises(FolioError, match="holds no file"):
+    with pytest.raises(FolioError, match="contains no file"):
         run(path=str(tmp_path / "empty"))
     with pytest.raises(FolioError, match="no such file or folder"):
         run(path=str(tmp_path / "gone"))

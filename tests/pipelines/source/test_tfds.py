@@ -275,7 +275,7 @@ def test_offline_and_not_prepared(builders: SimpleNamespace, run: Run, tmp_path:
         message = fails(run, tmp_path / "data", tfds=name, offline=True, kind=UnreachableError)
         assert f"source.tfds {name}: not prepared in {tmp_path / 'data'}" in message
         assert "--offline forbids" in message
-        assert f"let TFDS_DATA_DIR or --mirror name a folder with {name}/1.3.0 in it" in message
+        assert f"set TFDS_DATA_DIR or --mirror to a folder that contains {name}/1.3.0" in message
     assert not (tmp_path / "data").exists()
 
 
@@ -287,7 +287,7 @@ def test_offline_and_not_prepared(builders: SimpleNamespace, run: Run, tmp_path:
         ({"tfds": "wiki40b/jp"}, "wiki40b has no configuration 'jp'; did you mean "),
         ({"tfds": "wiki40b/ja:9.9.9"}, "cannot be loaded at version 9.9.9, only: 1.3.0"),
         ({"tfds_splits": ("test", "trian")}, "1.3.0 has no split 'trian'; did you mean train?"),
-        ({"tfds_splits": "train[:5"}, "train[:5: no slice of train; write it like train[:1%]"),
+        ({"tfds_splits": "train[:5"}, "train[:5: not a slice of train; write it like train[:1%]"),
         ({"tfds_feature": "texts"}, "1.3.0 has no feature 'texts'; did you mean text?"),
     ],
 )
@@ -299,7 +299,7 @@ def test_names_that_tfds_does_not_know(
 
 def test_a_feature_that_is_no_text(builders: SimpleNamespace, run: Run, tmp_path: Path) -> None:
     message = fails(run, tmp_path / "data", tfds=f"{NAME}/de", tfds_feature="size")
-    assert "size of folio_articles/de/1.3.0 is no text; texts: wikidata_id, text" in message
+    assert "size of folio_articles/de/1.3.0 is not a text; text features: wikidata_id, text" in message
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip"])
@@ -387,7 +387,7 @@ def test_not_published_and_beyond_what_tfds_can_prepare(
     monkeypatch.setitem(sys.modules, "apache_beam", None)  # not installed, whatever is here
     (site.root / "wiki40b/ja/1.3.0/dataset_info.json").unlink()
     message = fails(run, tmp_path / "data")
-    assert "and tfds cannot do it (" in message and "apache_beam" in message
+    assert "and TFDS cannot prepare it (" in message and "apache_beam" in message
 
 
 def test_a_published_dataset_that_lacks_a_file(

@@ -174,8 +174,8 @@ def test_a_cut_document_has_lost_the_marker_of_that_side(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("kind", "end", "message"),
     [
-        ("char", "*", r"tokens.end '\*': train text has it 2 times.*such as '<end>'"),
-        ("word", "fin", "tokens.end 'fin': train text has it 1 times"),
+        ("char", "*", r"tokens.end '\*': the train text contains it 2 times.*such as '<end>'"),
+        ("word", "fin", "tokens.end 'fin': the train text contains it 1 times"),
         ("word", "<pad>", "tokens.end '<pad>': every vocabulary has this token"),
     ],
 )

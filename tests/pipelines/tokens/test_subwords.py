@@ -121,7 +121,7 @@ def train(texts: list[str], size: int) -> Vocabulary:
 
 
 def test_the_largest_possible_size_is_named_and_works() -> None:
-    with pytest.raises(FolioError, match=r"tokens.max_size 90000.*at the most.*or less") as caught:
+    with pytest.raises(FolioError, match=r"tokens.max_size 90000.*at most.*or less") as caught:
         train(TEXTS, 90_000)
     assert "\n" not in str(caught.value) and "trainer_interface" not in str(caught.value)
     most = int(str(caught.value).split("the train text has ")[1].split()[0])
@@ -142,7 +142,7 @@ def test_too_small_a_size_is_named() -> None:
     [
         ("|", "|", r"'\|' is taken"),
         (None, "<pad>", "'<pad>' is taken"),
-        (None, "の", "tokens.end 'の': train text has it.*such as '<end>'"),
+        (None, "の", "tokens.end 'の': occurs in the train text.*such as '<end>'"),
     ],
 )
 def test_a_marker_that_cannot_be_one_is_refused(begin: str | None, end: str, message: str) -> None:
