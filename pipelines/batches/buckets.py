@@ -1,14 +1,14 @@
-"""The row widths that waste the fewest slots on padding, found exactly."""
+"""The row widths that waste the fewest slots on padding; the result is optimal."""
 
 from __future__ import annotations
 
 import numpy as np
 
-MAX_CANDIDATES = 4096  # distinct lengths tried as widths; beyond, neighbours are joined
+MAX_CANDIDATES = 4096  # distinct lengths tried as widths; if there are more, neighbours are merged
 
 
 def best_widths(lengths: np.ndarray, count: int, batch_size: int) -> list[int]:
-    """At most `count` widths, ascending, that minimise the slots that training computes for
+    """At most `count` widths, ascending, that minimize the slots that training computes for
     `lengths` (n,): a bucket's last batch is filled up with empty rows to `batch_size`.
 
     Dynamic programming over the distinct lengths: with the first i of them in buckets whose last
@@ -51,5 +51,5 @@ def _candidates(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def assign(lengths: np.ndarray, widths: list[int]) -> np.ndarray:
-    """For each length the index of the narrowest width that holds it."""
+    """For each length, the index of the narrowest width that fits."""
     return np.searchsorted(np.asarray(widths), lengths, side="left")

@@ -1,6 +1,6 @@
-"""Reads padded batches as numpy, in file order or reshuffled, from any step of any epoch.
+"""Reads padded batches as numpy, in file order or shuffled, from any step of any epoch.
 
-Memory is bounded by one window of row groups per bucket, whatever the corpus's size.
+Memory is bounded by one window of row groups per bucket, regardless of the size of the corpus.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.errors import DamagedError
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
-WINDOW_ROW_GROUPS = 64  # batches of one bucket whose rows are mixed with each other
+WINDOW_ROW_GROUPS = 64  # batches of one bucket whose rows are shuffled together
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Batch:
     predicts_last: bool = False  # only the last real target of a row counts
 
     def filled(self, rows: int) -> Batch:
-        """The same with rows of weight 0 added, so that every batch has one shape."""
+        """The same with added rows of weight 0, so that every batch has the same shape."""
         missing = rows - len(self.length)
         if missing <= 0:
             return self
-        # Length 1, not 0: a row that is all padding crashes cuDNN (tensorflow#36139).
+        # Length 1, not 0: a row of padding alone crashes cuDNN (tensorflow#36139).
         outcome = self.pad_id if self.outcome.ndim == 2 else 0
         return replace(
             self,
@@ -53,7 +53,7 @@ class Batch:
         )
 
     def take(self, rows: np.ndarray) -> Batch:
-        """The rows of these numbers, without ids."""
+        """The rows with these numbers, without ids."""
         return replace(
             self,
             tokens=self.tokens[rows],
@@ -65,13 +65,13 @@ class Batch:
 
     @property
     def real(self) -> np.ndarray:
-        """(rows, width) bool: the targets that count; of a row of weight 0 as well."""
+        """(rows, width) bool: the targets in the loss, including those of rows with weight 0."""
         place, length = np.arange(self.tokens.shape[1]), self.length[:, None]
         return place == length - 1 if self.predicts_last else place < length
 
     @property
     def mask(self) -> np.ndarray:
-        """(rows, width) float32: the row's weight where a target counts, else 0."""
+        """(rows, width) float32: the row's weight for targets in the loss, else 0."""
         return self.real * self.weight[:, None]
 
 
@@ -101,7 +101,7 @@ class Split:
 
     @property
     def carries_state(self) -> bool:
-        """Whether row k of a batch is the text that follows row k of the batch before."""
+        """Whether row k of a batch continues the text of row k of the previous batch."""
         return self.layout == "lanes"
 
     @property
@@ -127,16 +127,16 @@ class Split:
         return sum(len(groups) for groups in self.buckets.values())
 
     def in_order(self, ids: bool = False) -> Iterator[Batch]:
-        """Every batch as written."""
+        """Every batch in file order."""
         for groups in self.buckets.values():
             for group in groups:
                 yield self._batch([group], ids)
 
     def epoch(self, epoch: int, start: int = 0, shuffle: bool = True) -> Iterator[Batch]:
-        """The batches of an epoch from step `start` on: a pure function of seed and epoch.
+        """The batches of an epoch from step `start` on; depends only on seed and epoch.
 
-        Row groups of a bucket are dealt into windows, the rows of a window are mixed, and the
-        buckets take turns at random, in proportion to their batches.
+        The row groups of a bucket are grouped into windows, the rows of a window are shuffled, and
+        batches are drawn from the buckets at random, in proportion to their sizes.
         """
         if self.carries_state or not shuffle:
             groups = [group for bucket in self.buckets.values() for group in bucket]
@@ -153,7 +153,7 @@ class Split:
             yield next(streams[number])
 
     def _bucket(self, epoch: int, width: int, skip: int) -> Iterator[Batch]:
-        """One bucket's batches, the first `skip` of them left out without reading them."""
+        """One bucket's batches; the first `skip` of them are skipped without reading them."""
         order = self._random(epoch, f"groups {width}").permutation(len(self.buckets[width]))
         groups = [self.buckets[width][i] for i in order]
         for first in range(0, len(groups), WINDOW_ROW_GROUPS):
@@ -196,5 +196,5 @@ class Split:
 
 
 def _deal(rows: np.ndarray, batches: int, batch_size: int) -> list[np.ndarray]:
-    """Rows into exactly `batches` batches: full ones, and the bucket's short one last."""
+    """Rows in exactly `batches` batches: full ones, then the bucket's last, shorter one."""
     return [rows[i * batch_size : (i + 1) * batch_size] for i in range(batches)]

@@ -1,4 +1,4 @@
-"""A split's ids end to end, and the ways to cut them into rows that predict the next token."""
+"""A split's ids, concatenated, and the ways to cut them into rows that predict the next token."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pipelines.tokens.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
-WINDOW_TOKENS = 2**22  # in the rows that are made at once
+WINDOW_TOKENS = 2**22  # in rows that are made at once
 
 
 class TokenStream:
-    """All documents of a split, in order. `starts` (documents + 1,) is where each begins.
+    """All documents of a split, in order. `starts` (documents + 1,) is where each starts.
 
-    The ids lie in the file `path`, mapped, so that memory does not grow with the text.
+    The ids are in the memory-mapped file `path`, so memory does not grow with the text.
     """
 
     def __init__(self, tokens: Artifact, split: str, vocabulary: Vocabulary, path: Path) -> None:
@@ -42,7 +42,7 @@ class TokenStream:
         self.ids = np.memmap(path, vocabulary.id_type, "r") if path.stat().st_size else empty
 
     def rows(self, width: int, batch_size: int) -> Iterator[pa.Table]:
-        """Each token but the first is a target exactly once; only the last row is short."""
+        """Each token except the first is a target exactly once; only the last row is short."""
         last = len(self.ids) - 1
         for first in range(0, last, width * batch_size):
             yield self._batch(
@@ -50,7 +50,7 @@ class TokenStream:
             )
 
     def lanes(self, lanes: int, width: int) -> Iterator[pa.Table]:
-        """Lane k reads its own stretch of the text from batch to batch."""
+        """Lane k reads its own part of the text from batch to batch."""
         whole, longer = divmod(len(self.ids) - 1, lanes)
         sizes = np.full(lanes, whole) + (np.arange(lanes) < longer)  # the longer lanes first,
         edges = np.concatenate([[0], np.cumsum(sizes)])  # so that rows keep their lane to the end
@@ -63,12 +63,13 @@ class TokenStream:
             )
 
     def windows(self, width: int) -> Iterator[pa.Table]:
-        """Every `width` tokens of a document that another follows, the next window a token on."""
+        """Every `width` tokens of a document that are followed by another; each window starts one
+        token later."""
         step = max(1, WINDOW_TOKENS // width)
         for first in range(0, len(self.ids) - width, step):
             starts = np.arange(first, min(first + step, len(self.ids) - width))
             document = np.searchsorted(self.starts, starts, side="right") - 1
-            inside = starts + width < self.starts[document + 1]  # the target is in it as well
+            inside = starts + width < self.starts[document + 1]  # including the target
             part = self.ids[first : first + len(starts) + width]
             rows = np.lib.stride_tricks.sliding_window_view(part, width + 1)[inside]
             lengths = np.full(len(rows), width, np.int32)

@@ -1,9 +1,9 @@
 """The batches stage: a row group is a batch, a row is a padded sequence (docs/batches.md).
 
-Documents become a row each, of a few widths ("buckets"), chosen to waste the least on padding.
-Language models may instead read running text in rows of one width: `rows` cuts it one sequence
-after another; `lanes` lays it out so that lane k of batch b+1 continues lane k of batch b;
-`windows` has a row for every sequence_length tokens of a document, and predicts the next alone.
+Documents become one row each, in a few widths ("buckets") that waste the least padding. Language
+models can instead read running text in rows of one width: `rows` cuts it into consecutive
+sequences; `lanes` arranges it so that lane k of batch b+1 continues lane k of batch b; `windows`
+has a row for every sequence_length tokens of a document, and predicts only the next one.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from pipelines.parallel import mapped
 from pipelines.store.artifacts import Artifact, Inputs, Workspace
 from pipelines.tokens.vocabulary import Vocabulary, folder_digest
 
-# Held-out text is read with the state carried; few lanes leave hardly a token without context.
+# Held-out text is read with the state carried; with few lanes, hardly any token lacks context.
 HELD_OUT_LANES = {"validation": 8, "test": 1}
 
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
     """Write `batches/<split>/*.parquet`. Returns rows, slots and padding per split and width.
 
-    Also per split: documents, too_short (those that have no token to predict) and, for language
-    models, predicted (tokens) and characters (of the text, that the predicted tokens spell).
+    Also per split: documents, too_short (those without a token to predict) and, for language
+    models, predicted (tokens) and characters (of the text, spelled by the predicted tokens).
     """
     spec: BatchesSpec = config["batches"]
     tokens = inputs["tokens"]
@@ -64,7 +64,7 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be written, from what."""
+    """What to write, and from what."""
 
     spec: BatchesSpec
     vocabulary: Vocabulary
@@ -103,7 +103,7 @@ class Plan:
         too_short: int,
         writers: list[BatchWriter],
     ) -> dict[str, Any]:
-        """The counts of a split, with its documents and what is predicted of them."""
+        """The counts of a split, with its documents and predictions."""
         found = counts | {"documents": len(texts.lengths), "too_short": too_short}
         if not self.language_model:
             return found
@@ -114,19 +114,19 @@ class Plan:
         }
 
 
-# A document a row
+# One row per document
 
 
 def _write_documents(plan: Plan, work: Workspace) -> dict[str, Any]:
     texts = {split: TokenizedSplit.read(plan.tokens, split) for split in SPLITS}
-    # Of a document of n tokens a language model predicts n - 1.
+    # A language model predicts n - 1 tokens of a document of n tokens.
     shift = int(plan.language_model)
     lengths = {split: found.lengths - shift for split, found in texts.items()}
     for split in SPLITS:
         if not (lengths[split] > 0).any():
             raise FolioError(
-                f"{split} text has no document of {1 + shift} tokens or more; "
-                "give more text or a larger share to the split"
+                f"{split} text has no document with at least {1 + shift} tokens; give "
+                "more text or a larger share to the split"
             )
     widths = _widths(plan, lengths)
     counts: dict[str, Any] = {"widths": widths}
@@ -143,13 +143,13 @@ def _write_documents(plan: Plan, work: Workspace) -> dict[str, Any]:
         if counts[split]["rows"] + too_short != len(lengths[split]):
             raise FolioError(
                 f"batches {split}: {counts[split]['rows']} rows written for "
-                f"{len(lengths[split])} documents; this is a fault of Folio"
+                f"{len(lengths[split])} documents; this is a bug in Folio"
             )
     return counts
 
 
 def _widths(plan: Plan, lengths: dict[str, np.ndarray]) -> list[int]:
-    """Widths that suit train; the widest holds the longest document of all splits."""
+    """Widths for the lengths in train; the widest fits the longest document of all splits."""
     longest = max(int(values.max()) for values in lengths.values())
     if plan.spec.buckets == "auto":
         train = lengths["train"]
@@ -162,14 +162,14 @@ def _widths(plan: Plan, lengths: dict[str, np.ndarray]) -> list[int]:
             f"batches.buckets: the widest is {widths[-1]}, but a document has "
             f"{longest} tokens; add a width or set tokens.max_tokens"
         )
-    # The state goes from row k of a batch to row k of the next, in the documents' order.
+    # The state is carried from row k of a batch to row k of the next, in the documents' order.
     return widths[-1:] if plan.stateful else widths
 
 
 def _fill_buckets(
     plan: Plan, split: str, writers: list[BatchWriter], widths: list[int], work: Workspace
 ) -> None:
-    """Documents in order, each to the narrowest width that holds it."""
+    """Documents in order, each in the narrowest width that fits."""
     read = 0
     shards = plan.tokens.files(f"tokens/{split}-")
     for documents, parts in mapped(partial(_bucketed, plan, widths), shards):
@@ -182,7 +182,7 @@ def _fill_buckets(
 
 
 def _bucketed(plan: Plan, widths: list[int], shard: Path) -> tuple[int, list[tuple[int, pa.Table]]]:
-    """How many documents a shard has, and their rows by the number of the width."""
+    """The number of documents in a shard, and their rows by the index of the width."""
     table = pq.read_table(shard)
     lengths = table["length"].to_numpy() - int(plan.language_model)
     buckets = np.where(lengths > 0, assign(lengths, widths), -1)
@@ -193,13 +193,13 @@ def _bucketed(plan: Plan, widths: list[int], shard: Path) -> tuple[int, list[tup
 
 
 def _rows(table: pa.Table, width: int, plan: Plan) -> pa.Table:
-    """Documents of ragged ids as rows of one width."""
+    """Documents with ragged ids as rows of one width."""
     ids = np.concatenate([chunk.flatten().to_numpy() for chunk in table["tokens"].chunks])
     lengths, pad_id = table["length"].to_numpy(), plan.vocabulary.pad_id
     outcome = {"label": table["label"]}
     if plan.language_model:
         ends = np.cumsum(lengths)
-        targets = np.delete(ids, ends - lengths)  # all but the first of each document
+        targets = np.delete(ids, ends - lengths)  # all except the first of each document
         ids, lengths = np.delete(ids, ends - 1), lengths - 1
         outcome = {"targets": column(padded(targets, lengths, width, pad_id))}
     return pa.table(
@@ -229,7 +229,7 @@ def _write_text(plan: Plan, work: Workspace) -> dict[str, Any]:
 def _write_sequences(
     plan: Plan, split: str, stream: TokenStream, texts: TokenizedSplit, work: Workspace
 ) -> dict[str, Any]:
-    """The documents joined: rows that stand alone, or lanes that carry the state."""
+    """The documents concatenated: independent rows, or lanes that carry the state."""
     width, batch_size = plan.width, plan.spec.batch_size
     if len(stream.ids) <= (width if split == "train" else 1):
         raise FolioError(
@@ -248,7 +248,7 @@ def _write_sequences(
         buckets=[width],
     )
     for batch in stream.lanes(lanes, width) if lanes else stream.rows(width, batch_size):
-        writer.batch_size = batch.num_rows  # lanes of like length end together
+        writer.batch_size = batch.num_rows  # lanes of similar length end together
         writer.write(batch)
         work.progress(writer.real, len(stream.ids), f"{split} tokens batched")
     writer.close()
@@ -268,13 +268,14 @@ def _write_windows(
     writer.close()
     if not writer.rows:
         raise FolioError(
-            f"{split} text has no document of more than {width} tokens; give more "
-            "text or a shorter batches.sequence_length"
+            f"{split} text has no document with more than {width} tokens; give more text "
+            "or a shorter batches.sequence_length"
         )
     too_short = int((texts.lengths <= width).sum())
     wanted = int(np.maximum(texts.lengths - width, 0).sum())
     if writer.rows != wanted:
         raise FolioError(
-            f"batches {split}: {writer.rows} windows written of {wanted}; this is a fault of Folio"
+            f"batches {split}: {writer.rows} windows written, expected {wanted}; this is "
+            "a bug in Folio"
         )
     return plan.counted(writer.counts(width), texts, too_short, [writer])

@@ -1,4 +1,4 @@
-"""Writes padded rows to Parquet, a row group a batch, and counts them (docs/batches.md)."""
+"""Writes padded rows to Parquet, one row group per batch, and counts them (docs/batches.md)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SUMMED = ("batches", "rows", "slots", "tokens", "padding")
 class BatchWriter:
     """Writes row groups of `batch_size` rows to `<folder>/<name>-NNNN.parquet`.
 
-    Rows that do not fill a batch wait for the next ones; `close` writes the last as they are.
-    `predicted` counts the targets that a loss counts, `predicted_text` those that are no marker.
+    Rows that do not fill a batch wait for the next ones; `close` writes the rest. `predicted`
+    counts the targets in the loss, `predicted_text` those that are not markers.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ def schema(
 
 
 def total(writers: list[BatchWriter], widths: list[int]) -> dict[str, Any]:
-    """Counts over all widths, and of each that has rows."""
+    """Counts over all widths, and for each that has rows."""
     per_width = [w.counts(width) for w, width in zip(writers, widths, strict=True) if w.rows]
     sums = {key: sum(row[key] for row in per_width) for key in SUMMED}
     share = sums["padding"] / sums["slots"] if sums["slots"] else 0.0

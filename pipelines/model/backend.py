@@ -1,4 +1,4 @@
-"""The one place where keras is imported, after its backend is chosen."""
+"""The only place where keras is imported, after its backend is chosen."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ TENSORFLOW_BYTES = 3_200_000_000  # of address space, for a small model on two c
 
 
 def load_keras(backend: str) -> ModuleType:
-    """Import keras on `backend`. One process keeps the backend that it first chose."""
+    """Import keras on `backend`. A process keeps the backend that it chose first."""
     if importlib.util.find_spec(PACKAGES[backend]) is None:
         raise UsageError(
-            f"backend {backend} is not installed; install it with: "
-            f"pip install 'folio[{backend}]', or leave --backend out"
+            f"backend {backend} is not installed; install it with: pip install "
+            f"'folio[{backend}]', or leave out --backend"
         )
     if "keras" not in sys.modules:
         _require_memory(backend)
         os.environ["KERAS_BACKEND"] = backend
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # notices of CPU features
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # messages about CPU features
     import keras
 
     if keras.backend.backend() != backend:
         raise FolioError(
-            f"this process already runs keras on {keras.backend.backend()}; "
-            f"run the {backend} pipeline in a command of its own"
+            f"this process already runs keras on {keras.backend.backend()}; run the "
+            f"{backend} pipeline in a separate command"
         )
     return keras
 
 
 def _require_memory(backend: str) -> None:
-    """Raises MemoryError where C++ code would end the process."""
+    """Raises MemoryError where C++ code would abort the process."""
     if backend == "tensorflow" and sys.platform == "linux":
         import resource
 
@@ -51,8 +51,9 @@ def _require_memory(backend: str) -> None:
 
 
 def make_reproducible(keras: ModuleType) -> None:
-    """Equal models get equal names and equal steps give equal bits, whatever ran in this process
-    before. No generator is seeded: what draws has a seed of its own (pipelines/model/seeds.py)."""
+    """Equal models get equal names and equal steps give equal bits, whatever ran before in this
+    process. No global generator is seeded: every random operation has its own seed
+    (pipelines/model/seeds.py)."""
     keras.backend.clear_session()
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -63,15 +64,15 @@ def make_reproducible(keras: ModuleType) -> None:
 def training_device(backend: str, gpu: GpuWish, say: Callable[[str], None]) -> str:
     """ "gpu" or "cpu": where keras on `backend` trains here.
 
-    Raises FolioError when a GPU is required and there is none; one that was preferred is only
-    missed aloud.
+    Raises FolioError if a GPU is required and there is none; if it is only preferred, a notice says
+    so.
     """
     if _has_gpu(backend):
         return "gpu"
     if gpu == "required":
         raise FolioError(
-            f"no GPU that {backend} can use on this machine; leave --require-gpu out "
-            "to train on the CPU, or run where there is one"
+            f"no GPU that {backend} can use on this machine; leave out --require-gpu to "
+            "train on the CPU, or run it on a machine with a GPU"
         )
     if gpu == "preferred":
         say(f"no GPU that {backend} can use on this machine: training on the CPU")

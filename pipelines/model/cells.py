@@ -1,4 +1,4 @@
-"""Recurrent cells that Keras has not: the LSTM whose gates look at the memory itself."""
+"""Recurrent cells that Keras does not have: the LSTM with peephole connections."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Tensor = Any
 class PeepholeLSTMCell(keras.layers.LSTMCell):
     """An LSTM cell with peephole connections (Gers, Schraudolph and Schmidhuber 2002).
 
-    The input and forget gates also see the memory before the step, the output gate the memory
-    after it, each unit its own: three weights more a unit than an LSTM.
-    Inputs (batch, features), states h and c (batch, units) -> h, [h, c].
+    The input and forget gates also read the cell state before the step, the output gate the one
+    after it, each unit its own: three more weights per unit than an LSTM. Inputs (batch, features),
+    states h and c (batch, units) -> h, [h, c].
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Training checkpoints: all that the next step depends on, published atomically.
+"""Training checkpoints: everything that the next step depends on, published atomically.
 
 One `.npz` holds every variable (weights, optimizer, dropout generators, carried state) and, as
 JSON, the position: epoch, step, running sums, history, best epoch. Read without pickle.
@@ -30,7 +30,7 @@ def save(path: Path, variables: list[keras.Variable], position: dict[str, Any]) 
 
 
 def load(path: Path, variables: list[keras.Variable]) -> dict[str, Any] | None:
-    """Set the variables and return the position, or None when there is no checkpoint."""
+    """Set the variables and return the position, or None if there is no checkpoint."""
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as stored:

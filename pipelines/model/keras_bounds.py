@@ -1,8 +1,8 @@
-"""What a `.keras` file may ask for, found before Keras opens it: no more than it holds.
+"""Checks a `.keras` file before Keras opens it, so that it cannot expand in memory.
 
-Keras writes the archive's members and the arrays in them as they are, not compressed, and the
-configuration needs those arrays and no others. So a file in which any of the three states more
-than the one around it holds was not written by Keras, and would fill the memory.
+Keras stores the archive's members and the arrays in them uncompressed, and the configuration needs
+exactly those arrays. If any of the three claims more than its container holds, the file was not
+written by Keras and could fill the memory.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = sorted([CONFIG, WEIGHTS, "metadata.json"])
-NUMBERS = "fiub"  # the kinds of arrays that weights are: floats, integers, booleans
+NUMBERS = "fiub"  # the array types of weights: floats, integers, booleans
 ENCRYPTED = 0x1
 
 T = TypeVar("T")
 Shape = tuple[int | None, ...]
-Outline = dict[str, list[Shape]]  # the weights' shapes of each layer that has some; the inputs'
+Outline = dict[str, list[Shape]]  # the weights' shapes of each layer that has weights; the inputs'
 
 
 def check(path: Path) -> None:
-    """Raises DamagedError when the file states more than it holds, or anything at all that Keras,
-    HDF5 and zipfile raise when it is no such file. Keras must be loaded."""
+    """Raises DamagedError if the file claims more than it holds, or for any error that Keras, HDF5
+    and zipfile raise for an invalid file. Keras must be loaded."""
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         _check_members(archive.infolist(), size)
         weights, config = archive.read(WEIGHTS), json.loads(archive.read(CONFIG))
     stored = _stored(weights)
     if stored > len(weights):
-        raise DamagedError(f"its arrays state {stored:,} bytes, {WEIGHTS} has {len(weights):,}")
+        raise DamagedError(f"its arrays claim {stored:,} bytes, {WEIGHTS} has {len(weights):,}")
     needed = unallocated(lambda: _unbuilt(config), _size)
-    if needed > stored:  # a weight takes a byte or more
+    if needed > stored:  # a weight takes at least one byte
         raise DamagedError(f"its layers have {needed:,} weights, its arrays {stored:,} bytes")
 
 
 def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
     if sorted(one.filename for one in members) != MEMBERS:
-        raise DamagedError(f"does not hold just {', '.join(MEMBERS)}")
+        raise DamagedError(f"does not contain exactly {', '.join(MEMBERS)}")
     for one in members:
         if one.compress_type != zipfile.ZIP_STORED or one.flag_bits & ENCRYPTED:
             raise DamagedError(
@@ -58,25 +58,25 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
             )
     stated = sum(one.file_size for one in members)
     if stated > size:
-        raise DamagedError(f"states {stated:,} bytes and has {size:,}")
+        raise DamagedError(f"claims {stated:,} bytes and has {size:,}")
 
 
 def _stored(weights: bytes) -> int:
-    """Bytes that the arrays take once read. Raises DamagedError where they are not plain ones."""
+    """Bytes of the arrays once read. Raises DamagedError if they are not plain arrays."""
     import h5py
 
     total = 0
 
-    # What a visitor gives ends the visit; HDF5 does not let it raise.
+    # A visitor's return value ends the visit; HDF5 does not let it raise.
     def elsewhere(name: str, link: Any) -> str | None:
-        return None if isinstance(link, h5py.HardLink) else f"its {name!r} leads elsewhere"
+        return None if isinstance(link, h5py.HardLink) else f"its {name!r} is a link"
 
     def odd(name: str, item: h5py.Group | h5py.Dataset) -> str | None:
         nonlocal total
         if not isinstance(item, h5py.Dataset):
             return None
         if item.external or item.is_virtual or item.dtype.kind not in NUMBERS:
-            return f"its array {name!r} is not a plain one"
+            return f"its array {name!r} is not a plain array"
         total += math.prod(item.shape or ()) * item.dtype.itemsize
         return None
 
@@ -93,9 +93,9 @@ def _unbuilt(config: dict[str, Any]) -> keras.Model:
 
 
 def unallocated(build: Callable[[], keras.Model], ask: Callable[[keras.Model], T]) -> T:
-    """What `ask` says of the model that `build` builds, its weights shapes alone.
+    """What `ask` returns for the model that `build` builds with the shapes of its weights only.
 
-    In a thread of its own: what Keras notes there, to fill the weights in later, ends with it.
+    In a separate thread: what Keras stores there, to initialize the weights later, ends with it.
     """
     import keras
 

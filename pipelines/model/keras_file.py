@@ -1,7 +1,7 @@
-"""`.keras` files whose bytes depend on the model alone.
+"""`.keras` files whose bytes depend only on the model.
 
-Keras writes the date into the file's metadata and the zip's entries, and memory addresses into
-its configuration; all are fixed here, so that equal models are equal files.
+Keras writes the date into the file's metadata and the zip entries, and memory addresses into its
+configuration. All are fixed here, so equal models are equal files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipelines.errors import DamagedError
 if TYPE_CHECKING:
     import keras
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date in a zip file
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -36,7 +36,7 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def _numbered(config: bytes) -> bytes:
-    """Shared objects by their order of appearance, in place of their addresses."""
+    """Shared objects by their order of appearance, instead of their addresses."""
     seen: dict[bytes, int] = {}
     return re.sub(
         rb'(?<="shared_object_id": )\d+',
@@ -46,8 +46,8 @@ def _numbered(config: bytes) -> bytes:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Load without running code from the file (Keras safe mode), and in no more memory than its
-    size tells of. Raises DamagedError when it is no model, or one that states more."""
+    """Load without running code from the file (Keras safe mode), and without using more memory than
+    its size allows. Raises DamagedError if it is not a model, or claims more than it holds."""
     import keras
 
     import pipelines.model.cells  # noqa: F401  registers the cells that are not Keras's own
@@ -62,5 +62,5 @@ def load_model(path: Path) -> keras.Model:
         raise DamagedError(f"{path}: not a Keras model: {error}") from error
     except MemoryError:
         raise
-    except Exception as error:  # zipfile, HDF5 and Keras raise anything at bytes of others
+    except Exception as error:  # zipfile, HDF5 and Keras raise many kinds of errors
         raise DamagedError(f"{path}: not a Keras model ({type(error).__name__})") from error

@@ -1,7 +1,7 @@
 """The recurrent networks, as plain Keras graphs that any Keras 3 can load.
 
-Padding is masked by each row's true length, given as an input of its own, never guessed from ids.
-A language model takes and returns its recurrent state, so that whoever calls it carries it.
+Padding is masked with each row's true length, which is a separate input and never inferred from
+ids. A language model takes and returns its recurrent state, so the caller carries it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     from pipelines.declaration.model_sections import ModelSpec
 
-STATES = {"simple": 1, "gru": 1, "lstm": 2, "peephole": 2}  # state tensors a layer carries
+STATES = {"simple": 1, "gru": 1, "lstm": 2, "peephole": 2}  # number of state tensors per layer
 
 
 def build_model(
     spec: ModelSpec, vocabulary_size: int, training_batch: int | None = None, seed: int = 0
 ) -> keras.Model:
-    """The network of `spec`, its first weights and its dropout a function of `seed` alone.
+    """The network of `spec`; its initial weights and its dropout depend only on `seed`.
 
     A classifier maps {tokens (batch, time), length (batch,)} to a logit (batch, 1). A language
-    model maps {tokens, length, state_0, …} to {logits (batch, time, vocabulary), state_0, …}.
-    With `training_batch` the network is built for training instead, from layers that train faster
-    (pipelines/model/fast/layers.py): a language model then returns the logits alone and, when
+    model maps {tokens, length, state_0, …} to {logits (batch, time, vocabulary), state_0, …}. With
+    `training_batch`, the network is built for training, from layers that train faster
+    (pipelines/model/fast/layers.py): a language model then returns only the logits and, if
     `spec.stateful`, keeps the state itself for batches of that many rows.
     """
     if spec.kind == "classifier":
@@ -50,14 +50,14 @@ def _classifier(spec: ModelSpec, vocabulary_size: int, training: bool, seed: int
 
 
 def _reader(spec: ModelSpec, number: int, training: bool, seed: int) -> keras.layers.Layer:
-    """A classifier's recurrent layer: it gives all its outputs to the next, the last one only its
-    last."""
+    """A classifier's recurrent layer: it passes all its outputs to the next; the last layer only
+    its last one."""
     from keras import layers
 
     every = number < len(spec.units) - 1
     if not spec.bidirectional:
         return _cell(spec, number, training, seed, return_sequences=every)
-    # Keras would copy the layer together with its seeds, and both directions would start equal.
+    # Keras would copy the layer with its seeds, and both directions would start equal.
     forward, backward = (
         _cell(spec, number, training, seed, prefix, return_sequences=every, **options)
         for prefix, options in (("forward_", {}), ("backward_", {"go_backwards": True}))
@@ -129,7 +129,7 @@ def _cell(
     }
     if spec.cell == "peephole":
         return layers.RNN(cells.PeepholeLSTMCell(units, **seeded), name=name, **options)
-    if spec.cell == "simple" and not training:  # Keras's SimpleRNN leaves its seed out when saved
+    if spec.cell == "simple" and not training:  # Keras's SimpleRNN does not save its seed
         return layers.RNN(layers.SimpleRNNCell(units, **seeded), name=name, **options)
     faster = recurrent if training else layers
     kind = {"simple": faster.SimpleRNN, "lstm": faster.LSTM, "gru": faster.GRU}[spec.cell]
@@ -157,6 +157,6 @@ def state_names(spec: ModelSpec, layer: int | None = None) -> list[str]:
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """The trained weights, state left behind. Both models come from the same spec."""
+    """Copy the trained weights, without the state. Both models come from the same spec."""
     for read, write in zip(source.trainable_variables, target.trainable_variables, strict=True):
         write.assign(read)

@@ -1,4 +1,4 @@
-"""Held-out figures of a model, as sums with their counts, divided once at the end."""
+"""Figures of a model on held-out text, as sums and counts, divided once at the end."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pipelines.model.network import state_names
 if TYPE_CHECKING:
     import keras
 
-LOGITS_AT_ONCE = 2**24  # 64 MiB: wider batches are read in slices, the state carried between them
+LOGITS_AT_ONCE = 2**24  # 64 MiB: wider batches are read in slices that carry the state
 
 State = dict[str, np.ndarray]
 
 
 class Batches(Protocol):
-    """A Split, or whatever else has batches of one size in order."""
+    """A Split, or anything else with batches of one size in order."""
 
     @property
     def batch_size(self) -> int: ...
@@ -53,8 +53,8 @@ class Scored:
 class Scorer:
     """Runs a plain model over a split.
 
-    A language model's state is carried along lanes, and from batch to batch when the model is
-    stateful; else each row begins with the zero state.
+    A language model's state is carried along lanes, and from batch to batch if the model is
+    stateful; else each row starts with the zero state.
     """
 
     def __init__(self, model: keras.Model, spec: ModelSpec) -> None:
@@ -64,12 +64,12 @@ class Scorer:
             self.vocabulary = model.output["logits"].shape[-1]
 
     def batches(self, split: Batches, ids: bool = False) -> Iterator[Scored]:
-        """Every batch in order, scored; `ids` says whether the batches name their documents."""
+        """Every batch in order, scored; `ids` says whether the batches include document ids."""
         read_batches = self._labels if self.spec.kind == "classifier" else self._texts
         return read_batches(split, ids)
 
     def summary(self, split: Batches) -> dict[str, float]:
-        """Mean loss in nats (a row or a predicted token) and accuracy, over the whole split."""
+        """Mean loss in nats (per row or per predicted token) and accuracy, over the whole split."""
         nats = hits = count = 0.0
         for scored in self.batches(split):
             nats += float(scored.nats.sum())
@@ -114,7 +114,7 @@ class Scorer:
                 read[:rows] += batch.length
 
     def _tokens(self, batch: Batch, state: State) -> tuple[np.ndarray, np.ndarray, State]:
-        """Nats and hits of all positions (rows, width), and the state after each row's end."""
+        """Nats and hits at all positions (rows, width), and the state after each row's end."""
         rows, width = batch.tokens.shape
         slices = max(1, math.ceil(rows * width * self.vocabulary / LOGITS_AT_ONCE))
         steps = math.ceil(width / min(slices, width))
@@ -126,7 +126,7 @@ class Scorer:
                 {
                     "tokens": _columns(batch.tokens[:, here], steps),
                     "targets": _columns(batch.outcome[:, here], steps),
-                    # At least 1: a row that is all padding crashes cuDNN (tensorflow#36139).
+                    # At least 1: a row of padding alone crashes cuDNN (tensorflow#36139).
                     "length": np.clip(left, 1, steps).astype(np.int32),
                     **state,
                 }
@@ -151,11 +151,12 @@ class Scorer:
 
 
 def token_scorer(model: keras.Model) -> keras.Model:
-    """The plain language model with targets (batch, time) as one more input, and per token
-    instead of the logits: `gap` and `spread`, whose sum is the token's nats, and `correct`.
+    """The plain language model with targets (batch, time) as an additional input. Instead of the
+    logits it returns for each token `gap` and `spread`, whose sum is the token's nats, and
+    `correct`.
 
-    The sum is left to float64: gap (from the likeliest token) and spread (the logarithm of the
-    rest of the softmax) are both small or exact, so that float32 costs about 1e-7.
+    The sum is computed in float64: gap (from the most likely token) and spread (the logarithm of
+    the rest of the softmax) are both small or exact, so that float32 costs about 1e-7.
     """
     from keras import Input, Model, ops
 
@@ -175,5 +176,6 @@ def token_scorer(model: keras.Model) -> keras.Model:
 
 
 def _columns(values: np.ndarray, count: int) -> np.ndarray:
-    """(rows, up to `count`) filled on the right, so that all slices of a batch have one shape."""
+    """(rows, up to `count`) padded on the right, so that all slices of a batch have the same
+    shape."""
     return np.pad(values, ((0, 0), (0, count - values.shape[1])))

@@ -1,8 +1,8 @@
-"""The model stage: train, epoch by epoch, so that a kill costs at most `checkpoint_every`.
+"""The model stage: trains epoch by epoch; a kill costs at most `checkpoint_every`.
 
 Writes `model.keras` (the weights of the epoch that validation prefers, in plain Keras layers),
-`model.json` (how it was declared) and `history.parquet` (a row an epoch). The test split is
-never opened here.
+`model.json` (its declaration) and `history.parquet` (one row per epoch). The test split is never
+opened here.
 """
 
 from __future__ import annotations

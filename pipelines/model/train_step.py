@@ -1,4 +1,4 @@
-"""One training step: Keras's own (`loop: fit`), or the gradient step written out (`custom`)."""
+"""One training step: Keras's own (`loop: fit`), or the hand-written gradient step (`custom`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Step = Callable[[Inputs, np.ndarray, np.ndarray], float]  # x, y, weight -> loss
 
 
 def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
-    """Give the model its optimizer and loss; the step that trains it on one batch."""
+    """Give the model its optimizer and loss; returns the step that trains it on one batch."""
     import keras
 
     optimizers = {
@@ -25,7 +25,7 @@ def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
         "rmsprop": keras.optimizers.RMSprop,
         "sgd": keras.optimizers.SGD,
     }
-    # Rows and tokens of weight 0 count neither in the sum nor in what it is divided by.
+    # Rows and tokens with weight 0 count neither in the sum nor in the divisor.
     reduction = "mean_with_sample_weight"
     loss = (
         keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
@@ -35,18 +35,18 @@ def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
     optimizer = _exact(optimizers[training.optimizer])(
         training.learning_rate, global_clipnorm=training.clip_norm
     )
-    # JAX without it runs each operation by itself, some 30 times slower. On TensorFlow the layers
-    # compile what gains by it (pipelines/model/fast/layers.py).
+    # Without it, JAX runs each operation separately, some 30 times slower. On TensorFlow, the
+    # layers compile the parts that benefit (pipelines/model/fast/layers.py).
     model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
     optimizer.build(model.trainable_variables)
     return _custom(model) if training.loop == "custom" else _keras(model)
 
 
 def _exact(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
-    """`kind`, which sees one gradient for each row of an embedding.
+    """`kind`, with one summed gradient per row of an embedding.
 
-    TensorFlow gives one for each token that was looked up. Keras 3 squares them one by one instead
-    of their sum, so that its Adam moves a token that stands n times in a batch up to √n too far.
+    TensorFlow returns one for each token that was looked up. Keras 3 squares each of these instead
+    of their sum, so its Adam moves a token that occurs n times in a batch up to √n too far.
     """
     import keras
 
@@ -82,7 +82,7 @@ def _adam(self: keras.optimizers.Adam, gradient: Any, variable: Any, learning_ra
 
 
 def _summed(gradient: Any) -> Any:
-    """Entries of equal rows added up, as a dense tensor; other backends' are so already."""
+    """Gradients of equal rows added up, as a dense tensor; other backends' are dense already."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -94,14 +94,14 @@ def _summed(gradient: Any) -> Any:
 
 def _keras(model: keras.Model) -> Step:
     def step(x: Inputs, y: np.ndarray, weight: np.ndarray) -> float:
-        model.reset_metrics()  # or Keras returns the mean since the last reset
+        model.reset_metrics()  # otherwise Keras returns the mean since the last reset
         return float(model.train_on_batch(x, y, sample_weight=weight))
 
     return step
 
 
 def _custom(model: keras.Model) -> Step:
-    """Forward, gradient, update: what `fit` does, as the notebooks write it out."""
+    """Forward pass, gradient, update: what `fit` does, written out as in the notebooks."""
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True, autograph=False)

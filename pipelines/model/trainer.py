@@ -1,4 +1,4 @@
-"""Trains one network over the batches: its position, its step, its checkpoints."""
+"""Trains one network over the batches: its position, steps and checkpoints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ Arguments = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]  # x, y, weight
 
 @dataclass
 class Position:
-    """Where training stands; with the variables, all that the next step depends on."""
+    """The position of the training; with the variables, everything that the next step depends
+    on."""
 
     epoch: int = 0
     step: int = 0
@@ -43,7 +44,7 @@ class Position:
 
 
 class Trainer:
-    """One training run. `run` continues from the checkpoint in `work.scratch` when there is one."""
+    """One training run. `run` continues from the checkpoint in `work.scratch` if there is one."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Trainer:
         self.spec, self.training, self.work = spec, training, work
         self.train, self.validation = train, validation
         size = train.metadata["vocabulary_size"]
-        # A truncated gradient needs the state kept from stretch to stretch of a batch.
+        # A truncated gradient needs the state carried between the parts of a batch.
         keeping = spec.model_copy(update={"stateful": True}) if training.truncate else spec
         self.model = build_model(keeping, size, training_batch=train.batch_size, seed=seed)
         self.plain = build_model(spec, size, seed=seed)
@@ -111,7 +112,8 @@ class Trainer:
         self._save()
 
     def _shuffles(self) -> bool:
-        """As declared; else a carried state meets the text in its own order."""
+        """As declared; by default shuffled, except with a carried state, which reads the text in
+        order."""
         declared = self.training.shuffle
         return not self.spec.stateful if declared is None else declared
 
@@ -125,8 +127,8 @@ class Trainer:
             loss, total = self.train_step(*part), float(part[2].sum())
             if not math.isfinite(loss):
                 raise FolioError(
-                    f"training: the loss is {loss} at epoch {position.epoch + 1}, "
-                    f"step {position.step + 1}; lower training.learning_rate or set "
+                    f"training: the loss is {loss} at epoch {position.epoch + 1}, step "
+                    f"{position.step + 1}; reduce training.learning_rate or set "
                     "training.clip_norm"
                 )
             position.loss_sum += loss * total
@@ -138,7 +140,7 @@ class Trainer:
     def _stretches(
         self, x: dict[str, np.ndarray], y: np.ndarray, weight: np.ndarray
     ) -> Iterator[Arguments]:
-        """The batch whole, or cut into stretches of `truncate` steps, each a step of its own."""
+        """The whole batch, or cut into parts of `truncate` steps, each a training step."""
         steps, width = self.training.truncate, x["tokens"].shape[1]
         if steps is None or width <= steps:
             yield x, y, weight
@@ -146,7 +148,7 @@ class Trainer:
         for start in range(0, width, steps):
             part = slice(start, start + steps)
             if weight[:, part].any():
-                length = np.clip(x["length"] - start, 1, steps)  # of rows that ended: weight 0
+                length = np.clip(x["length"] - start, 1, steps)  # of ended rows: weight 0
                 tokens = x["tokens"][:, part]
                 yield {"tokens": tokens, "length": length}, y[:, part], weight[:, part]
 
@@ -182,7 +184,7 @@ class Trainer:
 
     def _save(self) -> None:
         checkpoints.save(self._path("checkpoint"), self.variables, asdict(self.position))
-        for path in self.work.scratch.glob("best-*.npz"):  # only after the new one is certain
+        for path in self.work.scratch.glob("best-*.npz"):  # only after the new one is complete
             if path != self._path(f"best-{self.position.best_epoch}"):
                 path.unlink()
 
@@ -202,7 +204,7 @@ def _arguments(batch: Batch, spec: ModelSpec) -> Arguments:
 
 
 def carried_state(model: keras.Model) -> list[keras.Variable]:
-    """The state that stateful layers keep between batches; Keras leaves it out of variables."""
+    """The state that stateful layers keep between batches; Keras does not list it as variables."""
     from keras import tree
 
     return [

@@ -1,1 +1,1 @@
-"""Addresses, the secrets in them, and HTTP requests that end."""
+"""Addresses, the secrets in them, and HTTP requests with time limits."""

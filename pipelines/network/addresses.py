@@ -1,7 +1,7 @@
-"""Addresses fit to be shown and kept: without user, password, query and fragment.
+"""Addresses without user, password, query and fragment, to be shown and stored.
 
-They are parsed, never matched by a pattern. A password that holds `/`, `?` or `#` as it is puts its
-`@` behind what parses as the host; whenever the parts are not certain, the scheme alone is shown.
+They are parsed, never matched by a pattern. A password that contains an unescaped `/`, `?` or `#`
+moves its `@` behind what parses as the host; if the parts are uncertain, only the scheme is shown.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ UNCERTAIN = "an address"
 HIDDEN = "…"
 DIGEST_DIGITS = 16
 NEVER_IN_HOSTS = frozenset('\\"<>^`{|}')
-SHORTEST_SECRET = 3  # a shorter one would be found in any message
+SHORTEST_SECRET = 3  # a shorter one would occur in any message
 
 
 def shown(address: str | Path) -> str:
-    """An address fit for messages, logs, records and manifests."""
+    """An address for messages, logs, records and manifests."""
     if isinstance(address, Path):
         return str(address)
     text = address.strip()
@@ -39,14 +39,14 @@ def shown(address: str | Path) -> str:
 
 
 def is_certain(address: str) -> bool:
-    """Whether it can have but one meaning; with references in place of its secrets, too."""
+    """Whether it is unambiguous, also with references instead of its secrets."""
     return _certain(address.strip()) is not None
 
 
 def identity(address: str) -> str:
-    """As `shown`, with a digest of the query, which may name another file.
+    """Like `shown`, with a digest of the query, which may select another file.
 
-    User, password and fragment are no part of it: who asks does not change what lies there.
+    User, password and fragment are not included: they do not change the file.
     """
     parts = _certain(address.strip())
     hidden = address.strip() if parts is None else parts.query
@@ -56,7 +56,7 @@ def identity(address: str) -> str:
 
 
 def kept(address: str) -> str:
-    """`identity`, also of what is one already: for the addresses in manifests made before."""
+    """`identity`, also of something that is one already: for the addresses in older manifests."""
     place, separator, digest = address.partition(" (")
     digits = digest.removesuffix(")")
     is_digest = len(digits) == DIGEST_DIGITS and digits.isalnum()
@@ -65,7 +65,7 @@ def kept(address: str) -> str:
 
 
 def config_shown(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest's configuration; those made before hold addresses as they were declared."""
+    """A manifest's configuration; older ones contain addresses as they were declared."""
     return {
         key: list(map(kept, value)) if key == "source.url" and value else value
         for key, value in config.items()
@@ -73,7 +73,7 @@ def config_shown(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def redacted(text: str, address: str) -> str:
-    """A library's message about `address`: what `shown` hides of it is hidden there, too."""
+    """A library's message about `address`, with everything hidden that `shown` hides."""
     text = text.replace(address, shown(address))
     for secret in sorted(_secrets(address), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
@@ -100,7 +100,7 @@ def _host(parts: SplitResult) -> str:
 
 
 def _certain(text: str) -> SplitResult | None:
-    """The address's parts, or None where they may not be what its author meant."""
+    """The address's parts, or None if they are ambiguous."""
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018 - raises ValueError for one that is no number
@@ -114,11 +114,11 @@ def _certain(text: str) -> SplitResult | None:
 
 
 def _secrets(address: str) -> set[str]:
-    """Each part of an address that must not be seen, as it is and decoded."""
+    """Each part of an address that must be hidden, as written and decoded."""
     parts = _certain(address.strip())
     if shown(address) == address:
         return set()
-    if parts is None:  # nobody knows which part of it is the secret
+    if parts is None:  # it is unknown which part is the secret
         rest = address.partition("://")[2] or address
         found = {rest, *rest.translate(str.maketrans("/:@?#&=", " " * 7)).split()}
     else:
@@ -126,7 +126,7 @@ def _secrets(address: str) -> set[str]:
         found = {
             user,
             *user.split(":", 1),
-            *user.replace(":", "@").split("@"),  # as some parse it
+            *user.replace(":", "@").split("@"),  # as some parsers see it
             parts.query,
             parts.fragment,
             *(value for text in (parts.query, parts.fragment) for _, value in parse_qsl(text)),

@@ -27,12 +27,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from pipelines.errors import FolioError, UnreachableError
 from pipelines.network.addresses import shown
 
-PUBLIC, PRIVATE, LINK_LOCAL, THIS_MACHINE = range(4)  # ever nearer
-TRANSLATED = IPv6Network("64:ff9b::/96")  # IPv4 addresses, where a network has IPv6 alone
+PUBLIC, PRIVATE, LINK_LOCAL, THIS_MACHINE = range(4)  # in increasing proximity
+TRANSLATED = IPv6Network("64:ff9b::/96")  # IPv4 addresses in IPv6-only networks
 
 
 def nearness(address: str) -> int:
-    """How near to this machine an IP address is."""
+    """How close to this machine an IP address is."""
     ip = _meant(ip_address(address.partition("%")[0]))
     if ip.is_loopback or ip.is_unspecified or ip.is_multicast or ip.is_reserved:
         return THIS_MACHINE
@@ -42,7 +42,7 @@ def nearness(address: str) -> int:
 
 
 def _meant(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address that an IPv6 address stands for, if it does."""
+    """The IPv4 address that an IPv6 address represents, if it does."""
     if isinstance(ip, IPv4Address):
         return ip
     if ip in TRANSLATED:
@@ -51,20 +51,20 @@ def _meant(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 class Reach:
-    """Refuses what redirects lead to if that is nearer to this machine than `url` itself is."""
+    """Rejects redirect targets that are closer to this machine than `url` itself."""
 
     def __init__(self, url: str) -> None:
         self._url, self._target = url, url
         self._declared: int | None = None
 
     def visit(self, target: str, proxied: bool) -> None:
-        """A request to `target` comes next."""
+        """The next request goes to `target`."""
         self._target = target
         if proxied:
             self._judge(max(map(nearness, _looked_up(target)), default=PUBLIC))
 
     def met(self, peer: socket.socket) -> None:
-        """Whom a connection of ours, not a proxy's, was made to. Nothing has been sent yet."""
+        """Check the peer of a direct connection (not a proxy's) before anything is sent."""
         self._judge(nearness(peer.getpeername()[0]))
 
     def _judge(self, near: int) -> None:
@@ -73,39 +73,39 @@ class Reach:
         if near > self._declared:
             raise FolioError(
                 f"{shown(self._url)}: redirects to {shown(self._target)}, which is an "
-                "address of this machine or its network; declare that one itself if "
-                "it is meant"
+                "address of this machine or its network; if this is intended, declare "
+                "that address"
             )
 
 
 def _looked_up(url: str) -> set[str]:
-    """The IP addresses of a host here; none when only the proxy knows it."""
+    """The IP addresses of a host; none if only the proxy knows it."""
     with suppress(OSError, UnicodeError):
         return {str(found[4][0]) for found in socket.getaddrinfo(urlsplit(url).hostname, None)}
     return set()
 
 
 class Watch:
-    """While inside, connections are ended when the answer has not begun within `seconds`, and when
-    later fewer than `least` bytes a second `arrived` in so many seconds.
+    """While inside, connections are closed if the response has not started within `seconds`, or if
+    later fewer than `least` bytes per second `arrived` in that time.
 
-    Raises UnreachableError then, in place of whatever that led to.
+    It then raises UnreachableError instead of the resulting error.
     """
 
     def __init__(self, where: str, seconds: float, least: float = 0) -> None:
         self._where, self._seconds, self._least = where, seconds, least
-        self._bytes: int | None = None  # None: not begun
+        self._bytes: int | None = None  # None: not started
         self._problem: str | None = None
         self._sockets: list[socket.socket] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def arrived(self, count: int) -> None:
-        """So many more bytes of the body; 0 when it begins."""
+        """This many more bytes of the body; 0 when it starts."""
         self._bytes = (self._bytes or 0) + count
 
     def joined(self, connection: socket.socket) -> None:
-        """A connection that is to be ended, too. TLS takes it over: what is kept is a copy."""
+        """Add a connection to close. TLS takes over the socket, so a copy is kept."""
         self._sockets.append(connection.dup())
         if self._problem:
             self._end()
@@ -132,12 +132,12 @@ class Watch:
         while not self._over.wait(self._seconds):
             now = self._bytes
             if now is None:
-                self._problem = f"no whole answer within {self._seconds:g} s"
+                self._problem = f"no complete response within {self._seconds:g} s"
             elif before is not None and now - before < self._least * self._seconds:
                 self._problem = (
-                    f"too slow: {now - before:,} bytes in {self._seconds:g} s, where "
-                    f"source.min_bytes_per_second is {self._least:g}; what came is "
-                    "kept to go on from"
+                    f"too slow: {now - before:,} bytes in {self._seconds:g} s, and "
+                    f"source.min_bytes_per_second is {self._least:g}; partial data is "
+                    "kept, and the next run continues from it"
                 )
             if self._problem:
                 return self._end()
@@ -145,7 +145,7 @@ class Watch:
 
     def _end(self) -> None:
         for connection in self._sockets:
-            with suppress(OSError):  # it has ended
+            with suppress(OSError):  # already closed
                 connection.shutdown(socket.SHUT_RDWR)
 
 
@@ -158,10 +158,10 @@ def send(
     timeout: float | tuple[float, float],
     check: Callable[..., None],
 ) -> Response:
-    """The answer, its body unread; `check` is called with it and with each that redirects.
+    """The response, its body unread; `check` is called with it and with each redirect.
 
-    Environment and ~/.netrc count as for requests: proxies, certificates, passwords. Raises what
-    requests raises, and FolioError when a redirect leads too near.
+    The environment and ~/.netrc are used as in requests: proxies, certificates, passwords. Raises
+    what requests raises, and FolioError if a redirect leads too close.
     """
     adapter = _Adapter(Reach(url), watch)
     with Session() as session:
@@ -178,7 +178,7 @@ def send(
 
 
 class _Adapter(HTTPAdapter):
-    """Makes connections that are watched, and whose peers are judged before anything is sent."""
+    """Creates connections that are watched, and whose peers are checked before anything is sent."""
 
     def __init__(self, reach: Reach, watch: Watch) -> None:
         self._reach = reach
@@ -191,7 +191,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):  # those make connections of their own
+        if not proxy.lower().startswith("socks"):  # those create their own connections
             manager.pool_classes_by_scheme = self._pools
         return manager
 

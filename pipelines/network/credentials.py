@@ -1,7 +1,7 @@
-"""Secrets of an address by reference: `https://${USER}:${PASSWORD}@host/file?token=${TOKEN}`.
+"""Secrets in addresses by reference: `https://${USER}:${PASSWORD}@host/file?token=${TOKEN}`.
 
-A declaration holds the reference, this module fills it in when the file is fetched, and nothing
-keeps what came of it. What stands in run records and in Prefect's pages may hold references alone.
+A declaration contains the reference, this module resolves it when the file is fetched, and the
+result is never stored. Run records and Prefect's pages contain only references.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.network.addresses import is_certain, shown
 
 REFERENCE = re.compile(r"\$\{([^${}]*)\}")
-MIRROR = "FOLIO_MIRROR"  # in place of --mirror
+MIRROR = "FOLIO_MIRROR"  # instead of --mirror
 ADVICE = (
-    "leave user and password to ~/.netrc, or write ${NAME} for each secret and set NAME in "
-    "the environment"
+    "put user and password into ~/.netrc, or write ${NAME} for each secret and set NAME "
+    "in the environment"
 )
-LookUp = Callable[[str], str | None]  # a reference's name -> the secret, None where it is not known
+LookUp = Callable[[str], str | None]  # a reference's name -> the secret, None if it is unknown
 look_up: ContextVar[LookUp] = ContextVar("look_up", default=os.environ.get)
 
 
 @contextmanager
 def looked_up_by(found: LookUp) -> Iterator[None]:
-    """While inside, references are filled in by `found`, and what it does not know as before."""
+    """While inside, references are resolved by `found`; the others as before."""
     before = look_up.get()
 
     def both(name: str) -> str | None:
@@ -44,12 +44,12 @@ def looked_up_by(found: LookUp) -> Iterator[None]:
 
 
 def resolved(address: str) -> str:
-    """The address with its references filled in. Raises FolioError for one that is not set."""
+    """The address with its references resolved. Raises FolioError for one that is not set."""
     if "${" not in address:
         return address
     parts = urlsplit(address)
     user, at, host = parts.netloc.rpartition("@")
-    whole = REFERENCE.fullmatch(parts.query)  # such as a signature of several values
+    whole = REFERENCE.fullmatch(parts.query)  # such as a signature with several values
     query = _secret(whole[1], address).lstrip("?") if whole else _filled(parts.query, address)
     return parts._replace(netloc=f"{_filled(user, address)}{at}{host}", query=query).geturl()
 
@@ -62,25 +62,25 @@ def _secret(name: str, address: str) -> str:
     secret = look_up.get()(name)
     if not secret:
         raise FolioError(
-            f"{shown(address)}: its ${{{name}}} is not set; set it in the environment "
-            "in which the run starts, a worker's too"
+            f"{shown(address)}: ${{{name}}} is not set; set it in the environment of the "
+            "run, or of the worker"
         )
     return secret
 
 
 def refuse_secrets(overrides: Iterable[str]) -> None:
-    """Raises UsageError where one of `key=value` names a source by an address with secrets: they
-    stand in the run's record and in Prefect's pages."""
+    """Raises UsageError if one of `key=value` sets a source address with secrets: the run's record
+    and Prefect's pages show these values."""
     for text in secret_overrides(overrides):
         raise UsageError(
-            f"--set {text.partition('=')[0]}: the address holds a user, password or "
-            f"query, which the run's record would show; {ADVICE}, or declare the "
-            "address in the YAML file"
+            f"--set {text.partition('=')[0]}: the address contains a user, password or "
+            f"query, which the run's record would show; {ADVICE}, or declare the address "
+            "in the YAML file"
         )
 
 
 def secret_overrides(overrides: Iterable[str]) -> list[str]:
-    """Those of `key=value` that name a source by an address with secrets."""
+    """Those of `key=value` that set a source address with secrets."""
     found = []
     for text in overrides:
         key, _, value = text.partition("=")
@@ -96,13 +96,13 @@ def _urls(value: str) -> Iterator[str]:
     try:
         found: Any = yaml.safe_load(value)
     except yaml.YAMLError:
-        found = value  # it is refused in its turn
+        found = value  # it is rejected separately
     found = found.get("url") if isinstance(found, dict) else found
     yield from map(str, found if isinstance(found, list) else [found])
 
 
 def has_secrets(address: str) -> bool:
-    """Whether it holds more than references where secrets stand."""
+    """Whether it contains anything but references where secrets can be."""
     if not is_certain(address):
         return "@" in address
     parts = urlsplit(address)

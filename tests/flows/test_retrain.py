@@ -275,7 +275,7 @@ def test_a_gpu_that_is_required_and_not_there_fails_the_run(
     shutil.copytree(trained.home, home)
     with pytest.raises(FolioError, match="no GPU that tensorflow can use on this machine") as error:
         retrain(str(play), only="model", require_gpu=True, run="required")
-    assert "leave --require-gpu out" in str(error.value)
+    assert "leave out --require-gpu" in str(error.value)
     assert flow_run_of(prefect_home, "required")[:3] == ("FAILED", "Failed", str(error.value))
     model = artifact_of(trained, "tiny-play", "model").key
     assert (home / "store" / "model" / model / "manifest.json").is_file()

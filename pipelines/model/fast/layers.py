@@ -1,17 +1,17 @@
-"""Recurrent layers that train faster on a CPU; weights, configuration and results are Keras's.
+"""Recurrent layers that train faster on a CPU, with Keras's weights, configuration and results.
 
-Keras differentiates its scan step by step. Here the scan keeps only the product that must wait
-for the step before, and its gradient is written out:
+Keras differentiates its scan step by step. Here the scan computes only the product that depends on
+the previous step, and its gradient is written by hand:
 
-- forward: the input projection of all steps is one product, of few different tokens (characters)
-  one of their embeddings alone; the scan adds `h @ U` and the gates;
+- forward: the input projection of all steps is one product, or for a small vocabulary (characters)
+  a product of the embeddings only; the scan adds `h @ U` and the gates;
 - backward: the scan takes the gates from the forward pass and carries the state's gradient through
   a transposed copy of U (TensorFlow multiplies by a transposed argument at a third of the speed);
 - the gradients of the weights are one product each over all steps.
 
-Only training runs this way, and only where it gains (see `_gains`); the rest is inherited, so
-these layers may stand wherever Keras's do. Save models with Keras's own, which take the weights:
-`plain.set_weights(fast.get_weights())`.
+Only training uses this, and only where it is faster (see `_gains`). Everything else is inherited,
+so these layers can replace Keras's anywhere. Save models with Keras's layers, which take the
+weights: `plain.set_weights(fast.get_weights())`.
 """
 
 from __future__ import annotations
@@ -81,11 +81,12 @@ class SimpleRNN(keras.layers.SimpleRNN):
         return *_outputs(self, h, mask), [h[-1]]
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"seed": self.cell.seed}  # which Keras leaves out
+        return super().get_config() | {"seed": self.cell.seed}  # which Keras omits
 
 
 def _gains(layer: keras.layers.RNN) -> bool:
-    """Whether the written-out gradient holds for this layer, and gains: on a CPU, in graphs."""
+    """Whether the hand-written gradient applies to this layer and is faster: on a CPU, in
+    graphs."""
     cell = layer.cell
     if not (
         cell.activation is keras.activations.tanh
@@ -111,7 +112,7 @@ def _time_major(
     layer: keras.layers.RNN, sequences: Tensor, mask: Tensor | None
 ) -> tuple[Tensor | None, Tensor, Tensor | None]:
     """Ids (time, batch) and a table's rows, or None and inputs (time, batch, features); and the
-    mask (time, batch, 1). In the order of processing."""
+    mask (time, batch, 1). In processing order."""
     ids, x = _looked_up(sequences) or (None, ops.transpose(sequences, (1, 0, 2)))
     if mask is not None:
         mask = ops.transpose(ops.cast(keras.tree.flatten(mask)[0], "bool"))[:, :, None]
@@ -122,8 +123,8 @@ def _time_major(
 
 
 def _looked_up(sequences: Tensor) -> tuple[Tensor, Tensor] | None:
-    """The ids and the table that `sequences` were looked up from, if TensorFlow's graph says so
-    and the table, as that of characters is, is small enough to gain by it."""
+    """The ids and the table that `sequences` were looked up from, if TensorFlow's graph shows them
+    and the table is small enough to benefit, as for characters."""
     if keras.backend.backend() != "tensorflow" or sequences.op.type != "GatherV2":
         return None
     table, ids, _ = sequences.op.inputs
@@ -131,16 +132,16 @@ def _looked_up(sequences: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 def _weights(cell: keras.layers.Layer) -> list[Tensor]:
-    # As tensors, because TensorFlow's custom_gradient refuses variables.
+    # As tensors, because TensorFlow's custom_gradient rejects variables.
     return [ops.convert_to_tensor(w) for w in (cell.kernel, cell.recurrent_kernel, cell.bias)]
 
 
 def _outputs(layer: keras.layers.RNN, h: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The last output (batch, units) and all (batch, time, units), as Keras masks them."""
+    """The last output (batch, units) and all outputs (batch, time, units), masked like Keras's."""
     if mask is not None and layer.zero_output_for_mask:
         h = ops.where(mask, h, 0.0)
     elif mask is not None and keras.backend.backend() == "tensorflow":
-        # A masked step repeats the output before it, which is zero until the row's first step.
+        # A masked step repeats the previous output, which is zero until the row's first step.
         steps = ops.arange(ops.shape(mask)[0], dtype="int32")[:, None, None]
         begun = ops.logical_and(steps >= ops.argmax(mask, axis=0), ops.any(mask, axis=0))
         h = ops.where(begun, h, 0.0)

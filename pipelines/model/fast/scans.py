@@ -1,8 +1,8 @@
-"""Recurrent layers over all time steps, with their gradients written out (see layers.py).
+"""Recurrent layers over all time steps, with hand-written gradients (see layers.py).
 
 All tensors are time-major; `mask` is (time, batch, 1) or None: a masked step keeps the state. The
-inputs `x` are (time, batch, features), or with `ids` (time, batch) a table (rows, features) of
-which they are the rows: then each row is multiplied once, however often it is read.
+inputs `x` are (time, batch, features), or with `ids` (time, batch) a table (rows, features) that
+the ids select rows of: then each row is multiplied only once.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _lstm_backward(
         )
         if mask is None:
             return [ops.matmul(dz, transposed), total * f], [dz]
-        dz = ops.where(inputs[6], dz, 0.0)  # a masked step hands both gradients on unchanged
+        dz = ops.where(inputs[6], dz, 0.0)  # a masked step passes both gradients on unchanged
         return [
             ops.where(inputs[6], ops.matmul(dz, transposed), dh),
             ops.where(inputs[6], total * f, dc),
@@ -191,7 +191,7 @@ def _gru_backward(
         )
         if mask is None:
             return [dh * z + ops.matmul(da, transposed)], [da, dg]
-        # A masked step hands the gradient on unchanged.
+        # A masked step passes the gradient on unchanged.
         da, dg = ops.where(inputs[6], da, 0.0), ops.where(inputs[6], dg, 0.0)
         return [ops.where(inputs[6], dh * z + ops.matmul(da, transposed), dh)], [da, dg]
 
@@ -248,7 +248,7 @@ def _simple_backward(mask: Tensor | None, recurrent: Tensor, dh: Tensor, h: Tens
         dz = dh * (1 - h * h)
         if mask is None:
             return [ops.matmul(dz, transposed)], [dz]
-        dz = ops.where(inputs[2], dz, 0.0)  # a masked step hands the gradient on unchanged
+        dz = ops.where(inputs[2], dz, 0.0)  # a masked step passes the gradient on unchanged
         return [ops.where(inputs[2], ops.matmul(dz, transposed), dh)], [dz]
 
     (first,), (dz,) = _scan(
@@ -262,8 +262,8 @@ def _compiled(function: Callable[..., list[Tensor]]) -> Callable[..., list[Tenso
     """`function` as an XLA program, compiled once for each shape; JAX compiles the whole step."""
     if keras.backend.backend() != "tensorflow":
         return function
-    # Each scan is a program of its own, so that TensorFlow runs the two directions of a
-    # bidirectional layer side by side, one on each core. Within one program they would queue.
+    # Each scan is a separate program, so that TensorFlow runs the two directions of a bidirectional
+    # layer in parallel, one on each core. Within one program they would run one after the other.
     import tensorflow as tf
 
     return tf.function(function, jit_compile=True, autograph=False)
@@ -282,7 +282,7 @@ def _scan(
         import jax
 
         return jax.lax.scan(step, states, read, reverse=reverse)
-    import tensorflow as tf  # keras.ops.scan loses outputs that are not shaped like the states
+    import tensorflow as tf  # keras.ops.scan loses outputs with other shapes than the states
 
     steps, batch, dtype = tf.shape(read[0])[0], states[0].shape[0], states[0].dtype
     reads = [tf.TensorArray(x.dtype, steps, element_shape=x.shape[1:]).unstack(x) for x in read]

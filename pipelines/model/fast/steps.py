@@ -1,6 +1,6 @@
-"""One step of an LSTM and of a GRU, the input's product with its weights already made.
+"""One step of an LSTM and of a GRU, with the input projection precomputed.
 
-The cells are Keras's own, the GRU with `reset_after`; all tensors are (rows, …).
+The cells are Keras's, the GRU with `reset_after`; all tensors are (rows, …).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def gru_step(projected: Tensor, recurrent: Tensor, bias: Tensor, h: Tensor) -> l
 
 
 def gru_biases(bias: Tensor) -> tuple[Tensor, Tensor]:
-    """What is added to the inputs (3 units,), and the candidate's recurrent bias (units,), which
-    alone is scaled by r."""
+    """What is added to the inputs (3 units,), and the candidate's recurrent bias (units,), which is
+    scaled by r."""
     units = bias.shape[1] // 3
     return bias[0] + ops.pad(bias[1, : 2 * units], (0, units)), bias[1, 2 * units :]

@@ -422,10 +422,10 @@ def test_predicted_characters_leave_markers_out(
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (BatchesSpec(layout="documents"), "test text has no document of 2 tokens or more"),
+        (BatchesSpec(layout="documents"), "test text has no document with at least 2 tokens"),
         (
             BatchesSpec(layout="windows", sequence_length=1),
-            "test text has no document of more than 1",
+            "test text has no document with more than 1",
         ),
     ],
 )

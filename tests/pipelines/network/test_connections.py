@@ -109,7 +109,7 @@ def test_what_dripped_in_is_gone_on_from(site: Site, part: Path) -> None:
                 return
 
     site.replies = [in_order, resumable]
-    with pytest.raises(UnreachableError, match="what came is kept"):
+    with pytest.raises(UnreachableError, match="partial data is kept"):
         fetch(site.url(), part, **QUICK)
     kept = part.stat().st_size
     assert 0 < kept < 1000
@@ -119,7 +119,7 @@ def test_what_dripped_in_is_gone_on_from(site: Site, part: Path) -> None:
 
 def test_headers_that_drip_are_given_up(site: Site, part: Path) -> None:
     site.replies = [dripping(site, b"X-Drop: 1\r\n", status_line)]
-    with pytest.raises(UnreachableError, match=r"no whole answer within 0\.4 s"):
+    with pytest.raises(UnreachableError, match=r"no complete response within 0\.4 s"):
         fetch(site.url(), part, **QUICK)
 
 
@@ -128,7 +128,7 @@ def test_a_question_whose_answer_drips_is_given_up(
 ) -> None:
     monkeypatch.setattr(remote_version, "ASK_SECONDS", 0.2)
     site.replies = [dripping(site, b"X-Drop: 1\r\n", status_line)]
-    with pytest.raises(UnreachableError, match="no whole answer"):
+    with pytest.raises(UnreachableError, match="no complete response"):
         remote_version.versions(SourceSpec(url=site.url()), None, False)
 
 
