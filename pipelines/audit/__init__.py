@@ -1,1 +1,1 @@
-"""Where a model comes from, what differs, reproduction, verification."""
+"""Lineage, differences, reproduction, verification."""

@@ -1,4 +1,4 @@
-"""What changed between two runs, told from the manifests of their artifacts."""
+"""What changed between two runs, according to the manifests of their artifacts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pipelines.run.changes import differing
 from pipelines.stages import NAMES
 
 Manifest = Mapping[str, Any]
-Side = Mapping[str, Manifest | None]  # by stage; None where the artifact is gone
+Side = Mapping[str, Manifest | None]  # by stage; None if the artifact is gone
 Row = dict[str, Any]
 COUNTED = ("corpus", "tokens", "batches", "model")
 
 
 def difference(old: Side, new: Side) -> dict[str, list[Row]]:
-    """{artifacts, declaration, code, libraries, files, counts, metrics}: what is not the same, with
-    `old` and `new` (None: not there), of the stages that both have; artifacts and metrics whole."""
+    """{artifacts, declaration, code, libraries, files, counts, metrics}: the differences, with
+    `old` and `new` (None: missing), in the stages that both have; artifacts and metrics are
+    complete."""
     both = [stage for stage in NAMES if old.get(stage) and new.get(stage)]
     before, after = ({stage: one for stage in both if (one := side[stage])} for side in (old, new))
     return {
@@ -75,7 +76,7 @@ def _declared(side: Mapping[str, Manifest]) -> dict[str, Any]:
 def _by_stage(
     name: str, part: str, old: Mapping[str, Manifest], new: Mapping[str, Manifest]
 ) -> list[Row]:
-    """As `_rows`, of what each stage has of its own; equal rows once, with their `stages`."""
+    """Like `_rows`, for each stage's own entries; equal rows once, with their `stages`."""
     found: dict[tuple[Any, ...], list[str]] = {}
     for stage, manifest in old.items():
         for row in _rows(name, manifest[part], new[stage][part]):
@@ -108,7 +109,8 @@ def _numbers(counts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, floa
 
 
 def metric_rows(old: Manifest | None, new: Manifest | None) -> list[Row]:
-    """All headline figures, the unchanged ones too; `better` tells whether the new one is."""
+    """All headline figures, including unchanged ones; `better` says whether the new one is
+    better."""
     before, after = (manifest["counts"] if manifest else {} for manifest in (old, new))
     rows = []
     for name in dict.fromkeys([*before, *after]):

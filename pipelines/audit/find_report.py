@@ -23,7 +23,7 @@ from pipelines.store.settings import Settings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 STAGE = stage_named("report")
-PRINT_SECONDS = 120  # a busy machine needs some to start a browser
+PRINT_SECONDS = 120  # a busy machine needs some time to start a browser
 
 
 def report_of(text: str, settings: Settings) -> Path:
@@ -41,8 +41,8 @@ def report_of(text: str, settings: Settings) -> Path:
     page = _page(reference, settings)
     if page is None:
         raise UsageError(
-            f"{reference.name} has no report: its metrics were not made, or are here "
-            "no longer; `folio runs` lists others"
+            f"{reference.name} has no report: its metrics were not computed, or have been "
+            "deleted; `folio runs` lists other runs"
         )
     return page
 
@@ -97,26 +97,26 @@ def _newest(found: list[Artifact]) -> list[Artifact]:
 
 
 def print_pdf(page: Path, pdf: Path) -> None:
-    """Print a page as a browser does, to the file `pdf`.
+    """Print a page with a browser to the file `pdf`.
 
-    Raises FolioError when no Chromium is installed, or when it prints nothing.
+    Raises FolioError if Chromium is not installed or prints nothing.
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise FolioError(
-            "printing needs Chromium, and there is none on the PATH; install it "
-            f"(Debian: apt-get install chromium), or print {page} from a browser"
+            "printing needs Chromium, which is not on the PATH; install it (Debian: "
+            f"apt-get install chromium), or print {page} from a browser"
         )
     with TemporaryDirectory(prefix="folio-print-") as folder:
         draft = Path(folder, "page.pdf")
         said = _run(browser, page, draft, Path(folder, "profile"))
         if not draft.is_file():
-            raise FolioError(f"{browser} printed nothing of {page}: {said}; try it by hand")
+            raise FolioError(f"{browser} did not print {page}: {said}; try it by hand")
         shutil.move(draft, pdf)
 
 
 def _run(browser: str, page: Path, pdf: Path, profile: Path) -> str:
-    """Returns the last line that the browser said."""
+    """Returns the browser's last line of output."""
     command = [
         browser,
         "--headless",
@@ -127,7 +127,7 @@ def _run(browser: str, page: Path, pdf: Path, profile: Path) -> str:
         page.resolve().as_uri(),
     ]
     if os.geteuid() == 0:
-        command.insert(1, "--no-sandbox")  # which Chromium refuses to root
+        command.insert(1, "--no-sandbox")  # Chromium does not allow it for root
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PRINT_SECONDS, check=False

@@ -1,5 +1,5 @@
-"""Proves from the files that the test split stayed sealed: nothing that trained a model or chose
-it, from the corpus to the batches, holds a test document outside the test part."""
+"""Checks in the files that the test split was not used: nothing that trained or selected a model,
+from the corpus to the batches, contains a test document outside the test split."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ POSITION = r"@\d+$"  # of a row of running text in its document
 
 
 def leaks(above: Mapping[str, Artifact]) -> Iterator[str]:
-    """Each way, in words, in which test text reached the model whose artifacts, by stage, `above`
-    has. Stages that are not there are passed over."""
+    """Each way, in words, in which test text reached the model whose artifacts, by stage, are in
+    `above`. Missing stages are skipped."""
     for stage, artifact in above.items():
         if stage in FILES:
             yield from _in_both(artifact)
@@ -28,14 +28,14 @@ def leaks(above: Mapping[str, Artifact]) -> Iterator[str]:
 
 
 def _in_both(artifact: Artifact) -> Iterator[str]:
-    """Documents of the test part in another part, or rows that stand in a part not their own."""
+    """Documents of the test split in another split, or rows in the wrong split's files."""
     test = pc.unique(_ids(artifact, "test"))
     for split in LEARNED_FROM:
         common = pc.filter(test, pc.is_in(test, value_set=pc.unique(_ids(artifact, split))))
         if len(common):
             yield (
-                f"{artifact.stage} artifact {artifact.key[:12]}: {len(common)} test documents "
-                f"are in {split} as well, such as {common[0]}"
+                f"{artifact.stage} artifact {artifact.key[:12]}: {len(common)} test "
+                f"documents are also in {split}, such as {common[0]}"
             )
         if artifact.stage != "batches":
             strangers = sum(
@@ -44,25 +44,26 @@ def _in_both(artifact: Artifact) -> Iterator[str]:
             )
             if strangers:
                 yield (
-                    f"{artifact.stage} artifact {artifact.key[:12]}: {strangers} rows in the "
-                    f"files of {split} are of another split"
+                    f"{artifact.stage} artifact {artifact.key[:12]}: {strangers} rows in "
+                    f"the files of {split} belong to another split"
                 )
 
 
 def _read_more(above: Mapping[str, Artifact]) -> Iterator[str]:
-    """A model that read anything but the batches, or other artifacts than are named above it."""
+    """A model that read anything other than the batches, or other artifacts than its version
+    names."""
     model = above.get("model")
     if model is not None and set(model.manifest["inputs"]) != {"batches"}:
         read = ", ".join(model.manifest["inputs"])
-        yield f"model artifact {model.key[:12]}: was trained on {read}, not on the batches alone"
+        yield f"model artifact {model.key[:12]}: was trained on {read}, not only on the batches"
     for artifact in above.values():
         if artifact.stage == "source":
             continue  # its inputs are files
         for stage, digest in artifact.manifest["inputs"].items():
             if stage in above and above[stage].digest != digest:
                 yield (
-                    f"{artifact.stage} artifact {artifact.key[:12]}: was made from another "
-                    f"{stage} artifact than the one that the version names"
+                    f"{artifact.stage} artifact {artifact.key[:12]}: was made from "
+                    f"another {stage} artifact than the version names"
                 )
 
 
@@ -75,7 +76,7 @@ def _column(path: Path, name: str) -> pa.ChunkedArray:
 
 
 def _ids(artifact: Artifact, split: str) -> pa.ChunkedArray:
-    """The documents' names; of rows of running text those of the documents that they begin in."""
+    """The documents' names; for rows of running text those of the documents that they start in."""
     chunks: list[pa.Array] = []
     for path in _files(artifact, split):
         ids = pc.cast(_column(path, "id"), pa.string())

@@ -1,4 +1,4 @@
-"""Answers where a model came from, and what became of a file."""
+"""Traces where a model came from, and what was made from a file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Document = dict[str, Any]
 
 
 def came_from(text: str, settings: Settings) -> tuple[Document, Graph, list[Artifact]]:
-    """All above a version, a run or an artifact: what to say of it, and what to draw.
+    """Everything upstream of a version, a run or an artifact: the description and the drawing.
 
     {asked, kind, name, version, artifacts, files, gone}: artifacts as `Graph.described`, the last
-    stage first; files as `raw_files`; gone is what the store has no longer.
+    stage first; files as `raw_files`; gone is what the store no longer has.
     """
     reference, graph = resolve(text, settings), graph_of(settings)
     found = named_artifacts(reference, graph)
@@ -46,10 +46,10 @@ def came_from(text: str, settings: Settings) -> tuple[Document, Graph, list[Arti
 
 
 def became_of(text: str, settings: Settings) -> tuple[Document, Graph, list[Artifact]]:
-    """All that was made from a file or an artifact, the runs that had it, the versions.
+    """Everything that was made from a file or an artifact, the runs that used it, the versions.
 
     {asked, found: [{name, sha256, bytes, stage, key}], artifacts, runs, versions}: artifacts as
-    `Graph.described`, the source first. Raises UsageError when no artifact has the file.
+    `Graph.described`, the source first. Raises UsageError if no artifact has the file.
     """
     graph, artifacts = graph_of(settings), list(stored(Store(settings.store.root)))
     starts, files = _eaters(text, artifacts)
@@ -74,12 +74,12 @@ def became_of(text: str, settings: Settings) -> tuple[Document, Graph, list[Arti
 
 
 def graph_of(settings: Settings) -> Graph:
-    """Of the artifacts on this machine; a store elsewhere is not asked."""
+    """Of the artifacts on this machine; a shared store is not read."""
     return Graph(stored(Store(settings.store.root)))
 
 
 def named_artifacts(reference: Reference, graph: Graph) -> dict[str, Artifact | None]:
-    """{stage: the artifact that was named, or one with its content; None: gone}."""
+    """{stage: the named artifact, or one with its content; None: gone}."""
     return {
         stage: graph.get(stage, key, reference.digests.get(stage))
         for stage, key in reference.keys.items()
@@ -107,7 +107,7 @@ def _ran(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _eaters(text: str, artifacts: list[Artifact]) -> tuple[list[Artifact], list[dict[str, Any]]]:
-    """The artifacts that hold what `text` names, and the files in them that it names."""
+    """The artifacts that contain what `text` names, and the files in them that it names."""
     path = Path(text).expanduser()
     if path.is_dir():
         raise UsageError(f"{text}: is a folder; name one of its files")
@@ -124,7 +124,7 @@ def _eaters(text: str, artifacts: list[Artifact]) -> tuple[list[Artifact], list[
 
 
 def _held(digest: str, artifacts: list[Artifact]) -> Iterator[tuple[Artifact, str]]:
-    """Whole SHA-256 or the beginning of one."""
+    """A complete SHA-256 or a prefix."""
     if PREFIX.fullmatch(digest):
         for one in artifacts:
             for name, entry in one.manifest["files"].items():
@@ -144,8 +144,8 @@ def _file(artifact: Artifact, name: str) -> dict[str, Any]:
 def _unknown(text: str, path: Path, digest: str | None, sources: list[Artifact]) -> str:
     if digest is None:
         return (
-            f"{text}: no such file, and no artifact's file, SHA-256 or key is called so; give "
-            "the path of a file, the name of a raw file, or a digest"
+            f"{text}: no such file, and no artifact has a file, SHA-256 or key of this "
+            "name; give the path of a file, the name of a raw file, or a digest"
         )
     alike = [
         f"source {one.key[:12]} (SHA-256 {one.manifest['files'][name]['sha256'][:12]}…)"

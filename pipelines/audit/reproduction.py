@@ -1,7 +1,7 @@
-"""Makes a version once more from its manifests, and says at which stage the bytes part.
+"""Rebuilds a version from its manifests, and says which stage differs first.
 
-Each stage is built as its own manifest says it was, on what was built above it, into a store of
-its own; then the digests of the files are compared. Nothing is registered.
+Each stage is built with the settings in its own manifest, on the rebuilt inputs, in a separate
+store; then the digests of the files are compared. Nothing is registered.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from pipelines.store.artifacts import Artifact, Store
 from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 
-LAST = "metrics"  # a release is not made twice
+LAST = "metrics"  # a release is not rebuilt
 DRAWN = ("report.html", "plots/")  # the report, which earlier Folios drew into the metrics
 Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A stage as it was and as it came out; `changed` says in words what is not as it was then."""
+    """A stage before and after the rebuild; `changed` says in words what differs."""
 
     stage: str
     old: Artifact
@@ -47,7 +47,7 @@ class Rebuilt:
 
     @property
     def files(self) -> list[str]:
-        """The files whose bytes are not the same, or that only one of the two has."""
+        """The files with different bytes, or that only one of the two has."""
         then, now = (
             {
                 name: entry["sha256"]
@@ -84,14 +84,16 @@ def reproduce(
     *,
     notice: Notice = lambda text: None,
 ) -> dict[str, Any]:
-    """Build every stage up to `until` again into the store `into`, and compare.
+    """Rebuild every stage up to `until` into the store `into`, and compare.
 
     Returns {name, agrees, first, why, stages, metrics}: `first` is the first stage that differs,
-    `why` what most likely made it. Raises FolioError when a manifest is gone, when this Folio does
-    not know what one says, or when the source can be had no more.
+    `why` the most likely cause. Raises FolioError if a manifest is gone, if this Folio does not
+    know a setting in it, or if the source is no longer available.
     """
     if into.resolve() == settings.home.resolve():
-        raise UsageError(f"{into}: holds what is to be made again; name another folder with --into")
+        raise UsageError(
+            f"{into}: contains the artifacts to rebuild; give another folder with --into"
+        )
     wanted = _wanted(reference, settings, until)
     scratch = Settings(
         into,
@@ -119,7 +121,7 @@ def reproduce(
 
 
 def _wanted(reference: Reference, settings: Settings, until: str) -> dict[str, Artifact]:
-    """The artifacts to be made again by stage, the source first."""
+    """The artifacts to rebuild by stage, the source first."""
     graph = graph_of(settings)
     found = named_artifacts(reference, graph)
     for stage, key in reference.keys.items():
@@ -131,9 +133,9 @@ def _wanted(reference: Reference, settings: Settings, until: str) -> dict[str, A
     gone = [stage for stage in stages if stage not in wanted]
     if gone:
         raise FolioError(
-            f"{reference.name}: its {' and '.join(gone)} can be found no longer, so "
-            "nothing says how it was made; folio gc keeps what champions and the "
-            "last runs need"
+            f"{reference.name}: its {' and '.join(gone)} can no longer be found, so it is "
+            "unknown how it was made; folio gc keeps what champions and the last runs "
+            "need"
         )
     return wanted
 
@@ -172,12 +174,12 @@ def _stage(
 def _source(
     stage: Stage, old: Artifact, settings: Settings, scratch: Settings, notice: Notice
 ) -> Rebuilt:
-    """The store's own copy if its bytes are those that were published, else fetched again."""
+    """The store's own copy if its bytes are unchanged, else fetched again."""
     problem = settings.store.damage(old)
     if problem is None:
         settings.store.hold(old)
         return Rebuilt(stage.name, old, old, [], 0.0, " (the store's own copy, its bytes checked)")
-    notice(f"source: the store's copy is damaged ({problem}); it is fetched again")
+    notice(f"source: the store's copy is damaged ({problem}); fetching it again")
     place, mirror = _origin(old, settings)
     again = Settings(
         scratch.home,
@@ -191,13 +193,13 @@ def _source(
         return _stage(stage, old, {}, again, f" (fetched again: {problem})", **place)
     except FolioError as error:
         raise FolioError(
-            f"source {old.key[:12]}: the store's copy is damaged ({problem}), and "
-            f"its place has it no more: {error}"
+            f"source {old.key[:12]}: the store's copy is damaged ({problem}), and its "
+            f"origin no longer has it: {error}"
         ) from error
 
 
 def _origin(source: Artifact, settings: Settings) -> tuple[dict[str, Any], str | None]:
-    """Where the files came from: what the declaration said besides, and the mirror."""
+    """Where the files came from: the origins in the declaration, and the mirror."""
     origin = next(iter(source.counts["origins"].values()))
     address = origin["address"]
     if origin["from"] == "path":
@@ -207,9 +209,9 @@ def _origin(source: Artifact, settings: Settings) -> tuple[dict[str, Any], str |
 
 
 def _declared(source: Artifact, settings: Settings) -> dict[str, Any]:
-    """The addresses as the run declared them: manifests keep no user, password or query.
+    """The addresses in the run's declaration: manifests contain no user, password or query.
 
-    Raises FolioError when they are needed and that declaration is gone, or names other files now.
+    Raises FolioError if they are needed and that declaration is gone, or now names other files.
     """
     manifest = source.manifest
     noted = config_shown(manifest["config"]).get("source.url") or []
@@ -221,16 +223,16 @@ def _declared(source: Artifact, settings: Settings) -> dict[str, Any]:
     if settings.mirror or not any(HIDDEN in url for url in noted):
         return {}
     raise FolioError(
-        f"source {source.key[:12]}: no manifest keeps the query of its address, and "
-        f"the declaration of run {manifest['run']} does not say it; put that back, or "
-        "give --mirror DIR with the files"
+        f"source {source.key[:12]}: its manifest has no query of the address, and the "
+        f"declaration of run {manifest['run']} does not have it either; restore it there, "
+        "or give --mirror DIR with the files"
     )
 
 
 def spec_from(manifest: Mapping[str, Any], **source: Any) -> Spec:
-    """The declaration as far as the manifest's stage saw it; what it did not see is absent.
+    """The declaration as far as the manifest's stage used it; other parts are absent.
 
-    Raises FolioError when it says something that this Folio does not know.
+    Raises FolioError if it contains something that this Folio does not know.
     """
     parts: dict[str, Any] = {}
     for key, value in manifest["config"].items():
@@ -247,8 +249,9 @@ def spec_from(manifest: Mapping[str, Any], **source: Any) -> Spec:
         first = error.errors(include_url=False)[0]
         named = ".".join(map(str, first["loc"]))
         raise FolioError(
-            f"{manifest['stage']} {manifest['key'][:12]}: {named}: {first['msg'].lower()}; it was "
-            f"declared for another Folio: try it at commit {manifest['git_commit']}"
+            f"{manifest['stage']} {manifest['key'][:12]}: {named}: "
+            f"{first['msg'].lower()}; it was declared for another version of Folio: try "
+            f"it at commit {manifest['git_commit']}"
         ) from error
     told = {name: manifest[name] for name in ("profile", "sample", "seed")}
     return Spec.model_construct(**{"name": manifest["pipeline"], **told, **values})
@@ -262,26 +265,26 @@ def _section(name: str, value: Any) -> Any:
 
 
 def why(one: Rebuilt) -> str:
-    """What most likely made a stage come out differently, in one sentence."""
+    """The most likely cause of a different result, in one sentence."""
     then, now = one.old.manifest, one.new.manifest
     reasons = list(one.changed)
     devices = [manifest["counts"].get("device") for manifest in (then, now)]
     if devices[0] != devices[1]:
         reasons.append(f"trained on {devices[0]} then, on {devices[1]} now")
     if reasons:
-        commits = [(commit or "not known")[:12] for commit in (then["git_commit"], git_commit())]
+        commits = [(commit or "unknown")[:12] for commit in (then["git_commit"], git_commit())]
         at = f" (commit {commits[0]} → {commits[1]})" if commits[0] != commits[1] else ""
         return "; ".join(reasons) + at
     if one.stage == "source":
-        return "its place has other bytes now"
+        return "its origin now has other bytes"
     if one.stage in ("model", "metrics"):
         return (
-            "code, libraries and settings are the same: most likely another processor, whose "
-            "last bits of a sum differ"
+            "code, libraries and settings are the same; most likely another processor "
+            "rounds sums differently"
         )
     return (
-        "code, libraries and settings are the same: its bytes hang on something that no "
-        "manifest names"
+        "code, libraries and settings are the same; the bytes depend on something that "
+        "no manifest records"
     )
 
 

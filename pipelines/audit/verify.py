@@ -1,4 +1,4 @@
-"""Proves that registry, journal and store still say what was written: what `folio verify` tells."""
+"""Checks that registry, journal and store are consistent and unchanged: `folio verify`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STAGES = ("source", "corpus", "tokens", "batches", "model", "metrics")
 
 @dataclass(frozen=True)
 class Verified:
-    """What was looked at, and each thing that is wrong, in one line."""
+    """What was checked, and one line for each problem."""
 
     lines: int
     versions: int
@@ -38,17 +38,19 @@ class Verified:
 
 
 def verify(home: Path, store: Path, progress: Progress, name: str | None = None) -> Verified:
-    """Check the journal's chain; that aliases and versions are what it says; each version's files;
-    that what the runs released is registered; and of those that serve, the artifacts they were
-    made of and that none has seen test text.
+    """Check the journal's chain; that aliases and versions match it; each version's files; that
+    what the runs released is registered; and for those in use, the artifacts they were made of and
+    that none has used test text.
 
-    Of one model when `name` is given. Raises UsageError when it is not known.
+    Only one model if `name` is given. Raises UsageError if it is unknown.
     """
     known, artifacts = versions(home, name), Store(store)
     lines, problems = _journal(home, name)
     released = list(_unregistered(home, artifacts, known, name))
     if name and not (known or lines or released):
-        raise UsageError(f"{name}: no version is registered; `folio models` lists what is")
+        raise UsageError(
+            f"{name}: no version is registered; `folio models` lists the registered models"
+        )
     if known or lines:
         with mlflow_at(home) as (_, client):
             mend(home, client)
@@ -68,7 +70,7 @@ def verify(home: Path, store: Path, progress: Progress, name: str | None = None)
 
 
 def _journal(home: Path, name: str | None) -> tuple[list[Line] | None, list[str]]:
-    """The lines on that model, or all, and what is wrong with the journal; None: it cannot be
+    """The lines on that model, or all, and the problems of the journal; None if it cannot be
     read."""
     journal = journal_of(home)
     try:
@@ -80,8 +82,8 @@ def _journal(home: Path, name: str | None) -> tuple[list[Line] | None, list[str]
 def _unregistered(
     home: Path, store: Store, known: list[Version], name: str | None
 ) -> Iterator[str]:
-    """What the last release of each pipeline says that the home's registry has, and it has not:
-    it was lost, or is an older copy."""
+    """Which last releases of pipelines are missing in the home's registry, because it was lost or
+    is an older copy."""
     last: dict[str, Record] = {}
     for record in Runs(home / "runs") if is_own(home) else ():
         if record["version"] is not None and name in (None, record["pipeline"]):
@@ -99,28 +101,28 @@ def _unregistered(
 def _heads(
     home: Path, client: mlflow.MlflowClient, journal: list[Line], name: str | None
 ) -> Iterator[str]:
-    """Whether each model's alias and the digest in the registry are those of its last line."""
+    """Whether each model's alias and the digest in the registry match its last line."""
     names = {line["model"] for line in journal}
     names |= {version.name for version in asked(client, name)}
     for model in sorted(names):
         lines = [line for line in journal if line["model"] == model]
         found = client.search_registered_models(f"name = '{model}'")
         if not found:
-            yield f"{model}: the journal has it, the registry does not"
+            yield f"{model}: it is in the journal but not in the registry"
             continue
         registered = client.get_registered_model(model)
         number = registered.aliases.get(CHAMPION)
         told = lines[-1]["champion"] if lines else None
         if (None if number is None else int(number)) != told:
             yield (
-                f"{model}: the champion is {_version_name(number)}, but {_version_name(told)} "
-                "by the journal: it was moved without folio"
+                f"{model}: the champion is {_version_name(number)}, but "
+                f"{_version_name(told)} in the journal: it was moved outside folio"
             )
         head = registered.tags.get(HEAD)
         if lines and head != lines[-1][DIGEST] and is_own(home):
             yield (
-                f"{journal_path(home)}: its last line on {model} is not the one that the "
-                "registry knows: lines were taken from the end, or it was changed"
+                f"{journal_path(home)}: its last line on {model} does not match the "
+                "registry: lines were removed from the end, or it was changed"
             )
 
 
@@ -129,7 +131,7 @@ def _version_name(number: str | int | None) -> str:
 
 
 def _version(version: Version, lines: list[Line]) -> Iterator[str]:
-    """The files of a version, and what the journal says of it."""
+    """The files of a version, and what the journal says about it."""
     where = f"{version.name} version {version.number}"
     folder, noted = version.folder, version.tags.get("folio.files")
     if folder is not None and not folder.is_dir():
@@ -143,7 +145,7 @@ def _version(version: Version, lines: list[Line]) -> Iterator[str]:
     changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
     if told and changed:
         yield (
-            f"{where}: the digest of its {', '.join(changed)} is not that of line "
+            f"{where}: the digest of its {', '.join(changed)} differs from line "
             f"{told[-1]['number']} of the journal"
         )
 
@@ -165,6 +167,6 @@ def _lineage(version: Version, store: Store, seen: dict[Path, str | None]) -> It
             if damage:
                 yield f"{where}: {stage} artifact {artifact.key[:12]}: {damage}"
         if artifact.digest != version.tags.get(f"folio.{stage}.digest"):
-            yield f"{where}: {stage} artifact {artifact.key[:12]} is not the one it was made of"
+            yield f"{where}: {stage} artifact {artifact.key[:12]} is not the one it was made from"
     if not any(seen[artifact.path] for artifact in found.values()):
         yield from (f"{where}: {leak}" for leak in leaks(found))

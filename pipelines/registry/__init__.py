@@ -1,1 +1,1 @@
-"""What is registered, who is champion, the journal."""
+"""The model registry: versions, champions, the journal."""

@@ -1,8 +1,8 @@
-"""Who is champion: the registry's alias and the journal, moved together or not at all.
+"""Changes the champion: the registry's alias and the journal are updated together, or not at all.
 
-What is about to happen is noted in `journal.pending.json` first; then the alias moves, which is
-what counts; then the line is appended. Whoever comes after a kill in between finds the note: an
-alias that had moved gets its line, one that had not leaves no trace.
+The change is first written to `journal.pending.json`; then the alias is moved, which makes it
+effective; then the line is appended. If the process is killed in between, the next one finds the
+pending file: it writes the line if the alias was moved, and discards the change otherwise.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pipelines.store.times import utc
 if TYPE_CHECKING:
     import mlflow
 
-HEAD = "folio.journal"  # the tag of a registered model: the digest of its last line
+HEAD = "folio.journal"  # the tag of a registered model with the digest of its last line
 FOUND = "found"  # the action of a line about an alias that was moved elsewhere
 
 
@@ -42,7 +42,7 @@ def journal_of(home: Path) -> Journal:
 
 
 def pending_path(home: Path) -> Path:
-    """The note of what is about to happen."""
+    """The pending file."""
     return journal_path(home).with_suffix(".pending.json")
 
 
@@ -85,8 +85,8 @@ def record(
 
 
 def settle(home: Path, client: mlflow.MlflowClient, name: str) -> Line | None:
-    """Bring alias and journal of a model to agree before it is changed: what a kill cut off is
-    ended, what was moved elsewhere is written down. Returns the line that a kill had cut off."""
+    """Bring a model's alias and journal into agreement before a change: complete what a kill
+    interrupted, record aliases that were moved elsewhere. Returns the interrupted line."""
     mended = mend(home, client)
     lines = journal_of(home).lines(name)
     champion = _crowned(client, name)
@@ -98,17 +98,16 @@ def settle(home: Path, client: mlflow.MlflowClient, name: str) -> Line | None:
             action=FOUND,
             version=champion,
             champion=champion,
-            reason="moved without folio, or before there was a journal",
+            reason="moved outside folio, or before there was a journal",
             digests=_digests_of(client, name, champion),
         )
     return mended
 
 
 def mend(home: Path, client: mlflow.MlflowClient) -> Line | None:
-    """End what a kill cut off. Returns its line if the alias had moved, else None.
+    """Complete an interrupted change. Returns its line if the alias had been moved, else None.
 
-    A note that cannot be read is set aside: the alias is what counts, and `settle` writes down
-    where it is.
+    An unreadable pending file is set aside: the alias is authoritative, and `settle` records it.
     """
     path = pending_path(home)
     try:
@@ -117,8 +116,8 @@ def mend(home: Path, client: mlflow.MlflowClient) -> Line | None:
         return None
     except UnreadableError as error:
         print(
-            f"{error}; set aside as {set_aside(path).name}: the champion is the one that the "
-            "registry names",
+            f"{error}; set aside as {set_aside(path).name}: the champion is the one in "
+            "the registry",
             file=sys.stderr,
         )
         return None
@@ -130,10 +129,10 @@ def mend(home: Path, client: mlflow.MlflowClient) -> Line | None:
 
 
 def read_pending(path: Path) -> Line:
-    """The line that was about to be written. Raises FileNotFoundError or UnreadableError."""
+    """The pending line. Raises FileNotFoundError or UnreadableError."""
     line = read_object(path)
     if not is_line(line) or not is_sealed(line):
-        raise UnreadableError(f"{path}: not the line of a journal")
+        raise UnreadableError(f"{path}: not a journal line")
     return line
 
 
@@ -153,7 +152,7 @@ def _crowned(client: mlflow.MlflowClient, name: str) -> int | None:
 
 
 def digests(tags: Mapping[str, str]) -> dict[str, str]:
-    """What a version says of its package and of the stages above it."""
+    """A version's digests of its package and of its artifacts."""
     return {
         key.removeprefix("folio.").removesuffix(".digest"): value
         for key, value in sorted(tags.items())
@@ -171,9 +170,9 @@ def _digests_of(client: mlflow.MlflowClient, name: str, version: int | None) -> 
 
 
 def promote(home: Path, name: str, number: int, reason: str) -> Line:
-    """Make a version champion, whatever the gate said. Returns the journal's line on it.
+    """Make a version champion, overriding the promotion gate. Returns its journal line.
 
-    Raises FolioError when there is no such version or its files are gone.
+    Raises FolioError if there is no such version or its files are missing.
     """
     with mlflow_at(home) as (_, client):
         version = _usable(asked(client, name), name, number)
@@ -194,10 +193,10 @@ def promote(home: Path, name: str, number: int, reason: str) -> Line:
 
 
 def rollback(home: Path, name: str, reason: str) -> Line:
-    """Make the former champion champion again. Returns the journal's line on it.
+    """Make the previous champion the champion again. Returns its journal line.
 
-    A rollback that a kill cut off counts as this one. Raises FolioError when there is no former
-    champion that is still registered.
+    A rollback that was interrupted by a kill counts as this one. Raises FolioError if no previous
+    champion is still registered.
     """
     with mlflow_at(home) as (_, client):
         known = asked(client, name)
@@ -210,9 +209,8 @@ def rollback(home: Path, name: str, reason: str) -> Line:
         target = rollback_target(there, name, reigns(journal_of(home).lines(name)))
         if target is None:
             raise FolioError(
-                f"{name}: the champion has no former one that is still registered; "
-                f"`folio models {name}` lists the versions, `folio promote {name} "
-                "VERSION` takes one of them"
+                f"{name}: no previous champion is still registered; `folio models {name}` "
+                f"lists the versions, `folio promote {name} VERSION` promotes one of them"
             )
         return record(
             home,
@@ -232,17 +230,17 @@ def _usable(known: list[Version], name: str, number: int) -> Version:
         raise FolioError(absent(name, number, [one.number for one in known]))
     if found.folder is not None and not found.folder.is_dir():
         raise FolioError(
-            f"{name} version {number}: {found.folder} is missing, so it cannot serve; "
+            f"{name} version {number}: {found.folder} is missing, so it cannot be used; "
             "choose another"
         )
     return found
 
 
-# Asking
+# Queries
 
 
 def history(home: Path, name: str) -> list[Line]:
-    """The journal's lines on a model, oldest first; raises FolioError when it is not known."""
+    """The journal's lines on a model, oldest first; raises FolioError if it is unknown."""
     _mend_if_needed(home)
     lines = journal_of(home).lines(name)
     if not lines and not versions(home, name):
@@ -251,7 +249,7 @@ def history(home: Path, name: str) -> list[Line]:
 
 
 def reigns_of(lines: Iterable[Line]) -> list[tuple[str, int | None]]:
-    """(since when, the champion or None) of each change that a model's lines tell of."""
+    """(since when, the champion or None) of each change in a model's lines."""
     found: list[tuple[str, int | None]] = []
     for line in lines:
         if line["champion"] != (found[-1][1] if found else None):
@@ -260,7 +258,7 @@ def reigns_of(lines: Iterable[Line]) -> list[tuple[str, int | None]]:
 
 
 def champion_at(home: Path, name: str, moment: datetime | None = None) -> Line | None:
-    """The line by which a version was champion at that time, or is now; None: there is none."""
+    """The line that made a version champion at that time, or now; None if there is none."""
     lines = history(home, name)
     before = (
         lines

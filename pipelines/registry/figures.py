@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one version on the held-out text, and whether it is a sample's.
+    """The measured figures of one version on held-out text, and whether it was trained on a sample.
 
     `slices` are those of metrics.json; `withdrawn` says when a person rolled this version back.
     """
@@ -22,6 +22,6 @@ class Figures:
     withdrawn: str | None = None
 
     def value(self, metric: str) -> float | None:
-        """The figure, or None when it was not measured or is no finite number."""
+        """The figure, or None if it was not measured or is not a finite number."""
         value = self.values.get(metric)
         return value if value is not None and math.isfinite(value) else None

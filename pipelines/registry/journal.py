@@ -1,7 +1,8 @@
-"""The promotion journal: who became champion when, why, and on what evidence. Append-only.
+"""The promotion journal: which version became champion when, why, and on what evidence.
 
-`mlflow/journal.jsonl` of the home has a JSON object a line. Each holds the digest of the line
-before it and its own, so that a line that was changed, taken out or put in shows.
+`mlflow/journal.jsonl` in the home has one JSON object per line and is append-only. Each line
+contains its own digest and that of the previous line, so that changed, removed or inserted lines
+are detected.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ KINDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Journal:
-    """The lines of the file `path`, which need not exist yet. Writers hold the registry's lock."""
+    """The lines of the file `path`, which need not exist. Writers hold the registry's lock."""
 
     path: Path
 
     def lines(self, model: str | None = None) -> list[Line]:
-        """All lines, or those of one model, oldest first; what is no line is left out.
+        """All lines, or those of one model, oldest first; invalid lines are skipped.
 
-        Raises UnreadableError when the file as a whole cannot be read.
+        Raises UnreadableError if the file as a whole cannot be read.
         """
         return [
             line
@@ -57,22 +58,22 @@ class Journal:
         ]
 
     def is_whole(self) -> bool:
-        """Whether all that it holds can be read; not whether all of that is true."""
+        """Whether all of it can be read; not whether all of it is true."""
         try:
             return all(is_line(line) for _, line in self._read())
         except UnreadableError:
             return False
 
     def sealed(self, entry: Line) -> Line:
-        """The entry as the next line: numbered, after the line that is last now."""
+        """The entry as the next line: numbered, after the current last line."""
         lines = self.lines()
         last = lines[-1] if lines else {}
         line = {"number": last.get("number", 0) + 1, PREVIOUS: last.get(DIGEST), **entry}
         return line | {DIGEST: digest_json(line)}
 
     def append(self, line: Line) -> None:
-        """Write a sealed line, on the disk when this returns. Half a line, which a power cut may
-        have left, goes first."""
+        """Write a sealed line; it is on disk when this returns. Half a line, which a power failure
+        may have left, is removed first."""
         made(self.path.parent)
         with self.path.open("ab+") as file:
             file.truncate(self._whole_bytes())
@@ -81,7 +82,7 @@ class Journal:
             os.fsync(file.fileno())
 
     def problems(self) -> Iterator[str]:
-        """What is not as it was written, in words, by line."""
+        """Which lines were changed, in words."""
         before: str | None = None
         for number, line in self._read():
             where = f"{self.path}:{number}"
@@ -91,13 +92,13 @@ class Journal:
             if not is_sealed(line):
                 yield f"{where}: was changed after it was written"
             elif line.get(PREVIOUS) != before or line.get("number") != number:
-                yield f"{where}: does not follow the line before it: a line was taken out or put in"
+                yield f"{where}: does not follow the previous line: a line was removed or inserted"
             elif not is_line(line):
                 yield f"{where}: not a line of the journal"
             before = line.get(DIGEST)
 
     def _read(self) -> Iterator[tuple[int, Line | None]]:
-        """(number from 1, the object in that line, or None where there is none)."""
+        """(number from 1, the object in that line, or None if there is none)."""
         for number, text in enumerate(self._bytes().splitlines(), 1):
             try:
                 yield number, parse_object(text, f"{self.path}:{number}")
@@ -115,14 +116,14 @@ class Journal:
             if isinstance(error, FileNotFoundError) and not self.path.is_symlink():
                 return b""
             raise UnreadableError(
-                f"{self.path}: the journal cannot be read ({error.strerror}); restore it, or move "
-                "it away: a new one then begins with the champions as they are"
+                f"{self.path}: the journal cannot be read ({error.strerror}); restore it, "
+                "or move it away: a new one then begins with the current champions"
             ) from error
 
 
 def is_line(found: Line | None) -> TypeGuard[Line]:
-    """Whether it has all that a line has. Models are named in folders and in questions to MLflow:
-    a name that may stand in neither is none."""
+    """Whether it is a complete line with a valid model name. Names are used in paths and in queries
+    to MLflow."""
     return (
         found is not None
         and all(
@@ -133,12 +134,12 @@ def is_line(found: Line | None) -> TypeGuard[Line]:
 
 
 def is_name(model: str) -> bool:
-    """Whether a registered model may be called so."""
+    """Whether this is a valid name of a registered model."""
     return unsafe(model) is None and not set(model) & set("/:'\"")
 
 
 def is_sealed(line: Line) -> bool:
-    """Whether it is as it was written."""
+    """Whether it is unchanged."""
     return line.get(DIGEST) == digest_json(
         {key: value for key, value in line.items() if key != DIGEST}
     )
@@ -154,9 +155,9 @@ def who() -> str:
 
 
 def reigns(lines: list[Line]) -> list[int]:
-    """The champions of one model that rollbacks lead back through, the present one last.
+    """The champions of one model to which rollbacks lead back, the current one last.
 
-    A promotion adds one; a rollback takes the last away.
+    A promotion adds one; a rollback removes the last.
     """
     stack: list[int] = []
     for line in lines:
@@ -171,8 +172,8 @@ def reigns(lines: list[Line]) -> list[int]:
 
 
 def withdrawn(lines: Iterable[Line], versions: Collection[int]) -> str | None:
-    """When a rollback took one of the versions, which hold the same package, from its place, if
-    none of them was champion again since."""
+    """When a rollback removed one of the versions, which contain the same package, if none of them
+    has been champion since."""
     when = None
     for line in lines:
         if line.get("action") == "rollback" and line.get("former") in versions:

@@ -1,6 +1,5 @@
-"""Asks which versions are registered, and where their packages are. Nothing heavy is imported: as
-long as the registry is the SQLite file of the home, not even MLflow.
-"""
+"""Looks up registered versions and their packages. Imports nothing heavy, not even MLflow as long
+as the registry is the SQLite file of the home."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from pipelines.registry.versions import CHAMPION, Version, champion_of, versions
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
-PACKAGE = "package"  # the folder in the model that inference reads
+PACKAGE = "package"  # the folder in the model with the package
 PACKAGE_TAG = "folio.package"  # the digest of a version's files and requirements
 NUMBER = (int, float)
 
@@ -40,8 +39,8 @@ def champions(home: Path) -> dict[str, dict[str, Any]]:
 
 
 def figures_of(version: Version) -> Figures:
-    """What a version says of itself. Tags can be edited in MLflow's pages: what is no figure is
-    as good as not measured."""
+    """A version's description from its tags. Tags can be edited in MLflow's UI: a value that is not
+    a number counts as not measured."""
     told = object_in(version, "folio.figures")
     return Figures(
         {name: value for name, value in told.items() if isinstance(value, NUMBER)},
@@ -51,7 +50,7 @@ def figures_of(version: Version) -> Figures:
 
 
 def object_in(version: Version, tag: str, **keys: type | tuple[type, ...]) -> dict[str, Any]:
-    """The JSON object in a tag, which must have `keys`; {} when there is none."""
+    """The JSON object in a tag, which must have `keys`; {} if there is none."""
     try:
         return parse_object(version.tags.get(tag, "").encode(), tag, **keys)
     except UnreadableError:
@@ -75,10 +74,10 @@ def _described(version: Version) -> dict[str, Any]:
 
 
 def unregistered(release: Artifact, known: Iterable[Version]) -> str | None:
-    """Why the registry does not hold the very version that a release artifact tells of; None: it
-    does. That number may be another model's in a registry that was lost, restored or is another.
+    """Why the registry does not have exactly the version that a release artifact records; None if
+    it does. In a lost, restored or different registry, the number may belong to another model.
 
-    Releases of earlier Folios recorded the number alone.
+    Releases of earlier versions of Folio recorded only the number.
     """
     name, counts = release.manifest["config"].get("name"), release.counts
     number, package = counts.get("version"), counts.get("package")
@@ -104,7 +103,7 @@ def unregistered(release: Artifact, known: Iterable[Version]) -> str | None:
 
 
 def named_version(home: Path, name: str, version: int | None = None) -> Version:
-    """The champion, or a version. Raises FolioError when there is none."""
+    """The champion, or a version. Raises FolioError if there is none."""
     known = versions(home, name)
     if version is None:
         found = champion_of(known)

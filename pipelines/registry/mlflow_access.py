@@ -1,4 +1,4 @@
-"""Opens MLflow on the registry of a home: which one, silent, one process at a time."""
+"""Opens MLflow on the registry of a home: silent, one process at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SQLITE = "sqlite:///"
 
 
-# No reports to its makers, no progress bars, no looking for other projects' files.
+# No usage reports, no progress bars, no search for other projects' files.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
@@ -46,7 +46,7 @@ def registry_uri(home: Path) -> str:
 
 
 def is_own(home: Path) -> bool:
-    """Whether tracking and registry are the database of this home, and no one else's."""
+    """Whether tracking and registry are this home's own database."""
     return tracking_uri(home) == registry_uri(home) == _own_uri(home)
 
 
@@ -56,9 +56,10 @@ def _own_uri(home: Path) -> str:
 
 @contextmanager
 def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
-    """(mlflow, client) on the registry of `home`: silent, one user at a time, nothing left set.
+    """(mlflow, client) on the registry of `home`: silent, exclusive, all settings restored
+    afterwards.
 
-    What MLflow raises becomes a FolioError.
+    MLflow's errors become FolioErrors.
     """
     with _one_at_a_time(home / "mlflow"), _environment(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -78,8 +79,10 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
                 "registry in MLFLOW_TRACKING_URI"
             )
             raise FolioError(_without_secrets(message, home)) from error
-        except DBAPIError as error:  # a full disk, a database that is locked or damaged
-            message = f"MLflow at {uri}: {error.orig}; mend that (free space, rights) and run again"
+        except DBAPIError as error:  # a full disk, a locked or damaged database
+            message = (
+                f"MLflow at {uri}: {error.orig}; fix that (free space, permissions) and run again"
+            )
             raise FolioError(_without_secrets(message, home)) from error
         finally:
             # None: unset. What was set before is in the environment as well.
@@ -93,8 +96,8 @@ def _without_secrets(message: str, home: Path) -> str:
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """MLflow's settings are the process's, and it makes a new database without a lock of its own:
-    one thread of one process at a time. Where nothing can be written, nothing is made either."""
+    """Admits one thread of one process at a time, because MLflow's settings are global and it
+    creates a new database without a lock. In a read-only home nothing is created."""
     if why_closed(folder):
         yield
         return
@@ -104,7 +107,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """QUIET and PATIENCE where the user set nothing; everything of MLflow's as it was, after."""
+    """Sets QUIET and PATIENCE where the user set nothing, and restores all of MLflow's settings."""
     before = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
     for key, value in (QUIET | PATIENCE).items():
         os.environ.setdefault(key, value)
@@ -118,7 +121,7 @@ def _environment() -> Iterator[None]:
 
 
 def _set_levels(levels: dict[str, int]) -> dict[str, int]:
-    """Set loggers' levels and return those that they had."""
+    """Set loggers' levels and return the previous ones."""
     before = {name: logging.getLogger(name).level for name in levels}
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

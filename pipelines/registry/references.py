@@ -1,4 +1,4 @@
-"""What a user names: a version of a model, a run, or an artifact by its key."""
+"""Resolves what a user names: a version of a model, a run, or an artifact by its key."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pipelines.stages import NAMES
 from pipelines.store.settings import Settings
 
 PREFIX = re.compile(r"[0-9a-f]{4,64}")
-FORMS = "NAME@VERSION, NAME@champion, a run, or the beginning of an artifact's key"
+FORMS = "NAME@VERSION, NAME@champion, a run, or a prefix of an artifact's key"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What was named, as people say it, and the artifacts that it stands for by stage."""
+    """The named object with a readable name, and its artifacts by stage."""
 
     kind: Literal["version", "run", "artifact"]
     name: str
     keys: dict[str, str]
-    digests: dict[str, str] = field(default_factory=dict)  # of the content, where it is known
+    digests: dict[str, str] = field(default_factory=dict)  # of the content, if it is known
     version: Version | None = None
     record: dict[str, Any] | None = None
 
     def manifests(self, settings: Settings) -> dict[str, dict[str, Any] | None]:
-        """{stage: its manifest, or None where the artifact is gone}, upstream first."""
+        """{stage: its manifest, or None if the artifact is gone}, upstream first."""
         found = {
             stage: settings.store.find(stage, self.keys[stage])
             for stage in NAMES
@@ -39,7 +39,7 @@ class Reference:
 
 
 def resolve(text: str, settings: Settings) -> Reference:
-    """What `text` names. Raises UsageError when that is nothing, or more than one thing."""
+    """What `text` names. Raises UsageError if that is nothing, or several things."""
     name, at, which = text.partition("@")
     if at:
         return _of_version(name, which, settings.home)
@@ -50,9 +50,7 @@ def resolve(text: str, settings: Settings) -> Reference:
         return of_run(settings.runs.get(text))
     if versions(settings.home, text):
         return _of_version(text, "champion", settings.home)
-    raise UsageError(
-        f"{text}: names nothing here; give {FORMS} (`folio runs` and `folio models` list them)"
-    )
+    raise UsageError(f"{text}: not found; give {FORMS} (`folio runs` and `folio models` list them)")
 
 
 def of_run(record: dict[str, Any]) -> Reference:
@@ -61,7 +59,7 @@ def of_run(record: dict[str, Any]) -> Reference:
 
 
 def of_version(version: Version) -> Reference:
-    """By its tags, which name every stage above it."""
+    """By its tags, which name every earlier stage."""
     told: dict[str, dict[str, str]] = {"key": {}, "digest": {}}
     for tag, value in version.tags.items():
         stage, _, what = tag.removeprefix("folio.").rpartition(".")
@@ -89,12 +87,12 @@ def _of_version(name: str, which: str, home: Path) -> Reference:
             f"{one.number} ({', '.join(one.aliases)})" if one.aliases else str(one.number)
             for one in known
         )
-        raise UsageError(f"{name}@{which}: there is no such version; there are {there}")
+        raise UsageError(f"{name}@{which}: there is no such version; registered: {there}")
     return of_version(found[0])
 
 
 def _with_prefix(text: str, root: Path) -> list[tuple[str, str]]:
-    """(stage, key) of the artifacts whose keys begin so."""
+    """(stage, key) of the artifacts whose keys start like this."""
     if not PREFIX.fullmatch(text):
         return []
     return sorted((path.parent.name, path.name) for path in root.glob(f"[!.]*/{text}*"))
@@ -104,5 +102,7 @@ def _of_artifact(text: str, found: Iterable[tuple[str, str]]) -> Reference:
     (stage, key), *others = found
     if others:
         listed = ", ".join(f"{stage} {key[:16]}" for stage, key in found)
-        raise UsageError(f"{text}: several artifacts' keys begin so: {listed}; give more of it")
+        raise UsageError(
+            f"{text}: several artifacts' keys start like this: {listed}; give a longer prefix"
+        )
     return Reference("artifact", f"{stage} {key[:12]}", {stage: key})

@@ -1,7 +1,7 @@
-"""The registered model versions, and the one place where MLflow is imported.
+"""The registered model versions, and the only place where MLflow is imported.
 
-Importing MLflow takes seconds, so a registry in SQLite, which is the default, is read directly
-and read-only; what people move in MLflow's own pages is seen all the same.
+Importing MLflow takes seconds, so the default registry, in SQLite, is read directly and read-only.
+Changes made in MLflow's UI are seen as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import mlflow
 
 CHAMPION, CHALLENGER = "champion", "challenger"  # the aliases
-LOCK_SECONDS = 10  # another process may hold the database for that long
+LOCK_SECONDS = 10  # another process may lock the database for that long
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Version:
 
     @property
     def folder(self) -> Path | None:
-        """Where the model lies, or None when it is on another machine."""
+        """The model's folder, or None if it is on another machine."""
         parts = urlsplit(self.location)
         if parts.scheme not in ("", "file"):
             return None
@@ -54,7 +54,7 @@ class Version:
 
 
 def journal_path(home: Path) -> Path:
-    """Beside the home's registry; of a registry elsewhere, what this home did to it."""
+    """Next to the home's registry; for another registry, what this home did to it."""
     other = "" if is_own(home) else f"-{digest_json([registry_uri(home)])[:16]}"
     return home / "mlflow" / f"journal{other}.jsonl"
 
@@ -62,7 +62,7 @@ def journal_path(home: Path) -> Path:
 def versions(home: Path, name: str | None = None) -> list[Version]:
     """All registered versions, or those of one name, oldest first.
 
-    Raises FolioError when the registry does not answer.
+    Raises FolioError if the registry does not answer.
     """
     uri = registry_uri(home)
     if not uri.startswith(SQLITE):
@@ -74,11 +74,12 @@ def versions(home: Path, name: str | None = None) -> list[Version]:
         with read_only(path, LOCK_SECONDS) as database:
             return _read(database, name)
     except sqlite3.OperationalError:
-        # A newer MLflow made it, or a killed writer left it without tables or to be rolled back.
+        # A newer MLflow created it, or a killed writer left it without tables or with a journal to
+        # roll back.
         return _ask_mlflow(home, name)
     except sqlite3.DatabaseError as error:
         raise FolioError(
-            f"{path}: not an MLflow database ({error}); move it away and release again"
+            f"{path}: not an MLflow database ({error}); move it away and register the models again"
         ) from error
 
 
@@ -95,7 +96,7 @@ def _ask_mlflow(home: Path, name: str | None) -> list[Version]:
 
 
 def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]:
-    """As `versions`, of a registry that is open already."""
+    """Like `versions`, with a registry that is already open."""
     found = []
     for model in client.search_registered_models(filter_string=_named(name)):
         aliases: dict[int, list[str]] = {}
@@ -118,13 +119,14 @@ def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]
 
 
 def champion_of(known: Iterable[Version]) -> Version | None:
-    """The one that is champion among the versions of one model."""
+    """The champion among the versions of one model."""
     return next((version for version in known if CHAMPION in version.aliases), None)
 
 
 def rollback_target(known: Iterable[Version], name: str, stack: Sequence[int]) -> Version | None:
-    """The champion before the present one that is among `known`; `stack` as `journal.reigns` gives
-    it. What was before there was a journal is told from the versions' verdicts."""
+    """The champion before the current one that is among `known`; `stack` comes from
+    `journal.reigns`. Champions from before the journal existed are inferred from the versions'
+    verdicts."""
     own = {one.number: one for one in known if one.name == name}
     told = [own[number] for number in stack[:-1] if number in own]
     champion = champion_of(own.values())
@@ -142,7 +144,7 @@ def _named(name: str | None) -> str | None:
 
 
 def fetched(home: Path, version: Version) -> Path:
-    """The version's folder on this machine; downloaded once when it is on another."""
+    """The version's folder on this machine; downloaded once if it is on another."""
     if version.folder is not None:
         return version.folder
     final = download_folder(home, version)
@@ -151,7 +153,7 @@ def fetched(home: Path, version: Version) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         made(partial)
         with mlflow_at(home) as (mlflow, _):
-            # The folder itself or one below it, as the address has it.
+            # The folder itself or a subfolder, as in the address.
             found = mlflow.artifacts.download_artifacts(
                 version.location, dst_path=str(partial), registry_uri=registry_uri(home)
             )
@@ -164,14 +166,14 @@ def download_folder(home: Path, version: Version) -> Path:
     identity = digest_json([registry_uri(home), version.location, version.created])[:16]
     if unsafe(version.name) or "/" in version.name:
         raise FolioError(
-            f"{version.name!r}: no model of ours is called so; the registry at "
-            f"{shown(registry_uri(home))} names it"
+            f"{version.name!r}: not a valid name of a Folio model; it is in the registry "
+            f"at {shown(registry_uri(home))}"
         )
     return home / "mlflow" / "downloads" / f"{version.name}-{version.number}-{identity}"
 
 
 def is_within(home: Path, version: Version) -> bool:
-    """Whether its files are this home's: in a copied home they are still those of the original."""
+    """Whether its files belong to this home: in a copied home they still belong to the original."""
     own = (home / "mlflow").resolve()
     return version.folder is not None and own in version.folder.resolve().parents
 
@@ -187,7 +189,7 @@ def forget(
     folder, alone = version.folder, all(other.location != version.location for other in others)
     if alone and folder is not None and is_within(home, version):
         shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # it holds something else
+        with suppress(OSError):  # it contains something else
             folder.parent.rmdir()
     client.delete_model_version(version.name, found.version)
     if alone and found.source and found.run_id:

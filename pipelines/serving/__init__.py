@@ -1,1 +1,1 @@
-"""The package that anyone can ask; files scored."""
+"""Model packages: prediction, generation and scoring of files."""

@@ -1,6 +1,6 @@
-"""MLflow's way into a package: `mlflow.pyfunc.load_model` calls `_load_pyfunc` of this module.
+"""MLflow's entry point into a package: `mlflow.pyfunc.load_model` calls `_load_pyfunc` here.
 
-It travels with every registered model, together with the modules that it imports.
+This module is part of every registered model, together with the modules that it imports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipelines.serving.predictor import Predictor
 if TYPE_CHECKING:
     import pandas as pd
 
-# (name, default) of what `predict(…, params={…})` may set for a language model
+# (name, default) of the params that `predict(…, params={…})` accepts for a language model
 PARAMETERS = (("length", 100), ("temperature", 0.8), ("seed", 1))
 COLUMNS = {
     "classifier": {"label": str, "probability": float, "positive_probability": float, "error": str},
@@ -23,10 +23,10 @@ COLUMNS = {
 
 
 class ServedModel:
-    """A frame with the column `text` in, the kind's COLUMNS out, a row a text.
+    """A frame with the column `text` in, the kind's COLUMNS out, one row per text.
 
     `probability` is that of the label or of the next token; `error` says why a text got neither.
-    What a row lacks is None.
+    Missing values are None.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -45,7 +45,7 @@ class ServedModel:
             settings = dict(PARAMETERS) | (params or {})
             rows = [self._go_on(text, **settings) for text in texts]
         columns = {name: [row.get(name) for row in rows] for name in COLUMNS[self.predictor.kind]}
-        # As objects, for pandas makes NaN of None otherwise, which is not JSON.
+        # As objects, because pandas would turn None into NaN, which is not JSON.
         return pd.DataFrame(
             {
                 name: pd.Series(values, model_input.index, object if None in values else None)

@@ -1,9 +1,9 @@
-"""A model package: one folder with all that it takes to ask a model.
+"""A model package: one folder with everything needed to use a model.
 
-It holds `model.keras`, `model.json`, `vocabulary/` and `package.json` (kind, how text becomes ids,
-how many tokens are read at a time, the labels' names, the pipeline, whether it was trained on the
-sample text; and the digests of all its other files, so that an altered one is noticed wherever the
-package is taken).
+It contains `model.keras`, `model.json`, `vocabulary/` and `package.json` (kind, how text becomes
+ids, how many tokens are read at a time, the labels' names, the pipeline, whether it was trained on
+the sample text; and the digests of all other files, so that changes are detected wherever the
+package is copied).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SETTINGS, DECLARED, MODEL, VOCABULARY = "package.json", "model.json", "model.ker
 
 
 class Cut(BaseModel):
-    """How many tokens of a text are read, and which end survives."""
+    """How many tokens of a text are read, and which end is kept."""
 
     max_tokens: PositiveInt | None
     keep: Literal["first", "last"]
 
 
 class Scaling(BaseModel):
-    """Those of a Calibration (pipelines/stats/calibration.py)."""
+    """The values of a Calibration (pipelines/stats/calibration.py)."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -47,7 +47,7 @@ class Scaling(BaseModel):
 
 
 class PackageSettings(BaseModel):
-    """What package.json says; packages of earlier versions lack what has a default here."""
+    """The contents of package.json; packages of earlier versions lack the fields with defaults."""
 
     pipeline: str
     kind: Literal["classifier", "language_model"]
@@ -64,7 +64,7 @@ class PackageSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Package:
-    """A package, read and checked but for the model itself."""
+    """A package, read and checked, except for the model itself."""
 
     settings: PackageSettings
     spec: ModelSpec
@@ -73,7 +73,7 @@ class Package:
 
     @classmethod
     def read(cls, folder: Path) -> Package:
-        """Raises DamagedError with the reason when it is not whole."""
+        """Raises DamagedError with the reason if it is not intact."""
         try:
             settings = PackageSettings.model_validate(read_object(folder / SETTINGS))
             if problem := _changes(folder, settings.files or {}):
@@ -113,10 +113,10 @@ def write_package(
 ) -> None:
     """Put a trained model and its vocabulary into `folder`, which must not exist yet.
 
-    `measured` is what metrics.json says: of it are kept, of a language model, `window` (tokens of
-    each window that it was trained on, if it was), `context` (tokens that it reads before the next
-    one, if not all) and `layout` (of its test batches); of a classifier `calibration`. Raises
-    FolioError when model and vocabulary do not belong together.
+    `measured` is the contents of metrics.json. The package keeps, for a language model, `window`
+    (tokens of each window that it was trained on, if it was), `context` (tokens that it reads
+    before the next one, if not all) and `layout` (of its test batches); for a classifier
+    `calibration`. Raises FolioError if model and vocabulary do not match.
     """
     declared = json.loads((model.path / DECLARED).read_bytes())
     vocabulary = tokens.path / VOCABULARY
@@ -159,7 +159,8 @@ def _write(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Note the digests of all files in package.json, once nothing more is put into the folder."""
+    """Record the digests of all files in package.json, after the last file was added to the
+    folder."""
     settings = json.loads((folder / SETTINGS).read_bytes())
     _write(
         folder, settings | {"files": {name: digest_file(folder / name) for name in _files(folder)}}
@@ -167,7 +168,7 @@ def seal(folder: Path) -> None:
 
 
 def _files(folder: Path) -> list[str]:
-    """The names of all files but package.json itself."""
+    """The names of all files except package.json itself."""
     found = (
         path.relative_to(folder).as_posix()
         for path in sorted(folder.rglob("*"))
@@ -177,7 +178,8 @@ def _files(folder: Path) -> list[str]:
 
 
 def altered(folder: Path) -> str | None:
-    """What is not as it was packed, in words; None when all is, or the package is not sealed."""
+    """What has changed since packing, in words; None if nothing has, or the package has no
+    digests."""
     try:
         settings = PackageSettings.model_validate(read_object(folder / SETTINGS))
         return _changes(folder, settings.files or {})

@@ -1,4 +1,4 @@
-"""A model that can be asked: what a package (pipelines/serving/package.py) answers."""
+"""A loaded model package (pipelines/serving/package.py) that answers questions."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 CHUNK = 512  # tokens of a long start that are read at once
 UNITS = {"char": "characters", "word": "words", "subword": "subwords"}
 Watch = Callable[[np.ndarray, list[np.ndarray]], None]
-SHOWN = 10  # unknown characters or words that an error names
+SHOWN = 10  # number of unknown characters or words to list in an error
 
 
 class Predictor:
-    """A package, loaded. `sample` tells that it was trained on the sample text."""
+    """A loaded package. `sample` says whether it was trained on the sample text."""
 
     def __init__(self, package: Package) -> None:
         settings = package.settings
@@ -45,7 +45,7 @@ class Predictor:
     @classmethod
     def load(cls, folder: Path, backend: str | None = None) -> Predictor:
         """The package in `folder`, on `backend`, else on the one that this process already runs,
-        else on the one it was trained on. Raises FolioError when it is not whole."""
+        else on the one it was trained on. Raises FolioError if it is not intact."""
         try:
             package = Package.read(folder)
             keras = sys.modules.get("keras")
@@ -54,18 +54,18 @@ class Predictor:
             return cls(package)
         except DamagedError as error:
             raise FolioError(
-                f"{folder}: not a whole model package ({error}); fetch it again, or "
+                f"{folder}: not a complete model package ({error}); fetch it again, or "
                 "run the pipeline's release again"
             ) from error
 
     @property
     def _few_shapes(self) -> bool:
-        """JAX compiles each shape; the others are faster without any filling up."""
+        """JAX compiles each shape; the others are faster without padding to fewer shapes."""
         return sys.modules["keras"].backend.backend() == "jax"
 
     @property
     def layout(self) -> str:
-        """How a language model reads held-out text: documents, lanes or windows."""
+        """The layout in which a language model reads held-out text: documents, lanes or windows."""
         if self._layout is None:
             return "windows" if self.window else "documents" if self.vocabulary.markers else "lanes"
         return self._layout
@@ -73,11 +73,11 @@ class Predictor:
     # Classifiers
 
     def predict(self, texts: Iterable[Any], watch: Watch | None = None) -> list[dict[str, Any]]:
-        """A row a text: text, label, probability (of that label), positive_probability.
+        """One row per text: text, label, probability (of that label), positive_probability.
 
-        A text that cannot be judged (empty, no text at all, not valid Unicode, longer than
-        MAX_TOKENS after the cut) has None in place of them, and `error`. `watch` is told, of each
-        group of texts, their tokens before the cut (texts,) and the ids that are read of each.
+        A text that cannot be classified (empty, missing, not valid Unicode, longer than MAX_TOKENS
+        after truncation) has None in these fields, and `error`. `watch` is called for each group of
+        texts with their tokens before truncation (texts,) and the ids that are read of each.
         """
         self._require("classifier", "use generate or next_tokens")
         return [row for group in groups(texts) for row in self._judge(group, watch)]
@@ -112,8 +112,8 @@ class Predictor:
         return rows
 
     def _encode(self, texts: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """How many tokens each text has, one at least; and its ids as the tokens stage makes them:
-        cut, and one unknown token where there is no word."""
+        """The number of tokens of each text, at least one; and its ids as in the tokens stage:
+        truncated, and one unknown token if there is no word."""
         import polars as pl
 
         cleaned = pl.Series([without_tags(unix_lines(text)) for text in texts], dtype=pl.String)
@@ -144,13 +144,13 @@ class Predictor:
     def next_tokens(
         self, text: str, top: int = 5, replace_unknown: bool = False
     ) -> list[dict[str, Any]]:
-        """The `top` likeliest next tokens as {token, probability}, likeliest first.
+        """The `top` most likely next tokens as {token, probability}, most likely first.
 
-        They follow the last `self.context` tokens, or all where that is None.
+        They follow the last `self.context` tokens, or all if that is None.
         """
         self._require("language_model", "use predict")
         if top < 1:
-            raise UsageError(f"top {top}: give 1 or more")
+            raise UsageError(f"top {top}: give at least 1")
         ids = self._start(text, replace_unknown)[-(self.context or 0) :]
         logits = self._read(ids).astype(np.float64)
         never = list(self.vocabulary.never_drawn)
@@ -170,13 +170,13 @@ class Predictor:
         replace_unknown: bool = False,
         context: int | None = None,
     ) -> list[dict[str, Any]]:
-        """A row a start: start, text (what goes on from it: `length` tokens, or less where the
-        model ends its document), temperature, seed.
+        """One row per start: start, text (its continuation: `length` tokens, or fewer if the model
+        ends its document), temperature, seed.
 
-        Each text depends on its own start and the seed alone. Each token is drawn from the last
+        Each text depends only on its own start and the seed. Each token is sampled from the last
         `context` ones, else from `self.context`. A start with characters or words that are not in
-        the vocabulary raises FolioError, unless `replace_unknown` has the model read the unknown
-        token there. Raises UsageError on impossible values.
+        the vocabulary raises FolioError, unless `replace_unknown` replaces them by the unknown
+        token. Raises UsageError on impossible values.
         """
         self._require("language_model", "use predict")
         coded = [(text, self._start(text, replace_unknown)) for text in starts]
@@ -205,7 +205,7 @@ class Predictor:
         return rows
 
     def shortness(self, texts: Iterable[str]) -> str | None:
-        """Which of `texts` have fewer tokens than the windows that the model was trained on."""
+        """A notice on `texts` with fewer tokens than the windows that the model was trained on."""
         if self.window is None:
             return None
         lengths = {text: len(self.vocabulary.encode(unix_lines(text))) for text in texts}
@@ -220,8 +220,8 @@ class Predictor:
         )
 
     def _start(self, text: str, replace_unknown: bool) -> np.ndarray:
-        """Ids of a start, after the token that begins documents where there is one; else of an
-        empty start the line break, where the model knows it."""
+        """Ids of a start, after the token that begins documents if there is one; otherwise an empty
+        start becomes a line break, if the vocabulary has it."""
         problem = _problem(text, may_be_empty=True)
         if problem:
             raise UsageError(f"start {_printable(text)!r}: {problem}")
@@ -231,9 +231,8 @@ class Predictor:
             named = ", ".join(repr(part) for part in unknown[:SHOWN])
             more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
             raise FolioError(
-                f"start {text[:40]!r}: {self.pipeline} has never seen {named}{more}; "
-                "write it without them, or have them replaced by the unknown token "
-                "(--replace-unknown)"
+                f"start {text[:40]!r}: {self.pipeline} does not know {named}{more}; leave "
+                "them out, or replace them by the unknown token (--replace-unknown)"
             )
         if self.vocabulary.begin_id is not None:
             ids = self.vocabulary.encode(cleaned).astype(np.int32)
@@ -245,7 +244,7 @@ class Predictor:
         return ids if len(ids) else np.array([min(set(range(len(never) + 1)) - set(never))])
 
     def _read(self, ids: np.ndarray) -> np.ndarray:
-        """Logits (vocabulary,) of what follows `ids`."""
+        """Logits (vocabulary,) of the token after `ids`."""
         names = state_names(self.spec)
         states = dict(zip(names, zero_states(self.spec, 1), strict=True))
         for first in range(0, len(ids), CHUNK):
@@ -262,7 +261,7 @@ class Predictor:
 
 
 def _model(package: Package) -> keras.Model:
-    """Raises DamagedError when it is not the network that the package declares."""
+    """Raises DamagedError if it is not the network that the package declares."""
     model = load_model(package.model)
     size = package.vocabulary.size
     if outline(model) != unallocated(lambda: build_model(package.spec, size), outline):

@@ -1,4 +1,4 @@
-"""The package of a registered version, its files checked against what was registered."""
+"""The package of a registered version, its files checked against the registry."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipelines.registry.versions import Version, fetched
 
 
 def load_champion(home: Path, name: str, version: int | None = None) -> Path:
-    """The package folder of the champion, or of a version, for `inference.Predictor.load`.
+    """The package folder of the champion, or of a version, for `Predictor.load`.
 
-    Raises FolioError when there is none.
+    Raises FolioError if there is none.
     """
     return package_of(home, named_version(home, name, version))
 
 
 def package_of(home: Path, version: Version) -> Path:
-    """The package folder of a version. Raises FolioError when it is gone, or its files are not
-    those that were registered (versions of earlier Folios do not say which those were)."""
+    """The package folder of a version. Raises FolioError if it is missing, or its files are not
+    those that were registered (earlier versions of Folio did not record these)."""
     from pipelines.serving.package import altered
 
     folder = fetched(home, version)
@@ -28,18 +28,18 @@ def package_of(home: Path, version: Version) -> Path:
     which = f"{version.name} version {version.number}"
     if not package.is_dir():
         raise FolioError(
-            f"{which}: {package} is missing; release it again with: "
-            f"folio run {version.name} --only release"
+            f"{which}: {package} is missing; register it again with: folio run "
+            f"{version.name} --only release"
         )
     if noted and registered_digest(folder) != noted:
-        cause = altered(package)  # unknown of a package that was not sealed, and of its code
+        cause = altered(package)  # unknown for a package without digests, and for its code
         why, again = (
             f" ({cause})" if cause else "",
             (
-                f"folio rollback {version.name}, or move that away and release it again with: "
-                f"folio run {version.name} --only release"
+                f"folio rollback {version.name}, or move that folder away and register it "
+                f"again with: folio run {version.name} --only release"
                 if version.folder
-                else "delete that, and it is fetched again"
+                else "delete that folder, and it is fetched again"
             ),
         )
         raise FolioError(
@@ -49,7 +49,7 @@ def package_of(home: Path, version: Version) -> Path:
 
 
 def registered_digest(folder: Path) -> str:
-    """What `folio.files` should be, of the files that MLflow keeps of a version in `folder`."""
+    """The value of `folio.files`, from the files that MLflow keeps of a version in `folder`."""
     kept = {
         f"{ours}/{name}": digest
         for ours, theirs in ((PACKAGE, f"data/{PACKAGE}"), ("code", "code"))

@@ -1,10 +1,10 @@
-"""A file of texts, scored by a classifier: all its columns and the answers, and a summary.
+"""Scores a file of texts with a classifier: all its columns and the predictions, and a summary.
 
-    scored.parquet        every row of the file, in its order, with the columns of ADDED
-    scored.parquet.json   what was counted, by which version, whether the text has drifted
+scored.parquet        every row of the file, in its order, with the columns of ADDED
+scored.parquet.json   counts, the version used, whether the text has drifted
 
-Both are written beside where they go and renamed when they are whole. Memory holds a window of
-rows, not the file.
+Both are written to temporary files and renamed when they are complete. Memory holds a window of
+rows, not the whole file.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class Classifier:
 
     @classmethod
     def load(cls, home: Path, name: str, version: int | None = None) -> Classifier:
-        """The champion, or a version. Raises FolioError when there is none, UsageError when it is
-        no classifier."""
+        """The champion, or a version. Raises FolioError if there is none, UsageError if it is not a
+        classifier."""
         found = named_version(home, name, version)
         package = package_of(home, found)
         predictor = Predictor.load(package)
         if predictor.kind != "classifier":
             raise UsageError(
-                f"{name} is a language model: it gives no label to the texts of a "
-                "file; ask it with folio predict or folio generate"
+                f"{name} is a language model and cannot label the texts of a file; use it "
+                "with folio predict or folio generate"
             )
         return cls(found, package, predictor)
 
@@ -73,7 +73,7 @@ class Classifier:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What of a summary says by which model."""
+        """The part of a summary that identifies the model."""
         return identity_of(self.version)
 
 
@@ -87,9 +87,8 @@ def identity_of(version: Version) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be scored, and where the answers go. `prefix` stands before the added columns'
-    names; `force` lets `out` be replaced; `spreadsheet_safe` leaves no cell of a .csv file that a
-    spreadsheet would take for a formula."""
+    """What to score, and where to write. `prefix` is put before the added columns' names; `force`
+    replaces an existing `out`; `spreadsheet_safe` prevents formulas in a .csv output."""
 
     file: Path
     out: Path
@@ -104,7 +103,7 @@ class Order:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What of a summary says how it was asked."""
+        """The part of a summary that describes the request."""
         return {
             "asked_column": self.column,
             "prefix": self.prefix,
@@ -119,8 +118,8 @@ class Order:
 def score_file(classifier: Classifier, order: Order, progress: Progress = silent) -> dict[str, Any]:
     """Score a file. Returns the summary.
 
-    Raises UsageError before anything is written when the file cannot be read so or `out` not be
-    written so, FolioError when it is broken further on; then nothing is left of the output.
+    Raises UsageError before anything is written if the file cannot be read or `out` cannot be
+    written as requested, FolioError if the file is malformed further on; no output is left then.
     """
     started = time.perf_counter()
     digest = digest_of(order.file)
@@ -142,7 +141,7 @@ def score_file(classifier: Classifier, order: Order, progress: Progress = silent
 
 
 def digest_of(file: Path) -> str | None:
-    """SHA-256 of a file; None where there is none to read, which `open_source` says better."""
+    """SHA-256 of a file; None if it cannot be read, which `open_source` reports better."""
     try:
         return digest_file(file)
     except OSError:
@@ -150,8 +149,8 @@ def digest_of(file: Path) -> str | None:
 
 
 def check(order: Order) -> tuple[Source, pa.Schema]:
-    """The open file and the columns to write; raises what `score_file` raises of a wrong order,
-    before the seconds that a model takes to load."""
+    """The open file and the columns to write; raises the errors of `score_file` for an invalid
+    request, before the seconds that loading a model takes."""
     _check_target(order)
     source = open_source(order.file, order.column)
     return source, _with_answers(source, order)
@@ -180,23 +179,22 @@ def _judged(predictor: Predictor, window: Window, schema: pa.Schema, counts: _Co
 def _check_target(order: Order) -> None:
     out = order.out
     if out.suffix.lower() not in CSV + PARQUET:
-        raise UsageError(f"{out}: neither .csv nor .parquet; name it after what it is to be")
+        raise UsageError(f"{out}: neither .csv nor .parquet; use one of these endings")
     if order.spreadsheet_safe and out.suffix.lower() not in CSV:
         raise UsageError(
-            f"{out}: only a .csv file is made spreadsheet-safe; a .parquet file has no formulas"
+            f"{out}: --spreadsheet-safe needs a .csv file; a .parquet file has no formulas"
         )
     if not out.parent.is_dir():
-        raise UsageError(f"{out.parent}: no such folder; make it, or name another in --out")
+        raise UsageError(f"{out.parent}: no such folder; create it, or give another --out")
     if out.is_dir() or (out.exists() and order.file.exists() and out.samefile(order.file)):
         raise UsageError(
-            f"{out}: {'a folder' if out.is_dir() else 'the file that is scored'}; "
-            "name another file in --out"
+            f"{out}: {'a folder' if out.is_dir() else 'the file that is scored'}; give "
+            "another file as --out"
         )
     taken = next((path for path in (out, order.summary) if path.exists()), None)
     if taken is not None and not order.force:
         raise UsageError(
-            f"{taken} is there already; name another file in --out, or give --force "
-            "to have it replaced"
+            f"{taken} already exists; give another file as --out, or --force to replace it"
         )
 
 
@@ -204,29 +202,29 @@ def _with_answers(source: Source, order: Order) -> pa.Schema:
     taken = [name for name in order.added.names if name in source.schema.names]
     if taken:
         raise UsageError(
-            f"{order.file.name}: has a column {taken[0]!r} already; give the added "
-            "ones other names with --prefix, such as --prefix predicted_"
+            f"{order.file.name}: already has a column {taken[0]!r}; give the added "
+            "columns other names with --prefix, such as --prefix predicted_"
         )
     nested = [column.name for column in source.schema if pa.types.is_nested(column.type)]
     if nested and order.out.suffix.lower() in CSV:
         raise UsageError(
-            f"{order.out}: a CSV file cannot hold the lists of column {nested[0]!r}; "
-            "name a .parquet file in --out"
+            f"{order.out}: a CSV file cannot contain the lists of column {nested[0]!r}; "
+            "give a .parquet file as --out"
         )
     return pa.schema([*source.schema, *order.added], metadata=source.schema.metadata)
 
 
 @contextmanager
 def _whole(out: Path) -> Iterator[Path]:
-    """Where to write; renamed to `out` at the end, and removed when it fails."""
+    """The path to write to; renamed to `out` at the end, and removed on failure."""
     try:
         with replacing(out) as partial:
             yield partial
     except OSError as error:
         error.filename = error.filename or str(out)  # `explained` names its disk
         raise FolioError(
-            f"{out}: {error.strerror or error}; nothing was written. Mend it (free "
-            "space, rights) and run again"
+            f"{out}: {error.strerror or error}; nothing was written. Fix this (free "
+            "space, permissions) and run again"
         ) from error
 
 

@@ -1,9 +1,9 @@
-"""Which files of a folder are still to be scored: new ones, and those whose scores are out of date.
+"""Finds the files of a folder to score: new ones, and those whose scores are out of date.
 
-    reviews.csv  →  OUT/reviews.csv.scored.parquet, and its summary beside it
+reviews.csv  →  OUT/reviews.csv.scored.parquet, with its summary next to it
 
-A file's scores are up to date when the summary says that these bytes were scored by the version
-that is champion now, in the way that is asked for, and the output is as it was written.
+A file's scores are up to date if the summary says that these bytes were scored by the current
+champion with the same options, and the output has not changed since.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipelines.serving.score_file import Order, digest_of, identity_of
 from pipelines.serving.score_input import CSV, PARQUET
 
 SCORED = ".scored.parquet"
-INBOX, OUTBOX = "inbox", "scored"  # under the home, a folder a pipeline
+INBOX, OUTBOX = "inbox", "scored"  # in the home, one folder per pipeline
 
 
 def orders(
@@ -29,30 +29,29 @@ def orders(
     prefix: str = "",
     spreadsheet_safe: bool = False,
 ) -> list[Order]:
-    """What is to be scored of a file or a folder's files, by name. `out` is a folder, or of one
-    file the name of its scores. Raises UsageError where `file` is not there, or `out` no folder.
-    """
+    """What to score, of a file or of a folder's files, by name. `out` is a folder, or for a single
+    file also the output file. Raises UsageError if `file` does not exist or `out` is not a
+    folder."""
     if not file.exists():
         raise UsageError(
-            f"{file}: no such file or folder; put there what is to be scored, or name "
-            "another in file"
+            f"{file}: no such file or folder; put the files to score there, or give another file"
         )
     if file.is_file() and out.suffix.lower() in CSV + PARQUET:
         order = Order(file, out, column, prefix, spreadsheet_safe=spreadsheet_safe)
-        return [replace(order, force="out_sha256" in summary_of(order))]  # our own may go
+        return [replace(order, force="out_sha256" in summary_of(order))]  # our own output
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: not a folder; name another in out")
+        raise UsageError(f"{out}: not a folder; give another out")
     found = [file] if file.is_file() else sorted(filter(_is_input, file.iterdir()))
     if spreadsheet_safe:
         raise UsageError(
-            f"{out}: spreadsheet_safe is for the scores of one file, with a name in "
-            ".csv as out; a folder's are Parquet, which has no formulas"
+            f"{out}: spreadsheet_safe needs a single file, with a .csv name as out; the "
+            "scores of a folder are Parquet, which has no formulas"
         )
     return [Order(path, out / f"{path.name}{SCORED}", column, prefix, force=True) for path in found]
 
 
 def is_up_to_date(order: Order, version: Version) -> bool:
-    """Whether the scores are there, of these bytes, by this version."""
+    """Whether there are scores of these bytes by this version."""
     summary = {"spreadsheet_safe": False} | summary_of(order)
     same = summary.items() >= (identity_of(version) | order.asked).items()
     return (
@@ -63,7 +62,7 @@ def is_up_to_date(order: Order, version: Version) -> bool:
 
 
 def summary_of(order: Order) -> dict[str, Any]:
-    """What was written beside the scores; {} where nothing can be read."""
+    """The summary next to the scores; {} if it cannot be read."""
     try:
         return read_object(order.summary)
     except (FileNotFoundError, UnreadableError):

@@ -18,16 +18,16 @@ from pipelines.corpus.csv_rows import checked_rows, long_fields
 from pipelines.errors import FolioError, UsageError, did_you_mean, first_line
 from pipelines.serving.batching import GROUP_CHARACTERS, GROUP_TEXTS, groups
 
-TEXT = "text"  # the column that is read unless another is named
+TEXT = "text"  # the default column
 CSV, PARQUET = (".csv",), (".parquet", ".pq")
-BUFFER_BYTES = 2**20  # of a Parquet column that is read at a time
+BUFFER_BYTES = 2**20  # of a Parquet column read at a time
 OTHER_COMMAS = (";", "\t", "|")
 
 
 @dataclass(frozen=True)
 class Window:
-    """Some rows: all columns as they are kept, the texts as they are judged (None where there is
-    none), and for the progress how far the file is read, of how much, counted in what."""
+    """Some rows: all columns as they are stored, the texts to classify (None if missing), and for
+    the progress how much of the file has been read, the total, and the unit."""
 
     table: pa.Table
     texts: list[Any]
@@ -46,29 +46,31 @@ class Source(Protocol):
 
 
 def open_source(path: Path, column: str | None = None) -> Source:
-    """The file, its column found: the one that is named, else `text`, else the only one with
-    text. Raises UsageError for another kind of file or column, FolioError for a broken file."""
+    """The file and its text column: the given one, else `text`, else the only text column. Raises
+    UsageError for another kind of file or column, FolioError for a malformed file."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     if path.suffix.lower() in CSV:
         return CsvSource(path, column)
     if path.suffix.lower() in PARQUET:
         return ParquetSource(path, column)
-    raise UsageError(f"{path}: neither .csv nor .parquet; name it after what it is")
+    raise UsageError(f"{path}: neither .csv nor .parquet; give the file one of these endings")
 
 
 class CsvSource:
-    """Every column is text. What is not UTF-8 is judged as such, and kept with U+FFFD for it."""
+    """Every column is text. Invalid UTF-8 counts as an error, and is stored with U+FFFD."""
 
     def __init__(self, path: Path, column: str | None) -> None:
         self._path = path
         with self._rows() as (rows, _):
             header = next(rows, None)
         if not header:
-            raise FolioError(f"{path.name}: the file is empty; its first row must name the columns")
+            raise FolioError(
+                f"{path.name}: the file is empty; its first row must contain the column names"
+            )
         names = [_shown(name) for name in header]
         if len(names) == 1 and (mark := next((m for m in OTHER_COMMAS if m in names[0]), None)):
-            raise FolioError(f"{path.name}: the columns are parted by {mark!r}; write commas")
+            raise FolioError(f"{path.name}: the columns are separated by {mark!r}; use commas")
         self.column = _chosen(path.name, names, names, column)
         self._at = names.index(self.column)
         self.schema = pa.schema([(name, pa.string()) for name in names])
@@ -87,7 +89,7 @@ class CsvSource:
     def _rows(
         self, width: int | None = None
     ) -> Iterator[tuple[Iterator[list[str]], Callable[[], int]]]:
-        """The rows, and what says how many bytes were read."""
+        """The rows, and a function that says how many bytes were read."""
         with (
             long_fields(),
             self._path.open("rb") as file,
@@ -98,7 +100,7 @@ class CsvSource:
 
 
 class ParquetSource:
-    """Columns of any types; the texts' one is made of strings."""
+    """Columns of any types; the text column contains strings."""
 
     def __init__(self, path: Path, column: str | None) -> None:
         self._path = path
@@ -120,7 +122,7 @@ class ParquetSource:
 
 
 def _rows_at_once(metadata: pq.FileMetaData) -> int:
-    """As many rows as keep a window small, however long the texts are."""
+    """The number of rows that keeps a window small, however long the texts are."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     each = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
     return int(min(max(GROUP_CHARACTERS / max(each, 1), 1), GROUP_TEXTS))
@@ -131,7 +133,7 @@ def _texts(column: pa.Array) -> list[str | None]:
         column = column.dictionary_decode()
     try:
         return column.to_pylist()
-    except UnicodeDecodeError:  # told of the rows that have it
+    except UnicodeDecodeError:  # reported for the rows that have it
         return [
             value if value is None else value.decode(errors="surrogateescape")
             for value in column.view(_binary(column.type)).to_pylist()
@@ -158,7 +160,7 @@ def _chosen(name: str, names: Sequence[str], of_text: Sequence[str], wanted: str
     twice = next((one for one in names if list(names).count(one) > 1), None)
     if twice is not None:
         raise FolioError(f"{name}: two columns {twice!r}; rename one of them")
-    listed = f"columns with text: {', '.join(of_text)[:200] or 'none'}"
+    listed = f"text columns: {', '.join(of_text)[:200] or 'none'}"
     if wanted is None and TEXT not in names:
         if len(of_text) == 1:
             return of_text[0]
@@ -170,13 +172,13 @@ def _chosen(name: str, names: Sequence[str], of_text: Sequence[str], wanted: str
         hint = did_you_mean(wanted, names)
         raise UsageError(f"{name}: no column {wanted!r}{hint} ({listed})")
     if wanted not in of_text:
-        raise UsageError(f"{name}: column {wanted!r} holds no text ({listed})")
+        raise UsageError(f"{name}: column {wanted!r} contains no text ({listed})")
     return wanted
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """What pyarrow says of a broken file, in one line."""
+    """pyarrow's message about a malformed file, in one line."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

@@ -1,7 +1,8 @@
-"""Cells that a spreadsheet would take for formulas, made into text.
+"""Prevents cells from being interpreted as formulas by a spreadsheet.
 
-OWASP's rule: an apostrophe before a cell that begins with = + - @, a tab or an end of line (or
-what Excel takes for these in some languages). A number stays a number, whatever its sign.
+OWASP's rule: an apostrophe before a cell that starts with = + - @, a tab or a line end (or
+characters that Excel treats the same in some languages). Numbers are not changed, whatever their
+sign.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 def harmless(table: pa.Table) -> pa.Table:
-    """The table with an apostrophe before each text, and each column's name, that is a formula."""
+    """The table with an apostrophe before each text and column name that is a formula."""
     columns = [_cells(column) if _is_text(column.type) else column for column in table.columns]
     names = _cells(pa.array(table.column_names, pa.string())).to_pylist()
     return pa.table(columns, names=names)

@@ -1,9 +1,9 @@
-"""What a classifier was trained on and how it answered, small enough to travel in its package.
+"""Statistics of a classifier's training text and predictions, small enough for its package.
 
-So what it is given to score can be compared with that, wherever the package is and whatever became
-of the artifacts it was made from. `profile.json` holds, of the training text, `lengths` ([tokens
-before any cut, documents]), of the validation part `unknown` (tokens unknown, known), and of the
-held-out predictions `scores` (documents by probability of the second label, in SCORE_BINS).
+They allow a comparison with the texts to score, wherever the package is and without the original
+artifacts. `profile.json` contains, of the training text, `lengths` ([tokens before truncation,
+documents]), of the validation split `unknown` (tokens unknown, known), and of the held-out
+predictions `scores` (documents by probability of the second label, in SCORE_BINS).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SCORE_BINS = 1000  # of equal width between 0 and 1
 
 @dataclass
 class TextStatistics:
-    """Counts of some text and of what a classifier said of it."""
+    """Counts of some texts and of a classifier's predictions for them."""
 
     unknown_id: int
     lengths: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
@@ -36,14 +36,14 @@ class TextStatistics:
     scores: np.ndarray = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
 
     def see_texts(self, lengths: np.ndarray, ids: list[np.ndarray]) -> None:
-        """Add texts: their tokens before any cut (texts,), and the ids that are read of each."""
+        """Add texts: their tokens before truncation (texts,), and the ids that are read of each."""
         self.lengths = _sum(self.lengths, np.bincount(lengths))
         flat = np.concatenate(ids) if ids else np.empty(0, np.int32)
         unknown = int((flat == self.unknown_id).sum())
         self.unknown = (self.unknown[0] + unknown, self.unknown[1] + len(flat) - unknown)
 
     def see_scores(self, probabilities: np.ndarray) -> None:
-        """Add answers: (texts,) probabilities of the second label."""
+        """Add predictions: (texts,) probabilities of the second label."""
         self.scores = self.scores + binned(probabilities)
 
 
@@ -63,9 +63,9 @@ def write_statistics(package: Path, tokens: Artifact, metrics: Artifact) -> None
 
 
 def read_statistics(package: Path) -> TextStatistics | None:
-    """The statistics in a package; None where an earlier version of Folio wrote none.
+    """The statistics in a package; None if an earlier version of Folio wrote none.
 
-    Raises UnreadableError when it is not what was packed.
+    Raises UnreadableError if the file has changed.
     """
     try:
         told = read_object(package / FILE, lengths=list, unknown=list, scores=list)
@@ -84,17 +84,18 @@ def read_statistics(package: Path) -> TextStatistics | None:
 
 def _not_packed(package: Path) -> UnreadableError:
     return UnreadableError(
-        f"{package / FILE}: not what was packed; release the model again, or take another version"
+        f"{package / FILE}: has changed since it was packed; register the model again, or "
+        "use another version"
     )
 
 
 def compared(old: TextStatistics, new: TextStatistics, label: str) -> list[dict[str, Any]]:
-    """The measures, as in `drift.measures`, of what a package was made with and of new text.
+    """The measures, as in `drift.measures`, of a package's statistics and of new text.
 
-    `label` names the second label.
+    `label` is the name of the second label.
     """
     rows = list(of_values(LENGTH, old.lengths, new.lengths))
-    if rows and sum(old.unknown):  # else there is too little text
+    if rows and sum(old.unknown):  # otherwise there is too little text
         rows.append(of_unknown(old.unknown, new.unknown))
     return [
         *rows,
@@ -109,6 +110,6 @@ def binned(probabilities: np.ndarray) -> np.ndarray:
 
 
 def _sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Of two counts by value, of different lengths."""
+    """Two counts by value, of different lengths."""
     size = max(len(one), len(other))
     return np.pad(one, (0, size - len(one))) + np.pad(other, (0, size - len(other)))

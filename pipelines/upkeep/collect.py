@@ -1,4 +1,4 @@
-"""Garbage collection: looks what there is, and deletes what `garbage.collectable` lets go."""
+"""Garbage collection: takes stock, and deletes what `garbage.collectable` allows."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from pipelines.upkeep.garbage import Item, Leftover, Policy, Stock, collectable,
 
 HIDDEN = {"tmp": "unfinished", "fetch": "unfinished copy", "work": "partial work", "lock": "lock"}
 LEFTOVER = re.compile(rf"\.({'|'.join(HIDDEN)})-([0-9a-f]{{64}})(-\d+)?")
-SMALL = ("runs", "runs/.live", "mlflow", "up", "prefect", "dashboard")  # where small files are
+SMALL = ("runs", "runs/.live", "mlflow", "up", "prefect", "dashboard")  # places of small files
 PARTIAL = re.compile(r"\..+\.(json|html)\.\d+")  # see store.write_whole
 ASIDE = re.compile(r"\..+\.damaged-\d+")  # see small_files.set_aside
-HOUR = 3600.0  # seconds; a small file is written in far less
+HOUR = 3600.0  # seconds; small files are written much faster
 Notice = Callable[[str], None]
 
 
 def take_stock(settings: Settings) -> Stock:
-    """What there is on this machine; a store elsewhere is neither asked nor fetched from."""
+    """What there is on this machine; a shared store is not read."""
     home, now = settings.home, time.time()
     store = Store(settings.store.root)
     artifacts = list(stored(store))
@@ -55,7 +55,7 @@ def take_stock(settings: Settings) -> Stock:
 
 
 def _reigns(home: Path) -> dict[str, list[int]] | None:
-    """None where a line cannot be read: it may be the one that a rollback would lead back to."""
+    """None if a line cannot be read: it may be the rollback target."""
     journal = journal_of(home)
     if not journal.is_whole():
         return None
@@ -64,7 +64,7 @@ def _reigns(home: Path) -> dict[str, list[int]] | None:
 
 
 def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
-    """What may go, with its bytes. A registry that others may use as well is left alone."""
+    """What can be deleted, with its bytes. A registry that others may use is not touched."""
     return [
         _weighed(item, settings.home)
         for item in collectable(stock, policy)
@@ -83,7 +83,7 @@ def _stages(store: Store) -> Iterator[Path]:
 
 
 def leftovers_in(store: Store) -> Iterator[Leftover]:
-    """What lies beside it: of stages that go on, were killed or found damaged, and locks."""
+    """Other items: partial work of active, killed or damaged stages, and locks."""
     for folder in _stages(store):
         for path in sorted(folder.iterdir()):
             hidden = LEFTOVER.fullmatch(path.name)
@@ -95,12 +95,12 @@ def leftovers_in(store: Store) -> Iterator[Leftover]:
                 continue
             yield Leftover(kind, path, changed(path), key, is_locked(lock_of(folder, key)))
     for path in sorted((store.root / ".damaged").glob("*")):
-        moved = path.name.rpartition("-")[2]  # in nanoseconds: moving it left its own times
+        moved = path.name.rpartition("-")[2]  # in nanoseconds; moving it kept its own times
         yield Leftover(
             "damaged artifact", path, int(moved) / 1e9 if moved.isdigit() else changed(path)
         )
     for path in sorted((store.root / REMOVED).glob("*")):
-        yield Leftover("unfinished", path, changed(path))  # a removal that was killed
+        yield Leftover("unfinished", path, changed(path))  # an interrupted removal
 
 
 def _aged(kind: str, folder: Path) -> Iterator[Leftover]:
@@ -108,7 +108,7 @@ def _aged(kind: str, folder: Path) -> Iterator[Leftover]:
 
 
 def remains(home: Path, now: float) -> Iterator[Leftover]:
-    """Small files whose writing was killed, and what was set aside because it could not be read."""
+    """Small files whose writing was interrupted, and unreadable ones that were set aside."""
     for folder in (home, *SMALL):
         for path in sorted((home / folder).glob(".*")):
             if PARTIAL.fullmatch(path.name):
@@ -118,7 +118,7 @@ def remains(home: Path, now: float) -> Iterator[Leftover]:
 
 
 def _downloads(home: Path) -> Iterator[Leftover]:
-    """Copies of versions that lie elsewhere, less those of versions that are still registered."""
+    """Copies of versions in other registries, except those still registered."""
     folder = home / "mlflow" / "downloads"
     if folder.is_dir():
         wanted = {download_folder(home, version) for version in versions(home)}
@@ -128,9 +128,9 @@ def _downloads(home: Path) -> Iterator[Leftover]:
 def collect(
     items: list[Item], settings: Settings, policy: Policy, since: float, failed: Notice
 ) -> list[Item]:
-    """Delete the items, and return those that are gone: what a run took `since`, stays.
+    """Delete the items, and return the deleted ones; what a run has used `since` is kept.
 
-    `failed` is told of what could not be deleted.
+    `failed` is called for what could not be deleted.
     """
     gone = [
         item
@@ -154,7 +154,7 @@ def _delete(path: Path, key: str | None, since: float, failed: Notice) -> bool:
 
 
 def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> list[Item]:
-    """Decided once more while nobody releases, by the release artifacts that have stayed."""
+    """Decided again while nobody releases, by the release artifacts that were kept."""
     if not items:
         return []
     gone = []

@@ -1,6 +1,6 @@
-"""The dashboard: one page on all pipelines, `dashboard/index.html` of the home, that stands alone.
+"""The dashboard: one self-contained page on all pipelines, `dashboard/index.html` in the home.
 
-`collect` says what there is, as JSON data; `write_page` shows it. No network, no script.
+`collect` gathers the data as JSON; `write_page` renders it. No network, no scripts.
 """
 
 from __future__ import annotations
@@ -34,28 +34,30 @@ from pipelines.store.times import utc
 from pipelines.upkeep.disk import disk_usage
 
 LAST_RUNS = 12  # shown
-LOW_DISK_BYTES = 2e9  # free: less does not hold another run of the larger pipelines
+LOW_DISK_BYTES = 2e9  # free bytes: below this, another run of the larger pipelines may not fit
 
 
 @contextmanager
 def dashboard_after(settings: Settings, notice: Callable[[str], None]) -> Iterator[None]:
-    """Rewrites the page after the block, however that ended. A page that fails stops nothing."""
+    """Rewrites the page after the block, however that ended. An error in the page is only
+    reported."""
     try:
         yield
     finally:
         try:
             write_dashboard(settings)
-        except Exception as error:  # the run's own end is what counts
+        except Exception as error:  # the run's own error is more important
             notice(f"the dashboard was not rewritten: {one_line(error)}")
 
 
 def write_dashboard(settings: Settings, now: datetime | None = None) -> Path:
-    """Write the page as things are. Returns its path."""
+    """Write the current page. Returns its path."""
     return write_page(settings.home, page_state(settings, now or datetime.now(UTC)))
 
 
 def page_state(settings: Settings, now: datetime) -> dict[str, Any]:
-    """{written, pipelines, runs, disk, links, attention}: what the page tells, as JSON data."""
+    """{written, pipelines, runs, disk, links, attention}: the contents of the page, as JSON
+    data."""
     made(settings.home)
     records, attention = list(settings.runs), []
     try:
@@ -73,7 +75,7 @@ def page_state(settings: Settings, now: datetime) -> dict[str, Any]:
         for error in settings.runs.unreadable().values()
     ]
     ran = {record["pipeline"] for record in records}
-    # Each byte of the store, and the net, are for `folio plan` to ask: that takes seconds.
+    # `folio plan` reads every byte of the store and asks the network: that takes seconds.
     glance = replace(settings, store=Store(settings.store.root, digests=False), offline=True)
     pipelines = [
         _pipeline(
@@ -108,7 +110,7 @@ def _pipeline(
     settings: Settings,
     now: datetime,
 ) -> dict[str, Any]:
-    """What is known of one pipeline; `records` newest first, `versions` oldest first."""
+    """The state of one pipeline; `records` newest first, `versions` oldest first."""
     last = records[0] if records else None
     declaration = name
     if last is not None and name not in catalog_names():
@@ -146,7 +148,7 @@ def _loaded(declaration: str, profile: str) -> tuple[Spec | None, str | None]:
 
 
 def _planned(spec: Spec, settings: Settings) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """What `folio plan` says, but for the files' digests; or why nothing can be said."""
+    """What `folio plan` says, without checking the files' digests; or why that is unknown."""
     try:
         decisions = plan(spec, settings)
     except (FolioError, OSError) as error:
@@ -155,13 +157,13 @@ def _planned(spec: Spec, settings: Settings) -> tuple[list[dict[str, Any]] | Non
 
 
 def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a person should look at, each in one sentence."""
+    """What needs attention, each in one sentence."""
     name, fresh, last = pipeline["pipeline"], pipeline["freshness"], pipeline["last_run"]
     if fresh["state"] == "late":
         yield {
             "pipeline": name,
-            "text": f"is late: a run was due {moment(fresh['due'])}, the last "
-            f"good one began {moment(fresh['last'])}",
+            "text": f"is late: a run was due {moment(fresh['due'])}, the last successful one "
+            f"started {moment(fresh['last'])}",
         }
     if last is not None and last["state"] == "failed":
         yield {"pipeline": name, "text": f"failed on {moment(last['started'])}: {last['error']}"}
@@ -171,7 +173,7 @@ def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def write_page(home: Path, state: dict[str, Any]) -> Path:
-    """Show what `collect` gave. Returns the page's path."""
+    """Render what `collect` returned. Returns the page's path."""
     folder = made(home / "dashboard")
     charts = {
         one["pipeline"]: metric_chart(one["versions"], one["metric"], one["reigns"])
@@ -184,7 +186,8 @@ def write_page(home: Path, state: dict[str, Any]) -> Path:
 
 
 def report_link(run: dict[str, Any], home: Path) -> str | None:
-    """From the page to the run's report, while the store has it. Holds when the home is moved."""
+    """The link from the page to the run's report, while the store has it. It is relative, so the
+    home can be moved."""
     keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
     pages = (
         f"store/{stage}/{keys[stage]}/report.html"

@@ -1,4 +1,4 @@
-"""What a home takes of the disk, and what is left."""
+"""The disk space used by a home, and what is free."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""User, password and query of addresses in what Folio wrote before it kept them out: source
-manifests and run records. They are named, and `folio doctor --fix` takes them out.
+"""Finds users, passwords and queries of addresses that earlier versions of Folio wrote into source
+manifests and run records; `folio doctor --fix` removes them.
 
-A manifest's key is the digest of what it says of the address, so the artifact moves to the key that
-it would have now, sealed anew; what was made from it names its content, and finds it there.
+A manifest's key is a digest that includes the address, so the artifact moves to the key that it
+would have now, with a new seal. Artifacts made from it refer to its content, and find it there.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from pipelines.upkeep.findings import FIX, Finding
 
 IN_CLEAR = re.compile(rf"@|[?#](?!{HIDDEN})")  # a user, query or fragment
 RETOLD = "source.url changed"
-CHANGE = "; whoever could read it knows them: change the password"
+CHANGE = "; anyone who could read it knows them: change the password"
 
 
 def secrets(settings: Settings) -> Iterator[Finding]:
-    """Source manifests and run records of this home that hold secrets of an address."""
+    """Source manifests and run records of this home that contain secrets of an address."""
     found = False
     for path in _manifests(settings.store.root):
         found = True
         yield Finding(
             "secrets",
             "problem",
-            f"{path}: holds user, password or query of source.url{_shared(settings, path)}",
+            f"{path}: contains user, password or query of source.url{_shared(settings, path)}",
             f"{FIX}{CHANGE}",
             partial(_rekey, path),
         )
@@ -51,26 +51,26 @@ def secrets(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "secrets",
             "problem",
-            f"{path}: holds user, password or query of a source in its overrides or reasons",
+            f"{path}: contains user, password or query of a source in its overrides or reasons",
             f"{FIX}{CHANGE}",
             partial(_clean, path),
         )
     if not found:
-        yield Finding("secrets", "ok", "no manifest and no run record holds secrets of an address")
+        yield Finding("secrets", "ok", "no manifest or run record contains secrets of an address")
 
 
 def _shared(settings: Settings, path: Path) -> str:
-    """What stands in a shared store is others' as well: it is named, not removed."""
+    """A shared store also belongs to others: secrets in it are reported, not removed."""
     if settings.store.remote is None:
         return ""
     return (
-        f"; the shared store may have it as well: delete {settings.store.remote}/source/"
-        f"{path.parent.name} there by hand"
+        "; the shared store may contain it too: delete "
+        f"{settings.store.remote}/source/{path.parent.name} there by hand"
     )
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with suppress(FileNotFoundError, UnreadableError):  # other checks name those
+    with suppress(FileNotFoundError, UnreadableError):  # other checks report those
         return read_object(path)
     return {}
 
@@ -90,14 +90,14 @@ def _manifests(root: Path) -> Iterator[Path]:
 
 
 def _rekey(path: Path) -> str:
-    """Move the artifact to its present key, then write its manifest without the secrets."""
+    """Move the artifact to its current key, then write its manifest without the secrets."""
     folder = path.parent
     damaged = folder.parent.name == ".damaged"
     lock = None if damaged else try_lock(lock_of(folder.parent, folder.name))
     if not damaged and (lock is None or is_locked(path)):
-        return f"left {path} to the run that uses it; run {FIX} again"
+        return f"skipped {path}, which a run is using; run {FIX} again"
     try:
-        # One that was changed by hand must not get a seal: it is set aside as damaged first.
+        # A manually edited manifest must not get a valid seal: it is set aside as damaged first.
         manifest = read_object(path) if damaged else manifests.read(folder)
         manifest["config"] = config_shown(manifest["config"])
         if damaged:
@@ -105,14 +105,14 @@ def _rekey(path: Path) -> str:
             return f"removed the secrets from {path}"
         manifest["key"] = manifests.key_of(manifest)
         new = folder.with_name(manifest["key"])
-        if os.path.lexists(new):  # the same was made again since
+        if os.path.lexists(new):  # the same artifact has been made again since
             remove(folder)
             return f"removed {folder}: {new} is the same without the secrets"
         write_json(path, manifests.sealed(manifest))
         folder.rename(new)
         return f"removed the secrets from {new / MANIFEST}"
     except (FileNotFoundError, UnreadableError) as error:
-        return f"left {path} ({error}); run {FIX} again"
+        return f"skipped {path} ({error}); run {FIX} again"
     finally:
         if lock is not None:
             lock.close()
@@ -137,15 +137,15 @@ def _cleaned(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_address(entry: Any) -> Any:
-    """A stage's entry, whose reason told both addresses when source.url had changed."""
+    """A stage's entry; its reason contained both addresses if source.url had changed."""
     reason = entry.get("reason") if isinstance(entry, dict) else None
     told = isinstance(reason, str) and "source.url " in reason and IN_CLEAR.search(reason)
     return entry | {"reason": RETOLD} if told else entry
 
 
 def _clean(path: Path) -> str:
-    """Without those overrides: `--using` the run takes the source as the run had it."""
+    """Without those overrides: `--using` the run takes its source artifact."""
     if path.parent.name == LIVE and is_locked(path):
-        return f"left {path} to the run that goes on; run {FIX} again when it has ended"
+        return f"skipped {path}, whose run is active; run {FIX} again when it has ended"
     write_json(path, _cleaned(read_object(path)))
     return f"removed the secrets from {path}"

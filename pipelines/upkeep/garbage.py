@@ -1,9 +1,9 @@
-"""What may go: all that nothing which is kept leads to. Decides only; `collect.py` deletes.
+"""Decides what can be deleted: everything that nothing kept depends on. `collect.py` deletes it.
 
-Kept are the versions that serve, or would after a rollback; what the last runs of each pipeline
-had; what a run that goes on uses or made; and all that these were made of. What cannot be read
-counts for what is kept: of a journal with such a line all versions, of such a record what that run
-made.
+Kept are the versions in use or needed for a rollback; the artifacts of each pipeline's last runs;
+what an active run uses or made; and everything that these were made from. Unreadable data is
+treated as a reason to keep: for a journal with such a line all versions, for such a record what
+that run made.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ Reigns = Mapping[str, Sequence[int]]  # {model: its champions, as `journal.reign
 
 @dataclass(frozen=True)
 class Policy:
-    """How much is kept: so many good runs, and versions, of a pipeline; leftovers so long."""
+    """How much to keep: the number of successful runs and versions per pipeline; the age of
+    leftovers."""
 
     runs: int = 5
     days: float = 7.0
@@ -33,7 +34,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something beside the artifacts. `changed` in seconds since 1970; `busy`: being worked on."""
+    """Something other than an artifact. `changed` in seconds since 1970; `busy`: in use."""
 
     kind: str
     path: Path
@@ -44,7 +45,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Stock:
-    """What there is. `live` are the runs that go on, `used` the artifacts that runs hold."""
+    """What there is. `live` are the active runs, `used` the artifacts that runs hold."""
 
     now: float  # seconds since 1970
     runs: Path  # the folder of the records
@@ -54,13 +55,13 @@ class Stock:
     live: list[Record]
     versions: list[Version]
     leftovers: list[Leftover]
-    reigns: Reigns | None = field(default_factory=dict)  # None: the journal cannot be trusted
-    unread: set[str] = field(default_factory=set)  # runs whose records cannot be read
+    reigns: Reigns | None = field(default_factory=dict)  # None: the journal is unreadable
+    unread: set[str] = field(default_factory=set)  # runs with unreadable records
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that may go, and why. `key` and `version` say what it is to those who delete it."""
+    """One item that can be deleted, and why. `key` and `version` identify it for deletion."""
 
     kind: str
     name: str
@@ -81,7 +82,8 @@ class Item:
 
 
 def collectable(stock: Stock, policy: Policy) -> list[Item]:
-    """Everything that may go: artifacts, versions, run records, leftovers, in this order."""
+    """Everything that can be deleted: artifacts, versions, run records, leftovers, in this
+    order."""
     kept = reachable(stock, policy)
     releases = [one for one in kept if one.stage == "release"]
     serving = kept_versions(stock.versions, releases, policy.runs, stock.reigns)
@@ -98,7 +100,8 @@ def collectable(stock: Stock, policy: Policy) -> list[Item]:
 
 
 def reachable(stock: Stock, policy: Policy) -> list[Artifact]:
-    """The artifacts that are needed, and all above them through the digests of their inputs."""
+    """The artifacts that are needed, and everything upstream through the digests of their
+    inputs."""
     newest = {
         (one.stage, one.digest): one
         for one in sorted(stock.artifacts, key=lambda one: one.manifest["created"])
@@ -138,8 +141,8 @@ def _roots(stock: Stock, policy: Policy) -> Iterator[Artifact]:
 
 
 def _may_be_needed_by_a_run(artifact: Artifact, stock: Stock, policy: Policy) -> bool:
-    """Made since the oldest of the live runs began, or lately by a run that was killed: such a run
-    leaves no record, and the next one goes on from what it had published."""
+    """Made since the oldest of the live runs started, or recently by a run that was killed: such a
+    run has no record, and the next one continues from its artifacts."""
     created = artifact.manifest["created"]
     if any(created >= record.get("started", "") for record in stock.live):
         return True
@@ -151,7 +154,7 @@ def _may_be_needed_by_a_run(artifact: Artifact, stock: Stock, policy: Policy) ->
 
 
 def recent(records: Iterable[Record], count: int) -> list[Record]:
-    """The last `count` runs of each pipeline that ended well, and the failed ones among them."""
+    """The last `count` successful runs of each pipeline, and the failed ones between them."""
     good: dict[str, int] = {}
     found = []
     for record in records:
@@ -163,7 +166,7 @@ def recent(records: Iterable[Record], count: int) -> list[Record]:
 
 
 def serving_versions(versions: Collection[Version], reigns: Reigns | None) -> list[Version]:
-    """Those that have an alias, such as champion, and those that a rollback would bring back."""
+    """Those with an alias, such as champion, and the rollback targets."""
     if reigns is None:
         return list(versions)
     targets = [
@@ -176,8 +179,8 @@ def serving_versions(versions: Collection[Version], reigns: Reigns | None) -> li
 def kept_versions(
     versions: Collection[Version], releases: Iterable[Artifact], count: int, reigns: Reigns | None
 ) -> set[tuple[str, int]]:
-    """(name, number) of those that serve, of the last `count` of each name, of `releases`, and of
-    those that somebody registered by hand."""
+    """(name, number) of those in use, of the last `count` of each name, of `releases`, and of those
+    that were registered by hand."""
     kept = {(one.name, one.number) for one in serving_versions(versions, reigns)}
     kept |= {(one.name, one.number) for one in versions if "folio.package" not in one.tags}
     for name in {one.name for one in versions}:
@@ -187,13 +190,14 @@ def kept_versions(
 
 
 def _released(artifact: Artifact) -> tuple[str, int] | None:
-    """(name, number) of the version that a release artifact stands for."""
+    """(name, number) of the version that a release artifact represents."""
     name, number = artifact.manifest["config"].get("name"), artifact.counts.get("version")
     return (name, number) if artifact.stage == "release" and name and number else None
 
 
 def _told(records: list[Record], versions: Iterable[Version]) -> list[Record]:
-    """The records that tell of versions: the run that trained each, and the last to release it."""
+    """The records that versions depend on: the run that trained each, and the last to release
+    it."""
     found = []
     for version in versions:
         of = [
@@ -217,12 +221,12 @@ def _kept_records(stock: Stock, policy: Policy, serving: set[tuple[str, int]]) -
     return {record["run"] for record in kept}
 
 
-# What goes
+# What can be deleted
 
 
 def _artifacts(stock: Stock, kept: list[Artifact], policy: Policy) -> Iterator[Item]:
     paths = {one.path for one in kept}
-    reason = f"of no version that serves, of none of the last {policy.runs} runs, of no live run"
+    reason = f"not needed by a version in use, by the last {policy.runs} runs or by a live run"
     for one in stock.artifacts:
         if one.path not in paths:
             yield Item("artifact", f"{one.stage} {one.key[:12]}", one.path, reason, key=one.key)
@@ -231,7 +235,7 @@ def _artifacts(stock: Stock, kept: list[Artifact], policy: Policy) -> Iterator[I
 def _versions(
     versions: list[Version], serving: set[tuple[str, int]], policy: Policy
 ) -> Iterator[Item]:
-    reason = f"no alias, no rollback target, not among the last {policy.runs}"
+    reason = f"no alias, not the rollback target, not among the last {policy.runs}"
     for one in versions:
         if (one.name, one.number) not in serving:
             yield Item(
@@ -258,7 +262,7 @@ def _leftovers(stock: Stock, records: set[str], policy: Policy) -> Iterator[Item
 def stale(
     leftovers: Collection[Leftover], artifacts: Iterable[Artifact], now: float, policy: Policy
 ) -> Iterator[Item]:
-    """The leftovers that nobody works on or will go on from."""
+    """The leftovers that nothing uses or will continue from."""
     owners: set[tuple[Path, str | None]] = {(one.path.parent, one.key) for one in artifacts}
     owners |= {(one.path.parent, one.key) for one in leftovers if one.kind != "lock"}
     for one in leftovers:
@@ -270,11 +274,11 @@ def stale(
 def _why(
     one: Leftover, age: float, limit: float, owners: set[tuple[Path, str | None]]
 ) -> str | None:
-    """Why a leftover goes, or None when it stays. Ages in seconds."""
+    """Why a leftover can be deleted, or None to keep it. Ages in seconds."""
     if one.kind == "lock":
-        return None if (one.path.parent, one.key) in owners else "of a key that has nothing else"
+        return None if (one.path.parent, one.key) in owners else "its key has nothing else"
     if one.kind == "unfinished":
-        return "whoever wrote it is gone"
+        return "its writer is gone"
     if one.kind == "unfinished copy":
-        return "not written to for a day" if age > DAY else None
-    return f"not written to for {limit / DAY:g} days" if age > limit else None
+        return "not changed for a day" if age > DAY else None
+    return f"not changed for {limit / DAY:g} days" if age > limit else None

@@ -1,6 +1,6 @@
-"""Which folders and files of a home others may get at, and how that is put right.
+"""Finds folders and files of a home with too open permissions, and corrects them.
 
-Links are not followed, and what another user owns is left alone.
+Links are not followed, and files of other users are not changed.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from pathlib import Path
 
 from pipelines.files.home import DEFAULT, is_shared, wanted_mode
 
-COMMITTED = {"samples", "README.md"}  # in the default home: part of Folio, for all to read
+COMMITTED = {"samples", "README.md"}  # in the default home: part of Folio, readable by all
 
 
 def open_to_others(home: Path) -> list[Path]:
-    """Those with wrong permissions that others can reach: what lies in a closed folder counts only
+    """Those with wrong permissions that others can reach: contents of a private folder count only
     in a home that a group shares."""
     return [path for path, _, _ in _wrong(home, below_closed=is_shared())]
 
 
 def close_to_others(home: Path) -> int:
-    """Give each of them the permissions that it should have, also in closed folders. Tells how
-    many that were."""
+    """Correct the permissions of each, also in private folders. Returns how many were changed."""
     done = 0
     for _, descriptor, mode in _wrong(home, below_closed=True):
         os.fchmod(descriptor, mode)
@@ -47,18 +46,18 @@ def _wrong(home: Path, below_closed: bool) -> Iterator[tuple[Path, int, int]]:
             folders.clear()
             continue
         for name in files:
-            with suppress(FileNotFoundError):  # of a run that goes on
+            with suppress(FileNotFoundError):  # of a live run
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 if stat.S_ISREG(found.st_mode) and _to_be(found):
                     yield from _opened(at / name, name, descriptor)
 
 
 def _opened(path: Path, name: str, folder: int) -> Iterator[tuple[Path, int, int]]:
-    """Asked once more of what was opened: nothing can be put in its place meanwhile."""
+    """Checked again on the open file, so that it cannot be replaced in between."""
     try:
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
-        return  # a link by now, or not even its owner may read it
+        return  # a link by now, or not readable even by its owner
     try:
         if mode := _to_be(os.fstat(file)):
             yield path, file, mode
@@ -67,7 +66,7 @@ def _opened(path: Path, name: str, folder: int) -> Iterator[tuple[Path, int, int
 
 
 def _to_be(found: os.stat_result) -> int | None:
-    """The permissions that it should have; None when it has them, or is another user's."""
+    """The permissions that it should have; None if it has them, or belongs to another user."""
     if found.st_uid != os.geteuid():
         return None
     wanted = wanted_mode(found.st_mode)

@@ -21,14 +21,14 @@ from pipelines.store.fingerprint import library_version
 from pipelines.upkeep.dashboard import LOW_DISK_BYTES
 from pipelines.upkeep.findings import Finding
 
-GPU_SECONDS = 120  # for a backend to be imported and to look
+GPU_SECONDS = 120  # for a backend to be imported and checked
 
 
 # Packages
 
 
 def packages() -> Iterator[Finding]:
-    """Python and the installed packages against the bounds that Folio was tested within."""
+    """Python and the installed packages against the tested version bounds."""
     from packaging.specifiers import SpecifierSet
 
     try:
@@ -37,8 +37,8 @@ def packages() -> Iterator[Finding]:
         yield Finding(
             "packages",
             "warning",
-            "Folio itself is not installed, so that its bounds are not known",
-            "pip install --editable . in the folder of Folio",
+            "Folio itself is not installed, so its version bounds are unknown",
+            "pip install --editable . in Folio's folder",
         )
         return
     python, bounds = platform.python_version(), SpecifierSet(told["Requires-Python"])
@@ -62,7 +62,8 @@ def packages() -> Iterator[Finding]:
 
 
 def outside(required: Iterable[str]) -> Iterator[Finding]:
-    """Requirements, as pip reads them, that what is installed does not meet. Extras need not be."""
+    """Requirements, as pip reads them, that the installed packages do not meet. Extras are
+    optional."""
     from packaging.requirements import Requirement
 
     for one in map(Requirement, required):
@@ -87,7 +88,7 @@ def outside(required: Iterable[str]) -> Iterator[Finding]:
 
 
 def disk(home: Path) -> Iterator[Finding]:
-    """Whether the home can be written to and locked in, and has room."""
+    """Whether the home is writable, supports locks, and has free space."""
     if reason := why_closed(home):
         what, _, remedy = reason.partition("; ")
         yield Finding("disk", "problem", what, remedy)
@@ -99,19 +100,18 @@ def disk(home: Path) -> Iterator[Finding]:
             "disk",
             "problem",
             f"{closed[0]}{_others(closed)} cannot be written to",
-            f"give it to whoever runs Folio: chown -R USER {home}",
+            f"give it to the user who runs Folio: chown -R USER {home}",
         )
         return
     free = shutil.disk_usage(there).free
     room = f"{there}: {free / 1e9:.1f} GB free"
     if there != home:
-        yield Finding("disk", "ok", f"{room}; {home} is made by the first run")
+        yield Finding("disk", "ok", f"{room}; the first run creates {home}")
     elif not _locks_hold(home):
         yield Finding(
             "disk",
             "problem",
-            f"{home}: locks of files do not hold on this file system; "
-            "two runs could do the same work",
+            f"{home}: file locks do not work on this file system; two runs could do the same work",
             "set FOLIO_HOME to a local disk",
         )
     elif free < LOW_DISK_BYTES:
@@ -122,7 +122,7 @@ def disk(home: Path) -> Iterator[Finding]:
             "folio gc --yes, or set FOLIO_HOME to a larger disk",
         )
     else:
-        yield Finding("disk", "ok", f"{room}; can be written to, locks hold")
+        yield Finding("disk", "ok", f"{room}; writable, locks work")
 
 
 def _folders(home: Path) -> Iterator[Path]:
@@ -153,13 +153,13 @@ def gpu(ask: bool = False) -> Iterator[Finding]:
     """Whether this machine has a GPU; with `ask`, whether each backend can use it."""
     devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
     if not devices and not ask:
-        yield Finding("gpu", "ok", "no NVIDIA GPU in this machine: training takes its CPUs")
+        yield Finding("gpu", "ok", "no NVIDIA GPU in this machine: training uses the CPU")
     elif not ask:
         yield Finding(
             "gpu",
             "ok",
-            f"NVIDIA GPUs in this machine: {devices}; whether training can "
-            "use them says: folio doctor --gpu",
+            f"NVIDIA GPUs in this machine: {devices}; to check whether training can use "
+            "them: folio doctor --gpu",
         )
     else:
         for name in filter(lambda name: importlib.util.find_spec(PACKAGES[name]), PACKAGES):
@@ -167,7 +167,7 @@ def gpu(ask: bool = False) -> Iterator[Finding]:
 
 
 def _seen(backend: str, devices: int) -> Finding:
-    """Asked in a process of its own: a backend that looks may take the GPU's memory."""
+    """Checked in a separate process: a backend may allocate the GPU's memory."""
     code = (
         "from pipelines.model.backend import training_device; "
         f"print(training_device({backend!r}, 'any', print))"
@@ -195,6 +195,6 @@ def _seen(backend: str, devices: int) -> Finding:
             "gpu",
             "warning",
             f"{said}, though this machine has one",
-            f"install its driver, and {backend} with its libraries for CUDA",
+            f"install its driver, and {backend} with its CUDA libraries",
         )
     return Finding("gpu", "ok", f"{said}; there is none in this machine")

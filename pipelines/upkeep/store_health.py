@@ -1,7 +1,7 @@
-"""Whether what lies in a home is whole, and what killed runs have left in it.
+"""Checks whether the store, records and journal are intact, and what killed runs left behind.
 
-Checks look; a finding that can be mended safely carries how: nothing is deleted that a run could
-go on from, and what is damaged is moved aside, as the store itself does.
+Checks only look; a finding that can be fixed safely contains the fix: nothing is deleted that a run
+could continue from, and damaged artifacts are moved aside, as in the store itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LEFT = ("unfinished", "unfinished copy", "partial work", "lock")  # by killed ru
 
 
 def artifacts(settings: Settings, digests: bool = False) -> Iterator[Finding]:
-    """Those of this machine whose files are not as published; by their sizes, or their digests."""
+    """Damaged artifacts on this machine, checked by size or by digest."""
     store = Store(settings.store.root, digests=digests)
     known, wrong = list(stored(store)), 0
     progress = settings.progress("doctor")
@@ -50,9 +50,7 @@ def artifacts(settings: Settings, digests: bool = False) -> Iterator[Finding]:
             yield _damaged(store, stage, key, store.remains(stage, key) or "it is gone")
     if not wrong:
         by = "digest" if digests else "size"
-        yield Finding(
-            "artifacts", "ok", f"{len(known)}, each file of them by its {by} as published"
-        )
+        yield Finding("artifacts", "ok", f"{len(known)}, each file checked by its {by}")
 
 
 def _damaged(store: Store, stage: str, key: str, harm: str, pipeline: str | None = None) -> Finding:
@@ -61,27 +59,27 @@ def _damaged(store: Store, stage: str, key: str, harm: str, pipeline: str | None
         "artifacts",
         "problem",
         f"{store.root / stage / key[:12]}… is damaged: {harm}",
-        f"set it aside with: {FIX}; {again} makes it again",
+        f"set it aside with: {FIX}; {again} rebuilds it",
         partial(_set_aside, store, stage, key),
     )
 
 
 def _set_aside(store: Store, stage: str, key: str) -> str:
-    """Looks again when nobody else works on that key."""
+    """Checks again when nobody else works on that key."""
     file = try_lock(lock_of(store.root / stage, key))
     if file is None:
-        return f"left the {stage} artifact {key[:12]} to the run that works on it"
+        return f"skipped the {stage} artifact {key[:12]}, which a run is using"
     with file:
         found = store.find(stage, key)
         if found is not None and store.damage(found) is None:
-            return f"the {stage} artifact {key[:12]} is whole again"
+            return f"the {stage} artifact {key[:12]} is intact again"
         if found is None and not store.remains(stage, key):
             return f"the {stage} artifact {key[:12]} is gone"
         return f"moved the damaged {stage} artifact to {store.set_aside(stage, key)}"
 
 
 def set_aside(settings: Settings) -> Iterator[Finding]:
-    """What was found damaged before and is kept for a look."""
+    """Artifacts that were found damaged before and are kept for inspection."""
     folder = settings.store.root / ".damaged"
     count = len(list(folder.glob("*")))
     if count:
@@ -90,12 +88,13 @@ def set_aside(settings: Settings) -> Iterator[Finding]:
             "warning",
             f"{_counted(count, 'artifact')} set aside in {folder}, "
             f"{size_of(folder) / 1e6:,.1f} MB; more than one may mean a failing disk",
-            "look, then: folio gc --yes, which deletes what has lain there for a week",
+            "inspect them, then: folio gc --yes, which deletes them after a week",
         )
 
 
 def leftovers(settings: Settings) -> Iterator[Finding]:
-    """What killed runs left in the store, a day ago or more, and nobody will go on from."""
+    """Partial work of killed runs in the store, at least a day old, that nothing will continue
+    from."""
     store, now = Store(settings.store.root), time.time()
     found = [*leftovers_in(store), *remains(settings.home, now)]
     old = {one.path for one in found if one.kind in LEFT and now - one.changed > DAY}
@@ -120,7 +119,7 @@ def _remove(settings: Settings, items: list[Item]) -> str:
 
 
 def modes(home: Path) -> Iterator[Finding]:
-    """Whether others can get at what lies in the home."""
+    """Whether others can access the home's files."""
     found = open_to_others(home)
     if found:
         whom = "its group cannot use, or others can read" if is_shared() else "others can read"
@@ -138,12 +137,13 @@ def _close(home: Path) -> str:
 
 
 def records(settings: Settings) -> Iterator[Finding]:
-    """Run records that cannot be read or are dated ahead, and runs that take suspiciously long."""
+    """Run records that are unreadable or dated in the future, and runs that take suspiciously
+    long."""
     for path, error in settings.runs.unreadable().items():
         yield Finding(
             "records",
             "warning",
-            f"{error}: not a run record; that run is not listed, and what it made is kept",
+            f"{error}: not a run record; that run is not listed, and its artifacts are kept",
             f"set it aside with: {FIX}",
             partial(_aside, path, read_record),
         )
@@ -151,30 +151,29 @@ def records(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "records",
             "warning",
-            f"run {record['run']} is dated {record['started']}, "
-            "later than now: a clock is or was wrong; the runs dated before now count as "
-            "newer",
-            "if this clock is wrong: timedatectl set-ntp true; else nothing",
+            f"run {record['run']} is dated {record['started']}, in the future: a clock is "
+            "or was wrong; the runs dated before now count as newer",
+            "if this clock is wrong: timedatectl set-ntp true; otherwise nothing to do",
         )
     yield from _long(live_runs(settings.runs.folder), datetime.now(UTC))
 
 
 def journal(settings: Settings) -> Iterator[Finding]:
-    """Whether the journal and the note beside it can be read; `folio verify` says whether they are
-    true."""
+    """Whether the journal and its pending file are readable; `folio verify` says whether they are
+    unchanged."""
     kept, note = journal_of(settings.home), pending_path(settings.home)
     if not kept.is_whole():
         problem = (
-            next(kept.problems(), f"{kept.path}: not whole")
+            next(kept.problems(), f"{kept.path}: incomplete")
             if kept.path.is_file()
             else (f"{kept.path}: cannot be read")
         )
         yield Finding(
             "journal",
             "problem",
-            f"{problem}; folio gc deletes no version meanwhile",
-            "restore it from a copy of the home, or take a line out that somebody put "
-            "in; folio verify says whether it is whole",
+            f"{problem}; folio gc deletes no versions in the meantime",
+            "restore it from a copy of the home, or remove a line that somebody "
+            "inserted; folio verify checks it",
         )
     try:
         read_pending(note)
@@ -184,21 +183,21 @@ def journal(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "journal",
             "warning",
-            f"{error}; the champions are those of the registry",
+            f"{error}; the registry's champions are authoritative",
             f"set it aside with: {FIX}",
             partial(_aside, note, read_pending),
         )
 
 
 def _aside(path: Path, read: Callable[[Path], Any]) -> str:
-    """Looks again, as somebody may have written it meanwhile."""
+    """Checks again, as somebody may have written it in the meantime."""
     try:
         read(path)
     except FileNotFoundError:
         pass
     except UnreadableError:
         return f"moved {path} to {small_files.set_aside(path).name}"
-    return f"{path} is as it should be again"
+    return f"{path} is intact again"
 
 
 def _long(live: Iterable[dict], now: datetime) -> Iterator[Finding]:
@@ -207,18 +206,18 @@ def _long(live: Iterable[dict], now: datetime) -> Iterator[Finding]:
             yield Finding(
                 "records",
                 "warning",
-                f"run {run['run']} goes on, but its file in "
-                f"runs/{LIVE} cannot be read; folio gc deletes no artifact meanwhile",
-                "give it to whoever runs Folio (chown), or remove it when nothing runs",
+                f"run {run['run']} is active, but its file in runs/{LIVE} is unreadable; "
+                "folio gc deletes no artifacts in the meantime",
+                "give it to the user who runs Folio (chown), or remove it when nothing is running",
             )
         since = run.get("started")
         if since and (now - datetime.fromisoformat(since)).total_seconds() > DAY:
             yield Finding(
                 "records",
                 "warning",
-                f"run {run['run']} goes on since {moment(since)} "
-                f"(process {run.get('pid')} of {run.get('host')})",
-                f"look at it; if it hangs: kill {run.get('pid')}",
+                f"run {run['run']} has been active since {moment(since)} (process "
+                f"{run.get('pid')} of {run.get('host')})",
+                f"check it; if it hangs: kill {run.get('pid')}",
             )
 
 

@@ -99,7 +99,7 @@ def test_latest_is_the_newest_that_has_a_report(trained: Settings, tmp_path: Pat
 
 def test_without_a_browser_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(FolioError, match="needs Chromium, and there is none on the PATH"):
+    with pytest.raises(FolioError, match="needs Chromium, which is not on the PATH"):
         print_pdf(tmp_path / "report.html", tmp_path / "report.pdf")
 
 

@@ -61,7 +61,7 @@ def test_a_test_document_in_another_part_is_found(
     damaged = artifacts | {stage: replace(artifacts[stage], path=tmp_path / "copy")}
     found = list(leaks(damaged))
     assert any(
-        f"{stage} artifact" in leak and f"1 test documents are in {split} as well" in leak
+        f"{stage} artifact" in leak and f"1 test documents are also in {split}" in leak
         for leak in found
     ), found
 
@@ -73,5 +73,5 @@ def test_a_model_that_read_more_than_the_batches_is_found(
     model = artifacts["model"]
     manifest = model.manifest | {"inputs": model.manifest["inputs"] | {"corpus": "x"}}
     found = list(leaks(artifacts | {"model": replace(model, manifest=manifest)}))
-    assert "was trained on batches, corpus, not on the batches alone" in found[0]
-    assert "another corpus artifact than the one that the version names" in found[1]
+    assert "was trained on batches, corpus, not only on the batches" in found[0]
+    assert "another corpus artifact than the version names" in found[1]

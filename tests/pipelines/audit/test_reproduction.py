@@ -148,10 +148,10 @@ def test_when_nothing_changed_it_is_said_so(home: Settings, tmp_path: Path) -> N
     rewrite(home, "corpus", other_bytes)
     found = reproduce(resolve("tiny-play@1", home), home, tmp_path / "again", "corpus")
     assert found["first"] == "corpus"
-    assert found["why"].endswith("its bytes hang on something that no manifest names")
+    assert found["why"].endswith("the bytes depend on something that no manifest records")
     model = artifact_of(home, "tiny-play", "model")
     assert why(Rebuilt("model", model, model, [], 1.0)).endswith(
-        "most likely another processor, whose last bits of a sum differ"
+        "most likely another processor rounds sums differently"
     )
 
 
@@ -166,7 +166,7 @@ def test_a_damaged_source_is_fetched_again(home: Settings, tmp_path: Path) -> No
     assert found["agrees"]
     assert said[0] == (
         "source: the store's copy is damaged (play.txt is not what was published); "
-        "it is fetched again"
+        "fetching it again"
     )
     assert "fetched again" in found["stages"][0]["remark"]
 
@@ -186,7 +186,7 @@ def test_a_source_that_is_lost_is_one_line(home: Settings, tmp_path: Path) -> No
     with pytest.raises(
         FolioError,
         match=r"the store's copy is damaged \(play.txt is not what was "
-        r"published\), and its place has it no more: .*nowhere",
+        r"published\), and its origin no longer has it: .*nowhere",
     ):
         reproduce(resolve("tiny-play@1", home), home, tmp_path / "again", "corpus")
 
@@ -202,14 +202,14 @@ def test_a_source_with_other_bytes_is_the_first_to_differ(home: Settings, tmp_pa
 
 
 def test_what_cannot_be_made_again_is_one_line(home: Settings, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds what is to be made again"):
+    with pytest.raises(UsageError, match="contains the artifacts to rebuild"):
         reproduce(resolve("tiny-play@1", home), home, home.home)
     tokens = rewrite(
         home, "tokens", lambda manifest: manifest["config"].update({"tokens.colour": "red"})
     )
     with pytest.raises(
         FolioError,
-        match=r"tokens .*: colour: .*declared for another Folio: try it "
+        match=r"tokens .*: colour: .*declared for another version of Folio: try it "
         "at commit",
     ):
         reproduce(resolve("tiny-play@1", home), home, tmp_path / "again")

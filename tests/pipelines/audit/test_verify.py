@@ -62,7 +62,7 @@ def rewrite(home: Path, change: Callable[[list[str]], list[str]]) -> None:
         (lambda lines: lines[1:], "journal.jsonl:1: does not follow the line before it"),
         (
             lambda lines: lines[:1],
-            "is version 1, but none by the journal: it was moved without folio",
+            "is version 1, but none in the journal: it was moved outside folio",
         ),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_last_line_that_is_forged_with_its_digest_is_found(home: Path) -> None
     journal.append(journal.sealed(bare | {"who": "somebody@else"}))
     assert list(journal.problems()) == []
     (problem,) = checked(home).problems
-    assert f"its last line on {last['model']} is not the one that the registry knows" in problem
+    assert f"its last line on {last['model']} does not match the registry" in problem
     assert checked(home, first["model"]).problems == []
 
 
@@ -90,7 +90,7 @@ def test_a_champion_that_was_moved_without_folio_is_found(home: Path) -> None:
         client.delete_registered_model_alias(NAME, "champion")
     (problem,) = checked(home).problems
     assert problem == (
-        f"{NAME}: the champion is none, but version 1 by the journal: it was moved without folio"
+        f"{NAME}: the champion is none, but version 1 in the journal: it was moved outside folio"
     )
 
 
@@ -99,7 +99,7 @@ def test_a_changed_tag_is_found(home: Path) -> None:
         client.set_model_version_tag(NAME, "1", "folio.test.digest", "other")
     (problem,) = checked(home).problems
     assert problem == (
-        f"{NAME} version 1: the digest of its test is not that of line 1 of the journal"
+        f"{NAME} version 1: the digest of its test differs from line 1 of the journal"
     )
 
 

@@ -205,12 +205,12 @@ def test_a_source_is_fetched_again_by_what_its_run_declared(site: Site, home: Se
     again = reproduce(
         resolve(record["run"], home), home, home.home.parent / "again", "source", notice=said.append
     )
-    assert again["agrees"] and "it is fetched again" in said[0] and len(site.asked) > asked
+    assert again["agrees"] and "fetching it again" in said[0] and len(site.asked) > asked
     assert site.asked[-1][0].endswith("token=qu1etly")
     assert_kept_out_of(home.home.parent / "again")
     path = Path(record["declared"])
     path.write_text(path.read_text(encoding="utf-8").replace("qu1etly", "wh1spered"))
-    with pytest.raises(FolioError, match="no manifest keeps the query of its address"):
+    with pytest.raises(FolioError, match="its manifest has no query of the address"):
         reproduce(
             resolve(record["run"], home),
             home,
@@ -282,7 +282,7 @@ def test_what_a_run_uses_is_left(old: tuple[Settings, Path]) -> None:
     home, folder = old
     one = problems(home)[0]
     assert home.store.hold(home.store.find("source", folder.name))
-    assert "to the run that uses it" in one.mend() and folder.is_dir()
+    assert "which a run is using" in one.mend() and folder.is_dir()
 
 
 def test_a_changed_manifest_gets_no_seal(old: tuple[Settings, Path]) -> None:
@@ -290,7 +290,7 @@ def test_a_changed_manifest_gets_no_seal(old: tuple[Settings, Path]) -> None:
     text = (folder / MANIFEST).read_text(encoding="utf-8")
     (folder / MANIFEST).write_text(text.replace('"version": ', '"version": 1'), encoding="utf-8")
     assert home.store.find("source", folder.name) is None
-    assert "left" in problems(home)[0].mend() and folder.is_dir()
+    assert "skipped" in problems(home)[0].mend() and folder.is_dir()
     home.store.set_aside("source", folder.name)
     for one in problems(home):
         one.mend()

@@ -95,7 +95,7 @@ def test_promoting_by_hand_is_written_down(home: Path) -> None:
 def test_rolling_back_leads_from_champion_to_champion(home: Path) -> None:
     assert rollback(home, NAME, "bad")["champion"] == 2
     assert rollback(home, NAME, "worse")["champion"] == 1
-    with pytest.raises(FolioError, match=r"no former one.*folio promote films VERSION"):
+    with pytest.raises(FolioError, match=r"no previous champion.*folio promote films VERSION"):
         rollback(home, NAME, "nowhere")
     assert champion(home) == 1 and agree(home)
 

@@ -76,8 +76,8 @@ def test_a_line_taken_out_or_rewritten_is_found(tmp_path: Path, at: int) -> None
     rest = "\n".join([*other.path.read_text(encoding="utf-8").splitlines(), *lines[at + 1 :]])
     journal.path.write_text(rest + "\n", encoding="utf-8")
     assert list(journal.problems()) == [
-        f"{journal.path}:{at + 2}: does not follow the line before it: a line was taken out or "
-        "put in"
+        f"{journal.path}:{at + 2}: does not follow the previous line: a line was removed or "
+        "inserted"
     ]
 
 

@@ -122,7 +122,7 @@ def test_a_broken_package_is_told(trained: Settings, tmp_path: Path) -> None:
     found = challenger(trained, "tiny-play").evidence(
         tags(trained, "tiny-play", test_digest="another"), lambda: package, BITS
     )
-    assert found.startswith("it cannot be scored (") and "not a whole model package" in found
+    assert found.startswith("it cannot be scored (") and "not a complete model package" in found
 
 
 @pytest.fixture

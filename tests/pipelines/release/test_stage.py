@@ -281,7 +281,7 @@ def test_a_tag_that_somebody_edited_hides_no_version(
 
 def test_a_registry_names_no_folder_outside(tmp_path: Path) -> None:
     version = Version("../../../x", 1, "2026-11-01T00:00:00Z", "models:/x/1")
-    with pytest.raises(FolioError, match="no model of ours is called so"):
+    with pytest.raises(FolioError, match="not a valid name of a Folio model"):
         download_folder(tmp_path, version)
     inside = f"{tmp_path}/mlflow/artifacts/x"
     assert is_within(tmp_path, replace(version, location=inside))

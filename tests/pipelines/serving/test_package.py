@@ -144,7 +144,7 @@ def test_a_package_anywhere_knows_its_own_files(
         "vocabulary/tokens.tsv",
         "vocabulary/settings.json",
     }
-    refused(lambda: Predictor.load(package), f"not a whole model package .*{alter(package)}")
+    refused(lambda: Predictor.load(package), f"not a complete model package .*{alter(package)}")
 
 
 def test_a_package_before_digests_loads(package: Path) -> None:
@@ -187,10 +187,10 @@ def test_whatever_stands_in_a_file(package: Path, name: str) -> None:
         (package / name).unlink(missing_ok=True)
         if content is not None:
             (package / name).write_bytes(content)
-        refused(lambda: Predictor.load(package), "not a whole model package")
+        refused(lambda: Predictor.load(package), "not a complete model package")
     (package / name).unlink(missing_ok=True)
     (package / name).mkdir()
-    refused(lambda: Predictor.load(package), "not a whole model package")
+    refused(lambda: Predictor.load(package), "not a complete model package")
 
 
 FIELDS = [
@@ -220,7 +220,7 @@ FIELDS = [
 @pytest.mark.parametrize(("name", "fields"), FIELDS, ids=lambda value: str(value)[:60])
 def test_fields_of_the_wrong_kind(package: Path, name: str, fields: dict[str, Any]) -> None:
     change(package / name, lambda found: found | fields)
-    refused(lambda: Predictor.load(package), "not a whole model package")
+    refused(lambda: Predictor.load(package), "not a complete model package")
 
 
 LINES = {

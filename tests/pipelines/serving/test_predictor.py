@@ -250,7 +250,7 @@ def test_an_empty_start_is_a_line_break(play_predictor: Predictor) -> None:
 
 
 def test_unknown_characters_are_named_or_replaced(play_predictor: Predictor) -> None:
-    with pytest.raises(FolioError, match=r"has never seen '猫', '€'; write"):
+    with pytest.raises(FolioError, match=r"does not know '猫', '€'; leave"):
         play_predictor.generate(["MARIAN", "a 猫 for €, 猫"], 5, 1.0, 1)
     with pytest.raises(FolioError, match="never seen '猫'"):
         play_predictor.next_tokens("猫")
@@ -401,6 +401,6 @@ def test_a_broken_package_is_one_line(
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    with pytest.raises(FolioError, match="not a whole model package") as caught:
+    with pytest.raises(FolioError, match="not a complete model package") as caught:
         Predictor.load(folder)
     assert "\n" not in str(caught.value) and str(folder) in str(caught.value)

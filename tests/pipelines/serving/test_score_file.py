@@ -168,11 +168,7 @@ def test_which_column_is_read(classifier: Classifier, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        (
-            (b"id,review", b"1,a"),
-            {},
-            r"no column 'text'; name the one .* \(columns with text: id, rev",
-        ),
+        ((b"id,review", b"1,a"), {}, r"no column 'text'; name the one .* \(text columns: id, rev"),
         ((b"id,review", b"1,a"), {"column": "reviw"}, "no column 'reviw'; did you mean review?"),
         ((b"text,text", b"1,a"), {}, "two columns 'text'"),
         ((b"text,label", b"a,b"), {}, "has a column 'label' already; .* --prefix predicted_"),
@@ -219,7 +215,7 @@ def test_a_malformed_row_leaves_no_output(
 def test_a_column_without_text_and_a_file_that_is_none(
     classifier: Classifier, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"'text' holds no text \(columns with text: review\)"):
+    with pytest.raises(UsageError, match=r"'text' contains no text \(text columns: review\)"):
         scored(classifier, parquet(tmp_path / "n.parquet", text=[1.5], review=["a"]))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(FolioError, match=r"broken.parquet: not a whole Parquet file"):
@@ -244,7 +240,7 @@ def test_a_file_damaged_further_on_leaves_no_output(classifier: Classifier, tmp_
 def test_nothing_that_is_there_is_lost(classifier: Classifier, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"], tags=[["a", "b"]])
     (tmp_path / "out.parquet").write_text("precious")
-    with pytest.raises(UsageError, match=r"out.parquet is there already.* --force"):
+    with pytest.raises(UsageError, match=r"out.parquet already exists.* --force"):
         scored(classifier, file, "out.parquet")
     assert (tmp_path / "out.parquet").read_text() == "precious"
     for out, message in (
@@ -256,7 +252,7 @@ def test_nothing_that_is_there_is_lost(classifier: Classifier, tmp_path: Path) -
         with pytest.raises(UsageError, match=message):
             scored(classifier, file, out, force=True)
     assert scored(classifier, file, "out.parquet", force=True)[1][0]["tags"] == ["a", "b"]
-    with pytest.raises(UsageError, match=r"out.parquet is there already"):
+    with pytest.raises(UsageError, match=r"out.parquet already exists"):
         scored(classifier, file, "out.parquet")
 
 
@@ -358,7 +354,7 @@ def test_one_file_may_go_to_a_name_of_its_own(classifier: Classifier, tmp_path: 
     file = parquet(tmp_path / "in.parquet", text=["fine"])
     (precious := tmp_path / "out.csv").write_text("precious")
     [order] = orders(file, precious)
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         score_file(classifier, order)
     precious.unlink()
     score_file(classifier, order)
@@ -420,7 +416,7 @@ def test_spreadsheet_safe_is_for_csv(classifier: Classifier, tmp_path: Path) -> 
     file = parquet(tmp_path / "in.parquet", text=["=1 a film", b"\xff".decode("latin-1")])
     with pytest.raises(UsageError, match=r"scored\.parquet: only a \.csv file is made spreadsheet"):
         score_file(classifier, Order(file, tmp_path / "scored.parquet", spreadsheet_safe=True))
-    with pytest.raises(UsageError, match="spreadsheet_safe is for the scores of one file"):
+    with pytest.raises(UsageError, match="spreadsheet_safe needs a single file"):
         orders(file, tmp_path / "folder", spreadsheet_safe=True)
     summary, _ = scored(classifier, file, "scored.csv", spreadsheet_safe=True)
     (one,) = orders(file, tmp_path / "scored.csv", spreadsheet_safe=True)

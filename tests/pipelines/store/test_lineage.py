@@ -144,13 +144,13 @@ def test_versions_runs_and_keys_can_be_named(trained: Settings) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nothing", "nothing: names nothing here; give NAME@VERSION"),
+        ("nothing", "nothing: not found; give NAME@VERSION"),
         (
             "tiny-play@7",
-            r"tiny-play@7: there is no such version; there are 1 \(challenger, champion\)",
+            r"tiny-play@7: there is no such version; registered: 1 \(challenger, champion\)",
         ),
         ("tiny@1", "no model tiny is registered"),
-        ("20", "names nothing here|2 runs named '20'"),
+        ("20", "not found|2 runs named '20'"),
     ],
 )
 def test_what_names_nothing_is_told(trained: Settings, text: str, message: str) -> None:
