@@ -42,12 +42,12 @@ def _is_ready() -> bool:
     try:
         with get_client(sync_client=True) as client:
             client.read_deployment_by_name(DEPLOYMENT)
-            return is_manned(client)
+            return has_worker(client)
     except (ObjectNotFound, httpx.HTTPError):
         return False
 
 
-def is_manned(client: SyncPrefectClient, pool: str = POOL) -> bool:
+def has_worker(client: SyncPrefectClient, pool: str = POOL) -> bool:
     """Whether the work pool has a worker with a recent heartbeat."""
     return any(
         worker.status == WorkerStatus.ONLINE for worker in client.read_workers_for_work_pool(pool)
@@ -121,7 +121,7 @@ class PoolTraining:
         try:
             with get_client(sync_client=True) as client:
                 now = client.read_flow_run(training.id)
-                if now.state and now.state.is_scheduled() and not is_manned(client):
+                if now.state and now.state.is_scheduled() and not has_worker(client):
                     self.progress(
                         0,
                         None,

@@ -19,7 +19,7 @@ from prefect.states import AwaitingRetry, Completed, Crashed, Failed, State
 
 from flows.deployments import CPU, GPU
 from pipelines.errors import UnreadableError
-from pipelines.store.live_runs import bury, dead_runs, live_runs
+from pipelines.store.live_runs import dead_runs, forget_dead, live_runs
 from pipelines.store.run_records import Runs
 
 PENDING_AT_MOST = timedelta(minutes=5)  # a process is started within seconds
@@ -44,7 +44,7 @@ def sweep(runs: Runs) -> list[str]:
             if not runs.has(record["run"]):
                 with suppress(UnreadableError):  # of a training, or not completely known
                     runs.save(runs.checked(_record(record)))
-            bury(runs.folder, record["run"])
+            forget_dead(runs.folder, record["run"])
             swept.append(record["run"])
     return swept
 

@@ -225,13 +225,13 @@ def _await_ready(mlflow: str | None) -> None:
     """Return when MLflow answers and each pool has its worker."""
     from prefect.client.orchestration import get_client
 
-    from tasks.pool import is_manned
+    from tasks.pool import has_worker
 
     deadline = time.monotonic() + READY_SECONDS
     with get_client(sync_client=True) as client:
         waiting: dict[str, Callable[[], bool]] = {
             "MLflow": lambda: not mlflow or answers(f"{mlflow}/health"),
-            **{f"the worker of pool {pool}": partial(is_manned, client, pool) for pool in WORKERS},
+            **{f"the worker of pool {pool}": partial(has_worker, client, pool) for pool in WORKERS},
         }
         for name, is_there in waiting.items():
             while not is_there():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.audit.leaks import leaks
 from pipelines.errors import UnreadableError, UsageError
-from pipelines.registry.champions import HEAD, digests, journal_of, mend
+from pipelines.registry.champions import HEAD, complete_interrupted, digests, journal_of
 from pipelines.registry.journal import DIGEST, Line
 from pipelines.registry.lookup import unregistered
 from pipelines.registry.mlflow_access import is_own, mlflow_at
@@ -53,7 +53,7 @@ def verify(home: Path, store: Path, progress: Progress, name: str | None = None)
         )
     if known or lines:
         with mlflow_at(home) as (_, client):
-            mend(home, client)
+            complete_interrupted(home, client)
             known = asked(client, name)
             lines, problems = _journal(home, name)
             if lines is not None:

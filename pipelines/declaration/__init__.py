@@ -1,1 +1,1 @@
-"""What a declaration may say, and how it is read."""
+"""The declaration of a pipeline: schema, loading, validation."""

@@ -1,4 +1,4 @@
-"""The first half of a declaration: where the text comes from, and how it becomes documents."""
+"""The first half of a declaration: the text's source, and how it becomes documents."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ def _as_tuple(value: Any) -> Any:
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 LEARNED_FROM = (TRAIN, VALIDATION)  # weights and vocabulary; the epoch
 OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-MOST = 10**9  # of what is counted, where no smaller number makes sense
-LONGEST = 1_000_000  # tokens that are read, drawn or remembered in one go
+MOST = 10**9  # for counts that must be positive
+LONGEST = 1_000_000  # tokens that are read, sampled or remembered at once
 CountOrShare = Annotated[int, Field(ge=0, le=MOST)] | Annotated[float, Field(ge=0, le=MOST)]
 Characters = Annotated[PositiveInt, Field(le=MOST)]
 LABELLED_READERS = ("labelled-folders", "csv")
-CUT_READERS = ("text", "files", "paragraphs")  # of running text with a beginning and an end
+CUT_READERS = ("text", "files", "paragraphs")  # for running text with a start and an end
 TFDS_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 
-# Marks a value that decides how a stage works but not what bytes come out: not in any key.
+# Marks a value that affects how a stage works but not its bytes: it is in no key.
 OPERATIONAL: dict[str, JsonValue] = {"operational": True}
 
 
 class Section(BaseModel):
-    """Every number of a declaration is finite and has bounds, which the schema shows."""
+    """Every number in a declaration is finite and has bounds, which the schema shows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_number_is_a_truth(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python takes true for 1; and -0.0, which is 0.0, would be another key."""
+        """Python accepts true as 1; and -0.0, which equals 0.0, would give another key."""
         assert info.field_name, "this validates fields"
         kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
         return _numbers_alone(value) if kinds & {int, float} and bool not in kinds else value
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """A type and those that it is made of."""
+    """A type and its components."""
     yield annotation
     for part in get_args(annotation):
         yield from _kinds(part)
@@ -71,50 +71,52 @@ def _numbers_alone(value: Any) -> Any:
 
 
 class SourceSpec(Section):
-    """Where the raw bytes come from: one of `url`, `path` (or `files`) and `tfds`."""
+    """The source of the raw bytes: one of `url`, `path` (or `files`) and `tfds`."""
 
     url: OneOrMany = Field((), description="public address, or several")
     path: str | None = Field(
         None,
-        description="a file or folder of your own, beside the YAML",
+        description="a local file or folder, relative to the YAML file",
         validation_alias=AliasChoices("path", "files"),
         json_schema_extra=OPERATIONAL,
-    )  # its content is in the key instead
+    )  # the key has its content instead
     tfds: str | None = Field(
-        None, description="a tensorflow-datasets builder: NAME, NAME/CONFIG or NAME/CONFIG:1.3.0"
+        None, description="a TFDS builder: NAME, NAME/CONFIG or NAME/CONFIG:1.3.0"
     )
     tfds_splits: OneOrMany = Field(
         SPLITS,
         min_length=1,
-        description="of the builder, slices such as train[:1%] too; "
-        "corpus.split divides anew what they hold",
+        description="of the builder, including slices such as train[:1%]; corpus.split divides their "
+        "records again",
     )
-    tfds_feature: str = Field("text", description="the feature that holds the text")
+    tfds_feature: str = Field("text", description="the feature that contains the text")
     sha256: OneOrMany = Field(
         (),
-        description="accepted digests; a file with another is "
-        "refused. Without, the origin is asked whether the file changed",
+        description="accepted digests; any other file is rejected. Without digests, the origin is "
+        "asked whether the file has changed",
     )
     max_bytes: PositiveInt = Field(
-        4 * 2**30, le=10**13, json_schema_extra=OPERATIONAL, description="refuse a larger download"
+        4 * 2**30, le=10**13, json_schema_extra=OPERATIONAL, description="reject a larger download"
     )
     timeout_seconds: float = Field(
         30,
         gt=0,
         le=86_400,
         json_schema_extra=OPERATIONAL,
-        description="silence after which a try is given up",
+        description="silence after which an attempt is aborted",
     )
     min_bytes_per_second: float = Field(
         1000,
         ge=0,
         le=1e9,
         json_schema_extra=OPERATIONAL,
-        description="over twice "
-        "timeout_seconds; a slower download is given up, what came of it is kept",
+        description="averaged over twice timeout_seconds; a slower download is aborted, and its data "
+        "kept",
     )
     sample: str | None = Field(
-        None, description="stands in under --allow-sample", json_schema_extra=OPERATIONAL
+        None,
+        description="used with --allow-sample if the source cannot be reached",
+        json_schema_extra=OPERATIONAL,
     )
 
     @model_validator(mode="after")
@@ -124,7 +126,7 @@ class SourceSpec(Section):
         if self.tfds and not TFDS_NAME.fullmatch(self.tfds):
             raise ValueError(f"tfds {self.tfds!r}: write NAME, NAME/CONFIG or NAME/CONFIG:1.3.0")
         if self.tfds and self.sha256:
-            raise ValueError("sha256 is for files; pin a tfds dataset by its version: NAME:1.3.0")
+            raise ValueError("sha256 is for files; pin a TFDS dataset by its version: NAME:1.3.0")
         return self
 
 
@@ -137,36 +139,38 @@ class CorpusSpec(Section):
     test: CountOrShare = Field(0.05, description="the same; ignored by the official split")
     group: str | None = Field(
         None,
-        description="documents of one group stay in one split: "
-        "`film` for aclImdb, a column's name for csv",
+        description="documents of the same group stay in one split: `film` for aclImdb, a column "
+        "name for csv",
     )
     glob: str = Field(
         "**/*.txt",
-        description="which files of a folder (readers files, lines and "
-        "paragraphs; these two read a single file whatever its name)",
+        description="which files of a folder (readers files, lines and paragraphs; the last two read "
+        "a single file whatever its name)",
     )
     text_column: str = "text"
     label_column: str | None = Field(None, description="csv without it is unlabelled text")
     labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
-    start: str | None = Field(None, description="the text begins at this line (kept)")
+    start: str | None = Field(None, description="the text starts at this line (kept)")
     end: str | None = Field(None, description="the text ends before this line")
     length: tuple[Characters, Characters] | None = Field(
-        None, description="fewest and most characters of a document; others are left out, counted"
+        None,
+        description="minimum and maximum number of characters of a document; others are left out and "
+        "counted",
     )
     duplicates: Literal["count", "drop"] = Field(
         "count",
-        description="documents of train and validation that say nearly what a test "
-        "document says; drop: they are set aside. Equal ones always are",
+        description="documents of train and validation that nearly repeat a test document; drop: "
+        "quarantine them. Equal ones are always quarantined",
     )
     markup: Literal["wiki40b"] | None = Field(
-        None, description="markup to take apart: wiki40b's _START_ARTICLE_, _NEWLINE_, …"
+        None, description="markup to interpret: wiki40b's _START_ARTICLE_, _NEWLINE_, …"
     )
     max_quarantined: float = Field(
         0.02,
         ge=0,
         le=1,
-        description="share that may be set aside; repeats count only among "
-        "labelled documents: in a text they are natural, and leave it all the same",
+        description="maximum share in quarantine; repeats count only among labelled documents: in a "
+        "text they are natural, but are quarantined all the same",
     )
 
     @property
@@ -191,29 +195,30 @@ class CorpusSpec(Section):
             ),
             (
                 not (self.start or self.end) or reader in CUT_READERS,
-                f"start and end cut running text; reader {reader} has none: remove them",
+                f"start and end cut running text; reader {reader} does not support them: "
+                "remove them",
             ),
             (
                 not self.group or reader in LABELLED_READERS,
-                f"reader {reader} knows no groups; remove group",
+                f"reader {reader} has no groups; remove group",
             ),
             (
                 self.group in (None, "film") or reader != "labelled-folders",
-                f"reader labelled-folders has group film, not {self.group}",
+                f"reader labelled-folders has the group film, not {self.group}",
             ),
             (
                 not self.markup or reader == "tfds",
-                f"markup is taken apart by reader tfds, not by {reader}; remove it",
+                f"reader tfds interprets markup, not {reader}; remove it",
             ),
             (
                 not self.length or (reader != "text" and split != "official"),
                 "length would leave out the whole text"
                 if reader == "text"
-                else "length would thin an official test split; remove it",
+                else "length would remove documents from an official test split; remove it",
             ),
             (
                 not self.length or self.length[0] <= self.length[1],
-                f"length {list(self.length or ())}: the fewest characters come first",
+                f"length {list(self.length or ())}: the minimum comes first",
             ),
         ):
             if not holds:
@@ -231,39 +236,41 @@ class TokensSpec(Section):
     lower: bool = False
     words: Literal["all", "letters"] = Field(
         "all",
-        description="all: runs of letters, digits and _; letters: only letters, ' and - "
-        "are kept, words that begin with - dropped",
+        description="all: runs of letters, digits and _; letters: only letters, ' and - are kept, "
+        "words that start with - are dropped",
     )
     begin: str | None = Field(None, description="token put before each document")
     end: str | None = Field(
         None, description="token put after each document; generation stops there"
     )
-    min_count: PositiveInt = Field(1, le=MOST, description="rarer tokens of train become unknown")
+    min_count: PositiveInt = Field(1, le=MOST, description="rarer tokens in train become unknown")
     max_size: PositiveInt | None = Field(
-        None, le=10_000_000, description="vocabulary entries, pad and unknown in"
+        None,
+        le=10_000_000,
+        description="number of vocabulary entries, including padding and unknown",
     )
     max_tokens: Tokens | None = Field(None, description="longer documents are cut to this")
-    keep: Literal["first", "last"] = Field("last", description="which end survives the cut")
+    keep: Literal["first", "last"] = Field("last", description="which end is kept")
 
     @model_validator(mode="after")
     def _possible(self) -> TokensSpec:
         if self.words == "letters" and self.kind != "word":
             raise ValueError(f"words letters is for kind word, not for {self.kind}")
         if self.min_count > 1 and self.kind == "subword":
-            raise ValueError("min_count does nothing for subwords; max_size says how many")
+            raise ValueError("min_count has no effect on subwords; use max_size")
         return self
 
 
 class BatchesSpec(Section):
-    """How token ids become padded rows; see docs/batches.md for the files' contract."""
+    """How token ids become padded rows; docs/batches.md describes the files."""
 
     batch_size: PositiveInt = Field(64, le=65_536, description="rows")
     buckets: Literal["auto"] | tuple[Tokens, ...] = Field("auto", description="row widths")
-    max_buckets: PositiveInt = Field(8, le=1000, description="how many widths auto may choose")
+    max_buckets: PositiveInt = Field(8, le=1000, description="maximum number of widths for auto")
     layout: Literal["text", "rows", "documents", "windows"] = Field(
         "text",
-        description="language models: text is running text cut into rows, or laid in lanes "
-        "for a carried state; rows cuts it in any case; documents gives each its own row; windows "
-        "predicts only the token after each sequence_length tokens",
+        description="language models: text is running text, as independent rows or as lanes for a "
+        "carried state; rows always uses rows; documents gives each document a row; "
+        "windows predicts only the token after each sequence_length tokens",
     )
-    sequence_length: Tokens | None = Field(None, description="tokens a row, language models")
+    sequence_length: Tokens | None = Field(None, description="tokens per row, language models")

@@ -1,4 +1,4 @@
-"""Reads declarations: a catalog name or a YAML file anywhere, a profile, and --set values."""
+"""Reads declarations: a catalog name or the path of a YAML file, a profile, and --set values."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pipelines.files.home import PROJECT
 
 CATALOG = PROJECT / "pipelines" / "catalog"
 FULL = "full"
-ORIGINS = ("url", "path", "files", "tfds")  # of source: one of them at a time
-# What Spec has and no declaration says, and how one does.
+ORIGINS = ("url", "path", "files", "tfds")  # of source: only one of them at a time
+# Fields of Spec that a declaration does not contain, and how they are set instead.
 FIXED = {
-    "name": "a pipeline is called what its file is called; rename the file",
-    "profile": "a profile is chosen with --profile",
-    "sample": "the small sample is used with --allow-sample",
-    "profiles": "profiles are read from the declaration alone; change them there",
+    "name": "the file name is the pipeline's name; rename the file",
+    "profile": "choose a profile with --profile",
+    "sample": "use the small sample with --allow-sample",
+    "profiles": "profiles are read only from the declaration; change them there",
 }
 # What a single run cannot change.
 DECLARED = FIXED | {
-    "schedule": "a schedule is read from the declaration alone; change it there",
-    "source.sample": "it is read from the declaration alone; change it there",
+    "schedule": "a schedule is read only from the declaration; change it there",
+    "source.sample": "it is read only from the declaration; change it there",
 }
 
 
 def catalog_names() -> list[str]:
-    """The pipelines that come with Folio."""
+    """The pipelines that are part of Folio."""
     return sorted(path.stem for path in CATALOG.glob("*.yaml"))
 
 
@@ -41,8 +41,8 @@ def load_spec(
     """The declaration of `pipeline` with profiles and `key=value` overrides applied, in order.
 
     `profile` is one, or several joined by +, such as quick+lines. With `sample`, the source is the
-    declaration's small sample and its profile `sample` is applied as well. Raises UsageError
-    naming file, line and key.
+    declaration's small sample, and its profile `sample` is applied as well. Raises UsageError with
+    file, line and key.
     """
     path = _find(pipeline)
     data, places = _read(path)
@@ -74,7 +74,7 @@ def has_sample(pipeline: str) -> bool:
 
 
 def absolute(pipeline: str) -> str:
-    """A name of the catalog as it is; a path so that it means the same from any folder."""
+    """A catalog name unchanged; a path made absolute, so that it works from any folder."""
     return str(Path(pipeline).resolve()) if _is_path(pipeline) else pipeline
 
 
@@ -98,7 +98,8 @@ def _find(pipeline: str) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Of a path that anybody wrote: too long a name, or a folder that is closed, holds no file."""
+    """Whether a file exists at any given path: too long a name, or a folder without permission, has
+    none."""
     try:
         return path.is_file()
     except OSError:
@@ -115,7 +116,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         where = f"{path}:{error.line}" if error.line else str(path)
         raise UsageError(f"{where}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
-        raise UsageError(f"{path}:1: a declaration is a mapping that begins with `source:`")
+        raise UsageError(f"{path}:1: a declaration is a mapping that starts with `source:`")
     return data, {key: f"{path}:{line}" for key, line in lines.items()}
 
 
@@ -125,7 +126,7 @@ def _source(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse(keys: dict[str, str], given: dict[str, Any], places: dict[str, str]) -> None:
-    """Nothing that would be ignored is taken in silence."""
+    """Nothing is ignored silently."""
     for key in given:
         if how := keys.get(key) or keys.get(key.partition(".")[0]):
             raise UsageError(f"{places[key]}: {how}")
@@ -167,7 +168,7 @@ def value_of(text: str, place: str) -> Any:
 
 
 def _of_working_folder(key: str, value: Any) -> tuple[str, Any]:
-    """A path given on the command line is meant from there, not from beside the declaration."""
+    """A path on the command line is relative to the working directory, not to the declaration."""
     if key in ("source.path", "source.files") and isinstance(value, str):
         value = str(_own(value, f"--set {key}").absolute())
     elif key == "source" and isinstance(value, dict):
@@ -176,7 +177,7 @@ def _of_working_folder(key: str, value: Any) -> tuple[str, Any]:
 
 
 def _own(path: str, place: str) -> Path:
-    """With ~ as the user's own folder."""
+    """With ~ expanded to the user's folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -186,12 +187,12 @@ def _own(path: str, place: str) -> Path:
 def _sample_source(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     sample = _source(data).get("sample")
     if not sample or not isinstance(sample, str):
-        raise UsageError(f"{path}: declares no source.sample, so --allow-sample cannot help")
+        raise UsageError(f"{path}: declares no source.sample, so --allow-sample has no effect")
     return {"source": {"path": str(PROJECT / sample)}}
 
 
 def _drop_replaced_origin(data: dict[str, Any], changes: dict[str, Any]) -> None:
-    """A text from elsewhere takes the declared one's place, the digests of that one too."""
+    """Another text replaces the declared one, including its digests."""
     source = data.get("source")
     new = {name for name in ORIGINS if changes.get(f"source.{name}")}
     if isinstance(source, dict) and new and not any(source.get(name) for name in new):
@@ -212,7 +213,7 @@ def _put(data: dict[str, Any], dotted: str, value: Any, places: dict[str, str]) 
 
 
 def _resolve_paths(path: Path, data: dict[str, Any]) -> None:
-    """A path in a declaration is beside the declaration, whatever the working folder."""
+    """A path in a declaration is relative to the declaration, whatever the working directory."""
     source = _source(data)
     for name in ("path", "files"):
         if isinstance(source.get(name), str):
@@ -236,8 +237,8 @@ def _describe(path: Path, places: dict[str, str], error: ErrorDetails) -> str:
     key = ".".join(parts)
     if key == "name":
         return (
-            f"{path}: a pipeline is called what its file is called; rename the file: small "
-            "letters, digits, - and _, 64 at most"
+            f"{path}: the file name is the pipeline's name; rename the file: lower case "
+            "letters, digits, - and _, at most 64"
         )
     where = places.get(key) or places.get(".".join(parts[:-1])) or str(path)
     if error["type"] == "extra_forbidden":

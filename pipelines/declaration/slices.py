@@ -1,15 +1,15 @@
-"""The slices of the held-out text that evaluation measures, and how they are called."""
+"""The slices of the held-out text that evaluation measures, and their names."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 SliceKind = Literal["length", "unknown_rate", "part", "group", "speaker"]
-# The slices' upper ends: tokens, and the share of unknown tokens.
+# The slices' upper limits: tokens, and the share of unknown tokens.
 EDGES: dict[str, tuple[float, ...]] = {"length": (100, 200, 400), "unknown_rate": (0.0, 0.01, 0.03)}
-PARTS = 10  # of the test text, in its order, of as many characters each
-NAMED = ("group", "speaker")  # kinds whose slices are called as the text calls them
-MOST_NAMED = 20  # slices of such a kind: those with the most text, and the OTHERS as one
+PARTS = 10  # of the test text, in order, with equal numbers of characters
+NAMED = ("group", "speaker")  # kinds whose slices are named in the text
+MOST_NAMED = 20  # slices of such a kind: those with the most text, and the rest as OTHERS
 OTHERS = "all others"
 LABELS = {
     "length": "tokens read",
@@ -21,7 +21,7 @@ LABELS = {
 
 
 def slice_names(kind: str) -> tuple[str, ...]:
-    """From the lowest values to the highest; of the NAMED kinds nobody knows before."""
+    """From the lowest to the highest; the names of NAMED kinds are not known in advance."""
     if kind in NAMED:
         return ()
     if kind == "part":

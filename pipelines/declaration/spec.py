@@ -1,6 +1,6 @@
-"""The typed declaration of a pipeline: what a YAML file in the catalog may say.
+"""The typed declaration of a pipeline: what a YAML file in the catalog may contain.
 
-Everything is frozen, unknown keys are refused, and impossible combinations are named before
+Everything is frozen, unknown keys are rejected, and invalid combinations are reported before
 anything runs. `pipelines/declaration/load.py` reads the files; this module only says what is valid.
 """
 
@@ -38,18 +38,18 @@ def _timezones() -> set[str]:
 
 
 class ScheduleSpec(Section):
-    """When a deployment retrains by itself."""
+    """When a deployment retrains automatically."""
 
     cron: str = Field(description="minute hour day month weekday, such as 0 3 * * *")
-    timezone: str = Field("UTC", description="whose clock cron means, such as Europe/Berlin")
-    profile: str = Field("full", description="the profile that is run")
+    timezone: str = Field("UTC", description="the time zone of cron, such as Europe/Berlin")
+    profile: str = Field("full", description="the profile to run")
 
     @model_validator(mode="after")
     def _possible(self) -> ScheduleSpec:
         from cronsim import CronSim, CronSimError
 
         if self.timezone not in _timezones():
-            raise ValueError(f"timezone {self.timezone!r} is not known; write it like Asia/Tokyo")
+            raise ValueError(f"timezone {self.timezone!r} is unknown; write it like Asia/Tokyo")
         try:
             CronSim(self.cron, datetime(2000, 1, 1))
         except CronSimError as error:
@@ -61,7 +61,8 @@ class ScheduleSpec(Section):
 
 
 class Spec(Section):
-    """One pipeline. `name`, `profile` and `sample` are the command's, the rest its file's."""
+    """One pipeline. The command sets `name`, `profile` and `sample`; the rest comes from the
+    file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     profile: str
@@ -76,7 +77,7 @@ class Spec(Section):
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     registry: RegistrySpec
-    schedule: ScheduleSpec | None = Field(None, description="none: it runs when asked")
+    schedule: ScheduleSpec | None = Field(None, description="none: it runs only on request")
     grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
         {}, description="comparisons for `folio compare`: {name: {dotted key: values}}"
     )
@@ -86,13 +87,13 @@ class Spec(Section):
         reader = self.corpus.reader
         self._require(
             reader == "tfds" or not self.source.tfds,
-            f"corpus.reader {reader} cannot read source.tfds; use reader tfds, or give "
-            "source.path a text of your own",
+            f"corpus.reader {reader} cannot read source.tfds; use reader tfds, or set "
+            "source.path to your own text",
         )
         self._require(
             reader != "tfds" or bool(self.source.tfds),
-            "corpus.reader tfds reads source.tfds; for a text of your own with a "
-            "document a line set corpus.reader to lines and corpus.markup to null",
+            "corpus.reader tfds reads source.tfds; for your own text with a document per "
+            "line, set corpus.reader to lines and corpus.markup to null",
         )
         if self.model.kind == "classifier":
             self._require(
@@ -107,11 +108,11 @@ class Spec(Section):
             )
             self._require(
                 self.registry.metric in ("accuracy", "log_loss", "roc_auc"),
-                f"registry.metric {self.registry.metric} is not measured on a classifier",
+                f"registry.metric {self.registry.metric} is not measured for classifiers",
             )
             self._require(
                 self.training.truncate is None,
-                "training.truncate would cut reviews apart; use tokens.max_tokens",
+                "training.truncate would cut documents apart; use tokens.max_tokens",
             )
             self._require(
                 not (self.tokens.begin or self.tokens.end),
@@ -149,7 +150,7 @@ class Spec(Section):
             )
             self._require(
                 not floors or self.registry.metric in ("accuracy", "log_loss"),
-                f"registry.slice_floors: {self.registry.metric} is not measured on "
+                f"registry.slice_floors: {self.registry.metric} is not measured for "
                 "slices; use metric accuracy or log_loss",
             )
         else:
@@ -162,8 +163,8 @@ class Spec(Section):
                 "group" not in slices
                 or self.corpus.group is not None
                 or self.corpus.reader in ("text", "files"),
-                f"evaluation.slices group: corpus.reader {self.corpus.reader} knows "
-                "neither groups nor files; remove it",
+                f"evaluation.slices group: corpus.reader {self.corpus.reader} has neither "
+                "groups nor files; remove it",
             )
 
     def _language_model_agrees(self) -> None:
@@ -172,7 +173,7 @@ class Spec(Section):
             documents == (self.batches.sequence_length is None),
             "a language model over documents has no batches.sequence_length"
             if documents
-            else "a language model needs batches.sequence_length (tokens a row), or "
+            else "a language model needs batches.sequence_length (tokens per row), or "
             "batches.layout documents",
         )
         self._require(
@@ -181,30 +182,29 @@ class Spec(Section):
         )
         self._require(
             self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
-            f"registry.metric {self.registry.metric} is not measured on a language model",
+            f"registry.metric {self.registry.metric} is not measured for language models",
         )
         self._require(
             self.evaluation.threshold == 0.5, "evaluation.threshold is for classifiers; remove it"
         )
         self._require(
             not (self.batches.layout == "windows" and self.model.stateful),
-            "model.stateful makes no sense with batches.layout windows: each window "
-            "is a question of its own",
+            "model.stateful has no effect with batches.layout windows: windows are independent",
         )
         self._require(
             not (self.batches.layout == "windows" and self.evaluation.context),
-            "evaluation.context: with batches.layout windows text is drawn from the "
+            "evaluation.context: with batches.layout windows, text is generated from the "
             "batches.sequence_length tokens of a window; remove it",
         )
         self._require(
             not (self.training.shuffle and self.model.stateful and self.batches.layout == "text"),
-            "training.shuffle would tear the lanes apart along which model.stateful "
-            "carries the state; remove it, or shuffle batches.layout rows or documents",
+            "training.shuffle would break the lanes along which model.stateful carries "
+            "the state; remove it, or shuffle batches.layout rows or documents",
         )
         self._require(
             self.training.truncate is None or documents,
-            "training.truncate is for batches.layout documents; in running text "
-            "batches.sequence_length already is the cut",
+            "training.truncate is for batches.layout documents; running text is already "
+            "cut by batches.sequence_length",
         )
 
     @staticmethod
@@ -213,7 +213,7 @@ class Spec(Section):
             raise ValueError(message)
 
     def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
-        """The sections and values under dotted keys: a stage's share of the declaration."""
+        """The sections and values under dotted keys: a stage's part of the declaration."""
         return {key: _lookup(self, key) for key in keys}
 
 
@@ -224,7 +224,7 @@ def _lookup(section: Any, dotted: str) -> Any:
 
 
 def plain(config: dict[str, Any]) -> dict[str, Any]:
-    """What `select` gave, as JSON data with one dotted key per value."""
+    """The result of `select`, as JSON data with one dotted key per value."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, BaseModel):
@@ -236,7 +236,7 @@ def plain(config: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def operational(model: type[BaseModel] = Spec, prefix: str = "") -> frozenset[str]:
-    """The dotted keys that no artifact key holds."""
+    """The dotted keys that are in no artifact key."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
         if field.json_schema_extra == OPERATIONAL:

@@ -1,7 +1,7 @@
-"""Reads YAML that others wrote, within bounds: a declaration, or a value on the command line.
+"""Reads untrusted YAML within limits: a declaration, or a value on the command line.
 
-A few lines of YAML can say more than any memory holds, nest deeper than Python goes, or be no
-value at all. Whatever they are, they are read in bounded time and memory, or refused in one line.
+A few lines of YAML can expand beyond any memory, nest deeper than Python supports, or be invalid
+values. They are read in bounded time and memory, or rejected in one line.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any, cast
 
 import yaml
 
-MAX_BYTES = 256 * 1024  # of a file: the longest of the catalog has 2,200
-MAX_VALUES = 10_000  # keys and values, those of an alias counted wherever it stands
+MAX_BYTES = 256 * 1024  # of a file: the longest in the catalog has 2,200
+MAX_VALUES = 10_000  # keys and values; those of an alias count each time it is used
 MAX_DEPTH = 20
-MAX_NUMBER = 64  # characters: Python alone takes seconds for a number of many digits
+MAX_NUMBER = 64  # characters: Python takes seconds for a number with many digits
 MAX_KEY = 200  # characters
-MAX_MESSAGE = 300  # characters: PyYAML repeats what it does not know
+MAX_MESSAGE = 300  # characters: PyYAML quotes what it does not know
 
 TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
-# What PyYAML raises, besides its own errors, for a value that is none: 2020-99-99, !!int "".
+# What PyYAML raises, besides its own errors, for invalid values: 2020-99-99, !!int "".
 NO_VALUE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
 
 class NotYamlError(ValueError):
-    """What is wrong, in one line; `line` says where in the text."""
+    """What is wrong, in one line; `line` is its line in the text."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         super().__init__(problem if len(problem) <= MAX_MESSAGE else f"{problem[:MAX_MESSAGE]}…")
@@ -32,7 +32,7 @@ class NotYamlError(ValueError):
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises OSError, or NotYamlError when it cannot be YAML."""
+    """The text of a file. Raises OSError, or NotYamlError if it cannot be YAML."""
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -46,7 +46,7 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str) -> tuple[Any, dict[str, int]]:
-    """What a YAML text says, and {dotted key: line}. Raises NotYamlError."""
+    """The contents of a YAML text, and {dotted key: line}. Raises NotYamlError."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -62,19 +62,19 @@ def parse(text: str) -> tuple[Any, dict[str, int]]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Counts while it composes, so that nothing is built of a text that says too much."""
+    """Counts while composing, so that nothing is built from a text that exceeds the limits."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._values = self._depth = 0
-        self._sizes: dict[yaml.Node, int] = {}  # of the finished nodes, themselves included
+        self._sizes: dict[yaml.Node, int] = {}  # of the finished nodes, including themselves
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         event, before = self.peek_event(), self._values
         self._values += 1
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise _wrong(f"nested more than {MAX_DEPTH} deep", event)
+            raise _wrong(f"nested more than {MAX_DEPTH} levels deep", event)
         node = cast(yaml.Node, super().compose_node(parent, index))
         if isinstance(event, yaml.AliasEvent):
             if node not in self._sizes:
@@ -83,7 +83,7 @@ class _Loader(yaml.SafeLoader):
         else:
             self._sizes[node] = self._values - before
         if self._values > MAX_VALUES:
-            raise _wrong(f"more than {MAX_VALUES:,} keys and values, aliases written out", event)
+            raise _wrong(f"more than {MAX_VALUES:,} keys and values, with aliases expanded", event)
         self._depth -= 1
         return node
 
@@ -93,7 +93,9 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.tag not in (TEXT, MERGE):
                 written = key.value if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
-                raise _wrong(f"{written} is not text, as a key must be; write it in quotes", key)
+                raise _wrong(
+                    f"{written} is not a string, as a key must be; write it in quotes", key
+                )
             if len(key.value) > MAX_KEY:
                 raise _wrong(f"a key of {len(key.value):,} characters", key)
             if key.value in seen:
@@ -110,7 +112,8 @@ class _Loader(yaml.SafeLoader):
             kind = node.tag.rpartition(":")[2]
             why = f" ({error})" if type(error) is ValueError else ""
             raise _wrong(
-                f"{str(node.value)[:40]!r} is no {kind}{why}; if it is text, write it in quotes",
+                f"{str(node.value)[:40]!r} is not a valid {kind}{why}; if it is text, "
+                "write it in quotes",
                 node,
             ) from error
 
@@ -119,7 +122,7 @@ class _Loader(yaml.SafeLoader):
         if node.tag.endswith((":int", ":float")) and len(node.value) > MAX_NUMBER:
             raise _wrong(f"a number of {len(node.value):,} characters", node)
         if any("\ud800" <= character <= "\udfff" for character in node.value):
-            raise _wrong("text with half a surrogate pair, which is no character", node)
+            raise _wrong("text with half a surrogate pair, which is not a character", node)
 
 
 def _wrong(problem: str, at: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:

@@ -1,1 +1,1 @@
-"""Files on disk: the home, locks, digests, small JSON files, names, what the machine refuses."""
+"""Files on disk: the home, locks, digests, small JSON files, names, the system's limits."""

@@ -1,4 +1,4 @@
-"""Locks on files. The kernel frees them when their holder dies, however it dies."""
+"""Locks on files. The kernel frees them when their holder dies, for whatever reason."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import IO
 
 
 def try_lock(path: Path) -> IO[str] | None:
-    """The file, made when missing and locked by us alone; None while another process has it.
+    """The file, created if missing and locked exclusively; None while another process has it.
 
-    Who holds the lock may delete the file. The next to come makes a new one, so that only a lock
-    on the file that stands at `path` counts.
+    The holder of the lock may delete the file, and the next one creates a new one, so only a lock
+    on the file that is now at `path` counts.
     """
     while True:
         file = path.open("a+")
@@ -65,7 +65,7 @@ def is_locked(path: Path, alone: bool = False) -> bool:
     except PermissionError:
         return True
     except OSError as error:
-        if error.errno == errno.EBADF:  # NFS locks alone only what is open for writing
+        if error.errno == errno.EBADF:  # NFS locks only files that are open for writing
             return True
         if error.errno == errno.ELOOP:  # a link to itself
             return False

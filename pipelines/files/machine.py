@@ -1,7 +1,7 @@
-"""What the machine refused, in one line: a full disk, a closed home, open files, memory.
+"""Explains what the system refused, in one line: a full disk, a read-only home, open files, memory.
 
-Libraries wrap such an error in errors of their own, or put it into a text, so both are looked
-through. Whoever shows an error to a person asks here first.
+Libraries wrap such an error in their own, or put it into a text, so both are searched. Code that
+shows an error to a person calls this first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from pipelines.errors import FolioError, first_line
 from pipelines.files.home import called, home_folder, why_closed
 
-FULL_BYTES = 64 << 10  # free: with less, what cannot be written is not written for that reason
+FULL_BYTES = 64 << 10  # free bytes: below this, a failed write is attributed to a full disk
 TIGHT_BYTES = 8 << 30  # of address space
 FULL = ("no space left on device", "disk quota exceeded", "database or disk is full")
 NO_TEMPORARY = "no usable temporary directory"
@@ -31,16 +31,16 @@ MEMORY = (
     "oom when allocating",
     "failed to allocate memory",
 )
-UNCLEAR = ("unable to open database file", "disk i/o error")  # SQLite's, of any of these
+UNCLEAR = ("unable to open database file", "disk i/o error")  # SQLite's message for any of these
 
 
 def explained(error: BaseException) -> str | None:
-    """What the machine refused and what to do, in one line; None for every other error."""
+    """What the system refused and what to do, in one line; None for every other error."""
     chain = list(_chain(error))
     paths = [path for one in chain for path in _paths(one)]
     for one in chain:
         number = one.errno if isinstance(one, OSError) else None
-        # What Folio says itself may quote anything; its cause tells what it was.
+        # Folio's own messages may quote anything; the cause shows what it was.
         text = "" if isinstance(one, FolioError) else str(one)
         if isinstance(one, MemoryError):
             return _memory()
@@ -52,13 +52,13 @@ def explained(error: BaseException) -> str | None:
 
 
 def explained_text(text: str, near: Path) -> str | None:
-    """The same of what a process has printed that worked in the folder `near`."""
+    """The same for the output of a process that worked in the folder `near`."""
     return _known(None, text, [near])
 
 
 def require_open_files(least: int = 128) -> None:
-    """Raises FolioError when fewer files may be open at once than a server needs; has the limit
-    raised where that is allowed."""
+    """Raises FolioError if fewer files may be open at once than a server needs; raises the limit if
+    that is allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < 1024:
         soft = 1024 if hard == resource.RLIM_INFINITY else min(hard, 1024)
@@ -68,7 +68,7 @@ def require_open_files(least: int = 128) -> None:
 
 
 def tight_limits() -> str:
-    """What an error that nobody foresaw may come from: ", perhaps …", or nothing."""
+    """What may have caused an unexpected error: ", perhaps …", or nothing."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < TIGHT_BYTES:
         return f"; perhaps for {_memory()}"
@@ -76,7 +76,7 @@ def tight_limits() -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it came from."""
+    """The error and all its causes."""
     todo, seen = [error], set()
     while todo:
         one = todo.pop(0)
@@ -103,7 +103,7 @@ def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
         return _full(paths, number == errno.EDQUOT or FULL[1] in text)
     if NO_TEMPORARY in text:
         return _full_by_now([_temporary()]) or (
-            f"TMPDIR={_temporary()}: no file can be made there; name another folder in TMPDIR"
+            f"TMPDIR={_temporary()}: no file can be created there; set TMPDIR to another folder"
         )
     if is_one_of(CLOSED, errno.EROFS):
         return _closed(paths)
@@ -121,10 +121,10 @@ def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
 
 def _full(paths: list[Path], quota: bool) -> str:
     folder = _fullest(paths)
-    if not paths and not quota and _free(folder) >= FULL_BYTES:  # somewhere else, or by now no more
+    if not paths and not quota and _free(folder) >= FULL_BYTES:  # another disk, or no longer
         return (
-            f"a disk is full, or was: that of {folder} has {_free(folder):,} bytes free; make "
-            "room where this was to write, and run again"
+            f"a disk is full, or was: that of {folder} has {_free(folder):,} bytes free; "
+            "free space where this was to be written, and run again"
         )
     mount = next(path for path in (folder, *folder.parents) if os.path.ismount(path))
     usage = shutil.disk_usage(folder)
@@ -135,11 +135,11 @@ def _full(paths: list[Path], quota: bool) -> str:
     )
     place = f"mounted at {mount}, {usage.free:,} of {usage.total:,} bytes free now"
     remedy = (
-        "make room there (folio gc lists what nobody needs)"
+        "free space there (folio gc lists what can be deleted)"
         if _is_in(folder, _home())
-        else "make room there, or name another folder in TMPDIR"
+        else "free space there, or set TMPDIR to another folder"
         if _is_in(folder, _temporary())
-        else "make room there"
+        else "free space there"
     )
     return f"{what} ({place}); {remedy} and run again"
 
@@ -149,8 +149,8 @@ def _full_by_now(paths: list[Path]) -> str | None:
 
 
 def _fullest(paths: list[Path]) -> Path:
-    """The folder, as near as it is there to one of the paths, that has no room: else, as what was
-    written may have had no path, that of the home or of temporary files; else the fullest."""
+    """The full folder nearest to one of the paths; if there is none, and since the error may name
+    no path, the home or the temporary folder; else the fullest one."""
     named, usual = list(map(_standing, paths)), [_standing(_home()), _standing(_temporary())]
     full = [
         folder
@@ -164,42 +164,42 @@ def _free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-# What may not be written
+# Missing permissions
 
 
 def _closed(paths: list[Path]) -> str:
     for path in paths:
         folder = _standing(path)
         if os.statvfs(folder).f_flag & os.ST_RDONLY and not _is_in(path, _home()):
-            return f"{folder}: its file system is mounted read-only; name another folder"
+            return f"{folder}: its file system is mounted read-only; use another folder"
     return why_closed(_home()) or f"{_home()}: a file of the home is read-only; see folio doctor"
 
 
 def _forbidden(error: BaseException) -> str | None:
-    """Of what we have no rights to in the home, or on the way to it."""
+    """For missing permissions in the home, or on the path to it."""
     if not isinstance(error, PermissionError) or not (paths := list(_paths(error))):
         return None
     path, home = paths[-1], _home()
     if not _is_in(path, home) and not _is_in(home, path):
         return None
     return why_closed(home) or (
-        f"{path}: {error.strerror}; another user made it: give the home {home} to one user, or "
-        "have its group share it (FOLIO_SHARED_HOME=group)"
+        f"{path}: {error.strerror}; another user created it: give the home {home} to one "
+        "user, or share it with a group (FOLIO_SHARED_HOME=group)"
     )
 
 
 def _unmade(error: BaseException) -> str | None:
-    """Of a home that is not there, or of what lies above it, whatever the reason."""
+    """For a home that does not exist, or the folders above it, whatever the reason."""
     home, paths = _home(), list(_paths(error))
-    if not isinstance(error, FileNotFoundError):  # which anything that is read there raises
+    if not isinstance(error, FileNotFoundError):  # any read there raises it
         paths += [home for path in paths if _is_in(path, home)]
     if not isinstance(error, OSError) or os.path.exists(home):
         return None
     if not any(_is_in(home, path) for path in paths):
         return None
     return (
-        f"{called(home)}: the home cannot be made ({error.strerror}); name another folder in "
-        "FOLIO_HOME"
+        f"{called(home)}: the home cannot be made ({error.strerror}); set FOLIO_HOME to "
+        "another folder"
     )
 
 
@@ -208,7 +208,7 @@ def _unmade(error: BaseException) -> str | None:
 
 def _files() -> str:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return f"too many open files: no more than {soft} may be; raise it: ulimit -n 1024"
+    return f"too many open files: the limit is {soft}; raise it: ulimit -n 1024"
 
 
 def _files_by_now() -> str | None:
@@ -223,13 +223,13 @@ def _memory() -> str:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
         return (
-            f"too little memory: this process may have {limit / 1e6:,.0f} MB; raise it: "
-            "ulimit -v unlimited"
+            f"too little memory: the limit of this process is {limit / 1e6:,.0f} MB; "
+            "raise it: ulimit -v unlimited"
         )
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return (
-        f"too little memory: {free / 1e6:,.0f} MB are free on this machine; end something "
-        "else, or give it more"
+        f"too little memory: {free / 1e6:,.0f} MB are free on this machine; stop other "
+        "programs, or add memory"
     )
 
 
@@ -237,7 +237,7 @@ def _memory() -> str:
 
 
 def _paths(error: BaseException) -> Iterator[Path]:
-    """Those that the error names, the one that was to be written last."""
+    """The paths in the error; the one that was to be written comes last."""
     if isinstance(error, OSError):
         for name in (error.filename, error.filename2):
             if isinstance(name, str | os.PathLike):
@@ -265,7 +265,7 @@ def _is_in(path: Path, folder: Path) -> bool:
 
 def one_line(error: BaseException) -> str:
     """What the user reads of an error, without its traceback."""
-    if not isinstance(error, Exception):  # Ctrl-C, or a signal that asks to end
+    if not isinstance(error, Exception):  # Ctrl-C, or a termination signal
         return "interrupted"
     if refused := explained(error):
         return refused

@@ -1,7 +1,7 @@
-"""Reads back the small JSON files that Folio writes: manifests, run records, notes.
+"""Reads the small JSON files that Folio writes: manifests, run records, pending changes.
 
-Whatever stands at the path — an empty or cut file, random bytes, JSON of another shape, a folder —
-is one UnreadableError in words, so that one bad file never stops the reading of the others.
+Whatever is at the path (an empty or truncated file, random bytes, JSON of another structure, a
+folder) raises one UnreadableError with a message, so that one bad file does not affect the others.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ MAX_BYTES = 64 << 20  # a manifest of 100,000 files takes 20 MB
 def read_object(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
     """The JSON object in a file, which must have `keys` with values of those types.
 
-    Raises FileNotFoundError when nothing stands there, UnreadableError for anything else.
+    Raises FileNotFoundError if there is nothing, UnreadableError for anything else.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
-            raise UnreadableError(f"{path}: a link that leads nowhere") from error
+            raise UnreadableError(f"{path}: a link to nothing") from error
         raise FileNotFoundError(str(path)) from error
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -39,21 +39,21 @@ def parse_object(data: bytes, where: str, **keys: type | tuple[type, ...]) -> di
     """The JSON object in `data`, with `keys` of those types. Raises UnreadableError."""
     try:
         found = json.loads(data)
-    except (ValueError, RecursionError) as error:  # not UTF-8, cut, huge numbers, too deep
+    except (ValueError, RecursionError) as error:  # not UTF-8, truncated, huge numbers, deep
         reason = "empty" if not data.strip() else f"not JSON ({type(error).__name__})"
         raise UnreadableError(f"{where}: {reason}") from error
     if not isinstance(found, dict):
         raise UnreadableError(f"{where}: JSON, but not an object")
     if b"\\u" in data and not _is_text(found):
-        raise UnreadableError(f"{where}: has half of a character")
+        raise UnreadableError(f"{where}: contains half a surrogate pair")
     for key, kind in keys.items():
         if not isinstance(found.get(key), kind):
-            raise UnreadableError(f"{where}: its {key!r} is missing or of the wrong kind")
+            raise UnreadableError(f"{where}: its {key!r} is missing or has the wrong type")
     return found
 
 
 def _is_text(found: dict[str, Any]) -> bool:
-    """Whether it can be written down again: JSON may name halves of characters."""
+    """Whether it can be written again: JSON can contain half a surrogate pair."""
     try:
         json.dumps(found, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -62,5 +62,5 @@ def _is_text(found: dict[str, Any]) -> bool:
 
 
 def set_aside(path: Path) -> Path:
-    """Move what cannot be read out of the way, for a look: readers skip hidden names."""
+    """Rename an unreadable file, for inspection: readers skip hidden names."""
     return path.rename(path.with_name(f".{path.name}.damaged-{time.time_ns()}"))

@@ -87,7 +87,7 @@ def record(
 def settle(home: Path, client: mlflow.MlflowClient, name: str) -> Line | None:
     """Bring a model's alias and journal into agreement before a change: complete what a kill
     interrupted, record aliases that were moved elsewhere. Returns the interrupted line."""
-    mended = mend(home, client)
+    completed = complete_interrupted(home, client)
     lines = journal_of(home).lines(name)
     champion = _crowned(client, name)
     if champion != (lines[-1]["champion"] if lines else None):
@@ -101,10 +101,10 @@ def settle(home: Path, client: mlflow.MlflowClient, name: str) -> Line | None:
             reason="moved outside folio, or before there was a journal",
             digests=_digests_of(client, name, champion),
         )
-    return mended
+    return completed
 
 
-def mend(home: Path, client: mlflow.MlflowClient) -> Line | None:
+def complete_interrupted(home: Path, client: mlflow.MlflowClient) -> Line | None:
     """Complete an interrupted change. Returns its line if the alias had been moved, else None.
 
     An unreadable pending file is set aside: the alias is authoritative, and `settle` records it.
@@ -202,9 +202,9 @@ def rollback(home: Path, name: str, reason: str) -> Line:
         known = asked(client, name)
         if not known:
             raise FolioError(absent(name, None, []))
-        mended = settle(home, client, name)
-        if mended and (mended["model"], mended["action"]) == (name, "rollback"):
-            return mended
+        completed = settle(home, client, name)
+        if completed and (completed["model"], completed["action"]) == (name, "rollback"):
+            return completed
         there = [one for one in known if one.folder is None or one.folder.is_dir()]
         target = rollback_target(there, name, reigns(journal_of(home).lines(name)))
         if target is None:
@@ -241,7 +241,7 @@ def _usable(known: list[Version], name: str, number: int) -> Version:
 
 def history(home: Path, name: str) -> list[Line]:
     """The journal's lines on a model, oldest first; raises FolioError if it is unknown."""
-    _mend_if_needed(home)
+    _complete_if_interrupted(home)
     lines = journal_of(home).lines(name)
     if not lines and not versions(home, name):
         raise FolioError(absent(name, None, []))
@@ -275,7 +275,7 @@ def champion_at(home: Path, name: str, moment: datetime | None = None) -> Line |
     )
 
 
-def _mend_if_needed(home: Path) -> None:
+def _complete_if_interrupted(home: Path) -> None:
     if os.path.lexists(pending_path(home)):
         with mlflow_at(home) as (_, client):
-            mend(home, client)
+            complete_interrupted(home, client)

@@ -239,7 +239,7 @@ def local_digests(path: Path) -> dict[str, str]:
     if path.is_file():
         return {named(path.name, path): digest_file(path)}
     if not path.is_dir():
-        raise UsageError(f"{path}: no such file or folder; mend source.path in the declaration")
+        raise UsageError(f"{path}: no such file or folder; fix source.path in the declaration")
     files = [p for p in sorted(path.rglob("*")) if p.is_file()]
     return {named(str(p.relative_to(path)), p): digest_file(p) for p in files}
 

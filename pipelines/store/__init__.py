@@ -1,1 +1,1 @@
-"""Artifacts, run records, settings, fingerprints, lineage."""
+"""Artifacts, run records, settings, code fingerprints, lineage."""

@@ -1,11 +1,10 @@
-"""The artifact store: folders published once, checked before they are believed, never changed.
+"""The artifact store: folders published once, checked before use, never changed.
 
-    store/<stage>/<key>/manifest.json   written last: no manifest, no artifact
-    store/<stage>/.tmp-<key>/           being written; never read
-    store/<stage>/.work-<key>/          survives a crash: partial downloads, checkpoints
-    store/<stage>/.lock-<key>           held by whoever writes or removes anything of that key
-    store/.damaged/                     artifacts that were not as published
-    store/.removed/                     on its way out; never read
+store/<stage>/<key>/manifest.json   written last: no manifest, no artifact store/<stage>/.tmp-<key>/
+being written; never read store/<stage>/.work-<key>/          survives a crash: partial downloads,
+checkpoints store/<stage>/.lock-<key>           held by a process that writes or removes anything of
+that key store/.damaged/                     damaged artifacts that were set aside store/.removed/
+being removed; never read
 
 A run that reads an artifact holds a shared lock on its manifest until it ends.
 """
@@ -34,8 +33,8 @@ from pipelines.store.remote import SharedStore
 from pipelines.store.resource_use import Measurement
 from pipelines.store.times import utc
 
-Progress = Callable[[float, float | None, str], None]  # done, total if known, what is counted
-GpuWish = Literal["any", "preferred", "required"]  # preferred: its absence is told
+Progress = Callable[[float, float | None, str], None]  # done, total if known, unit
+GpuWish = Literal["any", "preferred", "required"]  # preferred: a notice says if there is none
 
 
 def silent(done: float, total: float | None, unit: str) -> None:
@@ -44,11 +43,11 @@ def silent(done: float, total: float | None, unit: str) -> None:
 
 @dataclass(frozen=True)
 class Workspace:
-    """What a stage may write to, and how it may fetch. Not part of any key."""
+    """Where a stage may write, and how it may download. Not part of any key."""
 
     out: Path
     scratch: Path
-    home: Path  # where the registry of this Folio lives
+    home: Path  # where this Folio's registry is
     progress: Progress = silent
     mirror: str | None = None
     offline: bool = False
@@ -61,7 +60,7 @@ Build = Callable[[Workspace], dict[str, Any]]
 class Store:
     """Artifacts under `root`; with `shared`, an address, also published to and fetched from there.
 
-    Without `digests` files are believed by their sizes: for a look, never for a run.
+    Without `digests`, files are checked only by size: for a display, never for a run.
     """
 
     def __init__(self, root: Path, shared: str | None = None, *, digests: bool = True) -> None:
@@ -77,9 +76,9 @@ class Store:
         return self if self.remote is None else Store(self.root, digests=self.digests)
 
     def find(self, stage: str, key: str) -> Artifact | None:
-        """The artifact, its files unchecked, or None: what has no manifest that is whole is none.
+        """The artifact, its files unchecked, or None if it has no complete manifest.
 
-        Fetches it from the shared store when only that has it.
+        Fetches it from the shared store if this one does not have it.
         """
         if not _names_one(stage, key):
             return None
@@ -92,7 +91,7 @@ class Store:
             return None
 
     def newest(self, recipe: Recipe) -> Artifact | None:
-        """The latest artifact here that differs from `recipe` in its inputs alone."""
+        """The latest artifact here that differs from `recipe` only in its inputs."""
         fixed = {"version", "config", "code", "libraries"}
         found = [
             self.find(recipe.stage, path.parent.name)
@@ -107,11 +106,11 @@ class Store:
         return max(alike, key=lambda artifact: artifact.manifest["created"], default=None)
 
     def damage(self, artifact: Artifact) -> str | None:
-        """What is wrong with the files, in words, or None when they are as published."""
+        """What is wrong with the files, in words, or None if they are unchanged."""
         return manifests.damage(artifact.path, artifact.manifest["files"], self.digests)
 
     def remains(self, stage: str, key: str) -> str | None:
-        """Why what stands where the artifact should is none; None: it is one, or nothing stands."""
+        """Why the artifact's folder is not an artifact; None if it is one, or does not exist."""
         try:
             if _names_one(stage, key):
                 manifests.read(self.root / stage / key)
@@ -122,16 +121,17 @@ class Store:
         return None
 
     def unshared(self, stage: str, key: str) -> str | None:
-        """Why the shared store could not give the artifact, if something is wrong."""
+        """Why the shared store could not provide the artifact, if something is wrong."""
         return self.remote.note(stage, key) if self.remote else None
 
     def set_aside(self, stage: str, key: str) -> Path:
-        """Move what stands where an artifact should; for who holds the key's lock. Its new path."""
+        """Move the artifact's folder aside; the caller holds the key's lock. Returns its new
+        path."""
         aside = made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
         return (self.root / stage / key).rename(aside)
 
     def open(self, stage: str, key: str) -> Artifact:
-        """The artifact, checked. Raises DamagedError when it is not there or not whole."""
+        """The artifact, checked. Raises DamagedError if it is missing or damaged."""
         artifact = self.find(stage, key)
         problem = (
             self.damage(artifact)
@@ -155,9 +155,9 @@ class Store:
         offline: bool = False,
         gpu: GpuWish = "any",
     ) -> tuple[Artifact, bool]:
-        """The artifact of `recipe`, built if it must be; and whether it was built here.
+        """The artifact of `recipe`, built if necessary; and whether it was built here.
 
-        Two callers that want one key: one builds, the other waits and takes the result.
+        If two callers need one key, one builds it, and the other waits and takes the result.
         """
         folder = self.root / recipe.stage
         try:
@@ -184,8 +184,8 @@ class Store:
         except OSError as error:
             error.filename = error.filename or str(folder)  # `explained` reads it
             raise FolioError(
-                f"{error.filename}: {error.strerror or error}; nothing was published. Fix it "
-                "(free space, rights) and run again"
+                f"{error.filename}: {error.strerror or error}; nothing was published. Fix "
+                "this (free space, permissions) and run again"
             ) from error
 
     def _build(
@@ -222,7 +222,7 @@ class Store:
 
     def _publish(self, recipe: Recipe, work: Workspace) -> None:
         final = self.root / recipe.stage / recipe.key
-        if os.path.lexists(final):  # damaged or superseded: kept aside for a look, never read again
+        if os.path.lexists(final):  # damaged or superseded: kept for inspection, never read again
             self.set_aside(recipe.stage, recipe.key)
         for folder in sorted({path.parent for path in work.out.rglob("*")}):
             _sync_folder(folder)
@@ -232,41 +232,42 @@ class Store:
 
     @contextmanager
     def _lock(self, recipe: Recipe, progress: Progress) -> Iterator[bool]:
-        """Exclusive per key; tells whether another had it first."""
+        """Exclusive per key; yields whether another process had it first."""
         path = lock_of(made(self.root / recipe.stage), recipe.key)
         waited = False
         while (file := try_lock(path)) is None:
             waited = True
-            progress(0, None, "waiting for another run that builds the same")
+            progress(0, None, "waiting for another run that builds the same artifact")
             time.sleep(0.2)
         with file:
             yield waited
 
     def share(self, artifact: Artifact) -> str | None:
-        """Publish it in the shared store as well, where there is one that lacks it. What there is
-        to say of that: it was repaired, or could not be reached."""
+        """Also publish it in the shared store if that lacks it. Returns a notice if that was
+        repaired or could not be reached."""
         if self.remote is None:
             return None
         return self.remote.offer(artifact.stage, artifact.key, artifact.manifest, artifact.path)
 
     def hold(self, artifact: Artifact) -> bool:
-        """Keep the artifact from being removed while this Store lives; False: it is gone."""
+        """Keep the artifact from being removed while this Store exists; False: it is gone."""
         descriptor = share(artifact.path / MANIFEST)
         if descriptor is None:
             return False
         self._held.append(descriptor)
-        with suppress(OSError):  # a store that we may only read
-            os.utime(descriptor)  # when it was last taken
+        with suppress(OSError):  # a read-only store
+            os.utime(descriptor)  # when it was last used
         return True
 
 
 def _names_one(stage: str, key: str) -> bool:
-    """Whether an artifact may be called so: run records and a registry's tags may say anything."""
+    """Whether this is a valid artifact name: run records and a registry's tags may contain
+    anything."""
     return not unsafe(stage) and KEY.fullmatch(str(key)) is not None
 
 
 def lock_of(folder: Path, key: str) -> Path:
-    """What is locked by whoever writes or removes anything of a key, in a stage's folder."""
+    """The lock for writing or removing anything of a key, in a stage's folder."""
     return folder / f".lock-{key}"
 
 
@@ -284,7 +285,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def _own(path: Path) -> Path:
-    """A folder to write to; a link or a file in its place is not ours and goes."""
+    """A folder to write to; a link or a file in its place is removed."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     return made(path)

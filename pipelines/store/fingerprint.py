@@ -1,4 +1,4 @@
-"""What shapes a stage's bytes besides its inputs: its code, and the libraries it leans on."""
+"""What determines a stage's bytes besides its inputs: its code and the libraries it uses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ COMMENT = re.compile(r"#.*")
 
 
 def code_fingerprint(module: str, files: tuple[str, ...] = ()) -> dict[str, str]:
-    """{project file: digest} of a module, of all project modules that it imports, of `files`."""
+    """{project file: digest} of a module, of all project modules that it imports, and of
+    `files`."""
     pending, seen = [module], {name: digest_file(PROJECT / name) for name in files}
     while pending:
         name = pending.pop()

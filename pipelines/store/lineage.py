@@ -1,7 +1,7 @@
-"""What was made from what: from a model up to the raw files that it came from, and back down.
+"""What was made from what: from a model back to its raw files, and forward again.
 
-Read from manifests alone. A manifest names its inputs by their content; of several artifacts that
-have it, the one that was taken is the newest that was there when the other was made.
+Read only from manifests. A manifest identifies its inputs by content; if several artifacts have it,
+the one used is the newest that existed when the other was made.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def stored(store: Store, stage: str = "[!.]*") -> Iterator[Artifact]:
 
 
 class Graph:
-    """Artifacts, joined by what each was made from."""
+    """Artifacts, linked to their inputs."""
 
     def __init__(self, artifacts: Iterable[Artifact]) -> None:
         self._by_content: dict[tuple[str, str], list[Artifact]] = defaultdict(list)
@@ -57,7 +57,7 @@ class Graph:
         return self._by_key.get((stage, key or "")) or alike[-1]
 
     def made_of(self, artifact: Artifact) -> dict[str, Artifact | None]:
-        """{stage: what it was made from}, None where that is gone; {} for a source."""
+        """{stage: its input artifact}, None if that is gone; {} for a source."""
         if artifact.stage == "source":  # its inputs are files, not stages
             return {}
         return {
@@ -66,7 +66,7 @@ class Graph:
         }
 
     def above(self, artifacts: Iterable[Artifact]) -> list[Artifact]:
-        """The artifacts and all that they were made from, the last stage first."""
+        """The artifacts and all their inputs, recursively, the last stage first."""
         found: dict[Artifact, None] = {}
         pending = list(artifacts)
         while pending:
@@ -77,7 +77,7 @@ class Graph:
         return sorted(found, key=_order, reverse=True)
 
     def below(self, artifacts: Iterable[Artifact]) -> list[Artifact]:
-        """The artifacts and all that was made from them, the source first."""
+        """The artifacts and everything made from them, the source first."""
         found = set(artifacts)
         for one in sorted(self._by_key.values(), key=_order):
             if not found.isdisjoint(self.made_of(one).values()):
@@ -85,7 +85,7 @@ class Graph:
         return sorted(found, key=_order)
 
     def gone(self, artifacts: Iterable[Artifact]) -> list[dict[str, str]]:
-        """What they were made from that is no longer here: [{stage, digest, needed_by}]."""
+        """Their inputs that no longer exist: [{stage, digest, needed_by}]."""
         return [
             {
                 "stage": stage,
@@ -98,7 +98,7 @@ class Graph:
         ]
 
     def described(self, artifact: Artifact) -> dict[str, Any]:
-        """What its manifest says of where it came from, and `made_of`: {stage: key or None}."""
+        """The provenance in its manifest, and `made_of`: {stage: key or None}."""
         made_of = {stage: above and above.key for stage, above in self.made_of(artifact).items()}
         return {name: artifact.manifest.get(name) for name in TOLD} | {
             "config": config_shown(artifact.manifest["config"]),
@@ -114,7 +114,7 @@ class Graph:
 
 def raw_files(source: Artifact) -> list[dict[str, Any]]:
     """The files of a source: [{name, bytes, sha256, from, address, source}]; `from` and `address`
-    are of the file, or of the folder or dataset that it belongs to."""
+    are of the file, or of its folder or dataset."""
     origins = source.counts.get("origins", {})
     whole: dict[str, Any] = next(iter(origins.values()), {}) if len(origins) == 1 else {}
     return [

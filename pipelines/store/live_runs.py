@@ -1,8 +1,8 @@
-"""Which runs go on right now: a file a run, locked by its process for as long as that lives.
+"""Which runs are active: one file per run, locked by its process as long as that lives.
 
-    runs/.live/<run>.json    what the run is; the kernel frees its lock however the process ends
+    runs/.live/<run>.json    describes the run; the kernel frees its lock however the process ends
 
-So a run whose process was killed is known by its free lock, without time-outs and without a server.
+A run whose process was killed is recognized by its free lock, without time-outs or a server.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from pipelines.files.names import unsafe
 from pipelines.files.small_files import read_object, set_aside
 from pipelines.store.run_records import is_time
 
-LIVE = ".live"  # under the folder of the run records
+LIVE = ".live"  # in the folder of the run records
 
 
 @contextmanager
 def living(runs: Path, record: dict[str, Any]) -> Iterator[None]:
-    """While inside, the run of `record` (which names it under "run") counts as going on."""
+    """While inside, the run of `record` (which names it under "run") counts as active."""
     if unsafe(record["run"]) or "/" in record["run"]:
         raise UsageError(
-            f"run {record['run']!r}: an id names a file; leave it empty to have one made up"
+            f"run {record['run']!r}: an id is used as a file name; leave it empty to get a new one"
         )
     folder = made(runs / LIVE)
     path = folder / f"{record['run']}.json"
     partial = folder / f".{path.name}.{os.getpid()}"
-    with locked(partial) as file:  # before it is seen under its name
+    with locked(partial) as file:  # before it is visible under its name
         try:
             file.truncate(0)
             json.dump(record | {"host": socket.gethostname(), "pid": os.getpid()}, file)
@@ -51,46 +51,46 @@ def living(runs: Path, record: dict[str, Any]) -> Iterator[None]:
 
 
 def live_runs(runs: Path) -> list[dict[str, Any]]:
-    """What `living` was given of each run that goes on, with its host and pid; oldest first."""
+    """The record of each active run, with its host and pid; oldest first."""
     return [record for record, alive in _entries(runs) if alive]
 
 
 def dead_runs(runs: Path) -> list[dict[str, Any]]:
-    """The same of each run of this machine whose process is gone without having said how it ended.
+    """The records of this machine's runs whose process is gone without reporting how it ended.
 
-    They are listed until `bury` forgets them.
+    They are listed until `forget_dead` removes them.
     """
     return [record for record, alive in _entries(runs) if not alive]
 
 
 def bury(runs: Path, run: str) -> None:
-    """Forget a dead run; one that another process has taken up meanwhile stays."""
+    """Forget a dead run; one that another process has resumed in the meantime stays."""
     path = runs / LIVE / f"{run}.json"
     if path.is_file() and (file := try_lock(path)) is not None:
         with file:
             path.unlink(missing_ok=True)
-    elif path.is_dir() or path.is_symlink():  # nothing that a run ever locked
+    elif path.is_dir() or path.is_symlink():  # not the id of a run
         set_aside(path)
 
 
 def _entries(runs: Path) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Each entry and whether its run lives. Of one that cannot be read only its name is known:
-    a run that holds its lock may have begun at any time."""
+    """Each entry and whether its run is alive. If the file is unreadable, only its name is known: a
+    run that holds its lock may have started at any time."""
     here = socket.gethostname()
     for path in sorted((runs / LIVE).glob("[!.]*.json")):
         alive = is_locked(path)
         try:
             record = _read(path)
         except FileNotFoundError:
-            continue  # it ended just now
+            continue  # it has just ended
         except UnreadableError:
             record = {"run": path.stem}
-        # The lock of another machine, over a shared folder, may not be seen from here.
+        # A lock held on another machine, over a shared folder, may not be visible here.
         yield record, alive or record.get("host", here) != here
 
 
 def _read(path: Path) -> dict[str, Any]:
     record = read_object(path, run=str, host=str, pid=int)
     if record["run"] != path.stem or not is_time(record.get("started", "2026-01-01T00:00:00Z")):
-        raise UnreadableError(f"{path}: not what a run wrote")
+        raise UnreadableError(f"{path}: not a file of an active run")
     return record

@@ -1,7 +1,7 @@
-"""An artifact's manifest: what it is, what decided its bytes, and which files it consists of.
+"""An artifact's manifest: what it is, what determined its bytes, and its files.
 
-It protects itself: `key` is the digest of the recipe, `digest` that of the files' digests, and
-`seal` that of all it says. Whatever is not so is no manifest, and its folder no artifact.
+It detects changes: `key` is the digest of the recipe, `digest` that of the files' digests, and
+`seal` that of the whole manifest. If any does not match, the folder is not an artifact.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipelines.files.small_files import MAX_BYTES, parse_object, read_object
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MANIFEST = "manifest.json"  # written last, so that its existence means completion
+MANIFEST = "manifest.json"  # written last, so its existence means completion
 KEY = re.compile(r"[0-9a-f]{64}")
 RECIPE = ("stage", "version", "config", "inputs", "code", "libraries")
 SEAL = "seal"
@@ -48,7 +48,7 @@ CHANGED = "was changed after it was written"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A published folder. `path` is local; `manifest` says what it is and where it came from."""
+    """A published folder. `path` is local; `manifest` describes it and its origin."""
 
     stage: str
     key: str
@@ -57,7 +57,7 @@ class Artifact:
 
     @property
     def digest(self) -> str:
-        """Digest of the content alone: equal bytes have equal digests, whatever made them."""
+        """Digest of the content only: equal bytes have equal digests, however they were made."""
         return self.manifest["digest"]
 
     @property
@@ -65,8 +65,8 @@ class Artifact:
         return self.manifest["counts"]
 
     def files(self, prefix: str = "") -> list[Path]:
-        """Those that the manifest lists and whose names begin so, in order. Readers open nothing
-        else: what lies in the folder besides is not part of the artifact."""
+        """The files in the manifest whose names start with this, in order. Readers open nothing
+        else: other files in the folder are not part of the artifact."""
         return sorted(
             self.path / name for name in self.manifest["files"] if name.startswith(prefix)
         )
@@ -81,7 +81,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a stage's bytes. `key` is its digest."""
+    """Everything that determines a stage's bytes. `key` is its digest."""
 
     stage: str
     version: int
@@ -96,17 +96,17 @@ class Recipe:
 
 
 def key_of(recipe: Mapping[str, Any]) -> str:
-    """The key of what a recipe, or a manifest that tells one, decides."""
+    """The key of a recipe, or of a manifest that contains one."""
     return digest_json({name: recipe[name] for name in RECIPE} | {"key": None, "sealed": True})
 
 
 def _unsealed_key_of(recipe: Mapping[str, Any]) -> str:
-    """The key as it was before manifests had a seal. Only such a manifest may lack one."""
+    """The key in manifests without a seal. Only these may lack one."""
     return digest_json({name: recipe[name] for name in RECIPE} | {"key": None})
 
 
 def content_digest(files: Mapping[str, Mapping[str, Any]]) -> str:
-    """Digest of the content alone: equal files have equal digests, whatever made them."""
+    """Digest of the content only: equal files have equal digests, however they were made."""
     return digest_json({name: entry["sha256"] for name, entry in files.items()})
 
 
@@ -117,7 +117,7 @@ def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_of(manifest: Mapping[str, Any]) -> str:
-    """What stands in the file. Raises FolioError when nobody could read it back."""
+    """The bytes of the file. Raises FolioError if it could not be read back."""
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     if len(text.encode()) > MAX_BYTES:
         raise FolioError(
@@ -137,7 +137,7 @@ def _seal_of(manifest: Mapping[str, Any]) -> str:
 def read(folder: Path) -> dict[str, Any]:
     """The manifest of the artifact in `<stage>/<key>`, the last two parts of `folder`.
 
-    Raises FileNotFoundError where nothing stands, UnreadableError where anything else does.
+    Raises FileNotFoundError if there is none, UnreadableError if it is invalid.
     """
     _expect(folder, stat.S_ISDIR, "its folder")
     try:
@@ -151,12 +151,12 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def parse(data: bytes, stage: str, key: str) -> dict[str, Any]:
-    """The manifest in `data`, which must be that of this artifact. Raises UnreadableError."""
+    """The manifest in `data`, which must belong to this artifact. Raises UnreadableError."""
     return _checked(parse_object(data, MANIFEST), stage, key)
 
 
 def _expect(path: Path, kind: Any, called: str) -> None:
-    """Raises UnreadableError when what stands at `path` is not of the kind; never follows links."""
+    """Raises UnreadableError if `path` is of another kind; never follows links."""
     try:
         mode = path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -188,9 +188,9 @@ def _checked(found: dict[str, Any], stage: str, key: str) -> dict[str, Any]:
 def _misshapen(found: Mapping[str, Any]) -> str | None:
     for name, kind in KINDS.items():
         if not isinstance(found.get(name), kind):
-            return f"has no proper {name!r}"
+            return f"has no valid {name!r}"
     if not all(isinstance(value, str) for value in found["inputs"].values()):
-        return "has no proper 'inputs'"
+        return "has no valid 'inputs'"
     if found["stage"] == "release" and not (
         isinstance(found["config"].get("name"), str)
         and isinstance(found["counts"].get("version"), int)
@@ -205,19 +205,19 @@ def _misshapen(found: Mapping[str, Any]) -> str | None:
             and isinstance(entry.get("bytes"), int)
             and KEY.fullmatch(str(entry.get("sha256")))
         ):
-            return f"says neither size nor digest of {name}"
+            return f"has no size or digest for {name}"
     return None
 
 
 def _disagreement(found: Mapping[str, Any], stage: str, key: str) -> str | None:
     if (found["stage"], found["key"]) != (stage, key):
-        return "is that of another artifact"
+        return "belongs to another artifact"
     try:
         whole = found["digest"] == content_digest(found["files"]) and (
             (key == key_of(found) and found.get(SEAL) == _seal_of(found))
             or (key == _unsealed_key_of(found) and SEAL not in found)
         )
-    except (ValueError, RecursionError):  # text or depth that we would not have written
+    except (ValueError, RecursionError):  # values or nesting that Folio does not write
         whole = False
     return None if whole else CHANGED
 
@@ -226,9 +226,9 @@ def _disagreement(found: Mapping[str, Any], stage: str, key: str) -> str | None:
 
 
 def listed(folder: Path) -> dict[str, dict[str, Any]]:
-    """{name: {bytes, sha256}} of all files below a folder, each synced to the disk.
+    """{name: {bytes, sha256}} of all files in a folder, each synced to the disk.
 
-    Raises FolioError for what is no file, or has a name that no manifest may have.
+    Raises FolioError for anything that is not a file, or has a name not allowed in a manifest.
     """
     found = dict(_below(folder))
     for name, there in found.items():
@@ -241,7 +241,7 @@ def listed(folder: Path) -> dict[str, dict[str, Any]]:
         )
         if wrong:
             raise FolioError(
-                f"{name!a}: cannot be published, as {wrong}; rename or remove the "
+                f"{name!a}: cannot be published, because {wrong}; rename or remove the "
                 "file that it was made from"
             )
     return {name: _entry(folder / name) for name in sorted(found, key=lambda name: name.split("/"))}
@@ -254,9 +254,9 @@ def _entry(path: Path) -> dict[str, Any]:
 
 
 def damage(folder: Path, files: Mapping[str, Mapping[str, Any]], digests: bool) -> str | None:
-    """In what the files of an artifact are not those that its manifest lists, in words.
+    """How the files of an artifact differ from its manifest, in words.
 
-    Empty folders count for nothing: no reader looks into them.
+    Empty folders are ignored: no reader looks into them.
     """
     try:
         found = dict(_below(folder))
@@ -278,7 +278,8 @@ def damage(folder: Path, files: Mapping[str, Mapping[str, Any]], digests: bool) 
 
 
 def _below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """(name, what it is) of all below a folder that is no folder itself. Follows no link."""
+    """(name, what it is) of everything in a folder that is not a folder itself. Follows no
+    links."""
     pending = [""]
     while pending:
         prefix = pending.pop()

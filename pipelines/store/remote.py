@@ -1,11 +1,11 @@
-"""The store that several homes share: artifacts copied there and back.
+"""The shared store of several homes: artifacts are copied there and back.
 
-    <address>/<stage>/<key>/<digest>/…        the files, in a folder named by their digest
-    <address>/<stage>/<key>/manifest.json     written last, whole or not at all
+<address>/<stage>/<key>/<digest>/…        the files, in a folder named by their digest
+<address>/<stage>/<key>/manifest.json     written last, atomically
 
-So homes that make different bytes of one key at once cannot mix them: the manifest says which
-folder counts. What others wrote there is believed only after every name, size and digest has been
-checked. Whatever is wrong with it is a note and never an error: a run goes on without it.
+Homes that make different bytes of one key at the same time cannot mix them: the manifest says which
+folder counts. Copies are used only after every name, size and digest was checked. Any problem with
+the store becomes a note, never an error: a run continues without it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from pipelines.store.manifest import MANIFEST, SEAL, parse
 if TYPE_CHECKING:
     from upath import UPath
 
-COPIED_BYTES = 1 << 20  # at once
-SILENT_SECONDS = 60.0  # a place that did not answer is not asked again for so long
+COPIED_BYTES = 1 << 20  # in parallel
+SILENT_SECONDS = 60.0  # after a failure, the store is not contacted for this long
 NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 BAD_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EINVAL}
 
@@ -41,7 +41,7 @@ class SharedStoreError(FolioError):
 
 
 class SharedStore:
-    """The shared store at an fsspec address. Nothing is asked of it before it is needed."""
+    """The shared store at an fsspec address. It is contacted only when needed."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -64,23 +64,23 @@ class SharedStore:
             return root
         except ImportError as error:
             raise UsageError(
-                f"{self}: a package for it is not installed ({self._said(error)}); "
-                "install it, or name another place"
+                f"{self}: the package for it is not installed ({self._said(error)}); "
+                "install it, or use another location"
             ) from error
         except ValueError as error:
             raise UsageError(
-                f"{self}: is no address that fsspec knows ({self._said(error)}); "
+                f"{self}: not an address that fsspec supports ({self._said(error)}); "
                 "write it like s3://bucket/folder, or the path of a folder"
             ) from error
 
     def note(self, stage: str, key: str) -> str | None:
-        """Why it could not give an artifact that it may have; None when nothing is wrong."""
+        """Why it could not provide an artifact that it may have; None if nothing is wrong."""
         return self._silent("read") or self._notes.get((stage, key))
 
     # Reading
 
     def fetch(self, stage: str, key: str, folder: Path) -> None:
-        """Copy an artifact, if it is there, to `folder`: checked and whole, or not at all."""
+        """Copy an artifact, if it is there, to `folder`: checked and complete, or not at all."""
         if self._silent("read"):
             return
         self._notes.pop((stage, key), None)
@@ -108,7 +108,7 @@ class SharedStore:
                 self._bring(below / name, partial / name, name, entry)
             partial.mkdir(parents=True, exist_ok=True)
             (partial / MANIFEST).write_bytes(data)
-            if not os.path.lexists(folder):  # else another process fetched it meanwhile
+            if not os.path.lexists(folder):  # otherwise another process fetched it in the meantime
                 partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -126,7 +126,7 @@ class SharedStore:
                     file.write(chunk)
         except OSError as error:
             if error.errno in BAD_NAMES:
-                raise UnreadableError(f"{name} cannot be a file's name") from error
+                raise UnreadableError(f"{name} is not a valid file name") from error
             raise
         if (size, digest.hexdigest()) != (entry["bytes"], entry["sha256"]):
             raise UnreadableError(f"{name} is not what was published")
@@ -142,7 +142,7 @@ class SharedStore:
     def _manifest(self, place: UPath) -> bytes | None:
         try:
             with self._asked(), (place / MANIFEST).open("rb") as file:
-                return file.read(MAX_BYTES + 1)[:MAX_BYTES]  # a longer one is cut, so unreadable
+                return file.read(MAX_BYTES + 1)[:MAX_BYTES]  # a longer one would be truncated
         except (FileNotFoundError, NotADirectoryError):
             return None
         except IsADirectoryError as error:
@@ -151,9 +151,9 @@ class SharedStore:
     # Writing
 
     def offer(self, stage: str, key: str, manifest: Mapping[str, Any], folder: Path) -> str | None:
-        """Publish the artifact in `folder` unless a whole one of its key is there.
+        """Publish the artifact in `folder` unless an intact one with its key is there.
 
-        What there is to say of it: that it replaced a damaged one, or could not be published.
+        Returns a notice if it replaced a damaged one or could not be published.
         """
         if silent := self._silent("read") or self._silent("written"):
             return f"not shared: {silent}"
@@ -202,9 +202,9 @@ class SharedStore:
         return "whole" if there else "damaged"
 
     def _put(self, source: Path, target: UPath) -> None:
-        """One file, never seen half written: by a rename in a folder, in one put elsewhere."""
+        """One file, never visible half written: with a rename in a folder, in one put elsewhere."""
         with source.open("rb"):
-            pass  # what cannot be read here is no fault of the place
+            pass  # an unreadable local file is not a fault of the shared store
         from fsspec.implementations.local import LocalFileSystem
 
         with self._asked(writing=True):
@@ -215,16 +215,16 @@ class SharedStore:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.fs.put_file(str(source), target.path)
 
-    # Trouble
+    # Errors
 
     def _silent(self, done: str) -> str | None:
-        """Why it is not asked now: a moment ago it could not be read, or written."""
+        """Why it is not contacted now: it recently could not be read or written."""
         until, why = self._silence.get(done, (0.0, ""))
         return why if time.monotonic() < until else None
 
     @contextmanager
     def _asked(self, writing: bool = False) -> Iterator[None]:
-        """Turns whatever a file system's package raises into a SharedStoreError."""
+        """Turns any error of a file system package into a SharedStoreError."""
         try:
             yield
         except FolioError:
@@ -237,11 +237,12 @@ class SharedStore:
                     isinstance(cause, OSError) and not isinstance(cause, NOT_THERE)
                     for cause in _causes(error)
                 )
-            ):  # some say so of a host that does not answer
+            ):  # some raise it for a host that does not answer
                 raise
             raise SharedStoreError(
-                f"{self}: cannot be {'written' if writing else 'read'} ({self._said(error)}); look "
-                "at the address, the network and the rights"
+                f"{self}: cannot be {'written' if writing else 'read'} "
+                f"({self._said(error)}); check the address, the network and the "
+                "permissions"
             ) from error
 
     def _said(self, error: Exception) -> str:
@@ -262,7 +263,7 @@ def _copy_whole(source: Path, target: Path) -> None:
 
 
 def _files_of(place: UPath, manifest: Mapping[str, Any]) -> UPath:
-    """Where the files lie; before manifests had a seal they lay beside them."""
+    """Where the files are; with manifests without a seal, they were next to the manifest."""
     return place / manifest["digest"] if SEAL in manifest else place
 
 

@@ -1,4 +1,4 @@
-"""Takes things out of the store while runs go on, so that none of them ever finds half of it."""
+"""Removes things from the store during runs, so that no run ever finds a partial artifact."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pipelines.files.home import made
 from pipelines.files.locks import try_lock
 from pipelines.store.artifacts import MANIFEST, lock_of
 
-REMOVED = ".removed"  # beside the stages' folders
+REMOVED = ".removed"  # next to the stages' folders
 
 
 def discard(path: Path, key: str, untaken_since: float) -> bool:
-    """Remove what stands at `path`: an artifact of `key`, a leftover of one, or the key's lock.
+    """Remove what is at `path`: an artifact of `key`, a leftover of one, or the key's lock.
 
-    False, and nothing has changed, when a process works on that key, or when the artifact is used
-    by a run or was taken by one after `untaken_since` (seconds since 1970).
+    Returns False without a change if a process works on that key, or if the artifact is used by a
+    run or was used by one after `untaken_since` (seconds since 1970).
     """
     lock = lock_of(path.parent, key)
     file = try_lock(lock)
@@ -39,7 +39,7 @@ def discard(path: Path, key: str, untaken_since: float) -> bool:
 
 
 def _set_aside(path: Path, untaken_since: float) -> Path | None:
-    """Where it went, or None when it may not go or is gone."""
+    """The new path, or None if it must not be removed or is gone."""
     if not os.path.lexists(path):
         return None
     folder = made(path.parent.parent / REMOVED)
@@ -47,7 +47,7 @@ def _set_aside(path: Path, untaken_since: float) -> Path | None:
     manifest = path / MANIFEST
     if path.is_symlink() or manifest.is_symlink() or not manifest.is_file():
         return path.rename(aside)
-    file = try_lock(manifest)  # runs that use the artifact share it
+    file = try_lock(manifest)  # runs that use the artifact hold it shared
     if file is None:
         return None
     with file:
@@ -55,7 +55,7 @@ def _set_aside(path: Path, untaken_since: float) -> Path | None:
 
 
 def remove(path: Path) -> None:
-    """A file, or a folder with all that is in it. One that is gone already is fine."""
+    """A file, or a folder with its contents. It is fine if it is already gone."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -63,7 +63,7 @@ def remove(path: Path) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder, as long as they are there."""
+    """Bytes of a file, or of all files in a folder, as long as they exist."""
     return sum(found.st_size for found in _found(path) if stat.S_ISREG(found.st_mode))
 
 
@@ -83,5 +83,5 @@ def _found(path: Path) -> Iterator[os.stat_result]:
         else ()
     )
     for one in (path, *inside):
-        with suppress(FileNotFoundError):  # a run that goes on moves its files
+        with suppress(FileNotFoundError):  # an active run moves its files
             yield os.lstat(one)

@@ -12,8 +12,7 @@ from types import TracebackType
 class Measurement:
     """`with Measurement() as m:` then `m.wall_seconds` and `m.peak_bytes`.
 
-    The peak is the block's own where the kernel lets the mark be reset (Linux), else the
-    process's.
+    The peak is the block's own if the kernel can reset the mark (Linux), else the process's.
     """
 
     wall_seconds: float

@@ -1,4 +1,4 @@
-"""Run records: one JSON file a run, written when it ends. What `folio runs` and `show` read."""
+"""Run records: one JSON file per run, written when it ends. `folio runs` and `show` read them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pipelines.stages import NAMES
 from pipelines.store.artifacts import Store
 from pipelines.store.manifest import KEY
 
-KEEP_LOOKING = 200  # records searched for what a stage was before
-AHEAD = timedelta(minutes=5)  # of now: a record dated later was written by a clock that was wrong
+KEEP_LOOKING = 200  # number of records to search for a stage's earlier manifest
+AHEAD = timedelta(minutes=5)  # a record dated later than this was written with a wrong clock
 LONGEST = 1e9  # seconds; 30 years
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 Record = dict[str, Any]
@@ -60,14 +60,14 @@ OF_DRIFT = {"version", "same_text", "measures", "drifted"}
 
 
 class Runs:
-    """The records under `folder`, newest first; those dated ahead of now come last."""
+    """The records under `folder`, newest first; those dated in the future come last."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @staticmethod
     def new_id(pipeline: str) -> str:
-        """Sorts by time, of one pipeline also within a second; unique even when two runs start at
+        """Sorts by time, for one pipeline also within a second; unique even if two runs start at
         once."""
         now = time.time()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
@@ -78,7 +78,7 @@ class Runs:
         write_json(self.folder / f"{record['run']}.json", record)
 
     def __iter__(self) -> Iterator[Record]:
-        """What cannot be read is left out; `unreadable` has it."""
+        """Unreadable records are skipped; `unreadable` lists them."""
         ahead = []
         for path in self._paths():
             try:
@@ -92,7 +92,7 @@ class Runs:
         yield from ahead
 
     def unreadable(self) -> dict[Path, UnreadableError]:
-        """The files that are no run records, and what is wrong with each."""
+        """The files that are not valid run records, and what is wrong with each."""
         found = {}
         for path in self._paths():
             try:
@@ -107,14 +107,14 @@ class Runs:
         return sorted(self.folder.glob("[!.]*.json"), reverse=True)
 
     def checked(self, record: Record) -> Record:
-        """As `checked`, of a record that is to be saved here."""
+        """Like `checked`, for a record that is to be saved here."""
         return checked(record, self.folder / f"{record.get('run')}.json")
 
     def has(self, run: str) -> bool:
         return (self.folder / f"{run}.json").is_file()
 
     def get(self, run: str) -> Record:
-        """The record whose id is `run`, or the only one that begins with it."""
+        """The record whose id is `run`, or the only one that starts with it."""
         if run == "latest":
             for record in self:
                 return record
@@ -141,36 +141,36 @@ class Runs:
 
 
 def is_ahead(record: Record, now: datetime | None = None) -> bool:
-    """Whether it is dated later than now, so that its date says nothing."""
+    """Whether it is dated in the future, so that its date is meaningless."""
     return datetime.fromisoformat(record["started"]) > (now or datetime.now(UTC)) + AHEAD
 
 
 def read_record(path: Path) -> Record:
-    """The record in a file. Raises FileNotFoundError, or UnreadableError for what is none."""
+    """The record in a file. Raises FileNotFoundError, or UnreadableError if it is invalid."""
     return checked(read_object(path), path)
 
 
 def checked(found: Record, path: Path) -> Record:
-    """The record with what earlier versions of Folio left out, as it stands, or may stand, at
-    `path`. Raises UnreadableError when it is none."""
+    """The record of any version of Folio, with missing fields filled in; `path` is its file. Raises
+    UnreadableError if it is invalid."""
     record = {name: found.get(name, default) for name, (default, _) in ELSE.items()} | found
     kinds = ALWAYS | {name: own for name, (_, own) in ELSE.items()}
     for name, kind in kinds.items():
         if not isinstance(record.get(name), kind):
-            raise UnreadableError(f"{path}: its {name!r} is missing or of the wrong kind")
+            raise UnreadableError(f"{path}: its {name!r} is missing or has the wrong type")
     if record["run"] != path.stem or unsafe(record["run"]):
-        raise UnreadableError(f"{path}: tells of another run")
+        raise UnreadableError(f"{path}: belongs to another run")
     if not 0 <= record["seconds"] < LONGEST:
-        raise UnreadableError(f"{path}: its 'seconds' are none that a run takes")
+        raise UnreadableError(f"{path}: its 'seconds' are not a valid duration")
     if not is_time(record["started"]):
-        raise UnreadableError(f"{path}: its 'started' is no time")
+        raise UnreadableError(f"{path}: its 'started' is not a valid time")
     if record["drift"] is not None and not record["drift"].keys() >= OF_DRIFT:
-        raise UnreadableError(f"{path}: its 'drift' lacks something")
+        raise UnreadableError(f"{path}: its 'drift' is incomplete")
     return record | {"stages": [_stage(entry, path) for entry in record["stages"]]}
 
 
 def _stage(found: Any, path: Path) -> Record:
-    """A stage's entry; its name and key lead to a folder of the store."""
+    """A stage's entry; its name and key must be those of a folder in the store."""
     entry = found if isinstance(found, dict) else {}
     entry = {name: entry.get(name, default) for name, (default, _) in OF_A_STAGE.items()} | entry
     right = (
@@ -179,12 +179,12 @@ def _stage(found: Any, path: Path) -> Record:
         and all(isinstance(entry[name], kinds) for name, (_, kinds) in OF_A_STAGE.items())
     )
     if not right:
-        raise UnreadableError(f"{path}: what it says of a stage is not what we wrote")
+        raise UnreadableError(f"{path}: the entry of a stage is invalid")
     return entry
 
 
 def is_time(text: object) -> bool:
-    """Whether it is a time as records have it, such as 2026-01-31T04:05:06Z."""
+    """Whether it is a time in the format of records, such as 2026-01-31T04:05:06Z."""
     if not isinstance(text, str) or not TIME.fullmatch(text):
         return False
     try:

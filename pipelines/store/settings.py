@@ -1,4 +1,4 @@
-"""Where a run reads and writes, and how it may fetch."""
+"""Where a run reads and writes, and how it may download."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def no_progress(stage: str) -> Progress:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a run reads and writes, and how it may fetch. Nothing of this is in any key."""
+    """Where a run reads and writes, and how it may download. Not part of any key."""
 
     home: Path
     store: Store
@@ -28,7 +28,7 @@ class Settings:
     offline: bool = False
     allow_sample: bool = False
     gpu: GpuWish = "any"
-    progress: Callable[[str], Progress] = no_progress  # a stage's name to where it reports
+    progress: Callable[[str], Progress] = no_progress  # a stage's name to its progress callback
 
     @classmethod
     def at(cls, home: Path, remote: str | None = None, **others: Any) -> Settings:
@@ -40,5 +40,5 @@ class Settings:
         return cls(home, store, Runs(home / "runs"), **others)
 
     def store_of(self, stage: Stage) -> Store:
-        """Where a stage's artifacts are looked for and published."""
+        """Where a stage's artifacts are looked up and published."""
         return self.store if stage.shared else self.store.local

@@ -145,8 +145,8 @@ class Tried:
         found = [one for one in examined(look) if str(path) in one.text]
         self.expect(len(found) == 1, f"doctor: {[one.text for one in examined(look)]}")
         for one in found:
-            if one.mend is not None:
-                said = one.mend()
+            if one.repair is not None:
+                said = one.repair()
                 left = [again.text for again in examined(look) if str(path) in again.text]
                 self.expect(left == [] and not os.path.lexists(path), f"doctor --fix: {said}")
 

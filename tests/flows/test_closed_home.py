@@ -148,9 +148,9 @@ def test_a_folio_home_that_names_a_file_is_refused_by_its_name(
     if command == "doctor":
         (found,) = json.loads(done.stdout)["findings"]
         assert (done.returncode, found["state"], found["text"]) == (1, "problem", line)
-        assert found["remedy"] == "name a folder"
+        assert found["remedy"] == "use a folder"
     else:
-        assert (done.returncode, done.stderr) == (2, f"folio: {line}; name a folder\n")
+        assert (done.returncode, done.stderr) == (2, f"folio: {line}; use a folder\n")
 
 
 @pytest.mark.skipif(not may_mount(), reason="nothing can be mounted here (unshare --mount)")

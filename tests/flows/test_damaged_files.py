@@ -136,7 +136,7 @@ def test_what_killed_writers_left_goes(home: Path) -> None:
     assert str(old) in finding.text
     items = json.loads(folio(home, "gc", "--json")[1])["items"]
     assert [item["path"] for item in items] == [str(old)]
-    assert finding.mend() == "removed 1 leftover of killed runs"
+    assert finding.repair() == "removed 1 leftover of killed runs"
     assert young.exists() and not old.exists()
 
 
@@ -153,7 +153,7 @@ def test_doctor_names_a_run_dated_ahead(home: Path) -> None:
 
 
 def test_a_run_is_not_named_by_a_path(home: Path, play: Path) -> None:
-    with pytest.raises(UsageError, match="an id names a file"):
+    with pytest.raises(UsageError, match="an id is used as a file name"):
         retrain_plain(str(play), settings=Settings.at(home), run="../../elsewhere")
     assert not list(home.parent.glob("elsewhere*"))
 

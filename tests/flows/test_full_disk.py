@@ -55,7 +55,7 @@ def test_a_disk_full_in_the_middle_publishes_nothing_half_and_a_rerun_goes_on(
     line = told["full"]["err"].splitlines()[-1]
     assert told["full"]["code"] == 1 and "Traceback" not in told["full"]["err"]
     assert line.startswith(f"folio: the disk of {tmp_path}/disk/store/batches is full ")
-    assert f"(mounted at {tmp_path}/disk, " in line and "bytes free now); make room there" in line
+    assert f"(mounted at {tmp_path}/disk, " in line and "bytes free now); free space there" in line
     made = [f"store/{stage}/{artifact_of(trained, play.stem, stage).key}" for stage in NAMES[:3]]
     assert {path for path in told["left"] if "/." not in path} == set(made)
     assert not any("/.tmp-" in path for path in told["left"])

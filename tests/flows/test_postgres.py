@@ -109,7 +109,7 @@ def test_prefect_keeps_its_schedules_and_runs_in_postgresql(
 
 def test_installing_on_no_server_is_refused(tmp_path: Path) -> None:
     done = install(tmp_path)
-    assert done.returncode == 1 and done.stderr.startswith("folio: PREFECT_API_URL: name the")
+    assert done.returncode == 1 and done.stderr.startswith("folio: PREFECT_API_URL: set it to the")
 
 
 def install(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -142,7 +142,7 @@ def test_the_command_scores_a_file(
     done = command(*wish)
     assert done.returncode == 0, done.stderr
     assert f"{out}: " in done.stdout and "version 1 was trained on" in done.stdout
-    assert_one_line(command(*wish), 2, "scored.parquet is there already", "--force")
+    assert_one_line(command(*wish), 2, "scored.parquet already exists", "--force")
     summary = json.loads(command(*wish, "--force", "--json").stdout)
     assert summary == json.loads((tmp_path / "scored.parquet.json").read_bytes())
     assert summary["rows"] == pq.read_metadata(out).num_rows > 300

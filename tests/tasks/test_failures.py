@@ -13,7 +13,7 @@ from tasks.failures import UNFORESEEN, failed
 from tasks.reporting import settle
 from tests.prefect_server import rows
 
-LINE = "far-away.txt: not found; mend source.url"
+LINE = "far-away.txt: not found; fix source.url"
 
 
 class Surprise(Exception):

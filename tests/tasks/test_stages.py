@@ -48,7 +48,7 @@ def test_states_say_whether_a_stage_ran_was_reused_or_rebuilt(
     assert two_stages("again", str(play), home)["state"] == "nothing-to-do"
     documents = next(Path(made["stages"][1]["path"]).glob("documents/*.parquet"))
     documents.write_bytes(b"spoiled")
-    two_stages("mended", str(play), home)
+    two_stages("repaired", str(play), home)
     assert states(prefect_home, "made") == [
         ("tiny-play · source", "Completed", "never made"),
         ("tiny-play · corpus", "Completed", "never made"),
@@ -58,7 +58,7 @@ def test_states_say_whether_a_stage_ran_was_reused_or_rebuilt(
         ("tiny-play · corpus", "Reused", "nothing changed"),
     ]
     damage = f"artifact damaged: documents/{documents.name} is not what was published"
-    assert states(prefect_home, "mended")[1] == ("tiny-play · corpus", "Rebuilt", damage)
+    assert states(prefect_home, "repaired")[1] == ("tiny-play · corpus", "Rebuilt", damage)
 
 
 def test_an_unexpected_error_fails_the_task_and_the_flow_and_reaches_the_caller(

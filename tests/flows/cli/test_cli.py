@@ -353,7 +353,7 @@ def test_a_window_of_words(folio: Folio, command: Folio, writers: Settings, tmp_
         "2",
         "--json",
     )
-    assert_one_line(command(*wish), 1, "never seen 'zzz'", "--replace-unknown")
+    assert_one_line(command(*wish), 1, "does not know 'zzz'", "--replace-unknown")
     done = command(*wish, "--replace-unknown")
     made = json.loads(done.stdout)
     assert done.stderr == notice and [one["temperature"] for one in made] == [0.5, 0.5]
@@ -368,7 +368,9 @@ def test_japanese_in_japanese_out(
     done = folio("generate", "tiny-japanese", "--start", "日本の", "--length", "30", "--top-k", "5")
     assert done.stderr == "" and done.stdout.startswith("日本の")
     assert any("ぁ" <= character <= "ん" for character in done.stdout.removeprefix("日本の"))
-    assert_one_line(command("generate", "tiny-japanese", "--start", "日本€"), 1, "never seen '€'")
+    assert_one_line(
+        command("generate", "tiny-japanese", "--start", "日本€"), 1, "does not know '€'"
+    )
 
 
 def test_the_dashboard_says_where_its_page_is(folio: Folio, ready: None, tmp_path: Path) -> None:

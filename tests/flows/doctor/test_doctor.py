@@ -140,7 +140,7 @@ def test_what_it_installs_is_in_order_and_only_workers_are_wanted(installed: Hom
     assert bad(told) == {} and "pool gpu: gpu of here, last heartbeat at" in text(told)
 
 
-def test_what_is_gone_or_switched_off_is_found_and_mended(installed: Home) -> None:
+def test_what_is_gone_or_switched_off_is_found_and_repaired(installed: Home) -> None:
     deployments = {
         one["entrypoint"].rpartition(".")[2] + "/" + one["name"]: one
         for one in installed.api("POST", "/deployments/filter")
@@ -226,12 +226,12 @@ def test_what_only_its_user_may_change_is_named(installed: Home) -> None:
     installed.api("PATCH", schedule, active=False)
     installed.api("PATCH", f"/work_queues/{queue['id']}", is_paused=True)
     said = text(installed.told())
-    assert "warning deployments retrain/words is paused, or a schedule of it is" in said
+    assert "warning deployments retrain/words or one of its schedules is paused" in said
     assert "prefect work-queue resume default --pool cpu" in said
     installed.api("PATCH", schedule, active=True)
     installed.api("PATCH", f"/work_queues/{queue['id']}", is_paused=False)
     installed.api("PATCH", "/work_pools/cpu", concurrency_limit=0)
-    assert "work pool cpu may do 0 runs at a time" in text(installed.told())
+    assert "the concurrency limit of work pool cpu is 0" in text(installed.told())
     installed.api("PATCH", "/work_pools/cpu", concurrency_limit=None)
 
 
@@ -369,7 +369,7 @@ def test_a_server_that_begins_to_hang_while_it_is_asked_is_named(
     ):
         told = installed.told(through=f"http://127.0.0.1:{relay.port}/api")
     assert bad(told)["server"] == ["problem"] and "deployments" not in bad(told)
-    assert "does not answer in time → look again" in text(told)
+    assert "does not answer in time → try again" in text(told)
 
 
 def test_the_server_of_a_run_need_not_have_anything_installed(home: Home) -> None:
@@ -408,6 +408,6 @@ def test_a_damaged_artifact_is_set_aside_by_the_command(
     done = folio("doctor", "--digests")
     assert done.returncode == 1 and f"{damaged.name} is not what was published" in done.stdout
     done = folio("doctor", "--digests", "--fix")
-    assert done.returncode == 0 and "mended: moved the damaged tokens artifact" in done.stdout
+    assert done.returncode == 0 and "fixed: moved the damaged tokens artifact" in done.stdout
     assert not damaged.exists() and "set aside in" in done.stdout
     assert (home / "dashboard" / "index.html").is_file()

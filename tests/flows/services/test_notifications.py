@@ -24,7 +24,7 @@ from tests.conftest import PROJECT
 from tests.prefect_server import rows
 
 WAIT_SECONDS = 20
-LINE = 'corpus: label "good" is neither <b> nor 否; mend corpus.labels\nand run it again'
+LINE = 'corpus: label "good" is neither <b> nor 否; fix corpus.labels\nand run it again'
 
 
 class Receiver(ThreadingHTTPServer):

@@ -214,7 +214,7 @@ def test_what_cannot_be_made_again_is_one_line(home: Settings, tmp_path: Path) -
     ):
         reproduce(resolve("tiny-play@1", home), home, tmp_path / "again")
     shutil.rmtree(tokens.path)
-    with pytest.raises(FolioError, match="tiny-play version 1: its tokens can be found no longer"):
+    with pytest.raises(FolioError, match="tiny-play version 1: its tokens can no longer be found"):
         reproduce(resolve("tiny-play@1", home), home, tmp_path / "again")
 
 

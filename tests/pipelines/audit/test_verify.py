@@ -59,7 +59,7 @@ def rewrite(home: Path, change: Callable[[list[str]], list[str]]) -> None:
             lambda lines: [lines[0].replace('"version": 1', '"version": 2'), lines[1]],
             "journal.jsonl:1: was changed after it was written",
         ),
-        (lambda lines: lines[1:], "journal.jsonl:1: does not follow the line before it"),
+        (lambda lines: lines[1:], "journal.jsonl:1: does not follow the previous line"),
         (
             lambda lines: lines[:1],
             "is version 1, but none in the journal: it was moved outside folio",

@@ -421,7 +421,7 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
 def test_two_documents_of_one_name(tmp_path: Path) -> None:
     files = aclimdb()
     message = fails(tmp_path, {"a.tar.gz": packed(files), **files}, **OFFICIAL)
-    assert "two documents called test/neg/0_3" in message
+    assert "two documents named test/neg/0_3" in message
 
 
 @needs_mirror

@@ -53,7 +53,7 @@ def test_slices_of_running_text_are_no_classifiers(declare) -> None:
     with pytest.raises(UsageError, match="slices part is for language models"):
         load_spec(str(declare("reviews-in-parts", REVIEWS.replace("[length", "[part, length"))))
     lines = JAPANESE.replace("slices: [length, part]", "slices: [group]")
-    with pytest.raises(UsageError, match="reader lines knows neither groups nor files"):
+    with pytest.raises(UsageError, match="reader lines has neither groups nor files"):
         load_spec(str(declare("lines-in-groups", lines)))
 
 
@@ -75,7 +75,7 @@ def test_a_context_is_for_running_text(declare) -> None:
         (
             "windows",
             NEXT_WORD.replace("evaluation: {{", "evaluation: {{context: 4, "),
-            "evaluation.context: with batches.layout windows text is drawn from",
+            "evaluation.context: with batches.layout windows, text is generated from",
         ),
         (
             "reviews",
@@ -102,7 +102,7 @@ def test_a_context_is_for_running_text(declare) -> None:
             "split official needs reader labelled-folders, not csv",
         ),
         (("label_column: sentiment", "text_column: review"), "given twice"),
-        (("metric: accuracy", "metric: perplexity"), "is not measured on a classifier"),
+        (("metric: accuracy", "metric: perplexity"), "is not measured for classifiers"),
         (("epochs: 2", "epochs: [2"), "not valid YAML"),
         (
             ("learning_rate: 0.02", "learning_rate: fast"),
@@ -113,24 +113,21 @@ def test_a_context_is_for_running_text(declare) -> None:
             "give one of url, path and tfds",
         ),
         (("corpus: {{", "corpus: {{start: A, "), ":3: corpus: start and end cut running text"),
-        (("corpus: {{", "corpus: {{length: [9, 8], "), ":3: corpus: length [9, 8]: the fewest"),
-        (
-            ("corpus: {{", "corpus: {{markup: wiki40b, "),
-            "markup is taken apart by reader tfds, not by",
-        ),
+        (("corpus: {{", "corpus: {{length: [9, 8], "), ":3: corpus: length [9, 8]: the minimum"),
+        (("corpus: {{", "corpus: {{markup: wiki40b, "), "reader tfds interprets markup, not"),
         (
             ("reader: csv, split: hash", "reader: labelled-folders, split: hash, group: author"),
-            "reader labelled-folders has group film, not author",
+            "reader labelled-folders has the group film, not author",
         ),
         (
             (
                 "reader: csv, split: hash",
                 "reader: labelled-folders, split: official, length: [1, 9]",
             ),
-            "would thin an official test split",
+            "would remove documents from an official test split",
         ),
         (("path: {samples}/reviews.csv", "tfds: imdb reviews"), "write NAME, NAME/CONFIG or NAME"),
-        (("path: {samples}/reviews.csv", "tfds: a, sha256: b"), "sha256 is for files; pin a tfds"),
+        (("path: {samples}/reviews.csv", "tfds: a, sha256: b"), "sha256 is for files; pin a TFDS"),
         (
             ("path: {samples}/reviews.csv", "tfds: imdb_reviews"),
             "corpus.reader csv cannot read source.tfds; use reader tfds",
@@ -185,9 +182,9 @@ def test_impossible_language_models_are_refused(declare) -> None:
         (("kind: char", "kind: char, max_tokens: 9"), "would cut the running text"),
         (("split: contiguous", "split: hash"), "is one document"),
         (("corpus: {{", "corpus: {{length: [1, 9], "), "would leave out the whole text"),
-        (("corpus: {{", "corpus: {{group: film, "), "reader text knows no groups"),
-        (("reader: text", "reader: lines, end: FIN"), "reader lines has none"),
-        (("reader: text", "reader: tfds"), "tfds reads source.tfds; for a text of your own"),
+        (("corpus: {{", "corpus: {{group: film, "), "reader text has no groups"),
+        (("reader: text", "reader: lines, end: FIN"), "reader lines does not support them"),
+        (("reader: text", "reader: tfds"), "tfds reads source.tfds; for your own text"),
     ]:
         with pytest.raises(UsageError, match=message):
             load_spec(str(declare("wrong", PLAY.replace(*change))))
@@ -198,7 +195,7 @@ def test_what_a_carried_state_may_be_shuffled_with(declare) -> None:
     lanes = str(declare("lanes", stateful))
     assert load_spec(lanes).training.shuffle is None
     assert load_spec(lanes, overrides=("training.shuffle=false",)).training.shuffle is False
-    with pytest.raises(UsageError, match=r"training\.shuffle would tear the lanes apart"):
+    with pytest.raises(UsageError, match=r"training\.shuffle would break the lanes"):
         load_spec(lanes, overrides=("training.shuffle=true",))
     load_spec(lanes, overrides=("training.shuffle=true", "batches.layout=rows"))
     load_spec("speeches", overrides=("training.shuffle=true",))  # documents
@@ -347,7 +344,7 @@ def test_minus_zero_is_zero(reviews: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("model.units=[65536]",), "its weights alone would need 137 GB, and 16 GB are the most"),
+        (("model.units=[65536]",), "its weights alone would need 137 GB, the limit is 16 GB"),
         (("model.units=[9000, 9000, 9000, 9000]",), "its weights alone would need 26 GB"),
         (("model.embedding=4096", "tokens.max_size=1000000"), "or tokens.max_size"),
         (("batches.buckets=[100, 1000000]", "batches.batch_size=4096"), "one batch would need"),
@@ -364,15 +361,18 @@ def test_a_network_that_no_memory_holds_is_refused(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("profile=quick", "--set profile: a profile is chosen with --profile"),
-        ("name=other", "--set name: a pipeline is called what its file is called; rename the file"),
-        ("sample=true", "--set sample: the small sample is used with --allow-sample"),
+        ("profile=quick", "--set profile: choose a profile with --profile"),
+        ("name=other", "--set name: the file name is the pipeline's name; rename the file"),
+        ("sample=true", "--set sample: use the small sample with --allow-sample"),
         (
             "profiles.quick.seed=2",
-            "--set profiles.quick.seed: profiles are read from the declaration",
+            "--set profiles.quick.seed: profiles are read only from the declaration",
         ),
-        ("schedule.cron=0 3 * * *", "--set schedule.cron: a schedule is read from the declaration"),
-        ("source.sample=a.txt", "--set source.sample: it is read from the declaration alone"),
+        (
+            "schedule.cron=0 3 * * *",
+            "--set schedule.cron: a schedule is read only from the declaration",
+        ),
+        ("source.sample=a.txt", "--set source.sample: it is read only from the declaration"),
         ("folder=/srv", "--set folder: unknown key folder"),
         ("title.x=1", "--set title.x: unknown key title.x: title is a single value"),
         ("=2", "--set =2: write key=value"),
@@ -388,7 +388,7 @@ def test_a_network_that_no_memory_holds_is_refused(
         ("seed=!!python/name:os.system x", "--set seed: the value is not valid YAML: could not"),
         (
             "seed=2020-99-99",
-            "--set seed: the value is not valid YAML: '2020-99-99' is no timestamp",
+            "--set seed: the value is not valid YAML: '2020-99-99' is not a valid timestamp",
         ),
         ("seed=" + "[" * 5000, "--set seed: the value is not valid YAML: nested more than"),
     ],
@@ -402,9 +402,9 @@ def test_nothing_of_set_is_ignored_or_raises(reviews: Path, given: str, message:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("name: other", ":11: a pipeline is called what its file is called"),
-        ("profile: quick", ":11: a profile is chosen with --profile"),
-        ("sample: true", ":11: the small sample is used with --allow-sample"),
+        ("name: other", ":11: the file name is the pipeline's name"),
+        ("profile: quick", ":11: choose a profile with --profile"),
+        ("sample: true", ":11: use the small sample with --allow-sample"),
         ("profiles: {{quick: {{sample: true}}}}", ":11: the small sample is used with"),
         ("profiles: [quick]", ":11: profiles maps a name to key: value pairs"),
         (
@@ -434,7 +434,7 @@ def test_a_source_that_is_no_mapping_is_one_line(declare) -> None:
 
 def test_a_file_that_is_called_what_no_pipeline_may_be(declare) -> None:
     path = declare("Wrong Name", REVIEWS)
-    with pytest.raises(UsageError, match=r"Wrong Name\.yaml: a pipeline is called what its"):
+    with pytest.raises(UsageError, match=r"Wrong Name\.yaml: the file name is the"):
         load_spec(str(path))
 
 

@@ -36,11 +36,11 @@ def mode(path: Path) -> int:
 @pytest.mark.parametrize(
     ("given", "part"),
     [
-        ("", "FOLIO_HOME is empty; name a folder"),
-        ("  ", "FOLIO_HOME is empty; name a folder"),
+        ("", "FOLIO_HOME is empty; set it to a folder"),
+        ("  ", "FOLIO_HOME is empty; set it to a folder"),
         ("{here}/file", "FOLIO_HOME={here}/file: {here}/file is a file, not a folder"),
         ("{here}/file/below", "FOLIO_HOME={here}/file/below: {here}/file is a file, not a folder"),
-        ("{here}/link", "FOLIO_HOME={here}/link: {here}/link is a link that leads nowhere"),
+        ("{here}/link", "FOLIO_HOME={here}/link: {here}/link is a link to nothing"),
         ("~no-such-user/home", "FOLIO_HOME=~no-such-user/home: there is no such user"),
     ],
 )
@@ -164,8 +164,8 @@ def test_doctor_reports_an_open_home_and_closes_it(old: Path) -> None:
     (found,) = modes(old)
     assert (found.check, found.state) == ("modes", "warning")
     assert found.text == f"3 of the home's folders and files that others can read, such as {old}"
-    assert found.mend is not None
-    assert found.mend() == f"set the permissions of 3 folders and files of {old}"
+    assert found.repair is not None
+    assert found.repair() == f"set the permissions of 3 folders and files of {old}"
     assert list(modes(old)) == []
 
 

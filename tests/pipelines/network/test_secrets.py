@@ -261,7 +261,7 @@ def test_old_homes_are_named_cleaned_and_still_whole(old: tuple[Settings, Path])
     assert not [one for one in found for secret in SECRETS if secret in f"{one.text}{one.remedy}"]
     assert all("change the password" in one.remedy for one in found)
     for one in found:
-        said = one.mend()
+        said = one.repair()
         assert "removed the secrets" in said, said
     assert [one.state for one in exposed.secrets(home)] == ["ok"]
     assert_kept_out_of(home.home)
@@ -282,7 +282,7 @@ def test_what_a_run_uses_is_left(old: tuple[Settings, Path]) -> None:
     home, folder = old
     one = problems(home)[0]
     assert home.store.hold(home.store.find("source", folder.name))
-    assert "which a run is using" in one.mend() and folder.is_dir()
+    assert "which a run is using" in one.repair() and folder.is_dir()
 
 
 def test_a_changed_manifest_gets_no_seal(old: tuple[Settings, Path]) -> None:
@@ -290,10 +290,10 @@ def test_a_changed_manifest_gets_no_seal(old: tuple[Settings, Path]) -> None:
     text = (folder / MANIFEST).read_text(encoding="utf-8")
     (folder / MANIFEST).write_text(text.replace('"version": ', '"version": 1'), encoding="utf-8")
     assert home.store.find("source", folder.name) is None
-    assert "skipped" in problems(home)[0].mend() and folder.is_dir()
+    assert "skipped" in problems(home)[0].repair() and folder.is_dir()
     home.store.set_aside("source", folder.name)
     for one in problems(home):
-        one.mend()
+        one.repair()
     assert_kept_out_of(home.home)
 
 

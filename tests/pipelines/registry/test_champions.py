@@ -170,7 +170,7 @@ champions.rollback(Path(sys.argv[1]), "films", "cut off")
 @pytest.mark.parametrize(
     ("point", "after"), [("before the alias", 3), ("before the line", 2), ("before the end", 2)]
 )
-def test_a_rollback_killed_in_between_is_mended(home: Path, point: str, after: int) -> None:
+def test_a_rollback_killed_in_between_is_completed(home: Path, point: str, after: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(home), point],
         capture_output=True,

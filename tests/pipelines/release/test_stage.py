@@ -339,7 +339,7 @@ def test_a_model_on_another_machine_is_fetched_once(release: Release, home: Path
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_a_database_without_tables_is_mlflows_to_mend(tmp_path: Path) -> None:
+def test_a_database_without_tables_is_repaired_by_mlflow(tmp_path: Path) -> None:
     (tmp_path / "mlflow").mkdir()
     (tmp_path / "mlflow" / "mlflow.db").touch()  # what a kill at the very beginning leaves
     assert champions(tmp_path) == {}
@@ -442,7 +442,7 @@ print("RESULT", reviews.to_json(orient="split"), written.to_json(orient="split")
     play = Predictor.load(load_champion(trained.home, PLAY))
     assert written["data"][0][0] == play.next_tokens("MARIAN:", 1)[0]["token"]
     assert written["data"][0][2] == play.generate(["MARIAN:"], 12, 0.8, 3)[0]["text"]
-    assert "never seen '猫'" in written["data"][1][3]
+    assert "does not know '猫'" in written["data"][1][3]
 
 
 def test_what_is_served_is_json_whatever_is_asked(trained: Settings) -> None:

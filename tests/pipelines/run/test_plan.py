@@ -120,7 +120,7 @@ def test_early_cut_off(home: Settings, reviews: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["flip", "missing", "no manifest"])
-def test_damage_is_seen_named_and_mended(home: Settings, reviews: Path, harm: str) -> None:
+def test_damage_is_seen_named_and_repaired(home: Settings, reviews: Path, harm: str) -> None:
     artifact = artifact_of(home, "tiny-reviews", "tokens")
     victim = next((artifact.path / "tokens").glob("train-*.parquet"))
     if harm == "flip":

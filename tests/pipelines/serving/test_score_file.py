@@ -172,7 +172,7 @@ def test_which_column_is_read(classifier: Classifier, tmp_path: Path) -> None:
         ((b"id,review", b"1,a"), {"column": "reviw"}, "no column 'reviw'; did you mean review?"),
         ((b"text,text", b"1,a"), {}, "two columns 'text'"),
         ((b"text,label", b"a,b"), {}, "has a column 'label' already; .* --prefix predicted_"),
-        ((b"id;text", b"1;a"), {}, "parted by ';'"),
+        ((b"id;text", b"1;a"), {}, "separated by ';'"),
         ((b"",), {}, "the file is empty"),
         ((b"\xff\xfet\x00e\x00x\x00t\x00,\x00b\x00", b"a"), {}, "no column 'text'"),
     ],
@@ -414,7 +414,7 @@ def test_a_spreadsheet_safe_csv_file(classifier: Classifier, tmp_path: Path) -> 
 
 def test_spreadsheet_safe_is_for_csv(classifier: Classifier, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["=1 a film", b"\xff".decode("latin-1")])
-    with pytest.raises(UsageError, match=r"scored\.parquet: only a \.csv file is made spreadsheet"):
+    with pytest.raises(UsageError, match=r"scored\.parquet: --spreadsheet-safe needs a \.csv file"):
         score_file(classifier, Order(file, tmp_path / "scored.parquet", spreadsheet_safe=True))
     with pytest.raises(UsageError, match="spreadsheet_safe needs a single file"):
         orders(file, tmp_path / "folder", spreadsheet_safe=True)

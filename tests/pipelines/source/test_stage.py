@@ -724,7 +724,7 @@ def full_disk(limit_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_failure_publishes_nothing_and_a_rerun_mends_it(site: Site, tmp_path: Path) -> None:
+def test_failure_publishes_nothing_and_a_rerun_repairs_it(site: Site, tmp_path: Path) -> None:
     store, spec = Store(tmp_path / "store"), declared(tmp_path, url=site.url(), sha256=DIGEST)
     site.replies = [half(), status(404), resumable]
     with pytest.raises(FolioError, match="404"):

@@ -92,20 +92,20 @@ HARMS: dict[str, tuple[Harm, str]] = {
     "a string": (manifest_of(b'"digest"'), "manifest.json: JSON, but not an object"),
     "a list": (manifest_of(b"[]"), "manifest.json: JSON, but not an object"),
     "null": (manifest_of(b"null"), "manifest.json: JSON, but not an object"),
-    "an empty object": (manifest_of(b"{}"), "manifest.json has no proper 'stage'"),
+    "an empty object": (manifest_of(b"{}"), "manifest.json has no valid 'stage'"),
     "too deep": (manifest_of(b'{"files":' * 100_000), "manifest.json: not JSON (RecursionError)"),
-    "no files": (changed(lambda told: told.pop("files")), "manifest.json has no proper 'files'"),
-    "files null": (changed(lambda told: told.update(files=None)), "no proper 'files'"),
-    "files a list": (changed(lambda told: told.update(files=[])), "no proper 'files'"),
-    "a file without digest": (changed(lambda told: first(told).pop("sha256")), "neither size nor"),
-    "no created": (changed(lambda told: told.pop("created")), "no proper 'created'"),
+    "no files": (changed(lambda told: told.pop("files")), "manifest.json has no valid 'files'"),
+    "files null": (changed(lambda told: told.update(files=None)), "no valid 'files'"),
+    "files a list": (changed(lambda told: told.update(files=[])), "no valid 'files'"),
+    "a file without digest": (changed(lambda told: first(told).pop("sha256")), "no size or digest"),
+    "no created": (changed(lambda told: told.pop("created")), "no valid 'created'"),
     "inputs of lists": (
         changed(lambda told: told.update(inputs={"corpus": []})),
-        "no proper 'inputs'",
+        "no valid 'inputs'",
     ),
     "a name that leads elsewhere": (
         changed(lambda told: told["files"].update({"../../x": first(told)})),
-        "lists a file whose name has an empty part, or one that leads",
+        "lists a file whose name has an empty part, or one that points",
     ),
     "its own name": (
         changed(lambda told: told["files"].update({MANIFEST: first(told)})),
@@ -121,9 +121,9 @@ HARMS: dict[str, tuple[Harm, str]] = {
     "seal dropped": (changed(lambda told: told.pop(SEAL)), CHANGED),
     "files emptied": (changed(lambda told: told.update(files={})), CHANGED),
     "a file dropped, digest and all": (changed(without_a_file), CHANGED),
-    "key changed": (changed(lambda told: told.update(key="0" * 64)), "that of another artifact"),
-    "stage changed": (changed(lambda told: told.update(stage="corpus")), "that of another"),
-    "of another key": (of_another, "that of another artifact"),
+    "key changed": (changed(lambda told: told.update(key="0" * 64)), "belongs to another artifact"),
+    "stage changed": (changed(lambda told: told.update(stage="corpus")), "belongs to another"),
+    "of another key": (of_another, "belongs to another artifact"),
     "manifest missing": (lambda folder: (folder / MANIFEST).unlink(), "manifest.json is missing"),
     "manifest a folder": (
         moved(MANIFEST, lambda path, _: path.mkdir()),
@@ -292,8 +292,8 @@ def test_one_bad_artifact_stops_nothing_else(here: Settings, reviews: Path) -> N
     }
     findings = [one for one in store_health.artifacts(here) if one.state == "problem"]
     assert len(findings) == len(HARMS)
-    mended = findings[::2]
-    assert all(one.mend is not None and one.mend().startswith("moved the") for one in mended)
+    repaired = findings[::2]
+    assert all(one.repair is not None and one.repair().startswith("moved the") for one in repaired)
     problems: list[str] = []
     items = garbage(take_stock(here), here, Policy(days=-1))
     gone = collect(

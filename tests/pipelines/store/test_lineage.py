@@ -161,7 +161,7 @@ def test_what_names_nothing_is_told(trained: Settings, text: str, message: str) 
 def test_a_short_key_may_mean_several(trained: Settings, tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / "store" / "tokens" / f"{number:064}").mkdir(parents=True)
-    with pytest.raises(UsageError, match="several artifacts' keys begin so: tokens 0000"):
+    with pytest.raises(UsageError, match="several artifacts' keys start like this: tokens 0000"):
         resolve("000000", Settings.at(tmp_path))
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.store.live_runs import LIVE, bury, dead_runs, live_runs, living
+from pipelines.store.live_runs import LIVE, dead_runs, forget_dead, live_runs, living
 from tests.conftest import PROJECT
 
 HOLD = """
@@ -47,7 +47,7 @@ def test_a_killed_run_is_dead_until_it_is_buried(tmp_path: Path) -> None:
     killed.wait()
     assert [record["run"] for record in dead_runs(tmp_path)] == ["killed"]
     assert [record["run"] for record in live_runs(tmp_path)] == ["other"]
-    bury(tmp_path, "killed")
+    forget_dead(tmp_path, "killed")
     assert dead_runs(tmp_path) == []
     other.communicate()
 

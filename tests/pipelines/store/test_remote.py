@@ -127,10 +127,10 @@ HARMS: dict[str, tuple[Callable[[Any, str], None], str]] = {
     "empty": (manifest_of(b""), "empty"),
     "not UTF-8": (manifest_of(b'{"a": "\xff"}'), "not JSON"),
     "a list": (manifest_of(b"[]"), "not an object"),
-    "no files": (changed(lambda told: told.pop("files")), "no proper 'files'"),
-    "files null": (changed(lambda told: told.update(files=None)), "no proper 'files'"),
+    "no files": (changed(lambda told: told.pop("files")), "no valid 'files'"),
+    "files null": (changed(lambda told: told.update(files=None)), "no valid 'files'"),
     "counts changed": (changed(lambda told: told.update(counts={})), "was changed after it"),
-    "above": (resealed(named("../../../../x")), "leads elsewhere"),
+    "above": (resealed(named("../../../../x")), "points elsewhere"),
     "absolute": (resealed(named("/tmp/folio-x")), "is absolute"),
     "backslash": (resealed(named("..\\x")), "has a backslash"),
     "control character": (resealed(named("a\nb")), "has a control character"),
@@ -347,9 +347,9 @@ def test_a_place_that_one_may_only_read_serves(tmp_path_factory: pytest.TempPath
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("foo://user:secret@host/x", "is no address that fsspec knows"),
-        ("no-such-protocol://user:secret@host/x", "is no address that fsspec knows"),
-        ("s3://bucket/folio?token=secret", "a package for it is not installed"),
+        ("foo://user:secret@host/x", "not an address that fsspec supports"),
+        ("no-such-protocol://user:secret@host/x", "not an address that fsspec supports"),
+        ("s3://bucket/folio?token=secret", "the package for it is not installed"),
     ],
 )
 def test_an_address_that_cannot_be_right_is_one_line(
