@@ -1,10 +1,10 @@
-"""Measures Folio against other ways of doing the same, and writes the figures down.
+"""Measures Folio against alternatives, and writes the figures to files.
 
     python -m benchmarks [--only NAME…] [--mirror DIR] [--repeats 5] [--quick] [--long]
 
 Writes RESULTS.md, results.json and results.svg into benchmarks/ (--quick: data/benchmarks/quick/).
-With --only, earlier figures of the other comparisons are kept. PyTorch, JAX and Hugging Face's
-tokenizers are measured where they are installed. On a GPU: python -m benchmarks.gpu
+With --only, earlier figures of the other comparisons are kept. PyTorch, JAX and Hugging Face
+tokenizers are measured if they are installed. On a GPU: python -m benchmarks.gpu
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ COMPARISONS = {  # name: its module, in the table's order
     "idle": "idle",
     "flow": "flow",
 }
-LONG = ("prep20",)  # minutes, and gigabytes of disk: only when asked for
-MIRROR = PROJECT.parent / "shared" / "mirror"  # where the tests find the real files, too
+LONG = ("prep20",)  # minutes, and gigabytes of disk: only on request
+MIRROR = PROJECT.parent / "shared" / "mirror"  # where the tests also find the real files
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def main() -> int:
         started = time.perf_counter()
         try:
             rows += _measured(name, conditions)
-        except Exception as error:  # one that fails hides no other
+        except Exception as error:  # a failing comparison does not stop the others
             failed.append(name)
             _say(f"FAILED {name}: {error}")
         _say(f"{name}: {time.perf_counter() - started:.0f} s")
@@ -73,7 +73,7 @@ def _usual(long: bool) -> list[str]:
 
 
 def _measured(name: str, conditions: Conditions) -> Iterator[results.Row]:
-    """The rows of one comparison, told as they come."""
+    """The rows of one comparison, reported as they come."""
     facts, in_use = machine.described(), machine.in_use()
     for row in import_module(f"benchmarks.{COMPARISONS[name]}").compare(conditions):
         if row.ours is None:
@@ -97,23 +97,23 @@ def _options() -> argparse.Namespace:
         default=str(MIRROR) if MIRROR.is_dir() else None,
         help="folder or address of the public files",
     )
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each side")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
-    parser.add_argument("--long", action="store_true", help=f"{', '.join(LONG)} as well")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to test that it works")
+    parser.add_argument("--long", action="store_true", help=f"also {', '.join(LONG)}")
     parser.add_argument(
         "--add",
         type=Path,
         metavar="FILE",
-        help="measure nothing; take over the results.json of another machine",
+        help="measure nothing; add the results.json of another machine",
     )
     parser.add_argument(
         "--home",
         type=Path,
         default=PROJECT / "data" / "benchmarks",
-        help="where artifacts are kept between runs",
+        help="folder of artifacts kept between runs",
     )
     parser.add_argument(
-        "--out", type=Path, default=PROJECT / "benchmarks", help="where the figures are written"
+        "--out", type=Path, default=PROJECT / "benchmarks", help="folder of the output"
     )
     options = parser.parse_args()
     options.home = options.home.absolute()

@@ -11,8 +11,8 @@ from benchmarks.harness import Conditions, Measured, Side, Turn, take_turns
 from benchmarks.results import Row, skipped
 
 NOTE = (
-    "Both sides are Folio's own training stage: the same layers, gradients and batches. JAX "
-    "compiles the whole step as one program, TensorFlow each scan as one of its own."
+    "Both sides are Folio's own training stage: the same layers, gradients and batches. "
+    "JAX compiles the whole step as one program, TensorFlow each scan as a separate one."
 )
 
 
@@ -34,7 +34,7 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         *found,
         "s",
         None,
-        f"{NOTE} To get ready, all widths compiled, took {ready[0]} and {ready[1]} s.",
+        f"{NOTE} Preparation, with all widths compiled, took {ready[0]} and {ready[1]} s.",
     )
     for cell, units in char.CASES:
         wishes = (f"model.cell={cell}", f"model.units=[{16 if conditions.quick else units}]")
@@ -52,7 +52,7 @@ def compare(conditions: Conditions) -> Iterator[Row]:
 def _both(
     conditions: Conditions, prepare: Callable[..., Turn], declared: Declared
 ) -> tuple[Measured, Measured]:
-    """`prepare`'s turns on TensorFlow and on JAX."""
+    """`prepare`'s rounds on TensorFlow and on JAX."""
     pipeline, profile, overrides = declared
     batches = made(conditions, declared)["batches"]
     found = take_turns(

@@ -1,4 +1,4 @@
-"""Training character models on Shakespeare: 64 rows of 100 characters a step, Adam."""
+"""Training character models on Shakespeare: 64 rows of 100 characters per step, Adam."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.batches.dataset import Split
 GATES = {"lstm": 4, "gru": 3}
 CASES = (("lstm", 512), ("gru", 1024))
 BATCH, TIME, EMBEDDING = 64, 100, 256
-STEPS = 3  # of one call of Keras's fit
+STEPS = 3  # per call of Keras's fit
 
 
 def compare(conditions: Conditions) -> Iterator[Row]:
@@ -49,8 +49,8 @@ def _case(conditions: Conditions, cell: str, units: int) -> Iterator[Row]:
         found["keras"],
         "characters/s",
         1.3,
-        f"fit on {STEPS} batches of a tf.data set a call, its "
-        "start included; ours reads its batches from Parquet.",
+        f"fit on {STEPS} batches of a tf.data set per call, including its start; Folio "
+        "reads its batches from Parquet.",
     )
     if has_torch:
         yield Row.times(
@@ -61,7 +61,7 @@ def _case(conditions: Conditions, cell: str, units: int) -> Iterator[Row]:
             found["torch"],
             "characters/s",
             1.1,
-            "The plain loop, batches in memory.",
+            "A plain training loop, batches in memory.",
         )
     else:
         yield skipped(
@@ -78,21 +78,22 @@ def _case(conditions: Conditions, cell: str, units: int) -> Iterator[Row]:
         found["limit"],
         "characters/s",
         0.55,
-        f"{operations(cell, units, size) / 1e6:.1f} MFLOP a character, "
-        f"those with the {size} embeddings aside, at the rate of a 2048³ product; the recurrent "
-        f"products of a step have {BATCH} rows and must wait for one another, {TIME} forward and "
-        f"{TIME} back.",
+        f"{operations(cell, units, size) / 1e6:.1f} MFLOP per character, without the "
+        f"input projections of the {size} embeddings, at the rate of a 2048³ product; the "
+        f"recurrent products of a step have {BATCH} rows and depend on each other, {TIME} "
+        f"forward and {TIME} backward.",
     )
 
 
 def operations(cell: str, units: int, vocabulary: int) -> float:
-    """Floating-point operations that training takes a character: 2 forward, 4 back a weight. Those
-    with the embeddings aside: they are few, and each can be multiplied once for all its places."""
+    """Floating-point operations of training per character: 2 forward, 4 backward per weight. The
+    input projections of the embeddings are not included: there are few, and each can be computed
+    once for all positions."""
     return 6 * (units * GATES[cell] * units + units * vocabulary)
 
 
 def ours(declared: Declared, batches: Path) -> Turn:
-    """Characters a second through the training stage's loop."""
+    """Characters per second through the training stage's loop."""
     training, epochs = Training(declared, batches), count()
     endless = (
         batch
@@ -104,7 +105,7 @@ def ours(declared: Declared, batches: Path) -> Turn:
 
 
 def coded(text: Path) -> tuple[np.ndarray, int]:
-    """The text's characters as numbers, and how many different ones there are."""
+    """The text's characters as numbers, and the number of different ones."""
     letters = np.frombuffer(text.read_text(encoding="utf-8").encode("utf-32-le"), np.uint32)
     known, ids = np.unique(letters, return_inverse=True)
     return ids.astype(np.int64), len(known)

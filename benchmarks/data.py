@@ -1,4 +1,4 @@
-"""The artifacts that comparisons read, made by Folio's own stages and kept between runs."""
+"""The artifacts that the comparisons read, made by Folio's own stages and kept between runs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Declared = tuple[str, str, tuple[str, ...]]  # pipeline, profile, overrides
 
 
 def imdb(conditions: Conditions, *overrides: str) -> Declared:
-    """The book's split of IMDb, no review cut."""
+    """The book's split of IMDb, no review truncated."""
     if conditions.quick:
         return _sample("imdb", "reviews.csv", ("tokens.max_tokens=null", *overrides))
     return "imdb", "book", ("tokens.max_tokens=null", *overrides)
 
 
 def characters(conditions: Conditions, *overrides: str) -> Declared:
-    """Shakespeare's characters, 100 a row, 64 rows a batch."""
+    """Shakespeare's characters, 100 per row, 64 rows per batch."""
     if conditions.quick:
         return _sample("shakespeare", "play.txt", ("batches.batch_size=64", *overrides))
     return "shakespeare", "full", overrides
 
 
 def paragraphs(conditions: Conditions) -> Declared:
-    """Paragraphs of Japanese Wikipedia in 8,000 subwords, a row each, 64 rows a batch."""
+    """Paragraphs of Japanese Wikipedia in 8,000 subwords, one per row, 64 rows per batch."""
     lines = Path(conditions.mirror or ".") / "jawiki_sample.txt"
     if conditions.quick or not lines.is_file():
         return _sample("jawiki", "jawiki.txt", ("batches.batch_size=64",))
@@ -48,7 +48,7 @@ def _sample(pipeline: str, file: str, overrides: tuple[str, ...]) -> Declared:
 
 
 def made(conditions: Conditions, declared: Declared, until: str = "batches") -> dict[str, Path]:
-    """The folder of each stage's artifact, up to `until`; reused where it is there."""
+    """The folder of each stage's artifact, up to `until`; reused if it exists."""
     return apart(_made, conditions, declared, until)
 
 
@@ -61,12 +61,12 @@ def _made(conditions: Conditions, declared: Declared, until: str) -> dict[str, P
 
 
 def artifact(folder: Path) -> Artifact:
-    """The artifact in a folder that `made` named."""
+    """The artifact in a folder from `made`."""
     return Artifact(folder.parent.name, folder.name, folder, read(folder))
 
 
 def quiet(text: str) -> None:
-    """A Notice that says nothing."""
+    """A Notice that prints nothing."""
 
 
 def texts(corpus: Path, split: str, most: int | None = None) -> tuple[list[str], list[int]]:
@@ -80,7 +80,7 @@ def texts(corpus: Path, split: str, most: int | None = None) -> tuple[list[str],
 
 
 class Training:
-    """The training stage's own loop on a batches artifact, to be driven batch by batch."""
+    """The training stage's own loop on a batches artifact, called batch by batch."""
 
     def __init__(self, declared: Declared, batches: Path) -> None:
         from pipelines.model.backend import load_keras, make_reproducible
@@ -102,7 +102,7 @@ class Training:
         )
 
     def step(self, batch: Batch) -> None:
-        """One batch, as an epoch trains on it: in stretches where the gradient is truncated."""
+        """One batch, trained as in an epoch: in parts where the gradient is truncated."""
         self.trainer.step(batch)
 
 

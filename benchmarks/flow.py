@@ -1,4 +1,4 @@
-"""What Prefect's flow adds to a retraining: the flow against the same stages called bare."""
+"""What Prefect's flow adds to a retraining: the flow against the same stages called directly."""
 
 from __future__ import annotations
 
@@ -51,13 +51,14 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     )
     yield Row.within(
         "flow/around",
-        "The flow around a retraining of seven stages",
+        "The flow's overhead in a retraining of seven stages",
         extra,
         "s",
         3,
         len(found["flow"].values),
-        f"A tiny model, every stage repeated: {found['flow'].median:.2f} s as a flow on a running "
-        f"server, until all of it is reported there; {found['bare'].median:.2f} s bare.",
+        f"A tiny model, every stage rerun: {found['flow'].median:.2f} s as a flow on a "
+        f"running server, until everything is reported there; {found['bare'].median:.2f} "
+        "s without Prefect.",
     )
 
 

@@ -1,6 +1,6 @@
-"""Drawing 1,000 characters from an LSTM of 512 units, one text and 64 side by side.
+"""Generating 1,000 characters with an LSTM of 512 units, one text and 64 in parallel.
 
-The weights are random: what is drawn makes no difference to the time.
+The weights are random: the generated text does not affect the time.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from benchmarks.product import largest_product
 from benchmarks.results import Row
 from pipelines.declaration.model_sections import ModelSpec
 
-VOCABULARY, CONTEXT = 80, 40  # the book's characters; those that its sample() reads each time
+VOCABULARY, CONTEXT = 80, 40  # the book's characters; the number that its sample() reads each time
 CASES = ((1, 300, "one text"), (64, 4000, "64 texts"))  # texts at a time, goal
 TRUTH = (
-    "The book's function reads the last 40 characters anew for each one; ours carries the "
-    "state along and so has read them all."
+    "The book's function reads the last 40 characters again for each one; Folio carries "
+    "the state, and so has read all of them."
 )
 
 
 def compare(conditions: Conditions) -> Iterator[Row]:
     units, length = (16, 100) if conditions.quick else (512, 1000)
     spec = ModelSpec(kind="language_model", cell="lstm", embedding=256, units=(units,))
-    products = 2 * units * (4 * units + VOCABULARY)  # of a character, with the state and the head
+    products = 2 * units * (4 * units + VOCABULARY)  # per character, with the state and the head
     sides = {
         "book": Side(book, (spec, 20)),
         "reading": Side(weights_read, (spec,)),
@@ -49,18 +49,19 @@ def compare(conditions: Conditions) -> Iterator[Row]:
             found["book"],
             "characters/s",
             goal,
-            f"In all texts together; the book writes one at a time. {TRUTH} It is "
-            "timed on 20 characters a turn.",
+            f"Characters of all texts together; the book generates one at a time. {TRUTH} "
+            "It is timed on 20 characters per round.",
         )
         yield Row.times(
             f"generate/{streams}-book-40",
-            f"{title}, the last 40 read anew",
+            f"{title}, the last 40 reread",
             "the book's sample(), one text",
             found[f"context {streams}"],
             found["book"],
             "characters/s",
             None,
-            "The same function as the book's: each character is drawn from the 40 before it alone.",
+            "The same function as the book's: each character is predicted from only the "
+            "40 before it.",
         )
         yield Row.times(
             f"generate/{streams}-loop",
@@ -70,9 +71,9 @@ def compare(conditions: Conditions) -> Iterator[Row]:
             found[f"loop {streams}"],
             "characters/s",
             10,
-            "The tutorial's stateful tf.function, called from Python for each "
-            f"character, on {length // 5} characters a turn. At the machine's limit "
-            f"(see generate/{streams}-limit) a program is {most:.1f} times as fast.",
+            "The tutorial's stateful tf.function, called from Python for each character, "
+            f"on {length // 5} characters per round. At the machine's limit (see "
+            f"generate/{streams}-limit), a program is {most:.1f} times as fast.",
         )
     yield Row.times(
         "generate/1-limit",
@@ -83,7 +84,7 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         "characters/s",
         None,
         "A character takes one product of a vector with each weight matrix, here timed "
-        "alone in a compiled loop.",
+        "by itself in a compiled loop.",
     )
     yield Row.times(
         "generate/64-limit",
@@ -93,12 +94,12 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         found["products"],
         "characters/s",
         None,
-        f"{products / 1e6:.1f} MFLOP a character at the rate of a 2048³ product.",
+        f"{products / 1e6:.1f} MFLOP per character at the rate of a 2048³ product.",
     )
 
 
 def ours(spec: ModelSpec, streams: int, length: int, context: int | None) -> Turn:
-    """Characters a second of the sampling that `folio generate` uses."""
+    """Characters per second of the sampling that `folio generate` uses."""
     from pipelines.model.backend import load_keras
 
     load_keras("tensorflow")
@@ -114,7 +115,7 @@ def ours(spec: ModelSpec, streams: int, length: int, context: int | None) -> Tur
 
 
 def _plain(spec: ModelSpec, streams: int | None = None) -> Any:
-    """The notebooks' model: with `streams` a stateful one for so many texts."""
+    """The notebooks' model: with `streams` a stateful one for that many texts."""
     import keras
 
     return keras.Sequential(
@@ -169,7 +170,7 @@ def tutorial(spec: ModelSpec, streams: int, length: int) -> Turn:
 
 
 def weights_read(spec: ModelSpec) -> Turn:
-    """Products of a state with the weights of a step, in a compiled loop: steps a second."""
+    """Products of a state with the weights of a step, in a compiled loop: steps per second."""
     import tensorflow as tf
 
     units, steps = spec.units[0], 1000

@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu [--only CASE…] [--out DIR]
 
-It needs numpy, and torch or jax; without keras only PyTorch's layers are measured. Where the
-figures come from another machine, `python -m benchmarks --add DIR/results.json` takes them over.
+It needs numpy, and torch or jax; without keras only PyTorch's layers are measured. To add the
+figures of another machine, use `python -m benchmarks --add DIR/results.json`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from benchmarks.harness import Measured, Side, apart, take_turns
 from benchmarks.machine import described, in_use
 from benchmarks.results import Row, number
 
-TUTORIAL = 125_000.0  # characters a second, of the Keras text-generation tutorial's machine
-LARGER = (1, 4, 16, 64)  # times the batch size, to find what fills the chip
+TUTORIAL = 125_000.0  # characters per second, on the machine of the Keras text-generation tutorial
+LARGER = (1, 4, 16, 64)  # times the batch size, to find what saturates the chip
 NOISE = 1e-3  # of logits, between two orders of the same sums
 
 
@@ -32,7 +32,7 @@ class Case:
     title: str
     unit: str
     sizes: Sizes
-    goal: float | None = None  # items a second
+    goal: float | None = None  # items per second
 
 
 CASES = (
@@ -64,8 +64,9 @@ def main() -> int:
     chips = [found for name in installed if (found := apart(chip, name))]
     if not chips and not options.cpu:
         print(
-            f"no GPU that {' or '.join(installed) or 'torch or jax (neither is installed)'} can "
-            "use here: nothing measured. --cpu tries the script out, tiny.",
+            "no GPU that "
+            f"{' or '.join(installed) or 'torch or jax (neither is installed)'} can use "
+            "here: nothing measured. --cpu tests the script with tiny sizes.",
             file=sys.stderr,
         )
         return 1
@@ -86,7 +87,7 @@ def main() -> int:
 
 
 def _ways(installed: list[str], cpu: bool) -> list[Way]:
-    """Folio's first, then what each is measured against."""
+    """Folio's figures first, then the alternatives."""
     has_keras = importlib.util.find_spec("keras") is not None
     device = "cpu" if cpu else "cuda"
     ways = [
@@ -126,7 +127,7 @@ def _compare(case: Case, ways: list[Way], options: argparse.Namespace) -> Iterat
         yield Row.times(
             f"{name}-tutorial",
             case.title,
-            "the tutorial's machine, by its own account",
+            "the tutorial's machine, as reported there",
             mine,
             tutorial,
             case.unit,
@@ -140,11 +141,11 @@ def _compare(case: Case, ways: list[Way], options: argparse.Namespace) -> Iterat
 
 
 def _looked_into(best: Way, ways: list[Way], sizes: Sizes, times: tuple[int, ...]) -> Iterator[str]:
-    """Larger batches, lower precision, whether cuDNN ran, and whether masks hold there."""
+    """Larger batches, lower precision, whether cuDNN ran, and whether masks work there."""
     for precision in ("float32", "bfloat16"):
         reached = apart(sweep, best, sizes, precision, times)
         yield (
-            f"{best.label}, {precision}, by rows a batch: "
+            f"{best.label}, {precision}, by rows per batch: "
             + ", ".join(f"{rows}: {number(rate)}" for rows, rate in reached.items())
             + "."
         )
@@ -154,8 +155,8 @@ def _looked_into(best: Way, ways: list[Way], sizes: Sizes, times: tuple[int, ...
     if best.keras and sizes.kind == "classifier":
         error = apart(padding_error, best, sizes)
         yield (
-            f"Padding moves a logit by {error:.0e}: "
-            + ("noise." if error < NOISE else "WRONG, masks do not hold here.")
+            f"Padding changes a logit by {error:.0e}: "
+            + ("noise." if error < NOISE else "WRONG, masks do not work here.")
         )
 
 
@@ -166,9 +167,11 @@ def _options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES])
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each side")
-    parser.add_argument("--cpu", action="store_true", help="try the script without a GPU, tiny")
-    parser.add_argument("--out", type=Path, required=True, help="where the figures are written")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds")
+    parser.add_argument(
+        "--cpu", action="store_true", help="test the script without a GPU, tiny sizes"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the output")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """The sides of the GPU benchmarks: PyTorch's layers, and Folio's training step through Keras.
 
-Each function runs in a process of its own, since Keras keeps the backend that it is imported with.
+Each function runs in a separate process, since Keras keeps the backend that it was imported with.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
     from pipelines.model.train_step import Inputs
 
-FILLED = 0.85  # of a classifier's slots hold real tokens, in well chosen widths
+FILLED = 0.85  # share of a classifier's slots with real tokens, with well chosen widths
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Way:
-    """Who trains: PyTorch's layers in a plain loop, or Keras on a backend."""
+    """PyTorch's layers in a plain loop, or Keras on a backend."""
 
     backend: str
     keras: bool = True
-    masked: bool = True  # as Folio's models are; without, to see what that costs
+    masked: bool = True  # as in Folio's models; without masks, to measure their cost
     device: str = "cuda"
 
     @property
@@ -81,12 +81,12 @@ def chip(backend: str) -> str | None:
 
 
 def items_a_second(way: Way, sizes: Sizes, seconds: float = 1.0) -> Turn:
-    """Tokens or slots a second of whole training steps, the loss fetched after each."""
+    """Tokens or slots per second of whole training steps, the loss fetched after each."""
     return rate(_step(way, sizes), sizes.items, seconds)
 
 
 def sweep(way: Way, sizes: Sizes, precision: str, times: tuple[int, ...]) -> dict[int, float]:
-    """{batch size: items a second}, larger and larger until memory is full."""
+    """{batch size: items per second}, with increasing sizes until memory is full."""
     reached = {}
     for factor in times:
         larger = replace(sizes, batch=sizes.batch * factor)
@@ -120,7 +120,7 @@ def _step(way: Way, sizes: Sizes, precision: str = "float32") -> Callable[[], fl
 def _keras_step(
     way: Way, sizes: Sizes, precision: str, x: np.ndarray, length: np.ndarray, y: np.ndarray
 ) -> Callable[[], float]:
-    """The training stage's step, optimizer included."""
+    """The training stage's step, including the optimizer."""
     from pipelines.model.backend import load_keras, make_reproducible
 
     keras = load_keras(way.backend)
@@ -186,7 +186,7 @@ def _batch(sizes: Sizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def cudnn_calls(way: Way, sizes: Sizes) -> list[str]:
-    """What a step calls of cuDNN's recurrent layers, by a profile (JAX: by its programs)."""
+    """The calls of cuDNN's recurrent layers in a step, from a profile (JAX: from its programs)."""
     if way.backend == "jax":
         with tempfile.TemporaryDirectory() as folder:
             os.environ["XLA_FLAGS"] = f"--xla_dump_to={folder} --xla_dump_hlo_as_text"
@@ -209,7 +209,7 @@ def cudnn_calls(way: Way, sizes: Sizes) -> list[str]:
 
 
 def padding_error(way: Way, sizes: Sizes) -> float:
-    """How far a masked logit moves when its row is read without its padding. It must be noise:
+    """How much a masked logit changes when its row is read without its padding. It must be noise:
     masked cuDNN layers before 8.9.1 gave wrong results (tensorflow#60192)."""
     from pipelines.model.backend import load_keras
 

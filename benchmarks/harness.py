@@ -1,7 +1,7 @@
-"""Measures the sides of a comparison in turn, each in a process of its own.
+"""Measures the sides of a comparison alternately, each in a separate process.
 
-A process of its own gives each side its own peak memory, its own threads and its libraries'
-defaults; turns make a busy moment of the machine hit all sides alike.
+A separate process gives each side its own peak memory, its own threads and its libraries' defaults;
+with alternating rounds, a busy moment of the machine affects all sides equally.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import numpy as np
 
 from pipelines.store.resource_use import Measurement
 
-Turn = Callable[[], float]  # one measurement: seconds, or items a second
+Turn = Callable[[], float]  # one measurement: seconds, or items per second
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which a comparison runs. `quick` is for trying out: tiny sizes, no figures."""
+    """The conditions of a comparison. `quick` is for tests: tiny sizes, no meaningful figures."""
 
     home: Path  # artifacts that several comparisons read
     mirror: str | None = None
@@ -37,9 +37,9 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Side:
-    """`prepare(*arguments)` in a new process gives what is measured there.
+    """`prepare(*arguments)` in a new process returns what is measured there.
 
-    What it does before it returns (imports, compiling, a first call) is not measured.
+    Everything before it returns (imports, compiling, a first call) is not measured.
     """
 
     prepare: Callable[..., Turn]
@@ -48,7 +48,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one side measured, a value a turn; its process's peak memory; seconds to get ready."""
+    """The measurements of one side, one per round; its process's peak memory; its preparation
+    time."""
 
     values: tuple[float, ...]
     peak_bytes: int = 0
@@ -77,7 +78,7 @@ def take_turns(sides: dict[str, Side], repeats: int) -> dict[str, Measured]:
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function(*arguments)` in a process of its own, whose memory goes with it."""
+    """`function(*arguments)` in a separate process, whose memory is then freed."""
     with Worker(function.__name__, Side(_only, (function, arguments))) as worker:
         return worker.turn()
 
@@ -87,7 +88,7 @@ def _only(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[
 
 
 class Worker:
-    """One side, ready in its process. A turn is taken when asked for; between turns it waits."""
+    """One side, ready in its process. It measures on request and waits in between."""
 
     def __init__(self, name: str, side: Side) -> None:
         self.name = name
@@ -134,7 +135,7 @@ class Worker:
         self._end()
 
     def _end(self) -> None:
-        self._pipe.close()  # the process sees it and ends
+        self._pipe.close()  # this ends the process
         self._process.join(10)
         if self._process.is_alive():
             self._process.kill()
@@ -162,14 +163,15 @@ def _wish(pipe: Connection) -> str | None:
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds that `work` takes."""
+    """The seconds that `work` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def rate(step: Callable[[], Any], items: float, seconds: float = 1.0) -> Turn:
-    """Items a second, over whole steps for at least so many seconds; a first step is left out."""
+    """Items per second, over whole steps for at least that many seconds; a first step is left
+    out."""
     step()
 
     def turn() -> float:
@@ -183,7 +185,7 @@ def rate(step: Callable[[], Any], items: float, seconds: float = 1.0) -> Turn:
 
 
 def spread(widths: np.ndarray, count: int) -> np.ndarray:
-    """Numbers of `count` batches that stand for all of an epoch: spread evenly over the widths."""
+    """Indices of `count` batches that represent an epoch: spread evenly over the widths."""
     order = np.argsort(widths, kind="stable")
     places = (np.arange(min(count, len(order))) + 0.5) * len(order) / min(count, len(order))
     return order[places.astype(int)]

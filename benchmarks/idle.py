@@ -1,4 +1,4 @@
-"""What the command line costs when there is nothing to do."""
+"""The time of the command line when there is nothing to do."""
 
 from __future__ import annotations
 
@@ -43,9 +43,8 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         "s",
         3,
         len(runs.values),
-        "All of IMDb's artifacts are there and checked by "
-        "their digests. With the server's start and stop it took "
-        f"{_seconds(conditions, command, 1).median:.1f} s.",
+        "All of IMDb's artifacts exist and are checked by their digests. With the "
+        f"server's start and stop it took {_seconds(conditions, command, 1).median:.1f} s.",
     )
     for name, arguments, goal in (("help", ["--help"], 0.4), ("plan", ["plan", *command[1:]], 1)):
         found = _seconds(conditions, arguments)
@@ -55,7 +54,7 @@ def compare(conditions: Conditions) -> Iterator[Row]:
 
 
 def _seconds(conditions: Conditions, command: list[str], repeats: int | None = None) -> Measured:
-    """Seconds that `folio COMMAND` takes, from the shell's point of view."""
+    """The seconds that `folio COMMAND` takes, measured from outside."""
     folio = Path(sys.executable).with_name("folio")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("PREFECT")

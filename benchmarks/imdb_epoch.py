@@ -1,4 +1,4 @@
-"""A training epoch of the book's bi-LSTM on its 20,000 reviews, batches of 32, nothing cut."""
+"""A training epoch of the book's bi-LSTM on its 20,000 reviews, batches of 32, no truncation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.harness import Conditions, Side, Turn, apart, spread, take_turns
 from benchmarks.results import Row
 from pipelines.batches.dataset import Split
 
-OURS, THEIRS = 48, 12  # batches of a turn, spread over the widths of the epoch
+OURS, THEIRS = 48, 12  # batches per round, spread over the widths of the epoch
 
 
 def compare(conditions: Conditions) -> Iterator[Row]:
@@ -37,19 +37,20 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         theirs,
         "s",
         6,
-        f"A turn trains on {OURS} batches of ours and {THEIRS} of the notebook's, spread evenly "
-        "over the widths of an epoch, and is scaled up by slots; the notebook's side encodes its "
-        "reviews as it does in each epoch, ours reads the whole epoch from Parquet. Left out: "
-        f"ours gets ready once in {mine.ready_seconds:.0f} s (eight widths compiled), the "
-        f"notebook in {theirs.ready_seconds:.0f} s (vocabulary). Padding leaves ours "
-        f"{slots[0] / 1e6:.1f} million slots an epoch and the notebook {slots[1] / 1e6:.1f}; a "
-        f"second takes ours through {rates[0]:.0f} thousand of them and the notebook through "
-        f"{rates[1]:.0f} thousand: the rest of the ratio.",
+        f"A round trains on {OURS} batches of Folio and {THEIRS} of the notebook, spread "
+        "evenly over the widths of an epoch, and is scaled up by slots. The notebook's "
+        "side encodes its reviews, as it does in each epoch; Folio reads the whole epoch "
+        "from Parquet. Not included: Folio's preparation, once, in "
+        f"{mine.ready_seconds:.0f} s (eight widths compiled), and the notebook's in "
+        f"{theirs.ready_seconds:.0f} s (vocabulary). With padding, an epoch has "
+        f"{slots[0] / 1e6:.1f} million slots in Folio and {slots[1] / 1e6:.1f} in the "
+        f"notebook. Per second, Folio processes {rates[0]:.0f} thousand slots and the "
+        f"notebook {rates[1]:.0f} thousand; together these explain the ratio.",
     )
 
 
 def ours(declared: Declared, batches: Path) -> Turn:
-    """Seconds of an epoch: reading all of it, and training, scaled up from some batches."""
+    """Seconds per epoch: reading all of it, and training, scaled up from some batches."""
     training = Training(declared, batches)
     all_batches, slots = epoch_batches(training.split)
     chosen = [all_batches[i] for i in spread(slots, OURS)]
@@ -64,7 +65,7 @@ def ours(declared: Declared, batches: Path) -> Turn:
 
 
 def _slots(batches: Path, tokens: Path) -> tuple[int, int]:
-    """Padded tokens of an epoch: of ours, and of random batches padded to their longest."""
+    """Padded tokens of an epoch: in Folio, and with random batches padded to their longest."""
     import pyarrow.parquet as pq
 
     shards = sorted((tokens / "tokens").glob("train-*.parquet"))
@@ -78,7 +79,7 @@ def _slots(batches: Path, tokens: Path) -> tuple[int, int]:
 
 
 def notebooks_way(corpus: Path) -> Turn:
-    """Seconds of an epoch of `fit`, scaled up from some of its random batches."""
+    """Seconds per epoch of `fit`, scaled up from some of its random batches."""
     documents, labels = texts(corpus, "train")
     encoder = notebook.vocabulary(documents)
     model = notebook.model(encoder.vocab_size)

@@ -1,4 +1,4 @@
-"""The machine that figures belong to."""
+"""Describes the machine of the measurements."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def described() -> str:
 
 
 def processor() -> str:
-    """The model, and the widest vector instructions that it has."""
+    """The processor model, and its widest vector instructions."""
     try:
         facts = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -48,8 +48,8 @@ def processor() -> str:
 
 
 def in_use(seconds: float = 1.0) -> float | None:
-    """The share of the cores' time that others take while this process waits so long; None where
-    the system does not tell."""
+    """The share of the cores' time that other processes use while this one waits that long; None if
+    the system does not report it."""
     try:
         before = _times()
         time.sleep(seconds)

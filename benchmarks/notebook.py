@@ -1,4 +1,4 @@
-"""IMDb as the book's notebook has it (Raschka and others, Machine Learning with PyTorch and
+"""IMDb as in the book's notebook (Raschka and others, Machine Learning with PyTorch and
 Scikit-Learn's TensorFlow edition, chapter 16): a tokenizer called for each review."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ BATCH = 32
 
 
 def vocabulary(texts: list[str]) -> Any:
-    """tfds' encoder over all tokens of the texts, counted review by review."""
+    """TFDS's encoder over all tokens of the texts, counted review by review."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -21,7 +21,7 @@ def vocabulary(texts: list[str]) -> Any:
 
 
 def batches(texts: list[str], labels: list[int], encoder: Any) -> Any:
-    """A tf.data set: each review encoded by `py_function`, each batch padded to its longest."""
+    """A tf.data set: each review encoded with `py_function`, each batch padded to its longest."""
     import tensorflow as tf
 
     def encode(text: tf.Tensor, label: tf.Tensor) -> tuple:
@@ -35,7 +35,7 @@ def batches(texts: list[str], labels: list[int], encoder: Any) -> Any:
 
 
 def model(vocabulary_size: int) -> Any:
-    """The book's bidirectional LSTM, compiled as there. Padding is read like any word."""
+    """The book's bidirectional LSTM, compiled as there. Padding is read like any other word."""
     import keras
 
     built = keras.Sequential(

@@ -10,11 +10,11 @@ from benchmarks.results import PLOT, Row, times
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LIMIT = "limit"  # rows against the machine's limit are shares, no ratios of two programs
+LIMIT = "limit"  # rows against the machine's limit are shares, not ratios of two programs
 
 
 def draw(rows: list[Row], folder: Path) -> Path | None:
-    """results.svg: a bar a comparison, a tick where its goal is. None when there is none."""
+    """results.svg: a bar per comparison, a tick at its goal. None if there are no comparisons."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -42,7 +42,7 @@ def draw(rows: list[Row], folder: Path) -> Path | None:
         )
         axes.margins(x=0.12)
         axes.set_xlabel(
-            "times as fast as the other (log scale); line: the goal; hatched: goal missed"
+            "speed-up over the alternative (log scale); line: goal; hatched: goal missed"
         )
         axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(path, metadata={"Date": None})
@@ -64,7 +64,7 @@ def _bar(axes: Axes, place: int, row: Row, ratio: float) -> None:
     )
     if row.goal is not None:
         axes.plot([row.goal] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.5)
-    end = max(ratio, 1, row.goal or 0 if missed else 0)  # the figure right of the goal's line
+    end = max(ratio, 1, row.goal or 0 if missed else 0)  # the figure is right of the goal line
     axes.annotate(
         times(ratio),
         (end, place),

@@ -1,4 +1,4 @@
-"""IMDb from the archive to tokens to padded batches, all 50,000 labelled reviews, nothing cut."""
+"""IMDb from the archive to tokens to padded batches, all 50,000 labelled reviews, no truncation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 
 TITLE = "IMDb archive to batches"
-SAMPLE = 1600  # reviews that the notebook's way is timed on
-TRAIN_SHARE = 0.4  # 20,000 of the 50,000: those that the vocabulary is counted over
+SAMPLE = 1600  # reviews that the notebook's code is timed on
+TRAIN_SHARE = 0.4  # 20,000 of the 50,000: those that the vocabulary is built from
 WORDS = r"\w+"
 
 
@@ -43,16 +43,16 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     yield Row.times(
         "prep/notebook",
         TITLE,
-        "py_function a review",
+        "py_function per review",
         mine,
         found["notebook"],
         "s",
         10,
-        f"The other side: the archive read by tarfile, then the vocabulary over "
-        f"{TRAIN_SHARE:.0%} of the reviews and one encoding of all, in memory, scaled "
-        f"up from {len(documents):,} reviews (the notebook encodes again in each "
-        f"epoch). Ours writes Parquet, digests and checks it. {_bounds(conditions)} "
-        f"At the machine's limit (see prep/limit) a program is "
+        "The other side reads the archive with tarfile, builds the vocabulary from "
+        f"{TRAIN_SHARE:.0%} of the reviews and encodes all of them once, in memory, "
+        f"scaled up from {len(documents):,} reviews (the notebook encodes them again in "
+        "each epoch). Folio also writes Parquet, hashes it and checks it. "
+        f"{_bounds(conditions)} At the machine's limit (see prep/limit), a program is "
         f"{found['notebook'].median / found['limit'].median:.1f} times as fast.",
     )
     against = "Hugging Face tokenizers, numpy padding"
@@ -65,12 +65,12 @@ def compare(conditions: Conditions) -> Iterator[Row]:
             found["tokenizers"],
             "s",
             3,
-            "The other side: the archive read by tarfile, WordLevel trained on "
-            f"{TRAIN_SHARE:.0%} of the reviews, all encoded on all cores, batches of "
-            "32 padded in memory; peak memory "
-            f"{found['tokenizers'].peak_bytes / 1e9:.2f} GB. It looks for no repeats "
-            "and near-repeats, splits nothing off, and writes nothing. At the "
-            "machine's limit a program is "
+            "The other side reads the archive with tarfile, trains WordLevel on "
+            f"{TRAIN_SHARE:.0%} of the reviews, encodes all of them on all cores and pads "
+            "batches of 32 in memory; peak memory "
+            f"{found['tokenizers'].peak_bytes / 1e9:.2f} GB. It does not look for "
+            "duplicates and near-duplicates, does not split off validation, and writes "
+            "nothing. At the machine's limit, a program is "
             f"{found['tokenizers'].median / found['limit'].median:.1f} times as fast.",
         )
     else:
@@ -88,9 +88,9 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         found["limit"],
         "s",
         None,
-        "The compiled parts alone, on both cores, from texts in memory: inflating the "
-        "archive, finding, counting and coding all words once, writing texts and ids "
-        "to Parquet. No files told apart, cleaned, digested, compared or padded.",
+        "Only the compiled parts, on both cores, from texts in memory: decompressing the "
+        "archive, finding, counting and encoding all words once, writing texts and ids "
+        "to Parquet. No classifying, cleaning, hashing, comparing or padding of files.",
     )
     yield Row.within(
         "prep/memory", f"{TITLE}: peak memory", mine.peak_bytes / 1e9, "GB", 1, len(mine.values)
@@ -106,7 +106,7 @@ def ours(conditions: Conditions, *overrides: str) -> Turn:
 
 
 def stage_seconds(conditions: Conditions, *overrides: str) -> dict[str, float]:
-    """What each of the data stages takes in a new home, the checks between them included."""
+    """The seconds of each data stage in a new home, including the checks between them."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.at(Path(folder), mirror=conditions.mirror)
         record = retrain_plain(
@@ -119,7 +119,7 @@ def stage_seconds(conditions: Conditions, *overrides: str) -> dict[str, float]:
 
 
 def compiled_work(source: Path, corpus: Path) -> Turn:
-    """Seconds that libraries take for what cannot be spared, with no Python between their calls."""
+    """Seconds that libraries take for the unavoidable work, without Python between their calls."""
     import polars as pl
 
     from pipelines.tokens.vocabulary import split_words
@@ -163,7 +163,7 @@ def notebooks_way(source: Path, documents: list[str], labels: list[int], count: 
 
 
 def tokenizers_way(source: Path, corpus: Path) -> Turn:
-    """Seconds to the last padded batch, the vocabulary made anew."""
+    """Seconds until the last padded batch, including a new vocabulary."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
     fixed = [] if _archive(source) else texts(corpus, "*")[0]
@@ -198,7 +198,7 @@ def _padded(rows: list[list[int]]) -> np.ndarray:
 
 
 def archived(source: Path) -> Iterator[bytes]:
-    """The labelled reviews of an aclImdb archive, as Python's tarfile gives them."""
+    """The labelled reviews of an aclImdb archive, read with Python's tarfile."""
     if archive := _archive(source):
         with tarfile.open(archive, "r|gz") as members:
             for member in members:
@@ -222,15 +222,15 @@ def _documents(corpus: Path) -> list[int]:
 
 
 def _bounds(conditions: Conditions) -> str:
-    """Where the time goes, and what no program on one core could spare."""
+    """Where the time goes, and the minimum on one core."""
     stages = apart(stage_seconds, conditions)
     spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stages.items())
     archive = _archive(made(conditions, imdb(conditions))["source"])
     if archive is None:
         return f"Ours: {spent}."
     return (
-        f"Ours in a process that imports as it goes: {spent}; inflating the archive alone "
-        f"takes {apart(_inflating, archive):.1f} s of one core."
+        f"Folio, including imports: {spent}; decompressing the archive alone takes "
+        f"{apart(_inflating, archive):.1f} s of one core."
     )
 
 

@@ -1,4 +1,4 @@
-"""The same reviews 20 times over, a million of 1.3 GB: does time grow with the text alone?"""
+"""The same reviews 20 times, a million of 1.3 GB: is the time proportional to the text?"""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TITLE = "IMDb archive to batches, 20 times the text"
 def compare(conditions: Conditions) -> Iterator[Row]:
     source = made(conditions, imdb(conditions))["source"]
     if not any(source.rglob("*.tar.gz")):
-        yield skipped("prep20/time", TITLE, "ourselves at 1×", "the samples are no archive")
+        yield skipped("prep20/time", TITLE, "Folio at 1×", "the samples are not an archive")
         return
     with tempfile.TemporaryDirectory(dir=conditions.home) as folder:
         place = Path(folder)
         if shutil.disk_usage(place).free < 20e9:
-            yield skipped("prep20/time", TITLE, "ourselves at 1×", "less than 20 GB of disk free")
+            yield skipped("prep20/time", TITLE, "Folio at 1×", "less than 20 GB of disk free")
             return
         apart(write, source, place / "one.tar.gz", 1)
         apart(write, source, place / "many.tar.gz", COPIES)
@@ -39,14 +39,14 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         found = take_turns({"many": many}, 1)["many"]
     yield Row.within(
         "prep20/time",
-        f"{TITLE}: time, of ourselves at 1×",
+        f"{TITLE}: time, relative to Folio at 1×",
         found.median / once.median,
         "× the time",
         22,
         1,
         f"{once.median:.1f} s for 50,000 reviews, {found.median:.0f} s for "
-        f"{50_000 * COPIES:,}; each copy's reviews end with a number of their own, or "
-        "all but the first would be duplicates.",
+        f"{50_000 * COPIES:,}; the reviews of each copy end with a different number, or "
+        "they would be duplicates.",
     )
     yield Row.within(
         "prep20/memory",
@@ -68,7 +68,7 @@ def _declared(archive: Path, copies: int) -> tuple[str, ...]:
 
 
 def write(source: Path, archive: Path, copies: int) -> None:
-    """An archive in aclImdb's layout with all labelled reviews so many times over."""
+    """An archive in aclImdb's layout with that many copies of all labelled reviews."""
     reviews = list(archived(source))
     with (
         gzip.open(archive, "wb", compresslevel=1) as zipped,

@@ -1,4 +1,4 @@
-"""The machine's limit: its largest matrix product, in floating-point operations a second."""
+"""The machine's limit: its largest matrix product, in floating-point operations per second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SIZE = 2048
 
 
 def largest_product(operations: float = 1.0) -> Turn:
-    """Products of 2048 × 2048 float32 matrices, in items of so many operations a second."""
+    """Products of 2048 × 2048 float32 matrices, in items of that many operations per second."""
     import tensorflow as tf
 
     a = tf.random.stateless_uniform((SIZE, SIZE), (1, 0))

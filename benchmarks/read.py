@@ -1,4 +1,4 @@
-"""Reading an epoch of IMDb's batches from Parquet, reshuffled, against arrays in memory."""
+"""Reading an epoch of IMDb's batches from Parquet, shuffled, against arrays in memory."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     )
     yield Row.within(
         "read/share",
-        "Reading an epoch of batches from Parquet, beyond arrays in memory",
+        "Reading an epoch of batches from Parquet, compared with arrays in memory",
         float(extra),
         "% of the epoch",
         3,
         len(parquet.values),
-        f"Parquet {parquet.median:.2f} s, the same rows shuffled and dealt from arrays in memory "
-        f"{memory.median:.2f} s, the training epoch {epoch.median:.1f} s.",
+        f"Parquet {parquet.median:.2f} s, the same rows shuffled and batched from arrays "
+        f"in memory {memory.median:.2f} s, the training epoch {epoch.median:.1f} s.",
     )
 
 
 def from_parquet(batches: Path) -> Turn:
-    """Seconds to read the epochs of the split, one a turn."""
+    """Seconds to read the epochs of the split, one per round."""
     split, epochs = Split(artifact(batches), "train"), count()
     return lambda: timed(
         lambda: [each.filled(split.batch_size) for each in split.epoch(next(epochs))]
@@ -54,7 +54,7 @@ def from_parquet(batches: Path) -> Turn:
 
 
 def from_memory(batches: Path) -> Turn:
-    """The same rows as one array a width, shuffled and dealt."""
+    """The same rows as one array per width, shuffled and batched."""
     split = Split(artifact(batches), "train")
     widths: dict[int, list] = {}
     for batch in epoch_batches(split)[0]:
@@ -77,7 +77,7 @@ def from_memory(batches: Path) -> Turn:
             order = random.permutation(len(arrays[0]))
             for first in range(0, len(order), size):
                 rows = order[first : first + size]
-                tokens, *_ = (values[rows] for values in arrays)  # all of them are dealt
+                tokens, *_ = (values[rows] for values in arrays)  # all of them are read
                 slots += tokens.size
         return slots
 

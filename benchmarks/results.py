@@ -1,4 +1,4 @@
-"""The rows of the table, and where they are kept: results.json and RESULTS.md."""
+"""The rows of the table, and their files: results.json and RESULTS.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.harness import Measured
 from pipelines.files.whole_files import write_json, write_whole
 
 JSON, PAGE, PLOT = "results.json", "RESULTS.md", "results.svg"
-BUSY = 0.1  # of the cores' time, taken by others: beyond, a comparison's figures are in doubt
+BUSY = 0.1  # of the cores' time, used by others: above this, a comparison's figures are uncertain
 
 
 def today() -> str:
@@ -22,11 +22,11 @@ def today() -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. `name` is what --only takes, a slash, and what it is compared with.
+    """One comparison. `name` is the argument of --only, a slash, and the alternative.
 
-    With an `other` side the ratio says how many times better ours is, and `goal` is the least
-    that it should be; without one `goal` is the most that `ours` should be. A row that could not
-    be measured has neither, and `note` says why.
+    With an `other` side, the ratio says how many times better Folio is, and `goal` is its minimum.
+    Without one, `goal` is the maximum of `ours`. A row that could not be measured has neither, and
+    `note` says why.
     """
 
     name: str
@@ -39,10 +39,10 @@ class Row:
     goal: float | None = None
     met: bool | None = None
     runs: int = 0
-    note: str = ""  # how it was measured, and what bounds it
+    note: str = ""  # how it was measured, and its limits
     date: str = field(default_factory=today)
     machine: str = ""
-    in_use: float | None = None  # share of the cores' time that others took, just before
+    in_use: float | None = None  # share of the cores' time that others used just before
 
     @classmethod
     def times(
@@ -56,8 +56,8 @@ class Row:
         goal: float | None,
         note: str = "",
     ) -> Row:
-        """Ours against another side. The ratio is the median over the rounds: only what ran in
-        the same seconds is compared."""
+        """Folio against another side. The ratio is the median over the rounds, so that only
+        measurements of the same moment are compared."""
         pairs = zip(ours.values, other.values, strict=True)
         ratio = float(statistics.median(a / b if unit.endswith("/s") else b / a for a, b in pairs))
         return cls(
@@ -78,7 +78,7 @@ class Row:
     def within(
         cls, name: str, title: str, ours: float, unit: str, goal: float, runs: int, note: str = ""
     ) -> Row:
-        """Ours against a limit that it should keep within."""
+        """Folio against a limit that it should stay within."""
         return cls(
             name, title, "", float(ours), None, unit, None, goal, bool(ours <= goal), runs, note
         )
@@ -102,9 +102,9 @@ def load(folder: Path, name: str = JSON) -> list[Row]:
 
 
 def merged(earlier: Iterable[Row], new: Iterable[Row], order: Iterable[str]) -> list[Row]:
-    """The new rows and, of earlier ones, those of other names; by comparison as in `order`.
+    """The new rows, and earlier ones with other names; by comparison in the given `order`.
 
-    What could not be measured this time does not replace what was measured before.
+    What could not be measured this time does not replace earlier measurements.
     """
     rows = {row.name: row for row in earlier}
     for row in new:
@@ -115,7 +115,7 @@ def merged(earlier: Iterable[Row], new: Iterable[Row], order: Iterable[str]) -> 
 
 
 def save(folder: Path, rows: list[Row], command: str) -> None:
-    """results.json with what was measured, RESULTS.md with all."""
+    """Write results.json with the measurements and RESULTS.md with everything."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / JSON, [asdict(row) for row in rows if row.ours is not None])
     write_whole(folder / PAGE, page(rows, command))
@@ -131,9 +131,9 @@ def page(rows: list[Row], command: str) -> str:
         "",
         f"{met} of {len(judged)} goals met. {_dates(measured)} Last command: `{command}`.",
         "",
-        "Each side runs in a process of its own, in turns with the others; a figure is the "
-        "median of its turns, a ratio the median of the rounds' ratios. Above 1 Folio is "
-        "the better one.",
+        "Each side runs in a separate process, alternating with the others. Figures are "
+        "medians of the rounds, and ratios are medians of the rounds' ratios. Above 1, "
+        "Folio is better.",
         "",
         f"![ratios]({PLOT})",
         "",
@@ -190,7 +190,7 @@ def times(ratio: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """Three figures that count, thousands set apart."""
+    """Three significant figures, with separators for thousands."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
@@ -206,16 +206,16 @@ def _gap(row: Row) -> str:
     if row.met is not False or row.ours is None or row.goal is None:
         return ""
     if row.other is None:
-        return f"{amount(row.ours - row.goal, row.unit)} over the goal. "
-    return f"{times(row.ratio)} of {times(row.goal)} wanted. "
+        return f"{amount(row.ours - row.goal, row.unit)} above the goal. "
+    return f"{times(row.ratio)}; the goal is {times(row.goal)}. "
 
 
 def _busy(rows: list[Row]) -> str:
-    """A warning where other programs ran beside the measurement."""
+    """A warning if other programs were running during the measurement."""
     others = max((row.in_use or 0 for row in rows), default=0)
     return (
-        f" It was busy with other work (up to {others:.0%} of the cores' time): read with care."
-        * (others > BUSY)
+        f" It was busy with other work (up to {others:.0%} of the cores' time), so the "
+        "figures are uncertain." * (others > BUSY)
     )
 
 

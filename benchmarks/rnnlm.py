@@ -1,4 +1,4 @@
-"""The notebook's RNN language model of Japanese Wikipedia, truncated back-propagation, dropout."""
+"""The notebook's RNN language model of Japanese Wikipedia: truncated backpropagation, dropout."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.results import Row, skipped
 from pipelines.batches.dataset import Split
 from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
 
-TITLE = "RNN language model training, truncated back-propagation"
-OURS, THEIRS = 8, 4  # batches of a turn, spread over the widths of an epoch
+TITLE = "RNN language model training, truncated backpropagation"
+OURS, THEIRS = 8, 4  # batches per round, spread over the widths of an epoch
 
 
 def compare(conditions: Conditions) -> Iterator[Row]:
@@ -28,10 +28,10 @@ def compare(conditions: Conditions) -> Iterator[Row]:
     if has_torch := importlib.util.find_spec("torch") is not None:
         sides["torch"] = Side(torch_loop, (declared, batches))
     found = take_turns(sides, conditions.repeats)
-    against = "own cell in a Python loop, PyTorch"
+    against = "custom cell in a Python loop, PyTorch"
     shares = (
-        f"{tokens:,} tokens an epoch; ours fills {1 - padding[0]:.0%} of its slots with "
-        f"them, random batches padded to their longest {1 - padding[1]:.0%}."
+        f"{tokens:,} tokens per epoch; they fill {1 - padding[0]:.0%} of Folio's slots, "
+        f"and {1 - padding[1]:.0%} with random batches padded to their longest."
     )
     if has_torch:
         most = found["limit"].median / found["torch"].median
@@ -43,11 +43,11 @@ def compare(conditions: Conditions) -> Iterator[Row]:
             found["torch"],
             "tokens/s",
             5,
-            f"Real tokens. A turn trains on {OURS} batches of ours and {THEIRS} of the "
-            f"other side's, spread over an epoch's widths, scaled up by slots. {shares}"
-            f" {operations / 1e6:.1f} MFLOP a token, most of it the output layer, "
-            "where both sides run one product for all steps of a stretch: at this "
-            f"machine's limit a program is {most:.1f} times as fast as the other side.",
+            f"Real tokens. A round trains on {OURS} batches of Folio and {THEIRS} of the "
+            "other side, spread over the widths of an epoch and scaled up by slots. "
+            f"{shares} {operations / 1e6:.1f} MFLOP per token, most of it in the output "
+            "layer, where both sides use one product for all steps of a part: at this "
+            f"machine's limit, a program is {most:.1f} times as fast as the other side.",
         )
     else:
         yield skipped(
@@ -61,12 +61,12 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         found["limit"],
         "tokens/s",
         None,
-        f"Without any padding. {shares}",
+        f"Without padding. {shares}",
     )
 
 
 def ours(declared: Declared, batches: Path) -> Turn:
-    """Real tokens a second of an epoch."""
+    """Real tokens per second of an epoch."""
     training = Training(declared, batches)
     found, slots = epoch_batches(training.split)
     chosen = [found[i] for i in spread(slots, OURS)]
@@ -82,7 +82,7 @@ def ours(declared: Declared, batches: Path) -> Turn:
 
 
 def torch_loop(declared: Declared, batches: Path) -> Turn:
-    """Real tokens a second of an epoch of random batches, each padded to its longest."""
+    """Real tokens per second of an epoch of random batches, each padded to its longest."""
     from pipelines.declaration.load import load_spec
 
     spec, split = load_spec(*declared), Split(artifact(batches), "train")
@@ -109,7 +109,7 @@ def torch_loop(declared: Declared, batches: Path) -> Turn:
 def _torch_step(
     model: ModelSpec, training: TrainingSpec, vocabulary: int, pad_id: int
 ) -> Callable[[Any, Any], None]:
-    """One padded batch (rows, time) of ids and targets: an update a stretch, as the notebook."""
+    """One padded batch (rows, time) of ids and targets: an update per part, as in the notebook."""
     import torch
     from torch import nn
 
@@ -162,7 +162,7 @@ def _random(lengths: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def _padded(rows: list[tuple[np.ndarray, np.ndarray]], pad_id: int) -> list[Any]:
-    """ids and targets (rows, longest), as PyTorch's tensors."""
+    """ids and targets (rows, longest), as PyTorch tensors."""
     import torch
 
     return [
@@ -178,7 +178,7 @@ def nn_pad(sequences: list[Any], pad_id: int) -> Any:
 
 
 def _facts(declared: Declared, batches: Path) -> tuple[int, float, tuple[float, float]]:
-    """Tokens of an epoch, operations a token, padding of our and of random batches."""
+    """Tokens per epoch, operations per token, padding of Folio's and of random batches."""
     from pipelines.declaration.load import load_spec
 
     model, split = load_spec(*declared).model, Split(artifact(batches), "train")

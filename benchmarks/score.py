@@ -1,4 +1,4 @@
-"""Scoring 10,000 reviews with the book's bi-LSTM. The weights are random: time is the same."""
+"""Scoring 10,000 reviews with the book's bi-LSTM. The weights are random; the time is the same."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         found["keras"],
         "reviews/s",
         3,
-        "Ours begins with the texts, as folio predict does; the other side with ids, "
-        f"padded to the longest of the {count:,}, {MAX_ROWS} rows a step, on {THEIRS} "
-        f"reviews a turn. A second takes ours through {rates[0]:.0f} thousand padded "
-        f"tokens and the other side through {rates[1]:.0f} thousand, with the same "
-        "layers, Keras's own: a registered model needs nothing else.",
+        "Folio starts from the texts, like folio predict; the other side from ids, "
+        f"padded to the longest of the {count:,}, {MAX_ROWS} rows per step, on {THEIRS} "
+        f"reviews per round. Per second, Folio processes {rates[0]:.0f} thousand padded "
+        f"tokens and the other side {rates[1]:.0f} thousand, with the same Keras layers, "
+        "so that a registered model needs nothing else.",
     )
 
 
 def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
-    """Reviews a second, text to probability, by the package that a release holds."""
+    """Reviews per second, from text to probability, with a released package."""
     from pipelines.serving.package import write_package
     from pipelines.serving.predictor import Predictor
 
@@ -73,7 +73,7 @@ def ours(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
 
 
 def _model(declared: Declared, tokens: Path, folder: Path) -> Artifact:
-    """A model artifact as the training stage leaves it, but for the training."""
+    """A model artifact like that of the training stage, but untrained."""
     from pipelines.model.backend import load_keras
     from pipelines.model.keras_file import save_model
     from pipelines.model.network import build_model
@@ -96,7 +96,7 @@ def _model(declared: Declared, tokens: Path, folder: Path) -> Artifact:
 
 
 def _slots(tokens: Path, count: int) -> tuple[int, int]:
-    """Padded tokens of the reviews: as `predict` reads them, and all as long as the longest."""
+    """Padded tokens of the reviews: as in `predict`, and all as long as the longest."""
     import pyarrow.parquet as pq
 
     shards = sorted((tokens / "tokens").glob("test-*.parquet"))
@@ -109,7 +109,7 @@ def _slots(tokens: Path, count: int) -> tuple[int, int]:
 
 
 def keras_predict(declared: Declared, corpus: Path, tokens: Path, count: int) -> Turn:
-    """Reviews a second of `predict` on ids in one array."""
+    """Reviews per second of `predict` on ids in one array."""
     import keras
 
     from benchmarks import notebook

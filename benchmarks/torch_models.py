@@ -1,4 +1,4 @@
-"""The models in PyTorch, trained by its plain loop."""
+"""The models in PyTorch, with a plain training loop."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def torch_classifier_step(
     device: str = "cpu",
     precision: str = "float32",
 ) -> Step:
-    """A step of the bidirectional classifier on x (batch, time), y (batch, 1). Padding is read."""
+    """A step of the bidirectional classifier on x (batch, time), y (batch, 1). Padding is read as
+    well."""
     import torch
     from torch import nn
 
