@@ -14,18 +14,18 @@ from pipelines.model.network import STATES, state_names
 if TYPE_CHECKING:
     import keras
 
-TABLE_VALUES = 2**22  # of what the first layer takes of all tokens: beyond, it is not made ahead
+TABLE_VALUES = 2**22  # the first layer's projections of all tokens; larger ones are not precomputed
 
 States = list[np.ndarray]
-# (token (streams,), states, forced (steps,), noise (block, streams, choices)) →
-# (states, drawn (steps, streams)). `forced` is the id to go on with, or -1 for the drawn one; the
-# noise may be of more steps, so that one program serves any number.
-# States have a row a stream; with a context a row a reader, the latest of each stream first.
+# (token (streams,), states, forced (steps,), noise (block, streams, choices)) → (states, sampled
+# (steps, streams)). `forced` is the id to continue with, or -1 for the sampled one; the noise may
+# cover more steps, so that one program works for any number. States have a row per stream; with a
+# context a row per reader, the latest of each stream first.
 Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, np.ndarray]]
-Begin = Callable[[], Advance]  # for one sample: the weights are those that the model has then
+Begin = Callable[[], Advance]  # for one sample, with the model's weights at that time
 
 
-@lru_cache(maxsize=1)  # samples are asked for one after another of the same model
+@lru_cache(maxsize=1)  # the same model is sampled repeatedly
 def advance_of(
     model: keras.Model,
     spec: ModelSpec,
@@ -33,7 +33,7 @@ def advance_of(
     top_k: int | None,
     context: int | None,
 ) -> Begin:
-    """The fastest way to draw a block of tokens, ids of `choices`, on this process's backend."""
+    """The fastest way to sample a block of tokens, ids of `choices`, on this process's backend."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -48,7 +48,7 @@ def plain_advance(
     top_k: int | None,
     context: int | None,
 ) -> Begin:
-    """One call of the model a token: any backend."""
+    """One call of the model per token: any backend."""
     names, ids = state_names(spec), np.array(choices, np.int32)
 
     def advance(
@@ -79,7 +79,7 @@ def plain_advance(
 
 
 def _begun_anew(states: list[Any], streams: int, ops: Any) -> list[Any]:
-    """Each stream's earliest reader is done; one with the zero state stands before the others.
+    """Removes each stream's earliest reader, which is done, and puts one with the zero state first.
 
     `ops` is numpy or keras.ops.
     """
@@ -148,7 +148,7 @@ def _step(
 ) -> Callable[..., Any]:
     """(token (streams,), states, noise (streams, choices), weights) → (chosen (streams,), states).
 
-    `weights` are those of `_table` and `_head`.
+    `weights` come from `_table` and `_head`.
     """
     from keras import ops
 
@@ -174,9 +174,9 @@ def _step(
 
 
 def _table(model: keras.Model, spec: ModelSpec) -> Any:
-    """What the first layer takes of each token: (vocabulary, …); None where that is too much.
+    """The first layer's projection of each token: (vocabulary, …); None if that is too large.
 
-    A token costs a row of it in place of a product with the weights.
+    A token then costs a row lookup instead of a product with the weights.
     """
     embeddings, cell = model.get_layer("embedding").embeddings, _cells(model, spec)[0]
     if embeddings.shape[0] * cell.kernel.shape[1] > TABLE_VALUES:
@@ -185,7 +185,7 @@ def _table(model: keras.Model, spec: ModelSpec) -> Any:
 
 
 def _head(model: keras.Model, choices: tuple[int, ...]) -> tuple[Any, Any]:
-    """The last layer's weights, of the ids that may be drawn."""
+    """The last layer's weights for the ids that can be sampled."""
     from keras import ops
 
     head, ids = model.get_layer("logits"), np.array(choices, np.int32)
@@ -199,8 +199,8 @@ def _cells(model: keras.Model, spec: ModelSpec) -> list[keras.layers.Layer]:
 def _projected(
     cell: keras.layers.Layer,
 ) -> tuple[Callable[[Any], Any], Callable[[Any, list[Any]], list[Any]]]:
-    """A cell in two: what it takes of its input, and how it goes on from that and its states to
-    the new states, of which the first is its output."""
+    """A cell in two parts: the projection of its input, and the step from that and its states to
+    the new states, the first of which is its output."""
     from keras import layers, ops
 
     from pipelines.model.fast.steps import gru_biases, gru_step, lstm_step

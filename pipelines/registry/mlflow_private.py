@@ -34,7 +34,7 @@ def make_database(path: Path) -> None:
         utils._initialize_tables(engine)
     finally:
         engine.dispose()
-    if not path.exists():  # MLflow's own server may have made one meanwhile
+    if not path.exists():  # MLflow's own server may have created one in the meantime
         new.rename(path)
 
 

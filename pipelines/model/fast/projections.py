@@ -19,7 +19,7 @@ def states_before(first: Tensor, states: Tensor) -> Tensor:
 
 
 def project(ids: Tensor | None, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """The inputs' part of all sums (time, batch, gates), as one product."""
+    """The input projection of all steps (time, batch, gates), as one product."""
     if ids is not None:
         return ops.take(ops.matmul(x, kernel) + bias, ids, axis=0)
     time, batch, features = ops.shape(x)
@@ -33,9 +33,10 @@ def projection_gradients(
     """The gradients of x, kernel and bias."""
     rows = ops.reshape(x, (-1, x.shape[-1]))
     dz = ops.reshape(dz, (-1, dz.shape[2]))
-    if ids is not None:  # the sum of each row's readings
+    if ids is not None:  # summed over all lookups of each row
         dz = ops.matmul(ops.transpose(ops.one_hot(ops.reshape(ids, (-1,)), x.shape[0])), dz)
-    # The third axis keeps TensorFlow from undoing the copy to multiply by a transposed argument.
+    # The third axis prevents TensorFlow from undoing the copy and multiplying by a transposed
+    # argument.
     transposed = ops.transpose(kernel[None])[:, :, 0]
     dx = ops.reshape(ops.matmul(dz, transposed), ops.shape(x))
     return dx, ops.matmul(ops.transpose(rows), dz), column_sums(dz)
@@ -49,7 +50,7 @@ def _over_steps(x: Tensor, dz: Tensor) -> Tensor:
 
 
 def recurrent_gradient(first: Tensor, h: Tensor, dz: Tensor) -> Tensor:
-    """That of the weights by which each step's sums read the state before it."""
+    """The gradient of the recurrent weights, from each step's sums and the state before it."""
     return ops.matmul(ops.transpose(first), dz[0]) + _over_steps(h[:-1], dz[1:])
 
 

@@ -37,7 +37,7 @@ def test_a_disk_that_is_full_while_it_is_made_is_one_line_and_spoils_nothing(
     tmp_path: Path,
 ) -> None:
     with (
-        pytest.raises(FolioError, match=r"mlflow\.db: .*mend that .free space") as error,
+        pytest.raises(FolioError, match=r"mlflow\.db: .*fix that .free space") as error,
         files_of_at_most(200_000),
         mlflow_at(tmp_path),
     ):
