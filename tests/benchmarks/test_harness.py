@@ -160,8 +160,8 @@ def test_the_page_says_what_was_met_missed_and_not_measured(tmp_path: Path) -> N
     assert "| 1 s | 1.5 s | 1.5× | ≥ 2× | **missed** |" in page
     assert "| sort/memory | Sorting: memory |  | 1.2 GB |  |  | ≤ 1 GB | **missed** |" in page
     missed, unmeasured = page.split("## Missed")[1].split("## Not measured")
-    assert "**sort/b**: 1.5× of 2× wanted. Half of it waits." in missed
-    assert "**sort/memory**: 0.2 GB over the goal." in missed and "sort/a" not in missed
+    assert "**sort/b**: 1.5×; the goal is 2×. Half of it waits." in missed
+    assert "**sort/memory**: 0.2 GB above the goal." in missed and "sort/a" not in missed
     assert "**sort/c**: c is not installed" in unmeasured
 
 
