@@ -54,9 +54,8 @@ def _calibrated(evaluation: Evaluation) -> Calibration:
 def predictions_table(
     scored: Iterable[Scored], unknown_id: int, calibration: Calibration
 ) -> pa.Table:
-    """A row a document, sorted by id: id, label, logit (as the model gives it), probability (of
-    class 1) and correct (as calibrated), nats, length (tokens) and unknown_rate (share of unknown
-    tokens)."""
+    """One row per document, sorted by id: id, label, logit (unscaled), probability (of class 1) and
+    correct (calibrated), nats, length (tokens) and unknown_rate (share of unknown tokens)."""
     columns: dict[str, list[Any]] = {
         name: []
         for name in (
@@ -118,8 +117,8 @@ def classifier_metrics(predictions: pa.Table, slices: tuple[str, ...]) -> dict[s
 
 
 def calibration_figures(predictions: pa.Table, found: Calibration) -> dict[str, Any]:
-    """What was learned, and log loss and calibration error of the test documents without the
-    temperature and with it."""
+    """The fitted values, and the test documents' log loss and calibration error without and with
+    the temperature."""
     logit, label = (predictions[name].to_numpy() for name in ("logit", "label"))
     figures = {
         name: {

@@ -18,7 +18,7 @@ from pipelines.metrics.slices import overall_intervals, text_slices
 from pipelines.model.sampling import sample
 from pipelines.model.scoring import Scored
 
-# Upper ends, not included, of the classes of how many tokens were read before the predicted one.
+# Upper ends (exclusive) of the classes by number of tokens read before the predicted one.
 POSITION_EDGES = (1, 10, 30, 100, 300, 1000, 10_000, 100_000)
 
 
@@ -120,12 +120,12 @@ def _written(evaluation: Evaluation) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a model said of the test text.
+    """A model's predictions for the test text.
 
-    `rows` has a row a sequence: id, position (tokens that its lane had read before), tokens (that
-    are predicted), nats and correct. `by_position` (2, classes): tokens and nats by how many
-    tokens were read before. `text` is all that was read and predicted, and `predicted` (n,) says
-    which of its tokens were.
+    `rows` has one row per sequence: id, position (tokens that its lane had read before), tokens
+    (predicted), nats and correct. `by_position` (2, classes): tokens and nats by number of tokens
+    read before. `text` is everything read and predicted, and `predicted` (n,) says which of its
+    tokens were predicted.
     """
 
     rows: pa.Table
@@ -135,7 +135,8 @@ class HeldOut:
 
     @classmethod
     def collect(cls, scored: Iterable[Scored], lanes: bool) -> HeldOut:
-        """From the scored batches of a split; `lanes`: row k goes on in the next batch's row k."""
+        """From the scored batches of a split; `lanes`: row k continues in the next batch's row
+        k."""
         columns: dict[str, list[Any]] = {
             name: [] for name in ("id", "position", "tokens", "nats", "correct")
         }
@@ -161,7 +162,7 @@ class HeldOut:
 
     @property
     def sums(self) -> dict[str, Any]:
-        """Predicted tokens, their nats, and how many the model's first guess got right."""
+        """Predicted tokens, their nats, and how many the model ranks first."""
         columns = {name: self.rows[name].to_pylist() for name in ("tokens", "nats", "correct")}
         return {
             "tokens": sum(columns["tokens"]),
@@ -171,7 +172,7 @@ class HeldOut:
 
 
 def _by_position(one: Scored, real: np.ndarray) -> np.ndarray:
-    before = one.read[:, None] + np.arange(1, real.shape[1] + 1)  # the input token is read too
+    before = one.read[:, None] + np.arange(1, real.shape[1] + 1)  # the input token is included
     classes = np.searchsorted(POSITION_EDGES, before[real], side="right")
     return np.stack(
         [
@@ -182,13 +183,13 @@ def _by_position(one: Scored, real: np.ndarray) -> np.ndarray:
 
 
 def _sequences(one: Scored, real: np.ndarray, lanes: bool) -> list[np.ndarray]:
-    """The tokens of each lane, or of all rows in a row, as (3, tokens) int32: their ids, how many
+    """The tokens of each lane, or of all rows in order, as (3, tokens) int32: their ids, how many
     their text has before each, and whether they are predicted."""
     batch, read = one.batch, one.read[:, None]
     ids = np.concatenate([batch.tokens[:, :1], batch.outcome], axis=1)  # (rows, width + 1)
     place = np.arange(ids.shape[1])
     predicted = np.pad(real, ((0, 0), (1, 0)))
-    # The first token of a lane's later rows was the last one of the row before.
+    # The first token of a lane's later rows was the last one of the previous row.
     there = (place <= batch.length[:, None]) & ((place > 0) | (read == 0))
     everything = np.stack([ids, read + place, predicted]).astype(np.int32)
     if lanes:
@@ -197,7 +198,7 @@ def _sequences(one: Scored, real: np.ndarray, lanes: bool) -> list[np.ndarray]:
 
 
 def language_metrics(held_out: HeldOut, characters: int, unknown_id: int) -> dict[str, Any]:
-    """What metrics.json says of a model; `characters` are those the predicted tokens spell."""
+    """The contents of metrics.json; `characters` are those spelled by the predicted tokens."""
     sums = held_out.sums
     tokens, nats = held_out.by_position.tolist()
     unknown = int((held_out.text.ids == unknown_id)[held_out.predicted].sum())

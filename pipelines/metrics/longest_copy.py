@@ -1,4 +1,4 @@
-"""The longest passage that a text has word for word from another, found exactly."""
+"""The longest passage that occurs verbatim in two texts; the search is exact."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from pipelines.metrics.passage_hashes import code_points, passage_hashes
 
-TABLE_BITS = 20  # of a hash: few windows pass a table of those that are looked for
+TABLE_BITS = 20  # of a hash: few windows pass a lookup table of the wanted ones
 FIRST_TRY = 16  # characters
-SEPARATORS = 0x110000, 0x110001  # no characters, and unlike, so that nothing is shared across them
+SEPARATORS = 0x110000, 0x110001  # not characters, and distinct, so that no match crosses them
 
 
 class TrainText:
-    """Text that may have been copied, four bytes a character: `reading` fills it."""
+    """Text that may have been copied, four bytes per character: `reading` fills it."""
 
     def __init__(self) -> None:
         self.characters = 0
         self._parts: list[np.ndarray] = []
 
     def reading(self, texts: Iterable[str]) -> Iterator[str]:
-        """The same texts, each kept on its way."""
+        """The same texts, each stored as it passes."""
         for text in texts:
             self.characters += len(text)
             self._parts += [code_points(text), np.array(SEPARATORS[:1], np.uint32)]
@@ -33,9 +33,9 @@ class TrainText:
         return np.concatenate([np.empty(0, np.uint32), *self._parts])
 
     def longest_copy(self, pieces: Sequence[str]) -> str:
-        """The longest passage of a piece that stands in one of the texts too; the first found of
-        several. Where a passage is shared its halves are, too: so its length is found by halving
-        what it can be, and a shared one is stretched as far as it goes."""
+        """The longest passage of a piece that also occurs in one of the texts; the first of
+        several. If a passage occurs, so do its halves: the length is found by bisection, and a
+        match is extended as far as possible."""
         text = np.concatenate(
             [
                 np.empty(0, np.uint32),
@@ -57,7 +57,7 @@ class TrainText:
         return passage.astype("<u4").tobytes().decode("utf-32-le")
 
     def _shared(self, text: np.ndarray, length: int) -> np.ndarray | None:
-        """A passage of `length` points of `text` or more that was found, or None."""
+        """A passage of at least `length` points of `text` that occurs, or None."""
         hashes = np.concatenate([found for _, found in passage_hashes(text, length)])
         order = np.argsort(hashes, kind="stable")
         wanted = hashes[order]
@@ -70,13 +70,13 @@ class TrainText:
             for theirs, place in zip(first + places[alike], near[alike], strict=True):
                 for ours in order[place : np.searchsorted(wanted, wanted[place], side="right")]:
                     common = _common(text[ours:], self._all[theirs:])
-                    if common >= length:  # equal hashes alone prove nothing
+                    if common >= length:  # equal hashes alone are no proof
                         return text[ours : ours + common]
         return None
 
 
 def _common(one: np.ndarray, other: np.ndarray) -> int:
-    """How many points the two begin with alike."""
+    """The number of points in the common prefix."""
     size = min(len(one), len(other))
     step = 64
     for first in range(0, size, step):

@@ -1,9 +1,9 @@
-"""What plain counting reaches on the same held-out tokens: an interpolated n-gram model.
+"""The n-gram baseline on the same held-out tokens, interpolated.
 
-Modified Kneser-Ney smoothing (Chen and Goodman 1998): a token's probability after a context is
-its count there, less a discount; what the discounts leave is shared out as after the context
-without its oldest token, down to no context and at last to all tokens alike. Shorter contexts
-count in how many different places a token was seen, not how often.
+Modified Kneser-Ney smoothing (Chen and Goodman 1998): a token's probability after a context is its
+count there minus a discount; the discounted mass is distributed as after the context without its
+oldest token, down to no context and finally uniformly over all tokens. Shorter contexts count in
+how many different places a token was seen, not how often.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
-MOST_TOKENS = 10_000_000  # of the train split, the first: 5-grams of these take 2 GB at most
-LEAST_DISCOUNT = 0.1  # of a count, so that every context leaves something to unseen tokens
+MOST_TOKENS = 10_000_000  # the first tokens of the train split: their 5-grams take at most 2 GB
+LEAST_DISCOUNT = 0.1  # of a count, so that every context leaves some probability to unseen tokens
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Texts' tokens end to end: `ids` (n,), and `before` (n,): how many its own text has before."""
+    """Texts' tokens, concatenated: `ids` (n,), and `before` (n,): how many its own text has
+    before."""
 
     ids: np.ndarray
     before: np.ndarray
@@ -52,13 +53,13 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Grams:
-    """All strings of n tokens seen in training, in the order of `keys` (strings,).
+    """All n-grams seen in training, in the order of `keys` (n-grams,).
 
-    A key is (number of the string without its last token, among those of n-1) · V + last token;
-    `suffix` (strings,) is the number of the string without its first token, among those of n-1;
-    `probability` (strings,) that of the last token after those before it. For each string of n-1
-    tokens as a context: `rest` is the share left to shorter contexts, `best` the likeliest next
-    token and `best_probability` what it has.
+    A key is (index of the n-gram without its last token, among those of n-1) · V + last token;
+    `suffix` (n-grams,) is the index of the n-gram without its first token, among those of n-1;
+    `probability` (n-grams,) that of the last token after the others. For each (n-1)-gram as a
+    context: `rest` is the share left to shorter contexts, `best` the most likely next token and
+    `best_probability` its probability.
     """
 
     keys: np.ndarray
@@ -86,19 +87,21 @@ def baselines(
 
 
 class NGrams:
-    """An n-gram model of `order` tokens a string over ids 0 … vocabulary - 1; order 1: unigrams."""
+    """An n-gram model with `order` tokens per n-gram over ids 0 … vocabulary - 1; order 1:
+    unigrams."""
 
     def __init__(self, train: Sequences, order: int, vocabulary: int) -> None:
         self.vocabulary = vocabulary
         self.grams: list[Grams] = []
         strings = list(_strings(train, order, vocabulary))
         for n, (keys, suffix, counts) in enumerate(strings, 1):
-            if n < len(strings):  # in how many longer strings each is, but for its first token
+            if n < len(strings):  # in how many longer n-grams each one is, without its first token
                 counts = counts + np.bincount(strings[n][1], minlength=len(keys))
             self.grams.append(self._smoothed(keys, suffix, counts))
 
     def score(self, text: Sequences) -> tuple[np.ndarray, np.ndarray]:
-        """Per token (n,): its probability after those before it, and the likeliest token there."""
+        """Per token (n,): its probability after those before it, and the most likely token
+        there."""
         probability = np.full(len(text.ids), 1 / self.vocabulary)
         guess = np.zeros(len(text.ids), np.int64)
         context = np.zeros(len(text.ids), np.int64)
@@ -124,7 +127,7 @@ class NGrams:
         )
         lower = shorter.probability[suffix] if shorter else 1 / self.vocabulary
         probability = (counts - discount) / total[context] + rest[context] * lower
-        # A token not seen in a context is no likelier there than the shorter context's best.
+        # A token not seen in a context is no more likely there than the shorter context's best.
         best = shorter.best[shorter.suffix] if shorter else np.zeros(1, np.int32)
         most = rest * (shorter.best_probability[shorter.suffix] if shorter else lower)
         likelier = probability > most[context]
@@ -167,19 +170,19 @@ def _strings(train: Sequences, order: int, vocabulary: int) -> Iterator[tuple[np
 
 
 def _before(string: np.ndarray, same_text: np.ndarray) -> np.ndarray:
-    """The string that ends before each token, -1 where none of that length does."""
+    """The n-gram that ends before each token, -1 if there is none of that length."""
     return np.where(same_text, np.concatenate([[-1], string[:-1]]), -1)
 
 
 def _find(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each wanted key stands among the sorted keys, and whether it does."""
+    """The position of each wanted key among the sorted keys, and whether it is there."""
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return at, keys[at] == wanted
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:
-    """What to take off counts 0, 1, 2 and 3 or more (Chen and Goodman 1998, section 3.3); half of
-    them where too few strings are seen once and twice to tell."""
+    """The discounts of counts 0, 1, 2 and 3 or more (Chen and Goodman 1998, section 3.3); half of
+    them if too few n-grams occur once and twice."""
     seen = [int((counts == c).sum()) for c in range(1, 5)]
     if not all(seen[:3]):
         return np.array([0.0, 0.5, 1.0, 1.5])

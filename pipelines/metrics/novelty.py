@@ -1,8 +1,7 @@
-"""How generated text differs from text people wrote: what in it is new, and how varied it is.
+"""How generated text differs from human text: what in it is new, and how varied it is.
 
-Counted in words (runs of letters and apostrophes); where a text is written without blanks, as
-Japanese is, in characters. A figure means little alone: each stands beside that of held-out
-text of the same length.
+Counted in words (sequences of letters and apostrophes), or in characters if the text has no spaces,
+as in Japanese. The figures are only meaningful next to those of held-out text of the same length.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ FIRST_WORD = re.compile(rf"\A{WORD.pattern}")
 LAST_WORD = re.compile(rf"{WORD.pattern}\Z")
 NOT_BLANK = re.compile(r"\S")
 STRING = 10  # characters
-ORDERS = (1, 2, 3, 4)  # units a string
+ORDERS = (1, 2, 3, 4)  # units per sequence
 
 
 def unit_of(text: str) -> Unit:
-    """Words, or characters where fewer than one character in twenty is white space."""
+    """Words, or characters if less than one character in twenty is white space."""
     return "words" if has_blanks(sum(map(str.isspace, text)), len(text)) else "characters"
 
 
 def split_units(text: str, unit: Unit) -> list[str]:
-    """The words in lower case, or the characters that are no white space."""
+    """The words in lower case, or the characters except white space."""
     return _pattern(unit).findall(text.lower())
 
 
@@ -40,19 +39,19 @@ def _pattern(unit: Unit) -> re.Pattern[str]:
 
 
 def without_last_word(text: str, unit: Unit) -> str:
-    """Without the word that the text ends in, which may be cut in two."""
+    """Without the last word, which may be cut."""
     return LAST_WORD.sub("", text) if unit == "words" else text
 
 
 def without_cut_words(text: str, unit: Unit) -> str:
-    """Without the word that the text begins in and that it ends in."""
+    """Without the first and the last word, which may be cut."""
     text = without_last_word(text, unit)
     return FIRST_WORD.sub("", text) if unit == "words" else text
 
 
 def stretches(text: str, count: int, characters: int, unit: Unit) -> list[str]:
-    """`count` pieces of `characters` each, evenly spread, without words cut in two; of a shorter
-    text, all of it."""
+    """`count` pieces of `characters` each, evenly spaced, without cut words; all of a shorter
+    text."""
     if count * characters >= len(text):
         return [text]
     starts = np.linspace(0, len(text) - characters, count).astype(int)
@@ -60,7 +59,8 @@ def stretches(text: str, count: int, characters: int, unit: Unit) -> list[str]:
 
 
 def trimmed(pieces: Iterable[str], units: int, unit: Unit) -> list[str]:
-    """The first pieces that hold `units` units, the last cut after the unit that completes them."""
+    """The first pieces that contain `units` units, the last one cut after the unit that completes
+    them."""
     kept, left = [], units
     for piece in pieces:
         if not left:
@@ -74,10 +74,10 @@ def trimmed(pieces: Iterable[str], units: int, unit: Unit) -> list[str]:
 def side_by_side(
     texts: Mapping[str, Sequence[str]], train: Iterable[str], unit: Unit
 ) -> dict[str, Any] | None:
-    """`compare` over the same number of units of each text, of as many as the shortest has; and
-    `longest_copy`: the longest passage of each that the training text has, word for word.
+    """`compare` over the same number of units of each text, as many as the shortest has; and
+    `longest_copy`: the longest passage of each that occurs verbatim in the training text.
 
-    None when no text has any unit; a text without any is left out.
+    None if no text has any units; a text without any is left out.
     """
     lengths = {
         name: sum(len(split_units(piece, unit)) for piece in pieces)
@@ -107,9 +107,9 @@ def compare(
 ) -> dict[str, dict[str, Any]]:
     """Figures of each named text, given as pieces: {name: {figure: {count, of, share}}}.
 
-    `known`: units that the training text has too; `new_3` and `new_4`: strings of 3 and 4 units
-    that it has not; `new_string`: strings of 10 characters that it has not; `distinct_1` to
-    `distinct_3`: different strings of n units among all. `train` is read once.
+    `known`: units that also occur in the training text; `new_3` and `new_4`: sequences of 3 and 4
+    units that do not; `new_string`: sequences of 10 characters that do not; `distinct_1` to
+    `distinct_3`: distinct sequences of n units among all. `train` is read once.
     """
     judged = {name: [_strings(piece, unit) for piece in pieces] for name, pieces in texts.items()}
     wanted = [
@@ -124,7 +124,7 @@ def compare(
 
 
 def _strings(text: str, unit: Unit, lazily: bool = False) -> list[Any]:
-    """The strings of 1, 2, 3 and 4 units, and of 10 characters."""
+    """The sequences of 1, 2, 3 and 4 units, and of 10 characters."""
     units = split_units(text, unit)
     found: list[Iterable[Any]] = [zip(*(units[i:] for i in range(n)), strict=False) for n in ORDERS]
     found.append(text[i : i + STRING] for i in range(len(text) - STRING + 1))

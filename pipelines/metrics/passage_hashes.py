@@ -1,7 +1,7 @@
-"""Hashes of all passages of one length in a text, so that equal ones are found by sorting.
+"""Hashes of all passages of a given length in a text, so that equal ones are found by sorting.
 
-A polynomial of the code points modulo 2^64, equal for equal passages (Karp and Rabin 1987). Unequal
-ones may share a hash: who must be sure compares the passages themselves.
+A polynomial of the code points modulo 2^64, equal for equal passages (Karp and Rabin 1987).
+Different passages may have the same hash, so matches must be verified.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def code_points(text: str) -> np.ndarray:
 
 
 def passage_hashes(points: np.ndarray, length: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(number of the first, hashes (passages,) uint64) of all passages of `length` points, CHUNK or
-    fewer at a time; first an empty piece, so that there always is one.
+    """(index of the first, hashes (passages,) uint64) of all passages of `length` points, at most
+    CHUNK at a time; first an empty piece, so that there is always one.
 
-    Each is the difference of two sums from the chunk's beginning.
+    Each is the difference of two sums from the start of the chunk.
     """
     yield 0, np.empty(0, np.uint64)
     powers, inverses = (
@@ -34,4 +34,4 @@ def passage_hashes(points: np.ndarray, length: int) -> Iterator[tuple[int, np.nd
         part = points[first : first + CHUNK + length - 1].astype(np.uint64) + np.uint64(1)
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(part * powers[: len(part)])])
         hashes = (sums[length:] - sums[:-length]) * inverses[: len(part) - length + 1]
-        yield first, hashes ^ (hashes << np.uint64(32))  # the high bits hang on all the low ones
+        yield first, hashes ^ (hashes << np.uint64(32))  # the high bits depend on all the low ones

@@ -36,14 +36,15 @@ def segment_sums(table: pa.Table) -> np.ndarray:
 
 
 def influence(sums: np.ndarray) -> np.ndarray:
-    """(segments,): what each adds to nats a character, beyond its share of the characters."""
+    """(segments,): each segment's contribution to nats per character, beyond its share of
+    characters."""
     nats, characters, _ = sums.sum(axis=0)
     return sums[:, 0] - sums[:, 1] * (nats / characters)
 
 
 def figure_intervals(sums: np.ndarray, confidence: float) -> tuple[int, dict[str, Interval]]:
-    """(segments a block, {figure: its interval}) by block bootstrap of the segments, in the text's
-    order: other text of this kind would have given figures so far apart."""
+    """(segments per block, {figure: its interval}) by block bootstrap of the segments, in the
+    text's order: how much the figures would vary with other text of this kind."""
     block = block_length(influence(sums))
     drawn = block_bootstrap(sums, block)
     return block, {name: interval(figure(drawn), confidence) for name, figure in FIGURES.items()}

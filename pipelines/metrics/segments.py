@@ -1,7 +1,7 @@
-"""What a language model spends on each short segment of the test text.
+"""The cost of each short segment of the test text for a language model.
 
-Where a segment begins is decided by the text alone. So two models can be compared segment by
-segment, though one reads characters and the other subwords.
+Segment boundaries depend only on the text. So two models can be compared segment by segment, even
+if one reads characters and the other subwords.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
 SEGMENTS = "segments.parquet"
-CHARACTERS = 100  # a segment ends at the first white space after so many
-MOST_CHARACTERS = 150  # or here, where none comes: Japanese has no blanks
+CHARACTERS = 100  # a segment ends at the first white space after this many
+MOST_CHARACTERS = 150  # or here, if there is none: Japanese has no spaces
 BLANK = re.compile(r"\s")
 
 
 class Segments:
     """The test text in segments; `add` the scored batches, then `table` has the sums.
 
-    `texts` are the documents called `names`; of each document's tokens, markers included,
-    `lengths` stayed, from number `first` on. `positions`: the batches' ids are `name@token`, as
-    those of running text are.
+    `texts` are the documents named `names`; of each document's tokens, including markers, `lengths`
+    are kept, from index `first` on. `positions`: the batches' ids are `name@token`, as for running
+    text.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Segments:
         ends, self._text_tokens = _token_ends(texts, self.cuts, vocabulary)
         begin = int(vocabulary.begin_id is not None)
         self._segment = _segments_of_tokens(ends, first - begin, lengths)
-        self._sums = np.zeros((4, len(self._sizes)))  # tokens, no markers, unknown ones, nats
+        self._sums = np.zeros((4, len(self._sizes)))  # tokens, without markers, unknown ones, nats
 
     @classmethod
     def of(
         cls, corpus: Artifact, tokens: Artifact, vocabulary: Vocabulary, keep: str, positions: bool
     ) -> Segments:
-        """Of the test split, from the artifacts corpus and tokens; `keep` says
-        which end of a long document survived."""
+        """Of the test split, from the artifacts corpus and tokens; `keep` says which end of a long
+        document is kept."""
         documents = corpus.table("documents/test-", ["id", "text"])
         coded = tokens.table("tokens/test-", ["length", "truncated"])
         truncated = coded["truncated"].to_numpy()
@@ -74,7 +74,7 @@ class Segments:
         )
 
     def watch(self, scored: Iterator[Scored]) -> Iterator[Scored]:
-        """The same batches, each added on its way."""
+        """The same batches, each added as it passes."""
         for one in scored:
             self.add(one)
             yield one
@@ -88,15 +88,15 @@ class Segments:
             self._sums[row] += np.bincount(segment, weights, self._sums.shape[1])
 
     def _first_tokens(self, ids: Sequence[str]) -> np.ndarray:
-        """(rows,): where in the test tokens, end to end, the first token of each row stands."""
+        """(rows,): the position of each row's first token in the concatenated test tokens."""
         if not self.positions:
             return self._begins[[self._number[name] for name in ids]]
         parts = [name.rpartition("@") for name in ids]
         return np.array([self._begins[self._number[name]] + int(at) for name, _, at in parts])
 
     def table(self) -> pa.Table:
-        """A row a segment, in the text's order: id of the document, start (character in it),
-        characters (that the predicted tokens spell), tokens, unknown (of these), nats."""
+        """One row per segment, in the text's order: id of the document, start (character in it),
+        characters (spelled by the predicted tokens), tokens, unknown (of these), nats."""
         tokens, text, unknown, nats = self._sums
         spelled = self._sizes * text / np.maximum(self._text_tokens, 1)
         # In all as many as the metrics count: see TokenizedSplit.spelled of the batches.
@@ -116,7 +116,7 @@ class Segments:
 
 
 def cuts(text: str) -> Iterator[int]:
-    """Where the segments of a text begin, and the text's end. Only very long words are cut."""
+    """Where the segments of a text start, and the text's end. Only very long words are cut."""
     at = 0
     yield at
     while len(text) - at > MOST_CHARACTERS:
@@ -132,7 +132,7 @@ def _token_ends(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Per document, after which of its tokens each segment ends; and the tokens per segment.
 
-    Subwords may reach over a cut: then the document's tokens are shared out in proportion.
+    Subwords may cross a boundary: then the document's tokens are distributed in proportion.
     """
     pieces = [text[a:b] for text, cut in zip(texts, where, strict=True) for a, b in pairwise(cut)]
     of_pieces = np.diff(vocabulary.encode_all(pieces)[1])
@@ -151,8 +151,8 @@ def _token_ends(
 def _segments_of_tokens(
     ends: list[np.ndarray], first: np.ndarray, lengths: np.ndarray
 ) -> np.ndarray:
-    """(tokens,): the segment of every token of the split, end to end; a marker is in that of its
-    neighbour. Token 0 of document i is number `first[i]` of its text."""
+    """(tokens,): the segment of every token of the split, concatenated; a marker belongs to that of
+    its neighbour. Token 0 of document i has index `first[i]` in its text."""
     found, before = [np.empty(0, np.int64)], 0
     for end, start, length in zip(ends, first, lengths, strict=True):
         places = np.arange(start, start + length)

@@ -1,7 +1,7 @@
-"""Figures of a language model on parts of the held-out text: which of it is harder to foretell.
+"""Figures of a language model on parts of the held-out text: which parts are harder to predict.
 
-What is sliced are the segments (segments.py): a segment belongs to the document that it is in, and
-to whoever speaks in the middle of it.
+Slices consist of segments (segments.py): a segment belongs to its document, and to the speaker at
+its middle.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
 CONFIDENCE = 0.95
-FEWEST_SEGMENTS = 10  # of fewer, drawing them again says too little of how far chance goes
-# A play's speech begins, after a blank line, with a line that holds the speaker's name alone.
+FEWEST_SEGMENTS = 10  # with fewer, resampling says too little about the variation
+# A speech in a play starts, after a blank line, with a line that contains only the speaker's name.
 SPEAKER = re.compile(r"(?:\A|\n[ \t\r]*\n)([^\W\d_][^\n:]{0,39}):[ \t\r]*\n")
 NOBODY = "nobody named"
 
@@ -44,16 +44,15 @@ def text_slices(
 ) -> dict[str, list[dict[str, Any]]]:
     """{kind: [{slice, segments, characters, tokens, unknown, nats, each of FIGURES, low, high}]}.
 
-    `low` to `high` is the interval of the bits per character, None where the segments are few;
-    `corpus` has the test documents that they are of. The slices of a kind add
-    up to the whole test text.
+    `low` to `high` is the interval of the bits per character, None if there are few segments;
+    `corpus` has their test documents. The slices of a kind add up to the whole test text.
     """
     documents = corpus.table("documents/test-", ["id", "text", "group"])
     return {kind: _sliced(segments, _slices_of(kind, segments, documents), kind) for kind in kinds}
 
 
 def _slices_of(kind: str, segments: pa.Table, documents: pa.Table) -> list[str]:
-    """The slice that each segment is in."""
+    """The slice of each segment."""
     if kind in NAMED:
         named = list((_speakers if kind == "speaker" else _groups)(segments, documents))
         return _most_named(named, segments["characters"].to_numpy())
@@ -69,7 +68,7 @@ def _slices_of(kind: str, segments: pa.Table, documents: pa.Table) -> list[str]:
 
 
 def _lengths(segments: pa.Table) -> np.ndarray:
-    """(segments,): predicted tokens of the document that each is in."""
+    """(segments,): predicted tokens of each segment's document."""
     where = segments["id"].combine_chunks().dictionary_encode().indices.to_numpy()
     return np.bincount(where, segments["tokens"].to_numpy())[where]
 
@@ -83,14 +82,14 @@ def _groups(segments: pa.Table, documents: pa.Table) -> Iterator[str]:
     """The group of each segment's document, else the document itself: the file, such as a book."""
     ids, groups = (documents[name].to_pylist() for name in ("id", "group"))
     called = {
-        name: group or name.rpartition("#")[0] or name  # a cut file is name#split
+        name: group or name.rpartition("#")[0] or name  # a cut file is named name#split
         for name, group in zip(ids, groups, strict=True)
     }
     return (called[name] for name in segments["id"].to_pylist())
 
 
 def _speakers(segments: pa.Table, documents: pa.Table) -> Iterator[str]:
-    """Who speaks in the middle of each segment, as the last heading before it says."""
+    """The speaker at the middle of each segment: the last heading before it."""
     texts = dict(zip(*(documents[name].to_pylist() for name in ("id", "text")), strict=True))
     ids, starts = (segments[name].to_pylist() for name in ("id", "start"))
     current, places, names = None, np.empty(0), [NOBODY]
@@ -105,7 +104,7 @@ def _speakers(segments: pa.Table, documents: pa.Table) -> Iterator[str]:
 
 
 def _most_named(named: list[str], characters: np.ndarray) -> list[str]:
-    """Those with the most text keep their names; where there are too many, the rest are OTHERS."""
+    """Those with the most text keep their names; if there are too many, the rest become OTHERS."""
     sizes: Counter[str] = Counter()
     for name, size in zip(named, characters.tolist(), strict=True):
         sizes[name] += size
@@ -128,7 +127,7 @@ def _sliced(segments: pa.Table, names: list[str], kind: str) -> list[dict[str, A
 
 
 def _row(name: str, segments: pa.Table) -> dict[str, Any] | None:
-    """None of a slice in which no text was predicted."""
+    """None for a slice in which no text was predicted."""
     sums = segment_sums(segments)
     total = sums.sum(axis=0)
     if not total[COLUMNS.index("characters")]:

@@ -1,4 +1,4 @@
-"""What a release registers: the packed model, what it says of itself, and where it came from."""
+"""What a release registers: the packed model, its description, and its origin."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ LIBRARIES = ("h5py", "keras", "numpy", "pandas", "polars", "pydantic", "sentence
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained and measured model that asks to be champion. `folder` holds `package/` and
-    `code/`; `tags` are those of its version, without the verdict."""
+    """A trained and measured model that may become champion. `folder` holds `package/` and `code/`;
+    `tags` are those of its version, without the verdict."""
 
     inputs: Inputs
     name: str
@@ -92,7 +92,7 @@ class Candidate:
 
     @property
     def store(self) -> Store:
-        """The one that the inputs lie in."""
+        """The store with the inputs."""
         return Store(self.inputs["metrics"].path.parent.parent, os.environ.get("FOLIO_STORE"))
 
     def challenger(self) -> Challenger:
@@ -108,7 +108,7 @@ class Candidate:
         )
 
     def alike(self, known: Iterable[Version]) -> set[int]:
-        """The versions that hold this very package, however often it was measured."""
+        """The versions with exactly this package, however often it was measured."""
         return {
             version.number
             for version in known
@@ -116,8 +116,7 @@ class Candidate:
         }
 
     def standing(self, known: Iterable[Version]) -> Version | None:
-        """The version that holds this package with these figures already, its files still
-        there."""
+        """The version with this package and these figures, if its files still exist."""
         alike = (PACKAGE_TAG, "folio.figures", "folio.metrics.digest")
         same = [
             version
@@ -129,7 +128,7 @@ class Candidate:
 
 
 def lineage(inputs: Inputs) -> dict[str, dict[str, Any]]:
-    """{stage: manifest} of the inputs and of every stage above them."""
+    """{stage: manifest} of the inputs and of every earlier stage."""
     graph = Graph(stored(Store(inputs["model"].path.parent.parent)))
     above = {one.stage: one.manifest for one in graph.above(inputs.values())}
     return above | {name: artifact.manifest for name, artifact in inputs.items()}
@@ -146,7 +145,7 @@ def _stage(
     metrics: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """`package/`, and in `code/` the modules that read it, so that it needs no Folio around."""
+    """`package/`, and in `code/` the modules that read it, so that it works without Folio."""
     from pipelines.serving.package import seal, write_package
     from pipelines.serving.text_statistics import write_statistics
 
@@ -176,7 +175,7 @@ def _tags(
     folder: Path,
     requirements: list[str],
 ) -> dict[str, str]:
-    """What a version says of itself: figures, origin, and the stages above it."""
+    """The tags of a version: figures, origin, and the earlier stages."""
     files = digests_in(folder)
     origin = above["model"]
     tags = {

@@ -1,9 +1,9 @@
-"""Whether a text is still of the kind that the champion learned from.
+"""Whether a text still resembles the champion's training text.
 
-Each measure is compared twice: by how far apart the distributions are (population stability index,
-which does not grow with the amount of text) and by whether chance alone could do that (a
-two-sample test, which does). Drift is an index above ALARM that is not chance: of a few documents
-chance alone makes a large one.
+Each measure is compared in two ways: by the difference between the distributions (population
+stability index, which does not grow with the amount of text) and by whether chance could cause it
+(a two-sample test, which depends on the amount). Drift is an index above ALARM that is not due to
+chance: with few documents, chance alone can give a large index.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def from_version(
     new: bool = True,
 ) -> dict[str, Any] | str:
     """{version, same_text, drifted, measures} of a text, a sample or not, and the one that
-    `version` was trained on; or in words why they are not compared."""
+    `version` was trained on; or in words why they cannot be compared."""
     if (version.tags.get("folio.sample") == "true") != sample:
         return "one of the two was trained on the sample text"
     old_corpus, old_tokens = (
@@ -75,16 +75,16 @@ def from_version(
 
 @dataclass(frozen=True)
 class TrainingText:
-    """What is measured of a training text."""
+    """The measured properties of a training text."""
 
-    lengths: np.ndarray  # documents of n tokens at place n
+    lengths: np.ndarray  # documents with n tokens at index n
     labels: tuple[int, int] | None  # of class 1, of class 0
     vocabulary: Vocabulary
     unseen: tuple[int, int]  # tokens of the validation split: unknown, known
 
     @classmethod
     def of(cls, corpus: Artifact, tokens: Artifact) -> TrainingText:
-        """The train split, and what its vocabulary does not know of text of the same kind."""
+        """The train split, and the tokens of similar text that are not in its vocabulary."""
         unseen = tokens.counts["validation"]
         train, config = corpus.counts["splits"]["train"], corpus.manifest["config"]
         labelled = config["corpus.label_column"] or config["corpus.reader"] == "labelled-folders"
@@ -98,8 +98,8 @@ class TrainingText:
 
 
 def measures(old: TrainingText, new: TrainingText) -> list[dict[str, Any]]:
-    """[{measure, old, new, index, test, statistic, p, drifted}]: of the champion's text and of the
-    new one; a measure that one of them has not is left out."""
+    """[{measure, old, new, index, test, statistic, p, drifted}]: for the champion's text and the
+    new one; measures that one of them lacks are left out."""
     return [*_lengths(old, new), *_unknown(old, new), *_labels(old, new)]
 
 
@@ -109,8 +109,8 @@ def _lengths(old: TrainingText, new: TrainingText) -> Iterator[dict[str, Any]]:
 
 
 def _unknown(old: TrainingText, new: TrainingText) -> Iterator[dict[str, Any]]:
-    """Tokens that the champion's vocabulary does not know, of its own validation split and of the
-    new text. Fewer than there are no drift: it may have seen some of the new text."""
+    """Tokens not in the champion's vocabulary, in its own validation split and in the new text.
+    Fewer than before are not drift: it may have seen some of the new text."""
     ours, theirs = old.vocabulary, new.vocabulary
     alike = _cut_alike(ours, theirs) and ours.lower == theirs.lower
     if ours.kind == "subword" or not alike or not sum(old.unseen):
@@ -125,7 +125,7 @@ def _unknown(old: TrainingText, new: TrainingText) -> Iterator[dict[str, Any]]:
 
 
 def _cut_alike(ours: Vocabulary, theirs: Vocabulary) -> bool:
-    """Whether a token of the one is as much text as a token of the other."""
+    """Whether tokens of both represent the same amount of text."""
     sizes = ours.kind != "subword" or ours.size == theirs.size
     return ours.kind == theirs.kind and ours.words == theirs.words and sizes
 

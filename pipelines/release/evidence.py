@@ -1,4 +1,4 @@
-"""Champion and challenger on the same held-out text: how much they differ, and how surely."""
+"""Champion and challenger on the same held-out text: how much they differ, and how certainly."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ DOCUMENTS, SEGMENTS_OF_TEXT = "test documents", "segments of the test text"
 
 @dataclass(frozen=True)
 class Evidence:
-    """`low` to `high`: the interval of challenger less champion, in the metric's own unit.
+    """`low` to `high`: the interval of challenger minus champion, in the metric's unit.
 
-    `units` are what was drawn, `block` of them at a time. `mcnemar` has the documents that only
-    one of the two labels right, and the chance of so uneven a split. `others` has the same
+    `units` were resampled, `block` of them at a time. `mcnemar` has the documents that only one of
+    the two labels correctly, and the probability of so uneven a split. `others` has the same
     difference in other metrics.
     """
 
@@ -41,7 +41,7 @@ class Evidence:
     units: str
     count: int
     block: int = 1
-    rescored: bool = False  # the champion anew, on the challenger's test text,
+    rescored: bool = False  # the champion scored again on the challenger's test text,
     left_out: int = 0  # without the units that it was trained on
     mcnemar: dict[str, float] | None = None
     others: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Evidence:
 
     @property
     def gain(self) -> Interval:
-        """The interval with its sign turned where lower is better: above 0 is an improvement."""
+        """The interval with its sign changed if lower is better: above 0 is an improvement."""
         if self.metric in LOWER_IS_BETTER:
             return Interval(-self.high, -self.low)
         return Interval(self.low, self.high)
@@ -67,9 +67,9 @@ class Evidence:
 def classifier_evidence(
     champion: pa.Table, challenger: pa.Table, metric: str, confidence: float
 ) -> Evidence:
-    """From two predictions tables over the same documents in the same order.
+    """From two predictions tables with the same documents in the same order.
 
-    Accuracy and log loss by paired bootstrap of the documents, ROC AUC by DeLong's interval; and
+    Accuracy and log loss by paired bootstrap of the documents, ROC AUC by DeLong's interval, and
     McNemar's test of the labels.
     """
     old, new = (
@@ -141,8 +141,7 @@ def text_evidence(
 ) -> Evidence:
     """From two tables of the same segments (metrics/segments.py), by block bootstrap over the text.
 
-    Perplexity stands for one kind of tokens: where the two models cut the text otherwise, nats a
-    character decide.
+    Perplexity compares only models with the same tokens; if they differ, nats per character decide.
     """
     old, new = segment_sums(champion), segment_sums(challenger)
     comparable = [

@@ -1,7 +1,8 @@
-"""Which test documents a model has met before: in what an earlier corpus trained or selected on.
+"""Which test documents a model has seen before, in the training or validation text of its corpus.
 
-When data or split change, the old champion may have learned what is now held out. Its figures on
-such text say nothing, so that text is left out when it is compared with a newer model.
+When data or split change, the old champion may have been trained on documents that are now held
+out. Its figures on these are meaningless, so they are left out of the comparison with a newer
+model.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from pipelines.metrics.segments import cuts
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
-WINDOW = 50  # characters of a segment that are looked for anywhere in the earlier text
+WINDOW = 50  # characters of a segment to search for anywhere in the earlier text
 
 
 def seen_documents(texts: Sequence[str], corpus: Artifact) -> np.ndarray:
-    """(documents,) bool: the same text, but for white space, in train or validation of the corpus
-    artifact."""
+    """(documents,) bool: the same text, except for white space, is in train or validation of the
+    corpus artifact."""
     wanted = [text_digest(text) for text in texts]
     sought, met = set(wanted), set()
     for text in _texts(corpus):
@@ -37,8 +38,8 @@ def seen_documents(texts: Sequence[str], corpus: Artifact) -> np.ndarray:
 
 
 def seen_segments(texts: Sequence[str], corpus: Artifact) -> np.ndarray:
-    """(segments of all texts,) bool: the document is there as a whole, or the segment's beginning
-    within any document."""
+    """(segments of all texts,) bool: the whole document is there, or the segment's beginning is in
+    any document."""
     documents = seen_documents(texts, corpus)
     sizes = [len(list(cuts(text))) - 1 for text in texts]
     beginnings = [

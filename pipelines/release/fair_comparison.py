@@ -29,15 +29,15 @@ from pipelines.release.exposure import seen_documents, seen_segments
 from pipelines.store.artifacts import Artifact, Store
 
 PREDICTIONS = "predictions.parquet"
-# Shares of unknown tokens that differ by more make language models incomparable: a word that is
-# unknown costs far less than its spelling would.
+# If the shares of unknown tokens differ by more, language models are not comparable: an unknown
+# word costs far less than its spelling would.
 UNKNOWN_TOLERANCE = 0.001
-FEWEST_FRESH = 30  # documents or segments that the champion has not seen; fewer tell nothing
+FEWEST_FRESH = 30  # documents or segments that the champion has not seen; fewer are not meaningful
 UNITS = {"classifier": DOCUMENTS, "language_model": SEGMENTS_OF_TEXT}
 
 
 def held_out_digest(corpus: Mapping[str, Any]) -> str:
-    """What names the test documents, ids, texts and labels; from the corpus' manifest."""
+    """What identifies the test documents, ids, texts and labels; from the corpus' manifest."""
     return digest_json(
         {
             name: entry["sha256"]
@@ -49,9 +49,8 @@ def held_out_digest(corpus: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Challenger:
-    """What a new model left: its artifacts or their folders, the digest of its test documents, how
-    many of them were read at a time, what a classifier tells apart. `store` may have what the
-    champion left."""
+    """What describes a new model: its artifacts or their folders, the digest of its test documents,
+    the batch size, a classifier's labels. `store` may have the champion's artifacts."""
 
     metrics: Path
     corpus: Artifact
@@ -64,8 +63,8 @@ class Challenger:
     def evidence(
         self, champion: Mapping[str, str], find_package: Callable[[], Path], spec: RegistrySpec
     ) -> Evidence | str:
-        """The comparison, or why there can be none. `champion` has the tags of that version;
-        `find_package` gives the folder of its package, or raises FolioError."""
+        """The comparison, or why it is impossible. `champion` has the tags of that version;
+        `find_package` returns the folder of its package, or raises FolioError."""
         try:
             package = find_package()
             unfair = self._unfair(package)
@@ -90,8 +89,8 @@ class Challenger:
             return found
         if found.metric != spec.metric and spec.margin:
             return (
-                f"its tokens are others, so that {spec.metric} and with it the margin of "
-                f"{spec.margin:g} mean something else"
+                f"its tokens are different, so {spec.metric}, and with it the margin of "
+                f"{spec.margin:g}, has another meaning"
             )
         return replace(found, rescored=rescored, left_out=left_out)
 
@@ -112,8 +111,8 @@ class Challenger:
         return pq.read_table(self.metrics / self._file)
 
     def _recorded(self, champion: Mapping[str, str]) -> pa.Table | None:
-        """What the champion's own evaluation wrote, if it was of these very test documents and is
-        still there."""
+        """The champion's own evaluation, if it used exactly these test documents and still
+        exists."""
         if champion.get("folio.test.digest") != self.held_out:
             return None
         artifact = self.store.find("metrics", champion.get("folio.metrics.key", ""))
@@ -123,16 +122,17 @@ class Challenger:
             or self.store.damage(artifact)
         ):
             return None
-        table = pq.read_table(artifact.path / self._file)  # those of earlier versions had less
+        table = pq.read_table(artifact.path / self._file)  # earlier versions recorded less
         return table if set(self._table.column_names) <= set(table.column_names) else None
 
     def _seen(self, champion: Mapping[str, str]) -> np.ndarray:
-        """(rows of the table,) bool: what the champion was trained on or chosen by."""
+        """(rows of the table,) bool: the documents used in the champion's training or
+        validation."""
         corpus = self.store.find("corpus", champion.get("folio.corpus.key", ""))
         if corpus is None:
             raise FolioError(
-                "the test documents have changed, and what it was trained on is no "
-                "longer in the store, so it may have seen the new ones"
+                "the test documents have changed, and its training text is no longer in "
+                "the store, so it may have seen the new ones"
             )
         documents = self.corpus.table("documents/test-", ["id", "text"])
         if self.kind == "classifier":
@@ -146,13 +146,13 @@ class Challenger:
         return rescored(package, self.corpus, self.batch_size)
 
     def _unfair(self, package: Path) -> str | None:
-        """Why the champion in `package` answers another question, whatever its figures."""
+        """Why the champion in `package` solves another task, regardless of its figures."""
         settings = _read(package / "package.json", kind=str, labels=list)
         if settings["kind"] != self.kind:
             return f"it is a {settings['kind'].replace('_', ' ')}"
         if self.kind == "classifier":
             told = tuple(map(str, settings["labels"]))
-            return None if told == self.labels else f"it tells {' from '.join(told)}"
+            return None if told == self.labels else f"it distinguishes {' from '.join(told)}"
         old, new = (
             _read(folder / "vocabulary" / "settings.json", kind=str, lower=bool, words=str)
             for folder in (package, self.tokens)
@@ -163,7 +163,10 @@ class Challenger:
             new["kind"],
             new["words"],
         ):
-            return "one of the two predicts words without the signs between them, which is easier"
+            return (
+                "one of the two predicts words without the punctuation between them, which "
+                "is easier"
+            )
         return None
 
     def _texts(
@@ -176,7 +179,7 @@ class Challenger:
         if abs(known[0] - known[1]) > UNKNOWN_TOLERANCE:
             return (
                 f"{known[0]:.2%} of the test text's tokens are unknown to it and "
-                f"{known[1]:.2%} to the new model, and unknown tokens are cheap"
+                f"{known[1]:.2%} to the new model, and unknown tokens cost little"
             )
         return text_evidence(old, new, metric, confidence)
 

@@ -1,4 +1,4 @@
-"""Decides whether a challenger becomes champion. Pure: the registry carries the verdict out."""
+"""Decides whether a challenger becomes champion. Pure: the registry carries out the verdict."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pipelines.registry.figures import Figures
 if TYPE_CHECKING:
     from pipelines.release.evidence import Evidence
 
-FEWEST = 30  # documents or segments of a slice whose floor counts: fewer are a matter of chance
+FEWEST = 30  # minimum documents or segments for a slice's floor; fewer are left to chance
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`reason` is one sentence; `evidence` the comparison with the champion, where there was one.
+    """`reason` is one sentence; `evidence` the comparison with the champion, if there was one.
 
-    After reject and inconclusive alike the champion stays: reject says that the challenger is not
-    good enough, inconclusive that this test text cannot tell.
+    After both reject and inconclusive, the champion stays: reject means that the challenger is not
+    good enough, inconclusive that this test text cannot decide.
     """
 
     verdict: Literal["promote", "reject", "inconclusive"]
@@ -35,34 +35,34 @@ def judge(
     spec: RegistrySpec,
     evidence: Evidence | str | None = None,
 ) -> Verdict:
-    """Promote the challenger, or keep the champion, and why in one sentence.
+    """Promote the challenger or keep the champion, and why, in one sentence.
 
-    In this order: a model of real text must reach the floors; without a champion that is all; what
-    a person rolled back stays so; a sample never outranks real text and real text always outranks
-    a sample; else the evidence decides. `evidence` is the comparison with the champion, or in words
-    why there can be none. The floors are for real text: a sample, which serves only until there is
-    such, need not reach them.
+    In this order: a model of real text must meet the floors; without a champion that is all; a
+    version that a person rolled back is not promoted; a sample never replaces real text, and real
+    text always replaces a sample; otherwise the evidence decides. `evidence` is the comparison with
+    the champion, or in words why it is impossible. The floors are for real text: a sample, which is
+    only a temporary substitute, need not meet them.
     """
     new = challenger.value(spec.metric)
     if new is None:
-        return Verdict("reject", f"{spec.metric} was not measured on this model")
+        return Verdict("reject", f"{spec.metric} was not measured for this model")
     figure = f"{spec.metric} {shown(new)}"
     if not challenger.sample:
         for failure in _under_floors(challenger, new, spec):
             return Verdict("reject", failure)
     if champion is None:
         trained = " on the sample text" if challenger.sample else ""
-        return Verdict("promote", f"{figure}{trained}, and there was no champion")
+        return Verdict("promote", f"{figure}{trained}; there was no champion")
     if challenger.withdrawn:
         return Verdict(
             "reject",
-            f"{figure}: this version was rolled back on "
-            f"{challenger.withdrawn}; promote it by hand to have it back",
+            f"{figure}: this version was rolled back on {challenger.withdrawn}; promote "
+            "it by hand to use it again",
         )
     if challenger.sample != champion.sample:
         return _across_samples(challenger, champion, figure, spec)
     if evidence is None or isinstance(evidence, str):
-        why = evidence or "nothing was measured on both"
+        why = evidence or "nothing was measured for both"
         return Verdict(
             "inconclusive",
             f"{figure} cannot be compared with champion version {champion.version}: {why}",
@@ -74,9 +74,9 @@ def judge(
 
 
 def _under_floors(challenger: Figures, new: float, spec: RegistrySpec) -> Iterator[str]:
-    side = "over" if spec.lower_is_better else "under"
+    misses = "exceeds the limit of" if spec.lower_is_better else "is below the floor of"
     if spec.floor is not None and _better(spec.floor, new, spec):
-        yield f"{spec.metric} {shown(new)} is {side} the floor {shown(spec.floor)}"
+        yield f"{spec.metric} {shown(new)} {misses} {shown(spec.floor)}"
     for kind, floors in spec.slice_floors.items():
         yield from _under_slice_floors(kind, floors, challenger.slices.get(kind, ()), spec)
 
@@ -84,17 +84,17 @@ def _under_floors(challenger: Figures, new: float, spec: RegistrySpec) -> Iterat
 def _under_slice_floors(
     kind: str, floors: float | dict[str, float], rows: Sequence[dict[str, Any]], spec: RegistrySpec
 ) -> Iterator[str]:
-    """A slice that cannot be found is no reason to pass: its name may be misspelt."""
+    """A slice that cannot be found must not pass: its name may be misspelt."""
     there = [row["slice"] for row in rows]
     wanted = floors if isinstance(floors, dict) else dict.fromkeys(there, floors)
-    side = "over" if spec.lower_is_better else "under"
+    misses = "exceeds the limit of" if spec.lower_is_better else "is below the floor of"
     if not rows:
         yield f"{spec.metric} was not measured by {kind}, for which there is a floor"
     for name in wanted if kind in NAMED and rows else ():
         if name not in there:
             yield (
-                f"{spec.metric} has a floor on {kind} {name}, which the test text does not have "
-                f"as a slice of its own; it has {', '.join(there)}"
+                f"{spec.metric} has a floor for {kind} {name}, which is not a slice of "
+                f"the test text; it has {', '.join(there)}"
             )
     for row in rows:
         unit = "documents" if "documents" in row else "segments"
@@ -102,7 +102,7 @@ def _under_slice_floors(
         if floor is not None and row[unit] >= FEWEST and _better(floor, value, spec):
             yield (
                 f"{spec.metric} {shown(value)} on the {row[unit]:,} {unit} of "
-                f"{kind} {row['slice']} is {side} that slice's floor {shown(floor)}"
+                f"{kind} {row['slice']} {misses} {shown(floor)} for this slice"
             )
 
 
@@ -121,20 +121,20 @@ def _across_samples(
     if challenger.sample:
         return Verdict(
             "reject",
-            f"{figure} on the sample text does not count against {held}, "
-            "which was trained on real text",
+            f"{figure} on the sample text does not count against {held}, which was "
+            "trained on real text",
         )
     return Verdict(
-        "promote", f"{figure} on real text outranks {held}, which was trained on the sample text"
+        "promote", f"{figure} on real text replaces {held}, which was trained on the sample text"
     )
 
 
 def _by_evidence(found: Evidence, champion: Figures, spec: RegistrySpec) -> Verdict:
-    """The whole interval must be beyond the margin, for or against: what is smaller, another seed
-    may do as well. For accuracy McNemar's test must agree."""
+    """The whole interval must be beyond the margin, in favour or against: smaller differences may
+    come from another seed. For accuracy, McNemar's test must agree."""
     low, high = found.gain
     new = f"{found.metric} {shown(found.challenger)}"
-    anew = ", scored anew on this test text" if found.rescored else ""
+    anew = ", scored again on this test text" if found.rescored else ""
     held = f"{shown(found.champion)} of champion version {champion.version}{anew}"
     measured, margin = _measured(found), shown(spec.margin)
     more = f" by more than the margin {margin}" if spec.margin else ""
@@ -154,7 +154,7 @@ def _by_evidence(found: Evidence, champion: Figures, spec: RegistrySpec) -> Verd
         if -spec.margin <= low <= high <= spec.margin
         else (f"may be within the margin {margin}")
     )
-    may = within if spec.margin else "may be chance"
+    may = within if spec.margin else "may be due to chance"
     return Verdict("inconclusive", f"{new} against {held}: the difference {may}: {measured}", found)
 
 
@@ -165,10 +165,10 @@ def _measured(found: Evidence) -> str:
         f"{found.high:+.4g}, {found.count:,} {found.units}"
     )
     if found.left_out:
-        text += f"; {found.left_out:,} left out that the champion was trained on"
+        text += f"; {found.left_out:,} left out because the champion was trained on them"
     if found.mcnemar is not None and found.metric == "accuracy":
         chance = found.mcnemar["p"]
-        text += f", McNemar p {chance:.2g}" if chance else ", McNemar p under 1e-300"
+        text += f", McNemar p {chance:.2g}" if chance else ", McNemar p below 1e-300"
     return f"{text})"
 
 

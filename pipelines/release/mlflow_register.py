@@ -1,4 +1,4 @@
-"""Makes a folder an MLflow model and a registered version. Called within `versions.mlflow_at`."""
+"""Makes a folder an MLflow model and a registered version. Called within `mlflow_at`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def register(
 
 
 def _experiment(client: mlflow.MlflowClient, home: Path, name: str) -> str:
-    """The pipeline's experiment; its files lie in this home where no server keeps them."""
+    """The pipeline's experiment; its files are in this home unless a server stores them."""
     from mlflow.store.db.db_types import DATABASE_ENGINES
 
     found = client.get_experiment_by_name(name)

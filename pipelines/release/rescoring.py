@@ -1,6 +1,6 @@
-"""An earlier model on a test text that it was never measured on, read with its own tokenizer.
+"""Scores an earlier model on a new test text, with its own tokenizer.
 
-From its package alone, so that it does not matter what became of the artifacts it was made from.
+It needs only the model's package, not the artifacts that the model was made from.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from pipelines.tokens.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
-WIDTH = 256  # tokens of running text that are read at a time; the state goes on
+WIDTH = 256  # tokens of running text that are read at a time; the state is carried on
 
 
 def rescored(package: Path, corpus: Artifact, batch_size: int) -> pa.Table:
-    """What the metrics stage would write of this model: predictions of a classifier (id, label,
+    """What the metrics stage would write about this model: predictions of a classifier (id, label,
     probability, nats, correct), segments of a language model.
 
-    `batch_size` is that of the corpus's test batches. Raises FolioError when the package is not
-    whole.
+    `batch_size` is that of the corpus's test batches. Raises FolioError if the package is not
+    intact.
     """
     predictor = Predictor.load(package)
     columns = ["id", "text", "label"]
@@ -45,12 +45,12 @@ def rescored(package: Path, corpus: Artifact, batch_size: int) -> pa.Table:
 def _judged(predictor: Predictor, documents: pa.Table) -> pa.Table:
     rows = predictor.predict(documents["text"].to_pylist())
     label = documents["label"].to_numpy()
-    # A text that it cannot judge counts as wrong, with as much surprise as a coin's toss.
+    # A text that it cannot classify counts as wrong, with the log loss of a random guess.
     chance = np.array(
         [0.5 if row["label"] is None else row["positive_probability"] for row in rows]
     )
     truth = [predictor.labels[int(value > 0.5)] for value in label]
-    # Two ways to the same figure: one of them is exact near 0, the other near 1.
+    # Two formulas for the same figure: one is exact near 0, the other near 1.
     nats = -np.where(
         label > 0.5, np.log(np.maximum(chance, 1e-300)), np.log1p(-np.minimum(chance, 1 - 1e-16))
     )
@@ -89,8 +89,8 @@ def _marked(ids: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
 
 @dataclass(frozen=True)
 class InMemoryBatches:
-    """Test documents as the batches stage would lay them, in memory: one lane of running text,
-    a document a row, or windows (docs/batches.md)."""
+    """Test documents in the layout of the batches stage, in memory: one lane of running text, a
+    document per row, or windows (docs/batches.md)."""
 
     names: list[str]
     ids: list[np.ndarray]  # a document's tokens
@@ -141,7 +141,7 @@ class InMemoryBatches:
                 )
 
     def _batch(self, rows: list[np.ndarray], names: list[str], width: int) -> Batch:
-        """Rows of one token more than they read: each predicts the next."""
+        """Rows with one token more than they read: each predicts the next."""
         lengths = np.array([len(row) - 1 for row in rows], np.int32)
         tokens, targets = (
             padded(np.concatenate(parts), lengths, width, self.pad_id)

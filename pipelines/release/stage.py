@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     import mlflow
 
 STEPS = 4
-TRIES = 5  # others may crown a champion while ours is being measured
+TRIES = 5  # others may change the champion while ours is being measured
 
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
-    """Register the model unless that very package is registered; say who is champion.
+    """Register the model unless exactly this package is registered; decide the champion.
 
-    Returns version, verdict, and what tells the version from others with its number. Raises
-    FolioError when the registry does not answer.
+    Returns version, verdict, and what describes the version, with its number. Raises FolioError if
+    the registry does not answer.
     """
     work.progress(0, STEPS, "steps: packing the model")
     new = Candidate.of(inputs, config, work.scratch / "staged")
@@ -52,8 +52,8 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
                 break
     else:
         raise FolioError(
-            f"{new.name}: others moved the champion {TRIES} times while this model "
-            "was compared with it; run it again"
+            f"{new.name}: others changed the champion {TRIES} times while this model was "
+            "compared with it; run it again"
         )
     release = _release(new, version, verdict, champion_of(known), crowned)
     text = json.dumps(release, indent=1, ensure_ascii=False)
@@ -62,7 +62,7 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
 
 
 def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
-    """Decided by what is known of both; only where that does not suffice, they are compared."""
+    """Decided by what is known about both; they are compared only if that is not sufficient."""
     champion, standing = champion_of(known), new.standing(known)
     if champion is None:
         return judge(new.measured(), None, new.spec)
@@ -70,7 +70,7 @@ def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
         value = new.measured().value(new.spec.metric)
         return Verdict(
             "promote",
-            f"{new.spec.metric} {value:.6g}: version {champion.number} is the champion already",
+            f"{new.spec.metric} {value:.6g}: version {champion.number} is already the champion",
         )
     lines = journal_of(home).lines(new.name)
     figures = new.measured(withdrawn(lines, new.alike(known)))
@@ -86,8 +86,7 @@ def _judged(new: Candidate, known: list[Version], home: Path) -> Verdict:
 def _registered(
     mlflow: Any, client: mlflow.MlflowClient, home: Path, new: Candidate, verdict: Verdict
 ) -> int:
-    """The version's number: a new one, or that of the same package, its verdict brought up to
-    date."""
+    """The version's number: a new one, or that of the same package with an updated verdict."""
     evidence = verdict.evidence.as_json() if verdict.evidence else None
     tags = new.tags | {
         "folio.verdict": verdict.verdict,
@@ -115,7 +114,7 @@ def _registered(
 def _crown(
     client: mlflow.MlflowClient, home: Path, new: Candidate, number: int, verdict: Verdict
 ) -> int | None:
-    """Point the aliases and write the journal. Returns the version that is champion now."""
+    """Set the aliases and write the journal. Returns the version that is champion now."""
     client.set_registered_model_alias(new.name, CHALLENGER, str(number))
     settle(home, client, new.name)
     champion = champion_of(asked(client, new.name))

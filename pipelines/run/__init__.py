@@ -1,1 +1,1 @@
-"""Plan, execute, one retraining, grids."""
+"""Planning, execution, retraining, grids."""

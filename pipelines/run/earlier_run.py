@@ -1,4 +1,4 @@
-"""An earlier run, named by --using: a single stage is repeated on just what that run had."""
+"""An earlier run, named by --using: a single stage is rerun on that run's artifacts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class EarlierRun:
     def of(cls, run: str, selection: Selection, settings: Settings) -> EarlierRun:
         if not selection.forced:
             raise UsageError(
-                f"--using {run}: say which stage is to be repeated on that run's "
-                "artifacts, with --only or --from"
+                f"--using {run}: name the stage to rerun on that run's artifacts, with "
+                "--only or --from"
             )
         return cls(settings.runs.get(run))
 
@@ -36,11 +36,11 @@ class EarlierRun:
     def declared(
         self, pipeline: str, profile: str | None, overrides: tuple[str, ...]
     ) -> tuple[str, tuple[str, ...]]:
-        """Profile and overrides: that run's, the given ones on top."""
+        """Profile and overrides: that run's, with the given ones added."""
         name = Path(pipeline).stem
         if name != self.record["pipeline"]:
             raise UsageError(
-                f"--using {self.record['run']}: that was a run of "
+                f"--using {self.record['run']}: that is a run of "
                 f"{self.record['pipeline']}, not of {name}"
             )
         if profile is not None:
@@ -48,19 +48,19 @@ class EarlierRun:
         return self.record["profile"], (*self.record.get("overrides", ()), *overrides)
 
     def result(self, stage: str, store: Store) -> StageResult:
-        """The stage as that run had it, checked. Raises FolioError when it is there no longer."""
+        """The stage's artifact in that run, checked. Raises FolioError if it no longer exists."""
         started = time.perf_counter()
         keys = {entry["stage"]: entry["key"] for entry in self.record["stages"]}
         if not keys.get(stage):
             raise FolioError(
-                f"run {self.record['run']} has no {stage} to build on; `folio show "
-                f"{self.record['run']}` lists what it has"
+                f"run {self.record['run']} has no {stage} artifact to build on; `folio "
+                f"show {self.record['run']}` lists what it has"
             )
         artifact = store.open(stage, keys[stage])
         return StageResult(
             stage,
             "reuse",
-            f"as run {self.record['run']} had it",
+            f"from run {self.record['run']}",
             round(time.perf_counter() - started, 3),
             artifact,
         )

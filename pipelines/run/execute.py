@@ -1,4 +1,4 @@
-"""Carries out one stage: decide as the plan does, then take the artifact or make it."""
+"""Executes one stage: decides like the plan, then reuses the artifact or builds it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipelines.store.settings import Settings
 
 @dataclass(frozen=True)
 class StageResult:
-    """What became of one stage. `seconds` is wall time, the checks included."""
+    """The result of one stage. `seconds` is wall time, including the checks."""
 
     stage: str
     action: str
@@ -47,24 +47,24 @@ def execute_stage(
     selection: Selection = Selection(),
     run: str | None = None,
 ) -> StageResult:
-    """The stage's artifact, reused or made, and what was done for it and why.
+    """The stage's artifact, reused or built, with what was done and why.
 
-    `run` names the run in the manifest. Raises UsageError when `selection` builds on an artifact
-    that is not there, and what the stage itself raises.
+    `run` names the run in the manifest. Raises UsageError if `selection` builds on an artifact that
+    does not exist, and the errors of the stage itself.
     """
     started, store = time.perf_counter(), settings.store_of(stage)
     decision = decide(stage, spec, inputs, settings, selection)
     action, reason, artifact = decision.action, decision.reason, decision.artifact
     if action == "reuse" and artifact is not None and not store.hold(artifact):
-        action, reason = "run", "its artifact was removed just now"
+        action, reason = "run", "its artifact was just removed"
     if action != "reuse" and selection.needs_existing(stage.name):
         raise UsageError(
-            f"stage {stage.name} is not there to build on ({reason}); run without --only/--from"
+            f"there is no {stage.name} artifact to build on ({reason}); run without --only/--from"
         )
     if action != "reuse" or artifact is None:
         artifact, built = _obtain(stage, decision, spec, inputs, settings, run)
         if not built:
-            action, reason = "reuse", "made meanwhile by another run"
+            action, reason = "reuse", "built by another run in the meantime"
     reason = "; ".join(filter(None, (reason, store.share(artifact))))
     return StageResult(
         stage.name, action, reason, round(time.perf_counter() - started, 3), artifact

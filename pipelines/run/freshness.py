@@ -1,4 +1,4 @@
-"""Whether a pipeline has run when its schedule wanted it. Pure: the clock is given."""
+"""Whether a pipeline has run on schedule. Pure: the clock is a parameter."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pipelines.declaration.spec import ScheduleSpec
 from pipelines.store.run_records import is_ahead
 from pipelines.store.times import utc
 
-PATIENCE = timedelta(hours=1)  # at least, before a run that is due counts as late
-TIMES_AS_LONG = 2  # as the last run took: how long the next may take
+PATIENCE = timedelta(hours=1)  # minimum, before a run that is due counts as late
+TIMES_AS_LONG = 2  # times the last run's duration: how long the next may take
 
 
 def freshness(
@@ -20,10 +20,10 @@ def freshness(
 ) -> dict[str, Any]:
     """{state, last, due, next}: fresh, late, never ran or no schedule, and three times.
 
-    `records` are the pipeline's, newest first. `last` is when the newest run began that did what
-    the schedule wants; `due` when one was wanted last, `next` when the next will be (UTC, or None).
-    A due run has as long as the one before it, twice, before its pipeline is late. A run that is
-    dated ahead of `now`, by a clock that was wrong, says nothing.
+    `records` are the pipeline's, newest first. `last` is the start of the newest run that counts
+    for the schedule; `due` the last scheduled time, `next` the next one (UTC, or None). A pipeline
+    is late only if a due run has taken twice as long as the one before it. Runs dated after `now`,
+    with a wrong clock, are ignored.
     """
     if schedule is None:
         return {"state": "no schedule", "last": None, "due": None, "next": None}
@@ -46,7 +46,8 @@ def freshness(
 
 
 def serves(record: dict[str, Any], schedule: ScheduleSpec) -> bool:
-    """Whether a run did all that the schedule wants, with the declared values, on the real text."""
+    """Whether a run counts for the schedule: complete, with the declared values, on the real
+    text."""
     stages = [entry["stage"] for entry in record["stages"]]
     return (
         record["profile"] == schedule.profile
@@ -58,16 +59,16 @@ def serves(record: dict[str, Any], schedule: ScheduleSpec) -> bool:
 
 
 def last_due(schedule: ScheduleSpec, now: datetime) -> datetime | None:
-    """The latest time, `now` included, at which the schedule wants a run."""
+    """The latest scheduled time up to and including `now`."""
     from cronsim import CronSim
 
-    # Backwards it begins with the second before the one that it is given.
+    # Going backwards, it starts with the second before the given one.
     after = _whole(now + timedelta(seconds=1), schedule)
     return next(CronSim(schedule.cron, after, reverse=True), None)
 
 
 def next_due(schedule: ScheduleSpec, now: datetime) -> datetime | None:
-    """The first time after `now` at which the schedule wants a run."""
+    """The first scheduled time after `now`."""
     from cronsim import CronSim
 
     return next(CronSim(schedule.cron, _whole(now, schedule)), None)

@@ -1,4 +1,4 @@
-"""Variants of one pipeline side by side: a grid of settings, each run, one table and plot."""
+"""Variants of one pipeline: a grid of settings, each run, in one table and plot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Variant = dict[str, Any]  # {dotted key: the value tried}
 
 
 def grid_of(spec: Spec, given: list[str]) -> Grid:
-    """The grid that `given` says: the name of a declared one, or key=value,value texts."""
+    """The grid in `given`: the name of a declared one, or key=value,value texts."""
     if len(given) == 1 and "=" not in given[0]:
         if given[0] in spec.grids:
             return spec.grids[given[0]]
@@ -40,7 +40,9 @@ def grid_of(spec: Spec, given: list[str]) -> Grid:
         grid[key.strip()] = tuple(value_of(f"[{values}]", f"--grid {key.strip()}"))
     if not grid:
         known = ", ".join(spec.grids) or "none"
-        raise UsageError(f"say what to vary: --grid key=value,value, or a declared grid: {known}")
+        raise UsageError(
+            f"give the values to try: --grid key=value,value, or a declared grid: {known}"
+        )
     return grid
 
 
@@ -48,7 +50,7 @@ def variants(grid: Grid) -> list[Variant]:
     """Every combination, the last key varying fastest."""
     count = math.prod(map(len, grid.values()))
     if count > MOST_VARIANTS:
-        raise UsageError(f"{count:,} variants: {MOST_VARIANTS} are the most; vary less")
+        raise UsageError(f"{count:,} variants: the limit is {MOST_VARIANTS}; try fewer values")
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
@@ -57,7 +59,7 @@ def overrides(variant: Variant) -> tuple[str, ...]:
 
 
 def row(variant: Variant, record: dict[str, Any], store: Store) -> dict[str, Any]:
-    """What the table says of one variant: its figures, seconds an epoch, parameters."""
+    """The table row of one variant: its figures, seconds per epoch, parameters."""
     keys = {entry["stage"]: entry["key"] for entry in record["stages"]}
     model = store.find("model", keys.get("model") or "")
     counts = model.counts if model else {}
@@ -75,7 +77,7 @@ def row(variant: Variant, record: dict[str, Any], store: Store) -> dict[str, Any
 
 
 def best_first(rows: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """Rows by their metric, those that failed last."""
+    """Rows by their metric, failed ones last."""
     sign = 1 if metric in LOWER_IS_BETTER else -1
     return sorted(
         rows, key=lambda row: (row["error"] is not None, sign * row["metrics"].get(metric, 0))

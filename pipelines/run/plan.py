@@ -1,8 +1,8 @@
-"""Decides, for each stage, whether it would run, and says exactly why. `run` obeys the same.
+"""Decides for each stage whether it would run, and says exactly why. `run` uses the same code.
 
-A key needs the content of a stage's inputs, so below a stage that must run the keys are not
-known yet: the plan then says `run`, and names the one thing that could still spare it
-(the inputs coming out unchanged).
+A key depends on the content of a stage's inputs. The keys of stages after one that must run are
+therefore not known yet: the plan then says `run`, and that they are reused if the inputs do not
+change.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which stages a run covers, and which of them it repeats though nothing changed."""
+    """Which stages a run covers, and which of them are rerun even if nothing changed."""
 
     stages: tuple[str, ...] = NAMES
     forced: tuple[str, ...] = ()
@@ -79,9 +79,9 @@ class Selection:
     def of(
         cls, only: str | None = None, since: str | None = None, until: str | None = None
     ) -> Selection:
-        """`only` one stage, or all `since` one: repeated, on whatever lies above them.
+        """`only` one stage, or all `since` one are rerun on the existing earlier artifacts.
 
-        `until` leaves the stages below it out; nothing is repeated for that.
+        `until` leaves out later stages; it does not force a rerun.
         """
         if sum(map(bool, (only, since, until))) > 1:
             raise UsageError("--only, --from and --until are mutually exclusive")
@@ -94,7 +94,7 @@ class Selection:
         return cls()
 
     def needs_existing(self, stage: str) -> bool:
-        """Above a repeated stage nothing is built: what is there is used."""
+        """Before a rerun stage nothing is built: existing artifacts are used."""
         return bool(self.forced) and NAMES.index(stage) < NAMES.index(self.forced[0])
 
 
@@ -107,7 +107,7 @@ def _up_to(stage: str) -> tuple[str, ...]:
 def plan(
     spec: Spec, settings: Settings, selection: Selection = Selection()
 ) -> list[Decision | Pending]:
-    """The decisions for all selected stages, upstream first."""
+    """The decisions on all selected stages, upstream first."""
     decisions: list[Decision | Pending] = []
     artifacts: dict[str, Artifact] = {}
     for stage in STAGES:
@@ -130,8 +130,10 @@ def foreseen(
     """As `decide`, of a stage some of whose inputs may have to be made first."""
     missing = [name for name in stage.reads(selection.stages) if name not in inputs]
     if missing:
-        spared = "" if stage.name in selection.forced else "; reused if its bytes come out the same"
-        return Pending(stage.name, f"{', '.join(missing)} to be made first{spared}")
+        spared = (
+            "" if stage.name in selection.forced else "; reused if the input bytes do not change"
+        )
+        return Pending(stage.name, f"{', '.join(missing)} must run first{spared}")
     return decide(stage, spec, inputs, settings, selection)
 
 
@@ -154,7 +156,7 @@ def decide(
     if stage.name == "release" and (why := _unregistered(found, settings.home)):
         return Decision(stage.name, "run", why, recipe, found)
     if forced:
-        return Decision(stage.name, "run", "asked for, though nothing changed", recipe, found)
+        return Decision(stage.name, "run", "rerun requested; nothing changed", recipe, found)
     if unasked:
         return Decision(stage.name, "reuse", f"{unasked}; its newest copy is used", recipe, found)
     if doubtful := doubt(named, found):
@@ -176,27 +178,27 @@ def _absent(
 def _versions(
     stage: Stage, spec: Spec, settings: Settings, selection: Selection
 ) -> tuple[dict[str, str], str | None]:
-    """The versions of an unpinned source's files ({} for all else).
+    """The versions of an unpinned source's files ({} for everything else).
 
-    With why they are those of its newest artifact ({} if there is none) when it was not asked.
+    If the source was not contacted: those of its newest artifact ({} if there is none), and why.
     """
     if stage.name != "source" or not must_be_asked(spec.source):
         return {}, None
     if selection.needs_existing(stage.name):
-        unasked = "the source was not asked: --only and --from build on what is there"
+        unasked = "the source was not contacted: --only and --from build on the existing artifact"
     else:
         try:
             return versions(spec.source, settings.mirror, settings.offline), None
         except UsageError:
             raise
         except FolioError as error:
-            unasked = f"the source could not be asked: {error}"
+            unasked = f"the source was not reachable: {error}"
     newest = settings.store.newest(recipe_of(stage, spec, {}))
     return (newest.manifest["inputs"] if newest else {}), unasked
 
 
 def _unregistered(found: Artifact, home: Path) -> str | None:
-    """A release counts only while the registry has the version that it tells of."""
+    """A release counts only if the registry has the version that it records."""
     from pipelines.registry.lookup import unregistered
     from pipelines.registry.versions import versions as registered
 
@@ -209,7 +211,7 @@ def recipe_of(
     inputs: Mapping[str, Artifact],
     versions: Mapping[str, str] = MappingProxyType({}),
 ) -> Recipe:
-    """Everything that decides the stage's bytes; `versions` of files that have no checksum."""
+    """Everything that determines the stage's bytes; `versions` of files that have no checksum."""
     digests = {**{name: inputs[name].digest for name in stage.reads(inputs)}, **versions}
     if stage.name == "source" and spec.source.path:
         digests = local_digests(Path(spec.source.path))
@@ -218,7 +220,7 @@ def recipe_of(
         for key, value in plain(spec.select(stage.config)).items()
         if key not in operational(Spec)
     }
-    if stage.name == "source":  # a manifest may go anywhere: it holds no user, password or query
+    if stage.name == "source":  # manifests may be copied: no user, password or query
         config["source.url"] = [identity(url) for url in spec.source.url]
     names = [spec.training.backend if name == "backend" else name for name in stage.libraries]
     libraries = {name: library_version(name) for name in names}
@@ -235,7 +237,7 @@ def recipe_of(
 
 
 def local_digests(path: Path) -> dict[str, str]:
-    """{file: digest} of a file or a folder of the user's own."""
+    """{file: digest} of a local file or folder."""
     if path.is_file():
         return {named(path.name, path): digest_file(path)}
     if not path.is_dir():
@@ -245,7 +247,7 @@ def local_digests(path: Path) -> dict[str, str]:
 
 
 def named(name: str, file: Path) -> str:
-    """A name that a manifest may have; what was not named by us may be anything."""
+    """A name allowed in a manifest; local files can have any name."""
     if reason := unsafe(name):
         raise UsageError(f"{str(file)!a}: its name {reason}; rename it")
     return name

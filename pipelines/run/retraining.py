@@ -1,7 +1,7 @@
-"""One retraining of one pipeline: its stages in order, its record, the samples as a stand-in.
+"""One retraining of one pipeline: its stages in order, its record, the samples as a substitute.
 
-Plain Python: the Prefect flow hands its tasks to `Retraining.stage`, `retrain_plain` the stages
-themselves, and all else is the same.
+Plain Python: the Prefect flow passes its tasks to `Retraining.stage`, `retrain_plain` the stages
+themselves; everything else is the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 from pipelines.store.times import utc
 
-Call = Callable[..., StageResult]  # (the Retraining, the results it reads) -> its own result
+Call = Callable[..., StageResult]  # (the Retraining, the results it needs) -> its own result
 Notice = Callable[[str], None]
 
 
@@ -66,18 +66,18 @@ class Retraining:
         self.spec = load_spec(*self._declared, sample=sample)
         self.run = options.run or Runs.new_id(self.spec.name)
         self.record: dict[str, Any] = {}
-        self.drift: dict[str, Any] | None = None  # as `drift.from_champion` gives it
+        self.drift: dict[str, Any] | None = None  # as returned by `drift.from_champion`
         self.notice, self._on_sample = notice, on_sample
         self._log = StageLog()
 
     @property
     def declared(self) -> dict[str, Any]:
-        """What `load_spec` is to be given elsewhere for the same declaration."""
+        """The arguments of `load_spec` for the same declaration elsewhere."""
         pipeline, profile, overrides = self._declared
         return {"pipeline": absolute(pipeline), "profile": profile, "overrides": list(overrides)}
 
     def stage(self, name: str, call: Call, *inputs: StageResult | None) -> StageResult | None:
-        """`call(self, *inputs)` when the stage is selected, else None; noted in the record."""
+        """`call(self, *inputs)` if the stage is selected, else None; noted in the record."""
         if name not in self.selection.stages:
             return None
         started = time.perf_counter()
@@ -98,7 +98,7 @@ class Retraining:
         inputs: tuple[StageResult, ...],
         progress: Callable[[str], Progress] | None = None,
     ) -> StageResult:
-        """The stage itself, as plain Python; `progress` in place of the settings' own."""
+        """The stage itself, as plain Python; `progress` replaces the settings' own."""
         if self._earlier is not None and self.selection.needs_existing(name):
             return self._earlier.result(name, self.settings.store)
         settings = replace(self.settings, progress=progress or self.settings.progress)
@@ -110,7 +110,7 @@ class Retraining:
     def execute_elsewhere(
         self, name: str, inputs: tuple[StageResult, ...], work: Callable[[Decision], None]
     ) -> StageResult:
-        """As `execute`, but where the stage must run, `work` has another process publish it."""
+        """Like `execute`, but if the stage must run, `work` has another process publish it."""
         if self.selection.needs_existing(name):
             return self.execute(name, inputs)
         started = time.perf_counter()
@@ -128,12 +128,12 @@ class Retraining:
         )
 
     def decide(self, name: str, inputs: tuple[StageResult, ...]) -> Decision:
-        """What is to be done about a stage whose inputs are known."""
+        """The decision on a stage whose inputs are known."""
         artifacts = {result.stage: result.artifact for result in inputs}
         return decide(stage_named(name), self.spec, artifacts, self.settings, self.selection)
 
     def _compare_texts(self) -> None:
-        """With what the champion was trained on. It hinders no run when that cannot be read."""
+        """Compared with the champion's training text. An error in this does not stop a run."""
         from pipelines.release.drift import from_champion
 
         corpus, tokens = self._log["corpus"], self._log["tokens"]
@@ -181,14 +181,14 @@ class Retraining:
         self.spec = load_spec(*self._declared, sample=True)
         self.notice(f"WARNING: {error}")
         self.notice(
-            f"WARNING: {self.spec.name} goes on with the small SAMPLE text that comes "
-            "with Folio: what it makes is for trying out, not a real model"
+            f"WARNING: {self.spec.name} continues with Folio's small SAMPLE text: the "
+            "result is for testing, not a real model"
         )
         self._on_sample()
 
     def __enter__(self) -> Retraining:
         self._started, self._clock = time.time(), time.perf_counter()
-        self._ending = ExitStack()  # the run lives until its record is saved
+        self._ending = ExitStack()  # the run is live until its record is saved
         try:
             if self._options.recorded:
                 self._ending.enter_context(living(self.settings.runs.folder, self._beginning()))
@@ -216,15 +216,15 @@ class Retraining:
             self.notice(str(self._unwritable(problem)))  # the error that ended the run says more
 
     def _unwritable(self, problem: OSError) -> FolioError:
-        why = explained(problem) or f"{problem.strerror}; fix it (rights) and run again"
+        why = explained(problem) or f"{problem.strerror}; fix it (permissions) and run again"
         return FolioError(
             f"{self.settings.runs.folder}: run {self.run}: its record could not be "
-            f"written, so `folio runs` does not list it: {why}; what it published "
-            "stays"
+            f"written, so `folio runs` does not list it: {why}; published artifacts are "
+            "kept"
         )
 
     def _beginning(self) -> dict[str, Any]:
-        """What is known of the run when it starts."""
+        """The record at the start of the run."""
         return {
             "run": self.run,
             **self.declared,
@@ -236,7 +236,7 @@ class Retraining:
         }
 
     def _stale(self) -> list[str]:
-        """The stages below a repeated one that no longer stand on what is there now."""
+        """The later stages that are no longer based on the current artifacts."""
         if not self.selection.forced:
             return []
         artifacts, stale = self._log.artifacts, []
@@ -285,6 +285,6 @@ def _ended(result: StageResult) -> str:
 def _staleness(pipeline: str, stale: list[str]) -> str:
     stands = "stands" if len(stale) == 1 else "stand"
     return (
-        f"{pipeline}: below it {', '.join(stale)} no longer {stands} on what is there now; "
+        f"{pipeline}: {', '.join(stale)} {are} no longer based on the current artifacts; "
         f"bring up to date with: folio run {pipeline}"
     )

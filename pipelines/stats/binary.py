@@ -1,4 +1,4 @@
-"""Figures of a classifier: shares with their intervals, calibration, precision and recall."""
+"""Figures of a classifier: shares with intervals, calibration, precision and recall."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RELIABILITY_BINS = 10
 
 
 def wilson(hits: int, total: int) -> tuple[float, float]:
-    """The 95% interval of a share (Wilson 1927); (0, 1) of nothing."""
+    """The 95% interval of a share (Wilson 1927); (0, 1) if there is nothing."""
     from scipy.stats import binomtest
 
     if not total:
@@ -47,13 +47,13 @@ def reliability_bins(label: np.ndarray, probability: np.ndarray) -> list[dict[st
 
 
 def calibration_error(bins: list[dict[str, Any]]) -> float:
-    """Mean gap between promised and observed share, each bin by its documents."""
+    """Mean gap between predicted and observed share, each bin weighted by its documents."""
     gaps = sum(row["documents"] * abs(row["predicted"] - row["observed"]) for row in bins)
     return gaps / max(sum(row["documents"] for row in bins), 1)
 
 
 def per_class(counts: Mapping[str, int]) -> list[dict[str, float | None]]:
-    """Precision, recall and F1 of class 0 and of class 1; None where nothing is divided."""
+    """Precision, recall and F1 of class 0 and of class 1; None if undefined."""
     from sklearn.metrics import precision_recall_fscore_support
 
     cells = ("true_positive", "false_negative", "false_positive", "true_negative")
@@ -75,8 +75,8 @@ def per_class(counts: Mapping[str, int]) -> list[dict[str, float | None]]:
 
 
 def chance_figures(confusion: Mapping[str, int]) -> dict[str, float]:
-    """Accuracy, log loss and ROC AUC of giving every document the same answer: the share of
-    class 1, and so the commoner class."""
+    """Accuracy, log loss and ROC AUC of predicting the share of class 1, and so the majority class,
+    for every document."""
     positives = confusion["true_positive"] + confusion["false_negative"]
     share = positives / max(sum(confusion.values()), 1)
     surprise = sum(-part * math.log(part) for part in (share, 1 - share) if part)

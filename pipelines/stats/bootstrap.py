@@ -1,7 +1,7 @@
-"""How far chance alone may carry a difference: resampling and exact tests, in numpy.
+"""How large a difference chance alone can cause: resampling and exact tests, in numpy.
 
-All of it is seeded, so the same figures give the same verdict, and memory stays within a few
-megabytes however much was measured.
+Everything is seeded, so the same figures give the same verdict, and memory stays within a few
+megabytes regardless of the amount of data.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 RESAMPLES = 2000
 SEED = 1
-MOST_UNITS = 20_000  # drawn one by one; of more units, groups of them are drawn
-LOOKUPS = 2**20  # block sums that are held at once
+MOST_UNITS = 20_000  # resampled individually; if there are more units, groups of them are
+LOOKUPS = 2**20  # block sums held at once
 
 
 class Interval(NamedTuple):
-    """The middle `confidence` of what resampling gave."""
+    """The middle `confidence` of the resampled values."""
 
     low: float
     high: float
@@ -33,7 +33,7 @@ def interval(values: np.ndarray, confidence: float) -> Interval:
 
 def bootstrap(units: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
     """Sums (resamples, columns) over as many rows of `units` (rows, columns) drawn with
-    replacement. What stands in one row stays together: that makes it paired."""
+    replacement. The values of a row stay together, which makes it paired."""
     random = np.random.default_rng(seed)
     units = _grouped(units.astype(np.float64), random)
     count = len(units)
@@ -45,7 +45,7 @@ def bootstrap(units: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -
 
 
 def _grouped(units: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """At most MOST_UNITS random groups of like size: they vary as the single units do."""
+    """At most MOST_UNITS random groups of similar size: they vary like single units."""
     size = -(-len(units) // MOST_UNITS)
     if size <= 1:
         return units
@@ -56,11 +56,11 @@ def _grouped(units: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def block_bootstrap(
     units: np.ndarray, block: int, resamples: int = RESAMPLES, seed: int = SEED
 ) -> np.ndarray:
-    """Sums (resamples, columns) over blocks of `block` rows that follow each other, drawn from
-    anywhere; after the last row comes the first (circular: Politis and Romano 1992).
+    """Sums (resamples, columns) over blocks of `block` consecutive rows, drawn from any position;
+    the first row follows the last one (circular: Politis and Romano 1992).
 
-    Neighbours in a text are alike, and blocks keep them together. The sums are over as many rows
-    as there are, up to less than a block more: for quotients of sums.
+    Neighbours in a text are similar, and blocks keep them together. The sums are over the original
+    number of rows, or up to one block more: use them for quotients of sums.
     """
     random = np.random.default_rng(seed)
     count = len(units)
@@ -78,8 +78,8 @@ def block_bootstrap(
 
 
 def block_length(series: np.ndarray) -> int:
-    """Rows a block should have for the mean of `series` (rows,): the longer, the longer a value
-    is felt in the next ones (Politis and White 2004, with the correction of 2009)."""
+    """The number of rows per block for the mean of `series` (rows,): the longer a value influences
+    the next ones, the longer the blocks (Politis and White 2004, with the correction of 2009)."""
     count = len(series)
     centred = series - series.mean()
     variance = float(centred @ centred) / count
@@ -102,7 +102,7 @@ def block_length(series: np.ndarray) -> int:
 
 
 def _last_felt(correlation: np.ndarray, runs: int, count: int) -> int:
-    """The lag after which `runs` correlations in a row are what chance gives."""
+    """The lag after which `runs` successive correlations are no larger than chance."""
     small = np.abs(correlation[1:]) < 2 * math.sqrt(math.log10(count) / count)
     for lag in range(len(small) - runs + 1):
         if small[lag : lag + runs].all():

@@ -1,6 +1,6 @@
-"""Probabilities that mean what they say: temperature scaling, and where the line between labels is.
+"""Calibrated probabilities: temperature scaling, and the threshold between the labels.
 
-Both are learned on the validation part, which the model was not trained on; test only measures.
+Both are fitted on the validation split, which the model was not trained on; test only measures.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Literal
 
 import numpy as np
 
-COLDEST, HOTTEST = 0.05, 20.0  # temperatures beyond mean that validation tells next to nothing
+COLDEST, HOTTEST = 0.05, 20.0  # temperatures beyond these mean that validation says little
 HALVINGS = 60
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """`temperature` divides the logits: above 1 the model was too sure of itself. Class 1 is said
-    where its probability is over `threshold`."""
+    """`temperature` divides the logits: above 1, the model was overconfident. Class 1 is predicted
+    if its probability exceeds `threshold`."""
 
     temperature: float = 1.0
     threshold: float = 0.5
@@ -26,7 +26,7 @@ class Calibration:
     def fitted(
         cls, logit: np.ndarray, label: np.ndarray, scaled: bool, threshold: float | Literal["best"]
     ) -> Calibration:
-        """Learned from the validation part's logits and labels (documents,), as far as asked."""
+        """Fitted on the validation split's logits and labels (documents,), as far as requested."""
         temperature = best_temperature(logit, label) if scaled else 1.0
         if threshold == "best":
             threshold = best_threshold(cls(temperature).probability(logit), label)
@@ -38,7 +38,7 @@ class Calibration:
             return 1 / (1 + np.exp(-logit / self.temperature))
 
     def nats(self, logit: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """The surprise at the true label."""
+        """The negative log probability of the true label."""
         return np.logaddexp(0, np.where(label > 0.5, -logit, logit) / self.temperature)
 
     def correct(self, logit: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -46,12 +46,12 @@ class Calibration:
 
 
 def best_temperature(logit: np.ndarray, label: np.ndarray) -> float:
-    """The temperature with the least log loss (Guo et al. 2017): by halving, as the loss is convex
-    in its inverse."""
+    """The temperature with the smallest log loss (Guo et al. 2017), by bisection, as the loss is
+    convex in its inverse."""
     signed = np.where(label > 0.5, logit, -logit).astype(np.float64)
 
     def falls(inverse: float) -> bool:
-        """Whether the log loss falls on as the inverse temperature grows."""
+        """Whether the log loss still falls as the inverse temperature grows."""
         with np.errstate(over="ignore"):
             return float((signed / (1 + np.exp(inverse * signed))).sum()) > 0
 
@@ -63,7 +63,7 @@ def best_temperature(logit: np.ndarray, label: np.ndarray) -> float:
 
 
 def best_threshold(probability: np.ndarray, label: np.ndarray) -> float:
-    """The threshold that labels most documents right; of those as good, the nearest to 0.5."""
+    """The threshold with the highest accuracy; of equally good ones the closest to 0.5."""
     negative, positive = (np.sort(probability[(label > 0.5) == which]) for which in (False, True))
     values = np.unique(probability)
     candidates = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [0.5, 1.0]])

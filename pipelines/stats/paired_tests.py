@@ -11,8 +11,8 @@ from pipelines.stats.bootstrap import Interval
 
 
 def mcnemar(only_one: int, only_other: int) -> float:
-    """The chance of so uneven a split, or a more uneven one, of the documents that only one of two
-    models labels right, were both equally good (McNemar 1947, exact: two-sided binomial)."""
+    """The probability of a split at least as uneven among the documents that only one of two models
+    labels correctly, if both were equally good (McNemar 1947, exact: two-sided binomial)."""
     from scipy.stats import binomtest
 
     total = only_one + only_other
@@ -22,8 +22,8 @@ def mcnemar(only_one: int, only_other: int) -> float:
 def auc_difference(
     label: np.ndarray, one: np.ndarray, other: np.ndarray, confidence: float
 ) -> tuple[float, Interval]:
-    """ROC AUC of scores `one` less that of `other`, on the same documents (documents,), with its
-    interval (DeLong et al. 1988): drawing documents would mean to rank them anew each time.
+    """ROC AUC of scores `one` minus that of `other`, on the same documents (documents,), with its
+    interval (DeLong et al. 1988): resampling documents would require ranking them again each time.
 
     Needs a document of each class.
     """
@@ -38,7 +38,7 @@ def auc_difference(
 
 
 def _wins(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each positive the share of negatives that it scores above, of each negative the share of
+    """For each positive the share of negatives that it scores above, for each negative the share of
     positives that score above it; ties count half."""
     high, low = scores[positive], scores[~positive]
 

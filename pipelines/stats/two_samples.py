@@ -1,4 +1,4 @@
-"""Whether two samples have one distribution: stability index, KS test, chi-squared."""
+"""Whether two samples have the same distribution: stability index, KS test, chi-squared."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-ALARM = 0.2  # the usual rule: below 0.1 next to nothing, above 0.2 another distribution
-CHANCE = 0.01  # p below which it is not put down to chance
-BINS = 10  # of equally many of the champion's documents
-FEWEST = 20  # documents: fewer have no distribution
-RAREST = 0.001  # a share below counts as this: next to nothing is as good as nothing
+ALARM = 0.2  # the usual rule: below 0.1 almost no change, above 0.2 another distribution
+CHANCE = 0.01  # p value below which a difference is not due to chance
+BINS = 10  # with equal numbers of the champion's documents
+FEWEST = 20  # documents: fewer are not a distribution
+RAREST = 0.001  # smaller shares count as this, to avoid division by almost zero
 LENGTH = "median length (tokens)"
 
 
@@ -44,14 +44,14 @@ def chi_square(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
     from scipy.stats import chi2_contingency
 
     table = np.array([old, new])
-    if not (table.sum(0).all() and table.sum(1).all()):  # nobody has a hit, or everybody
+    if not (table.sum(0).all() and table.sum(1).all()):  # no hits, or only hits
         return 0.0, 1.0
     statistic, p, *_ = chi2_contingency(table, correction=False)
     return float(statistic), float(p)
 
 
 def of_unknown(old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
-    """The row of two counts (unknown tokens, known ones). Fewer unknown are no drift."""
+    """The row of two counts (unknown tokens, known ones). Fewer unknown tokens are not drift."""
     row = of_shares("unknown tokens", old, new)
     return row | {"drifted": row["drifted"] and row["new"] > row["old"]}
 
@@ -59,8 +59,8 @@ def of_unknown(old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
 def of_values(
     name: str, old: np.ndarray, new: np.ndarray, unit: float = 1
 ) -> Iterator[dict[str, Any]]:
-    """The row of two counts by value, (values,) each, which tells their medians, times `unit`;
-    none where there are fewer than FEWEST."""
+    """The row of two counts by value, (values,) each, with their medians times `unit`; none if
+    there are fewer than FEWEST."""
     if min(old.sum(), new.sum()) < FEWEST:
         return
     edges = _quantiles(old)
@@ -104,7 +104,7 @@ def _row(
 
 
 def _quantiles(counts: np.ndarray) -> np.ndarray:
-    """Lengths after which a tenth, two tenths, … of the documents are passed; equal ones once."""
+    """The deciles of the documents' lengths; equal ones once."""
     below = np.cumsum(counts) / counts.sum()
     return np.unique(np.searchsorted(below, np.arange(1, BINS) / BINS))
 

@@ -125,14 +125,14 @@ def test_only_one_stage_runs_again_though_nothing_changed(
     assert (record["run"], record["state"]) == ("the-second", "done")
     assert [entry["stage"] for entry in record["stages"]] == ["source"]
     assert task_runs_of(prefect_home, "the-second") == [
-        ("tiny-play · source", "Completed", "asked for, though nothing changed")
+        ("tiny-play · source", "Completed", "rerun requested; nothing changed")
     ]
 
 
 def test_a_stage_that_is_not_there_to_build_on_fails_the_run_with_one_line(
     prefect_home: Path, home: Path, play: Path
 ) -> None:
-    line = "stage source is not there to build on (never made); run without --only/--from"
+    line = "there is no source artifact to build on (not built yet); run without --only/--from"
     with pytest.raises(UsageError) as caught:
         retrain(str(play), since="corpus", run="too-early")
     assert str(caught.value) == line
@@ -141,7 +141,7 @@ def test_a_stage_that_is_not_there_to_build_on_fails_the_run_with_one_line(
     record = Runs(home / "runs").get("too-early")
     assert (record["state"], record["error"]) == ("failed", line)
     assert record["stages"][0]["action"] == "failed" and record["stages"][0]["key"] is None
-    assert "too-early" in dashboard_of(home) and "never made" in dashboard_of(home)
+    assert "too-early" in dashboard_of(home) and "not built yet" in dashboard_of(home)
 
 
 def test_a_run_that_is_tried_again_keeps_its_id(home: Path, play: Path) -> None:

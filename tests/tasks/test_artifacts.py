@@ -52,7 +52,7 @@ def published(home: str, pipeline: str, action: str) -> tuple[str, list[str]]:
     notices: list[str] = []
     for stage in STAGES:
         artifact = artifact_of(Settings.at(Path(home)), pipeline, stage.name)
-        made[stage.name] = StageResult(stage.name, action, "never made", 0.1, artifact)
+        made[stage.name] = StageResult(stage.name, action, "not built yet", 0.1, artifact)
         publish(
             pipeline, made[stage.name], tuple(made[name] for name in stage.inputs), notices.append
         )
@@ -87,7 +87,7 @@ def test_each_stage_leaves_a_table_and_pages(prefect_home: Path, trained: Settin
     table = json.loads(shown["batches"].data)
     assert {row["count"]: row["value"] for row in table} == dict(flat(counts))
     assert shown["batches"].description.startswith(
-        "batches of tiny-reviews: run (never made), 0.1 s"
+        "batches of tiny-reviews: run (not built yet), 0.1 s"
     )
     assert "samples" in publish_all(trained, "tiny-play")
 
@@ -247,7 +247,7 @@ def test_what_prefect_refuses_is_told_in_one_line(prefect_home: Path) -> None:
 def long_table(folder: str) -> str:
     counts = {f"count {number}": number for number in range(MAX_ROWS + 3)}
     artifact = Artifact("tokens", "0" * 64, Path(folder), {"counts": counts})
-    publish_counts("tiny_play", StageResult("tokens", "run", "never made", 0.1, artifact))
+    publish_counts("tiny_play", StageResult("tokens", "run", "not built yet", 0.1, artifact))
     return flow_run.id
 
 

@@ -50,8 +50,8 @@ def test_states_say_whether_a_stage_ran_was_reused_or_rebuilt(
     documents.write_bytes(b"spoiled")
     two_stages("repaired", str(play), home)
     assert states(prefect_home, "made") == [
-        ("tiny-play · source", "Completed", "never made"),
-        ("tiny-play · corpus", "Completed", "never made"),
+        ("tiny-play · source", "Completed", "not built yet"),
+        ("tiny-play · corpus", "Completed", "not built yet"),
     ]
     assert states(prefect_home, "again") == [
         ("tiny-play · source", "Reused", "nothing changed"),

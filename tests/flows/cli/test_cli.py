@@ -213,10 +213,10 @@ def test_plan_asks_where_run_would(folio: Folio, tmp_path: Path) -> None:
         return json.loads(folio("plan", path, "--json", *options).stdout)["stages"][0]["reason"]
 
     assert reason("--offline") == (
-        f"never made; the source could not be asked: {url}: --offline forbids it"
+        f"not built yet; the source was not reachable: {url}: --offline forbids it"
     )
     (tmp_path / "play.txt").write_text("A text of one's own.")
-    assert reason("--offline", "--mirror", str(tmp_path)) == "never made"
+    assert reason("--offline", "--mirror", str(tmp_path)) == "not built yet"
 
 
 FOLDERS = (

@@ -69,9 +69,9 @@ def test_a_terminal_shows_one_line_that_a_notice_ends() -> None:
         report(1, 100, "steps")
         clock.now += 30
         report(31, 100, "steps")
-        console.notice("imdb · model: done in 30.0 s (never made)")
+        console.notice("imdb · model: done in 30.0 s (not built yet)")
         shown = stream.getvalue()
         assert "model" in shown and "31 of 100 steps (31%), 1/s, 1:09 left" in shown
-        assert shown.endswith("imdb · model: done in 30.0 s (never made)\n")
+        assert shown.endswith("imdb · model: done in 30.0 s (not built yet)\n")
         console.notice("the next")
     assert stream.getvalue().removeprefix(shown) == "the next\n"

@@ -89,7 +89,7 @@ def test_without_what_it_was_trained_on_nobody_knows_what_it_has_seen(trained: S
 
 def test_a_champion_that_answers_another_question_is_not_compared(trained: Settings) -> None:
     assert evidence(trained, "tiny-reviews", ACCURACY, labels=("bad", "good")) == (
-        "it tells negative from positive"
+        "it distinguishes negative from positive"
     )
     play = challenger(trained, "tiny-play")
     found = play.evidence(
@@ -100,7 +100,10 @@ def test_a_champion_that_answers_another_question_is_not_compared(trained: Setti
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"lower": True}, "lower-case text"), ({"kind": "word"}, "words without the signs between")],
+    [
+        ({"lower": True}, "lower-case text"),
+        ({"kind": "word"}, "words without the punctuation between"),
+    ],
 )
 def test_easier_text_is_not_compared(
     trained: Settings, tmp_path: Path, changes: dict, reason: str
@@ -178,7 +181,9 @@ def test_the_gate_with_real_language_models(run: Run) -> None:
     )
     moved = run("play", PLAY, "corpus.test=0.15", "training.epochs=1")
     assert moved["verdict"] == "reject" and moved["evidence"]["rescored"]
-    assert moved["evidence"]["left_out"] > 5 and "left out that the champion was" in moved["reason"]
+    assert (
+        moved["evidence"]["left_out"] > 5 and "left out because the champion was" in moved["reason"]
+    )
     page = run.page("play")
     assert "Rejected: version 4 stays champion" in page
     assert f"{moved['evidence']['left_out']} that the champion was trained on are left out" in page
@@ -203,13 +208,13 @@ def test_slice_floors_of_a_real_language_model(run: Run) -> None:
     missed = run("play", floors.replace("{floor}", "0.5"))
     assert missed["verdict"] == "reject"
     assert re.search(
-        r"^bits_per_character [\d.]+ on the \d\d segments of group play.txt is over "
-        r"that slice's floor 0\.5$",
+        r"^bits_per_character [\d.]+ on the \d\d segments of group play.txt exceeds "
+        r"the limit of 0\.5 for this slice$",
         missed["reason"],
     )
     assert f"Rejected: there is no champion {missed['reason']}." in run.page("play")
     misspelt = run("play", floors.replace("{floor}", "{{plai.txt: 7.9}}"))
-    assert misspelt["verdict"] == "reject" and "floor on group plai.txt" in misspelt["reason"]
+    assert misspelt["verdict"] == "reject" and "floor for group plai.txt" in misspelt["reason"]
     assert misspelt["reason"].endswith("it has play.txt")
     met = run("play", floors.replace("{floor}", "{{play.txt: 7.9}}"))
     assert met["verdict"] == "promote"
@@ -228,7 +233,10 @@ def test_the_gate_with_real_classifiers(run: Run) -> None:
     assert bad["evidence"]["mcnemar"]["p"] < 0.001 and bad["champion"] == 1
     floored = text.replace("metric: accuracy", "metric: accuracy, slice_floors: {{length: 0.999}}")
     found = run("reviews", floored, "training.learning_rate=0.021")
-    assert found["verdict"] == "reject" and "is under that slice's floor 0.999" in found["reason"]
+    assert (
+        found["verdict"] == "reject"
+        and "is below the floor of 0.999 for this slice" in found["reason"]
+    )
 
 
 def test_a_candidate_knows_the_digest_of_its_test_documents(

@@ -50,11 +50,11 @@ def segments(low: float, high: float) -> Evidence:
 @pytest.mark.parametrize(
     ("challenger", "champion", "spec", "verdict", "reason"),
     [
-        (accuracy(0.85), None, ACCURACY, "promote", "accuracy 0.85, and there was no champion"),
-        (accuracy(0.8), None, ACCURACY, "promote", "accuracy 0.8, and there was no champion"),
-        (accuracy(0.79), None, ACCURACY, "reject", "accuracy 0.79 is under the floor 0.8"),
-        (bits(4.2), None, BITS, "reject", "bits_per_character 4.2 is over the floor 4"),
-        (bits(1.9), None, BITS, "promote", "bits_per_character 1.9, and there was no champion"),
+        (accuracy(0.85), None, ACCURACY, "promote", "accuracy 0.85; there was no champion"),
+        (accuracy(0.8), None, ACCURACY, "promote", "accuracy 0.8; there was no champion"),
+        (accuracy(0.79), None, ACCURACY, "reject", "accuracy 0.79 is below the floor of 0.8"),
+        (bits(4.2), None, BITS, "reject", "bits_per_character 4.2 exceeds the limit of 4"),
+        (bits(1.9), None, BITS, "promote", "bits_per_character 1.9; there was no champion"),
         (
             accuracy(0.99, sample=True),
             accuracy(0.81, version=2),
@@ -68,7 +68,7 @@ def segments(low: float, high: float) -> Evidence:
             accuracy(0.99, sample=True, version=2),
             ACCURACY,
             "promote",
-            "accuracy 0.81 on real text outranks 0.99 of champion version 2, "
+            "accuracy 0.81 on real text replaces 0.99 of champion version 2, "
             "which was trained on the sample text",
         ),
         (
@@ -76,16 +76,16 @@ def segments(low: float, high: float) -> Evidence:
             accuracy(0.99, sample=True, version=2),
             ACCURACY,
             "reject",
-            "accuracy 0.79 is under the floor 0.8",
+            "accuracy 0.79 is below the floor of 0.8",
         ),
         (
             accuracy(0.6, sample=True),
             None,
             ACCURACY,
             "promote",
-            "accuracy 0.6 on the sample text, and there was no champion",
+            "accuracy 0.6 on the sample text; there was no champion",
         ),
-        (accuracy(None), None, ACCURACY, "reject", "accuracy was not measured on this model"),
+        (accuracy(None), None, ACCURACY, "reject", "accuracy was not measured for this model"),
         (
             replace(accuracy(0.99), withdrawn="2026-11-01T02:03:04Z"),
             CHAMPION,
@@ -93,7 +93,7 @@ def segments(low: float, high: float) -> Evidence:
             "reject",
             "accuracy 0.99: this version was rolled back on "
             "2026-11-01T02:03:04Z; promote it by hand to "
-            "have it back",
+            "use it again",
         ),
     ],
 )
@@ -160,12 +160,12 @@ def test_what_is_decided_without_a_comparison(
             "accuracy 0.83 is worse than 0.85 of champion version "
             "3: -0.02 (95% interval -0.03 to -0.01, 25,000 test documents, McNemar p 0.001)",
         ),
-        (documents(0, 0), 0, "inconclusive", "the difference may be chance: +0"),
+        (documents(0, 0), 0, "inconclusive", "the difference may be due to chance: +0"),
         (
             documents(0.3, 0.4, p=0.0),
             0,
             "promote",
-            "25,000 test documents, McNemar p under 1e-300)",
+            "25,000 test documents, McNemar p below 1e-300)",
         ),
         (
             documents(0.01, 0.03, p=0.06),
@@ -178,8 +178,9 @@ def test_what_is_decided_without_a_comparison(
             0,
             "promote",
             "than 0.85 of champion "
-            "version 3, scored anew on this test text: +0.02 (95% interval +0.01 to +0.03, 25,000 "
-            "test documents; 12 left out that the champion was trained on, McNemar p 0.001)",
+            "version 3, scored again on this test text: +0.02 (95% interval +0.01 to +0.03, 25,000 "
+            "test documents; 12 left out because the champion was trained on them, "
+            "McNemar p 0.001)",
         ),
         (
             "it is a language model",
@@ -217,7 +218,7 @@ def test_lower_is_better_in_bits(evidence: Evidence, verdict: str) -> None:
 
 def test_the_floor_comes_before_the_evidence() -> None:
     decided = judge(accuracy(0.79), CHAMPION, ACCURACY, documents(0.1, 0.2))
-    assert decided.reason == "accuracy 0.79 is under the floor 0.8"
+    assert decided.reason == "accuracy 0.79 is below the floor of 0.8"
 
 
 def test_no_slice_may_fall_below_its_floor() -> None:
@@ -235,7 +236,8 @@ def test_no_slice_may_fall_below_its_floor() -> None:
 
     assert decided(sliced, {"length": 0.75}) == (
         "reject",
-        "accuracy 0.7 on the 40 documents of length over 400 is under that slice's floor 0.75",
+        "accuracy 0.7 on the 40 documents of length over 400 is below the floor of 0.75 for "
+        "this slice",
     )
     assert decided(sliced, {"length": {"over 400": 0.75}})[0] == "reject"
     assert decided(sliced, {"length": {"up to 100": 0.75}})[0] == "promote"
@@ -245,7 +247,7 @@ def test_no_slice_may_fall_below_its_floor() -> None:
         "accuracy 0.9 on the sample text"
     )
     assert (
-        "log_loss 0.9 on the 40 documents of length over 400 is over"
+        "log_loss 0.9 on the 40 documents of length over 400 exceeds"
         in decided(sliced, {"length": 0.5}, "log_loss")[1]
     )
 

@@ -99,7 +99,7 @@ def test_homes_with_registries_of_their_own_share_no_release(
     )
     another_model(other)
     for settings, number in ((one, 1), (other, 2)):
-        assert release(settings, play) == ("run", "never made")
+        assert release(settings, play) == ("run", "not built yet")
         assert rerun(settings, play) == (REUSED, number)
         assert release(settings, play) == ("reuse", "nothing changed")
         (model,) = list_models(settings.home, NAME)

@@ -147,7 +147,7 @@ def test_the_first_version_is_champion(release: Release, home: Path) -> None:
         "name": NAME,
         "version": 1,
         "verdict": "promote",
-        "reason": "accuracy 0.7, and there was no champion",
+        "reason": "accuracy 0.7; there was no champion",
         "champion": 1,
         "metric": "accuracy",
         "value": 0.7,
@@ -199,13 +199,13 @@ def test_the_same_model_is_registered_once(release: Release, home: Path) -> None
     release(0.7)
     again = release(0.7)
     assert (again["version"], again["verdict"]) == (1, "promote")
-    assert again["reason"] == "accuracy 0.7: version 1 is the champion already"
+    assert again["reason"] == "accuracy 0.7: version 1 is already the champion"
     release(0.6)
     judged = release(0.6, spec=RegistrySpec(metric="accuracy", floor=0.65))
     assert len(list(journal_of(home).lines(NAME))) == 4
     assert release(0.6, spec=RegistrySpec(metric="accuracy", floor=0.65)) == judged
     assert len(list(journal_of(home).lines(NAME))) == 4
-    assert (judged["version"], judged["reason"]) == (2, "accuracy 0.6 is under the floor 0.65")
+    assert (judged["version"], judged["reason"]) == (2, "accuracy 0.6 is below the floor of 0.65")
     assert aliases(home) == {1: ["champion"], 2: ["challenger"]}
     assert list_models(home)[0]["versions"][1]["reason"] == judged["reason"]
 

@@ -46,7 +46,7 @@ def test_a_changed_setting_is_named_with_both_values(home: Settings, reviews: Pa
     assert said["model"] == ("run", "training.epochs 2 → 3")
     assert said["metrics"] == (
         "run",
-        "model to be made first; reused if its bytes come out the same",
+        "model must run first; reused if the input bytes do not change",
     )
     assert said["release"][0] == "run"
 
@@ -162,7 +162,7 @@ def test_a_changed_file_of_the_users_own_is_noticed(tmp_path: Path, play: Path) 
 def test_only_and_from_repeat_what_they_name(home: Settings, reviews: Path) -> None:
     only = actions(home, reviews, only="batches")
     assert list(only) == ["source", "corpus", "tokens", "batches"]
-    assert only["batches"] == ("run", "asked for, though nothing changed")
+    assert only["batches"] == ("run", "rerun requested; nothing changed")
     since = actions(home, reviews, since="metrics")
     assert [stage for stage, (action, _) in since.items() if action == "run"] == [
         "metrics",
@@ -181,7 +181,7 @@ def test_only_and_from_repeat_what_they_name(home: Settings, reviews: Path) -> N
 
 
 def test_only_needs_what_lies_above(tmp_path: Path, reviews: Path) -> None:
-    with pytest.raises(UsageError, match="stage source is not there to build on"):
+    with pytest.raises(UsageError, match="there is no source artifact to build on"):
         retrain_plain(
             str(reviews),
             settings=Settings.at(tmp_path),

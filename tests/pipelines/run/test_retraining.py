@@ -61,8 +61,8 @@ def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(
     ]
     assert (made["pipeline"], made["profile"], made["state"]) == ("tiny-play", "full", "done")
     assert [(e["stage"], e["action"], e["reason"]) for e in made["stages"]] == [
-        ("source", "run", "never made"),
-        ("corpus", "run", "never made"),
+        ("source", "run", "not built yet"),
+        ("corpus", "run", "not built yet"),
     ]
     assert again["state"] == "nothing-to-do"
     for first, second in zip(made["stages"], again["stages"], strict=True):

@@ -131,7 +131,7 @@ class Pipeline:
         source, *below = record["stages"]
         assert planned[0] == (source["action"], source["reason"])
         for (action, reason), entry in zip(planned[1:], below, strict=True):
-            assert action == entry["action"] or "reused if its bytes come out the same" in reason
+            assert action == entry["action"] or "reused if the input bytes do not change" in reason
         return source["action"], source["reason"], " ".join(entry["action"] for entry in below)
 
     def text(self) -> bytes:
@@ -144,7 +144,7 @@ class Pipeline:
 def mine(site: Site, tmp_path: Path) -> Pipeline:
     """A pipeline of the site's file, which has run once."""
     pipeline = Pipeline(tmp_path, url=f"{site.address}/play.txt")
-    assert pipeline.run() == ("run", "never made", "run run")
+    assert pipeline.run() == ("run", "not built yet", "run run")
     assert site.asked == ["HEAD", "HEAD", "GET"]  # the plan, the run
     site.asked.clear()
     return pipeline
@@ -233,7 +233,7 @@ def test_when_the_server_fails_the_newest_copy_is_used(site: Site, mine: Pipelin
     site.fail = 503
     assert mine.run() == (
         "reuse",
-        f"the source could not be asked: {site.address}/play.txt: answered 503 Service "
+        f"the source was not reachable: {site.address}/play.txt: answered 503 Service "
         "Unavailable; its newest copy is used",
         "reuse reuse",
     )
@@ -247,13 +247,13 @@ def test_a_dead_server_and_one_that_says_nothing(
     site.silent = True
     action, reason, below = mine.run()
     assert (action, below) == ("reuse", "reuse reuse")
-    assert "could not be asked" in reason and "timed out" in reason
+    assert "was not reachable" in reason and "timed out" in reason
     url = closed_port()
     mine.declare(url=url)  # of which nothing is here
     assert [action for action, _ in mine.plan()] == ["run", "run", "run"]
     assert mine.plan()[0][1].startswith("source.url ")
     assert (
-        f"the source could not be asked: {url}: no answer (Connection refused)"
+        f"the source was not reachable: {url}: no answer (Connection refused)"
         in (mine.plan()[0][1])
     )
     with pytest.raises(UnreachableError, match="check the network"):
@@ -264,7 +264,7 @@ def test_offline_asks_nobody(site: Site, mine: Pipeline) -> None:
     action, reason, below = mine.run(offline=True)
     assert (action, below) == ("reuse", "reuse reuse")
     assert reason == (
-        f"the source could not be asked: {site.address}/play.txt: --offline forbids "
+        f"the source was not reachable: {site.address}/play.txt: --offline forbids "
         "it; its newest copy is used"
     )
     assert site.asked == []
@@ -277,7 +277,7 @@ def test_a_file_that_is_gone_from_its_address_is_kept(
     site.fail = code
     action, reason, below = mine.run()
     assert (action, below) == ("reuse", "reuse reuse")
-    assert f"could not be asked: {site.address}/play.txt: answered {code} " in reason
+    assert f"was not reachable: {site.address}/play.txt: answered {code} " in reason
 
 
 @pytest.mark.parametrize("code", [403, 405, 501])
@@ -390,10 +390,10 @@ def test_what_builds_on_the_source_asks_nobody(site: Site, mine: Pipeline) -> No
     site.headers = {"ETag": '"b"'}
     assert mine.run(Selection.of(only="corpus")) == (
         "reuse",
-        "the source was not asked: --only and --from build on what is there; its newest "
-        "copy is used",
+        "the source was not contacted: --only and --from build on the existing artifact; its "
+        "newest copy is used",
         "run",
     )
     assert site.asked == []
     assert mine.run(Selection.of(only="source"))[1] == 'source changed: play.txt ETag "a" → "b"'
-    assert mine.run(Selection.of(only="source"))[1] == "asked for, though nothing changed"
+    assert mine.run(Selection.of(only="source"))[1] == "rerun requested; nothing changed"
