@@ -162,7 +162,7 @@ def test_two_corpora_or_none(tmp_path: Path) -> None:
     with pytest.raises(FolioError, match="two corpora"):
         documents(tmp_path, reader="labelled-folders", split="official")
     lay(tmp_path / "none", {"a.txt": "x", "b.txt": "y"})
-    with pytest.raises(FolioError, match=r"a\.txt: no train/pos"):
+    with pytest.raises(FolioError, match=r"a\.txt: contains no train/pos"):
         documents(tmp_path / "none", reader="labelled-folders", split="official")
 
 

@@ -154,7 +154,7 @@ def test_a_context_is_for_running_text(declare) -> None:
         ),
         (
             ("metric: accuracy, floor", "slice_floors: {{length: 0.7}}, metric: roc_auc, floor"),
-            "roc_auc is not measured on slices",
+            "roc_auc is not measured for slices",
         ),
         (
             ("evaluation: {{", "evaluation: {{threshold: 1.5, "),
@@ -405,7 +405,7 @@ def test_nothing_of_set_is_ignored_or_raises(reviews: Path, given: str, message:
         ("name: other", ":11: the file name is the pipeline's name"),
         ("profile: quick", ":11: choose a profile with --profile"),
         ("sample: true", ":11: use the small sample with --allow-sample"),
-        ("profiles: {{quick: {{sample: true}}}}", ":11: the small sample is used with"),
+        ("profiles: {{quick: {{sample: true}}}}", ":11: use the small sample with"),
         ("profiles: [quick]", ":11: profiles maps a name to key: value pairs"),
         (
             "schedule: {{cron: 0 3 * * *, zone: UTC}}",

@@ -45,7 +45,7 @@ HOSTILE = {  # what the file holds: (the line that is named, what is said)
     "class": ("a: !!python/object/apply:os.system [x]\n", 1, "python/object/apply:os.system"),
     "twice": ("a: {b: 1,\n b: 2}\n", 2, "b is given twice"),
     "number-key": ("a:\n  1984: x\n", 2, "1984 is not a string, as a key must be"),
-    "list-key": ("? [a]\n: x\n", 1, "a sequence is not text"),
+    "list-key": ("? [a]\n: x\n", 1, "a sequence is not a string"),
     "long-key": ("? " + "x" * 1000 + "\n: 1", 1, "a key of 1,000 characters"),
     "tab": ("a:\n\tb: 1\n", 2, "'\\t'"),
     "nul": ("a: x\nb: \0\n", 2, "U+0000"),

@@ -131,7 +131,7 @@ def test_a_shared_home_is_its_groups_as_well(
     assert mode(folder / "new") == 0o660
     assert open_to_others(tmp_path / "home") == []
     monkeypatch.setenv("FOLIO_SHARED_HOME", "all")
-    with pytest.raises(UsageError, match="FOLIO_SHARED_HOME=all: write group"):
+    with pytest.raises(UsageError, match="FOLIO_SHARED_HOME=all: use group"):
         made(tmp_path / "other")
 
 

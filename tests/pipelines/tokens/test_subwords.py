@@ -124,14 +124,14 @@ def test_the_largest_possible_size_is_named_and_works() -> None:
     with pytest.raises(FolioError, match=r"tokens.max_size 90000.*at most.*or less") as caught:
         train(TEXTS, 90_000)
     assert "\n" not in str(caught.value) and "trainer_interface" not in str(caught.value)
-    most = int(str(caught.value).split("the train text has ")[1].split()[0])
+    most = int(str(caught.value).split("the train text has at most ")[1].split()[0])
     assert train(TEXTS, most).size == most
     with pytest.raises(FolioError, match=f"set tokens.max_size to {most} or less"):
         train(TEXTS, most + 1)
 
 
 def test_too_small_a_size_is_named() -> None:
-    with pytest.raises(FolioError, match=r"max_size 20: .* characters alone make \d\d subwords"):
+    with pytest.raises(FolioError, match=r"max_size 20: .* characters of the train text alone make \d\d subwords"):
         train(TEXTS, 20)
     with pytest.raises(FolioError, match="cannot learn 3 subwords"):
         train(TEXTS, 3)
@@ -140,8 +140,8 @@ def test_too_small_a_size_is_named() -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "message"),
     [
-        ("|", "|", r"'\|' is taken"),
-        (None, "<pad>", "'<pad>' is taken"),
+        ("|", "|", r"'\|' is already used"),
+        (None, "<pad>", "'<pad>' is already used"),
         (None, "の", "tokens.end 'の': occurs in the train text.*such as '<end>'"),
     ],
 )
