@@ -131,7 +131,9 @@ def test_the_largest_possible_size_is_named_and_works() -> None:
 
 
 def test_too_small_a_size_is_named() -> None:
-    with pytest.raises(FolioError, match=r"max_size 20: .* characters of the train text alone make \d\d subwords"):
+    with pytest.raises(
+        FolioError, match=r"max_size 20: .* characters of the train text alone make \d\d subwords"
+    ):
         train(TEXTS, 20)
     with pytest.raises(FolioError, match="cannot learn 3 subwords"):
         train(TEXTS, 3)
