@@ -75,15 +75,17 @@ def champion(line: dict[str, Any]) -> None:
 
 
 def moved(line: dict[str, Any]) -> None:
-    """After `folio promote` and `folio rollback`."""
-    before = f"was version {line['former']}" if line["former"] else "there was none"
+    """The output of `folio promote` and `folio rollback`."""
+    before = (
+        f"before: version {line['former']}" if line["former"] else "there was no champion before"
+    )
     print(f"{line['model']}: version {line['champion']} is champion ({before})")
 
 
 def verified(found: dict[str, Any]) -> None:
     print(
-        f"whole: {found['lines']} lines of the journal, {found['versions']} versions, "
-        f"{found['artifacts']} artifacts; no test text in what trained or chose a model"
+        f"intact: {found['lines']} lines of the journal, {found['versions']} versions, "
+        f"{found['artifacts']} artifacts; no test text was used to train or select a model"
     )
 
 
@@ -104,14 +106,14 @@ def texts(made: list[dict[str, Any]]) -> None:
 
 
 def scored(summary: dict[str, Any]) -> None:
-    """The end of `folio predict --file`."""
+    """The output of `folio predict --file`."""
     sample = ", trained on the SAMPLE text," if summary["sample"] else ""
     print(
         f"{summary['out']}: {summary['rows']:,} rows of column {summary['column']!r} by "
         f"{summary['model']} version {summary['version']}{sample} in {summary['seconds']:.1f} s"
     )
     rows = [(label, count) for label, count in summary["labels"].items()]
-    rows += [(f"no answer: {why}", count) for why, count in summary["errors"].items()]
+    rows += [(f"not scored: {why}", count) for why, count in summary["errors"].items()]
     table(
         ("answer", "rows", "share"),
         ((name, f"{count:,}", f"{count / max(summary['rows'], 1):.1%}") for name, count in rows),
@@ -119,10 +121,10 @@ def scored(summary: dict[str, Any]) -> None:
     )
     if summary["drift"] is None:
         print(
-            f"text     no telling whether it has drifted: version {summary['version']} was "
-            "registered before packages kept what they were trained on"
+            f"text     drift not measured: version {summary['version']} was registered "
+            "before packages stored their training statistics"
         )
     elif not summary["drift"]["measures"]:
-        print("text     too little to tell whether it has drifted")
+        print("text     drift not measured: too little text")
     else:
-        drift(summary["drift"], "this file's")
+        drift(summary["drift"], "this file")

@@ -67,7 +67,7 @@ def runs(records: list[dict[str, Any]]) -> None:
 
 
 def summary(records: list[dict[str, Any]]) -> None:
-    """The end of `folio run`."""
+    """The output of `folio run`."""
     for record in records:
         sample = ", on the SAMPLE text" if record["sample"] else ""
         print(
@@ -122,14 +122,14 @@ def _next(record: dict[str, Any]) -> str | None:
 
 
 def _start(record: dict[str, Any]) -> str:
-    """What the report's samples begin with."""
+    """The start text of the report's samples."""
     folder = next(entry["path"] for entry in record["stages"] if entry["stage"] == "metrics")
     samples = read_object(Path(folder) / "metrics.json", samples=list)["samples"]
     return next((sample["start"] for sample in samples), "")
 
 
 def comparison(compared: dict[str, Any]) -> None:
-    """The end of `folio compare`."""
+    """The output of `folio compare`."""
     from pipelines.run.grid import label
 
     metrics = list(dict.fromkeys(name for row in compared["rows"] for name in row["metrics"]))

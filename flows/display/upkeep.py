@@ -8,7 +8,7 @@ from flows.display.tables import table
 
 
 def addresses(named: dict[str, str | None]) -> None:
-    """The end of a start of `folio up`."""
+    """The addresses that `folio up` prints."""
     for name, address in named.items():
         if address:
             print(f"{name:10} {address}")
@@ -16,27 +16,30 @@ def addresses(named: dict[str, str | None]) -> None:
 
 def status(told: dict[str, Any]) -> None:
     if not told["addresses"]:
-        print("folio up does not run here; start it with: folio up")
+        print("folio up is not running here; start it with: folio up")
     for name, address in told["addresses"].items():
         if address:
             print(f"{name:10} {address}{'' if told['answering'][name] else '  DOES NOT ANSWER'}")
     if left := told["left"]:
         print(
-            f"Prefect    {left['url']} is used by no run; it ends by itself within half "
-            f"a minute, or with: kill {left['pid']}"
+            f"Prefect    {left['url']} is used by no run; it stops within half a minute, "
+            f"or with: kill {left['pid']}"
         )
     for worker in told["workers"] or []:
-        print(f"worker     {worker['worker']}: {worker['status']}, heard of at {worker['heard']}")
+        print(
+            f"worker     {worker['worker']}: {worker['status']}, last heartbeat at "
+            f"{worker['heard']}"
+        )
     if told["runs"]:
         table(
-            ("going on", "pipeline", "since", "pid"),
+            ("active run", "pipeline", "since", "pid"),
             (
                 (run["run"], run.get("pipeline"), run.get("started"), run.get("pid"))
                 for run in told["runs"]
             ),
         )
     else:
-        print("no run goes on")
+        print("no active runs")
     if told["scheduled"]:
         table(
             ("next", "at", "state"),
@@ -55,13 +58,13 @@ def garbage(found: dict[str, Any]) -> None:
     ]
     if rows:
         total = ("total", len(found["items"]), _megabytes(found["bytes"]), "")
-        table(("what", "how many", "MB", "why it may go"), [*rows, total])
+        table(("what", "count", "MB", "reason"), [*rows, total])
     if not found["dry_run"]:
-        print("deleted" if rows else "nothing to delete")
+        print("deleted" if rows else "Nothing to delete")
     elif rows:
-        print("nothing was deleted; do it with: folio gc --yes")
+        print("nothing was deleted; to delete these, run: folio gc --yes")
     else:
-        print("nothing may go")
+        print("Nothing to delete")
 
 
 def _megabytes(count: int) -> str:
@@ -70,7 +73,7 @@ def _megabytes(count: int) -> str:
 
 def doctor(told: dict[str, Any]) -> None:
     for text in told["fixed"]:
-        print(f"mended: {text}")
+        print(f"fixed: {text}")
     for one in told["findings"]:
         print(f"{one['state']:8} {one['check']:12} {one['text']}")
         if one["remedy"]:
@@ -78,5 +81,5 @@ def doctor(told: dict[str, Any]) -> None:
     fixable = sum(one["fixable"] for one in told["findings"])
     print(
         f"problems: {told['problems']}, warnings: {told['warnings']}"
-        + (f"; folio doctor --fix mends {fixable} of these" if fixable else "")
+        + (f"; folio doctor --fix repairs {fixable} of these" if fixable else "")
     )

@@ -30,14 +30,14 @@ from pipelines.files.locks import is_locked, locked
 from pipelines.files.small_files import read_object
 from pipelines.files.whole_files import write_json
 
-BOOT_SECONDS = 120  # 6 on a machine that does nothing else
+BOOT_SECONDS = 120  # 6 on an idle machine
 STOP_SECONDS = 5  # then it is killed
 POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server process, perhaps still booting. `process` is None when another run started it."""
+    """A server process, perhaps still starting. `process` is None if another run started it."""
 
     url: str
     pid: int
@@ -45,7 +45,7 @@ class Server:
 
 
 def running(folder: Path) -> Server | None:
-    """The folder's server. One of which server.json does not tell is found by its process."""
+    """The folder's server. If server.json does not describe it, it is found by its process."""
     if not is_alive(folder):
         return None
     try:
@@ -57,7 +57,7 @@ def running(folder: Path) -> Server | None:
     pid = leader_in(folder)
     port = listening_port(pid) if pid else None
     if pid is None or port is None:
-        remedy = f"stop it with: kill {pid}" if pid else f"its working folder is {folder}"
+        remedy = f"stop it with: kill {pid}" if pid else f"its working directory is {folder}"
         raise FolioError(
             f"{folder}: a Prefect server (pid {pid or 'unknown'}) runs here, but "
             f"server.json does not say where; {remedy}"
@@ -74,7 +74,7 @@ def _note(folder: Path, server: Server) -> None:
 
 
 def is_alive(folder: Path) -> bool:
-    """Whether the server process lives: the kernel frees its lock however it dies."""
+    """Whether the server process is alive: the kernel frees its lock however it dies."""
     return is_locked(folder / "server.lock", alone=True)
 
 
@@ -94,7 +94,7 @@ def start(folder: Path, port: int) -> Server:
         **QUIET,
         "PREFECT_HOME": str(folder),
         "PREFECT_PROFILE": None,
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None,  # its console is server.log
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None,  # its output goes to server.log
         FOLDER: str(folder),
         "TMPDIR": str(private_folder(folder / "tmp")),
         **server_environment(folder.parent),
@@ -123,7 +123,7 @@ def free_port() -> int:
 
 
 def stop(folder: Path, process: subprocess.Popen[bytes] | None) -> None:
-    """End the server, whoever started it; at once when this is interrupted."""
+    """Stop the server, whoever started it; immediately if this is interrupted."""
     server = running(folder)
     if server is not None:
         try:
@@ -140,7 +140,7 @@ def stop(folder: Path, process: subprocess.Popen[bytes] | None) -> None:
 
 def _signal(server: Server, number: int) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(server.pid, number)  # it leads its own session: the group has its number
+        os.killpg(server.pid, number)  # it leads its own session, so its pid is the group's id
 
 
 def _wait_for_death(folder: Path) -> None:
@@ -150,11 +150,11 @@ def _wait_for_death(folder: Path) -> None:
 
 
 def await_health(server: Server, folder: Path) -> None:
-    """Return when the server answers. Raises FolioError when it ended, or took BOOT_SECONDS."""
+    """Return when the server answers. Raises FolioError if it ended or took BOOT_SECONDS."""
     deadline, log = time.monotonic() + BOOT_SECONDS, folder / "server.log"
     while not answers(f"{server.url}/health"):
         if not is_alive(folder):
-            raise FolioError(f"the Prefect server ended while it started{why_of(log)}")
+            raise FolioError(f"the Prefect server ended while starting{why_of(log)}")
         if time.monotonic() > deadline:
             raise FolioError(
                 f"{server.url}: the Prefect server did not answer within "

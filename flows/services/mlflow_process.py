@@ -8,11 +8,11 @@ from pathlib import Path
 from flows.web.passwords import MLFLOW_AUTH, auth_string
 from pipelines.registry.mlflow_access import registry_uri, tracking_uri
 
-LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 560 MB in place of 1.7 GB
+LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 560 MB instead of 1.7 GB
 
 
 def address(home: Path, port: int) -> str | None:
-    """Where MLflow's pages will be; None where another server has the registry, and the pages."""
+    """The address of MLflow's UI; None if another server has the registry and the UI."""
     given = tracking_uri(home)
     return None if given.startswith("http") else f"http://127.0.0.1:{port}"
 
@@ -37,7 +37,8 @@ def command(home: Path, port: int) -> list[str]:
 
 
 def environment(home: Path) -> dict[str, str | None]:
-    """With the databases' addresses, which may hold passwords: any user can list command lines."""
+    """With the databases' addresses, which may contain passwords: any user can list command
+    lines."""
     return {
         **LEAN,
         "MLFLOW_BACKEND_STORE_URI": tracking_uri(home),

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 
 def padded(ids: np.ndarray, lengths: np.ndarray, width: int, pad_id: int) -> np.ndarray:
-    """Ragged ids, end to end, as rows: (rows, width), the pad id on the right."""
+    """Ragged, concatenated ids as rows: (rows, width), with the pad id on the right."""
     rows = np.full((len(lengths), width), pad_id, ids.dtype)
     rows[np.arange(width) < lengths[:, None]] = ids
     return rows
@@ -19,7 +19,7 @@ def column(rows: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A fixed_size_list column as (rows, width), in the ids' own type."""
+    """A fixed_size_list column as (rows, width), with the type of the ids."""
     parts = [chunk.flatten().to_numpy() for chunk in column.chunks]
     flat = np.concatenate(parts) if parts else np.empty(0, np.int32)
     return flat.reshape(-1, column.type.list_size)

@@ -12,11 +12,11 @@ from pipelines.store.artifacts import Artifact
 
 @dataclass(frozen=True)
 class TokenizedSplit:
-    """The documents of a split as the tokens stage left them."""
+    """The documents of a split, from the tokens stage."""
 
-    lengths: np.ndarray  # (documents,) tokens, markers included
-    tokens: int  # before any cut, markers included
-    characters: int  # of the text itself, before any cut
+    lengths: np.ndarray  # (documents,) tokens, including markers
+    tokens: int  # before truncation, including markers
+    characters: int  # of the text itself, before truncation
 
     @classmethod
     def read(cls, tokens: Artifact, split: str) -> TokenizedSplit:
@@ -31,9 +31,9 @@ class TokenizedSplit:
         return cls(lengths, int((lengths + truncated).sum()), int(characters.sum()))
 
     def spelled(self, predicted: int, markers: int) -> int:
-        """Characters that `predicted` tokens of the text spell, with `markers` a document.
+        """Characters spelled by `predicted` tokens of the text, with `markers` per document.
 
-        Exact where a token is a character; else in proportion to all the text's tokens.
+        Exact if each token is a character; else in proportion to all tokens of the text.
         """
         tokens = self.tokens - markers * len(self.lengths)
         return round(self.characters * predicted / tokens) if tokens else 0

@@ -1,6 +1,6 @@
 """Whether text has blanks between its words, or is written without, as Japanese is."""
 
-FEWEST_BLANKS = 0.05  # of the characters, in text with blanks between words
+FEWEST_BLANKS = 0.05  # share of the characters, in text with spaces between words
 
 
 def has_blanks(blanks: int, characters: int) -> bool:

@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)  # of a full disk, say
+        partial.unlink(missing_ok=True)  # for example of a full disk
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,1 +1,1 @@
-"""Pages, plots, drawings."""
+"""The report and other pages: parts, plots, drawings, templates."""

@@ -1,4 +1,5 @@
-"""The report's part on a classifier: answers, slices, scores, and its most confident mistakes."""
+"""The report's part on a classifier: predictions, slices, scores, and its most confident
+mistakes."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ MISTAKES, EXCERPT_CHARACTERS = 20, 300
 def classifier_section(
     metrics: Mapping[str, Any], table: pa.Table, inputs: Inputs, pictures: Pictures
 ) -> dict[str, Any]:
-    """What the page says of a classifier; draws its plots."""
+    """The page's values on a classifier; draws its plots."""
     names = inputs["corpus"].manifest["config"].get("corpus.labels", ["negative", "positive"])
     label, probability = (table[name].to_numpy() for name in ("label", "probability"))
     slices = {name: _with_intervals(rows) for name, rows in metrics.get("slices", {}).items()}
@@ -61,7 +62,7 @@ def _with_intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def confusion_cells(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
-    """Rows are the truth, class 1 first; columns what the model says; shares are of the row."""
+    """Rows are the true class, class 1 first; columns the prediction; shares are of the row."""
     cells = [
         [counts["true_positive"], counts["false_negative"]],
         [counts["false_positive"], counts["true_negative"]],
@@ -76,7 +77,7 @@ def confusion_cells(counts: Mapping[str, int]) -> list[list[dict[str, Any]]]:
 
 
 def _mistakes(table: pa.Table, corpus: Artifact) -> list[dict[str, Any]]:
-    """The wrong answers given with most confidence, and what the documents say."""
+    """The most confident wrong predictions, with their texts."""
     wrong = table.filter(pc.invert(table["correct"]))
     rows = wrong.sort_by([("nats", "descending"), ("id", "ascending")])
     chosen = rows.slice(0, MISTAKES).to_pylist()
@@ -84,7 +85,7 @@ def _mistakes(table: pa.Table, corpus: Artifact) -> list[dict[str, Any]]:
         return []
     texts = _texts(corpus, [row["id"] for row in chosen])
     for row in chosen:
-        said_one = row["label"] < 0.5  # for it is wrong
+        said_one = row["label"] < 0.5  # because it is wrong
         row |= {
             "truth": int(row["label"] > 0.5),
             "said": int(said_one),
@@ -104,12 +105,13 @@ def _texts(corpus: Artifact, ids: list[str]) -> dict[str, str]:
 
 
 def excerpt(text: str, characters: int = EXCERPT_CHARACTERS) -> str:
-    """The text on one line; of a longer one the opening and the end, where verdicts stand."""
+    """The text on one line; of a longer one the beginning and the end, where the judgement often
+    is."""
     flat = " ".join(text.split())
     if len(flat) <= characters:
         return flat
     half = (characters - 3) // 2
     opening, end = flat[:half], flat[-half:]
-    if " " in opening and " " in end:  # whole words, where there are any
+    if " " in opening and " " in end:  # whole words, if there are any
         opening, end = opening.rsplit(" ", 1)[0], end.split(" ", 1)[1]
     return f"{opening} … {end}"

@@ -1,4 +1,4 @@
-"""The report's part on data and origins: splits, padding, lineage, libraries, settings."""
+"""The report's part on data and provenance: splits, padding, lineage, libraries, settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.store.artifacts import Artifact, Inputs, Store
 from pipelines.store.lineage import Graph, stored
 from pipelines.tokens.lengths import documents_by_length
 
-FEWEST_FOR_HISTOGRAM = 20  # documents: fewer have no distribution worth drawing
+FEWEST_FOR_HISTOGRAM = 20  # documents: fewer make no useful plot
 
 
 def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def documents_read(
     corpus: Mapping[str, Any], length: Sequence[int] | None
 ) -> list[tuple[str, int, dict[str, int]]]:
     """(fate, documents, how many of them for which reason), those before the last adding up to it;
-    empty where the counts are not known."""
+    empty if the counts are not known."""
     if "read" not in corpus:
         return []
     left_out = dict(corpus.get("left_out", {}))
@@ -67,21 +67,21 @@ def documents_read(
 
 
 def _leaks(corpus: Artifact) -> dict[str, Any] | None:
-    """How many documents say nearly what a test document says, and whether they were left out;
-    None where nobody looked."""
+    """How many documents nearly repeat a test document, and whether they were left out; None if
+    this was not checked."""
     found = corpus.counts.get("near_duplicates")
     dropped = corpus.manifest["config"].get("corpus.duplicates") == "drop"
     return None if found is None else {**found, "total": sum(found.values()), "dropped": dropped}
 
 
 def document_lengths(tokens: Artifact) -> dict[str, np.ndarray]:
-    """{split: documents per length in tokens, before any cut}."""
+    """{split: documents per length in tokens, before truncation}."""
     return {split: documents_by_length(tokens, split) for split in SPLITS}
 
 
 def lineage(inputs: Inputs) -> list[dict[str, Any]]:
-    """[{stage, key, inputs}] of what the page was made from, upstream first. Of the source only its
-    content is known for sure: that artifact may have other keys, or be here no longer."""
+    """[{stage, key, inputs}] of the artifacts that the page was made from, upstream first. For the
+    source only the content is certain: that artifact may have other keys, or be gone."""
     return [
         {"stage": stage, "key": inputs[stage].key, "inputs": inputs[stage].manifest["inputs"]}
         for stage in NAMES
@@ -90,9 +90,9 @@ def lineage(inputs: Inputs) -> list[dict[str, Any]]:
 
 
 def drawing(inputs: Inputs) -> str:
-    """What was made from what, as far as the store has it."""
+    """The lineage, as far as the store has it."""
     graph, above = _above(inputs)
-    return picture(graph, above, "Which stage was made from which")
+    return picture(graph, above, "The stages and their inputs")
 
 
 def cost(inputs: Inputs) -> dict[str, Any]:
@@ -115,13 +115,13 @@ def cost(inputs: Inputs) -> dict[str, Any]:
 
 
 def _above(inputs: Inputs) -> tuple[Graph, list[Artifact]]:
-    """The last of the inputs, and all that it was made from."""
+    """The last of the inputs, and everything upstream."""
     graph = Graph(stored(Store(inputs["metrics"].path.parent.parent)))
     return graph, graph.above([inputs.get("release", inputs["metrics"])])
 
 
 def origins(inputs: Inputs) -> list[tuple[str, str]]:
-    """Versions of Python and the libraries. Where stages differ, each names its stages."""
+    """Versions of Python and the libraries. If stages differ, each lists its stages."""
     order = [name for name in NAMES if name in inputs]
     values: dict[str, dict[str, list[str]]] = {}
     for stage in order:
@@ -138,7 +138,7 @@ def _agreed(found: Mapping[str, list[str]]) -> str:
 
 
 def settings(inputs: Inputs) -> list[tuple[str, Any]]:
-    """The declared values that decided the artifacts' bytes, in the order of the stages."""
+    """The declared values that determined the artifacts' bytes, in the order of the stages."""
     merged: dict[str, Any] = {}
     for name in NAMES:
         if name in inputs:

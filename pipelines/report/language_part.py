@@ -1,4 +1,4 @@
-"""The report's part on a language model: baselines, loss by context, and what it writes."""
+"""The report's part on a language model: baselines, loss by context, and generated text."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pipelines.report.page import Pictures
 from pipelines.report.plots.comparison import by_slice
 from pipelines.report.plots.language_model import baseline_bars, loss_by_position
 
-FEW_TOKENS = 500  # a mean over fewer moves by a tenth of a nat from text to text
+FEW_TOKENS = 500  # with fewer, the mean varies by a tenth of a nat between texts
 GENERATED = {
     "known": "{units} known from training",
-    "new_3": "new strings of 3 {units}",
-    "new_4": "new strings of 4 {units}",
-    "new_string": "new strings of 10 characters",
-    "distinct_1": "different {units} (distinct-1)",
-    "distinct_2": "different strings of 2 {units} (distinct-2)",
-    "distinct_3": "different strings of 3 {units} (distinct-3)",
+    "new_3": "new sequences of 3 {units}",
+    "new_4": "new sequences of 4 {units}",
+    "new_string": "new sequences of 10 characters",
+    "distinct_1": "distinct {units} (distinct-1)",
+    "distinct_2": "distinct sequences of 2 {units} (distinct-2)",
+    "distinct_3": "distinct sequences of 3 {units} (distinct-3)",
 }
 
 
 def language_section(metrics: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
-    """What the page says of a language model; draws its plots."""
+    """The page's values on a language model; draws its plots."""
     rows = list(_by_position(metrics["by_position"]))
     if len(rows) > 1:
         mean = metrics["sums"]["nats"] / metrics["sums"]["tokens"]
@@ -38,7 +38,7 @@ def language_section(metrics: Mapping[str, Any], pictures: Pictures) -> dict[str
                 "bits_per_character",
                 metrics["headline"]["bits_per_character"],
                 LABELS[name],
-                "bits a character",
+                "bits per character",
             ),
         )
     compared = _compared(metrics)
@@ -71,7 +71,7 @@ def _samples(samples: Sequence[Mapping[str, Any]]) -> list[tuple[float, list[Map
 
 
 def _generated(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The figures as rows, a column a temperature and the last for held-out text."""
+    """The figures as rows, with a column per temperature and the last one for held-out text."""
     if found is None:
         return None
     texts = found["texts"]

@@ -1,4 +1,4 @@
-"""Draws what was made from what: a column a stage, as an SVG that stands alone or in a page."""
+"""Draws the lineage: a column per stage, as a self-contained SVG or for a page."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pipelines.stages import NAMES
 from pipelines.store.artifacts import Artifact
 from pipelines.store.lineage import Graph, raw_files
 
-WIDTH, HEIGHT, STEP, ROW = 124, 66, 146, 84  # a box, and from one to the next, in SVG units
-LANE, PAD, LINE = 13, 6, 15  # between the arcs that pass over boxes; the rim; a line of text
+WIDTH, HEIGHT, STEP, ROW = 124, 66, 146, 84  # a box, and the distance to the next, in SVG units
+LANE, PAD, LINE = 13, 6, 15  # between the arcs above boxes; the margin; a line of text
 CORNER = 7
-MOST_FILES = 3  # named below a source
+MOST_FILES = 3  # listed below a source
 STYLE = """\
 .lineage{font-family:system-ui,Helvetica,Arial,"DejaVu Sans",sans-serif}
 .lineage rect{fill:var(--tint,#f4f6f8);stroke:var(--muted,#5d6977);stroke-width:1.1}
@@ -36,7 +36,7 @@ ALONE = """\
 
 @dataclass(frozen=True)
 class Box:
-    """One artifact: `made_of` are the places in the list of those it was made from."""
+    """One artifact: `made_of` are the indices of its inputs in the list."""
 
     stage: str
     key: str = ""
@@ -52,7 +52,7 @@ class _Placed:
     column: int
     x: float
     y: float
-    ends: list[_Edge] = field(default_factory=list)  # arcs that touch its top, left to right
+    ends: list[_Edge] = field(default_factory=list)  # arcs that end on its top, left to right
 
     def top(self, edge: _Edge) -> float:
         return self.x + WIDTH * (self.ends.index(edge) + 1) / (len(self.ends) + 1)
@@ -66,7 +66,7 @@ class _Edge:
 
 
 def boxes(graph: Graph, artifacts: Sequence[Artifact]) -> list[Box]:
-    """A box for each artifact, and for what is gone that one of them was made from."""
+    """A box for each artifact, and for each input that is gone."""
     place = {one: number for number, one in enumerate(artifacts)}
     lost: dict[tuple[str, str], int] = {}
     made: list[Box] = []
@@ -82,11 +82,11 @@ def boxes(graph: Graph, artifacts: Sequence[Artifact]) -> list[Box]:
         made.append(
             Box(one.stage, one.key[:8], note(one), tuple(n for n in parents if n >= 0), files)
         )
-    return made + [Box(stage, digest[:8], "no longer here", gone=True) for stage, digest in lost]
+    return made + [Box(stage, digest[:8], "deleted", gone=True) for stage, digest in lost]
 
 
 def note(artifact: Artifact) -> str:
-    """What there is of it, in a few words."""
+    """Its contents, in a few words."""
     counts = defaultdict(dict, artifact.manifest.get("counts", {}))
     match artifact.stage:
         case "source" if counts["bytes"]:
@@ -109,7 +109,7 @@ def note(artifact: Artifact) -> str:
 
 
 def _figure(name: str, value: float | None) -> str:
-    """The first headline figure, so that it fits into a box."""
+    """Only the first headline figure, so that it fits into a box."""
     if name.endswith("_per_character"):
         return f"{shown_figure(value, name)} {name.partition('_')[0]}/char."
     return f"{headline(name)[0].lower()} {shown_figure(value, name)}"
@@ -132,11 +132,11 @@ def _size(count: int) -> str:
     return f"{count} bytes"
 
 
-# Where everything goes
+# Layout
 
 
 def draw(drawn: Sequence[Box], label: str, *, alone: bool = False) -> str:
-    """The SVG. `label` says what it shows to those who cannot see it; `alone` for a file."""
+    """The SVG. `label` describes it for screen readers; `alone` for a separate file."""
     columns = [stage for stage in NAMES if any(box.stage == stage for box in drawn)]
     edges = _edges(drawn, columns)
     lanes = _lanes([edge for edge in edges if edge.span > 1], drawn, columns)
@@ -150,7 +150,7 @@ def draw(drawn: Sequence[Box], label: str, *, alone: bool = False) -> str:
 
 
 def _edges(drawn: Sequence[Box], columns: list[str]) -> list[_Edge]:
-    """All, or where boxes stand below one another only those that no way through others says."""
+    """All inputs; but if boxes are below one another, only those not implied by other arcs."""
     crowded = len(drawn) > len(columns)
     edges = []
     for below, box in enumerate(drawn):
@@ -163,7 +163,7 @@ def _edges(drawn: Sequence[Box], columns: list[str]) -> list[_Edge]:
 
 
 def _reached(drawn: Sequence[Box], start: int) -> set[int]:
-    """What a box was made from, directly or not."""
+    """A box's inputs, direct or indirect."""
     found: set[int] = set()
     pending = [start]
     while pending:
@@ -174,7 +174,7 @@ def _reached(drawn: Sequence[Box], start: int) -> set[int]:
 
 
 def _lanes(arcs: list[_Edge], drawn: Sequence[Box], columns: list[str]) -> dict[_Edge, int]:
-    """Which lane each arc runs in, 0 lowest: short ones below, never two over one another."""
+    """The lane of each arc, 0 lowest: short ones below, never two on top of each other."""
     lanes: dict[_Edge, int] = {}
     for arc in sorted(arcs, key=lambda arc: arc.span):
         start, end = (columns.index(drawn[one].stage) for one in (arc.start, arc.end))
@@ -189,7 +189,7 @@ def _lanes(arcs: list[_Edge], drawn: Sequence[Box], columns: list[str]) -> dict[
 
 
 def _placed(drawn: Sequence[Box], columns: list[str], top: float) -> tuple[list[_Placed], float]:
-    """The boxes in their columns, one below the other, and the height of all."""
+    """The boxes in their columns, one below the other, and the height of everything."""
     bottoms = dict.fromkeys(columns, top)
     placed = []
     for box in drawn:
@@ -200,8 +200,8 @@ def _placed(drawn: Sequence[Box], columns: list[str], top: float) -> tuple[list[
 
 
 def _arrange(placed: list[_Placed], lanes: Mapping[_Edge, int]) -> None:
-    """The places on a box's top where arcs end, so that none crosses another there: those that
-    come from the left with the lowest first, those that go to the right with the highest first."""
+    """The positions on a box's top where arcs end, so that none crosses another there: those from
+    the left with the lowest first, those to the right with the highest first."""
     for edge in sorted(lanes, key=lambda edge: lanes[edge]):
         placed[edge.end].ends.append(edge)
     for edge in sorted(lanes, key=lambda edge: -lanes[edge]):
@@ -247,7 +247,7 @@ def _text(kind: str, x: float, y: float, text: str, anchor: str) -> str:
 
 
 def _text_width(placed: list[_Placed]) -> float:
-    """So much that the files' names are not cut off."""
+    """Enough for the files' names."""
     return max((one.x + 7 * len(text) for one in placed for text in one.box.files), default=0)
 
 

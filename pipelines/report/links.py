@@ -1,4 +1,4 @@
-"""Where the pages of Prefect, of MLflow and of our own server are, as the environment says."""
+"""The addresses of Prefect, MLflow and Folio's own server, from the environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pipelines.errors import UsageError
 
-# Such as http://127.0.0.1:4200; where one is unset there are no links to it.
+# Such as http://127.0.0.1:4200; if one is unset, there are no links to it.
 ADDRESSES = {
     "prefect": "FOLIO_PREFECT_UI",
     "mlflow": "FOLIO_MLFLOW_UI",
@@ -16,9 +16,9 @@ ADDRESSES = {
 
 
 def addresses() -> dict[str, str | None]:
-    """{prefect, mlflow, dashboard: its address, or None where the environment does not name it}.
+    """{prefect, mlflow, dashboard: its address, or None if the environment does not set it}.
 
-    Raises UsageError when one is no address of a page.
+    Raises UsageError if one is not a valid address.
     """
     given = {name: os.environ.get(variable) for name, variable in ADDRESSES.items()}
     for name, address in given.items():
@@ -36,6 +36,6 @@ def report_address(stage: str, key: str) -> str | None:
 
 
 def version_address(model: str, version: int) -> str | None:
-    """Of a model version, on MLflow's own pages."""
+    """Of a model version, in MLflow's UI."""
     server = addresses()["mlflow"]
     return f"{server}/#/models/{quote(model)}/versions/{version}" if server else None

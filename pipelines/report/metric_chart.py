@@ -1,4 +1,4 @@
-"""Where the marks of a chart go: a metric of all registered versions over time, as SVG lengths."""
+"""The layout of a chart: a metric of all registered versions over time, as SVG lengths."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from pipelines.report.page import shown_figure
 
 WIDTH, HEIGHT = 400, 150
-LEFT, RIGHT, TOP, BOTTOM = 52, 388, 12, 124  # of the frame in which the marks are
+LEFT, RIGHT, TOP, BOTTOM = 52, 388, 12, 124  # of the frame around the marks
 MOST_STEPS = 4
 
 
 def metric_chart(
     versions: list[dict[str, Any]], metric: str, reigns: Sequence[tuple[str, int | None]]
 ) -> dict[str, Any] | None:
-    """{points, line, y_ticks, x_ticks}, or None when no version has a value.
+    """{points, line, y_ticks, x_ticks}, or None if no version has a value.
 
-    `versions` as in `registered.list_models`, oldest first; `reigns` who was champion from when on
-    (None: nobody), as `champions.reigns_of` gives them: the line steps from one to the next.
+    `versions` as in `list_models`, oldest first; `reigns` says who was champion from when on (None:
+    nobody), as `champions.reigns_of` returns: the line steps from one to the next.
     """
     shown = [version for version in versions if version["value"] is not None]
     if not shown:
@@ -68,7 +68,7 @@ def _point(version: dict[str, Any], metric: str, x: float, y: float) -> dict[str
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Any:
-    """A value between `low` and `high` to a length; one value alone to the middle."""
+    """A value between `low` and `high` to a length; a single value to the middle."""
     if high == low:
         return lambda value: (start + end) / 2
     return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
@@ -76,7 +76,7 @@ def _scale(low: float, high: float, start: float, end: float) -> Any:
 
 def _line(steps: Sequence[tuple[float, float | None]]) -> str:
     """The path of an SVG line that steps from champion to champion, up to the right edge; it stops
-    where nobody is, or one without a value."""
+    where there is none, or one without a value."""
     path, drawing = "", False
     for place, height in steps:
         if drawing:
@@ -90,7 +90,7 @@ def _line(steps: Sequence[tuple[float, float | None]]) -> str:
 def _x_ticks(
     created: Sequence[str], reigns: Sequence[tuple[str, int | None]], x: Callable[[float], float]
 ) -> list[dict[str, Any]]:
-    """The first and the last day, or the times of one day."""
+    """The first and the last day, or the times of a single day."""
     times = sorted({*created, *(when for when, _ in reigns)})
     first, last = times[0], times[-1]
     if first == last:
@@ -107,12 +107,13 @@ def _x_ticks(
 
 
 def nice_ticks(low: float, high: float) -> list[float]:
-    """Round numbers at equal steps (1, 2 or 5 times a power of ten) that hold `low` and `high`."""
+    """Round numbers at equal steps (1, 2 or 5 times a power of ten) that include `low` and
+    `high`."""
     span = high - low or abs(high) / 10 or 1.0
     rough = span / MOST_STEPS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    # Rounded first: 0.7 / 0.05 is a little less than 14.
+    # Rounded first: 0.7 / 0.05 is slightly less than 14.
     first, last = math.floor(round(low / step, 9)), math.ceil(round(high / step, 9))
     if first == last:
         first, last = first - 1, last + 1

@@ -1,4 +1,4 @@
-"""Turns values into an HTML page: templates, escaping, pictures, and how numbers are written."""
+"""Turns values into an HTML page: templates, escaping, pictures, and number formats."""
 
 from __future__ import annotations
 
@@ -14,29 +14,25 @@ from pipelines.report.visible import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 REPORT = "report.html"  # the page on a model
-# How each headline figure is called and shown, and what it means.
+# The name and format of each headline figure, and what it means.
 HEADLINES = {
-    "accuracy": ("Accuracy", "{:.1%}", "of the test documents are labelled right"),
-    "log_loss": (
-        "Log loss",
-        "{:.4f}",
-        "nats of surprise a document: 0 is sure and right, 0.693 a coin's toss",
-    ),
+    "accuracy": ("Accuracy", "{:.1%}", "of the test documents are labelled correctly"),
+    "log_loss": ("Log loss", "{:.4f}", "nats per document: 0 is perfect, 0.693 is random guessing"),
     "roc_auc": (
         "ROC AUC",
         "{:.4f}",
-        "the chance that a positive document scores above a negative one",
+        "the probability that a positive document scores above a negative one",
     ),
     "bits_per_character": (
         "Bits per character",
         "{:.3f}",
-        "to write down the test text: lower is better, and comparable whatever the tokens",
+        "to encode the test text: lower is better, and comparable for any kind of tokens",
     ),
-    "nats_per_character": ("Nats per character", "{:.3f}", "the same in nats: 1 is 1.443 bits"),
+    "nats_per_character": ("Nats per character", "{:.3f}", "the same in nats: 1 nat is 1.443 bits"),
     "perplexity": (
         "Perplexity",
         "{:.2f}",
-        "as unsure of the next token as among so many equally likely ones",
+        "as uncertain about the next token as among this many equally likely ones",
     ),
 }
 
@@ -55,10 +51,10 @@ class Pictures:
 
 
 def render(template: str, **values: Any) -> str:
-    """The page of a template in `templates/`, or given as text; every value is escaped, and made
+    """The page from a template in `templates/`, or given as text; every value is escaped, and made
     visible.
 
-    Raises jinja2.UndefinedError for a value that the template wants and does not get.
+    Raises jinja2.UndefinedError if the template needs a value that is not given.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -87,7 +83,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def headline(name: str) -> tuple[str, str, str]:
-    """How a figure is called, its format, and what it means."""
+    """A figure's name, its format, and what it means."""
     return HEADLINES.get(name, (name.replace("_", " "), "{:.4g}", ""))
 
 
@@ -127,5 +123,5 @@ def _megabytes(value: float | None) -> str:
 
 
 def _json(value: Any) -> str:
-    """As a declaration writes it; escaping for the page comes after."""
+    """As in a declaration; escaping for the page comes later."""
     return json.dumps(value, ensure_ascii=False)

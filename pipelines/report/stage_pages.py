@@ -1,6 +1,6 @@
-"""What a stage made, for a person to read: pages of Markdown with tables, samples, small pictures.
+"""The results of a stage, to be read by people: Markdown pages with tables, samples, small plots.
 
-All is taken from the artifact's counts and from files that hold numbers; no text is read.
+Everything comes from the artifact's counts and from files with numbers; no text is read.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pipelines.report.plots.training import training_curves
 from pipelines.report.visible import visible
 from pipelines.store.artifacts import Artifact, Inputs
 
-PICTURE_BYTES = 40_000  # at most: whoever keeps a page keeps its pictures whole
+PICTURE_BYTES = 40_000  # maximum: pages are stored with their pictures
 
 
 @dataclass(frozen=True)
 class Page:
-    """`name` tells the pages of a pipeline apart, `title` says what one shows."""
+    """`name` identifies a pipeline's page, `title` describes it."""
 
     name: str
     title: str
@@ -40,7 +40,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Link:
-    """Where more is to be seen; `name` as of a Page."""
+    """A link to more; `name` as in a Page."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ def pages(artifact: Artifact, inputs: Inputs) -> list[Page]:
 
 
 def links(artifact: Artifact) -> list[Link]:
-    """Where a person sees more of it; empty where the environment names no address."""
+    """Links to more; empty if the environment sets no address."""
     if artifact.stage == "report":
         address = report_address(artifact.stage, artifact.key)
         return [Link("page", "The report", address)] if address else []
@@ -87,7 +87,9 @@ def _corpus(artifact: Artifact, inputs: Inputs) -> list[Page]:
         fates.append([fate, f"{number:,}", why])
     header = ["split", "documents", "characters", *(["positive"] if labelled else [])]
     text = _blocks(table(header, splits), table(["of what was read", "documents", "why"], fates))
-    return [Page("documents", "Documents by split, and what became of those that were read", text)]
+    return [
+        Page("documents", "Documents by split, and what happened to those that were read", text)
+    ]
 
 
 def _tokens(artifact: Artifact, inputs: Inputs) -> list[Page]:
@@ -103,7 +105,7 @@ def _tokens(artifact: Artifact, inputs: Inputs) -> list[Page]:
         ]
         for split, one in _by_split(counts)
     ]
-    header = ["split", "documents", "tokens", "longest", "unknown tokens", "documents cut"]
+    header = ["split", "documents", "tokens", "longest", "unknown tokens", "truncated documents"]
     lengths = document_lengths(artifact)
     drawn = ""
     if min(numbers.sum() for numbers in lengths.values()) >= FEWEST_FOR_HISTOGRAM:
@@ -112,7 +114,7 @@ def _tokens(artifact: Artifact, inputs: Inputs) -> list[Page]:
     text = _blocks(
         drawn,
         table(header, rows),
-        f"The vocabulary has {counts['vocabulary']:,} tokens, learned from train alone.",
+        f"The vocabulary has {counts['vocabulary']:,} tokens, learned only from train.",
     )
     return [Page("lengths", "Documents by length, tokens by split", text)]
 
@@ -141,18 +143,14 @@ def _batches(artifact: Artifact, inputs: Inputs) -> list[Page]:
         )
     header = ["split", "batches", "rows", "slots", "padding"]
     return [
-        Page(
-            "padding",
-            "Batches, and how much of them is padding",
-            _blocks(drawn, table(header, rows), widths),
-        )
+        Page("padding", "Batches and their padding", _blocks(drawn, table(header, rows), widths))
     ]
 
 
 def _model(artifact: Artifact, inputs: Inputs) -> list[Page]:
     history, counts = pq.read_table(artifact.path / "history.parquet"), artifact.counts
     classifier = artifact.manifest["config"]["model.kind"] == "classifier"
-    unit = "nats a document" if classifier else "nats a token"
+    unit = "nats per document" if classifier else "nats per token"
     drawn = picture(
         "loss by epoch", training_curves(history, counts.get("best_epoch"), unit, PICTURE_BYTES)
     )
@@ -172,7 +170,7 @@ def _metrics(artifact: Artifact, inputs: Inputs) -> list[Page]:
     if metrics["kind"] == "classifier":
         names = inputs["corpus"].manifest["config"].get("corpus.labels", ["negative", "positive"])
         drawn = picture(
-            "answers by true class",
+            "predictions by true class",
             confusion_matrix(confusion_cells(metrics["confusion"]), names[::-1], PICTURE_BYTES),
         )
     found = [
@@ -188,7 +186,7 @@ def _metrics(artifact: Artifact, inputs: Inputs) -> list[Page]:
             + code_block(one["start"] + one["text"])
             for one in metrics["samples"]
         ]
-        found.append(Page("samples", "What the model writes; unselected", _blocks(*texts)))
+        found.append(Page("samples", "Generated text, unselected", _blocks(*texts)))
     return found
 
 
@@ -199,10 +197,10 @@ def _release(artifact: Artifact, inputs: Inputs) -> list[Page]:
         ["version", release["version"]],
         ["champion now", release["champion"] or "none"],
         [metric.replace("_", " "), shown_figure(release["value"], metric)],
-        ["of the champion before", shown_figure(release["champion_value"], metric)],
+        ["better than the previous champion", shown_figure(release["champion_value"], metric)],
     ]
     if release["sample"]:
-        rows.append(["trained on", "the small sample text: for trying out alone"])
+        rows.append(["trained on", "the small sample text: only for testing"])
     text = _blocks(f"**{release['verdict']}**: {release['reason']}", table(["", ""], rows))
     return [Page("verdict", "Whether the model is the champion now", text)]
 
@@ -233,7 +231,7 @@ def _blocks(*blocks: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Columns of numbers stand to the right."""
+    """Columns of numbers are right-aligned."""
     rules = [
         "---:" if all(str(cell)[:1].isdigit() for cell in column) else "---"
         for column in zip(*rows, strict=True)
@@ -250,7 +248,7 @@ def picture(name: str, png: bytes) -> str:
 
 
 def code_block(text: str) -> str:
-    """The text as it is, whatever it holds: the fence is longer than any in it."""
+    """The text unchanged, whatever it contains: the fence is longer than any in it."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"

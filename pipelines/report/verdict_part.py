@@ -1,6 +1,6 @@
-"""The report's part on the verdict: both models side by side, and how surely they differ.
+"""The report's part on the verdict: both models side by side, and how certain the difference is.
 
-All it says stands in release.json, and for the figures in metrics.json.
+Everything comes from release.json, and for the figures from metrics.json.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WIDTH, HEIGHT, LEFT, RIGHT, AXIS = 560, 92, 24, 536, 56  # of the picture of the
 
 
 def verdict_section(release: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page says of the verdict."""
+    """The page's values on the verdict."""
     return {
         "title": title(release),
         "rows": figure_rows(release, metrics),
@@ -36,8 +36,8 @@ def title(release: Mapping[str, Any]) -> str:
 
 
 def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """[{called, decides, ours, champion, reference, difference, interval}], as the page shows
-    them; None of what is not known."""
+    """[{called, decides, ours, champion, reference, difference, interval}], as shown on the page;
+    None for unknown values."""
     evidence = release["evidence"]
     deciding = evidence["metric"] if evidence else release["metric"]
     recorded = release["before"]["figures"] if release["before"] else {}
@@ -56,8 +56,8 @@ def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[
 def _compared(
     name: str, ours: float | None, recorded: float | None, evidence: Mapping[str, Any] | None
 ) -> dict[str, str | None]:
-    """{ours, champion, difference, interval} of a figure; `recorded` is what the champion's own
-    evaluation said, which counts for less: it may have been of another text."""
+    """{ours, champion, difference, interval} of a figure; `recorded` is from the champion's own
+    evaluation, which is less reliable: it may have used another text."""
     measured = {evidence["metric"]: evidence, **evidence["others"]} if evidence else {}
     found = measured.get(name, {})
     if evidence and evidence["rescored"]:
@@ -65,7 +65,7 @@ def _compared(
     ours, champion = found.get("challenger", ours), found.get("champion", recorded)
     difference = found.get("effect")
     if difference is None and evidence and None not in (ours, champion):
-        difference = ours - champion  # on the same text, but how surely was not asked
+        difference = ours - champion  # on the same text, but without an interval
     return {
         "ours": _shown(ours, name),
         "champion": _shown(champion, name),
@@ -79,7 +79,7 @@ def _shown(value: float | None, name: str) -> str | None:
 
 
 def signed(name: str, *values: float) -> str:
-    """A difference of figures, or its two ends; of shares in points, 0.01 being one."""
+    """A difference of figures, or its two ends; shares in percentage points, 0.01 being one."""
     if name == "accuracy":
         return f"{' to '.join(f'{100 * value:+.2f}' for value in values)} points"
     decimals = 3 if name == "perplexity" else 4
@@ -87,14 +87,15 @@ def signed(name: str, *values: float) -> str:
 
 
 def _reference(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
-    """What the model has to beat: the best of counting, or saying the commoner class always."""
+    """What the model has to beat: the best n-gram baseline, or always predicting the majority
+    class."""
     if metrics["kind"] == "classifier":
-        return "one answer for all", chance_figures(metrics["confusion"])
+        return "majority-class baseline", chance_figures(metrics["confusion"])
     return min(metrics["baselines"].items(), key=lambda one: one[1]["bits_per_character"])
 
 
 def _chart(evidence: Mapping[str, Any] | None, margin: float) -> dict[str, Any] | None:
-    """Where the marks of the interval go, from `LEFT` to `RIGHT`; better is to the right."""
+    """The positions of the interval's marks, from `LEFT` to `RIGHT`; better is to the right."""
     if evidence is None:
         return None
     metric = evidence["metric"]

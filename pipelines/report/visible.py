@@ -1,8 +1,8 @@
-r"""Makes visible what a terminal or a page would obey, or show as nothing: \x1b, \u202e.
+r"""Escapes characters that a terminal or a page would interpret or not show: \x1b, \u202e.
 
-Control characters but for newline and tab, marks that turn the direction of text, separators of
-lines, halves of surrogate pairs, and what is no character. Written as JSON writes it where it can
-be in JSON, so that JSON stays JSON.
+Control characters except newline and tab, marks that change the text direction, line separators,
+unpaired surrogates, and code points that are not characters. They are written as in JSON where
+possible, so that JSON stays valid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ UNSEEN = re.compile(
 
 
 def visible(text: str) -> str:
-    """The text for a person to look at; files and pipes get it as it is."""
+    """The text for a person to read; files and pipes get it unchanged."""
     return UNSEEN.sub(_written, text)
 
 

@@ -12,14 +12,14 @@ from pipelines.store.artifacts import Recipe
 
 
 def why_changed(recipe: Recipe, previous: dict[str, Any] | None) -> str:
-    """The differences to the stage's last artifact, in words."""
+    """The differences from the stage's last artifact, in words."""
     if previous is None:
-        return "never made"
+        return "not built yet"
     return "; ".join(changes(recipe, previous)) or "its artifact is gone"
 
 
 def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
-    """The differences of a recipe to that of an artifact, whose manifest is `previous`."""
+    """The differences between a recipe and an artifact's, whose manifest is `previous`."""
     config = config_shown(previous["config"])
     reasons = [
         f"{key} {_short(config.get(key))} → {_short(value)}"
@@ -44,7 +44,7 @@ def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
 
 
 def _changed_code(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
-    """The changed files; one reason for all where the stage's own module has another name now."""
+    """The changed files; a single reason for all if the stage's module was renamed."""
     module = next(stage.module for stage in STAGES if stage.name == recipe.stage)
     path = f"{module.replace('.', '/')}.py"
     if path not in before:
@@ -53,7 +53,7 @@ def _changed_code(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
 
 
 def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
-    if not recipe.inputs:  # or the source was not asked, and nothing is known of its files
+    if not recipe.inputs:  # or the source was not contacted, and nothing is known about its files
         return []
     if recipe.stage != "source" or not recipe.config["source.url"]:
         return [f"{name} changed" for name in differing(recipe.inputs, before)]
@@ -65,7 +65,7 @@ def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
 
 
 def differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
-    """The keys whose values are not the same in both."""
+    """The keys whose values differ."""
     return sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
 
 

@@ -12,12 +12,12 @@ from typing import Any, Literal
 from pipelines.files.machine import one_line
 
 FIX = "folio doctor --fix"
-Mend = Callable[[], str]  # says what it did
+Mend = Callable[[], str]  # returns what it did
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`text` says what is so, and where; `remedy` is a command or a sentence."""
+    """`text` says what is wrong, and where; `remedy` is a command or a sentence."""
 
     check: str
     state: Literal["ok", "warning", "problem"]
@@ -39,12 +39,12 @@ Check = Callable[[], Iterable[Finding]]
 
 
 def examined(checks: dict[str, Check]) -> list[Finding]:
-    """What all checks find. One that cannot be done is a finding itself."""
+    """The findings of all checks. A check that fails is itself a finding."""
     found: list[Finding] = []
     for name, check in checks.items():
         try:
             found += check()
-        except Exception as error:  # a check that fails hides no other
-            what, _, remedy = one_line(error).partition("; ")  # as FolioErrors are written
+        except Exception as error:  # a failing check does not stop the others
+            what, _, remedy = one_line(error).partition("; ")  # formatted like FolioErrors
             found.append(Finding(name, "problem", what, remedy or None))
     return found

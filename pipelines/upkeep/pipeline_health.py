@@ -22,7 +22,7 @@ from pipelines.upkeep.findings import Finding
 
 
 def declarations(settings: Settings) -> Iterator[Finding]:
-    """Whether those of the catalog load, and those that pipelines last ran with."""
+    """Whether the catalog's declarations load, and those that pipelines last ran with."""
     names, wrong = catalog_names(), 0
     for name in names:
         try:
@@ -31,7 +31,7 @@ def declarations(settings: Settings) -> Iterator[Finding]:
                 load_spec(name, spec.schedule.profile)
         except FolioError as error:
             wrong += 1
-            yield Finding("declarations", "problem", str(error), "mend that file")
+            yield Finding("declarations", "problem", str(error), "fix that file")
     last = _last_records(settings)
     for pipeline, record in last.items():
         try:
@@ -45,15 +45,15 @@ def declarations(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "declarations",
                 "warning",
-                f"{pipeline} cannot run as it last did: {error}",
-                "mend it, or let it be: nothing else needs it",
+                f"{pipeline} cannot run with the declaration of its last run: {error}",
+                "fix it, or ignore this: nothing else needs it",
             )
     if not wrong:
         yield Finding(
             "declarations",
             "ok",
-            f"{len(names)} of the catalog load, and those of the "
-            f"{len(last)} pipelines that ran here",
+            f"the {len(names)} in the catalog load, as do those of the {len(last)} "
+            "pipelines that ran here",
         )
 
 
@@ -65,7 +65,7 @@ def _last_records(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def schedules(settings: Settings, now: datetime | None = None) -> Iterator[Finding]:
-    """Pipelines that ran by their schedule once, and now are late."""
+    """Pipelines that have run on schedule before, and now are late."""
     records = list(settings.runs)
     for name in catalog_names():
         schedule = load_spec(name).schedule
@@ -75,15 +75,14 @@ def schedules(settings: Settings, now: datetime | None = None) -> Iterator[Findi
             yield Finding(
                 "schedules",
                 "warning",
-                f"{name} is late: a run was due "
-                f"{moment(fresh['due'])}, the last good one began "
-                f"{moment(fresh['last'])}",
+                f"{name} is late: a run was due {moment(fresh['due'])}, the last "
+                f"successful one started {moment(fresh['last'])}",
                 f"folio up, or: folio run {name} --profile {schedule.profile}",
             )
 
 
 def dashboard(settings: Settings) -> Iterator[Finding]:
-    """Whether the page knows of the last run."""
+    """Whether the page includes the last run."""
     page = settings.home / "dashboard" / "index.html"
     now = time.time()  # a clock that was ahead left times that no page can be newer than
     last = max(
@@ -98,7 +97,7 @@ def dashboard(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "dashboard",
             "warning",
-            f"{page} does not tell of the last run",
+            f"{page} does not include the last run",
             "folio dashboard",
             lambda: f"wrote {write_dashboard(settings)}",
         )
@@ -108,15 +107,15 @@ def dashboard(settings: Settings) -> Iterator[Finding]:
 
 
 def registry(home: Path) -> Iterator[Finding]:
-    """Whether the registry can be read, and each champion's files are those registered."""
+    """Whether the registry is readable, and each champion's files are those registered."""
     known = versions(home)
     wrong = False
     for one in known:
         if CHAMPION in one.aliases and one.folder is not None and (harm := harm_of(one)):
             wrong = True
             again = (
-                f"move that away, then: folio run {one.name} --only release, and folio "
-                f"promote {one.name} VERSION with the version that it names"
+                f"move that folder away, then: folio run {one.name} --only release, and "
+                f"folio promote {one.name} VERSION with the version that it prints"
             )
             yield Finding(
                 "registry",
@@ -127,20 +126,18 @@ def registry(home: Path) -> Iterator[Finding]:
     if not wrong:
         champions = sum(CHAMPION in one.aliases for one in known)
         yield Finding(
-            "registry",
-            "ok",
-            f"{len(known)} model versions, {champions} champions, their files whole",
+            "registry", "ok", f"{len(known)} model versions, {champions} champions, files intact"
         )
 
 
 def harm_of(version: Version) -> str | None:
-    """What is wrong with a version's files here, in words; None of one registered by hand."""
+    """What is wrong with a version's files here, in words; None for one registered by hand."""
     from pipelines.serving.registered import registered_digest
 
     folder, tags = version.folder, version.tags
     if folder is None or "folio.package" not in tags:
         return None
     if not (folder / "data" / PACKAGE).is_dir():
-        return "is not there"
+        return "is missing"
     noted = tags.get("folio.files")
     return "is not what was registered" if noted and registered_digest(folder) != noted else None
