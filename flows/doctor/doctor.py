@@ -13,7 +13,7 @@ from pipelines.files.machine import one_line
 from pipelines.store.settings import Settings
 from pipelines.upkeep import exposed, machine_health, pipeline_health, store_health
 from pipelines.upkeep.dashboard import write_dashboard
-from pipelines.upkeep.findings import Finding, Mend, examined
+from pipelines.upkeep.findings import Finding, Repair, examined
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ def homeless(error: FolioError) -> dict[str, Any]:
     return {"findings": [found.as_json()], "fixed": [], "problems": 1, "warnings": 0}
 
 
-def mend(found: Iterable[Finding], settings: Settings) -> list[str]:
+def repair(found: Iterable[Finding], settings: Settings) -> list[str]:
     """Make each finding's repair once, then rewrite the dashboard. Returns what was done."""
-    mends = dict.fromkeys(finding.mend for finding in found if finding.mend is not None)
-    done = list(map(_done, mends))
+    repairs = dict.fromkeys(finding.repair for finding in found if finding.repair is not None)
+    done = list(map(_done, repairs))
     if done:
         write_dashboard(settings)
     return done
 
 
-def _done(mend: Mend) -> str:
+def _done(repair: Repair) -> str:
     try:
-        return mend()
+        return repair()
     except Exception as error:  # the other repairs are still made
         return f"NOT fixed: {one_line(error)}"
 
@@ -73,7 +73,7 @@ def _done(mend: Mend) -> str:
 def report(settings: Settings, depth: Depth, fix: bool) -> dict[str, Any]:
     """{findings, fixed, problems, warnings}, as of the end."""
     found, fixed = examine(settings, depth), []
-    if fix and (fixed := mend(found, settings)):
+    if fix and (fixed := repair(found, settings)):
         found = examine(settings, depth)
     counts = {
         f"{state}s": sum(one.state == state for one in found) for state in ("problem", "warning")

@@ -17,7 +17,7 @@ from flows.deployments import GPU
 from flows.deployments import deployments as declared
 from flows.services.automations import automations as declared_automations
 from flows.services.installation import LIMITS, TAG, lets_commands_in
-from pipelines.upkeep.findings import FIX, Finding, Mend
+from pipelines.upkeep.findings import FIX, Finding, Repair
 
 
 def is_bare(client: SyncPrefectClient) -> bool:
@@ -26,7 +26,7 @@ def is_bare(client: SyncPrefectClient) -> bool:
     return not pools & set(LIMITS) and not _installed(client)
 
 
-def pools(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
+def pools(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
     found = {pool.name: pool for pool in client.read_work_pools()}
     for name in LIMITS:
         pool = found.get(name)
@@ -116,7 +116,7 @@ def _full_name(entrypoint: str | None, name: str) -> str:
     return f"{(entrypoint or '').rpartition('.')[2]}/{name}"
 
 
-def deployments(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
+def deployments(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
     wanted = {
         _full_name(entry["entrypoint"], entry["name"]): entry for entry in declared()["deployments"]
     }
@@ -181,7 +181,7 @@ def _filled(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in json.loads(json.dumps(schema)).items() if value}
 
 
-def automations(client: SyncPrefectClient, again: Mend) -> Iterator[Finding]:
+def automations(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
     known = {one.name: one for one in client.read_automations()}
     wanted = [one.name for one in declared_automations()]
     for name in wanted:

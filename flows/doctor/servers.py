@@ -26,7 +26,7 @@ from pipelines.files.home import made
 from pipelines.network.addresses import shown
 from pipelines.store.live_runs import dead_runs
 from pipelines.store.settings import Settings
-from pipelines.upkeep.findings import FIX, Check, Finding, Mend, examined
+from pipelines.upkeep.findings import FIX, Check, Finding, Repair, examined
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -98,7 +98,7 @@ def _pages(state: dict[str, Any] | None) -> Iterator[Finding]:
             )
 
 
-def _dead(settings: Settings, sweep: Mend) -> Iterator[Finding]:
+def _dead(settings: Settings, sweep: Repair) -> Iterator[Finding]:
     for run in dead_runs(settings.runs.folder):
         yield Finding(
             "runs",
@@ -137,7 +137,7 @@ def _client(
             yield client
 
 
-def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator[Finding]:
+def _asked(settings: Settings, api: str, lasting: bool, sweep: Repair) -> Iterator[Finding]:
     """`lasting`: the server is used by more than a single run."""
     with _client(settings, api, LOOK) as client:
         yield from _each(
@@ -156,7 +156,7 @@ def _asked(settings: Settings, api: str, lasting: bool, sweep: Mend) -> Iterator
             )
 
 
-def _installation(client: SyncPrefectClient, api: str, again: Mend) -> Iterator[Finding]:
+def _installation(client: SyncPrefectClient, api: str, again: Repair) -> Iterator[Finding]:
     from flows.doctor.installed import automations, deployments, is_bare, pools, workers
 
     if is_bare(client):
@@ -245,7 +245,7 @@ def skew_seconds(said: float, before: float, after: float) -> float:
 # Runs
 
 
-def _runs(client: SyncPrefectClient, settings: Settings, sweep: Mend) -> Iterator[Finding]:
+def _runs(client: SyncPrefectClient, settings: Settings, sweep: Repair) -> Iterator[Finding]:
     from flows.services.sweeping import stuck
 
     dead = {run["run"] for run in dead_runs(settings.runs.folder)}  # reported already
@@ -254,8 +254,8 @@ def _runs(client: SyncPrefectClient, settings: Settings, sweep: Mend) -> Iterato
             yield Finding(
                 "runs",
                 "problem",
-                f"run {run.name} is {run.state_name} in Prefect "
-                f"alone: {state.message or 'it has ended'}",
+                f"run {run.name} is {run.state_name} only in Prefect: "
+                f"{state.message or 'it has ended'}",
                 FIX,
                 sweep,
             )

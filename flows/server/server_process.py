@@ -59,8 +59,8 @@ def running(folder: Path) -> Server | None:
     if pid is None or port is None:
         remedy = f"stop it with: kill {pid}" if pid else f"its working directory is {folder}"
         raise FolioError(
-            f"{folder}: a Prefect server (pid {pid or 'unknown'}) runs here, but "
-            f"server.json does not say where; {remedy}"
+            f"{folder}: a Prefect server (pid {pid or 'unknown'}) is running here, but "
+            f"server.json has no address; {remedy}"
         )
     server = Server(f"http://127.0.0.1:{port}/api", pid)
     _note(folder, server)

@@ -75,7 +75,7 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
             yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
         except mlflow.exceptions.MlflowException as error:
             message = (
-                f"MLflow at {uri}: {first_line(error)[:300]}; mend that, or name another "
+                f"MLflow at {uri}: {first_line(error)[:300]}; fix that, or set another "
                 "registry in MLFLOW_TRACKING_URI"
             )
             raise FolioError(_without_secrets(message, home)) from error

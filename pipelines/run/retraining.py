@@ -213,7 +213,9 @@ class Retraining:
         except OSError as problem:
             if error is None:
                 raise self._unwritable(problem) from problem
-            self.notice(str(self._unwritable(problem)))  # the error that ended the run says more
+            self.notice(
+                str(self._unwritable(problem))
+            )  # the error that ended the run is more important
 
     def _unwritable(self, problem: OSError) -> FolioError:
         why = explained(problem) or f"{problem.strerror}; fix it (permissions) and run again"
@@ -283,7 +285,7 @@ def _ended(result: StageResult) -> str:
 
 
 def _staleness(pipeline: str, stale: list[str]) -> str:
-    stands = "stands" if len(stale) == 1 else "stand"
+    are = "is" if len(stale) == 1 else "are"
     return (
         f"{pipeline}: {', '.join(stale)} {are} no longer based on the current artifacts; "
         f"bring up to date with: folio run {pipeline}"

@@ -183,7 +183,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise FolioError(
-            f"{path.name}: not a whole Parquet file ({first_line(error)[:200]})"
+            f"{path.name}: not a complete Parquet file ({first_line(error)[:200]})"
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pipelines.files.machine import one_line
 
 FIX = "folio doctor --fix"
-Mend = Callable[[], str]  # returns what it did
+Repair = Callable[[], str]  # returns what it did
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Finding:
     state: Literal["ok", "warning", "problem"]
     text: str
     remedy: str | None = None
-    mend: Mend | None = field(default=None, repr=False, compare=False)
+    repair: Repair | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -31,7 +31,7 @@ class Finding:
             "state": self.state,
             "text": self.text,
             "remedy": self.remedy,
-            "fixable": self.mend is not None,
+            "fixable": self.repair is not None,
         }
 
 

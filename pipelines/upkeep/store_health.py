@@ -87,7 +87,7 @@ def set_aside(settings: Settings) -> Iterator[Finding]:
             "damaged",
             "warning",
             f"{_counted(count, 'artifact')} set aside in {folder}, "
-            f"{size_of(folder) / 1e6:,.1f} MB; more than one may mean a failing disk",
+            f"{size_of(folder) / 1e6:,.1f} MB; more than one may indicate a failing disk",
             "inspect them, then: folio gc --yes, which deletes them after a week",
         )
 

@@ -23,7 +23,7 @@ def main(home: str, pipeline: str) -> None:
     os.environ["FOLIO_HOME"] = home
     told = {
         "full": said("run", pipeline),
-        "left": sorted(str(path.relative_to(home)) for path in Path(home, "store").glob("*/*")),
+        "skipped": sorted(str(path.relative_to(home)) for path in Path(home, "store").glob("*/*")),
     }
     told["doctor"] = said("doctor", "--json")
     mount("-o", "remount,size=100m", home)

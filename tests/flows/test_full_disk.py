@@ -57,8 +57,8 @@ def test_a_disk_full_in_the_middle_publishes_nothing_half_and_a_rerun_goes_on(
     assert line.startswith(f"folio: the disk of {tmp_path}/disk/store/batches is full ")
     assert f"(mounted at {tmp_path}/disk, " in line and "bytes free now); free space there" in line
     made = [f"store/{stage}/{artifact_of(trained, play.stem, stage).key}" for stage in NAMES[:3]]
-    assert {path for path in told["left"] if "/." not in path} == set(made)
-    assert not any("/.tmp-" in path for path in told["left"])
+    assert {path for path in told["skipped"] if "/." not in path} == set(made)
+    assert not any("/.tmp-" in path for path in told["skipped"])
     assert disk(told["doctor"]).endswith("GB free, too little for a run of the larger pipelines")
 
     (record,) = json.loads(told["again"]["out"])

@@ -36,7 +36,7 @@ class Built:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes(data.encode() if isinstance(data, str) else data)
         (self.scratch / "texts.arrow").write_bytes(b"left by a killed try")
-        (self.scratch / "left").mkdir()
+        (self.scratch / "skipped").mkdir()
         self.progress: list[tuple[float, float | None, str]] = []
         self.scratch_at_first: list[str] | None = None
         work = Workspace(self.out, self.scratch, folder, self._note)

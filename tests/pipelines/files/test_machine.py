@@ -51,7 +51,7 @@ def test_a_full_disk_is_named_and_not_what_was_copied_there(tmp_path: Path) -> N
     assert set(told) == DISK
     for name, line in told.items():
         assert line.startswith(f"the disk of {tmp_path} is full (mounted at {tmp_path}, "), name
-        assert "bytes free now); make room there (folio gc" in line, name
+        assert "bytes free now); free space there (folio gc" in line, name
 
 
 @mounts
@@ -70,16 +70,15 @@ def test_too_little_memory_is_named() -> None:
     told = refused("memory")
     assert set(told) == MEMORY
     assert all(
-        line.startswith("too little memory: this process may have ") for line in told.values()
+        line.startswith("too little memory: the limit of this process is ")
+        for line in told.values()
     ), told
 
 
 def test_too_many_open_files_are_named() -> None:
     told = refused("files")
     assert set(told) == {"open", "process", "database"}
-    assert set(told.values()) == {
-        "too many open files: no more than 32 may be; raise it: ulimit -n 1024"
-    }
+    assert set(told.values()) == {"too many open files: the limit is 32; raise it: ulimit -n 1024"}
 
 
 def test_other_errors_are_left_to_their_own_words(tmp_path: Path) -> None:
@@ -101,9 +100,8 @@ def test_what_one_may_not_write_in_the_home_is_named(
     monkeypatch.setenv("FOLIO_HOME", str(tmp_path))
     told = explained(PermissionError(13, "Permission denied", str(tmp_path / "runs" / "x.json")))
     assert told == (
-        f"{tmp_path}/runs/x.json: Permission denied; another user made it: give the "
-        f"home {tmp_path} to one user, or have its group share it "
-        "(FOLIO_SHARED_HOME=group)"
+        f"{tmp_path}/runs/x.json: Permission denied; another user created it: give the "
+        f"home {tmp_path} to one user, or share it with a group (FOLIO_SHARED_HOME=group)"
     )
 
 
@@ -114,7 +112,7 @@ def test_what_one_may_not_write_in_the_home_is_named(
             resource.RLIMIT_NOFILE,
             24,
             ("run", "shakespeare"),
-            "folio: too many open files: no more than 24 may be; raise it: ulimit -n 1024",
+            "folio: too many open files: the limit is 24; raise it: ulimit -n 1024",
         ),
         (
             resource.RLIMIT_AS,
@@ -126,7 +124,7 @@ def test_what_one_may_not_write_in_the_home_is_named(
             resource.RLIMIT_AS,
             2 << 30,
             ("predict", "tiny-reviews", "Good."),  # before TensorFlow aborts
-            "folio: too little memory: this process may have 2,147 MB; raise it: "
+            "folio: too little memory: the limit of this process is 2,147 MB; raise it: "
             "ulimit -v unlimited",
         ),
     ],

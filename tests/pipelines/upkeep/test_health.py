@@ -75,7 +75,7 @@ def test_a_home_in_order_is_ok_and_is_left_as_it_is(here: Settings) -> None:
         "registry",
         "artifacts",
     ]
-    assert "14, each file of them by its digest" in found[-1].text
+    assert "14, each file checked by its digest" in found[-1].text
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert set(before) == {path for path in here.home.rglob("*") if path.is_file()}
 
@@ -155,10 +155,10 @@ def test_a_dashboard_that_is_out_of_date_is_written_again(here: Settings) -> Non
     finding = the_only(
         pipeline_health.dashboard(here),
         "warning",
-        "does not tell of the last run",
+        "does not include the last run",
         "folio dashboard",
     )
-    assert finding.mend is not None and "index.html" in finding.mend()
+    assert finding.repair is not None and "index.html" in finding.repair()
     assert list(pipeline_health.dashboard(here)) == []
 
 
@@ -213,10 +213,10 @@ def test_a_damaged_artifact_is_found_and_set_aside(
         "folio doctor --fix",
         "folio run tiny-play",
     )
-    assert finding.mend is not None
+    assert finding.repair is not None
     with try_lock(lock_of(artifact.path.parent, artifact.key)):
-        assert "left the corpus artifact" in finding.mend() and artifact.path.is_dir()
-    assert "moved the damaged corpus artifact" in finding.mend() and not artifact.path.exists()
+        assert "skipped the corpus artifact" in finding.repair() and artifact.path.is_dir()
+    assert "moved the damaged corpus artifact" in finding.repair() and not artifact.path.exists()
     assert bad(store_health.artifacts(here, True)) == []
     the_only(store_health.set_aside(here), "warning", "1 artifact set aside", "folio gc")
     assert [one.action for one in plan(spec_of(play), here)][:2] == ["reuse", "run"]
@@ -229,7 +229,7 @@ def test_one_that_is_whole_again_is_left_where_it_is(here: Settings) -> None:
     shorten(file)
     (finding,) = bad(store_health.artifacts(here))
     file.write_bytes(bytes_)
-    assert finding.mend is not None and "is whole again" in finding.mend()
+    assert finding.repair is not None and "is intact again" in finding.repair()
     assert artifact.path.is_dir()
 
 
@@ -239,7 +239,7 @@ def test_a_folder_without_a_manifest_is_damaged(here: Settings) -> None:
     finding = the_only(
         store_health.artifacts(here), "problem", artifact.key[:12], "manifest.json: not JSON"
     )
-    assert finding.mend is not None and finding.mend() and not artifact.path.exists()
+    assert finding.repair is not None and finding.repair() and not artifact.path.exists()
 
 
 def test_old_leftovers_go_and_what_a_run_could_go_on_from_stays(here: Settings) -> None:
@@ -259,8 +259,8 @@ def test_old_leftovers_go_and_what_a_run_could_go_on_from_stays(here: Settings) 
         finding = the_only(
             store_health.leftovers(here), "warning", "3 leftovers of killed runs", "1.0 MB"
         )
-        assert finding.mend is not None
-        assert finding.mend() == "removed 3 leftovers of killed runs"
+        assert finding.repair is not None
+        assert finding.repair() == "removed 3 leftovers of killed runs"
         assert not any(path.exists() for path in (*gone, stale_lock))
         assert all(path.exists() for path in stay)
         assert list(store_health.leftovers(here)) == []
@@ -288,7 +288,7 @@ def test_a_run_that_takes_more_than_a_day_is_told(here: Settings) -> None:
     the_only(
         store_health.records(here),
         "warning",
-        "run long goes on since 2026-01-01 00:00",
+        "run long has been active since 2026-01-01 00:00",
         f"kill {process.pid}",
     )
     process.communicate()
