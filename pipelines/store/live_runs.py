@@ -63,7 +63,7 @@ def dead_runs(runs: Path) -> list[dict[str, Any]]:
     return [record for record, alive in _entries(runs) if not alive]
 
 
-def bury(runs: Path, run: str) -> None:
+def forget_dead(runs: Path, run: str) -> None:
     """Forget a dead run; one that another process has resumed in the meantime stays."""
     path = runs / LIVE / f"{run}.json"
     if path.is_file() and (file := try_lock(path)) is not None:
