@@ -60,7 +60,7 @@ def evaluate_language_model(evaluation: Evaluation) -> LanguageModelResult:
     characters = inputs["batches"].counts["test"]["characters"]
     metrics = language_metrics(held_out, characters, test.metadata["unknown_id"])
     metrics["baselines"] = _baselines(evaluation, held_out, characters)
-    evaluation.progress(0, None, "segments drawn anew")
+    evaluation.progress(0, None, "segments resampled")
     metrics["intervals"] = overall_intervals(segments)
     metrics["slices"] = text_slices(segments, inputs["corpus"], spec.slices)
     metrics |= _written(evaluation)
@@ -89,7 +89,7 @@ def _baselines(evaluation: Evaluation, held_out: HeldOut, characters: int) -> di
 
 
 def _written(evaluation: Evaluation) -> dict[str, Any]:
-    """Samples to read, and figures of more text that the model wrote."""
+    """Samples to read, and figures on more generated text."""
     spec, test, vocabulary = evaluation.spec, evaluation.test, evaluation.vocabulary
     window = max(test.buckets) if test.layout == "windows" else None
     context = window or spec.context
@@ -107,7 +107,7 @@ def _written(evaluation: Evaluation) -> dict[str, Any]:
             context=context,
         )
 
-    evaluation.progress(0, None, "samples drawn")
+    evaluation.progress(0, None, "samples generated")
     writer = Writer(draw, vocabulary, spec, test.layout == "documents")
     return {
         "layout": test.layout,

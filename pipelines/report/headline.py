@@ -1,4 +1,4 @@
-"""The headline figures of a model, as a page says them."""
+"""The headline figures of a model, as shown on a page."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pipelines.report.page import headline, shown_figure
 from pipelines.stats.binary import wilson
 from pipelines.store.artifacts import Inputs
 
-GUESSES = "of the test text's tokens are the model's first guess"
+GUESSES = "of the test text's tokens are ranked first by the model"
 WORDS_ONLY = (
-    "lower is better, but compare word models alone: punctuation is not predicted, and "
-    "{:.1%} of the words are the one unknown token"
+    "lower is better, but compare only word models: punctuation is not predicted, and "
+    "{:.1%} of the words are the unknown token"
 )
 
 
 def headline_figures(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[str, str]]:
-    """[{name, value, meaning}] of the figures, as the page says them."""
+    """[{name, value, meaning}] of the figures, as shown on a page."""
     figures, sums = [], metrics["sums"]
     words = inputs["tokens"].manifest["config"].get("tokens.kind") == "word"
     for name, value in metrics["headline"].items():
@@ -31,13 +31,13 @@ def headline_figures(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[st
             meaning = WORDS_ONLY.format(sums["unknown"] / sums["tokens"])
         meaning += _interval(metrics.get("intervals", {}).get(name), name)
         if value is None:
-            meaning = "cannot be told: the test split holds one class only"
+            meaning = "undefined: the test split contains only one class"
         figures.append({"name": title, "meaning": meaning, "value": shown_figure(value, name)})
     return figures
 
 
 def _interval(found: Mapping[str, float] | None, name: str) -> str:
-    """In words, of the figures that have one; metrics of earlier versions have none."""
+    """In words, for the figures that have one; metrics of earlier versions have none."""
     if found is None:
         return ""
     low, high = (shown_figure(found[end], name) for end in ("low", "high"))

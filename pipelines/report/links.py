@@ -30,7 +30,7 @@ def addresses() -> dict[str, str | None]:
 
 
 def report_address(stage: str, key: str) -> str | None:
-    """Of the page in an artifact, on the server that shows the home's files."""
+    """Of the page in an artifact, on the server of the home's files."""
     server = addresses()["dashboard"]
     return f"{server}/store/{stage}/{key}/report.html" if server else None
 

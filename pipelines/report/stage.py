@@ -1,7 +1,7 @@
-"""The report: `report.html`, one page on a model that stands alone, and `plots/*.png`.
+"""The report: `report.html`, one self-contained page on a model, and `plots/*.png`.
 
-Drawn at the end of a run, of what its stages left; nothing below reads it, so that a changed
-template or colour trains, scores and releases nothing. Needs no network and no script.
+Drawn at the end of a run from the stages' artifacts. No stage reads it, so a changed template or
+colour does not retrain, rescore or release anything. Needs no network and no scripts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipelines.store.artifacts import Artifact, Inputs, Workspace
 
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
-    """Draw the page; with the verdict where there is a release. Returns how much was drawn."""
+    """Draw the page; with the verdict if there is a release. Returns how much was drawn."""
     metrics, release = inputs["metrics"], inputs.get("release")
     verdict = _read(release, "release.json") if release else None
     pictures = write_report(
@@ -51,8 +51,8 @@ def write_report(
 ) -> Pictures:
     """Write `plots/*.png` and `report.html` into `out`.
 
-    `metrics` and `release` are what metrics.json and release.json hold; `predictions` has a row a
-    document (classifier) or a sequence (language model).
+    `metrics` and `release` are the contents of metrics.json and release.json; `predictions` has one
+    row per document (classifier) or sequence (language model).
     """
     pictures = Pictures(out / "plots")
     classifier = metrics["kind"] == "classifier"
@@ -89,7 +89,7 @@ def write_report(
 def _training(model: Artifact, classifier: bool, pictures: Pictures) -> dict[str, Any]:
     history = pq.read_table(model.path / "history.parquet")
     counts = model.counts
-    unit = "nats a document" if classifier else "nats a token"
+    unit = "nats per document" if classifier else "nats per token"
     pictures.add("training", training_curves(history, counts.get("best_epoch"), unit))
     extra = "validation_accuracy" if classifier else "validation_perplexity"
     return {

@@ -13,11 +13,11 @@ COLUMNS = (("record", pa.int64()), ("text", pa.binary()))
 
 
 class ShardWriter:
-    """Rows to `<split>-NNNN.parquet`, a row group at a time."""
+    """Writes rows to `<split>-NNNN.parquet`, a row group at a time."""
 
     def __init__(self, folder: Path, dataset: str, split: str, feature: str) -> None:
         folder.mkdir(exist_ok=True)
-        self._path = folder / quote(split, safe="")  # a slice has brackets and more
+        self._path = folder / quote(split, safe="")  # a slice contains brackets
         metadata = {"dataset": dataset, "split": split, "feature": feature}
         self._schema = pa.schema(COLUMNS, metadata)
         self._texts: list[bytes] = []

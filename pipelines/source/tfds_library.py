@@ -16,7 +16,7 @@ from typing import Any
 
 
 def load_tfds() -> Any:
-    """tensorflow-datasets, which never writes to standard output here and shows no bars."""
+    """tensorflow-datasets, without its output to standard output and its progress bars."""
     with _lazy_here_alone():
         tfds = import_module("tensorflow_datasets")
     tfds.disable_progress_bar()
@@ -52,7 +52,7 @@ def _lazy_here_alone() -> Iterator[None]:
 
 @contextlib.contextmanager
 def errors_alone(logger: str) -> Iterator[None]:
-    """Without a library's warnings, of which the user can make nothing."""
+    """Suppress a library's warnings that do not help the user."""
     found = logging.getLogger(logger)
     before = found.level
     found.setLevel(logging.ERROR)

@@ -1,1 +1,1 @@
-"""The plots of pages and of Prefect: one style, a module a subject."""
+"""The plots of pages and of Prefect: one style, one module per subject."""

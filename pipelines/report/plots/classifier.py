@@ -1,4 +1,4 @@
-"""Plots of what a classifier answers on the test documents."""
+"""Plots of a classifier's predictions for the test documents."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from pipelines.report.visible import visible
 def score_histogram(
     label: np.ndarray, probability: np.ndarray, names: Sequence[str], threshold: float = 0.5
 ) -> bytes:
-    """How many documents of each true class were given which probability of class 1, which is
-    said over `threshold`."""
+    """How many documents of each true class got which probability of class 1, which is predicted
+    above `threshold`."""
     edges, names = np.linspace(0, 1, 21), [visible(name) for name in names]
     with styled_figure() as figure:
         axes = figure.add_subplot()
@@ -41,12 +41,12 @@ def score_histogram(
                 edgecolor=color,
                 hatch=hatch,
                 linewidth=1.2,
-                label=f"truly {name}",
+                label=f"true {name}",
             )
         axes.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
         axes.yaxis.set_major_formatter(THOUSANDS)
         axes.grid(visible=False, axis="x")
-        axes.set(xlim=(0, 1), xlabel=f"probability given to {names[1]}", ylabel="documents")
+        axes.set(xlim=(0, 1), xlabel=f"probability of {names[1]}", ylabel="documents")
         axes.legend(loc="upper center")
         return png_bytes(figure)
 
@@ -54,8 +54,8 @@ def score_histogram(
 def reliability(
     bins: Sequence[Mapping[str, Any]], name: str, unscaled: Sequence[Mapping[str, Any]] = ()
 ) -> bytes:
-    """Promised against observed share of class 1, a point a bin with its 95% interval; `unscaled`
-    is what it was before the temperature.
+    """Predicted against observed share of class 1, one point per bin with its 95% interval;
+    `unscaled` is before temperature scaling.
 
     Both have predicted, observed, low and high.
     """
@@ -87,8 +87,8 @@ def reliability(
         axes.set(
             xlim=(-0.02, 1.02),
             ylim=(-0.02, 1.02),
-            ylabel=f"share truly {visible(name)}",
-            xlabel=f"probability given to {visible(name)}",
+            ylabel=f"share of true {visible(name)}",
+            xlabel=f"probability of {visible(name)}",
         )
         axes.legend(loc="upper left")
         return png_bytes(figure)
@@ -97,10 +97,10 @@ def reliability(
 def confusion_matrix(
     cells: Sequence[Sequence[Mapping[str, Any]]], names: Sequence[str], max_bytes: int | None = None
 ) -> bytes:
-    """How often documents of each true class were given which.
+    """How often documents of each true class got which prediction.
 
-    `cells` have count and share (of the row); rows are the truth, columns the answer, both in the
-    order of `names`.
+    `cells` have count and share (of the row); rows are the true class, columns the prediction, both
+    in the order of `names`.
     """
     shares = np.array([[cell["share"] for cell in row] for row in cells])
     names = [visible(name) for name in names]
@@ -120,5 +120,5 @@ def confusion_matrix(
         axes.set_xticks(range(len(names)), names)
         axes.set_yticks(range(len(names)), names)
         axes.grid(visible=False)
-        axes.set(xlabel="the model says", ylabel="truly")
+        axes.set(xlabel="prediction", ylabel="truly")
         return png_bytes(figure, max_bytes)

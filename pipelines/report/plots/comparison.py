@@ -17,8 +17,8 @@ def by_slice(
 ) -> bytes:
     """A figure of each slice with its 95% interval, against that of the whole test text.
 
-    `rows` have slice, low, high and the figure under its name; low and high are None where nobody
-    knows. `unit` is said of the axis; shares are shown in percent.
+    `rows` have slice, low, high and the figure under its name; low and high are None if unknown.
+    `unit` is the axis label; shares are shown in percent.
     """
     with styled_figure((SIZE[0], 1.3 + (0.36 if len(rows) <= 10 else 0.24) * len(rows))) as figure:
         axes = figure.add_subplot()
@@ -60,7 +60,7 @@ def by_slice(
 
 
 def comparison_png(labels: Sequence[str], values: Sequence[float], metric: str) -> bytes:
-    """One bar a variant, in the order given, its value beside it."""
+    """One bar per variant, in the given order, with its value next to it."""
     with styled_figure((6.0, 0.9 + 0.3 * len(labels))) as figure:
         axes = figure.add_subplot()
         bars = axes.barh(range(len(labels)), values, color=FIRST, height=0.6)

@@ -1,4 +1,4 @@
-"""Plots of the data: how long documents are, how much of the batches is padding."""
+"""Plots of the data: document lengths, and the share of padding in batches."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def length_histogram(
         axes.set_xlim(left=_low_end(lengths))
         axes.set_yticks([])
         axes.grid(visible=False)
-        axes.set(xlabel="tokens a document, before any cut", ylabel="share of documents")
+        axes.set(xlabel="tokens per document, before truncation", ylabel="share of documents")
         axes.legend(loc="upper left")
         return png_bytes(figure, max_bytes)
 
 
 def _low_end(lengths: Mapping[str, np.ndarray]) -> float:
-    """The length that all but one in a thousand documents reach."""
+    """The length that only one document in a thousand exceeds."""
     total = np.zeros(max(len(counts) for counts in lengths.values()))
     for counts in lengths.values():
         total[: len(counts)] += counts
@@ -66,7 +66,7 @@ def _low_end(lengths: Mapping[str, np.ndarray]) -> float:
 
 
 def padding_bars(rows: Sequence[Mapping[str, Any]], max_bytes: int | None = None) -> bytes:
-    """Slots of each bucket: real tokens and padding. `rows` as the batches stage counts them."""
+    """Slots of each bucket: real tokens and padding. `rows` as counted by the batches stage."""
     with styled_figure() as figure:
         axes = figure.add_subplot()
         places = np.arange(len(rows))

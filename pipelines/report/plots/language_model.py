@@ -1,4 +1,4 @@
-"""Plots of what a language model spends on the test text."""
+"""Plots of a language model's loss on the test text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipelines.report.plots.style import (
 
 
 def loss_by_position(rows: Sequence[Mapping[str, Any]], mean: float) -> bytes:
-    """Loss by how much context was read before; hollow where few tokens make it a matter of chance.
+    """Loss by the number of tokens read before; hollow where few tokens make it uncertain.
 
     `rows` have context, nats_per_token and few.
     """
@@ -50,7 +50,7 @@ def loss_by_position(rows: Sequence[Mapping[str, Any]], mean: float) -> bytes:
             rotation_mode="anchor",
         )
         axes.margins(y=0.12)
-        axes.set(xlabel="tokens read before", ylabel="nats a token")
+        axes.set(xlabel="tokens read before", ylabel="nats per token")
         axes.legend()
         return png_bytes(figure)
 
@@ -82,5 +82,5 @@ def baseline_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
         axes.set_yticks(places, [row["name"] for row in rows])
         axes.margins(x=0.12)
         axes.grid(visible=False, axis="y")
-        axes.set(xlabel="bits a character: shorter is better")
+        axes.set(xlabel="bits per character: shorter is better")
         return png_bytes(figure)

@@ -1,7 +1,7 @@
-"""Plots as PNG bytes: one style, readable in grey and small, the same bytes each time.
-With `max_bytes` a plot is made small for where a page is stored whole.
+"""Plots as PNG bytes: one style, readable in grey and small, the same bytes each time. With
+`max_bytes` a plot is small enough to be stored in a page.
 
-Series differ by line style, marker or hatch as well as by colour. Nothing of pyplot is used.
+Series differ by line style, marker or hatch as well as by colour. pyplot is not used.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SERIES: tuple[Look, ...] = (
     {"color": SECOND, "linestyle": "--"},
     {"color": THIRD, "linestyle": ":"},
 )
-SIZE = (4.6, 3.0)  # inches: the letters stay readable on a telephone
+SIZE = (4.6, 3.0)  # inches: the text stays readable on a phone
 DPI = 200
-SMALL_DPI = (110, 80, 50)  # tried one after another
+SMALL_DPI = (110, 80, 50)  # tried in this order
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -61,16 +61,16 @@ STYLE = {
     "legend.edgecolor": "none",
     "legend.framealpha": 0.85,
     "legend.fancybox": False,
-    "text.parse_math": False,  # names are text: a label "$x" is no formula
+    "text.parse_math": False,  # names are text: a label "$x" is not a formula
 }
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 PERCENT = FuncFormatter(lambda value, _: f"{round(100 * value, 3):g}%")
-_STYLE_LOCK = Lock()  # matplotlib's settings are one for the process, its users may be threads
+_STYLE_LOCK = Lock()  # matplotlib's settings are global to the process, its users may be threads
 
 
 @contextmanager
 def styled_figure(size: tuple[float, float] = SIZE) -> Iterator[Figure]:
-    """A figure in the house style, whatever a matplotlibrc of the user's says."""
+    """A figure in the house style, regardless of the user's matplotlibrc."""
     with _STYLE_LOCK, style.context(["default", STYLE]):
         figure = Figure(size, layout="constrained")
         FigureCanvasAgg(figure)
@@ -78,10 +78,10 @@ def styled_figure(size: tuple[float, float] = SIZE) -> Iterator[Figure]:
 
 
 def png_bytes(figure: Figure, max_bytes: int | None = None) -> bytes:
-    """Sharp, or as sharp as `max_bytes` allow. Raises ValueError when they allow no picture."""
+    """Sharp, or as sharp as `max_bytes` allow. Raises ValueError if no picture fits."""
     for dpi in (DPI,) if max_bytes is None else SMALL_DPI:
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
         if max_bytes is None or file.tell() <= max_bytes:
             return file.getvalue()
-    raise ValueError(f"the picture needs {file.tell()} bytes at least; max_bytes is {max_bytes}")
+    raise ValueError(f"the picture needs at least {file.tell()} bytes; max_bytes is {max_bytes}")
