@@ -34,8 +34,8 @@ Mirror = Annotated[
     str,
     Field(
         pattern=r"^([^@?#]|\}@)*$",
-        description="a folder, or an address without password and query; put those into FOLIO_MIRROR "
-        "of the worker, or write ${NAME} for variables of its environment",
+        description="a folder, or an address without password and query; put those into "
+        "FOLIO_MIRROR of the worker, or write ${NAME} for variables of its environment",
     ),
 ]
 TrainIn = Annotated[

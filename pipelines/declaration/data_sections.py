@@ -86,8 +86,8 @@ class SourceSpec(Section):
     tfds_splits: OneOrMany = Field(
         SPLITS,
         min_length=1,
-        description="of the builder, including slices such as train[:1%]; corpus.split divides their "
-        "records again",
+        description="of the builder, including slices such as train[:1%]; corpus.split divides "
+        "their records again",
     )
     tfds_feature: str = Field("text", description="the feature that contains the text")
     sha256: OneOrMany = Field(
@@ -110,8 +110,8 @@ class SourceSpec(Section):
         ge=0,
         le=1e9,
         json_schema_extra=OPERATIONAL,
-        description="averaged over twice timeout_seconds; a slower download is aborted, and its data "
-        "kept",
+        description="averaged over twice timeout_seconds; a slower download is aborted, and its "
+        "data kept",
     )
     sample: str | None = Field(
         None,
@@ -144,8 +144,8 @@ class CorpusSpec(Section):
     )
     glob: str = Field(
         "**/*.txt",
-        description="which files of a folder (readers files, lines and paragraphs; the last two read "
-        "a single file whatever its name)",
+        description="which files of a folder (readers files, lines and paragraphs; the last two "
+        "read a single file whatever its name)",
     )
     text_column: str = "text"
     label_column: str | None = Field(None, description="csv without it is unlabelled text")
@@ -154,8 +154,8 @@ class CorpusSpec(Section):
     end: str | None = Field(None, description="the text ends before this line")
     length: tuple[Characters, Characters] | None = Field(
         None,
-        description="minimum and maximum number of characters of a document; others are left out and "
-        "counted",
+        description="minimum and maximum number of characters of a document; others are left out "
+        "and counted",
     )
     duplicates: Literal["count", "drop"] = Field(
         "count",
@@ -169,8 +169,8 @@ class CorpusSpec(Section):
         0.02,
         ge=0,
         le=1,
-        description="maximum share in quarantine; repeats count only among labelled documents: in a "
-        "text they are natural, but are quarantined all the same",
+        description="maximum share in quarantine; repeats count only among labelled documents: in "
+        "a text they are natural, but are quarantined all the same",
     )
 
     @property

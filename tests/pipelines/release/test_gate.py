@@ -150,7 +150,7 @@ def test_what_is_decided_without_a_comparison(
             0,
             "inconclusive",
             "accuracy 0.86 against 0.85 of champion version 3: the difference "
-            "may be chance: +0.01 (95% "
+            "may be due to chance: +0.01 (95% "
             "interval -0.01 to +0.03, 25,000 test documents, McNemar p 0.001)",
         ),
         (

@@ -128,7 +128,9 @@ def test_the_git_commit_is_the_one_checked_out() -> None:
 
 def test_repeating_a_stage_needs_what_lies_above_it(settings: Settings, play: Path) -> None:
     later = Selection.of(only="corpus")
-    with pytest.raises(UsageError, match=r"stage source is not there .*never made.*--only/--from"):
+    with pytest.raises(
+        UsageError, match=r"there is no source artifact .*not built yet.*--only/--from"
+    ):
         retrain_plain(str(play), settings=settings, selection=later, notice=lambda text: None)
     retrain_plain(str(play), settings=settings, selection=FIRST, notice=lambda text: None)
     record = retrain_plain(str(play), settings=settings, selection=later, notice=lambda text: None)
