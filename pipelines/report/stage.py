@@ -33,7 +33,7 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         _read(metrics, "metrics.json"),
         inputs,
         pq.read_table(metrics.path / "predictions.parquet"),
-        verdict if verdict and "before" in verdict else None,  # earlier Folios left too little
+        verdict if verdict and "before" in verdict else None,  # earlier versions stored too little
     )
     return {"plots": len(pictures.uris)}
 

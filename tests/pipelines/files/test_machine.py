@@ -118,7 +118,7 @@ def test_what_one_may_not_write_in_the_home_is_named(
             resource.RLIMIT_AS,
             350 << 20,  # under some 310, NumPy's OpenBLAS ends the process itself
             ("verify",),  # where it imports MLflow
-            "too little memory: this process may have 367 MB; raise it: ulimit -v unlimited",
+            "too little memory: the limit of this process is 367 MB; raise it: ulimit -v unlimited",
         ),
         (
             resource.RLIMIT_AS,

@@ -162,7 +162,7 @@ def test_the_gate_with_real_language_models(run: Run) -> None:
     assert not better["evidence"]["rescored"] and better["champion"] == 2
     page, found = run.page("play"), better["evidence"]
     assert f"Promoted: version 2 is champion {better['reason']}." in page
-    assert "Champion version 1 was trained on this very text" in page
+    assert "Champion version 1 was trained on the same text" in page
     assert (
         f"Bits per character, which decides {found['challenger']:.3f} {found['champion']:.3f} "
         f"{found['effect']:+.4f} {found['low']:+.4f} to {found['high']:+.4f}"
@@ -173,7 +173,7 @@ def test_the_gate_with_real_language_models(run: Run) -> None:
     assert same["verdict"] == "inconclusive" and same["champion"] == 2
     assert same["evidence"]["low"] != same["evidence"]["high"]
     assert "Inconclusive: version 2 stays champion" in run.page("play")
-    assert "The shaded band is the margin: what another seed does." in run.page("play")
+    assert "The shaded band is the margin, the variation between seeds." in run.page("play")
     subwords = run("play", PLAY, "training.epochs=4", "tokens.kind=subword", "tokens.max_size=200")
     assert (
         subwords["verdict"] == "promote"
@@ -186,10 +186,10 @@ def test_the_gate_with_real_language_models(run: Run) -> None:
     )
     page = run.page("play")
     assert "Rejected: version 4 stays champion" in page
-    assert f"{moved['evidence']['left_out']} that the champion was trained on are left out" in page
+    assert f"{moved['evidence']['left_out']} are left out because the champion was trained" in page
     assert (
-        "Nothing about this text can be measured against that of champion version 4: too few "
-        "documents, or tokens of another kind."
+        "This text cannot be compared with that of champion version 4: there are too few "
+        "documents, or the tokens are of another kind."
     ) in page
     (model,) = list_models(run.home, "play")
     assert [one["verdict"] for one in model["versions"]] == [

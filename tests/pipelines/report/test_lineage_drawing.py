@@ -94,7 +94,7 @@ def test_what_is_gone_is_drawn_as_such(trained: Settings) -> None:
     drawing = parsed(picture(Graph(rest), rest, "", alone=True))
     dashed = [one for one in drawing.iter(f"{SVG}rect") if one.get("class") == "gone"]
     assert len(dashed) == 1 and len(rectangles(drawing)) == len(artifacts)
-    assert "no longer here" in [one.text for one in drawing.iter(f"{SVG}text")]
+    assert "deleted" in [one.text for one in drawing.iter(f"{SVG}text")]
 
 
 def test_real_runs_are_drawn_with_what_there_is_of_them(trained: Settings) -> None:

@@ -170,7 +170,7 @@ def test_classifier_page_gives_the_figures(evaluated: dict[str, SimpleNamespace]
     assert f"{headline['accuracy']:.1%}" in page.text
     assert f"{headline['log_loss']:.4f}" in page.text
     assert f"{headline['roc_auc']:.4f}" in page.text
-    shown = [page.text.index(f"truly {visible(LABEL)}{name}") for name in ("positive", "negative")]
+    shown = [page.text.index(f"true {visible(LABEL)}{name}") for name in ("positive", "negative")]
     first, second = page.text[shown[0] : shown[1]], page.text[shown[1] : shown[1] + 120]
     assert first.split()[2::2] != second.split()[2::2]
     for row, keys in (
@@ -178,7 +178,7 @@ def test_classifier_page_gives_the_figures(evaluated: dict[str, SimpleNamespace]
         (second, ("false_positive", "true_negative")),
     ):
         assert re.match(
-            rf"truly \S+\s+{confusion[keys[0]]}[\d.]+%\s+{confusion[keys[1]]}[\d.]+%", row
+            rf"true \S+\s+{confusion[keys[0]]}[\d.]+%\s+{confusion[keys[1]]}[\d.]+%", row
         )
     for rows in one.metrics["slices"].values():
         for row in rows:
@@ -257,7 +257,7 @@ def test_baselines_stand_beside_the_model(
             page.text,
         )
     train = one.inputs["tokens"].counts["train"]["tokens"]
-    assert f"counted over {train:,} train tokens." in page.text
+    assert f"estimated from {train:,} train tokens." in page.text
     better = {
         name: row | {"bits_per_character": bits, "train_tokens_left_out": 12345}
         for (name, row), bits in zip(one.metrics["baselines"].items(), (5.0, 4.0), strict=True)
@@ -277,21 +277,21 @@ def test_generated_text_stands_beside_the_held_out(
     assert re.search(r"temperature 0\.5temperature 1test text", page.text)
     for name, key in (
         ("words known from training", "known"),
-        ("new strings of 4 words", "new_4"),
-        ("new strings of 10 characters", "new_string"),
-        (r"different strings of 3 words \(distinct-3\)", "distinct_3"),
+        ("new sequences of 4 words", "new_4"),
+        ("new sequences of 10 characters", "new_string"),
+        (r"distinct sequences of 3 words \(distinct-3\)", "distinct_3"),
     ):
         shares = "".join(f"{figures[key]['share']:.1%}" for figures in found["texts"].values())
         assert re.search(rf"{name}{shares}", page.text), key
     page = _render(one, tmp_path, metrics=one.metrics | {"generated": None, "samples": []})
-    assert "#generated" not in page.values("href") and "None were asked for" in page.text
+    assert "#generated" not in page.values("href") and "None were requested" in page.text
 
 
 def test_bits_of_word_models_come_with_a_warning(
     evaluated: dict[str, SimpleNamespace], tmp_path: Path
 ) -> None:
     one = evaluated["language_model"]
-    assert "comparable whatever the tokens" in Page(one.path / "report.html").text
+    assert "comparable for any kind of tokens" in Page(one.path / "report.html").text
     tokens = one.inputs["tokens"]
     config = tokens.manifest["config"] | {"tokens.kind": "word"}
     words = replace(tokens, manifest=tokens.manifest | {"config": config})
@@ -299,8 +299,8 @@ def test_bits_of_word_models_come_with_a_warning(
     page = _render(
         one, tmp_path, inputs=one.inputs | {"tokens": words}, metrics=one.metrics | {"sums": sums}
     )
-    assert "4.5% of the words are the one unknown token" in page.text
-    assert "comparable whatever the tokens" not in page.text
+    assert "4.5% of the words are the unknown token" in page.text
+    assert "comparable for any kind of tokens" not in page.text
 
 
 def test_one_class_of_context_needs_no_section(
@@ -363,7 +363,7 @@ def test_missing_counts_leave_gaps(one: SimpleNamespace, tmp_path: Path) -> None
     }
     corpus = replace(corpus, manifest=bare | {"counts": {}})
     page = _render(one, tmp_path, inputs=one.inputs | {"corpus": corpus})
-    assert "Every document that was read" not in page.text
+    assert "All documents that were read" not in page.text
 
 
 def test_quarantine_reasons_are_counted(one: SimpleNamespace, tmp_path: Path) -> None:
@@ -421,8 +421,8 @@ def test_no_mistake_and_one_class(evaluated: dict[str, SimpleNamespace], tmp_pat
             },
         },
     )
-    assert "every test document was labelled right" in page.text
-    assert "holds one class only" in page.text
+    assert "every test document was labelled correctly" in page.text
+    assert "contains only one class" in page.text
     assert "#slices" not in page.values("href")
 
 

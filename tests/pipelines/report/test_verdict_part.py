@@ -69,7 +69,7 @@ def test_the_first_release_shows_its_figures_and_what_they_must_beat(one: Simple
     page = words_of(one.path)
     assert "Promoted: version 1 is champion" in page and f"{one.release['reason']}." in page
     assert "There was no champion before" in page and "champion, version" not in page
-    beaten = "5-gram" if one.name == "tiny-play" else "one answer for all"
+    beaten = "5-gram" if one.name == "tiny-play" else "majority-class baseline"
     assert f"figure this model, version 1 {beaten}" in page
     shown = (
         r"Bits per character, which decides \d\.\d{3} \d\.\d{3} "
@@ -120,7 +120,7 @@ def test_a_release_says_when_by_whom_and_at_what_cost_it_was_made(
     assert f"{one.name}: report" in text and f"Report: {one.name}\n" in text
     assert ", profile full\n" in text and f"folio run {one.name} --profile full\n" in text
     assert f"folio show {made['run']}\n" in text
-    assert f"was made {made['created'][:16].replace('T', ' ')} UTC." in text
+    assert f"was built {made['created'][:16].replace('T', ' ')} UTC." in text
     assert text.count(made["run"]) >= 1 + len(one.inputs)
     sample = words_of(written(one, tmp_path, sample=True))
     assert "--profile full --allow-sample" in sample
@@ -170,11 +170,11 @@ def test_both_figures_stand_side_by_side(one: SimpleNamespace, tmp_path: Path) -
         else "0.800 0.750 +0.0500 +0.0300 to +0.0700"
     )
     assert f"which decides {shown}" in page
-    assert "on 1,234 test documents; 5 that the champion was trained on are left out" in page
-    assert "the champion was scored anew on this test text" in page
-    assert "version 7 was trained on this very text, cut into the same tokens" in page
+    assert "on 1,234 test documents; 5 are left out because the champion was trained" in page
+    assert "the champion was scored again on this test text" in page
+    assert "version 7 was trained on the same text, with the same tokens" in page
     alone = words_of(written(one, tmp_path, before=one.before, evidence=None))
-    assert "The champion's are those of its own evaluation." in alone  # as a floor had decided
+    assert "The champion's figures are from its own evaluation." in alone  # as a floor had decided
 
 
 def test_a_text_that_is_gone_or_not_comparable_is_said(
@@ -217,8 +217,7 @@ def test_drift_is_a_table(tmp_path: Path) -> None:
     )
     page = words_of(path)
     assert (
-        "This text is no longer of the kind that champion version 7 was trained on: "
-        "median length (tokens)."
+        "This text has drifted from what champion version 7 was trained on: median length (tokens)."
     ) in page
     for row in found:
         drift = ": drift" if row["drifted"] else ""

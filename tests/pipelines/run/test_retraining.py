@@ -368,7 +368,7 @@ def test_what_lies_below_a_repeated_stage_is_said_to_be_stale(
         notice=said.append,
     )
     assert other["stale"] == ["batches", "model", "metrics", "release", "report"]
-    assert said[-1].startswith("tiny-play: below it batches, model, metrics, release, report no")
+    assert said[-1].startswith("tiny-play: batches, model, metrics, release, report are no")
 
 
 def test_equal_keys_are_equal_bytes_in_every_home(

@@ -165,7 +165,7 @@ def test_a_declaration_that_is_gone_leaves_the_rest(home: Settings, tmp_path: Pa
         "unknown": f"{gone}: no such declaration; give the path of a YAML file",
     }
     assert of(state, "older")["plan"]["unknown"].startswith("older.yaml: no such declaration")
-    assert "The plan is not known: older.yaml" in Page(write_page(home.home, state)).text
+    assert "The plan is unknown: older.yaml" in Page(write_page(home.home, state)).text
 
 
 def test_whatever_a_record_says_is_shown_as_text(home: Settings) -> None:
