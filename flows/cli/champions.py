@@ -86,10 +86,10 @@ def rollback(name: Name, reason: Reason = "by hand", as_json: AsJson = False) ->
 
 @app.command()
 def verify(name: OnlyName = None, as_json: AsJson = False) -> None:
-    """Verify journal, registry, files and artifacts, and that the test split was not used in
-    training.
+    """Verify the registry, its journal, files and artifacts.
 
-    The exit code is 1, with one line that names the problem, if something is wrong.
+    This includes that the test split was not used in training. The exit code is 1, with one line
+    that names the problem, if something is wrong.
 
     \b
     Examples:

@@ -38,7 +38,7 @@ def lineage(
     svg: Annotated[Path | None, typer.Option(help="also write the drawing to this file")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Trace a model back to its source files, or a file forward to the models trained on it.
+    """Trace a model back to its files, or a file to its models.
 
     \b
     Examples:
@@ -64,7 +64,7 @@ def lineage(
 
 @app.command()
 def diff(old: Named, new: Named, as_json: AsJson = False) -> None:
-    """Compare two runs: declaration, code, libraries, data, artifacts, metrics.
+    """Compare two runs: settings, code, data, artifacts, metrics.
 
     \b
     Examples:

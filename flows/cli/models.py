@@ -80,7 +80,7 @@ def predict(
     version: ModelVersion = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the labels of texts, or with a language model the next tokens.
+    """Predict the labels of texts, or their next tokens.
 
     \b
     Examples:

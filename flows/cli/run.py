@@ -165,7 +165,7 @@ def compare(
     allow_sample: AllowSample = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run every variant of a pipeline up to its metrics, then show them in one table.
+    """Train variants of a pipeline and compare them in a table.
 
     \b
     Examples:
@@ -241,7 +241,7 @@ def show(
 
 @app.command()
 def dashboard(as_json: AsJson = False) -> None:
-    """Write the overview page of all pipelines, as after every run, and print its path."""
+    """Write the overview page of all pipelines and print its path."""
     from datetime import UTC, datetime
 
     from pipelines.upkeep.dashboard import page_state, write_page

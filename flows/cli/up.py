@@ -54,9 +54,10 @@ def up(
         ),
     ] = None,
 ) -> None:
-    """Start Prefect, MLflow, the workers, the schedules and the dashboard; Ctrl-C stops everything.
+    """Start the servers, workers, schedules and the dashboard.
 
-    Everything listens on 127.0.0.1 only. Active runs stop too and continue at the next start.
+    Ctrl-C stops them. Everything listens on 127.0.0.1 only. Active runs stop too and continue at
+    the next start.
 
     \b
     Examples:
@@ -141,7 +142,7 @@ def _last_line(log: Path, begin: int) -> str:
 
 @app.command()
 def down() -> None:
-    """Stop what `folio up` started; active runs continue at the next start."""
+    """Stop what `folio up` started; active runs continue later."""
     from flows.services.up import state_of
 
     here = settings()
@@ -168,7 +169,7 @@ def down() -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show the running servers and workers, the active runs and the upcoming ones.
+    """Show servers, workers, active runs and upcoming runs.
 
     \b
     Examples:

@@ -120,7 +120,7 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the installation and the home, and say how to fix problems.
+    """Find problems, and say how to fix them.
 
     With --fix, make the safe repairs: end dead runs, set damaged artifacts aside, remove old
     leftovers, reinstall pools, deployments and automations. The exit code is 1 if a problem
