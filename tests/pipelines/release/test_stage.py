@@ -157,6 +157,10 @@ def test_the_first_version_is_champion(release: Release, home: Path) -> None:
         "package": told.tags["folio.package"],
         "registered": told.created,
         "uri": f"models:/{NAME}@champion",
+        "floor": 0.3,
+        "margin": 0.0,
+        "before": None,
+        "drift": None,
     }
     assert aliases(home) == {1: ["challenger", "champion"]}
     assert champions(home)[NAME]["version"] == 1
@@ -168,6 +172,10 @@ def test_the_better_one_becomes_champion(release: Release, home: Path) -> None:
     assert (worse["version"], worse["verdict"], worse["champion"]) == (2, "reject", 1)
     assert worse["reason"].startswith("accuracy 0.6 is worse than 0.7 of champion version 1: -0.1")
     assert worse["champion_value"] == 0.7 and worse["evidence"]["high"] < 0
+    first = {"version": 1, "figures": {"accuracy": 0.7, "log_loss": 0.6}}
+    assert worse["before"] == better["before"] == first
+    gone = "what it was trained on is no longer in the store"  # of this test's home
+    assert better["drift"] == {"version": 1, "not_compared": gone}
     assert (better["version"], better["verdict"], better["champion"]) == (3, "promote", 3)
     assert aliases(home) == {1: [], 2: [], 3: ["challenger", "champion"]}
 
