@@ -58,6 +58,7 @@ def move_registry(home: Path) -> None:
         path.write_text(path.read_text().replace(MADE_IN, str(home)))
 
 
+@pytest.mark.slow
 def test_an_earlier_package_predicts(earlier: Settings) -> None:
     reviews = Predictor.load(load_champion(earlier.home, "tiny-reviews"))
     (row,) = reviews.predict(["A fine film."])
