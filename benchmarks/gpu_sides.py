@@ -133,13 +133,14 @@ def _keras_step(
     step = compiled(model, sizes.kind, cast("TrainingSpec", training))
     weight = np.ones(y.shape if sizes.kind == "language_model" else len(y), np.float32)
     named = {"tokens": x, "length": length}
-    # Keras takes a bare array where a model has one input.
+    # Keras takes a bare array if a model has one input.
     inputs = named if way.masked else cast("Inputs", x)
     return lambda: step(inputs, y, weight)
 
 
 def _model(sizes: Sizes) -> Any:
-    """Folio's network. A ModelSpec would need pydantic, which GPU images may lack: so the cast."""
+    """Folio's network. A ModelSpec would need pydantic, which GPU images may lack; hence the
+    cast."""
     from pipelines.model.network import build_model
 
     spec = SimpleNamespace(

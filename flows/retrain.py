@@ -1,4 +1,4 @@
-"""The table of contents: what a retraining is, from the source to the release and its report."""
+"""The retraining flow, from the source to the release and its report."""
 
 from __future__ import annotations
 

@@ -31,12 +31,12 @@ class UnreadableError(DamagedError):
 
 
 def first_line(error: BaseException, otherwise: str | None = None) -> str:
-    """The first line of its message; where it has none, `otherwise` or the name of its type."""
+    """The first line of its message; if there is none, `otherwise` or the name of its type."""
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), otherwise or type(error).__name__)
 
 
 def did_you_mean(wrong: str, known: Sequence[str], most: int = 1) -> str:
-    """`; did you mean …?` with the `most` names nearest to a wrong one; "" where none is near."""
+    """`; did you mean …?` with the `most` closest names to a wrong one; "" if none is close."""
     near = difflib.get_close_matches(wrong, known, n=most, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""The seven stages and the report: what each reads, what of the declaration it sees, its code."""
+"""The seven stages and the report: their inputs, their part of the declaration and their code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stage:
     config: tuple[str, ...]
     libraries: tuple[str, ...] = ()
     files: tuple[str, ...] = ()  # files read by the code and part of it, such as templates
-    optional: tuple[str, ...] = ()  # the inputs that it does without where a run has none
+    optional: tuple[str, ...] = ()  # optional inputs, which a run may not have
     shared: bool = True  # published to FOLIO_STORE; False: it belongs to this home only
     version: int = 1  # increase it when the meaning of the files changes without a code change here
 

@@ -41,7 +41,7 @@ def score(classifier: Classifier, order: Order, run: str, progress: Progress) ->
     """Score one file and return the summary; emits an event if the text has drifted. Raises what
     `score_file` raises."""
     state = _score(classifier, order, progress, return_state=True)
-    # Prefect gives the data of the State that the task returned, not that State.
+    # Prefect returns the data of the task's State, not that State.
     summary = cast(dict[str, Any], state.result())
     emit_drift(classifier.name, summary["drift"], run=run, file=summary["file"], out=summary["out"])
     return summary

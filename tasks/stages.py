@@ -1,5 +1,5 @@
-"""The stages as Prefect tasks. Called with the Retraining and the results they read, each
-gives its StageResult, or raises what the stage raised, or gives None when it is not selected."""
+"""The stages as Prefect tasks. Each takes the Retraining and the results that it needs, and returns
+its StageResult, None if it is not selected, or raises the stage's error."""
 
 from __future__ import annotations
 
@@ -140,6 +140,6 @@ def draw_report(
     metrics: StageResult,
     release: StageResult | None,
 ) -> State:
-    """One page on all of it; without a verdict in a run that ends at the metrics."""
+    """Draw the report; without a verdict in a run that ends with the metrics."""
     found = filter(None, (corpus, tokens, batches, model, metrics, release))
     return attempt(run, "report", *found)

@@ -1,4 +1,4 @@
-"""Prefect's functions that answer in an event loop and outside one, called outside."""
+"""Prefect functions that work inside and outside an event loop, called outside."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ Answer = TypeVar("Answer")
 
 
 def in_thread(answer: Answer | Coroutine[Any, Any, Answer]) -> Answer:
-    """What such a function gives where no event loop runs; its type allows for both."""
+    """The result of such a function if no event loop is running; its type allows for both."""
     assert not isinstance(answer, Coroutine), "called in an event loop"
     return answer

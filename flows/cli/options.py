@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def catalog_pipelines() -> list[str]:
-    """What the shell offers for a pipeline's name, besides files."""
+    """Shell completion for a pipeline's name, in addition to files."""
     from pipelines.declaration.load import catalog_names
 
     return catalog_names()
 
 
 def stage_names() -> list[str]:
-    """What the shell offers for a stage."""
+    """Shell completion for a stage."""
     from pipelines.stages import NAMES
 
     return list(NAMES)

@@ -22,8 +22,8 @@ from pipelines.store.settings import Settings
 
 @dataclass(frozen=True)
 class FlowOptions:
-    """What a command asks of its runs, as the flow `retrain` is called with it; `mirror` reaches it
-    by the environment."""
+    """A command's options for its runs, which are the parameters of the flow `retrain`; `mirror` is
+    passed through the environment."""
 
     profile: str | None = None
     only: str | None = None

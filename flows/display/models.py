@@ -1,4 +1,4 @@
-"""What the commands print of models, and what models answer."""
+"""The human-readable output on models and their predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands print of pipelines and their runs."""
+"""The human-readable output on pipelines and their runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands print of a home: its services, its garbage, its health."""
+"""The human-readable output on a home: its services, its garbage, its health."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The Prefect server of a home: shared by all runs in it, started and stopped with them.
+"""The Prefect server of a home: shared by all runs, started and stopped with them.
 
-prefect/users.lock    held, shared, by each run that uses it: the last one stops the server
+prefect/users.lock    held, shared, by each run that uses the server; the last one stops it
 prefect/start.lock    held while a server is being started, joined or stopped
 """
 

@@ -1,8 +1,8 @@
-"""The process of a home's Prefect server: found, started, waited for, stopped.
+"""The process of a home's Prefect server: finds, starts, awaits and stops it.
 
 prefect/server.json   url and pid of the server
-prefect/server.lock   held by the server process itself: free means that it is dead
-prefect/server.log    what it prints
+prefect/server.lock   held by the server process itself; if it is free, the server is dead
+prefect/server.log    its output
 """
 
 from __future__ import annotations

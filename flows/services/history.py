@@ -1,7 +1,7 @@
-"""Prefect's memory of old runs: flow runs with their task runs, logs and artifacts.
+"""Old runs in Prefect: flow runs with their task runs, logs and artifacts.
 
-Its events it deletes itself, after PREFECT_SERVER_EVENTS_RETENTION_PERIOD (7 days). Without a
-server its table `flow_run` is read, which is not public. Proved for Prefect 3.8.
+Prefect deletes its events itself, after PREFECT_SERVER_EVENTS_RETENTION_PERIOD (7 days). Without a
+server, its table `flow_run` is read, which is not a public interface. Tested with Prefect 3.8.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The server of MLflow's pages that `folio up` runs: its address, command line and environment."""
+"""The MLflow server of `folio up`: its address, command line and environment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Runs all services of a home in one supervising process: `folio up`.
 
-up/lock        held by that process as long as it lives up/up.json     its pid, the addresses,
-whether everything is ready logs/up.log    the output of all of its processes
+up/lock        held by that process as long as it lives
+up/up.json     its pid, the addresses, whether everything is ready
+logs/up.log    the output of all of its processes
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from flows.web.guard import allowed_hosts, refusal
 from flows.web.passwords import CHALLENGE, auth_string, is_let_in
 
-# Earlier versions of Folio wrote the report into the release, or the metrics.
+# Earlier versions of Folio wrote the report into the release or the metrics.
 SERVED = ("dashboard/", "store/report/", "store/release/", "store/metrics/", "comparisons/")
 FIRST = "/dashboard/index.html"
 

@@ -27,9 +27,9 @@ PRINT_SECONDS = 120  # a busy machine needs some time to start a browser
 
 
 def report_of(text: str, settings: Settings) -> Path:
-    """The page of what `text` names, drawn if need be; latest is the newest run that has one.
+    """The page of what `text` names, drawn if necessary; latest is the newest run that has one.
 
-    Raises UsageError when there is none, and FolioError where it cannot be drawn.
+    Raises UsageError if there is none, and FolioError if it cannot be drawn.
     """
     if text == "latest":
         pages = (_page(of_run(record), settings) for record in settings.runs)
@@ -48,8 +48,8 @@ def report_of(text: str, settings: Settings) -> Path:
 
 
 def _page(reference: Reference, settings: Settings) -> Path | None:
-    """As the run drew it, or another run of these very artifacts, or an earlier Folio (into the
-    release, and without a verdict into the metrics); else it is drawn now."""
+    """As drawn by the run, by another run of the same artifacts, or by an earlier version of Folio
+    (in the release, and without a verdict in the metrics); otherwise it is drawn now."""
     own = settings.store.find(STAGE.name, reference.keys.get(STAGE.name, ""))
     inputs = _inputs(reference, settings)
     if own is None and "metrics" not in inputs:
@@ -66,7 +66,7 @@ def _page(reference: Reference, settings: Settings) -> Path | None:
 
 
 def _inputs(reference: Reference, settings: Settings) -> dict[str, Artifact]:
-    """The artifacts that the report of what was named tells of, as far as they are here."""
+    """The artifacts that the report describes, as far as they exist here."""
     keys = {stage: key for stage, key in reference.keys.items() if stage != STAGE.name}
     named = [settings.store.find(stage, key) for stage, key in keys.items()]
     if reference.version is not None:
@@ -92,7 +92,7 @@ def _releases(version: Version, settings: Settings) -> list[Artifact]:
 
 
 def _newest(found: list[Artifact]) -> list[Artifact]:
-    """The last that was made, which says most; none of none."""
+    """The last one, which is the most complete; None if there are none."""
     return sorted(found, key=lambda one: one.manifest["created"])[-1:]
 
 

@@ -30,7 +30,7 @@ from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 
 LAST = "metrics"  # a release is not rebuilt
-DRAWN = ("report.html", "plots/")  # the report, which earlier Folios drew into the metrics
+DRAWN = ("report.html", "plots/")  # earlier versions drew the report into the metrics
 Notice = Callable[[str], None]
 
 

@@ -32,7 +32,7 @@ class Batch:
     length: np.ndarray  # (rows,) int32
     outcome: np.ndarray
     weight: np.ndarray  # (rows,) float32
-    ids: list[str] = field(default_factory=list)  # only where they are asked for
+    ids: list[str] = field(default_factory=list)  # only on request
     pad_id: int = 0
     predicts_last: bool = False  # only the last real target of a row counts
 

@@ -75,7 +75,7 @@ class Plan:
 
     @property
     def width(self) -> int:
-        """Of the rows of running text."""
+        """For rows of running text."""
         assert self.spec.sequence_length, "Spec requires it for running text"
         return self.spec.sequence_length
 

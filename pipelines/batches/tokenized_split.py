@@ -1,4 +1,4 @@
-"""How much text the tokens stage left in a split."""
+"""The amount of text in a split of the tokens stage."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whether text has blanks between its words, or is written without, as Japanese is."""
+"""Whether text has spaces between its words, or none, as in Japanese."""
 
 FEWEST_BLANKS = 0.05  # share of the characters, in text with spaces between words
 
 
 def has_blanks(blanks: int, characters: int) -> bool:
-    """Of a text of so many characters, so many of them blanks."""
+    """For a text with this many characters, of which this many are spaces."""
     return blanks >= FEWEST_BLANKS * characters

@@ -29,9 +29,9 @@ def try_lock(path: Path) -> IO[str] | None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[IO[str]]:
-    """The file, made when missing and locked by us alone; waits until no other process has it.
+    """The file, created if missing and locked exclusively; waits until no other process has it.
 
-    For files that nobody deletes.
+    For files that are never deleted.
     """
     with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -51,10 +51,11 @@ def share(path: Path) -> int | None:
 
 
 def is_locked(path: Path, alone: bool = False) -> bool:
-    """Whether a process holds the file, shared or alone, or we may not ask. Makes no file.
+    """Whether a process holds the file, shared or exclusively, or this cannot be checked. Creates
+    no file.
 
-    With `alone` sharing it does not count; then two who ask at once never take each other for a
-    holder.
+    With `alone`, shared locks do not count; then two processes that check at the same time never
+    take each other for a holder.
     """
     how = fcntl.LOCK_SH if alone else fcntl.LOCK_EX
     try:

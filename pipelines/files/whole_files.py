@@ -1,4 +1,4 @@
-"""Writes files all or nothing, so that a reader, or a run after a crash, never sees half of one."""
+"""Writes files atomically, so that a reader, or a run after a crash, never sees half of one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what is to stand at `path`: a file beside it, which takes its place once all
-    of it has reached the disk, and is removed when that fails."""
+    """A temporary path to write to: the file replaces `path` once it is completely on disk, and is
+    removed on failure."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield partial

@@ -30,7 +30,7 @@ class ClassifierResult:
 
 
 def evaluate_classifier(evaluation: Evaluation) -> ClassifierResult:
-    """Learn temperature and threshold from validation, then score the test split."""
+    """Fit temperature and threshold on validation, then score the test split."""
     calibration = _calibrated(evaluation)
     unknown_id = evaluation.test.metadata["unknown_id"]
     scored = evaluation.scored(evaluation.test, ids=True)

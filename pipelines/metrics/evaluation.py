@@ -1,4 +1,4 @@
-"""What a model is measured on: the model, what of it is asked for, and the held-out text."""
+"""The input of an evaluation: the model, the requested measurements, and the held-out text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Evaluation:
         return Scorer(self.model, self.model_spec)
 
     def scored(self, split: Split, ids: bool = False) -> Iterator[Scored]:
-        """The split's batches and what the model says of each."""
+        """The split's batches and the model's predictions for each."""
         for done, one in enumerate(self._scorer.batches(split, ids=ids), 1):
             unit = f"{split.metadata['split']} batches scored"
             self.progress(done, split.batch_count, unit)

@@ -1,4 +1,4 @@
-"""A language model on held-out text: its figures, as sums with their counts, and what it writes."""
+"""A language model on held-out text: its figures, as sums with their counts, and generated text."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ POSITION_EDGES = (1, 10, 30, 100, 300, 1000, 10_000, 100_000)
 
 @dataclass(frozen=True)
 class LanguageModelResult:
-    """`metrics` are those of metrics.json; `predictions` has a row a sequence (HeldOut), `segments`
-    a row a segment of the test text (Segments)."""
+    """`metrics` are those of metrics.json; `predictions` has one row per sequence (HeldOut),
+    `segments` one row per segment of the test text (Segments)."""
 
     metrics: dict[str, Any]
     predictions: pa.Table
@@ -37,7 +37,7 @@ class LanguageModelResult:
 
     @property
     def samples(self) -> str:
-        """The samples of the metrics, for a person to read."""
+        """The samples in the metrics, for people to read."""
         return "\n".join(
             f"--- temperature {one['temperature']}, seed {one['seed']}\n"
             f"{one['start']}{one['text']}\n"
@@ -46,7 +46,7 @@ class LanguageModelResult:
 
 
 def evaluate_language_model(evaluation: Evaluation) -> LanguageModelResult:
-    """Score the test split; count n-grams on the same tokens; let the model write."""
+    """Score the test split; score n-grams on the same tokens; generate text."""
     inputs, test, spec = evaluation.inputs, evaluation.test, evaluation.spec
     counted = Segments.of(
         inputs["corpus"],
@@ -68,7 +68,7 @@ def evaluate_language_model(evaluation: Evaluation) -> LanguageModelResult:
 
 
 def _baselines(evaluation: Evaluation, held_out: HeldOut, characters: int) -> dict[str, Any]:
-    """What counting n-grams reaches on the same tokens."""
+    """The figures of n-grams on the same tokens."""
     evaluation.progress(0, None, "n-grams counted")
     tokens, test = evaluation.inputs["tokens"], evaluation.test
     train = Sequences.of_train(tokens, test.layout in ("rows", "lanes"))

@@ -99,7 +99,7 @@ class Segments:
         characters (spelled by the predicted tokens), tokens, unknown (of these), nats."""
         tokens, text, unknown, nats = self._sums
         spelled = self._sizes * text / np.maximum(self._text_tokens, 1)
-        # In all as many as the metrics count: see TokenizedSplit.spelled of the batches.
+        # The sum equals what the metrics count: see TokenizedSplit.spelled of the batches.
         characters = round(self._sizes.sum() * text.sum() / max(self._text_tokens.sum(), 1))
         return pa.table(
             {

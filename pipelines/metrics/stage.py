@@ -1,8 +1,8 @@
 """The metrics stage: the only reader of the test split.
 
-Writes `metrics.json` (sums, counts and what follows from them), `predictions.parquet` (a row a
-document or sequence), and for language models `segments.parquet` and `samples.txt`. What each
-figure means is in docs/metrics.md.
+Writes `metrics.json` (sums, counts and derived figures), `predictions.parquet` (one row per
+document or sequence), and for language models `segments.parquet` and `samples.txt`. docs/metrics.md
+explains each figure.
 """
 
 from __future__ import annotations

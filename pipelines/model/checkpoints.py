@@ -22,7 +22,7 @@ POSITION = "position"
 
 
 def save(path: Path, variables: list[keras.Variable], position: dict[str, Any]) -> None:
-    """Write all or nothing: a reader sees the old checkpoint or the new one."""
+    """Write atomically: a reader sees the old checkpoint or the new one."""
     arrays = {f"v{i:04}": np.asarray(v) for i, v in enumerate(_arrays(variables))}
     arrays[POSITION] = np.frombuffer(json.dumps(position).encode(), np.uint8)
     with replacing(path) as partial, partial.open("wb") as file:

@@ -1,4 +1,4 @@
-"""The loop that draws a block of tokens: compiled for TensorFlow, plain for any other backend."""
+"""The loop that samples a block of tokens: compiled for TensorFlow, plain for other backends."""
 
 from __future__ import annotations
 

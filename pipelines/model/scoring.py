@@ -36,11 +36,11 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Scored:
-    """A batch and what the model says of it.
+    """A batch and the model's predictions.
 
-    Classifier: `nats`, `correct` and `logit` (of class 1) are (rows,). Language model:
-    `nats` and `correct` (rows, width), 0 where nothing is predicted, and `read` (rows,): the
-    tokens that the row's lane had read before. What only the other kind has is empty.
+    Classifier: `nats`, `correct` and `logit` (of class 1) are (rows,). Language model: `nats` and
+    `correct` (rows, width), 0 where nothing is predicted, and `read` (rows,): the tokens that the
+    row's lane had read before. The fields of the other kind are empty.
     """
 
     batch: Batch

@@ -60,9 +60,9 @@ def _exact(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
 
 
 def _adam(self: keras.optimizers.Adam, gradient: Any, variable: Any, learning_rate: Any) -> None:
-    """Adam's own update, in one pass over the weights: Keras's takes ten, which the large
-    embedding of a classifier pays for in a fifth of its training. What it takes of the optimizer
-    beyond its public interface is proved for Keras 3.15."""
+    """Adam's update in one pass over the weights. Keras's takes ten, which is a fifth of the
+    training time of a classifier with a large embedding. It uses parts of the optimizer that are
+    not public; tested with Keras 3.15."""
     import tensorflow as tf
 
     place = self._get_variable_index(variable)

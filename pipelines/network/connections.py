@@ -1,10 +1,10 @@
-"""HTTP requests that end, and that lead nowhere near this machine unless their address does.
+"""HTTP requests with time limits, which do not get closer to this machine than their address.
 
-A socket's timeout is per read, so a server that drips would hold us for ever: a `Watch` ends that.
-A name may lead elsewhere each time that it is asked for: what counts is who was connected to, and
-through a proxy, which looks names up itself, what the name means here.
+A socket's timeout applies to each read, so a slow server could block forever: a `Watch` prevents
+that. A name may resolve differently each time: the check uses the address of the actual connection.
+Through a proxy, which resolves names itself, it uses what the name resolves to here.
 
-urllib3's `_new_conn`, which is overridden here, is not public. Proved for urllib3 2.8.
+urllib3's `_new_conn`, which is overridden here, is not public. Tested with urllib3 2.8.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
             )
             raise FolioError(_without_secrets(message, home)) from error
         finally:
-            # None: unset. What was set before is in the environment as well.
+            # None: unset. The previous values are in the environment too.
             mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
             _set_levels(levels)
 

@@ -1,7 +1,7 @@
-"""Everything that Folio takes from MLflow beyond its public interface, for want of public calls.
+"""All uses of MLflow beyond its public interface, where there are no public functions.
 
-Proved for MLflow 3.17: another version may have other tables and names. pyproject.toml allows no
-other, and tests/pipelines/registry/test_mlflow_private.py names what a new one lacks.
+Tested with MLflow 3.17: another version may have other tables and names. pyproject.toml allows no
+other version, and tests/pipelines/registry/test_mlflow_private.py reports what a new one lacks.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ DELETED = "Deleted_Internal"  # MLflow's mark on a deleted version
 
 
 def make_database(path: Path) -> None:
-    """Make an empty database at `path` unless there is one; by one caller at a time.
+    """Create an empty database at `path` unless there is one; by one caller at a time.
 
-    MLflow makes it by some seventy migrations. Cut short, by a kill or a full disk, they would
-    leave tables behind that make every later try fail. Publicly, MLflow makes it only in place.
+    MLflow creates it with some seventy migrations. If these are interrupted, by a kill or a full
+    disk, they leave tables behind that make every later attempt fail. The public function only
+    creates it in place.
     """
     if path.exists():
         return
@@ -39,7 +40,7 @@ def make_database(path: Path) -> None:
 
 
 class Row(NamedTuple):
-    """A version as MLflow's tables have it; `created` in milliseconds since 1970."""
+    """A version in MLflow's tables; `created` in milliseconds since 1970."""
 
     name: str
     number: int
@@ -50,10 +51,10 @@ class Row(NamedTuple):
 def read_versions(
     database: sqlite3.Connection, name: str | None
 ) -> Iterator[tuple[Row, dict[str, str], tuple[str, ...]]]:
-    """(row, tags, aliases) of all versions, or of those of one name, oldest first.
+    """(row, tags, aliases) of all versions, or of those with one name, oldest first.
 
-    MLflow takes seconds to import; its tables answer at once. Raises sqlite3.OperationalError when
-    they are not as expected.
+    Importing MLflow takes seconds; reading its tables is immediate. Raises sqlite3.OperationalError
+    if they are not as expected.
     """
     tags: dict[tuple[str, int], dict[str, str]] = {}
     for model, number, key, value in database.execute(
@@ -79,7 +80,7 @@ def read_versions(
 def delete_for_good(client: mlflow.MlflowClient, model: str, run: str) -> None:
     """Delete a logged model and its run, and their rows.
 
-    Publicly a deletion only marks them, and the command `mlflow gc` would also delete the
+    The public functions only mark them as deleted, and the command `mlflow gc` would also delete
     experiments that someone has marked.
     """
     client.delete_logged_model(model)

@@ -183,7 +183,7 @@ def forget(
 ) -> None:
     """Delete a version, and its run and files unless one of `others` shares them.
 
-    The files go first: killed here, the version is found again. Then its rows.
+    The files are deleted first, so that after a kill the version is found again; then its rows.
     """
     found = client.get_model_version(version.name, str(version.number))
     folder, alone = version.folder, all(other.location != version.location for other in others)

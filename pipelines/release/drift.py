@@ -31,9 +31,9 @@ def from_champion(
     tokens: Artifact,
     new: bool = True,
 ) -> dict[str, Any] | None:
-    """As `from_version`, of the champion of the model `name`; None where there is no champion, or
-    nothing to compare, or where the text is not `new` and another than the champion's: then the
-    run that made it has told."""
+    """Like `from_version`, for the champion of the model `name`; None if there is no champion or
+    nothing to compare, or if the text is not `new` and differs from the champion's: then the run
+    that made it has reported the drift."""
     champion = champion_of(versions(home, name))
     found = champion and from_version(champion, store, sample, corpus, tokens, new)
     return found if isinstance(found, dict) else None

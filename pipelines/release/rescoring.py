@@ -129,7 +129,7 @@ class InMemoryBatches:
 
     def _windows(self) -> Iterator[Batch]:
         window = self.window
-        assert window is not None, "a model that reads windows says how long they are"
+        assert window is not None, "a model that reads windows has their length"
         for name, row in zip(self.names, self.ids, strict=True):
             places = range(len(row) - window)
             for first in range(0, len(places), self.rows):

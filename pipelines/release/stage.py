@@ -1,7 +1,7 @@
-"""The release stage: model and vocabulary as one MLflow model, a version, and who is champion.
+"""The release stage: registers the model as an MLflow version and decides the champion.
 
-Writes `release.json`: the verdict, the evidence, and what the champion before was and learned from.
-`registry/lookup.py` asks what there is; `registry/champions.py` moves the champion.
+Writes `release.json`: the verdict, the evidence, and the previous champion with its training data.
+`registry/lookup.py` reads the registry; `registry/champions.py` changes the champion.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ def _release(
 
 
 def _before(champion: Version | None, version: Version) -> dict[str, Any] | None:
-    """The number and the figures of the champion that the version met, unless it was that."""
+    """The number and the figures of the champion that the version was compared with, unless it was
+    itself the champion."""
     if champion is None or champion.number == version.number:
         return None
     figures = figures_of(champion)
@@ -189,7 +190,7 @@ def _before(champion: Version | None, version: Version) -> dict[str, Any] | None
 
 
 def _drift(new: Candidate, champion: Version | None) -> dict[str, Any] | None:
-    """As `from_version`, or {version, not_compared: why}; None where there was no champion."""
+    """Like `from_version`, or {version, not_compared: why}; None if there was no champion."""
     if champion is None:
         return None
     try:

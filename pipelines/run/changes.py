@@ -1,4 +1,4 @@
-"""What differs between what a stage would be made from now and what it was made from, in words."""
+"""The differences between a stage's current inputs and those of its last artifact, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of one run, beside the pipeline and the home that it runs in."""
+"""The options of one run, in addition to the pipeline and the home."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pipelines.run.plan import Selection
 
 @dataclass(frozen=True)
 class RunOptions:
-    """`using` names an earlier run: what lies above the repeated stage is taken as that run had it,
-    and so are profile and overrides where none are given. `run` is the id, made up where there is
-    none; `attempt` counts the processes that have tried this run. A run that is not `recorded`
-    writes nothing of itself, in a home that can't be written.
-    """
+    """`using` names an earlier run: stages before the rerun take their artifacts from that run, and
+    profile and overrides too if none are given. `run` is the id, by default a new one; `attempt`
+    counts the processes that have tried this run. If `recorded` is false, nothing is written about
+    the run, for a read-only home."""
 
     profile: str | None = None
     overrides: tuple[str, ...] = ()

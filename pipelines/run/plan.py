@@ -31,7 +31,7 @@ Action = Literal["run", "reuse", "rebuild"]
 
 @dataclass(frozen=True)
 class Pending:
-    """A stage that must run, below another one that must: its own key is not known yet."""
+    """A stage that must run after another one that must run: its own key is not known yet."""
 
     stage: str
     reason: str
@@ -44,9 +44,9 @@ class Pending:
 
 @dataclass(frozen=True)
 class Decision:
-    """What happens to one stage whose inputs are known.
+    """The decision on one stage whose inputs are known.
 
-    `artifact` is what is there: to be reused, else to be made again.
+    `artifact` is the existing one: to be reused, or else to be built again.
     """
 
     stage: str
@@ -99,7 +99,7 @@ class Selection:
 
 
 def _up_to(stage: str) -> tuple[str, ...]:
-    """The stages up to one, and the report where there are figures to report."""
+    """The stages up to one, and the report if there are figures to report."""
     stages = NAMES[: NAMES.index(stage) + 1]
     return (*stages, "report") if stage in ("metrics", "release") else stages
 
@@ -127,7 +127,7 @@ def foreseen(
     settings: Settings,
     selection: Selection = Selection(),
 ) -> Decision | Pending:
-    """As `decide`, of a stage some of whose inputs may have to be made first."""
+    """Like `decide`, for a stage some of whose inputs may have to be built first."""
     missing = [name for name in stage.reads(selection.stages) if name not in inputs]
     if missing:
         spared = (
@@ -144,7 +144,7 @@ def decide(
     settings: Settings,
     selection: Selection = Selection(),
 ) -> Decision:
-    """What to do about one stage, given the artifacts that it reads."""
+    """The decision on one stage, given the artifacts that it reads."""
     store, forced = settings.store_of(stage), stage.name in selection.forced
     named, unasked = _versions(stage, spec, settings, selection)
     recipe = recipe_of(stage, spec, inputs, named)

@@ -41,7 +41,7 @@ def on_stderr(text: str) -> None:
 class Retraining:
     """`with Retraining(…) as run:` then `run.stage(…)` for each stage; `run.record` at the end.
 
-    The record is saved however the block ends. Raises UsageError on a wrong declaration, before
+    The record is saved however the block ends. Raises UsageError on an invalid declaration, before
     anything is recorded.
     """
 
@@ -262,8 +262,8 @@ def retrain_plain(
     notice: Notice = on_stderr,
     **asked: Any,
 ) -> dict[str, Any]:
-    """The record of a retraining without Prefect; `asked` are the other RunOptions. Raises what a
-    stage raises."""
+    """The record of a retraining without Prefect; `asked` are the other RunOptions. Raises the
+    errors of a stage."""
     results: dict[str, StageResult | None] = {}
     options = RunOptions(profile, overrides, **asked)
     with Retraining(pipeline, options, settings=settings, notice=notice) as retraining:

@@ -1,4 +1,4 @@
-"""How the stages of a run ended, and what its record says of that."""
+"""How the stages of a run ended, and the record's part on them."""
 
 from __future__ import annotations
 

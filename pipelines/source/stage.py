@@ -43,12 +43,12 @@ def build(
 ) -> dict[str, Any]:
     """Write the raw files to work.out.
 
-    Returns {"files", "bytes", "origins": {name: {"from", "address", "bytes", "sha256"}}}, and of a
-    file of `source.url` the "version" that its origin named when it was fetched; a folder of one's
-    own is one origin, with its "files" counted, as the manifest lists their digests; so is a tfds
-    dataset (see pipelines.source.tfds.write_records).
-    Raises UsageError on an address that cannot be right, UnreachableError when a place did not
-    answer or `offline` forbids to ask it, FolioError on refusals, wrong bytes and oversize.
+    Returns {"files", "bytes", "origins": {name: {"from", "address", "bytes", "sha256"}}}, and for
+    files of `source.url` the "version" at its origin when it was fetched. A local folder is one
+    origin with the number of its "files", as the manifest lists their digests; so is a TFDS dataset
+    (see pipelines.source.tfds.write_records). Raises UsageError on an invalid address,
+    UnreachableError if a place did not answer or `offline` is set, FolioError on refusals, wrong
+    bytes and too large files.
     """
     source: SourceSpec = config["source"]
     if source.path:

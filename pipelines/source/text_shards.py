@@ -1,4 +1,4 @@
-"""Writes texts to Parquet shards as they come, in bounded memory."""
+"""Writes texts to Parquet shards as they come, with limited memory."""
 
 from __future__ import annotations
 

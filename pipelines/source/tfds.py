@@ -106,7 +106,7 @@ def _prepared(
 def _fetched(
     builder: DatasetBuilder, dataset: str, splits: tuple[str, ...], work: Workspace, bring: Bring
 ) -> tuple[DatasetBuilder, dict[str, Any]]:
-    """The builder on the published files that `splits` need, put into work.scratch."""
+    """The builder on the published files that `splits` need, downloaded to work.scratch."""
     root, folder = work.scratch / "tfds", builder.info.full_name
     public = type(builder).__module__.startswith("tensorflow_datasets.")  # the default is private
 

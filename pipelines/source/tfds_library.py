@@ -1,7 +1,7 @@
-"""Imports tensorflow-datasets (tfds) so that nothing else in the process notices.
+"""Imports tensorflow-datasets (TFDS) without side effects on the rest of the process.
 
-This replaces `etils.epy.lazy_imports_utils._lazy_import`, which is not public, for as long as the
-import takes. Proved for etils 1.15 and tensorflow-datasets 4.9.
+During the import, this replaces `etils.epy.lazy_imports_utils._lazy_import`, which is not public.
+Tested with etils 1.15 and tensorflow-datasets 4.9.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def load_tfds() -> Any:
 
 @contextlib.contextmanager
 def _lazy_here_alone() -> Iterator[None]:
-    """tfds puts off its imports: etils replaces `__import__` for it, which would give every other
-    thread that imports something meanwhile, such as Prefect's, a stand-in that holds nothing."""
+    """TFDS defers its imports: etils replaces `__import__`, so other threads that import something
+    at the same time, such as Prefect's, would get an empty stand-in."""
     from etils.epy import lazy_imports_utils
 
     lazy, usual, importer = lazy_imports_utils._lazy_import, builtins.__import__, get_ident()

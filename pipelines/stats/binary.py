@@ -22,9 +22,9 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
 
 
 def reliability_bins(label: np.ndarray, probability: np.ndarray) -> list[dict[str, Any]]:
-    """Equal steps of probability that hold documents: what was promised and what came true.
+    """Equal-width bins of probability that contain documents: mean probability and observed share.
 
-    scikit-learn's calibration_curve does not count the documents of a step.
+    scikit-learn's calibration_curve does not count the documents in a bin.
     """
     which = np.minimum((probability * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     bins = []
@@ -84,8 +84,8 @@ def chance_figures(confusion: Mapping[str, int]) -> dict[str, float]:
 
 
 def roc_auc(label: np.ndarray, probability: np.ndarray) -> float | None:
-    """The chance that a positive is ranked above a negative, a tie counting half; None where
-    there is one class only."""
+    """The probability that a positive is ranked above a negative, ties counting half; None with
+    only one class."""
     from sklearn.metrics import roc_auc_score
 
     positive = label > 0.5

@@ -25,8 +25,8 @@ def stability_index(old: np.ndarray, new: np.ndarray) -> float:
 def kolmogorov_smirnov(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
     """(largest gap between the shares below any value, p value) of two counts by value.
 
-    The p value is the asymptotic one (Stephens 1970), too large where values repeat. SciPy's
-    ks_2samp would need each of the millions of values that are counted here.
+    The p value is the asymptotic one (Stephens 1970), too large if values repeat. SciPy's ks_2samp
+    would need each of the millions of values that are counted here.
     """
     from scipy.special import kolmogorov
 

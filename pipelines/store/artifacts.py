@@ -1,10 +1,11 @@
 """The artifact store: folders published once, checked before use, never changed.
 
-store/<stage>/<key>/manifest.json   written last: no manifest, no artifact store/<stage>/.tmp-<key>/
-being written; never read store/<stage>/.work-<key>/          survives a crash: partial downloads,
-checkpoints store/<stage>/.lock-<key>           held by a process that writes or removes anything of
-that key store/.damaged/                     damaged artifacts that were set aside store/.removed/
-being removed; never read
+store/<stage>/<key>/manifest.json   written last: no manifest, no artifact
+store/<stage>/.tmp-<key>/           being written; never read
+store/<stage>/.work-<key>/          survives a crash: partial downloads, checkpoints
+store/<stage>/.lock-<key>           held by a process that writes or removes anything of that key
+store/.damaged/                     damaged artifacts that were set aside
+store/.removed/                     being removed; never read
 
 A run that reads an artifact holds a shared lock on its manifest until it ends.
 """

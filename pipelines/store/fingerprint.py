@@ -10,8 +10,8 @@ from pathlib import Path
 from pipelines.files.digests import digest_file
 from pipelines.files.home import PROJECT
 
-# Their whole effect on a stage is in its configuration and inputs, which the key holds already, or
-# in messages.
+# Their entire effect on a stage is in its configuration and inputs, which are in the key already,
+# or in messages.
 CONTRACTS = {
     "pipelines.declaration.spec",
     "pipelines.declaration.data_sections",

@@ -72,7 +72,7 @@ class Artifact:
         )
 
     def table(self, prefix: str, columns: list[str]) -> pa.Table:
-        """The rows of its Parquet files whose names begin so, in order."""
+        """The rows of its Parquet files whose names start with this, in order."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -37,7 +37,7 @@ ALWAYS: dict[str, type | Kinds] = {
     "seconds": NUMBER,
     "stages": list,
 }
-# What a record may lack, for an earlier Folio wrote it: the default, and its types.
+# Fields that records of earlier versions may lack: the default, and the allowed types.
 ELSE: dict[str, tuple[Any, Kinds]] = {
     "metrics": ({}, (dict,)),
     "version": (None, (int, type(None))),

@@ -191,7 +191,7 @@ def report_link(run: dict[str, Any], home: Path) -> str | None:
     keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
     pages = (
         f"store/{stage}/{keys[stage]}/report.html"
-        for stage in ("report", "release", "metrics")  # earlier Folios wrote it into these two
+        for stage in ("report", "release", "metrics")  # where earlier versions wrote it
         if keys.get(stage)
     )
     page = next((page for page in pages if (home / page).is_file()), None)

@@ -1,6 +1,6 @@
-"""What a check of a home found.
+"""The findings of a check of a home.
 
-Checks only look. A finding that can be fixed without asking carries the function that does it.
+Checks only look. A finding that can be fixed safely contains the function that fixes it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether what Folio runs on is in order: Python and its packages, the disk, the GPU."""
+"""Checks the machine: Python and its packages, the disk, the GPU."""
 
 from __future__ import annotations
 

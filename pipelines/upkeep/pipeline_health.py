@@ -1,4 +1,4 @@
-"""Whether pipelines are in order: declarations, schedules, the dashboard, registered models."""
+"""Checks the pipelines: declarations, schedules, the dashboard, registered models."""
 
 from __future__ import annotations
 

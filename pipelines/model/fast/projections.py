@@ -1,6 +1,6 @@
 """What a recurrent layer computes for all time steps at once, each as one matrix product.
 
-These are the inputs' part of the gates' sums, and the gradients of the weights. All tensors are
+These are the input projections of the gates, and the gradients of the weights. All tensors are
 time-major, as in scans.py.
 """
 
