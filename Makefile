@@ -14,34 +14,34 @@ READY := $(VENV)/.ready $(VENV)/.installed
 
 .PHONY: help run test test-quick lint setup bench lock clean
 
-help:  ## this list
+help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(READY)  ## retrain shakespeare and imdb; MIRROR=DIR takes the files from there
+run: $(READY)  ## retrain shakespeare and imdb; MIRROR=DIR reads the files from DIR
 	$(BIN)/folio run shakespeare imdb --profile $(PROFILE) --allow-sample $(MIRROR_OPTION)
 
 # A file's tests share what they set up, so they stay together; slow files come first.
 # The tests start hundreds of processes: none is to compile Folio again, whatever the user has set.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: $(READY)  ## the tests, in WORKERS processes
+test: $(READY)  ## run the tests in WORKERS processes
 	$(PYTEST)
 
-test-quick: $(READY)  ## those that need no trained model and no server, under a minute
+test-quick: $(READY)  ## run the tests without training or servers, under a minute
 	$(PYTEST) -m "not slow"
 
-lint: $(READY)  ## ruff, its formatter, mypy
+lint: $(READY)  ## run ruff, its formatter and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## measured comparisons, under 30 minutes; ONLY=prep for one, LONG=1 for all
+bench: $(READY)  ## run the benchmarks, under 30 minutes; ONLY=prep for one, LONG=1 for all
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long) $(MIRROR_OPTION)
 
-setup: $(READY)  ## .venv with all that requirements-dev.txt pins; another: PYTHON=python3.13 VENV=.venv-3.13
+setup: $(READY)  ## create .venv from requirements-dev.txt; for another Python: PYTHON=python3.13 VENV=.venv-3.13
 
 # The newest versions that pyproject.toml allows; `git diff` shows what changed.
-lock:  ## write requirements.txt and requirements-dev.txt again; needs uv
+lock:  ## rewrite requirements.txt and requirements-dev.txt; needs uv
 	uv pip compile $(LOCK) --extra postgresql --output-file requirements.txt
 	uv pip compile $(LOCK) --extra dev --output-file requirements-dev.txt
 
@@ -58,5 +58,5 @@ $(VENV)/.installed: $(VENV)/.ready pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-clean:  ## delete .venv and everything that was run in data/
+clean:  ## delete .venv and the results of runs in data/
 	rm -rf .venv .venv-* data/store data/runs data/prefect data/mlflow
