@@ -97,5 +97,5 @@ def _scored(classifier: Classifier, todo: list[Order], console: Console) -> Stat
 
 def _told(summaries: list[dict[str, Any]]) -> str:
     drifted = [one["file"] for one in summaries if one["drift"] and one["drift"]["drifted"]]
-    told = f"{len(summaries)} files, {sum(one['rows'] for one in summaries):,} rows"
-    return told + (f"; the text has drifted in {', '.join(drifted)[:500]}" if drifted else "")
+    summary = f"{len(summaries)} files, {sum(one['rows'] for one in summaries):,} rows"
+    return summary + (f"; the text has drifted in {', '.join(drifted)[:500]}" if drifted else "")

@@ -113,12 +113,12 @@ def _detached(
         *(["--verbose"] if "--verbose" in sys.argv else []),
     ]
     # Not on the command line, which every user of the machine can read.
-    told = {"FOLIO_HOME": str(home), "FOLIO_NOTIFY": notify}
+    handed_on = {"FOLIO_HOME": str(home), "FOLIO_NOTIFY": notify}
     with log.open("ab") as file:
         begin = file.tell()
         process = subprocess.Popen(
             command,
-            env=changed(os.environ, told),
+            env=changed(os.environ, handed_on),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

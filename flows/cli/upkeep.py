@@ -58,9 +58,11 @@ def gc(
     problems: list[str] = []
     stock = take_stock(here)
     items = garbage(stock, here, policy)
-    told = {record["run"] for record in stock.records} - {item.name for item in items}
+    recorded = {record["run"] for record in stock.records} - {item.name for item in items}
     past = [
-        run for run in ended_before(here.home, stock.now - older_than * DAY) if run.name not in told
+        run
+        for run in ended_before(here.home, stock.now - older_than * DAY)
+        if run.name not in recorded
     ]
     if yes:
         items = collect(items, here, policy, stock.now, problems.append)
@@ -139,10 +141,10 @@ def doctor(
         try:
             here = settings(progress=console.progress)
         except UsageError as error:
-            told = homeless(error)
+            result = homeless(error)
         else:
             if fix:
                 writable()
-            told = report(here, Depth(digests, gpu), fix)
-    answer(told, as_json, display.doctor)
-    raise typer.Exit(bool(told["problems"]))
+            result = report(here, Depth(digests, gpu), fix)
+    answer(result, as_json, display.doctor)
+    raise typer.Exit(bool(result["problems"]))

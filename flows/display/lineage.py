@@ -90,10 +90,10 @@ def _said(value: Any) -> str:
 
 def _version(version: Document) -> str:
     aliases = f" ({', '.join(version['aliases'])})" if version["aliases"] else ""
-    told = figures(version["figures"])
+    measured = figures(version["figures"])
     return (
         f"{version['model']} version {version['version']}{aliases}, registered "
-        f"{_moment(version['created'])}{': ' + told if told else ''}"
+        f"{_moment(version['created'])}{': ' + measured if measured else ''}"
     )
 
 

@@ -14,36 +14,36 @@ def addresses(named: dict[str, str | None]) -> None:
             print(f"{name:10} {address}")
 
 
-def status(told: dict[str, Any]) -> None:
-    if not told["addresses"]:
+def status(running: dict[str, Any]) -> None:
+    if not running["addresses"]:
         print("folio up is not running here; start it with: folio up")
-    for name, address in told["addresses"].items():
+    for name, address in running["addresses"].items():
         if address:
-            print(f"{name:10} {address}{'' if told['answering'][name] else '  DOES NOT ANSWER'}")
-    if left := told["left"]:
+            print(f"{name:10} {address}{'' if running['answering'][name] else '  DOES NOT ANSWER'}")
+    if left := running["left"]:
         print(
             f"Prefect    {left['url']} is used by no run; it stops within half a minute, "
             f"or with: kill {left['pid']}"
         )
-    for worker in told["workers"] or []:
+    for worker in running["workers"] or []:
         print(
             f"worker     {worker['worker']}: {worker['status']}, last heartbeat at "
             f"{worker['heard']}"
         )
-    if told["runs"]:
+    if running["runs"]:
         table(
             ("active run", "pipeline", "since", "pid"),
             (
                 (run["run"], run.get("pipeline"), run.get("started"), run.get("pid"))
-                for run in told["runs"]
+                for run in running["runs"]
             ),
         )
     else:
         print("no active runs")
-    if told["scheduled"]:
+    if running["scheduled"]:
         table(
             ("next", "at", "state"),
-            ((run["pipeline"], run["at"], run["state"]) for run in told["scheduled"]),
+            ((run["pipeline"], run["at"], run["state"]) for run in running["scheduled"]),
         )
 
 
@@ -71,15 +71,15 @@ def _megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f}"
 
 
-def doctor(told: dict[str, Any]) -> None:
-    for text in told["fixed"]:
+def doctor(result: dict[str, Any]) -> None:
+    for text in result["fixed"]:
         print(f"fixed: {text}")
-    for one in told["findings"]:
+    for one in result["findings"]:
         print(f"{one['state']:8} {one['check']:12} {one['text']}")
         if one["remedy"]:
             print(f"{'':21} → {one['remedy']}")
-    fixable = sum(one["fixable"] for one in told["findings"])
+    fixable = sum(one["fixable"] for one in result["findings"])
     print(
-        f"problems: {told['problems']}, warnings: {told['warnings']}"
+        f"problems: {result['problems']}, warnings: {result['warnings']}"
         + (f"; folio doctor --fix repairs {fixable} of these" if fixable else "")
     )

@@ -31,7 +31,7 @@ def status_of(settings: Settings) -> dict[str, Any]:
     """
     state = state_of(settings.home)
     addresses = state["addresses"] if state else {}
-    told = {
+    found = {
         "up": bool(state and state["ready"]),
         "addresses": addresses,
         "answering": {name: is_answering(name, address) for name, address in addresses.items()},
@@ -41,7 +41,7 @@ def status_of(settings: Settings) -> dict[str, Any]:
         "scheduled": None,
     }
     api = os.environ.get("PREFECT_API_URL") or address_of(settings.home / "prefect")
-    return told | (_asked(api, entrance(settings.home, api)) if api else {})
+    return found | (_asked(api, entrance(settings.home, api)) if api else {})
 
 
 def _left(settings: Settings) -> dict[str, Any] | None:

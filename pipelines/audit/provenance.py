@@ -87,14 +87,16 @@ def named_artifacts(reference: Reference, graph: Graph) -> dict[str, Artifact | 
 
 
 def _described(version: Version) -> dict[str, Any]:
-    told = {name: version.tags.get(f"folio.{name}") for name in ("verdict", "reason", "run")}
+    verdict_tags = {
+        name: version.tags.get(f"folio.{name}") for name in ("verdict", "reason", "run")
+    }
     figures = dict(figures_of(version).values)
     return {
         "model": version.name,
         "version": version.number,
         "aliases": list(version.aliases),
         "created": version.created,
-        **told,
+        **verdict_tags,
         "figures": figures,
     }
 

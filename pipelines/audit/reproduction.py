@@ -253,8 +253,8 @@ def spec_from(manifest: Mapping[str, Any], **source: Any) -> Spec:
             f"{first['msg'].lower()}; it was declared for another version of Folio: try "
             f"it at commit {manifest['git_commit']}"
         ) from error
-    told = {name: manifest[name] for name in ("profile", "sample", "seed")}
-    return Spec.model_construct(**{"name": manifest["pipeline"], **told, **values})
+    origin = {name: manifest[name] for name in ("profile", "sample", "seed")}
+    return Spec.model_construct(**{"name": manifest["pipeline"], **origin, **values})
 
 
 def _section(name: str, value: Any) -> Any:

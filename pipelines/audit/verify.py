@@ -112,11 +112,11 @@ def _heads(
             continue
         registered = client.get_registered_model(model)
         number = registered.aliases.get(CHAMPION)
-        told = lines[-1]["champion"] if lines else None
-        if (None if number is None else int(number)) != told:
+        journalled = lines[-1]["champion"] if lines else None
+        if (None if number is None else int(number)) != journalled:
             yield (
                 f"{model}: the champion is {_version_name(number)}, but "
-                f"{_version_name(told)} in the journal: it was moved outside folio"
+                f"{_version_name(journalled)} in the journal: it was moved outside folio"
             )
         head = registered.tags.get(HEAD)
         if lines and head != lines[-1][DIGEST] and is_own(home):
@@ -138,15 +138,15 @@ def _version(version: Version, lines: list[Line]) -> Iterator[str]:
         yield f"{where}: its files are missing: {folder}"
     elif folder is not None and noted and registered_digest(folder) != noted:
         yield f"{where}: its files are not those that were registered: {folder}"
-    told = [
+    recorded = [
         line for line in lines if (line["model"], line["version"]) == (version.name, version.number)
     ]
-    now, then = digests(version.tags), told[-1].get("digests", {}) if told else {}
+    now, then = digests(version.tags), recorded[-1].get("digests", {}) if recorded else {}
     changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
-    if told and changed:
+    if recorded and changed:
         yield (
             f"{where}: the digest of its {', '.join(changed)} differs from line "
-            f"{told[-1]['number']} of the journal"
+            f"{recorded[-1]['number']} of the journal"
         )
 
 

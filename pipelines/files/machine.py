@@ -48,7 +48,9 @@ def explained(error: BaseException) -> str | None:
             return found
     if isinstance(error, FolioError) and not why_closed(_home()):
         return None
-    return next(filter(None, (told(one) for one in chain for told in (_unmade, _forbidden))), None)
+    return next(
+        filter(None, (explain(one) for one in chain for explain in (_unmade, _forbidden))), None
+    )
 
 
 def explained_text(text: str, near: Path) -> str | None:

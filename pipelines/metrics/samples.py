@@ -95,11 +95,11 @@ class Writer:
 
     def _text(self, ids: np.ndarray, unit: Unit) -> str:
         """A document with its start; or running text without it, and without cut words."""
-        told = until_end(self.vocabulary, ids)
+        written = until_end(self.vocabulary, ids)
         if not self.documents:
-            return novelty.without_cut_words(self.vocabulary.decode(told), unit)
-        text = self.vocabulary.decode(np.concatenate([self.start, told]))
-        ended = len(told) < len(ids)
+            return novelty.without_cut_words(self.vocabulary.decode(written), unit)
+        text = self.vocabulary.decode(np.concatenate([self.start, written]))
+        ended = len(written) < len(ids)
         return text if ended else novelty.without_last_word(text, unit)
 
 

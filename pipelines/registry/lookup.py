@@ -41,9 +41,9 @@ def champions(home: Path) -> dict[str, dict[str, Any]]:
 def figures_of(version: Version) -> Figures:
     """A version's description from its tags. Tags can be edited in MLflow's UI: a value that is not
     a number counts as not measured."""
-    told = object_in(version, "folio.figures")
+    noted = object_in(version, "folio.figures")
     return Figures(
-        {name: value for name, value in told.items() if isinstance(value, NUMBER)},
+        {name: value for name, value in noted.items() if isinstance(value, NUMBER)},
         version.tags.get("folio.sample") == "true",
         version.number,
     )

@@ -60,16 +60,16 @@ def of_run(record: dict[str, Any]) -> Reference:
 
 def of_version(version: Version) -> Reference:
     """By its tags, which name every earlier stage."""
-    told: dict[str, dict[str, str]] = {"key": {}, "digest": {}}
+    noted: dict[str, dict[str, str]] = {"key": {}, "digest": {}}
     for tag, value in version.tags.items():
         stage, _, what = tag.removeprefix("folio.").rpartition(".")
-        if stage in NAMES and what in told:
-            told[what][stage] = value
+        if stage in NAMES and what in noted:
+            noted[what][stage] = value
     return Reference(
         "version",
         f"{version.name} version {version.number}",
-        told["key"],
-        told["digest"],
+        noted["key"],
+        noted["digest"],
         version=version,
     )
 

@@ -128,7 +128,7 @@ def rollback_target(known: Iterable[Version], name: str, stack: Sequence[int]) -
     `journal.reigns`. Champions from before the journal existed are inferred from the versions'
     verdicts."""
     own = {one.number: one for one in known if one.name == name}
-    told = [own[number] for number in stack[:-1] if number in own]
+    earlier = [own[number] for number in stack[:-1] if number in own]
     champion = champion_of(own.values())
     promoted = [
         own[number]
@@ -136,7 +136,7 @@ def rollback_target(known: Iterable[Version], name: str, stack: Sequence[int]) -
         if own[number].tags.get("folio.verdict") == "promote"
         and (champion is None or number < champion.number)
     ]
-    return next(iter((*reversed(told), *reversed(promoted))), None)
+    return next(iter((*reversed(earlier), *reversed(promoted))), None)
 
 
 def _named(name: str | None) -> str | None:

@@ -151,8 +151,8 @@ class Challenger:
         if settings["kind"] != self.kind:
             return f"it is a {settings['kind'].replace('_', ' ')}"
         if self.kind == "classifier":
-            told = tuple(map(str, settings["labels"]))
-            return None if told == self.labels else f"it distinguishes {' from '.join(told)}"
+            own = tuple(map(str, settings["labels"]))
+            return None if own == self.labels else f"it distinguishes {' from '.join(own)}"
         old, new = (
             _read(folder / "vocabulary" / "settings.json", kind=str, lower=bool, words=str)
             for folder in (package, self.tokens)

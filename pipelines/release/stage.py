@@ -120,7 +120,7 @@ def _crown(
     champion = champion_of(asked(client, new.name))
     before = champion.number if champion else None
     crowned = number if verdict.verdict == "promote" else before
-    told = {
+    entry = {
         "verdict": verdict.verdict,
         "digests": digests(new.tags),
         "evidence": verdict.evidence.as_json() if verdict.evidence else None,
@@ -130,7 +130,7 @@ def _crown(
         for line in journal_of(home).lines(new.name)
         if line["version"] == number
         and line["reason"] == verdict.reason
-        and told.items() <= line.items()
+        and entry.items() <= line.items()
     ]
     if not written or crowned != before:
         record(
@@ -142,7 +142,7 @@ def _crown(
             champion=crowned,
             reason=verdict.reason,
             run=new.run,
-            **told,
+            **entry,
         )
     return crowned
 

@@ -108,8 +108,8 @@ def _build(
 def draw_report(inputs: Mapping[str, Artifact], settings: Settings) -> Artifact:
     """The report of these artifacts, regardless of the current declaration."""
     stage, origin = stage_named("report"), inputs["model"].manifest
-    told = {name: origin[name] for name in ("profile", "seed", "sample")}
-    spec = Spec.model_construct(name=origin["pipeline"], **told)
+    declared = {name: origin[name] for name in ("profile", "seed", "sample")}
+    spec = Spec.model_construct(name=origin["pipeline"], **declared)
     return execute_stage(stage, spec, inputs, settings, Selection((*inputs, stage.name))).artifact
 
 

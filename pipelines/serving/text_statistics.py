@@ -68,11 +68,11 @@ def read_statistics(package: Path) -> TextStatistics | None:
     Raises UnreadableError if the file has changed.
     """
     try:
-        told = read_object(package / FILE, lengths=list, unknown=list, scores=list)
-        places, counts = np.array(told["lengths"], np.int64).T
+        noted = read_object(package / FILE, lengths=list, unknown=list, scores=list)
+        places, counts = np.array(noted["lengths"], np.int64).T
         lengths = np.bincount(places, counts).astype(np.int64)
-        unknown, known = map(int, told["unknown"])
-        scores = np.array(told["scores"], np.int64)
+        unknown, known = map(int, noted["unknown"])
+        scores = np.array(noted["scores"], np.int64)
     except FileNotFoundError:
         return None
     except (TypeError, ValueError, OverflowError, MemoryError) as error:

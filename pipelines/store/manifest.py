@@ -112,8 +112,8 @@ def content_digest(files: Mapping[str, Mapping[str, Any]]) -> str:
 
 def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest as it will be read back, with its seal."""
-    told = json.loads(json.dumps(manifest))
-    return told | {SEAL: _seal_of(told)}
+    plain = json.loads(json.dumps(manifest))
+    return plain | {SEAL: _seal_of(plain)}
 
 
 def text_of(manifest: Mapping[str, Any]) -> str:

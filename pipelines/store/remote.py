@@ -100,11 +100,11 @@ class SharedStore:
         data = self._manifest(source)
         if data is None:
             return
-        told = parse(data, stage, key)
-        below = _files_of(source, told)
+        copied = parse(data, stage, key)
+        below = _files_of(source, copied)
         partial = folder.with_name(f".fetch-{folder.name}-{time.time_ns()}")
         try:
-            for name, entry in told["files"].items():
+            for name, entry in copied["files"].items():
                 self._bring(below / name, partial / name, name, entry)
             partial.mkdir(parents=True, exist_ok=True)
             (partial / MANIFEST).write_bytes(data)
@@ -188,17 +188,18 @@ class SharedStore:
             data = self._manifest(place)
             if data is None:
                 return "absent"
-            told = parse(data, stage, key)
+            copied = parse(data, stage, key)
         except UnreadableError:
             return "damaged"
-        files = _files_of(place, told)
+        files = _files_of(place, copied)
         with self._asked():
             files.fs.invalidate_cache()
             found = files.fs.find(files.path, detail=True)
         sizes = {
-            path.partition(f"/{told['digest']}/")[2]: entry["size"] for path, entry in found.items()
+            path.partition(f"/{copied['digest']}/")[2]: entry["size"]
+            for path, entry in found.items()
         }
-        there = all(sizes.get(name) == entry["bytes"] for name, entry in told["files"].items())
+        there = all(sizes.get(name) == entry["bytes"] for name, entry in copied["files"].items())
         return "whole" if there else "damaged"
 
     def _put(self, source: Path, target: UPath) -> None:

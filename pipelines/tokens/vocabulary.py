@@ -129,10 +129,10 @@ class Vocabulary:
     def decode(self, ids: np.ndarray) -> str:
         """The text of ids, without padding and markers. Words are joined by spaces."""
         silent = {self.pad_id, *self.markers}
-        told = [int(i) for i in ids if i not in silent]
+        shown = [int(i) for i in ids if i not in silent]
         if self.kind == "subword":
-            return self._processor.decode(told)
-        return ("" if self.kind == "char" else " ").join(self.tokens[i] for i in told)
+            return self._processor.decode(shown)
+        return ("" if self.kind == "char" else " ").join(self.tokens[i] for i in shown)
 
     def unknown_in(self, text: str) -> list[str]:
         """The distinct characters or words of `text` that are not in the vocabulary, in order."""
@@ -173,12 +173,14 @@ class Vocabulary:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # One call for all tokens, one per line: JSON strings contain no line ends.
-        told = json.dumps(self.tokens, ensure_ascii=False, separators=("\n", ":"))[1:-1]
+        listing = json.dumps(self.tokens, ensure_ascii=False, separators=("\n", ":"))[1:-1]
         lines = [
             "id\ttoken\tcount",
             *(
                 f"{i}\t{token}\t{count}"
-                for i, (token, count) in enumerate(zip(told.split("\n"), self.counts, strict=True))
+                for i, (token, count) in enumerate(
+                    zip(listing.split("\n"), self.counts, strict=True)
+                )
             ),
         ]
         (folder / TOKENS_FILE).write_bytes("".join(f"{line}\n" for line in lines).encode())

@@ -139,8 +139,8 @@ def _cleaned(record: dict[str, Any]) -> dict[str, Any]:
 def _without_address(entry: Any) -> Any:
     """A stage's entry; its reason contained both addresses if source.url had changed."""
     reason = entry.get("reason") if isinstance(entry, dict) else None
-    told = isinstance(reason, str) and "source.url " in reason and IN_CLEAR.search(reason)
-    return entry | {"reason": RETOLD} if told else entry
+    in_clear = isinstance(reason, str) and "source.url " in reason and IN_CLEAR.search(reason)
+    return entry | {"reason": RETOLD} if in_clear else entry
 
 
 def _clean(path: Path) -> str:

@@ -149,8 +149,8 @@ def _may_be_needed_by_a_run(artifact: Artifact, stock: Stock, policy: Policy) ->
     run = artifact.manifest.get("run")
     if run in stock.unread:
         return True
-    told = any(record["run"] == run for record in stock.records)
-    return not told and created > utc(stock.now - policy.days * DAY)
+    recorded = any(record["run"] == run for record in stock.records)
+    return not recorded and created > utc(stock.now - policy.days * DAY)
 
 
 def recent(records: Iterable[Record], count: int) -> list[Record]:

@@ -32,7 +32,7 @@ def packages() -> Iterator[Finding]:
     from packaging.specifiers import SpecifierSet
 
     try:
-        required, told = metadata.requires("folio") or [], metadata.metadata("folio")
+        required, package = metadata.requires("folio") or [], metadata.metadata("folio")
     except metadata.PackageNotFoundError:
         yield Finding(
             "packages",
@@ -41,7 +41,7 @@ def packages() -> Iterator[Finding]:
             "pip install --editable . in Folio's folder",
         )
         return
-    python, bounds = platform.python_version(), SpecifierSet(told["Requires-Python"])
+    python, bounds = platform.python_version(), SpecifierSet(package["Requires-Python"])
     if python not in bounds:
         yield Finding(
             "packages",
