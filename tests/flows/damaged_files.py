@@ -175,7 +175,7 @@ def try_live(tried: Tried, path: Path) -> None:
     if os.access(path, os.R_OK) or not path.is_file():
         tried.expect(dead == [LIVE], f"dead: {dead}")
     else:
-        tried.named_and_fixed(Path(f"{LIVE} goes on"))
+        tried.named_and_fixed(Path(f"{LIVE} is active"))
 
 
 def try_pending(tried: Tried, path: Path) -> None:

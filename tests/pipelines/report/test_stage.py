@@ -265,7 +265,7 @@ def test_baselines_stand_beside_the_model(
     headline = one.metrics["headline"] | {"bits_per_character": 3.0}
     page = _render(one, tmp_path, metrics=one.metrics | {"baselines": better, "headline": headline})
     assert "needs 25.0% fewer bits than the 5-gram model" in page.text
-    assert "the first; the other 12,345 were left out." in page.text
+    assert "the remaining 12,345 were left out." in page.text
 
 
 def test_generated_text_stands_beside_the_held_out(
@@ -387,7 +387,7 @@ def test_what_was_left_out_and_ignored_is_said(one: SimpleNamespace, tmp_path: P
     config = corpus.manifest["config"] | {"corpus.length": [10, 80]}
     corpus = replace(corpus, manifest=corpus.manifest | {"counts": counts, "config": config})
     page = _render(one, tmp_path, inputs=one.inputs | {"corpus": corpus})
-    assert "Ignored, being none: 7,654 blank lines, 2 other files." in page.text
+    assert "Ignored because they are not documents: 7,654 blank lines, 2 other files." in page.text
     assert re.search(
         r"kept\s*1,200\s*quarantined\s*0\s*left out\s*100\s*title\s*60\s*"
         r"too short: fewer than 10 characters\s*40\s*read\s*1,300\s",

@@ -218,7 +218,7 @@ def test_a_column_without_text_and_a_file_that_is_none(
     with pytest.raises(UsageError, match=r"'text' contains no text \(text columns: review\)"):
         scored(classifier, parquet(tmp_path / "n.parquet", text=[1.5], review=["a"]))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(FolioError, match=r"broken.parquet: not a whole Parquet file"):
+    with pytest.raises(FolioError, match=r"broken.parquet: not a complete Parquet file"):
         scored(classifier, tmp_path / "broken.parquet")
     with pytest.raises(UsageError, match=r"nothing.csv: no such file"):
         scored(classifier, tmp_path / "nothing.csv")
@@ -232,7 +232,7 @@ def test_a_file_damaged_further_on_leaves_no_output(classifier: Classifier, tmp_
     data = bytearray(file.read_bytes())
     data[40:4000] = bytes(3960)
     file.write_bytes(data)
-    with pytest.raises(FolioError, match=r"in.parquet: not a whole Parquet file"):
+    with pytest.raises(FolioError, match=r"in.parquet: not a complete Parquet file"):
         scored(classifier, file)
     assert list(tmp_path.iterdir()) == [file]
 
@@ -247,7 +247,7 @@ def test_nothing_that_is_there_is_lost(classifier: Classifier, tmp_path: Path) -
         ("in.parquet", "the file that is scored"),
         ("a/b.csv", "no such folder"),
         ("out.txt", "neither .csv nor .parquet"),
-        ("out.csv", "cannot hold the lists of column 'tags'"),
+        ("out.csv", "cannot contain the lists of column 'tags'"),
     ):
         with pytest.raises(UsageError, match=message):
             scored(classifier, file, out, force=True)

@@ -127,7 +127,7 @@ def test_what_is_measured_is_what_is_served(trained: Settings, reviews, tmp_path
     ] == correct.tolist()
     report = draw_report(inputs | {"metrics": metrics}, Settings.at(tmp_path))
     page = (report.path / "report.html").read_text(encoding="utf-8")
-    assert f"positive is said above {calibration['threshold']:.3f}" in page
+    assert f"positive is predicted above {calibration['threshold']:.3f}" in page
     assert f"divided by the temperature {calibration['temperature']:.3f}" in page
 
 
