@@ -128,7 +128,7 @@ def test_a_release_says_when_by_whom_and_at_what_cost_it_was_made(
     model = replace(one.inputs["model"], manifest=made | {"counts": counts})
     inputs = one.inputs | {"model": model}
     page = words_of(written(SimpleNamespace(**vars(one) | {"inputs": inputs}), tmp_path))
-    assert "Training took 2 min 2 s, 1 min 1 s an epoch. It was interrupted" in page
+    assert "Training took 2 min 2 s, 1 min 1 s per epoch. It was interrupted" in page
 
 
 def marks(page: Page) -> dict[str, float]:
