@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from pipelines.declaration.load import load_spec
 from pipelines.declaration.spec import Spec
@@ -32,6 +33,10 @@ MIRROR = PROJECT.parent / "shared" / "mirror"
 needs_mirror = pytest.mark.skipif(
     not MIRROR.is_dir(), reason="the real files are not here (../shared/mirror is missing)"
 )
+
+# A busy machine is not a failure, and first examples import libraries.
+hypothesis_settings.register_profile("folio", deadline=None)
+hypothesis_settings.load_profile("folio")
 
 REVIEWS = """\
 title: Tiny reviews

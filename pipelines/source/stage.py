@@ -122,7 +122,7 @@ def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict
     if isinstance(place.address, Path):
         copy(place.address, part, source, report)
     elif work.offline:
-        raise UnreachableError(f"{shown(place.address)}: not fetched because of --offline")
+        raise UnreachableError(f"{shown(place.address)}: --offline forbids downloading it")
     else:
         url = resolved(place.address)
         if not (is_complete(part, url) and _digest(part) in _accepted(source)):

@@ -122,7 +122,7 @@ def test_references_are_filled_in_by_the_environment(
     site.replies = [lambda handler: send(handler, 200, BODY, ETag='"1"')]
     host = site.address.partition("//")[2]
     url = f"http://${{WHO}}:${{PASSWORD}}@{host}/text.txt?token=${{TOKEN}}"
-    with pytest.raises(FolioError, match=r"its \$\{TOKEN\} is not set; set it in the environment"):
+    with pytest.raises(FolioError, match=r": \$\{TOKEN\} is not set; set it in the environment"):
         fetched(url, home)
     monkeypatch.setenv("WHO", "annabel")
     monkeypatch.setenv("PASSWORD", "hush-hush/@")
