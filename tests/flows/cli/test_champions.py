@@ -57,7 +57,7 @@ def test_promote_and_roll_back(folio: Folio) -> None:
     told = folio("models", NAME, "--history")
     for part in ("a better ear", "rollback", "promote"):
         assert part in told.stdout
-    assert "whole: 3 lines" in folio("verify", NAME).stdout
+    assert "intact: 3 lines" in folio("verify", NAME).stdout
 
 
 def test_verify_names_what_is_wrong(folio: Folio, home: Path) -> None:

@@ -83,6 +83,6 @@ def test_a_server_that_cannot_start_is_an_error_that_names_its_log(
     run = one_run(new_home, play)
     _, said = run.communicate()
     assert run.returncode == 1
-    assert f"the Prefect server ended while starting; {new_home}/prefect/server.log" in said
+    assert f"the Prefect server ended while starting; see {new_home}/prefect/server.log" in said
     assert "file is not a database" in (new_home / "prefect" / "server.log").read_text()
     assert server_processes(new_home) == []

@@ -322,7 +322,7 @@ def test_an_old_model_is_evaluated_again_with_all_that_it_had(
     assert keys(again).keys() == keys(first).keys() - {"release"}
     assert keys(again).items() >= {one for one in keys(first).items() if one[0] not in apart}
     assert again["metrics"] == first["metrics"] and again["stale"] == []
-    assert f"tiny-play · model: reused (as run {first['run']} had it)" in said
+    assert f"tiny-play · model: reused (from run {first['run']})" in said
     assert again["stages"][-1]["action"] == "run"
 
 

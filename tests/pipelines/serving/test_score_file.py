@@ -171,7 +171,7 @@ def test_which_column_is_read(classifier: Classifier, tmp_path: Path) -> None:
         ((b"id,review", b"1,a"), {}, r"no column 'text'; name the one .* \(text columns: id, rev"),
         ((b"id,review", b"1,a"), {"column": "reviw"}, "no column 'reviw'; did you mean review?"),
         ((b"text,text", b"1,a"), {}, "two columns 'text'"),
-        ((b"text,label", b"a,b"), {}, "has a column 'label' already; .* --prefix predicted_"),
+        ((b"text,label", b"a,b"), {}, "already has a column 'label'; .* --prefix predicted_"),
         ((b"id;text", b"1;a"), {}, "separated by ';'"),
         ((b"",), {}, "the file is empty"),
         ((b"\xff\xfet\x00e\x00x\x00t\x00,\x00b\x00", b"a"), {}, "no column 'text'"),

@@ -75,7 +75,7 @@ def test_a_home_in_order_is_ok_and_is_left_as_it_is(here: Settings) -> None:
         "registry",
         "artifacts",
     ]
-    assert "14, each file checked by its digest" in found[-1].text
+    assert "16, each file checked by its digest" in found[-1].text
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert set(before) == {path for path in here.home.rglob("*") if path.is_file()}
 
