@@ -178,3 +178,17 @@ def test_light_commands_import_nothing_heavy(arguments: str, tmp_path: Path) -> 
         cwd=PROJECT,
     )
     assert len(done.stdout) > 100 and done.stdout.splitlines()[-1] == "[]"
+
+
+def test_rooms_and_modules_stay_small() -> None:
+    folders: dict[Path, int] = {}
+    for path in modules().values():
+        folders[path.parent] = folders.get(path.parent, 0) + 1
+        lines = path.read_text(encoding="utf-8").count("\n")
+        assert lines <= MOST_LINES, f"{path.relative_to(PROJECT)} has {lines} lines; split it"
+    crowded = {
+        str(folder.relative_to(PROJECT)): count
+        for folder, count in folders.items()
+        if count > MOST_MODULES
+    }
+    assert not crowded, f"give these rooms rooms of their own: {crowded}"
