@@ -1,8 +1,8 @@
 """Reads tar archives member by member, directly from the (compressed) stream.
 
 Nothing is unpacked to disk, so a hostile archive can only cost memory and time, and both are
-limited. `tarfile` needs three times the CPU time for 100,000 small texts, and takes a damaged header
-or a missing end for the end. Formats: POSIX ustar and pax, GNU, V7.
+limited. `tarfile` needs three times the CPU time for 100,000 small texts, and takes a damaged
+header or a missing end for the end. Formats: POSIX ustar and pax, GNU, V7.
 """
 
 from __future__ import annotations
