@@ -17,7 +17,7 @@ from flows.cli.app import app
 from flows.display.terminal import guard_streams
 from pipelines.errors import FolioError
 from pipelines.files.home import private_files
-from pipelines.files.machine import explained, one_line, tight_limits
+from pipelines.files.machine import one_line, refusal_of, tight_limits
 
 INTERRUPTED = 130  # the shell convention for Ctrl-C
 
@@ -61,7 +61,7 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    foreseen = isinstance(error, FolioError) or explained(error)
+    foreseen = isinstance(error, FolioError) or refusal_of(error)
     return one_line(error) + ("" if foreseen else f" (--verbose shows where{tight_limits()})")
 
 

@@ -92,9 +92,9 @@ def _say_what_is_left_alone(here: Settings) -> None:
 
 
 def _forgotten(home: Path, past: list[FlowRun]) -> list[FlowRun]:
-    from flows.services.history import forget
+    from flows.services.history import delete_runs
 
-    return list(forget(home, past)) if past else []
+    return list(delete_runs(home, past)) if past else []
 
 
 def _listed(past: list[FlowRun], days: float) -> list[Item]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.errors import FolioError
-from pipelines.files.machine import explained, explained_text
+from pipelines.files.machine import refusal_in, refusal_of
 
 LOG_BYTES = 1 << 16  # of the end of the log
 
@@ -20,7 +20,7 @@ def refusals_told(log: Path) -> Iterator[None]:
     except FolioError:
         raise
     except Exception as error:
-        refused = None if explained(error) else _refused(log)
+        refused = None if refusal_of(error) else _refused(log)
         if refused is None:
             raise
         raise FolioError(f"the Prefect server fails: {refused}") from error
@@ -36,6 +36,6 @@ def _refused(log: Path) -> str | None:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - LOG_BYTES))
-            return explained_text(file.read().decode(errors="replace"), log.parent)
+            return refusal_in(file.read().decode(errors="replace"), log.parent)
     except OSError:
         return None

@@ -63,7 +63,7 @@ def ended_before(home: Path, seconds: float) -> list[FlowRun]:
     return [FlowRun(UUID(key), name) for key, name in rows]
 
 
-def forget(home: Path, runs: Iterable[FlowRun]) -> Iterator[FlowRun]:
+def delete_runs(home: Path, runs: Iterable[FlowRun]) -> Iterator[FlowRun]:
     """Delete flow runs and everything that belongs to them; yields the deleted ones.
 
     A flow run that was restarted in the meantime is kept.

@@ -25,7 +25,7 @@ from flows.server.environment import changed
 from flows.services.automations import automations, install_automation
 from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, made, private_files
-from pipelines.files.machine import explained_text
+from pipelines.files.machine import refusal_in
 from pipelines.network.addresses import shown
 
 LIMITS = {CPU: None, GPU: 1}  # concurrency limit: one training per GPU
@@ -98,7 +98,7 @@ def _deploy(log: Path) -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(done.stdout + done.stderr)
     if done.returncode:
-        why = explained_text(done.stdout + done.stderr, log.parent) or f"see {log}"
+        why = refusal_in(done.stdout + done.stderr, log.parent) or f"see {log}"
         raise FolioError(f"{FILE}: `prefect deploy --all` failed; {why}")
 
 

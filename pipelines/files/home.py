@@ -147,7 +147,7 @@ def users_files(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)  # `explained` names its disk
+        error.filename = error.filename or str(path)  # `refusal_of` names its disk
         raise
     finally:
         if before is not None:

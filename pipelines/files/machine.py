@@ -34,7 +34,7 @@ MEMORY = (
 UNCLEAR = ("unable to open database file", "disk i/o error")  # SQLite's message for any of these
 
 
-def explained(error: BaseException) -> str | None:
+def refusal_of(error: BaseException) -> str | None:
     """What the system refused and what to do, in one line; None for every other error."""
     chain = list(_chain(error))
     paths = [path for one in chain for path in _paths(one)]
@@ -53,7 +53,7 @@ def explained(error: BaseException) -> str | None:
     )
 
 
-def explained_text(text: str, near: Path) -> str | None:
+def refusal_in(text: str, near: Path) -> str | None:
     """The same for the output of a process that worked in the folder `near`."""
     return _known(None, text, [near])
 
@@ -269,7 +269,7 @@ def one_line(error: BaseException) -> str:
     """What the user reads of an error, without its traceback."""
     if not isinstance(error, Exception):  # Ctrl-C, or a termination signal
         return "interrupted"
-    if refused := explained(error):
+    if refused := refusal_of(error):
         return refused
     if isinstance(error, FolioError):
         return str(error)

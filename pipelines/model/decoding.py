@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,31 +26,35 @@ Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, n
 Begin = Callable[[], Advance]  # for one sample, with the model's weights at that time
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """What a compiled loop depends on besides shapes.
+
+    `choices` are the ids that can be sampled, of which the `top_k` likeliest are kept; with a
+    `context` each token is predicted from the last so many alone.
+    """
+
+    model: keras.Model
+    spec: ModelSpec
+    choices: tuple[int, ...]
+    top_k: int | None = None
+    context: int | None = None
+
+
 @lru_cache(maxsize=1)  # the same model is sampled repeatedly
-def advance_of(
-    model: keras.Model,
-    spec: ModelSpec,
-    choices: tuple[int, ...],
-    top_k: int | None,
-    context: int | None,
-) -> Begin:
-    """The fastest way to sample a block of tokens, ids of `choices`, on this process's backend."""
+def advance_of(decoding: Decoding) -> Begin:
+    """The fastest way to sample a block of tokens on this process's backend."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        return tensorflow_advance(model, spec, choices, top_k, context)
-    return plain_advance(model, spec, choices, top_k, context)
+        return tensorflow_advance(decoding)
+    return plain_advance(decoding)
 
 
-def plain_advance(
-    model: keras.Model,
-    spec: ModelSpec,
-    choices: tuple[int, ...],
-    top_k: int | None,
-    context: int | None,
-) -> Begin:
+def plain_advance(decoding: Decoding) -> Begin:
     """One call of the model per token: any backend."""
-    names, ids = state_names(spec), np.array(choices, np.int32)
+    model, top_k, context = decoding.model, decoding.top_k, decoding.context
+    names, ids = state_names(decoding.spec), np.array(decoding.choices, np.int32)
 
     def advance(
         token: np.ndarray, states: States, forced: np.ndarray, noise: np.ndarray
@@ -88,17 +93,11 @@ def _begun_anew(states: list[Any], streams: int, ops: Any) -> list[Any]:
     ]
 
 
-def tensorflow_advance(
-    model: keras.Model,
-    spec: ModelSpec,
-    choices: tuple[int, ...],
-    top_k: int | None,
-    context: int | None,
-) -> Begin:
+def tensorflow_advance(decoding: Decoding) -> Begin:
     """A block of tokens in one compiled loop that runs the layers' cells."""
     import tensorflow as tf
 
-    step = _step(model, spec, choices, top_k, context)
+    step, model = _step(decoding), decoding.model
 
     def loop(
         token: Any, states: list[Any], forced: Any, noise: Any, weights: Any, steps: Any
@@ -117,7 +116,7 @@ def tensorflow_advance(
     run = tf.function(loop, jit_compile=True, autograph=False)
 
     def begin() -> Advance:
-        weights = _table(model, spec), *_head(model, choices)
+        weights = _table(model, decoding.spec), *_head(model, decoding.choices)
 
         def advance(
             token: np.ndarray, states: States, forced: np.ndarray, noise: np.ndarray
@@ -139,22 +138,17 @@ def tensorflow_advance(
     return begin
 
 
-def _step(
-    model: keras.Model,
-    spec: ModelSpec,
-    choices: tuple[int, ...],
-    top_k: int | None,
-    context: int | None,
-) -> Callable[..., Any]:
+def _step(decoding: Decoding) -> Callable[..., Any]:
     """(token (streams,), states, noise (streams, choices), weights) → (chosen (streams,), states).
 
     `weights` come from `_table` and `_head`.
     """
     from keras import ops
 
-    embedding = model.get_layer("embedding")
-    layers = [_projected(cell) for cell in _cells(model, spec)]
-    each, ids = STATES[spec.cell], np.array(choices, np.int32)
+    embedding = decoding.model.get_layer("embedding")
+    layers = [_projected(cell) for cell in _cells(decoding.model, decoding.spec)]
+    each, ids = STATES[decoding.spec.cell], np.array(decoding.choices, np.int32)
+    top_k, context = decoding.top_k, decoding.context
 
     def step(token: Any, states: list[Any], noise: Any, weights: Any) -> tuple[Any, list[Any]]:
         streams, (table, kernel, bias) = token.shape[0], weights

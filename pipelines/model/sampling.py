@@ -17,7 +17,7 @@ import numpy as np
 
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.errors import UsageError
-from pipelines.model.decoding import States, advance_of
+from pipelines.model.decoding import Decoding, States, advance_of
 from pipelines.model.network import STATES
 from pipelines.tokens.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary
 
@@ -58,9 +58,8 @@ def sample(
         if context >= len(known) + length - 1:  # covers everything: the same as the carried state
             context = None
     forced = np.concatenate([known[1:], np.full(length, -1)]).astype(np.int32)
-    advance = advance_of(
-        model, spec, choices, None if top_k is None else min(top_k, len(choices)), context
-    )()
+    top_k = None if top_k is None else min(top_k, len(choices))
+    advance = advance_of(Decoding(model, spec, choices, top_k, context))()
     noise = Noise(seed, temperatures, len(choices))
     steps = max(1, min(STEPS, NOISE_VALUES // (streams * len(choices))))
     token = np.full(streams, known[0], np.int32)

@@ -89,7 +89,7 @@ class Redirects:
             )
 
 
-def explained(error: Exception, where: str) -> FolioError:
+def download_error(error: Exception, where: str) -> FolioError:
     """The user's error for a library's error: an UnreachableError if another attempt may help."""
     import requests
     from urllib3.exceptions import TimeoutError as ReadTimeout

@@ -178,7 +178,7 @@ def is_within(home: Path, version: Version) -> bool:
     return version.folder is not None and own in version.folder.resolve().parents
 
 
-def forget(
+def delete_version(
     client: mlflow.MlflowClient, home: Path, version: Version, others: Iterable[Version]
 ) -> None:
     """Delete a version, and its run and files unless one of `others` shares them.

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipelines.declaration.load import FULL, absolute, has_sample, load_spec
 from pipelines.errors import FolioError, UnreachableError
-from pipelines.files.machine import explained, one_line
+from pipelines.files.machine import one_line, refusal_of
 from pipelines.network.credentials import refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
 from pipelines.run.execute import StageResult, execute_stage
@@ -218,7 +218,7 @@ class Retraining:
             )  # the error that ended the run is more important
 
     def _unwritable(self, problem: OSError) -> FolioError:
-        why = explained(problem) or f"{problem.strerror}; fix it (permissions) and run again"
+        why = refusal_of(problem) or f"{problem.strerror}; fix it (permissions) and run again"
         return FolioError(
             f"{self.settings.runs.folder}: run {self.run}: its record could not be "
             f"written, so `folio runs` does not list it: {why}; published artifacts are "

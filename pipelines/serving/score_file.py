@@ -221,7 +221,7 @@ def _whole(out: Path) -> Iterator[Path]:
         with replacing(out) as partial:
             yield partial
     except OSError as error:
-        error.filename = error.filename or str(out)  # `explained` names its disk
+        error.filename = error.filename or str(out)  # `refusal_of` names its disk
         raise FolioError(
             f"{out}: {error.strerror or error}; nothing was written. Fix this (free "
             "space, permissions) and run again"

@@ -25,7 +25,7 @@ from pipelines.network.http_answers import (
     Redirects,
     answered,
     declared_length,
-    explained,
+    download_error,
     version_of,
 )
 from pipelines.store.removal import remove
@@ -50,7 +50,7 @@ class _TryAgain(Exception):
         self.final = final
 
 
-def forget(part: Path) -> None:
+def delete_partial(part: Path) -> None:
     """Remove a partial file and its metadata."""
     remove(_note_path(part))
     remove(part)
@@ -128,7 +128,7 @@ def _try(url: str, part: Path, source: SourceSpec, report: Report) -> None:
                 watch.arrived(len(data))
                 sink.write(data)
         except (RequestException, HTTPError) as error:
-            raise _explained(error, sink) from error
+            raise _body_error(error, sink) from error
     if sink.total is not None and sink.done != sink.total:
         raise _TryAgain(_broken_off(sink))
     write_json(_note_path(part), _read_note(part) | {"complete": True})
@@ -148,7 +148,7 @@ class _Sink:
         """Start at byte `start` (0 empties the file) of `total`."""
         self._allow(max(start, total or 0))
         if not start:
-            forget(self.part)
+            delete_partial(self.part)
         self._file = self.part.open("ab" if start else "wb")
         self.done, self.total = start, total
         self.report(start, total)
@@ -170,7 +170,7 @@ class _Sink:
 
     def _allow(self, size: int) -> None:
         if size > self.max_bytes:
-            forget(self.part)
+            delete_partial(self.part)
             raise FolioError(
                 f"{self.where}: {size:,} bytes or more, over source.max_bytes "
                 f"({self.max_bytes:,}); increase that if the file is meant to be so large"
@@ -229,14 +229,16 @@ class _Answer:
         found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         same = not self._kept or _mark(response) in (None, self._mark)
         if not found or int(found[1]) != self._kept or not same:
-            forget(self.part)  # it does not continue the partial file
+            delete_partial(self.part)  # it does not continue the partial file
             raise _TryAgain(_broken_off(self.sink))
         return self._kept, None if found[2] == "*" else int(found[2])
 
     def _refusal(self, response: Response) -> Exception:
         code, said = response.status_code, answered(self.url, response)
         if code == 416 and self._kept:
-            forget(self.part)  # there is no such rest: the partial file is of another version
+            delete_partial(
+                self.part
+            )  # there is no such rest: the partial file is of another version
             return _TryAgain(FolioError(f"{said}; run again"))
         if code >= 500:
             return _TryAgain(
@@ -252,13 +254,13 @@ class _Answer:
         )
 
 
-def _explained(error: Exception, sink: _Sink) -> Exception:
+def _body_error(error: Exception, sink: _Sink) -> Exception:
     """The user's error for a library's error, wrapped in _TryAgain if another attempt may help."""
     from urllib3.exceptions import ProtocolError
 
     if isinstance(error, ProtocolError):  # in the body: before it, requests raises ConnectionError
         return _TryAgain(_broken_off(sink))
-    found = explained(error, sink.where)
+    found = download_error(error, sink.where)
     return _TryAgain(found) if isinstance(found, UnreachableError) else found
 
 

@@ -24,7 +24,7 @@ from pipelines.network.http_answers import (
     Redirects,
     answered,
     declared_length,
-    explained,
+    download_error,
     version_of,
 )
 from pipelines.source.locations import Place, file_names, from_first, places
@@ -107,6 +107,6 @@ def _answer(method: str, url: str, seconds: float) -> Iterator[Response]:
                 method, url, watch, headers=HEADERS, timeout=seconds, check=Redirects(url).check
             )
         except (RequestException, HTTPError) as error:
-            raise explained(error, shown(url)) from error
+            raise download_error(error, shown(url)) from error
     with response:
         yield response

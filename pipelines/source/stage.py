@@ -22,7 +22,7 @@ from pipelines.files.names import unsafe
 from pipelines.network.addresses import shown
 from pipelines.network.credentials import resolved
 from pipelines.network.http_answers import MissingError
-from pipelines.source.download import copy, download, forget, is_complete, version_fetched
+from pipelines.source.download import copy, delete_partial, download, is_complete, version_fetched
 from pipelines.source.locations import (
     Place,
     file_names,
@@ -154,7 +154,7 @@ def _proved(part: Path, place: Place, source: SourceSpec) -> str:
         return digest
     bad = part.with_suffix(".bad")
     part.replace(bad)
-    forget(part)
+    delete_partial(part)
     raise FolioError(
         f"{_wrong(place.address, digest, source)}; kept as {bad}: inspect it, then fix "
         "source.sha256 or the source"

@@ -183,7 +183,7 @@ class Store:
                     self.hold(built)
                 return built, True
         except OSError as error:
-            error.filename = error.filename or str(folder)  # `explained` reads it
+            error.filename = error.filename or str(folder)  # `refusal_of` reads it
             raise FolioError(
                 f"{error.filename}: {error.strerror or error}; nothing was published. Fix "
                 "this (free space, permissions) and run again"

@@ -12,7 +12,7 @@ from pipelines.files.locks import is_locked
 from pipelines.registry.champions import journal_of
 from pipelines.registry.journal import reigns
 from pipelines.registry.mlflow_access import is_own, mlflow_at
-from pipelines.registry.versions import asked, download_folder, forget, is_within, versions
+from pipelines.registry.versions import asked, delete_version, download_folder, is_within, versions
 from pipelines.store.artifacts import KEY, MANIFEST, Store, lock_of
 from pipelines.store.lineage import stored
 from pipelines.store.live_runs import live_runs
@@ -165,6 +165,6 @@ def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> l
         for item in items:
             if item.version in known and (item.version.name, item.version.number) not in kept:
                 others = [one for one in known if one != item.version]
-                forget(client, settings.home, item.version, others)
+                delete_version(client, settings.home, item.version, others)
                 gone.append(item)
     return gone

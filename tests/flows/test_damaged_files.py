@@ -21,7 +21,7 @@ from pipelines.run.retraining import retrain_plain
 from pipelines.serving.score_file import Order
 from pipelines.serving.score_folder import summary_of
 from pipelines.serving.text_statistics import FILE, read_statistics
-from pipelines.source.download import forget, is_complete
+from pipelines.source.download import delete_partial, is_complete
 from pipelines.store.settings import Settings
 from pipelines.upkeep.store_health import leftovers, records
 from tests.conftest import PROJECT
@@ -63,7 +63,7 @@ def test_what_only_spares_work_is_as_good_as_absent(tmp_path: Path, damage: str)
             DAMAGES[damage](path)
         assert state_of(tmp_path)["pid"] in (None, 1) and isinstance(summary_of(order), dict)
         assert not is_complete(part, "http://x/play.txt")
-    forget(part)
+    delete_partial(part)
     assert not os.path.lexists(note)
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from pipelines.errors import FolioError
 from pipelines.files.home import users_files
-from pipelines.files.machine import explained
+from pipelines.files.machine import refusal_of
 
 BIG = 1 << 20
 Trial = Callable[[], Any]
@@ -155,7 +155,7 @@ def main(what: str, folder: str | None = None) -> None:
             trial()
             told[name] = "nothing was refused"
         except Exception as error:
-            told[name] = explained(error) or f"NOT explained: {type(error).__name__}: {error}"
+            told[name] = refusal_of(error) or f"NOT explained: {type(error).__name__}: {error}"
     os.write(1, json.dumps(told).encode())
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from flows.services.history import ended_before, forget
+from flows.services.history import delete_runs, ended_before
 from pipelines.errors import FolioError
 from tests.flows.cli.test_cli import FOLIO
 from tests.prefect_server import database, migrated, one_run, rows, server_processes
@@ -112,7 +112,7 @@ def test_at_a_given_address_only_runs_named_as_ours(
     named = {run for (run,) in rows(prefect_home, "select name from flow_run")}
     assert name in {run.name for run in found} < named
     ours = [run for run in found if run.name == name]
-    assert list(forget(tmp_path, ours)) == ours
+    assert list(delete_runs(tmp_path, ours)) == ours
     assert name not in {run.name for run in ended_before(tmp_path, time.time())}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.errors import UsageError
 from pipelines.files.home import home_folder, made, private_files, users_files, why_closed
-from pipelines.files.machine import explained
+from pipelines.files.machine import refusal_of
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
@@ -75,7 +75,7 @@ def test_a_home_that_cannot_be_made_is_named(
     if told is None:  # root may write in those folders, as far as permissions go
         with pytest.raises(OSError) as refused:
             made(home_folder() / "runs")
-        told = explained(refused.value)
+        told = refusal_of(refused.value)
     assert told is not None and told.startswith(f"FOLIO_HOME={home}: the home cannot be made")
 
 

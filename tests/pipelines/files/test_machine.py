@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import FolioError, UsageError
-from pipelines.files.machine import explained, explained_text, one_line
+from pipelines.files.machine import one_line, refusal_in, refusal_of
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT
 from tests.flows.test_full_disk import NAMESPACE, may_mount
@@ -82,12 +82,12 @@ def test_too_many_open_files_are_named() -> None:
 
 
 def test_other_errors_are_left_to_their_own_words(tmp_path: Path) -> None:
-    assert explained(UsageError("no space left on device: such a text quotes anything")) is None
-    assert explained(FileNotFoundError(2, "No such file or directory", "/nowhere")) is None
+    assert refusal_of(UsageError("no space left on device: such a text quotes anything")) is None
+    assert refusal_of(FileNotFoundError(2, "No such file or directory", "/nowhere")) is None
     assert (
-        explained(PermissionError(13, "Permission denied", str(tmp_path / "not-the-home"))) is None
+        refusal_of(PermissionError(13, "Permission denied", str(tmp_path / "not-the-home"))) is None
     )
-    assert explained_text("an ordinary log\nTraceback: ValueError: 5", tmp_path) is None
+    assert refusal_in("an ordinary log\nTraceback: ValueError: 5", tmp_path) is None
     assert one_line(ValueError("wrong")) == "ValueError: wrong"
     error = FolioError("the sentence of a stage")
     error.__cause__ = MemoryError()
@@ -98,7 +98,7 @@ def test_what_one_may_not_write_in_the_home_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FOLIO_HOME", str(tmp_path))
-    told = explained(PermissionError(13, "Permission denied", str(tmp_path / "runs" / "x.json")))
+    told = refusal_of(PermissionError(13, "Permission denied", str(tmp_path / "runs" / "x.json")))
     assert told == (
         f"{tmp_path}/runs/x.json: Permission denied; another user created it: give the "
         f"home {tmp_path} to one user, or share it with a group (FOLIO_SHARED_HOME=group)"

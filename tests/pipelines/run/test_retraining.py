@@ -185,7 +185,7 @@ def test_the_sample_stands_in_only_when_allowed_and_declared(
     assert said == []
     record = retrain_plain(declared, settings=allowed, selection=FIRST, notice=said.append)
     assert record["sample"] and record["state"] == "done"
-    assert said[0].startswith("WARNING: http://127.0.0.1:1/play.txt: not fetched")
+    assert said[0].startswith("WARNING: http://127.0.0.1:1/play.txt: --offline forbids")
     assert "SAMPLE" in said[1]
     with pytest.raises(UnreachableError):
         retrain_plain(str(far(tmp_path, "")), settings=allowed, selection=FIRST, notice=said.append)
