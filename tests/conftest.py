@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,27 +129,33 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def declare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    """`declare(name, text)` writes a declaration; {samples} in it is the samples' folder."""
-    folder = tmp_path_factory.mktemp("declarations")
-
-    def write(name: str, text: str) -> Path:
-        path = folder / f"{name}.yaml"
-        path.write_text(text.format(samples=PROJECT / "data" / "samples"), encoding="utf-8")
-        return path
-
-    return write
+def declared(folder: Path, name: str, text: str) -> Path:
+    """A new declaration in `folder`; {samples} in its text is the samples' folder."""
+    path = folder / f"{name}.yaml"
+    path.write_text(text.format(samples=PROJECT / "data" / "samples"), encoding="utf-8")
+    return path
 
 
-@pytest.fixture(scope="session")
-def reviews(declare: Callable[[str, str], Path]) -> Path:
-    return declare("tiny-reviews", REVIEWS)
+@pytest.fixture
+def declare(tmp_path: Path) -> Callable[[str, str], Path]:
+    """`declare(name, text)` writes a declaration of the test's own."""
+    return partial(declared, tmp_path)
 
 
 @pytest.fixture(scope="session")
-def play(declare: Callable[[str, str], Path]) -> Path:
-    return declare("tiny-play", PLAY)
+def declarations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the declarations that tests share. Read only."""
+    return tmp_path_factory.mktemp("declarations")
+
+
+@pytest.fixture(scope="session")
+def reviews(declarations: Path) -> Path:
+    return declared(declarations, "tiny-reviews", REVIEWS)
+
+
+@pytest.fixture(scope="session")
+def play(declarations: Path) -> Path:
+    return declared(declarations, "tiny-play", PLAY)
 
 
 @pytest.fixture(scope="session")
@@ -158,12 +165,15 @@ def trained(shared: Path, reviews: Path, play: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def writers(shared: Path, declare: Callable[[str, str], Path]) -> Settings:
+def writers(shared: Path, declarations: Path) -> Settings:
     """A home with a model of windows of words and one of Japanese subwords. Read only."""
     return Settings.at(
         made_once(
             shared / "writers",
-            retrained(declare("tiny-words", NEXT_WORD), declare("tiny-japanese", JAPANESE)),
+            retrained(
+                declared(declarations, "tiny-words", NEXT_WORD),
+                declared(declarations, "tiny-japanese", JAPANESE),
+            ),
         )
     )
 

@@ -26,7 +26,7 @@ from flows.cli.main import main
 from flows.server.lifecycle import prefect_api
 from pipelines.stages import NAMES
 from pipelines.store.settings import Settings
-from tests.conftest import JAPANESE, PLAY, PROJECT, REVIEWS
+from tests.conftest import JAPANESE, PLAY, REVIEWS, declared
 
 pytestmark = pytest.mark.slow
 
@@ -95,9 +95,7 @@ def ready(trained: Settings, tmp_path: Path) -> None:
 
 
 def write(folder: Path, text: str, name: str = "mine") -> str:
-    path = folder / f"{name}.yaml"
-    path.write_text(text.format(samples=PROJECT / "data" / "samples"), encoding="utf-8")
-    return str(path)
+    return str(declared(folder, name, text))
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:

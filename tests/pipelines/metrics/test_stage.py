@@ -26,7 +26,7 @@ from pipelines.stages import STAGES, stage_named
 from pipelines.store.artifacts import Artifact, Workspace
 from pipelines.store.settings import Settings
 from pipelines.tokens.vocabulary import Vocabulary
-from tests.conftest import NEXT_WORD, PROJECT, artifact_in, artifact_of, spec_of
+from tests.conftest import NEXT_WORD, artifact_in, artifact_of, declared, spec_of
 
 INPUTS = ("model", "batches", "tokens", "corpus")
 SPEECHES = """\
@@ -58,9 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, trained: Settings) -> Any:
 
     def run(name: str) -> dict[str, Artifact]:
         if name not in found:
-            path = folder / f"{name}.yaml"
-            text = {"speeches": SPEECHES, "next-word": NEXT_WORD}[name]
-            path.write_text(text.format(samples=PROJECT / "data" / "samples"))
+            path = declared(folder, name, {"speeches": SPEECHES, "next-word": NEXT_WORD}[name])
             artifacts: dict[str, Artifact] = {}
             for stage in STAGES[:6]:
                 inputs = {given: artifacts[given] for given in stage.inputs}

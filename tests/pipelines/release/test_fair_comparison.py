@@ -20,7 +20,7 @@ from pipelines.release.fair_comparison import Challenger, held_out_digest
 from pipelines.run.retraining import retrain_plain
 from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings
-from tests.conftest import PLAY, PROJECT, REVIEWS, artifact_of
+from tests.conftest import PLAY, REVIEWS, artifact_of, declared
 
 ACCURACY, BITS = RegistrySpec(metric="accuracy"), RegistrySpec(metric="bits_per_character")
 Run = Callable[..., dict[str, Any]]
@@ -134,8 +134,7 @@ def run(empty_registry: Path, tmp_path: Path) -> Run:
     settings = Settings.at(shutil.copytree(empty_registry, tmp_path / "home"))
 
     def go(name: str, text: str, *overrides: str) -> dict[str, Any]:
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(text.format(samples=PROJECT / "data" / "samples"), encoding="utf-8")
+        path = declared(tmp_path, name, text)
         retrain_plain(str(path), overrides=overrides, settings=settings, notice=lambda text: None)
         released = artifact_of(settings, name, "release").path / "release.json"
         return json.loads(released.read_bytes())
