@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -16,11 +19,19 @@ if TYPE_CHECKING:
 
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
+# Keras imports them for its wrappers, its galleries and data frames as training data. Folio uses
+# none of that, and they are two fifths of the time that importing Keras takes.
+UNUSED = ("sklearn", "matplotlib", "pandas")
+
 TENSORFLOW_BYTES = 3_200_000_000  # of address space, for a small model on two cores
 
 
-def load_keras(backend: str) -> ModuleType:
-    """Import keras on `backend`. A process keeps the backend that it chose first."""
+def load_keras(backend: str, lean: bool = True) -> ModuleType:
+    """Import keras on `backend`. A process keeps the backend that it chose first.
+
+    `lean` leaves out what Folio does not use of Keras; in a process that runs other people's code
+    as well, Keras should be whole.
+    """
     if importlib.util.find_spec(PACKAGES[backend]) is None:
         raise UsageError(
             f"backend {backend} is not installed; install it with: pip install "
@@ -30,7 +41,8 @@ def load_keras(backend: str) -> ModuleType:
         _require_memory(backend)
         os.environ["KERAS_BACKEND"] = backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # messages about CPU features
-    import keras
+    with _hidden(UNUSED) if lean else nullcontext():
+        import keras
 
     if keras.backend.backend() != backend:
         raise FolioError(
@@ -38,6 +50,26 @@ def load_keras(backend: str) -> ModuleType:
             f"{backend} pipeline in a separate command"
         )
     return keras
+
+
+@contextmanager
+def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
+    """In this thread, packages that are not imported yet look as if they were not installed."""
+    finder = _Hidden(packages)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Hidden(MetaPathFinder):
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        self.packages, self.thread = packages, threading.get_ident()
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name in self.packages and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError(f"{name} is hidden from Keras", name=name)
 
 
 def _require_memory(backend: str) -> None:

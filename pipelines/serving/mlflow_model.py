@@ -68,4 +68,4 @@ class ServedModel:
 
 
 def _load_pyfunc(path: str) -> ServedModel:
-    return ServedModel(Predictor.load(Path(path)))
+    return ServedModel(Predictor.load(Path(path), lean=False))  # the process is the user's

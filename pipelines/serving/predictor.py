@@ -43,14 +43,15 @@ class Predictor:
         self.model = _model(package)
 
     @classmethod
-    def load(cls, folder: Path, backend: str | None = None) -> Predictor:
+    def load(cls, folder: Path, backend: str | None = None, lean: bool = True) -> Predictor:
         """The package in `folder`, on `backend`, else on the one that this process already runs,
-        else on the one it was trained on. Raises FolioError if it is not intact."""
+        else on the one it was trained on; `lean` is that of `load_keras`. Raises FolioError if it
+        is not intact."""
         try:
             package = Package.read(folder)
             keras = sys.modules.get("keras")
             running = keras.backend.backend() if keras else package.settings.backend
-            load_keras(backend or running)
+            load_keras(backend or running, lean)
             return cls(package)
         except DamagedError as error:
             raise FolioError(
