@@ -24,8 +24,8 @@ run: $(READY)  ## retrain shakespeare and imdb; MIRROR=DIR reads the files from 
 # The tests start hundreds of processes: none is to compile Folio again, whatever the user has set.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: $(READY)  ## run the tests in WORKERS processes
-	$(PYTEST)
+test: $(READY)  ## run the tests in WORKERS processes, under 6 minutes; LONG=1 for all
+	$(PYTEST)$(if $(LONG),, -m "not long")
 
 test-quick: $(READY)  ## run the tests without training or servers, under a minute
 	$(PYTEST) -m "not slow"

@@ -96,7 +96,8 @@ LONGEST = ["services/test_up", "cli/test_cli", "model/test_killed", "release/tes
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        slow = SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
+        if slow or item.get_closest_marker("long"):
             item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
 

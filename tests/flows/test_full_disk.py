@@ -28,6 +28,7 @@ def may_mount() -> bool:
     )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not may_mount(), reason="a small disk cannot be mounted here (unshare --mount)")
 def test_a_disk_full_in_the_middle_publishes_nothing_half_and_a_rerun_goes_on(

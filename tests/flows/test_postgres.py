@@ -23,7 +23,7 @@ from tests.pipelines.release.test_stage import NAME, Release, home, release
 from tests.postgres import Postgres, free_port, postgres
 from tests.prefect_server import one_run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 __all__ = ["home", "release"]
 BOOT_SECONDS = 120

@@ -250,6 +250,7 @@ def test_an_interrupted_run_leaves_no_server_and_no_running_state(
     assert record["run"] in dashboard_of(new_home)
 
 
+@pytest.mark.long
 def test_a_run_goes_on_while_its_server_is_away(
     new_home: Path, tmp_path: Path, dripping: ThreadingHTTPServer
 ) -> None:

@@ -381,6 +381,7 @@ def test_the_dashboard_says_where_its_page_is(folio: Folio, ready: None, tmp_pat
     assert [run["pipeline"] for run in told["runs"]] == ["tiny-play", "tiny-reviews"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # seven processes of the command
 def test_ctrl_c_in_each_stage(tmp_path: Path, environment: dict[str, str], command: Folio) -> None:
     """Interrupted as soon as the stage before is there, each run goes on from what stayed."""

@@ -61,6 +61,7 @@ def test_two_runs_share_a_server_and_the_last_one_stops_it(new_home: Path, play:
     )
 
 
+@pytest.mark.long
 def test_a_server_left_by_a_killed_run_is_adopted_and_stopped(new_home: Path, play: Path) -> None:
     killed = one_run(new_home, play, "die")
     url, _ = killed.communicate()

@@ -68,6 +68,7 @@ def home(two_runs: Path, tmp_path: Path) -> Path:
     return shutil.copytree(two_runs, tmp_path / "home")
 
 
+@pytest.mark.long
 def test_old_runs_go_with_all_that_is_theirs(home: Path) -> None:
     first, second = [name for (name,) in rows(home, "select name from flow_run order by name")]
     expected = {("run record", first), ("flow run", first)}

@@ -30,7 +30,7 @@ from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 FOLIO = str(Path(sys.executable).with_name("folio"))
 SMALL = [

@@ -152,6 +152,7 @@ def words_of(page: Path) -> str:
     return " ".join(html.unescape(text).split())
 
 
+@pytest.mark.long
 def test_the_gate_with_real_language_models(run: Run) -> None:
     """Better, the same again, cut otherwise, and another test part that the champion knows."""
     first = run("play", PLAY)
@@ -219,6 +220,7 @@ def test_slice_floors_of_a_real_language_model(run: Run) -> None:
     assert met["verdict"] == "promote"
 
 
+@pytest.mark.long
 def test_the_gate_with_real_classifiers(run: Run) -> None:
     """A model that has learned nothing is rejected by the evidence where no floor does it."""
     text = (
