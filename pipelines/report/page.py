@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,8 @@ class Pictures:
         self.uris[name] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def render(template: str, **values: Any) -> str:
-    """The page from a template in `templates/`, or given as text; every value is escaped, and made
-    visible.
-
-    Raises jinja2.UndefinedError if the template needs a value that is not given.
-    """
+@cache  # compiling the templates takes half a second
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -74,6 +71,16 @@ def render(template: str, **values: Any) -> str:
         "json": _json,
         "called": lambda name: headline(name)[0].lower(),
     }
+    return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """The page from a template in `templates/`, or given as text; every value is escaped, and made
+    visible.
+
+    Raises jinja2.UndefinedError if the template needs a value that is not given.
+    """
+    environment = _environment()
     found = (
         environment.get_template(template)
         if template.endswith(".html")
