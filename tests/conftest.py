@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import random
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -106,6 +108,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST.index(name) if name in LONGEST else len(LONGEST), item.path not in slow
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen_heap() -> Iterator[None]:
+    """What is there after a module's tests will stay: later collections need not look at it.
+    Keras collects garbage for each model, for a second each once TensorFlow's heap has grown."""
+    yield
+    if "keras" in sys.modules:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -210,7 +222,7 @@ def drawing() -> Iterator[None]:
         while not stop.is_set():
             random.random(), np.random.random()
             keras.random.SeedGenerator()  # what Keras draws for whoever gives it no seed
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     thread = threading.Thread(target=draw)
     thread.start()

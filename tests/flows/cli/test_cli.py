@@ -249,6 +249,7 @@ def test_bad_archives_are_refused(command: Folio, tmp_path: Path, harm: str) -> 
     assert not (tmp_path.parent / "outside.txt").exists()
 
 
+@pytest.mark.long
 def test_runs_at_once_do_the_work_once_and_each_says_so_in_one_document(
     folio: Folio, command: Folio, tmp_path: Path, environment: dict[str, str]
 ) -> None:

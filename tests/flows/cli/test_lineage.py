@@ -203,6 +203,7 @@ def later(trained: Settings, prefect_home: Path, tmp_path_factory: pytest.TempPa
     return call
 
 
+@pytest.mark.long
 def test_an_old_model_is_evaluated_a_month_later(later: Folio, trained: Settings) -> None:
     """On the artifacts that its manifests name, though newer runs have changed everything."""
     old = next(record for record in trained.runs if record["pipeline"] == "tiny-play")

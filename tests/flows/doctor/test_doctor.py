@@ -126,6 +126,7 @@ def text(told: dict[str, Any]) -> str:
     )
 
 
+@pytest.mark.long
 def test_what_it_installs_is_in_order_and_only_workers_are_wanted(installed: Home) -> None:
     told = installed.told()
     assert bad(told) == {"workers": ["problem", "warning"]}, text(told)
@@ -140,6 +141,7 @@ def test_what_it_installs_is_in_order_and_only_workers_are_wanted(installed: Hom
     assert bad(told) == {} and "pool gpu: gpu of here, last heartbeat at" in text(told)
 
 
+@pytest.mark.long
 def test_what_is_gone_or_switched_off_is_found_and_repaired(installed: Home) -> None:
     deployments = {
         one["entrypoint"].rpartition(".")[2] + "/" + one["name"]: one
@@ -186,6 +188,7 @@ def test_what_is_gone_or_switched_off_is_found_and_repaired(installed: Home) -> 
     installed.api("PATCH", "/work_pools/gpu", concurrency_limit=1)
 
 
+@pytest.mark.long
 def test_no_run_can_name_what_a_worker_executes(installed: Home) -> None:
     (words,) = (
         one["id"]
@@ -205,6 +208,7 @@ def test_no_run_can_name_what_a_worker_executes(installed: Home) -> None:
         installed.api("PATCH", "/work_pools/cpu", base_job_template=half)
 
 
+@pytest.mark.long
 def test_the_template_of_a_pool_of_another_type_is_the_users(installed: Home) -> None:
     own = {
         "job_configuration": {"command": "{{ command }}"},
@@ -215,6 +219,7 @@ def test_the_template_of_a_pool_of_another_type_is_the_users(installed: Home) ->
     installed.api("DELETE", "/work_pools/box")
 
 
+@pytest.mark.long
 def test_what_only_its_user_may_change_is_named(installed: Home) -> None:
     (words,) = (
         one
@@ -235,6 +240,7 @@ def test_what_only_its_user_may_change_is_named(installed: Home) -> None:
     installed.api("PATCH", "/work_pools/cpu", concurrency_limit=None)
 
 
+@pytest.mark.long
 def test_a_run_whose_process_was_killed_is_ended(installed: Home) -> None:
     run = "20260101-000000-tiny-play-dead"
     killed = hold(installed.settings.runs.folder, run)
@@ -267,6 +273,7 @@ def begun(home: Home, name: str) -> str:
 ORDER = {"pipeline": "words", "profile": "full", "run": "any", "batches": "0" * 64, "recipe": {}}
 
 
+@pytest.mark.long
 def test_runs_that_could_not_tell_their_end_are_told_by_their_records(
     installed: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +293,7 @@ def test_runs_that_could_not_tell_their_end_are_told_by_their_records(
     } == shown
 
 
+@pytest.mark.long
 def test_runs_that_are_overdue_are_counted(installed: Home) -> None:
     (deployment,) = (
         one["id"]
@@ -315,6 +323,7 @@ def dated(seconds: float) -> Alter:
     return lambda data: re.sub(rb"date: ([^\r]+)", later, data)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("alter", "state", "part"),
     [
@@ -352,6 +361,7 @@ def test_a_server_that_hangs_is_named(home: Home) -> None:
     assert f"does not answer at {home.server.url}" in text(told)
 
 
+@pytest.mark.long
 def test_a_server_that_begins_to_hang_while_it_is_asked_is_named(
     installed: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

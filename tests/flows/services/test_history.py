@@ -82,6 +82,7 @@ def test_old_runs_go_with_all_that_is_theirs(home: Path) -> None:
     assert gc(home, "--yes") == []
 
 
+@pytest.mark.long
 def test_only_what_has_ended_is_old(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     ((begun,),) = rows(home, "select strftime('%s', min(start_time)) from flow_run")

@@ -32,9 +32,9 @@ def train_until(kill_at: int, *given: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "spec", "settings", "kills"),
     [
-        ("classifier", ONE_LAYER, TRAINING, (5, 17)),
+        pytest.param("two widths", ONE_LAYER, TRAINING, (5, 17), marks=pytest.mark.long),
         ("language_model", WRITER, TRAINING, (8, 25)),
-        ("speeches", WRITER, SHUFFLED, (6, 19)),
+        pytest.param("speeches", WRITER, SHUFFLED, (6, 19), marks=pytest.mark.long),
     ],
     ids=["classifier", "language_model", "speeches"],
 )

@@ -202,6 +202,7 @@ def test_the_gate_with_real_language_models(run: Run) -> None:
     assert model["versions"][1]["evidence"] == better["evidence"]
 
 
+@pytest.mark.long
 def test_slice_floors_of_a_real_language_model(run: Run) -> None:
     grouped = PLAY.replace("[part, speaker]", "[part, group]")
     floors = grouped.replace("registry: {{", "registry: {{slice_floors: {{group: {floor}}}, ")

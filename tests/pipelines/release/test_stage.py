@@ -410,6 +410,7 @@ def test_a_server_that_does_not_answer_is_one_line(
     assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
 
 
+@pytest.mark.long
 def test_mlflow_loads_it_without_folio(trained: Settings, tmp_path: Path) -> None:
     """In a process that sees the installed libraries, but neither this folder nor its packages."""
     code = """

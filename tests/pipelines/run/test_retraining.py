@@ -306,6 +306,7 @@ def keys(record: dict[str, Any]) -> dict[str, str]:
     return {entry["stage"]: entry["key"] for entry in record["stages"]}
 
 
+@pytest.mark.long
 def test_an_old_model_is_evaluated_again_with_all_that_it_had(
     twice: tuple[Settings, dict[str, Any]], play: Path
 ) -> None:
@@ -326,6 +327,7 @@ def test_an_old_model_is_evaluated_again_with_all_that_it_had(
     assert again["stages"][-1]["action"] == "run"
 
 
+@pytest.mark.long
 def test_an_earlier_run_is_for_a_stage_of_its_own_pipeline(
     twice: tuple[Settings, dict[str, Any]], play: Path, reviews: Path
 ) -> None:

@@ -67,7 +67,9 @@ def test_an_earlier_package_predicts(earlier: Settings) -> None:
     assert len(play.generate(["MARIAN:"], 20, 0.8, 1)[0]["text"]) == 20
 
 
-@pytest.mark.parametrize("name", ["tiny-reviews", "tiny-play"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("tiny-reviews", marks=pytest.mark.long), "tiny-play"]
+)
 @pytest.mark.parametrize("code", ["ours", "its own"])
 def test_mlflow_loads_an_earlier_model(
     earlier: Settings, name: str, code: str, tmp_path: Path
@@ -90,7 +92,10 @@ def test_mlflow_loads_an_earlier_model(
     assert noted.read_text() == answer if noted.exists() else noted.write_text(answer)
 
 
-@pytest.mark.parametrize(("name", "text"), [("tiny-reviews", REVIEWS), ("tiny-play", PLAY)])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("tiny-reviews", REVIEWS), pytest.param("tiny-play", PLAY, marks=pytest.mark.long)],
+)
 def test_an_earlier_champion_is_rescored(
     earlier: Settings, name: str, text: str, declare: Callable[[str, str], Path]
 ) -> None:
