@@ -172,18 +172,19 @@ def play(declarations: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(shared: Path, reviews: Path, play: Path) -> Settings:
-    """A home in which both tiny pipelines have run, all seven stages. Read only."""
-    return Settings.at(made_once(shared / "home", retrained(reviews, play)))
+def trained(shared: Path, empty_registry: Path, reviews: Path, play: Path) -> Settings:
+    """A home in which both tiny pipelines have run, all eight stages. Read only."""
+    return Settings.at(made_once(shared / "home", retrained(empty_registry, reviews, play)))
 
 
 @pytest.fixture(scope="session")
-def writers(shared: Path, declarations: Path) -> Settings:
+def writers(shared: Path, empty_registry: Path, declarations: Path) -> Settings:
     """A home with a model of windows of words and one of Japanese subwords. Read only."""
     return Settings.at(
         made_once(
             shared / "writers",
             retrained(
+                empty_registry,
                 declared(declarations, "tiny-words", NEXT_WORD),
                 declared(declarations, "tiny-japanese", JAPANESE),
             ),
@@ -203,8 +204,9 @@ def empty_registry(shared: Path) -> Path:
     return made_once(shared / "empty-registry", make)
 
 
-def retrained(*pipelines: Path) -> Callable[[Path], None]:
+def retrained(empty_registry: Path, *pipelines: Path) -> Callable[[Path], None]:
     def run(home: Path) -> None:
+        shutil.copytree(empty_registry, home, dirs_exist_ok=True)
         for pipeline in pipelines:
             retrain_plain(str(pipeline), settings=Settings.at(home), notice=lambda text: None)
 

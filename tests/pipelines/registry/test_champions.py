@@ -33,9 +33,9 @@ NAME = "films"
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three(empty_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with versions 1, 2 and 3, of which each became champion in its turn."""
-    home = tmp_path_factory.mktemp("three")
+    home = shutil.copytree(empty_registry, tmp_path_factory.mktemp("three") / "home")
     with mlflow_at(home) as (_, client):
         client.create_registered_model(NAME)
         for number in (1, 2, 3):
