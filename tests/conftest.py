@@ -93,7 +93,8 @@ registry: {{metric: perplexity, floor: 5000}}
 # Whoever asks for one of these waits for a training or for a Prefect server.
 SLOW_FIXTURES = {"trained", "writers", "empty_registry", "drawing", "prefect_home"}
 # Begun first, the longest before all, so that the workers end together.
-LONGEST = ["services/test_up", "cli/test_cli", "model/test_killed", "release/test_fair_comparison"]
+# The second asks for no trained home: it need not wait until the first has one.
+LONGEST = ["services/test_up", "fast/test_layers", "cli/test_cli", "model/test_killed"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -153,6 +153,7 @@ def test_a_folio_home_that_names_a_file_is_refused_by_its_name(
         assert (done.returncode, done.stderr) == (2, f"folio: {line}; use a folder\n")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not may_mount(), reason="nothing can be mounted here (unshare --mount)")
 def test_on_a_home_that_is_mounted_read_only_each_command_works_or_says_so(
     home: Path, names: dict[str, Path]

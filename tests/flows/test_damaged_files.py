@@ -27,6 +27,7 @@ from pipelines.upkeep.store_health import leftovers, records
 from tests.conftest import PROJECT
 from tests.flows.damaged_files import DAMAGES, FILES, Tried, folio, tried
 
+USUAL = ("cut", "other types", "a folder")  # tried in each run of the tests, the others as `long`
 AS_OTHERS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]  # root may read anything
 
 
@@ -38,7 +39,13 @@ def home(trained: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage if damage in USUAL else pytest.param(damage, marks=pytest.mark.long)
+        for damage in DAMAGES
+    ],
+)
 @pytest.mark.parametrize("file", FILES)
 def test_a_damaged_file_hides_no_other(home: Path, file: str, damage: str) -> None:
     assert tried(home, file, DAMAGES[damage]) == []

@@ -228,7 +228,11 @@ def dripping() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)]
+    ("number", "status"),
+    [
+        (signal.SIGINT, -signal.SIGINT),
+        pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, marks=pytest.mark.long),
+    ],
 )
 def test_an_interrupted_run_leaves_no_server_and_no_running_state(
     new_home: Path, tmp_path: Path, dripping: ThreadingHTTPServer, number: int, status: int

@@ -44,6 +44,7 @@ def test_the_password_of_a_given_address_is_not_printed(
     assert "s3cret" not in str(raised.value) and "127.0.0.1:1/api" in str(raised.value)
 
 
+@pytest.mark.long
 def test_two_runs_share_a_server_and_the_last_one_stops_it(new_home: Path, play: Path) -> None:
     first, second = one_run(new_home, play, "wait"), one_run(new_home, play, "wait")
     assert first.stdout and second.stdout

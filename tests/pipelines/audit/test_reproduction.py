@@ -43,7 +43,9 @@ def other_bytes(manifest: Manifest) -> None:
 
 
 @pytest.mark.usefixtures("drawing")
-@pytest.mark.parametrize("pipeline", ["tiny-reviews", "tiny-play"])
+@pytest.mark.parametrize(
+    "pipeline", [pytest.param("tiny-reviews", marks=pytest.mark.long), "tiny-play"]
+)
 def test_every_stage_comes_out_bit_for_bit(
     trained: Settings, tmp_path: Path, pipeline: str
 ) -> None:

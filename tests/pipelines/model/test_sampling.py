@@ -70,7 +70,9 @@ def test_temperature_0_takes_the_likeliest(models: Models, cell: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("top_k", "context"), [(None, None), (3, None), (3, 4)])
-@pytest.mark.parametrize(("streams", "table_values"), [(2, 2**20), (600, 0)])
+@pytest.mark.parametrize(
+    ("streams", "table_values"), [(2, 2**20), pytest.param(600, 0, marks=pytest.mark.long)]
+)
 def test_the_compiled_loop_draws_what_the_plain_one_draws(
     models: Models,
     cell: str,

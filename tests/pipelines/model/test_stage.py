@@ -147,6 +147,7 @@ def test_a_carried_state_is_shuffled_only_when_asked(
     assert abs(mixed - weights(False, True)).max() > 1e-3  # the same batches, no state carried
 
 
+@pytest.mark.long
 def test_truncation_cuts_the_gradient_and_carries_the_state(
     tmp_path: Path, batches: dict[str, Path]
 ) -> None:

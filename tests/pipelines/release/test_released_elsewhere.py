@@ -87,6 +87,7 @@ def test_a_registry_restored_from_an_older_copy_has_another_model(
     assert page == artifact_of(home, NAME, "report").path / "report.html"
 
 
+@pytest.mark.long
 def test_homes_with_registries_of_their_own_share_no_release(
     trained: Settings, play: Path, tmp_path: Path
 ) -> None:

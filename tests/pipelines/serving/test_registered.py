@@ -70,7 +70,7 @@ def test_an_earlier_package_predicts(earlier: Settings) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param("tiny-reviews", marks=pytest.mark.long), "tiny-play"]
 )
-@pytest.mark.parametrize("code", ["ours", "its own"])
+@pytest.mark.parametrize("code", [pytest.param("ours", marks=pytest.mark.long), "its own"])
 def test_mlflow_loads_an_earlier_model(
     earlier: Settings, name: str, code: str, tmp_path: Path
 ) -> None:

@@ -252,6 +252,7 @@ def test_a_classifier_trains_the_same_and_moves_to_a_plain_file(
     )
 
 
+@pytest.mark.long
 def test_a_language_model_trains_the_same_and_carries_its_state(recurrent: ModuleType) -> None:
     plain, fast = train_both(recurrent, "language_model", 100)
     assert paths(plain) == paths(fast)
@@ -302,6 +303,7 @@ def python(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.long
 def test_two_processes_train_the_same_bits(recurrent: ModuleType) -> None:
     assert python("print(t.digest_after_training())") == digest_after_training()
 
