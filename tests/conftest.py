@@ -37,6 +37,7 @@ needs_mirror = pytest.mark.skipif(
     not MIRROR.is_dir(), reason="the real files are not here (../shared/mirror is missing)"
 )
 
+gc.set_threshold(50_000, 20, 20)  # TensorFlow's heap is large, and little of it is ever garbage
 # A busy machine is not a failure, and first examples import libraries.
 hypothesis_settings.register_profile("folio", deadline=None)
 hypothesis_settings.load_profile("folio")
@@ -93,8 +94,8 @@ registry: {{metric: perplexity, floor: 5000}}
 # Whoever asks for one of these waits for a training or for a Prefect server.
 SLOW_FIXTURES = {"trained", "writers", "empty_registry", "drawing", "prefect_home"}
 # Begun first, the longest before all, so that the workers end together.
-# The second asks for no trained home: it need not wait until the first has one.
-LONGEST = ["services/test_up", "fast/test_layers", "cli/test_cli", "model/test_killed"]
+# Those of the model ask for no trained home: they need not wait until the command's tests have one.
+LONGEST = ["services/test_up", "cli/test_cli", "model/test_sampling", "model/test_killed"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -175,6 +175,7 @@ def test_on_a_home_that_is_mounted_read_only_each_command_works_or_says_so(
     assert (names["out"] / "scored.csv").is_file()
 
 
+@pytest.mark.long
 def test_a_home_of_another_user_is_read_as_far_as_it_may_be(
     home: Path, names: dict[str, Path]
 ) -> None:

@@ -183,6 +183,7 @@ def modes_bind(folder: Path) -> bool:
     )
 
 
+@pytest.mark.long
 def test_a_file_that_may_not_be_read_hides_no_other(home: Path, tmp_path: Path) -> None:
     if not modes_bind(tmp_path):
         pytest.skip("runs as root, and setpriv cannot take its rights")

@@ -158,6 +158,7 @@ def test_the_command_scores_a_file(
         assert_one_line(command(*wrong), 2, *said)
 
 
+@pytest.mark.long
 def test_lines_are_answered_while_more_may_come(home: Path) -> None:
     folio = subprocess.Popen(
         [FOLIO, "predict", NAME, "-"],

@@ -351,6 +351,7 @@ def test_a_clock_may_be_a_second_old_and_its_answer_take_its_time() -> None:
     assert skew_seconds(110, 100.5, 101) == 9 and skew_seconds(90, 100, 101) == -8
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_is_named(home: Home) -> None:
     os.killpg(home.server.pid, signal.SIGSTOP)
     try:

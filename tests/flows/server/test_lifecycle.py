@@ -78,6 +78,7 @@ def test_a_server_left_by_a_killed_run_is_adopted_and_stopped(new_home: Path, pl
     ) == [("Completed", BURST)], "the server went before all was reported"
 
 
+@pytest.mark.long
 def test_a_server_that_cannot_start_is_an_error_that_names_its_log(
     new_home: Path, play: Path
 ) -> None:

@@ -181,7 +181,7 @@ def test_the_attack_works_where_nobody_refuses_it(server: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-@pytest.mark.parametrize("path", ["/flows", "/v2/flows"])
+@pytest.mark.parametrize("path", [pytest.param("/flows", marks=pytest.mark.long), "/v2/flows"])
 def test_both_pages_work_by_either_name(host: str, path: str, server: str, tmp_path: Path) -> None:
     httpx.post(f"{server}/api/flows/", json={"name": "seen-in-a-browser"}, timeout=30)
     page = f"http://{host}:{urlsplit(server).port}{path}"

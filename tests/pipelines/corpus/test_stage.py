@@ -488,6 +488,7 @@ def test_paragraphs_of_wikipedia(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @needs_mirror
+@pytest.mark.long
 def test_imdb(tmp_path: Path) -> None:
     data = (MIRROR / "aclImdb_v1.tar.gz").read_bytes()
     built = Built(

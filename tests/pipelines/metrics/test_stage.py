@@ -71,6 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, trained: Settings) -> Any:
     return run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["tiny-play", "speeches", "next-word"])
 def test_language_figures_are_quotients_of_their_sums(made: Any, name: str) -> None:
     artifacts = made(name)
@@ -299,7 +300,9 @@ def test_again_the_same_bytes(made: Any, name: str, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["tiny-play", "tiny-reviews"])
+@pytest.mark.parametrize(
+    "name", ["tiny-play", pytest.param("tiny-reviews", marks=pytest.mark.long)]
+)
 def test_training_does_without_the_test_split(made: Any, name: str, tmp_path: Path) -> None:
     artifacts = made(name)
     batches = tmp_path / "batches"

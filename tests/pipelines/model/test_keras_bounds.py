@@ -142,6 +142,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 
 
+@pytest.mark.long
 def test_a_model_file_takes_no_more_memory_than_it_holds(model: Path, tmp_path: Path) -> None:
     paths = []
     for bomb in BOMBS:

@@ -139,6 +139,7 @@ def test_windows_predict_their_last_token(tmp_path: Path) -> None:
         np.testing.assert_allclose(nats, wanted[-1:], atol=1e-6)
 
 
+@pytest.mark.long
 def test_sums_are_exact_where_float32_is_not(tmp_path: Path) -> None:
     """Large logits and nats that nearly cancel: the sum stays within 1e-6 of float64's."""
     model = model_of(PLAIN)

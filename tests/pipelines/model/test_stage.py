@@ -111,6 +111,7 @@ def weights_after(folder: Path, batches: Path, spec: ModelSpec, **changes) -> li
     return load_model(folder / "out" / "model.keras").get_weights()
 
 
+@pytest.mark.long
 def test_the_step_written_out_is_keras_own(tmp_path: Path, batches: dict[str, Path]) -> None:
     spec = CLASSIFIER.model_copy(update={"dropout": 0.0})
     ours = weights_after(tmp_path / "a", batches["classifier"], spec, loop="custom", clip_norm=0.5)
@@ -119,6 +120,7 @@ def test_the_step_written_out_is_keras_own(tmp_path: Path, batches: dict[str, Pa
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.long
 def test_clip_norm_bounds_the_step(tmp_path: Path, batches: dict[str, Path]) -> None:
     """With plain SGD a step moves the weights by rate times the clipped norm at most."""
     many = 34  # steps of the classifier's one epoch, rounded up
@@ -131,6 +133,7 @@ def test_clip_norm_bounds_the_step(tmp_path: Path, batches: dict[str, Path]) -> 
     assert 0 < norm <= many * 1e-4
 
 
+@pytest.mark.long
 def test_a_carried_state_is_shuffled_only_when_asked(
     tmp_path: Path, batches: dict[str, Path]
 ) -> None:

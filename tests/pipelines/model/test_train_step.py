@@ -98,7 +98,9 @@ def plain_step(spec: ModelSpec, model: Any) -> Callable[..., float]:
 
 
 @pytest.mark.parametrize("loop", ["fit", "custom"])
-@pytest.mark.parametrize("spec", [CLASSIFIER, WRITER], ids=lambda spec: spec.kind)
+@pytest.mark.parametrize(
+    "spec", [pytest.param(CLASSIFIER, marks=pytest.mark.long), WRITER], ids=lambda spec: spec.kind
+)
 def test_a_hundred_steps_lose_what_plain_steps_lose(spec: ModelSpec, loop: str) -> None:
     keras = load_keras("tensorflow")
     make_reproducible(keras)

@@ -167,6 +167,7 @@ champions.rollback(Path(sys.argv[1]), "films", "cut off")
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("point", "after"), [("before the alias", 3), ("before the line", 2), ("before the end", 2)]
 )

@@ -373,6 +373,7 @@ def test_what_lies_below_a_repeated_stage_is_said_to_be_stale(
     assert said[-1].startswith("tiny-play: batches, model, metrics, release, report are no")
 
 
+@pytest.mark.long
 def test_equal_keys_are_equal_bytes_in_every_home(
     trained: Settings, play: Path, tmp_path: Path
 ) -> None:

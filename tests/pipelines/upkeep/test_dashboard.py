@@ -124,6 +124,7 @@ def test_a_look_reads_no_file_of_the_store(home: Settings) -> None:
         assert {stage["action"] for stage in of(state, name)["plan"]["stages"]} == {"reuse"}
 
 
+@pytest.mark.long
 def test_the_scheduled_profile_is_planned_and_waited_for(home: Settings, tmp_path: Path) -> None:
     declared = tmp_path / "nightly.yaml"
     declared.write_text(

@@ -294,6 +294,7 @@ def test_a_run_that_takes_more_than_a_day_is_told(here: Settings) -> None:
     process.communicate()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_each_backend_is_asked_for_a_gpu() -> None:
     found = {finding.text.split()[0]: finding for finding in machine_health.gpu(ask=True)}

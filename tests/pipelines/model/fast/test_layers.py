@@ -235,6 +235,7 @@ def paths(built: Any) -> list[str]:
     return [re.sub(r"_\d+", "", weight.path) for weight in built.weights]
 
 
+@pytest.mark.long
 def test_a_classifier_trains_the_same_and_moves_to_a_plain_file(
     recurrent: ModuleType, tmp_path: Path
 ) -> None:
@@ -263,6 +264,7 @@ def test_a_language_model_trains_the_same_and_carries_its_state(recurrent: Modul
         np.testing.assert_allclose(found.states, states, atol=1e-4)
 
 
+@pytest.mark.long
 def test_fit_compiled_as_one_program_loses_the_same(recurrent: ModuleType) -> None:
     import keras
 
