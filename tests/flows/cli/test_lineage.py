@@ -221,6 +221,7 @@ def test_an_old_model_is_evaluated_a_month_later(later: Folio, trained: Settings
     assert record["stages"][-1]["action"] == "run" and record["stale"] == ["release"]
 
 
+@pytest.mark.long
 def test_what_garbage_collection_took_cannot_be_evaluated(later: Folio) -> None:
     """Of the run in between nothing serves and nothing is recent."""
     done = later(

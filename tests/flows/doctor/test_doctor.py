@@ -383,6 +383,7 @@ def test_a_server_that_begins_to_hang_while_it_is_asked_is_named(
     assert "does not answer in time → try again" in text(told)
 
 
+@pytest.mark.long
 def test_the_server_of_a_run_need_not_have_anything_installed(home: Home) -> None:
     told = home.told_of_its_own()
     assert not {"pools", "workers", "deployments"} & set(bad(told))

@@ -28,6 +28,11 @@ from pipelines.store.settings import Settings
 from pipelines.tokens.vocabulary import Vocabulary
 from tests.conftest import NEXT_WORD, artifact_in, artifact_of, declared, spec_of
 
+LANGUAGE_MODELS = [
+    "tiny-play",
+    pytest.param("speeches", marks=pytest.mark.long),
+    pytest.param("next-word", marks=pytest.mark.long),
+]
 INPUTS = ("model", "batches", "tokens", "corpus")
 SPEECHES = """\
 title: Tiny speeches
@@ -71,8 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, trained: Settings) -> Any:
     return run
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["tiny-play", "speeches", "next-word"])
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_language_figures_are_quotients_of_their_sums(made: Any, name: str) -> None:
     artifacts = made(name)
     metrics, counts = metrics_of(artifacts["metrics"]), artifacts["batches"].counts["test"]
@@ -91,7 +95,14 @@ def test_language_figures_are_quotients_of_their_sums(made: Any, name: str) -> N
     assert artifacts["metrics"].counts == headline
 
 
-@pytest.mark.parametrize(("name", "order"), [("tiny-play", 5), ("speeches", 4), ("next-word", 5)])
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("tiny-play", 5),
+        pytest.param("speeches", 4, marks=pytest.mark.long),
+        pytest.param("next-word", 5, marks=pytest.mark.long),
+    ],
+)
 def test_baselines_predict_the_same_tokens(made: Any, name: str, order: int) -> None:
     artifacts = made(name)
     metrics = metrics_of(artifacts["metrics"])
@@ -129,6 +140,7 @@ def test_text_is_scored_as_in_one_long_read(made: Any) -> None:
     assert sums["correct"] == (logits.argmax(1) == ids[1:]).sum()
 
 
+@pytest.mark.long
 def test_an_end_marker_is_predicted_but_is_no_character(made: Any) -> None:
     artifacts = made("speeches")
     sums, tokens = metrics_of(artifacts["metrics"])["sums"], artifacts["tokens"].counts["test"]
@@ -150,6 +162,7 @@ def page_of(tmp_path: Path) -> Callable[[dict[str, Artifact]], str]:
     return draw
 
 
+@pytest.mark.long
 def test_the_report_says_what_was_left_out(
     made: Any, page_of: Callable[[dict[str, Artifact]], str]
 ) -> None:
@@ -172,6 +185,7 @@ def test_the_report_says_what_was_left_out(
     assert re.search(table, re.sub("<[^>]*>", " ", page))
 
 
+@pytest.mark.long
 def test_windows_are_scored_once_each(made: Any) -> None:
     artifacts = made("next-word")
     metrics, tokens = metrics_of(artifacts["metrics"]), artifacts["tokens"].counts["test"]
@@ -182,7 +196,7 @@ def test_windows_are_scored_once_each(made: Any) -> None:
     ]  # each after 4 words
 
 
-@pytest.mark.parametrize("name", ["tiny-play", "speeches", "next-word"])
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_samples_and_figures_of_generated_text(made: Any, name: str) -> None:
     artifacts = made(name)
     metrics = metrics_of(artifacts["metrics"])
@@ -216,8 +230,8 @@ def test_samples_and_figures_of_generated_text(made: Any, name: str) -> None:
     ("name", "kinds"),
     [
         ("tiny-play", ["part", "speaker"]),
-        ("speeches", ["length", "speaker"]),
-        ("next-word", ["unknown_rate", "group"]),
+        pytest.param("speeches", ["length", "speaker"], marks=pytest.mark.long),
+        pytest.param("next-word", ["unknown_rate", "group"], marks=pytest.mark.long),
     ],
 )
 def test_slices_of_a_kind_are_the_whole_test_text(made: Any, name: str, kinds: list[str]) -> None:
@@ -234,7 +248,7 @@ def test_slices_of_a_kind_are_the_whole_test_text(made: Any, name: str, kinds: l
             assert row["low"] is None or row["low"] <= row["bits_per_character"] <= row["high"]
 
 
-@pytest.mark.parametrize("name", ["tiny-play", "speeches", "next-word"])
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_every_figure_of_a_language_model_has_an_interval(
     made: Any, page_of: Callable[[dict[str, Artifact]], str], name: str
 ) -> None:

@@ -21,7 +21,7 @@ import matplotlib, pandas, sklearn
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_keras_has_loaded_nothing_unused() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED], cwd=PROJECT, capture_output=True, text=True, check=True

@@ -92,10 +92,8 @@ def test_mlflow_loads_an_earlier_model(
     assert noted.read_text() == answer if noted.exists() else noted.write_text(answer)
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("tiny-reviews", REVIEWS), pytest.param("tiny-play", PLAY, marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "text"), [("tiny-reviews", REVIEWS), ("tiny-play", PLAY)])
 def test_an_earlier_champion_is_rescored(
     earlier: Settings, name: str, text: str, declare: Callable[[str, str], Path]
 ) -> None:

@@ -182,6 +182,7 @@ def films(trained: Settings, here: Settings, tmp_path: Path) -> Callable[[float]
     return register
 
 
+@pytest.mark.long
 def test_old_versions_go_with_their_files_and_rows(
     here: Settings, films: Callable[[float], Path]
 ) -> None:
