@@ -106,6 +106,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_command_on_the_page_can_be_called_so(page: Path) -> None:
     wrong = {}

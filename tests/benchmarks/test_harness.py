@@ -51,6 +51,7 @@ def row(name: str, ours: float, other: float, goal: float | None = 2, **changes:
     )
 
 
+@pytest.mark.slow
 def test_sides_take_turns_in_processes_of_their_own(tmp_path: Path) -> None:
     log = tmp_path / "turns"
     found = take_turns(
@@ -75,12 +76,14 @@ def test_sides_take_turns_in_processes_of_their_own(tmp_path: Path) -> None:
     assert compared.ours == sorted(found["few"].values)[1]
 
 
+@pytest.mark.slow
 def test_peak_memory_is_the_sides_own() -> None:
     found = take_turns({"small": Side(holding, (1,)), "large": Side(holding, (200,))}, 1)
     more = found["large"].peak_bytes - found["small"].peak_bytes
     assert 150 * 2**20 < more < 250 * 2**20
 
 
+@pytest.mark.slow
 def test_a_side_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match=r"bad: (?s:.)*ValueError: no such thing"):
         take_turns({"bad": Side(failing)}, 1)

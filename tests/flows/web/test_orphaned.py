@@ -19,6 +19,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_it_lives_while_it_is_used_and_ends_soon_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,6 +232,7 @@ def test_shards_are_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(

@@ -106,6 +106,7 @@ def test_figures_of_both_are_those_of_their_tables() -> None:
     assert wider.low < found.low < found.high < wider.high
 
 
+@pytest.mark.slow
 def test_equally_good_models_are_mostly_inconclusive() -> None:
     found = [
         classifier_evidence(

@@ -240,6 +240,7 @@ def test_when_the_server_fails_the_newest_copy_is_used(site: Site, mine: Pipelin
     assert mine.text() == OTHER
 
 
+@pytest.mark.slow
 def test_a_dead_server_and_one_that_says_nothing(
     site: Site, mine: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,6 +160,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return partial(Built, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_the_splits_records_as_parquet(
     prepared: Callable[[str], Path], run: Run, file_format: str
@@ -374,6 +375,7 @@ def test_the_mirror_is_tried_first(
     assert len(site.asked) == 2
 
 
+@pytest.mark.slow
 def test_nothing_answers(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "PUBLISHED", "http://127.0.0.1:9")
     message = fails(run, tmp_path / "data", kind=UnreachableError)

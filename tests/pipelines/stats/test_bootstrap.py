@@ -87,6 +87,7 @@ def test_blocks_cover_the_mean_of_a_text_that_remembers(memory: float, least: fl
     assert least <= coverage(memory, blocks=True) <= 0.98
 
 
+@pytest.mark.slow
 def test_single_values_would_not_cover_it() -> None:
     assert coverage(0.8, blocks=False) < 0.6
 

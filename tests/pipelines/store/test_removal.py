@@ -87,6 +87,7 @@ def test_the_lock_stays_with_what_is_left_of_its_key(tmp_path: Path) -> None:
     assert discard(work, artifact.key, time.time()) and not lock.exists()
 
 
+@pytest.mark.slow
 def test_runs_never_lose_what_they_took(tmp_path: Path) -> None:
     """Three take one artifact again and again while two others remove it whenever they can."""
     ending, taken, removed, lost = time.monotonic() + 3, [], [], []

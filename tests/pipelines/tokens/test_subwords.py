@@ -184,6 +184,7 @@ def test_a_damaged_model_file_is_said(tmp_path: Path) -> None:
         Vocabulary.load(tmp_path)
 
 
+@pytest.mark.slow
 @needs_mirror
 def test_real_japanese_comes_back(tmp_path: Path) -> None:
     lines = (MIRROR / "jawiki_sample.txt").read_text(encoding="utf-8").splitlines()

@@ -120,6 +120,7 @@ def lineage(roots: list[Artifact], made: list[Artifact]) -> Iterator[Artifact]:
                 )
 
 
+@pytest.mark.slow
 @given(stores(), st.data())
 def test_what_is_needed_stays_and_all_else_goes(made: list[Artifact], data: st.DataObject) -> None:
     roots = data.draw(st.lists(st.sampled_from(made), unique_by=lambda one: one.path))
