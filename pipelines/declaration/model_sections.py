@@ -1,10 +1,11 @@
-"""The last part of a declaration: what is measured, and what a new model must achieve."""
+"""The second half of a declaration: the network, its training, what is measured, and what a new
+model must achieve."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pipelines.declaration.data_sections import LONGEST, OPERATIONAL, Section, Tokens
 from pipelines.declaration.slices import SliceKind
@@ -78,6 +79,32 @@ class RegistrySpec(Section):
 
 
 Units = Annotated[PositiveInt, Field(le=65_536)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DropoutSpec(Section):
+    """The share of values that training sets to zero, by place.
+
+    The tokens of a row share their mask (Gal and Ghahramani 2016), except for `word`.
+    """
+
+    word: Share = Field(0.0, description="of the tokens, each with its whole embedding vector")
+    embedding: Share = Field(0.0, description="of the embedding vectors")
+    recurrent: Share = Field(
+        0.0,
+        description="of the recurrent weights, for all rows of a batch (Merity, Keskar and Socher "
+        "2018)",
+    )
+    between: Share = Field(0.0, description="of the outputs of each recurrent layer but the last")
+    output: Share = Field(0.0, description="of the last recurrent layer's outputs, after pooling")
+    dense: Share = Field(
+        0.0, description="of the dense layer's outputs, or of the projection's of tie_embeddings"
+    )
+
+
+def _by_place(value: Any) -> Any:
+    """Here, because the errors of a union name its members, which are not keys of the file."""
+    return DropoutSpec.model_validate(value) if isinstance(value, dict) else value
 
 
 class ModelSpec(Section):
@@ -91,22 +118,81 @@ class ModelSpec(Section):
         (64,), min_length=1, max_length=32, description="one number per layer"
     )
     dense: Units | None = Field(None, description="hidden ReLU units before the logit")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: Annotated[Share | DropoutSpec, BeforeValidator(_by_place)] = Field(
+        0.0,
+        description="a number: the share of a language model's recurrent outputs, or of what a "
+        "classifier's logit reads, with a mask for each token; or shares by place",
+    )
     recurrent_initializer: Literal["orthogonal", "glorot_uniform"] = "orthogonal"
     stateful: bool = Field(False, description="carry the state from batch to batch")
+    tie_embeddings: bool = Field(
+        False,
+        description="the logits are products with the embedding vectors (Press and Wolf 2017), "
+        "through a projection if the last units are not as many as the embedding's",
+    )
+    pool: Literal["last", "mean", "max", "all"] = Field(
+        "last",
+        description="what a classifier reads of the last layer's outputs: the last, their mean, "
+        "their maximum, or all three",
+    )
+    residual: bool = Field(
+        False, description="each recurrent layer but the first adds its input to its output"
+    )
+
+    @property
+    def places(self) -> DropoutSpec:
+        """`dropout` by place. A number drops a classifier's last hidden values, dense or not."""
+        if isinstance(self.dropout, DropoutSpec):
+            return self.dropout
+        if self.kind == "classifier":
+            return DropoutSpec(dense=self.dropout)
+        return DropoutSpec(between=self.dropout, output=self.dropout)
+
+    @property
+    def projected(self) -> bool:
+        return self.tie_embeddings and self.units[-1] != self.embedding
 
     @model_validator(mode="after")
     def _possible(self) -> ModelSpec:
-        if self.kind == "language_model" and self.bidirectional:
+        if self.kind == "language_model":
+            self._language_model_is_possible()
+        else:
+            self._classifier_is_possible()
+        if self.residual and len(set(self.units)) != 1:
+            raise ValueError(
+                f"residual adds a layer's input to its output: units {list(self.units)} must be "
+                "equal; set it to false"
+            )
+        if self.residual and len(self.units) == 1:
+            raise ValueError("residual needs a second layer in units; set it to false")
+        if isinstance(self.dropout, DropoutSpec):
+            self._dropout_is_possible(self.dropout)
+        return self
+
+    def _language_model_is_possible(self) -> None:
+        if self.bidirectional:
             raise ValueError(
                 "a bidirectional language model would see the token that it predicts; "
                 "set it to false"
             )
-        if self.kind == "classifier" and self.stateful:
-            raise ValueError("stateful is not for classifiers: their documents are unrelated")
-        if self.kind == "language_model" and self.dense:
+        if self.dense:
             raise ValueError("dense is for classifiers; a language model has no dense layers")
-        return self
+        if self.pool != "last":
+            raise ValueError("pool is for classifiers; a language model predicts after each token")
+
+    def _classifier_is_possible(self) -> None:
+        if self.stateful:
+            raise ValueError("stateful is not for classifiers: their documents are unrelated")
+        if self.tie_embeddings:
+            raise ValueError("tie_embeddings is for language models; a classifier has one logit")
+
+    def _dropout_is_possible(self, dropout: DropoutSpec) -> None:
+        if dropout.between and len(self.units) == 1:
+            raise ValueError("dropout.between needs a second layer in units; use dropout.output")
+        if dropout.dense and not (self.dense or self.projected):
+            raise ValueError(
+                "dropout.dense: there is no dense layer and no projection; use dropout.output"
+            )
 
 
 class TrainingSpec(Section):
@@ -115,6 +201,33 @@ class TrainingSpec(Section):
 
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     learning_rate: float = Field(0.001, gt=0, le=1000)
+    schedule: Literal["constant", "linear", "cosine", "one_cycle"] = Field(
+        "constant",
+        description="how the learning rate falls to zero after the warm-up; one_cycle: from a 25th "
+        "of learning_rate up to it and down to zero, along cosines (Smith and Topin 2018)",
+    )
+    warmup: Share | None = Field(
+        None,
+        description="the share of all steps in which the learning rate rises; default: 0, for "
+        "one_cycle 0.3",
+    )
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="the weights lose this share times the learning rate in each step (Loshchilov "
+        "and Hutter 2019); biases and peepholes do not",
+    )
+    average: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="evaluate and save an exponential moving average of the weights with this "
+        "momentum, such as 0.999, instead of the last weights",
+    )
+    label_smoothing: Share = Field(
+        0.0,
+        description="the share of each target that is spread over all classes or tokens; the "
+        "validation loss is without it",
+    )
     epochs: PositiveInt = Field(10, le=1_000_000)
     patience: PositiveInt | None = Field(
         None,
@@ -148,5 +261,11 @@ class TrainingSpec(Section):
         if self.loop == "custom" and self.backend != "tensorflow":
             raise ValueError(
                 f"loop custom is written for tensorflow, not for {self.backend}; use fit"
+            )
+        if self.weight_decay * self.learning_rate >= 1:
+            raise ValueError(
+                f"weight_decay {self.weight_decay:g} times learning_rate {self.learning_rate:g} "
+                "leaves nothing of the weights; reduce it below "
+                f"{1 / self.learning_rate:g}"
             )
         return self

@@ -52,8 +52,16 @@ def weights_of(model: ModelSpec, vocabulary: int) -> int:
         GATES[model.cell] * out * (before + out // _directions(model))
         for before, out in pairwise(sizes)
     )
-    head = vocabulary if model.kind == "language_model" else model.dense or 1
-    return sizes[0] * vocabulary + recurrent + sizes[-1] * head
+    return sizes[0] * vocabulary + recurrent + _head(model, sizes[-1], vocabulary)
+
+
+def _head(model: ModelSpec, width: int, vocabulary: int) -> int:
+    """The weights above the recurrent layers, which have `width` outputs."""
+    if model.kind == "classifier":
+        return width * (3 if model.pool == "all" else 1) * (model.dense or 1)
+    if model.tie_embeddings:
+        return width * model.embedding if model.projected else 0
+    return width * vocabulary
 
 
 def _directions(model: ModelSpec) -> int:

@@ -116,7 +116,7 @@ def tensorflow_advance(decoding: Decoding) -> Begin:
     run = tf.function(loop, jit_compile=True, autograph=False)
 
     def begin() -> Advance:
-        weights = _table(model, decoding.spec), *_head(model, decoding.choices)
+        weights = _table(model, decoding.spec), *_head(decoding)
 
         def advance(
             token: np.ndarray, states: States, forced: np.ndarray, noise: np.ndarray
@@ -148,7 +148,7 @@ def _step(decoding: Decoding) -> Callable[..., Any]:
     embedding = decoding.model.get_layer("embedding")
     layers = [_projected(cell) for cell in _cells(decoding.model, decoding.spec)]
     each, ids = STATES[decoding.spec.cell], np.array(decoding.choices, np.int32)
-    top_k, context = decoding.top_k, decoding.context
+    top_k, context, residual = decoding.top_k, decoding.context, decoding.spec.residual
 
     def step(token: Any, states: list[Any], noise: Any, weights: Any) -> tuple[Any, list[Any]]:
         streams, (table, kernel, bias) = token.shape[0], weights
@@ -157,8 +157,9 @@ def _step(decoding: Decoding) -> Callable[..., Any]:
         if context is not None:
             x, states = ops.tile(x, (context, 1)), _begun_anew(states, streams, ops)
         for i, (project, go_on) in enumerate(layers):
-            after += go_on(project(after[-each]) if i else x, states[i * each : (i + 1) * each])
-        logits = ops.matmul(after[-each][-streams:], kernel) + bias  # (streams, choices)
+            after += go_on(project(x) if i else x, states[i * each : (i + 1) * each])
+            x = x + after[-each] if i and residual else after[-each]
+        logits = ops.matmul(x[-streams:], kernel) + bias  # (streams, choices)
         if top_k is not None:
             least = ops.top_k(logits, top_k)[0][:, -1:]
             logits = ops.where(logits >= least, logits, -float("inf"))
@@ -178,12 +179,18 @@ def _table(model: keras.Model, spec: ModelSpec) -> Any:
     return _projected(cell)[0](embeddings + 0)
 
 
-def _head(model: keras.Model, choices: tuple[int, ...]) -> tuple[Any, Any]:
-    """The last layer's weights for the ids that can be sampled."""
+def _head(decoding: Decoding) -> tuple[Any, Any]:
+    """The weights (units, choices) and biases (choices,) of the logits that can be sampled."""
     from keras import ops
 
-    head, ids = model.get_layer("logits"), np.array(choices, np.int32)
-    return ops.take(head.kernel, ids, axis=1), ops.take(head.bias, ids)
+    model, ids = decoding.model, np.array(decoding.choices, np.int32)
+    logits = model.get_layer("logits")
+    if not decoding.spec.tie_embeddings:
+        return ops.take(logits.kernel, ids, axis=1), ops.take(logits.bias, ids)
+    kernel = ops.transpose(ops.take(model.get_layer("embedding").embeddings, ids, axis=0))
+    if decoding.spec.projected:
+        kernel = ops.matmul(model.get_layer("projection").kernel, kernel)
+    return kernel, ops.take(logits.embeddings[0], ids)
 
 
 def _cells(model: keras.Model, spec: ModelSpec) -> list[keras.layers.Layer]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
 from pipelines.model.seeds import seed_for
 
 if TYPE_CHECKING:
     import keras
-
-    from pipelines.declaration.model_sections import ModelSpec
 
 STATES = {"simple": 1, "gru": 1, "lstm": 2, "peephole": 2}  # number of state tensors per layer
 
@@ -39,22 +38,28 @@ def build_model(
 def _classifier(spec: ModelSpec, vocabulary_size: int, training: bool, seed: int) -> keras.Model:
     from keras import Model
 
-    inputs, x, mask = _embedded(spec, vocabulary_size, None, seed)
-    for i in range(len(spec.units)):
-        x = _reader(spec, i, training, seed)(x, mask=mask)  # after the last (batch, units)
+    inputs, mask = _inputs(None)
+    x = _embedded(spec, _embedding(spec, vocabulary_size, seed), inputs, seed)
+    last = len(spec.units) - 1
+    for i in range(last):
+        y = _reader(spec, i, training, seed, every=True)(x, mask=mask)
+        x = _joined(spec, i, x, _dropped(spec, "between", f"dropout_{i}", y, seed))
+    every = spec.pool != "last" or spec.residual
+    y = _reader(spec, last, training, seed, every)(x, mask=mask)
+    x = _pooled(spec, _joined(spec, last, x, y), inputs) if every else y  # (batch, …)
+    x = _dropped(spec, "output", f"dropout_{last}", x, seed)
     if spec.dense:
         x = _dense(spec.dense, "dense", seed, activation="relu")(x)
-    if spec.dropout:
-        x = _dropout(spec, "dropout", seed)(x)
+    x = _dropped(spec, "dense", "dropout", x, seed)
     return Model(inputs, _dense(1, "logit", seed)(x), name="classifier")
 
 
-def _reader(spec: ModelSpec, number: int, training: bool, seed: int) -> keras.layers.Layer:
-    """A classifier's recurrent layer: it passes all its outputs to the next; the last layer only
-    its last one."""
+def _reader(
+    spec: ModelSpec, number: int, training: bool, seed: int, every: bool
+) -> keras.layers.Layer:
+    """A classifier's recurrent layer, which returns every output or only its last one."""
     from keras import layers
 
-    every = number < len(spec.units) - 1
     if not spec.bidirectional:
         return _cell(spec, number, training, seed, return_sequences=every)
     # Keras would copy the layer with its seeds, and both directions would start equal.
@@ -65,20 +70,49 @@ def _reader(spec: ModelSpec, number: int, training: bool, seed: int) -> keras.la
     return layers.Bidirectional(forward, backward_layer=backward, name=f"both_directions_{number}")
 
 
+def _pooled(spec: ModelSpec, x: Any, inputs: dict[str, Any]) -> Any:
+    """(batch, time, width) -> (batch, width), or three times as wide for all. Padding is left
+    out."""
+    from keras import ops
+
+    place, length = _places(inputs["tokens"]), ops.expand_dims(inputs["length"], 1)
+    real, count = ops.less_equal(place, length), ops.cast(length, x.dtype)
+    parts = []
+    if spec.pool in ("mean", "all"):
+        parts.append(_sum_where(real, x) / count)
+    if spec.pool in ("max", "all"):
+        parts.append(ops.max(ops.where(ops.expand_dims(real, 2), x, -1e9), axis=1))
+    if spec.pool in ("last", "all"):
+        ends = [ops.equal(place, length), ops.equal(place, 1)]  # of the two directions
+        halves = ops.split(x, 2, axis=2) if spec.bidirectional else [x]
+        parts += [_sum_where(end, half) for end, half in zip(ends, halves, strict=False)]
+    return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _sum_where(chosen: Any, x: Any) -> Any:
+    """(batch, time), (batch, time, width) -> the sum of the chosen steps (batch, width)."""
+    from keras import ops
+
+    return ops.sum(ops.where(ops.expand_dims(chosen, 2), x, 0.0), axis=1)
+
+
 def _language_model(spec: ModelSpec, vocabulary_size: int, seed: int) -> keras.Model:
     from keras import Input, Model
 
-    inputs, x, mask = _embedded(spec, vocabulary_size, None, seed)
+    inputs, mask = _inputs(None)
+    embedding = _embedding(spec, vocabulary_size, seed)
+    x = embedding(inputs["tokens"])
     outputs: dict[str, Any] = {}
     for i, units in enumerate(spec.units):
         names = state_names(spec, i)
         states = [Input((units,), name=name) for name in names]
         inputs |= dict(zip(names, states, strict=True))
-        x, *after = _cell(spec, i, False, seed, return_sequences=True, return_state=True)(
+        y, *after = _cell(spec, i, False, seed, return_sequences=True, return_state=True)(
             x, mask=mask, initial_state=states
         )  # (batch, time, units)
+        x = _joined(spec, i, x, y)
         outputs |= dict(zip(names, after, strict=True))
-    logits = _dense(vocabulary_size, "logits", seed)(x)  # (batch, time, vocabulary)
+    logits = _logits(spec, embedding, x, inputs, seed, training=False)
     return Model(inputs, {"logits": logits} | outputs, name="language_model")
 
 
@@ -87,26 +121,92 @@ def _training_language_model(
 ) -> keras.Model:
     from keras import Model
 
-    inputs, x, mask = _embedded(spec, vocabulary_size, batch if spec.stateful else None, seed)
+    inputs, mask = _inputs(batch if spec.stateful else None)
+    embedding = _embedding(spec, vocabulary_size, seed)
+    x = _embedded(spec, embedding, inputs, seed)
     for i in range(len(spec.units)):
-        x = _cell(spec, i, True, seed, return_sequences=True, stateful=spec.stateful)(x, mask=mask)
-        if spec.dropout:
-            x = _dropout(spec, f"dropout_{i}", seed)(x)
-    return Model(inputs, _dense(vocabulary_size, "logits", seed)(x), name="language_model")
+        y = _cell(spec, i, True, seed, return_sequences=True, stateful=spec.stateful)(x, mask=mask)
+        place = "between" if i < len(spec.units) - 1 else "output"
+        x = _joined(spec, i, x, _dropped(spec, place, f"dropout_{i}", y, seed))
+    logits = _logits(spec, embedding, x, inputs, seed, training=True)
+    return Model(inputs, logits, name="language_model")
 
 
-def _embedded(
-    spec: ModelSpec, vocabulary_size: int, batch: int | None, seed: int
-) -> tuple[Any, Any, Any]:
-    from keras import Input, initializers, layers, ops
+def _logits(
+    spec: ModelSpec,
+    embedding: keras.layers.Layer,
+    x: Any,
+    inputs: dict[str, Any],
+    seed: int,
+    training: bool,
+) -> Any:
+    """(batch, time, units) -> (batch, time, vocabulary)."""
+    from keras import layers, ops
+
+    if not spec.tie_embeddings:
+        return _dense(embedding.input_dim, "logits", seed)(x)
+    if spec.projected:
+        x = _dense(spec.embedding, "projection", seed, use_bias=False)(x)
+        x = _dropped(spec, "dense", "dropout", x, seed) if training else x
+    # Keras has no layer of biases alone: these are a table of one row.
+    biases = layers.Embedding(1, embedding.input_dim, "zeros", name="logits")
+    row = ops.expand_dims(ops.zeros_like(inputs["length"]), 1)  # (batch, 1)
+    return ops.add(embedding(x, reverse=True), biases(row))
+
+
+def _inputs(batch: int | None) -> tuple[dict[str, Any], Any]:
+    """Tokens and length, and the mask (batch, time)."""
+    from keras import Input, ops
 
     tokens = Input((None,), batch_size=batch, dtype="int32", name="tokens")
     length = Input((), batch_size=batch, dtype="int32", name="length")
-    positions = ops.cumsum(ops.ones_like(tokens), axis=1)  # 1, 2, … (batch, time)
-    mask = ops.less_equal(positions, ops.expand_dims(length, 1))
+    mask = ops.less_equal(_places(tokens), ops.expand_dims(length, 1))
+    return {"tokens": tokens, "length": length}, mask
+
+
+def _places(tokens: Any) -> Any:
+    """1, 2, … in each row (batch, time)."""
+    from keras import ops
+
+    return ops.cumsum(ops.ones_like(tokens), axis=1)
+
+
+def _embedding(spec: ModelSpec, vocabulary_size: int, seed: int) -> keras.layers.Layer:
+    from keras import initializers, layers
+
     start = initializers.RandomUniform(seed=seed_for(seed, "embedding", "embeddings"))
-    x = layers.Embedding(vocabulary_size, spec.embedding, start, name="embedding")(tokens)
-    return {"tokens": tokens, "length": length}, x, mask
+    kind = layers.ReversibleEmbedding if spec.tie_embeddings else layers.Embedding
+    return kind(vocabulary_size, spec.embedding, embeddings_initializer=start, name="embedding")
+
+
+def _embedded(
+    spec: ModelSpec, embedding: keras.layers.Layer, inputs: dict[str, Any], seed: int
+) -> Any:
+    """The tokens' vectors (batch, time, embedding) after dropout."""
+    x = embedding(inputs["tokens"])
+    for place in ("word", "embedding"):
+        x = _dropped(spec, place, f"dropout_{place}", x, seed)
+    return x
+
+
+def _joined(spec: ModelSpec, number: int, x: Any, y: Any) -> Any:
+    """A recurrent layer's outputs `y`, with its inputs `x` added by a residual connection."""
+    from keras import ops
+
+    return ops.add(x, y) if spec.residual and number else y
+
+
+def _dropped(spec: ModelSpec, place: str, name: str, x: Any, seed: int) -> Any:
+    """`x` after the dropout declared for `place`."""
+    from keras import layers
+
+    rate = getattr(spec.places, place)
+    if not rate:
+        return x
+    shape = None
+    if isinstance(spec.dropout, DropoutSpec) and len(x.shape) == 3:
+        shape = (None, None, 1) if place == "word" else (None, 1, None)
+    return layers.Dropout(rate, shape, seed_for(seed, name, "dropout"), name=name)(x)
 
 
 def _cell(
@@ -127,11 +227,13 @@ def _cell(
         "recurrent_initializer": recurrent_start(seed=seed_for(seed, name, "recurrent_kernel")),
         "seed": seed_for(seed, name, "dropout"),
     }
+    faster = recurrent if training else layers
+    if training and spec.places.recurrent:
+        options["weight_dropout"] = spec.places.recurrent
     if spec.cell == "peephole":
-        return layers.RNN(cells.PeepholeLSTMCell(units, **seeded), name=name, **options)
+        return faster.RNN(cells.PeepholeLSTMCell(units, **seeded), name=name, **options)
     if spec.cell == "simple" and not training:  # Keras's SimpleRNN does not save its seed
         return layers.RNN(layers.SimpleRNNCell(units, **seeded), name=name, **options)
-    faster = recurrent if training else layers
     kind = {"simple": faster.SimpleRNN, "lstm": faster.LSTM, "gru": faster.GRU}[spec.cell]
     return kind(units, name=name, **seeded, **options)
 
@@ -141,12 +243,6 @@ def _dense(units: int, name: str, seed: int, **options: Any) -> keras.layers.Lay
 
     start = initializers.GlorotUniform(seed_for(seed, name, "kernel"))
     return layers.Dense(units, kernel_initializer=start, name=name, **options)
-
-
-def _dropout(spec: ModelSpec, name: str, seed: int) -> keras.layers.Layer:
-    from keras import layers
-
-    return layers.Dropout(spec.dropout, seed=seed_for(seed, name, "dropout"), name=name)
 
 
 def state_names(spec: ModelSpec, layer: int | None = None) -> list[str]:

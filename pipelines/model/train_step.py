@@ -1,7 +1,9 @@
-"""One training step: Keras's own (`loop: fit`), or the hand-written gradient step (`custom`)."""
+"""One training step: Keras's own (`loop: fit`), or the hand-written gradient step (`custom`); its
+loss, and its learning rate."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +17,49 @@ if TYPE_CHECKING:
 Inputs = dict[str, np.ndarray]
 Step = Callable[[Inputs, np.ndarray, np.ndarray], float]  # x, y, weight -> loss
 
+NOT_DECAYED = ("bias", "peephole", "logits/embeddings")  # the last: biases of tied logits
+ONE_CYCLE_START, ONE_CYCLE_WARMUP = 1 / 25, 0.3
+
 
 def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
     """Give the model its optimizer and loss; returns the step that trains it on one batch."""
+    import keras
+
+    optimizer = _optimizer(model, training)
+    # Without it, JAX runs each operation separately, some 30 times slower. On TensorFlow, the
+    # layers compile the parts that benefit (pipelines/model/fast/layers.py).
+    model.compile(
+        optimizer=optimizer,
+        loss=_loss(kind, training.label_smoothing),
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    optimizer.build(model.trainable_variables)
+    return _custom(model) if training.loop == "custom" else _keras(model)
+
+
+def learning_rate(training: TrainingSpec, step: int, steps: int) -> float:
+    """The rate of a step, counted from 0, of so many."""
+    one_cycle = training.schedule == "one_cycle"
+    warmup = training.warmup
+    if warmup is None:
+        warmup = ONE_CYCLE_WARMUP if one_cycle else 0.0
+    rise = warmup * steps
+    if step < rise:
+        risen = min(1.0, (step + 1) / rise)
+        if one_cycle:
+            risen = ONE_CYCLE_START + (1 - ONE_CYCLE_START) * _half_cosine(risen)
+        return training.learning_rate * risen
+    left = (steps - step) / (steps - rise)
+    shapes = {"constant": 1.0, "linear": left}
+    return training.learning_rate * shapes.get(training.schedule, _half_cosine(left))
+
+
+def _half_cosine(share: float) -> float:
+    """From 0 to 1, flat at both ends."""
+    return (1 - math.cos(math.pi * share)) / 2
+
+
+def _optimizer(model: keras.Model, training: TrainingSpec) -> keras.Optimizer:
     import keras
 
     optimizers = {
@@ -25,21 +67,50 @@ def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
         "rmsprop": keras.optimizers.RMSprop,
         "sgd": keras.optimizers.SGD,
     }
+    optimizer = _exact(optimizers[training.optimizer])(
+        training.learning_rate,
+        global_clipnorm=training.clip_norm,
+        weight_decay=training.weight_decay or None,
+        use_ema=training.average is not None,
+        ema_momentum=training.average or 0.0,
+    )
+    optimizer.exclude_from_weight_decay(
+        [each for each in model.trainable_variables if each.path.endswith(NOT_DECAYED)]
+    )
+    return optimizer
+
+
+def _loss(kind: str, smoothing: float) -> keras.Loss:
+    import keras
+
     # Rows and tokens with weight 0 count neither in the sum nor in the divisor.
     reduction = "mean_with_sample_weight"
-    loss = (
-        keras.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
-        if kind == "classifier"
-        else keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
-    )
-    optimizer = _exact(optimizers[training.optimizer])(
-        training.learning_rate, global_clipnorm=training.clip_norm
-    )
-    # Without it, JAX runs each operation separately, some 30 times slower. On TensorFlow, the
-    # layers compile the parts that benefit (pipelines/model/fast/layers.py).
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
-    optimizer.build(model.trainable_variables)
-    return _custom(model) if training.loop == "custom" else _keras(model)
+    if kind == "classifier":
+        return keras.losses.BinaryCrossentropy(
+            from_logits=True, label_smoothing=smoothing, reduction=reduction
+        )
+    if not smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+    return _smoothed_loss(smoothing, reduction)
+
+
+def _smoothed_loss(share: float, reduction: str) -> keras.Loss:
+    """What Keras has for one-hot targets alone, which would be as large as the logits.
+
+    Of each target, `share` is spread over the vocabulary: the loss grows by that share of the
+    target's logit minus the logits' mean.
+    """
+    import keras
+    from keras import ops
+
+    class Smoothed(keras.losses.Loss):
+        def call(self, targets: Any, logits: Any) -> Any:
+            targets = ops.cast(targets, "int32")  # (batch, time)
+            nats = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+            chosen = ops.take_along_axis(logits, ops.expand_dims(targets, -1), axis=-1)
+            return nats + share * (ops.squeeze(chosen, -1) - ops.mean(logits, axis=-1))
+
+    return Smoothed(reduction=reduction)
 
 
 def _exact(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:

@@ -17,7 +17,7 @@ from pipelines.errors import FolioError
 from pipelines.model import checkpoints
 from pipelines.model.network import build_model, copy_weights
 from pipelines.model.scoring import Scorer
-from pipelines.model.train_step import compiled
+from pipelines.model.train_step import compiled, learning_rate
 from pipelines.store.artifacts import Workspace
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ class Trainer:
         x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
         if not self.spec.stateful:
             self._forget()
+        self.model.optimizer.learning_rate = self._learning_rate()
         for part in self._stretches(x, y, weight):
             loss, total = self.train_step(*part), float(part[2].sum())
             if not math.isfinite(loss):
@@ -136,6 +137,11 @@ class Trainer:
         position.step += 1
         position.tokens += int(batch.length.sum())
         self._report()
+
+    def _learning_rate(self) -> float:
+        steps, position = self.train.batch_count, self.position
+        done = position.epoch * steps + position.step
+        return learning_rate(self.training, done, self.training.epochs * steps)
 
     def _stretches(
         self, x: dict[str, np.ndarray], y: np.ndarray, weight: np.ndarray
@@ -168,6 +174,8 @@ class Trainer:
     def _validate(self) -> None:
         position = self.position
         copy_weights(self.model, self.plain)
+        # With training.average, the weights become their averages; else this does nothing.
+        self.model.optimizer.finalize_variable_values(self.plain.trainable_variables)
         figures = self.scorer.summary(self.validation)
         epoch = position.epoch + 1
         row = {

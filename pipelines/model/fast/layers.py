@@ -16,6 +16,8 @@ weights: `plain.set_weights(fast.get_weights())`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -27,7 +29,46 @@ Tensor = Any
 
 
 @keras.saving.register_keras_serializable("folio")
-class LSTM(keras.layers.LSTM):
+class RNN(keras.layers.RNN):
+    """`keras.layers.RNN` with dropped weights: in each call in training, the share `weight_dropout`
+    of the recurrent weights is zero for all rows and steps (Merity, Keskar and Socher 2018).
+
+    A scan multiplies by such weights as by any others, so that it keeps its speed.
+    """
+
+    def __init__(self, *arguments: Any, weight_dropout: float = 0.0, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.weight_dropout = weight_dropout
+
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+        training: bool = False,
+    ) -> Tensor:
+        with self._dropped_weights() if training and self.weight_dropout else nullcontext():
+            return super().call(sequences, initial_state, mask, training)
+
+    @contextmanager
+    def _dropped_weights(self) -> Iterator[None]:
+        cell = self.cell
+        attributes, kernel = cell.__dict__, cell.recurrent_kernel
+        # Not by setattr, with which Keras would track the tensor.
+        attributes["recurrent_kernel"] = keras.random.dropout(
+            kernel, self.weight_dropout, seed=cell.seed_generator
+        )
+        try:
+            yield
+        finally:
+            attributes["recurrent_kernel"] = kernel
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"weight_dropout": self.weight_dropout}
+
+
+@keras.saving.register_keras_serializable("folio")
+class LSTM(RNN, keras.layers.LSTM):
     """`keras.layers.LSTM`, faster in training: (batch, time, features) -> (batch, time, units)."""
 
     def inner_loop(
@@ -45,7 +86,7 @@ class LSTM(keras.layers.LSTM):
 
 
 @keras.saving.register_keras_serializable("folio")
-class GRU(keras.layers.GRU):
+class GRU(RNN, keras.layers.GRU):
     """`keras.layers.GRU`, faster in training: (batch, time, features) -> (batch, time, units)."""
 
     def inner_loop(
@@ -63,7 +104,7 @@ class GRU(keras.layers.GRU):
 
 
 @keras.saving.register_keras_serializable("folio")
-class SimpleRNN(keras.layers.SimpleRNN):
+class SimpleRNN(RNN, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN`, faster in training: (batch, time, features) -> (batch, time,
     units)."""
 
