@@ -50,6 +50,8 @@ class Section(BaseModel):
         """Python accepts true as 1; and -0.0, which equals 0.0, would give another key."""
         assert info.field_name, "this validates fields"
         kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
+        if isinstance(value, dict) and any(isinstance(kind, type(Section)) for kind in kinds):
+            return value  # a section checks its own numbers
         return _numbers_alone(value) if kinds & {int, float} and bool not in kinds else value
 
 

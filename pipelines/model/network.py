@@ -83,9 +83,11 @@ def _pooled(spec: ModelSpec, x: Any, inputs: dict[str, Any]) -> Any:
     if spec.pool in ("max", "all"):
         parts.append(ops.max(ops.where(ops.expand_dims(real, 2), x, -1e9), axis=1))
     if spec.pool in ("last", "all"):
-        ends = [ops.equal(place, length), ops.equal(place, 1)]  # of the two directions
-        halves = ops.split(x, 2, axis=2) if spec.bidirectional else [x]
-        parts += [_sum_where(end, half) for end, half in zip(ends, halves, strict=False)]
+        last = _sum_where(ops.equal(place, length), x)
+        if spec.bidirectional:  # the backward half ends at the first token
+            first = _sum_where(ops.equal(place, 1), x)
+            last = ops.concatenate([ops.split(last, 2, 1)[0], ops.split(first, 2, 1)[1]], axis=1)
+        parts.append(last)
     return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
@@ -93,7 +95,8 @@ def _sum_where(chosen: Any, x: Any) -> Any:
     """(batch, time), (batch, time, width) -> the sum of the chosen steps (batch, width)."""
     from keras import ops
 
-    return ops.sum(ops.where(ops.expand_dims(chosen, 2), x, 0.0), axis=1)
+    shares = ops.cast(ops.expand_dims(chosen, 1), x.dtype)  # (batch, 1, time)
+    return ops.squeeze(ops.matmul(shares, x), 1)
 
 
 def _language_model(spec: ModelSpec, vocabulary_size: int, seed: int) -> keras.Model:

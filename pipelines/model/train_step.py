@@ -91,26 +91,14 @@ def _loss(kind: str, smoothing: float) -> keras.Loss:
         )
     if not smoothing:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
-    return _smoothed_loss(smoothing, reduction)
 
+    class Smoothed(keras.losses.CategoricalCrossentropy):
+        """For ids. One-hot targets are as large as the logits, but no slower than ids."""
 
-def _smoothed_loss(share: float, reduction: str) -> keras.Loss:
-    """What Keras has for one-hot targets alone, which would be as large as the logits.
+        def call(self, ids: Any, logits: Any) -> Any:
+            return super().call(keras.ops.one_hot(ids, logits.shape[-1]), logits)
 
-    Of each target, `share` is spread over the vocabulary: the loss grows by that share of the
-    target's logit minus the logits' mean.
-    """
-    import keras
-    from keras import ops
-
-    class Smoothed(keras.losses.Loss):
-        def call(self, targets: Any, logits: Any) -> Any:
-            targets = ops.cast(targets, "int32")  # (batch, time)
-            nats = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
-            chosen = ops.take_along_axis(logits, ops.expand_dims(targets, -1), axis=-1)
-            return nats + share * (ops.squeeze(chosen, -1) - ops.mean(logits, axis=-1))
-
-    return Smoothed(reduction=reduction)
+    return Smoothed(from_logits=True, label_smoothing=smoothing, reduction=reduction)
 
 
 def _exact(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
