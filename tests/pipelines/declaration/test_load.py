@@ -190,6 +190,31 @@ def test_impossible_language_models_are_refused(declare) -> None:
             load_spec(str(declare("wrong", PLAY.replace(*change))))
 
 
+def test_options_of_network_and_training_that_make_no_sense_are_refused(declare) -> None:
+    reviews, play = str(declare("reviews", REVIEWS)), str(declare("play", PLAY))
+    two = "model.units=[4, 4]"
+    for pipeline, given, message in [
+        (reviews, ("model.tie_embeddings=true",), "tie_embeddings is for language models"),
+        (reviews, ("model.residual=true",), "residual needs a second layer"),
+        (reviews, ("model.units=[4, 5]", "model.residual=true"), r"units \[4, 5\] must be equal"),
+        (reviews, ("model.dropout.between=0.1",), "dropout.between needs a second layer"),
+        (reviews, ("model.dropout.wrod=0.1",), "unknown key model.dropout.wrod; did you mean word"),
+        (reviews, ("model.dropout.word=1",), "model.dropout.word: input should be less than 1"),
+        (reviews, ("model.dropout=[0.1]",), "model.dropout: input should be a valid number"),
+        (play, ("model.pool=mean",), "pool is for classifiers"),
+        (play, ("model.dropout.dense=0.1",), "no dense layer and no projection"),
+        (play, ("training.schedule=cosine", "training.warmup=1"), "warmup: input should be less"),
+        (play, ("training.weight_decay=1000",), "leaves nothing of the weights"),
+        (play, ("training.average=1",), "average: input should be less than 1"),
+    ]:
+        with pytest.raises(UsageError, match=message) as error:
+            load_spec(pipeline, overrides=given)
+        assert "\n" not in str(error.value)
+    rates = ("model.dropout={word: 0.1, between: 0.2}", "training.weight_decay=49")
+    spec = load_spec(play, overrides=(two, "model.residual=true", *rates))
+    assert spec.model.places.between == 0.2 and spec.model.places.output == 0
+
+
 def test_what_a_carried_state_may_be_shuffled_with(declare) -> None:
     stateful = PLAY.replace("kind: language_model", "kind: language_model, stateful: true")
     lanes = str(declare("lanes", stateful))

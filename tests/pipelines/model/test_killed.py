@@ -9,13 +9,32 @@ from typing import Any
 
 import pytest
 
-from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+from pipelines.declaration.model_sections import DropoutSpec, ModelSpec, TrainingSpec
 from tests.forked import exit_code
 from tests.pipelines.model.test_stage import CLASSIFIER, TRAINING, WRITER, batches, train
 
 __all__ = ["batches"]
 SHUFFLED = TRAINING.model_copy(update={"shuffle": True})
 ONE_LAYER = CLASSIFIER.model_copy(update={"units": (5,)})  # a second would be traced for seconds
+PRACTISED = ONE_LAYER.model_copy(
+    update={
+        "dropout": DropoutSpec(word=0.1, embedding=0.2, recurrent=0.3, output=0.2, dense=0.1),
+        "pool": "all",
+    }
+)
+PRACTISED_WRITER = WRITER.model_copy(
+    update={
+        "units": (5, 5),
+        "dropout": DropoutSpec(
+            word=0.1, embedding=0.2, recurrent=0.3, between=0.1, output=0.2, dense=0.1
+        ),
+        "tie_embeddings": True,
+        "residual": True,
+    }
+)
+PRACTISES = {"weight_decay": 0.1, "average": 0.9, "label_smoothing": 0.1, "clip_norm": 1.0}
+ONE_CYCLE = TRAINING.model_copy(update={**PRACTISES, "schedule": "one_cycle", "loop": "custom"})
+WARMED_UP = TRAINING.model_copy(update={**PRACTISES, "schedule": "cosine", "warmup": 0.5})
 
 
 def train_until(kill_at: int, *given: Any) -> None:
@@ -35,8 +54,10 @@ def train_until(kill_at: int, *given: Any) -> None:
         pytest.param("two widths", ONE_LAYER, TRAINING, (5, 17), marks=pytest.mark.long),
         ("language_model", WRITER, TRAINING, (8, 25)),
         pytest.param("speeches", WRITER, SHUFFLED, (6, 19), marks=pytest.mark.long),
+        pytest.param("classifier", PRACTISED, ONE_CYCLE, (7,), marks=pytest.mark.long),
+        ("language_model", PRACTISED_WRITER, WARMED_UP, (25,)),
     ],
-    ids=["classifier", "language_model", "speeches"],
+    ids=["classifier", "language_model", "speeches", "practised", "practised language_model"],
 )
 def test_a_killed_training_ends_with_the_same_bits(
     tmp_path: Path,

@@ -94,6 +94,26 @@ def test_the_compiled_loop_draws_what_the_plain_one_draws(
     assert (compiled == plain).all()
 
 
+@pytest.mark.parametrize("units", [(5, 5), (3, 3)], ids=["projected", "as wide"])
+def test_tied_embeddings_and_residual_connections_are_drawn_from(
+    units: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_keras("tensorflow")
+    spec = ModelSpec(
+        kind="language_model", units=units, embedding=3, tie_embeddings=True, residual=True
+    )
+    model = build_model(spec, VOCABULARY)
+    for variable in model.trainable_variables:
+        variable.assign(variable * 3 + 0.1)
+    model.get_layer("logits").embeddings.assign(np.sin(np.arange(VOCABULARY))[None])
+    drawn = sample(model, spec, START, 1, 20, 0.0, seed=1)[0]
+    logits = logits_after(model, spec, np.concatenate([START, drawn]))[len(START) - 1 : -1]
+    assert drawn.tolist() == (logits[:, FIRST_ID:].argmax(axis=1) + FIRST_ID).tolist()
+    compiled = sample(model, spec, START, 60, 12, 0.9, 5, 6)
+    monkeypatch.setattr(sampling, "advance_of", decoding.plain_advance)
+    assert (sample(model, spec, START, 60, 12, 0.9, 5, 6) == compiled).all()
+
+
 @pytest.mark.parametrize("cell", MOSTLY_LSTM)
 @pytest.mark.parametrize(("start", "context"), [(START, 1), (START, 8), (LONG_START, 8)])
 def test_a_context_is_read_from_the_zero_state(

@@ -247,7 +247,10 @@ def test_the_training_model_and_the_saved_one_agree(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["classifier", "language_model"])
 @pytest.mark.parametrize("cell", ["simple", "lstm", "gru", "peephole"])
-def test_the_size_that_the_plan_reckons_is_that_of_the_network(kind: str, cell: str) -> None:
+@pytest.mark.parametrize("practised", [False, True])
+def test_the_size_that_the_plan_reckons_is_that_of_the_network(
+    kind: str, cell: str, practised: bool
+) -> None:
     classifier = kind == "classifier"
     spec = ModelSpec(
         kind=kind,
@@ -256,7 +259,9 @@ def test_the_size_that_the_plan_reckons_is_that_of_the_network(kind: str, cell: 
         units=(30, 50),
         bidirectional=classifier,
         dense=20 if classifier else None,
+        pool="all" if classifier and practised else "last",
+        tie_embeddings=practised and not classifier,
     )
     matrices = [w for w in build_model(spec, 200).weights if len(w.shape) == 2]
-    counted = sum(math.prod(w.shape) for w in matrices if "bias" not in w.path)
+    counted = sum(math.prod(w.shape) for w in matrices if "bias" not in w.path and w.shape[0] > 1)
     assert weights_of(spec, 200) == pytest.approx(counted, rel=0.01)  # peepholes and the logit
