@@ -154,6 +154,7 @@ def _logits(
     # Keras has no layer of biases alone: these are a table of one row.
     biases = layers.Embedding(1, embedding.input_dim, "zeros", name="logits")
     row = ops.expand_dims(ops.zeros_like(inputs["length"]), 1)  # (batch, 1)
+    x = ops.copy(x)  # without the mask, which the embedding would warn of
     return ops.add(embedding(x, reverse=True), biases(row))
 
 

@@ -18,6 +18,7 @@ SHUFFLED = TRAINING.model_copy(update={"shuffle": True})
 ONE_LAYER = CLASSIFIER.model_copy(update={"units": (5,)})  # a second would be traced for seconds
 PRACTISED = ONE_LAYER.model_copy(
     update={
+        "bidirectional": False,
         "dropout": DropoutSpec(word=0.1, embedding=0.2, recurrent=0.3, output=0.2, dense=0.1),
         "pool": "all",
     }

@@ -115,6 +115,14 @@ def test_dropped_recurrent_weights_keep_the_written_gradient(cell: str) -> None:
     np.testing.assert_allclose(found[0], gradients(plain, x)[0], rtol=1e-5)
 
 
+def test_both_directions_drop_recurrent_weights() -> None:
+    make_reproducible(load_keras("tensorflow"))
+    spec = ModelSpec(kind="classifier", bidirectional=True, units=(5, 4), dropout=DROPOUT, dense=3)
+    both = build_model(spec, VOCABULARY, BATCH).get_layer("both_directions_0")
+    assert both.forward_layer.weight_dropout == both.backward_layer.weight_dropout == 0.2
+    assert both.forward_layer.cell.seed != both.backward_layer.cell.seed
+
+
 @pytest.mark.parametrize("kind", ["classifier", "language_model"])
 def test_smoothed_targets_are_spread_over_all(kind: str) -> None:
     spec = ModelSpec(kind=kind, cell="simple", embedding=4, units=(3,))
