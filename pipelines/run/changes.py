@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipelines.network.addresses import config_shown
@@ -22,9 +22,10 @@ def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
     """The differences between a recipe and an artifact's, whose manifest is `previous`."""
     config = config_shown(previous["config"])
     reasons = [
-        f"{key} {_short(config.get(key))} → {_short(value)}"
+        reason
         for key, value in recipe.config.items()
         if config.get(key) != value
+        for reason in _changed_value(key, config.get(key), value)
     ]
     reasons += [
         f"{key} {_short(value)} → (gone)"
@@ -41,6 +42,15 @@ def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
     if recipe.version != previous["version"]:
         reasons.append(f"format version {previous['version']} → {recipe.version}")
     return reasons
+
+
+def _changed_value(key: str, before: Any, now: Any) -> Iterator[str]:
+    """One difference, or those of a mapping's values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in differing(now, before):
+            yield from _changed_value(f"{key}.{name}", before.get(name), now.get(name))
+    else:
+        yield f"{key} {_short(before)} → {_short(now)}"
 
 
 def _changed_code(recipe: Recipe, before: Mapping[str, str]) -> list[str]:

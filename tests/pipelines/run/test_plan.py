@@ -51,6 +51,21 @@ def test_a_changed_setting_is_named_with_both_values(home: Settings, reviews: Pa
     assert said["release"][0] == "run"
 
 
+def test_a_changed_value_of_a_mapping_is_named(home: Settings, reviews: Path) -> None:
+    given = {"batches": artifact_of(home, "tiny-reviews", "batches")}
+    model = next(stage for stage in STAGES if stage.name == "model")
+
+    def recipe(dropout: str):
+        spec = load_spec(str(reviews), overrides=(f"model.dropout={dropout}",))
+        return recipe_of(model, spec, given)
+
+    before = vars(recipe("{word: 0.1, output: 0.2}"))
+    assert changes(recipe("{word: 0.3, output: 0.2}"), before) == ["model.dropout.word 0.1 → 0.3"]
+    assert changes(recipe("0.5"), before) == [
+        "model.dropout {'word': 0.1, 'embedding': 0.0, 'recu… → 0.5"
+    ]
+
+
 def test_checkpoint_every_changes_nothing(home: Settings, reviews: Path) -> None:
     assert actions(home, reviews, "training.checkpoint_every=5")["model"][0] == "reuse"
 
