@@ -138,6 +138,11 @@ class ModelSpec(Section):
     residual: bool = Field(
         False, description="each recurrent layer but the first adds its input to its output"
     )
+    layer_norm: bool = Field(
+        False,
+        description="each recurrent layer's outputs are normalized, after the residual connection "
+        "(Ba, Kiros and Hinton 2016)",
+    )
 
     @property
     def places(self) -> DropoutSpec:
@@ -216,7 +221,7 @@ class TrainingSpec(Section):
         ge=0,
         le=1000,
         description="the weights lose this share times the learning rate in each step (Loshchilov "
-        "and Hutter 2019); biases and peepholes do not",
+        "and Hutter 2019); biases, peepholes and layer_norm do not",
     )
     average: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,

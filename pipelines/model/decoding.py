@@ -147,6 +147,7 @@ def _step(decoding: Decoding) -> Callable[..., Any]:
 
     embedding = decoding.model.get_layer("embedding")
     layers = [_projected(cell) for cell in _cells(decoding.model, decoding.spec)]
+    norms = _norms(decoding.model, decoding.spec)
     each, ids = STATES[decoding.spec.cell], np.array(decoding.choices, np.int32)
     top_k, context, residual = decoding.top_k, decoding.context, decoding.spec.residual
 
@@ -159,6 +160,7 @@ def _step(decoding: Decoding) -> Callable[..., Any]:
         for i, (project, go_on) in enumerate(layers):
             after += go_on(project(x) if i else x, states[i * each : (i + 1) * each])
             x = x + after[-each] if i and residual else after[-each]
+            x = norms[i](x) if norms else x
         logits = ops.matmul(x[-streams:], kernel) + bias  # (streams, choices)
         if top_k is not None:
             least = ops.top_k(logits, top_k)[0][:, -1:]
@@ -191,6 +193,12 @@ def _head(decoding: Decoding) -> tuple[Any, Any]:
     if decoding.spec.projected:
         kernel = ops.matmul(model.get_layer("projection").kernel, kernel)
     return kernel, ops.take(logits.embeddings[0], ids)
+
+
+def _norms(model: keras.Model, spec: ModelSpec) -> list[keras.layers.Layer]:
+    """The layers that normalize the outputs of the cells, if any."""
+    count = len(spec.units) if spec.layer_norm else 0
+    return [model.get_layer(f"norm_{i}") for i in range(count)]
 
 
 def _cells(model: keras.Model, spec: ModelSpec) -> list[keras.layers.Layer]:

@@ -46,7 +46,8 @@ def _classifier(spec: ModelSpec, vocabulary_size: int, training: bool, seed: int
         x = _joined(spec, i, x, _dropped(spec, "between", f"dropout_{i}", y, seed))
     every = spec.pool != "last" or spec.residual
     y = _reader(spec, last, training, seed, every)(x, mask=mask)
-    x = _pooled(spec, _joined(spec, last, x, y), inputs) if every else y  # (batch, …)
+    x = _joined(spec, last, x, y)
+    x = _pooled(spec, x, inputs) if every else x  # (batch, …)
     x = _dropped(spec, "output", f"dropout_{last}", x, seed)
     if spec.dense:
         x = _dense(spec.dense, "dense", seed, activation="relu")(x)
@@ -194,10 +195,12 @@ def _embedded(
 
 
 def _joined(spec: ModelSpec, number: int, x: Any, y: Any) -> Any:
-    """A recurrent layer's outputs `y`, with its inputs `x` added by a residual connection."""
-    from keras import ops
+    """A recurrent layer's outputs `y`, with its inputs `x` added by a residual connection, and
+    normalized."""
+    from keras import layers, ops
 
-    return ops.add(x, y) if spec.residual and number else y
+    joined = ops.add(x, y) if spec.residual and number else y
+    return layers.LayerNormalization(name=f"norm_{number}")(joined) if spec.layer_norm else joined
 
 
 def _dropped(spec: ModelSpec, place: str, name: str, x: Any, seed: int) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Inputs = dict[str, np.ndarray]
 Step = Callable[[Inputs, np.ndarray, np.ndarray], float]  # x, y, weight -> loss
 
-NOT_DECAYED = ("bias", "peephole", "logits/embeddings")  # the last: biases of tied logits
+NOT_DECAYED = ("bias", "peephole", "gamma", "beta", "logits/embeddings")  # the last: tied logits
 ONE_CYCLE_START, ONE_CYCLE_WARMUP = 1 / 25, 0.3
 
 

@@ -21,6 +21,7 @@ PRACTISED = ONE_LAYER.model_copy(
         "bidirectional": False,
         "dropout": DropoutSpec(word=0.1, embedding=0.2, recurrent=0.3, output=0.2, dense=0.1),
         "pool": "all",
+        "layer_norm": True,
     }
 )
 PRACTISED_WRITER = WRITER.model_copy(
@@ -31,6 +32,7 @@ PRACTISED_WRITER = WRITER.model_copy(
         ),
         "tie_embeddings": True,
         "residual": True,
+        "layer_norm": True,
     }
 )
 PRACTISES = {"weight_decay": 0.1, "average": 0.9, "label_smoothing": 0.1, "clip_norm": 1.0}

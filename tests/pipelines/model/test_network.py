@@ -120,6 +120,23 @@ def test_a_classifier_has_residual_connections_too() -> None:
     np.testing.assert_allclose(logits(model, spec), wanted, atol=1e-6)
 
 
+def test_outputs_are_normalized_after_the_residual_connection() -> None:
+    spec = ModelSpec(
+        kind="classifier", embedding=4, units=(5, 5), residual=True, layer_norm=True, pool="mean"
+    )
+    model = built(spec)
+
+    def normal(x: np.ndarray) -> np.ndarray:
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3)
+
+    vectors = model.get_layer("embedding")(TOKENS)
+    first = normal(np.asarray(model.get_layer("lstm_0")(vectors)))
+    second = normal(first + np.asarray(model.get_layer("lstm_1")(first)))
+    means = [row[:length].mean(axis=0) for row, length in zip(second, LENGTH, strict=True)]
+    wanted = np.stack(means) @ kernel(model, "logit")
+    np.testing.assert_allclose(logits(model, spec), wanted, atol=1e-5)
+
+
 def test_a_plain_declaration_has_the_layers_that_it_always_had() -> None:
     classifier = ModelSpec(kind="classifier", units=(5, 4), dense=6, dropout=0.2)
     names = ["embedding", "lstm_0", "lstm_1", "dense", "dropout", "logit"]

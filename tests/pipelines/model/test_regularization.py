@@ -150,7 +150,13 @@ def test_smoothed_targets_are_spread_over_all(kind: str) -> None:
 def test_decay_shrinks_all_but_biases() -> None:
     rate, decay = 0.1, 0.5
     spec = TIED.model_copy(
-        update={"dropout": 0.0, "cell": "peephole", "units": (5,), "residual": False}
+        update={
+            "dropout": 0.0,
+            "cell": "peephole",
+            "units": (5,),
+            "residual": False,
+            "layer_norm": True,
+        }
     )
     sgd = TrainingSpec(optimizer="sgd", learning_rate=rate)
     make_reproducible(load_keras("tensorflow"))
@@ -164,13 +170,13 @@ def test_decay_shrinks_all_but_biases() -> None:
         before, plain.trainable_variables, decayed.trainable_variables, strict=True
     ):
         lost = np.asarray(a) - np.asarray(b)
-        if a.path.endswith(("bias", "peephole", "logits/embeddings")):
+        if a.path.endswith(("bias", "peephole", "gamma", "beta", "logits/embeddings")):
             kept.add(a.path.rpartition("/")[2])
             np.testing.assert_array_equal(lost, 0)
         else:
             np.testing.assert_allclose(lost, rate * decay * start, atol=1e-6)
             assert abs(lost).max() > 1e-3
-    assert kept == {"bias", "peephole", "embeddings"}
+    assert kept == {"bias", "peephole", "gamma", "beta", "embeddings"}
 
 
 def test_the_step_written_out_takes_every_option_too() -> None:

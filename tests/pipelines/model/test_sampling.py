@@ -100,7 +100,12 @@ def test_tied_embeddings_and_residual_connections_are_drawn_from(
 ) -> None:
     load_keras("tensorflow")
     spec = ModelSpec(
-        kind="language_model", units=units, embedding=3, tie_embeddings=True, residual=True
+        kind="language_model",
+        units=units,
+        embedding=3,
+        tie_embeddings=True,
+        residual=True,
+        layer_norm=True,
     )
     model = build_model(spec, VOCABULARY)
     for variable in model.trainable_variables:
