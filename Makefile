@@ -24,10 +24,10 @@ run: $(READY)  ## retrain shakespeare and imdb; MIRROR=DIR reads the files from 
 # The tests start hundreds of processes: none is to compile Folio again, whatever the user has set.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: $(READY)  ## run the tests in WORKERS processes, under 6 minutes; LONG=1 for all
+test: $(READY)  ## run the tests in WORKERS processes, some 8 minutes; LONG=1 for all, 20
 	$(PYTEST)$(if $(LONG),, -m "not long")
 
-test-quick: $(READY)  ## run the tests without training or servers, under a minute
+test-quick: $(READY)  ## run the tests without training or servers, about a minute
 	$(PYTEST) -m "not slow"
 
 lint: $(READY)  ## run ruff, its formatter and mypy

@@ -37,7 +37,6 @@ needs_mirror = pytest.mark.skipif(
     not MIRROR.is_dir(), reason="the real files are not here (../shared/mirror is missing)"
 )
 
-gc.set_threshold(50_000, 20, 20)  # TensorFlow's heap is large, and little of it is ever garbage
 # A busy machine is not a failure, and first examples import libraries.
 hypothesis_settings.register_profile("folio", deadline=None)
 hypothesis_settings.load_profile("folio")
