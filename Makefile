@@ -27,7 +27,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORK
 test: $(READY)  ## run the tests in WORKERS processes, some 8 minutes; LONG=1 for all, 20
 	$(PYTEST)$(if $(LONG),, -m "not long")
 
-test-quick: $(READY)  ## run the tests without training or servers, about a minute
+test-quick: $(READY)  ## run the tests without training or servers, some 75 s
 	$(PYTEST) -m "not slow"
 
 lint: $(READY)  ## run ruff, its formatter and mypy
