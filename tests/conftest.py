@@ -225,7 +225,7 @@ def drawing() -> Iterator[None]:
         while not stop.is_set():
             random.random(), np.random.random()
             keras.random.SeedGenerator()  # what Keras draws for whoever gives it no seed
-            time.sleep(0.05)
+            time.sleep(0.01)
 
     thread = threading.Thread(target=draw)
     thread.start()

@@ -54,7 +54,7 @@ def train_until(kill_at: int, *given: Any) -> None:
 @pytest.mark.parametrize(
     ("data", "spec", "settings", "kills"),
     [
-        pytest.param("two widths", ONE_LAYER, TRAINING, (5, 17), marks=pytest.mark.long),
+        pytest.param("classifier", ONE_LAYER, TRAINING, (5, 17), marks=pytest.mark.long),
         ("language_model", WRITER, TRAINING, (8, 25)),
         pytest.param("speeches", WRITER, SHUFFLED, (6, 19), marks=pytest.mark.long),
         pytest.param("classifier", PRACTISED, ONE_CYCLE, (7,), marks=pytest.mark.long),
