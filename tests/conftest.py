@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -97,7 +98,21 @@ SLOW_FIXTURES = {"trained", "writers", "earlier", "empty_registry", "drawing", "
 LONGEST = ["services/test_up", "cli/test_cli", "model/test_sampling", "model/test_killed"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", metavar="K/N", help="of the long tests, only the Kth of N shares")
+
+
+def is_of_share(item: pytest.Item, share: str) -> bool:
+    number, shares = (int(part) for part in share.split("/"))
+    turn = crc32(item.nodeid.encode()) % shares == number % shares
+    return turn or not item.get_closest_marker("long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if share := config.getoption("--long"):
+        others = [item for item in items if not is_of_share(item, share)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
     for item in items:
         slow = SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
         if slow or item.get_closest_marker("long"):

@@ -202,6 +202,7 @@ def two_stages(
     return deserted(), notices
 
 
+@pytest.mark.long
 def test_a_stage_is_done_though_the_server_went_away_in_it(
     relay: Relay, tmp_path: Path, play: Path
 ) -> None:
@@ -272,6 +273,7 @@ def test_counts_are_flat_and_readable() -> None:
     ]
 
 
+@pytest.mark.long
 def test_progress_is_shown_again_when_the_server_is_back(relay: Relay) -> None:
     notices: list[str] = []
 

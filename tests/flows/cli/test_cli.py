@@ -167,6 +167,7 @@ def test_bad_reviews_are_one_line(
     assert json.loads(planned.stdout)["stages"][1]["action"] == "run"
 
 
+@pytest.mark.long
 def test_a_text_shorter_than_one_sequence(folio: Folio, tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("Too short a text for this.\n")
     path = write(tmp_path, PLAY.replace("{samples}/play.txt", "short.txt"))
@@ -298,6 +299,7 @@ def assert_whole(record: dict[str, Any]) -> None:
     assert Path(record["report"]).is_file()
 
 
+@pytest.mark.long
 def test_what_the_readme_shows(folio: Folio, command: Folio, ready: None) -> None:
     answers = json.loads(command("predict", "tiny-reviews", "a fine film", "", "--json").stdout)
     assert answers[0]["label"] in ("positive", "negative") and 0.5 <= answers[0]["probability"] <= 1

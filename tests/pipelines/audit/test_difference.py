@@ -44,6 +44,7 @@ def rows(found: list[dict[str, Any]]) -> dict[str, tuple[Any, Any]]:
     return {next(iter(row.values())): (row["old"], row["new"]) for row in found}
 
 
+@pytest.mark.long
 def test_two_real_runs(home: Settings) -> None:
     old, new = sides(home)
     found = difference(old, new)

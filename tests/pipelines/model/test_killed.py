@@ -58,7 +58,7 @@ def train_until(kill_at: int, *given: Any) -> None:
         ("language_model", WRITER, TRAINING, (8, 25)),
         pytest.param("speeches", WRITER, SHUFFLED, (6, 19), marks=pytest.mark.long),
         pytest.param("classifier", PRACTISED, ONE_CYCLE, (7,), marks=pytest.mark.long),
-        ("language_model", PRACTISED_WRITER, WARMED_UP, (25,)),
+        pytest.param("language_model", PRACTISED_WRITER, WARMED_UP, (25,), marks=pytest.mark.long),
     ],
     ids=["classifier", "language_model", "speeches", "practised", "practised language_model"],
 )

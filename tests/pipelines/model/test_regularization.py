@@ -179,6 +179,7 @@ def test_decay_shrinks_all_but_biases() -> None:
     assert kept == {"bias", "peephole", "gamma", "beta", "embeddings"}
 
 
+@pytest.mark.long
 def test_the_step_written_out_takes_every_option_too() -> None:
     (a, fit), (b, custom) = (
         trained(TIED, EVERYTHING.model_copy(update={"loop": loop}), 3) for loop in ("fit", "custom")

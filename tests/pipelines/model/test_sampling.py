@@ -94,7 +94,9 @@ def test_the_compiled_loop_draws_what_the_plain_one_draws(
     assert (compiled == plain).all()
 
 
-@pytest.mark.parametrize("units", [(5, 5), (3, 3)], ids=["projected", "as wide"])
+@pytest.mark.parametrize(
+    "units", [(5, 5), pytest.param((3, 3), marks=pytest.mark.long)], ids=["projected", "as wide"]
+)
 def test_tied_embeddings_and_residual_connections_are_drawn_from(
     units: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

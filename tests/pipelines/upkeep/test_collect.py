@@ -100,6 +100,7 @@ def unneeded(here: Settings, pipeline: str) -> list[Path]:
     return paths
 
 
+@pytest.mark.long
 def test_a_home_in_order_has_nothing_to_give(here: Settings, reviews: Path, play: Path) -> None:
     assert collected(here) == []
     assert (
