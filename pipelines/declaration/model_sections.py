@@ -233,6 +233,11 @@ class TrainingSpec(Section):
         description="the share of each target that is spread over all classes or tokens; the "
         "validation loss is without it",
     )
+    sampled_softmax: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None,
+        description="for large vocabularies: in training, each target competes with this many "
+        "drawn tokens instead of all; needs tie_embeddings",
+    )
     epochs: PositiveInt = Field(10, le=1_000_000)
     patience: PositiveInt | None = Field(
         None,

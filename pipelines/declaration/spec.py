@@ -124,6 +124,7 @@ class Spec(Section):
         else:
             self._language_model_agrees()
         self._slices_agree()
+        self._sampled_softmax_agrees()
         problem = too_large(self.model, self.tokens, self.batches)
         self._require(problem is None, problem or "")
         return self
@@ -166,6 +167,23 @@ class Spec(Section):
                 f"evaluation.slices group: corpus.reader {self.corpus.reader} has neither "
                 "groups nor files; remove it",
             )
+
+    def _sampled_softmax_agrees(self) -> None:
+        candidates, size = self.training.sampled_softmax, self.tokens.max_size
+        self._require(
+            candidates is None or self.model.tie_embeddings,
+            "training.sampled_softmax needs a language model with model.tie_embeddings",
+        )
+        self._require(
+            not (candidates and self.training.label_smoothing),
+            "training.label_smoothing spreads targets over all tokens, which "
+            "training.sampled_softmax does not see; remove one of them",
+        )
+        self._require(
+            not (candidates and size) or candidates < size,
+            f"training.sampled_softmax {candidates} draws no fewer than tokens.max_size {size}; "
+            "remove it",
+        )
 
     def _language_model_agrees(self) -> None:
         documents = self.batches.layout == "documents"

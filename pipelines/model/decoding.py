@@ -192,7 +192,7 @@ def _head(decoding: Decoding) -> tuple[Any, Any]:
     kernel = ops.transpose(ops.take(model.get_layer("embedding").embeddings, ids, axis=0))
     if decoding.spec.projected:
         kernel = ops.matmul(model.get_layer("projection").kernel, kernel)
-    return kernel, ops.take(logits.embeddings[0], ids)
+    return kernel, ops.take(logits.embeddings[:, 0], ids)
 
 
 def _norms(model: keras.Model, spec: ModelSpec) -> list[keras.layers.Layer]:

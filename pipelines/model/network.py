@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
+from pipelines.model import sampled_softmax
 from pipelines.model.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ STATES = {"simple": 1, "gru": 1, "lstm": 2, "peephole": 2}  # number of state te
 
 
 def build_model(
-    spec: ModelSpec, vocabulary_size: int, training_batch: int | None = None, seed: int = 0
+    spec: ModelSpec,
+    vocabulary_size: int,
+    training_batch: int | None = None,
+    seed: int = 0,
+    sampled: bool = False,
 ) -> keras.Model:
     """The network of `spec`; its initial weights and its dropout depend only on `seed`.
 
@@ -26,12 +31,13 @@ def build_model(
     model maps {tokens, length, state_0, …} to {logits (batch, time, vocabulary), state_0, …}. With
     `training_batch`, the network is built for training, from layers that train faster
     (pipelines/model/fast/layers.py): a language model then returns only the logits and, if
-    `spec.stateful`, keeps the state itself for batches of that many rows.
+    `spec.stateful`, keeps the state itself for batches of that many rows. `sampled`: it also takes
+    targets and candidates, and returns the logits of these (sampled_softmax.py).
     """
     if spec.kind == "classifier":
         return _classifier(spec, vocabulary_size, training_batch is not None, seed)
     if training_batch is not None:
-        return _training_language_model(spec, vocabulary_size, training_batch, seed)
+        return _training_language_model(spec, vocabulary_size, training_batch, seed, sampled)
     return _language_model(spec, vocabulary_size, seed)
 
 
@@ -121,11 +127,13 @@ def _language_model(spec: ModelSpec, vocabulary_size: int, seed: int) -> keras.M
 
 
 def _training_language_model(
-    spec: ModelSpec, vocabulary_size: int, batch: int, seed: int
+    spec: ModelSpec, vocabulary_size: int, batch: int, seed: int, sampled: bool
 ) -> keras.Model:
     from keras import Model
 
-    inputs, mask = _inputs(batch if spec.stateful else None)
+    rows = batch if spec.stateful else None
+    inputs, mask = _inputs(rows)
+    inputs |= sampled_softmax.inputs(rows) if sampled else {}
     embedding = _embedding(spec, vocabulary_size, seed)
     x = _embedded(spec, embedding, inputs, seed)
     for i in range(len(spec.units)):
@@ -152,11 +160,15 @@ def _logits(
     if spec.projected:
         x = _dense(spec.embedding, "projection", seed, use_bias=False)(x)
         x = _dropped(spec, "dense", "dropout", x, seed) if training else x
-    # Keras has no layer of biases alone: these are a table of one row.
-    biases = layers.Embedding(1, embedding.input_dim, "zeros", name="logits")
-    row = ops.expand_dims(ops.zeros_like(inputs["length"]), 1)  # (batch, 1)
+    # Keras has no layer of biases alone: these are a table with a column.
+    biases = layers.Embedding(embedding.input_dim, 1, "zeros", name="logits")
     x = ops.copy(x)  # without the mask, which the embedding would warn of
-    return ops.add(embedding(x, reverse=True), biases(row))
+    if "candidates" in inputs:
+        return sampled_softmax.logits(x, inputs, embedding, biases)
+    one = ops.ones_like(ops.max(inputs["length"], keepdims=True))  # (1,)
+    ones = ops.repeat(one, embedding.input_dim)
+    every = biases(ops.subtract(ops.cumsum(ones), 1))  # (vocabulary, 1)
+    return ops.add(embedding(x, reverse=True), ops.reshape(every, (1, 1, -1)))
 
 
 def _inputs(batch: int | None) -> tuple[dict[str, Any], Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from pipelines.batches.dataset import Batch, Split
 from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
 from pipelines.errors import FolioError
-from pipelines.model import checkpoints
+from pipelines.model import checkpoints, sampled_softmax
 from pipelines.model.network import build_model, copy_weights
 from pipelines.model.scoring import Scorer
 from pipelines.model.train_step import compiled, learning_rate
@@ -55,12 +55,13 @@ class Trainer:
         validation: Split,
         work: Workspace,
     ) -> None:
-        self.spec, self.training, self.work = spec, training, work
+        self.spec, self.training, self.seed, self.work = spec, training, seed, work
         self.train, self.validation = train, validation
         size = train.metadata["vocabulary_size"]
         # A truncated gradient needs the state carried between the parts of a batch.
         keeping = spec.model_copy(update={"stateful": True}) if training.truncate else spec
-        self.model = build_model(keeping, size, training_batch=train.batch_size, seed=seed)
+        sampled = training.sampled_softmax is not None
+        self.model = build_model(keeping, size, train.batch_size, seed, sampled)
         self.plain = build_model(spec, size, seed=seed)
         self.scorer = Scorer(self.plain, spec)
         self.train_step = compiled(self.model, spec.kind, training)
@@ -123,8 +124,11 @@ class Trainer:
         x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
         if not self.spec.stateful:
             self._forget()
-        self.model.optimizer.learning_rate = self._learning_rate()
-        for part in self._stretches(x, y, weight):
+        done = position.epoch * self.train.batch_count + position.step
+        self.model.optimizer.learning_rate = self._learning_rate(done)
+        for number, part in enumerate(self._stretches(x, y, weight)):
+            if self.training.sampled_softmax:
+                part = self._with_candidates(part, done, number)
             loss, total = self.train_step(*part), float(part[2].sum())
             if not math.isfinite(loss):
                 raise FolioError(
@@ -138,10 +142,17 @@ class Trainer:
         position.tokens += int(batch.length.sum())
         self._report()
 
-    def _learning_rate(self) -> float:
-        steps, position = self.train.batch_count, self.position
-        done = position.epoch * steps + position.step
-        return learning_rate(self.training, done, self.training.epochs * steps)
+    def _learning_rate(self, done: int) -> float:
+        return learning_rate(self.training, done, self.training.epochs * self.train.batch_count)
+
+    def _with_candidates(self, part: Arguments, done: int, number: int) -> Arguments:
+        """The target's logit is the first."""
+        x, y, weight = part
+        shape = len(y), math.ceil((self.training.sampled_softmax or 0) / len(y))
+        drawn = sampled_softmax.draw(
+            self.seed, done, number, shape, self.train.metadata["vocabulary_size"]
+        )
+        return x | {"targets": y, "candidates": drawn}, np.zeros_like(y), weight
 
     def _stretches(
         self, x: dict[str, np.ndarray], y: np.ndarray, weight: np.ndarray

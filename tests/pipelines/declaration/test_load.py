@@ -192,7 +192,8 @@ def test_impossible_language_models_are_refused(declare) -> None:
 
 def test_options_of_network_and_training_that_make_no_sense_are_refused(declare) -> None:
     reviews, play = str(declare("reviews", REVIEWS)), str(declare("play", PLAY))
-    two = "model.units=[4, 4]"
+    two, tied = "model.units=[4, 4]", "model.tie_embeddings=true"
+    sampled = "training.sampled_softmax=8"
     for pipeline, given, message in [
         (reviews, ("model.tie_embeddings=true",), "tie_embeddings is for language models"),
         (reviews, ("model.residual=true",), "residual needs a second layer"),
@@ -206,6 +207,9 @@ def test_options_of_network_and_training_that_make_no_sense_are_refused(declare)
         (play, ("training.schedule=cosine", "training.warmup=1"), "warmup: input should be less"),
         (play, ("training.weight_decay=1000",), "leaves nothing of the weights"),
         (play, ("training.average=1",), "average: input should be less than 1"),
+        (play, (sampled,), "sampled_softmax needs a language model with model.tie_embeddings"),
+        (play, (tied, sampled, "training.label_smoothing=0.1"), "label_smoothing spreads targets"),
+        (play, (tied, sampled, "tokens.max_size=8"), "8 draws no fewer than tokens.max_size 8"),
     ]:
         with pytest.raises(UsageError, match=message) as error:
             load_spec(pipeline, overrides=given)

@@ -38,6 +38,7 @@ PRACTISED_WRITER = WRITER.model_copy(
 PRACTISES = {"weight_decay": 0.1, "average": 0.9, "label_smoothing": 0.1, "clip_norm": 1.0}
 ONE_CYCLE = TRAINING.model_copy(update={**PRACTISES, "schedule": "one_cycle", "loop": "custom"})
 WARMED_UP = TRAINING.model_copy(update={**PRACTISES, "schedule": "cosine", "warmup": 0.5})
+SAMPLED = WARMED_UP.model_copy(update={"label_smoothing": 0.0, "sampled_softmax": 16})
 
 
 def train_until(kill_at: int, *given: Any) -> None:
@@ -59,8 +60,16 @@ def train_until(kill_at: int, *given: Any) -> None:
         pytest.param("speeches", WRITER, SHUFFLED, (6, 19), marks=pytest.mark.long),
         pytest.param("classifier", PRACTISED, ONE_CYCLE, (7,), marks=pytest.mark.long),
         pytest.param("language_model", PRACTISED_WRITER, WARMED_UP, (25,), marks=pytest.mark.long),
+        pytest.param("language_model", PRACTISED_WRITER, SAMPLED, (25,), marks=pytest.mark.long),
     ],
-    ids=["classifier", "language_model", "speeches", "practised", "practised language_model"],
+    ids=[
+        "classifier",
+        "language_model",
+        "speeches",
+        "practised",
+        "practised language_model",
+        "sampled softmax",
+    ],
 )
 def test_a_killed_training_ends_with_the_same_bits(
     tmp_path: Path,

@@ -81,7 +81,7 @@ def test_the_last_of_all_is_that_of_a_network_without_a_pool() -> None:
 def test_tied_logits_are_products_with_the_embedding(tmp_path: Path, units: tuple[int]) -> None:
     spec = TIED.model_copy(update={"units": units})
     trained, plain = built(spec, training_batch=3), built(spec)
-    trained.get_layer("logits").embeddings.assign(np.arange(VOCABULARY)[None] / 7)
+    trained.get_layer("logits").embeddings.assign(np.arange(VOCABULARY)[:, None] / 7)
     copy_weights(trained, plain)
     save_model(plain, tmp_path / "model.keras")
     loaded = load_model(tmp_path / "model.keras")

@@ -11,7 +11,8 @@ import pytest
 from pipelines.batches.dataset import Split
 from pipelines.declaration.model_sections import DropoutSpec, ModelSpec, TrainingSpec
 from pipelines.model.backend import load_keras, make_reproducible
-from pipelines.model.network import build_model
+from pipelines.model.network import build_model, copy_weights
+from pipelines.model.sampled_softmax import draw
 from pipelines.model.train_step import compiled, learning_rate
 from pipelines.model.trainer import Trainer
 from pipelines.store.artifacts import Workspace
@@ -250,3 +251,60 @@ def test_without_options_the_optimizer_is_the_plain_one() -> None:
     ours, theirs = model.optimizer.get_config(), plain.get_config()
     assert [ours[one] for one in options] == [theirs[one] for one in options]
     assert len(model.optimizer.variables) == len(plain.variables)
+
+
+def sampled_batch(seed: int, step: int, candidates: int) -> tuple[Any, np.ndarray, np.ndarray]:
+    x, y, weight = a_batch()
+    drawn = draw(seed, step, 0, (BATCH, candidates // BATCH), VOCABULARY)
+    return x | {"targets": y, "candidates": drawn}, np.zeros_like(y), weight
+
+
+def test_candidates_depend_on_seed_and_step_and_follow_the_ranks() -> None:
+    drawn = draw(1, 5, 0, (64, 500), 1000)
+    assert (drawn == draw(1, 5, 0, (64, 500), 1000)).all()
+    for other in (draw(2, 5, 0, (64, 500), 1000), draw(1, 6, 0, (64, 500), 1000)):
+        assert (drawn != other).any()
+    share = np.bincount(drawn.ravel(), minlength=1000) / drawn.size
+    expected = np.log1p(1 / np.arange(1, 1001)) / np.log(1001)
+    assert share[:20] == pytest.approx(expected[:20], rel=0.2)
+
+
+@pytest.mark.parametrize("units", [(6,), (5,)], ids=["as wide", "projected"])
+def test_sampled_logits_are_those_of_the_whole_softmax_less_their_expectation(
+    units: tuple[int, ...],
+) -> None:
+    make_reproducible(load_keras("tensorflow"))
+    spec = TIED.model_copy(update={"units": units, "residual": False, "dropout": 0.0})
+    plain = build_model(spec, VOCABULARY, seed=3)
+    model = build_model(spec, VOCABULARY, BATCH, seed=3, sampled=True)
+    for number, weight in enumerate(plain.trainable_variables):
+        weight.assign(np.random.default_rng(number).normal(size=weight.shape))
+    copy_weights(plain, model)
+    x, _, _ = sampled_batch(3, 0, 30)
+    read = {name: x[name] for name in ("tokens", "length")}
+    whole = np.array(plain({**read, "state_0": np.zeros((BATCH, units[0]), np.float32)})["logits"])
+    drawn, targets = x["candidates"].ravel(), x["targets"]
+    expected = np.log(30 * np.log1p(1 / np.arange(1, VOCABULARY + 1)) / np.log(VOCABULARY + 1))
+    logits = np.array(model(x))
+    own = np.take_along_axis(whole, targets[..., None], 2)[..., 0] - expected[targets]
+    assert logits[..., 0] == pytest.approx(own, abs=1e-4)
+    others = np.where(targets[..., None] == drawn, -1e9, whole[..., drawn] - expected[drawn])
+    assert logits[..., 1:] == pytest.approx(others, abs=1e-4)
+
+
+def test_a_sampled_softmax_learns_what_the_whole_one_learns() -> None:
+    make_reproducible(load_keras("tensorflow"))
+    spec = TIED.model_copy(
+        update={"embedding": 16, "units": (16,), "residual": False, "dropout": 0.0}
+    )
+    model = build_model(spec, VOCABULARY, BATCH, seed=3, sampled=True)
+    step = compiled(model, spec.kind, TrainingSpec(learning_rate=0.02, sampled_softmax=12))
+    for number in range(300):
+        step(*sampled_batch(3, number, 12))
+    plain = build_model(spec, VOCABULARY, seed=3)
+    copy_weights(model, plain)
+    x, y, weight = a_batch()
+    logits = np.array(plain({**x, "state_0": np.zeros((BATCH, 16), np.float32)})["logits"])
+    nats = np.log(np.exp(logits).sum(2)) - np.take_along_axis(logits, y[..., None], 2)[..., 0]
+    # Two rows begin alike, so the whole softmax does not get below 0.15 either.
+    assert nats[weight > 0].mean() < 0.3

@@ -112,7 +112,7 @@ def test_tied_embeddings_and_residual_connections_are_drawn_from(
     model = build_model(spec, VOCABULARY)
     for variable in model.trainable_variables:
         variable.assign(variable * 3 + 0.1)
-    model.get_layer("logits").embeddings.assign(np.sin(np.arange(VOCABULARY))[None])
+    model.get_layer("logits").embeddings.assign(np.sin(np.arange(VOCABULARY))[:, None])
     drawn = sample(model, spec, START, 1, 20, 0.0, seed=1)[0]
     logits = logits_after(model, spec, np.concatenate([START, drawn]))[len(START) - 1 : -1]
     assert drawn.tolist() == (logits[:, FIRST_ID:].argmax(axis=1) + FIRST_ID).tolist()
