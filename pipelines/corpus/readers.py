@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Container, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 
 from pipelines.corpus.archives import LIMITS, read_members
@@ -80,7 +80,8 @@ def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
 def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     homes: set[str | None] = set()
     seen: set[str] = set()
-    for path, data in _labelled_files(source):
+    labels = ("pos", "neg", "unsup") if spec.split == "within-train" else ("pos", "neg")
+    for path, data in _labelled_files(source, labels):
         folder, _, name = path.rpartition("/")
         place = _folder(folder)
         if data is None or place is None:
@@ -95,7 +96,7 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
                     f"two corpora in one source: {' and '.join(map(str, homes))}; reader "
                     "labelled-folders needs exactly one"
                 )
-            review = _review(name.removesuffix(".txt"), data, place)
+            review = _review(name.removesuffix(".txt"), data, place, spec.labelled)
             if review.id in seen:
                 raise FolioError(
                     f"the source has two documents named {review.id}; keep one of them"
@@ -117,13 +118,13 @@ def _folder(path: str) -> dict[str, str | None] | None:
     return found.groupdict() if found else None
 
 
-def _is_of_use(path: str) -> bool:
-    """Whether it is a labelled review or a list of films."""
+def _is_of_use(path: str, labels: Container[str | None]) -> bool:
+    """Whether it is a review in a folder of `labels`, or a list of films."""
     folder, _, name = path.rpartition("/")
     place = _folder(folder)
     if place is None or not name.endswith(".txt"):
         return False
-    return place["label"] in ("pos", "neg") or (
+    return place["label"] in labels or (
         place["label"] is None and FILM_LIST.fullmatch(name) is not None
     )
 
@@ -134,14 +135,16 @@ def _why_ignored(place: dict[str, str | None] | None, name: str) -> str:
     return "other files"
 
 
-def _labelled_files(source: Artifact) -> Iterator[tuple[str, bytes | None]]:
+def _labelled_files(
+    source: Artifact, labels: Container[str | None]
+) -> Iterator[tuple[str, bytes | None]]:
     """(name, content if it is needed) of all files, in archives or plain."""
-    files = source_files(source)
+    files, wanted = source_files(source), partial(_is_of_use, labels=labels)
     for path in files:
         name = path.relative_to(source.path).as_posix()
-        if name.endswith(ARCHIVES) or (len(files) == 1 and not _is_of_use(name)):
-            yield from read_members(path, _is_of_use)
-        elif not _is_of_use(name):
+        if name.endswith(ARCHIVES) or (len(files) == 1 and not wanted(name)):
+            yield from read_members(path, wanted)
+        elif not wanted(name):
             yield name, None
         elif path.stat().st_size > LIMITS.member:
             raise FolioError(f"{name}: more than {LIMITS.member:,} bytes, too long for a review")
@@ -154,9 +157,9 @@ def _film(address: str) -> str:
     return found[0] if found else address.strip()
 
 
-def _review(name: str, data: bytes, place: dict[str, str | None]) -> Document:
+def _review(name: str, data: bytes, place: dict[str, str | None], labelled: bool) -> Document:
     part, folder = place["part"], place["label"]
-    name, label = f"{part}/{folder}/{name}", float(folder == "pos")
+    name, label = f"{part}/{folder}/{name}", float(folder == "pos") if labelled else None
     text = decoded(data)
     if text is None:
         return Document(name, excerpt(data), label, None, part, NOT_UTF8)

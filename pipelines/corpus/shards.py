@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.corpus.near_duplicates import Pair
-from pipelines.corpus.splits import CUT, SPLITS, Assignment, Listing
+from pipelines.corpus.splits import CUT, OFFICIAL_TEST, SPLITS, Assignment, Listing
 from pipelines.corpus.text_cache import names, spooled
 from pipelines.parallel import mapped
 from pipelines.store.artifacts import Workspace
@@ -113,7 +113,9 @@ def _without_quarantined(
     for table in rows:
         kept = pc.is_in(table["split"], pa.array(SPLITS))
         yield table.filter(kept)
-        aside = table.filter(pc.invert(kept))
+        aside = table.filter(
+            pc.invert(pc.is_in(table["split"], pa.array((*SPLITS, OFFICIAL_TEST))))
+        )
         if aside.num_rows:
             excerpts = pc.utf8_slice_codeunits(aside["text"], 0, EXCERPT_CHARACTERS)
             quarantine.write_table(pa.table([aside["id"], aside["split"], excerpts], QUARANTINE))

@@ -19,9 +19,11 @@ from pipelines.corpus.cleaning import DIGEST_BYTES
 from pipelines.declaration.data_sections import SPLITS, TEST, TRAIN, VALIDATION, CorpusSpec
 from pipelines.errors import FolioError
 
+OFFICIAL_TEST = "official test"  # left out: read only so that nothing equal to it is kept
 CUT = "cut"  # kept, in pieces, because a boundary between splits is in it
 DUPLICATE, DUPLICATE_OF_TEST = REPEATS = ("duplicate", "duplicate-of-test")
 NEAR_DUPLICATE_OF_TEST = "near-duplicate-of-test"
+TESTS = {TEST: 1, OFFICIAL_TEST: 2}
 CUTTABLE = ("text", "files")  # readers of running text; other documents are kept whole
 
 
@@ -62,9 +64,6 @@ class Listing:
     def digest(self, index: int) -> bytes:
         return bytes(self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
 
-    def sound(self) -> Iterator[int]:
-        return (index for index, reason in enumerate(self.reasons) if reason is None)
-
     def repeated(self) -> list[int]:
         """The usable documents that share the first half of their digest with another one."""
         halves = np.frombuffer(self.digests, np.uint64)[::2]
@@ -87,7 +86,7 @@ class Assignment:
     @property
     def reasons(self) -> Counter[str]:
         """Number of quarantined documents, by reason."""
-        return Counter(fate for fate in self.fates if fate not in SPLITS and fate != CUT)
+        return Counter(fate for fate in self.fates if fate not in (*SPLITS, CUT, OFFICIAL_TEST))
 
 
 def assign_splits(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
@@ -129,12 +128,23 @@ def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
 
 def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
     """By the hash of each text (or group): adding or removing documents moves no other."""
-    total = listing.reasons.count(None)
+    return _hashed(listing, spec, seed, [reason or TRAIN for reason in listing.reasons])
+
+
+def _within_train(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
+    """The official train part by hash, as if there were no other."""
+    parts = zip(listing.reasons, listing.parts, strict=True)
+    fates = [reason or (OFFICIAL_TEST if part == TEST else TRAIN) for reason, part in parts]
+    return _hashed(listing, spec, seed, fates)
+
+
+def _hashed(listing: Listing, spec: CorpusSpec, seed: int, fates: list[str]) -> Assignment:
+    """`fates` with the documents in TRAIN divided."""
+    total = fates.count(TRAIN)
     test, validation = _share(spec.test, total), _share(spec.validation, total)
     if test + validation >= 1:
         raise _nothing_left(spec, f"{total} documents")
-    fates = [reason or TRAIN for reason in listing.reasons]
-    for index in listing.sound():
+    for index in (index for index, fate in enumerate(fates) if fate == TRAIN):
         group = listing.groups[index]
         point = _point(seed, group.encode() if group else listing.digest(index))
         if point < test + validation:
@@ -197,17 +207,18 @@ def _pieces(bounds: tuple[int, int], length: int) -> Iterator[tuple[str, int, in
 
 
 def _set_repeats_aside(listing: Listing, fates: list[str]) -> None:
-    """Of equal texts one is kept: the first in test, else the first."""
+    """Of equal texts one is kept: the first in the official test part, else the first in test, else
+    the first. The official test part stays as it is."""
     stays: dict[bytes, int] = {}
     repeated = listing.repeated()
     for index in repeated:
         first = stays.setdefault(listing.digest(index), index)
-        if fates[index] == TEST and fates[first] != TEST:
+        if TESTS.get(fates[index], 0) > TESTS.get(fates[first], 0):
             stays[listing.digest(index)] = index
     for index in repeated:
         stay = stays[listing.digest(index)]
-        if stay != index:
-            leaks = fates[stay] == TEST and fates[index] != TEST
+        if stay != index and fates[index] != OFFICIAL_TEST:
+            leaks = TESTS.get(fates[stay], 0) > TESTS.get(fates[index], 0)
             fates[index] = DUPLICATE_OF_TEST if leaks else DUPLICATE
 
 
@@ -280,9 +291,9 @@ def _point(seed: int, key: bytes) -> float:
     return int.from_bytes(_rank(seed, key)[:6]) / 2**48
 
 
-Method = Callable[[Listing, CorpusSpec, int], Assignment]
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Callable[[Listing, CorpusSpec, int], Assignment]] = {
     "official": _official,
+    "within-train": _within_train,
     "hash": _by_hash,
     "shuffled": _shuffled,
     "contiguous": _contiguous,

@@ -24,6 +24,7 @@ from pipelines.corpus.shards import EXCERPT_CHARACTERS, Leak, write
 from pipelines.corpus.splits import (
     CUT,
     NEAR_DUPLICATE_OF_TEST,
+    OFFICIAL_TEST,
     REPEATS,
     SPLITS,
     TEST,
@@ -151,7 +152,7 @@ def _near_duplicates(
     dropped."""
     fates, found = assignment.fates, []
     others = chosen(spool, fates, (TRAIN, VALIDATION))
-    for pair in near_duplicates(chosen(spool, fates, (TEST,)), others):
+    for pair in near_duplicates(chosen(spool, fates, (TEST, OFFICIAL_TEST)), others):
         found.append((pair, fates[pair.document]))
         work.progress(pair.document, len(fates), "documents compared with the test part")
     for pair, _ in found if spec.duplicates == "drop" else ():
@@ -171,18 +172,19 @@ def _listed(numbers: Counter[str]) -> str:
 def _counts(
     listing: Listing, assignment: Assignment, notes: Notes, splits: dict[str, dict[str, int]]
 ) -> dict[str, Any]:
-    left_out, quarantined = notes.left_out.total(), assignment.reasons.total()
-    read = len(listing) + left_out
+    left_out, quarantined = Counter(notes.left_out), assignment.reasons.total()
+    left_out[OFFICIAL_TEST] = assignment.fates.count(OFFICIAL_TEST)
+    read = len(listing) + notes.left_out.total()
     pieces = sum(len(cut) - 1 for cut in assignment.cuts.values())
     kept = sum(totals["documents"] for totals in splits.values()) - pieces
-    assert kept + quarantined + left_out == read, (
-        f"{kept} kept + {quarantined} quarantined + {left_out} left out != {read} read"
+    assert kept + quarantined + left_out.total() == read, (
+        f"{kept} kept + {quarantined} quarantined + {left_out.total()} left out != {read} read"
     )
     return {
         "read": read,
         "kept": kept,
         "quarantined": quarantined,
-        "left_out": _sorted(notes.left_out),
+        "left_out": _sorted(left_out),
         "cut": len(assignment.cuts),
         "splits": splits,
         "reasons": _sorted(assignment.reasons),

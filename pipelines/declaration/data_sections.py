@@ -136,7 +136,10 @@ class CorpusSpec(Section):
     """How raw files become documents, and which document is in which split."""
 
     reader: Literal["text", "files", "csv", "labelled-folders", "lines", "paragraphs", "tfds"]
-    split: Literal["official", "hash", "shuffled", "contiguous"]
+    split: Literal["official", "within-train", "hash", "shuffled", "contiguous"] = Field(
+        description="which document is in which split; within-train: only the official train part "
+        "with unsup, without labels, divided by hash"
+    )
     validation: CountOrShare = Field(0.05, description="documents (>= 1) or share (< 1)")
     test: CountOrShare = Field(0.05, description="the same; ignored by the official split")
     group: str | None = Field(
@@ -177,15 +180,21 @@ class CorpusSpec(Section):
 
     @property
     def labelled(self) -> bool:
-        return self.reader == "labelled-folders" or self.label_column is not None
+        if self.reader == "labelled-folders":
+            return self.split != "within-train"
+        return self.label_column is not None
 
     @model_validator(mode="after")
     def _reader_can(self) -> CorpusSpec:
         reader, split = self.reader, self.split
         for holds, message in (
             (
-                split != "official" or reader == "labelled-folders",
-                f"split official needs reader labelled-folders, not {reader}",
+                split not in ("official", "within-train") or reader == "labelled-folders",
+                f"split {split} needs reader labelled-folders, not {reader}",
+            ),
+            (
+                split != "within-train" or not self.group,
+                "split within-train has no groups; remove group",
             ),
             (
                 split != "contiguous" or reader not in LABELLED_READERS,
@@ -236,10 +245,11 @@ class TokensSpec(Section):
 
     kind: Literal["char", "word", "subword"]
     lower: bool = False
-    words: Literal["all", "letters"] = Field(
+    words: Literal["all", "letters", "punctuation"] = Field(
         "all",
         description="all: runs of letters, digits and _; letters: only letters, ' and - are kept, "
-        "words that start with - are dropped",
+        "words that start with - are dropped; punctuation: words, as in don't, and each other "
+        "character",
     )
     begin: str | None = Field(None, description="token put before each document")
     end: str | None = Field(
@@ -256,8 +266,8 @@ class TokensSpec(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> TokensSpec:
-        if self.words == "letters" and self.kind != "word":
-            raise ValueError(f"words letters is for kind word, not for {self.kind}")
+        if self.words != "all" and self.kind != "word":
+            raise ValueError(f"words {self.words} is for kind word, not for {self.kind}")
         if self.min_count > 1 and self.kind == "subword":
             raise ValueError("min_count has no effect on subwords; use max_size")
         return self

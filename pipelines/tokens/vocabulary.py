@@ -29,6 +29,9 @@ UNKNOWN_ID = 1
 SPECIAL = ("<pad>", "<unknown>")
 # What Python's \w matches, spelled out: splits like tensorflow-datasets' Tokenizer.
 WORD = r"[\p{L}\p{N}_]+"
+# Combining marks belong to their letter.
+PUNCTUATION = r"[\p{L}\p{M}\p{N}_]+(?:['’][\p{L}\p{M}]+)?|[^\s\p{L}\p{M}\p{N}_]"
+PATTERNS = {"all": WORD, "punctuation": PUNCTUATION}
 # The allowed fields of settings.json and their types. The first two are required.
 SETTINGS: dict[str, tuple[type, ...]] = {
     "kind": (str,),
@@ -211,7 +214,7 @@ class Vocabulary:
     def _flaw(self) -> str | None:
         """Why this cannot be a learned vocabulary; None if it can."""
         ids = range(self.size)
-        if self.kind not in ("char", "word", "subword") or self.words not in ("all", "letters"):
+        if self.kind not in ("char", "word", "subword") or self.words not in (*PATTERNS, "letters"):
             return f"no way of splitting text is called {self.kind} {self.words}"
         if len(set(self.tokens)) != self.size:
             return "a token occurs twice"
@@ -252,15 +255,16 @@ def _read_tokens(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
 def split_words(texts: pl.Series, lower: bool, words: str = "all") -> pl.Series:
     """A list of words per text.
 
-    `all`: runs of letters, digits and underscores. `letters`: only the letters A to Z, ' and - are
+    `all`: runs of letters, digits and underscores. `punctuation`: these, with an apostrophe and
+    what follows, and each other character. `letters`: only the letters A to Z, ' and - are
     read; other characters are ignored, white space separates words, and words that start with - are
     left out.
     """
     import polars as pl
 
     text = pl.col("text").str.to_lowercase() if lower else pl.col("text")
-    if words == "all":
-        found = text.str.extract_all(WORD)
+    if words in PATTERNS:
+        found = text.str.extract_all(PATTERNS[words])
     else:
         read = text.str.replace_all(r"\s", " ").str.replace_all(r"[^a-zA-Z '\-]", "")
         found = read.str.replace_all(r"(^| )-[^ ]*", "").str.extract_all("[^ ]+")

@@ -115,6 +115,16 @@ def test_letters_alone_are_words(texts: list[str], lower: bool) -> None:
     assert ours == [letters(text, lower) for text in texts]
 
 
+def test_punctuation_is_words_of_its_own() -> None:
+    texts = ["Don't stop: it’s 10/10!", "rock 'n' roll", "", "नमस्ते, e\u0301te\u0301"]
+    assert split_words(pl.Series(texts), True, "punctuation").to_list() == [
+        ["don't", "stop", ":", "it’s", "10", "/", "10", "!"],
+        ["rock", "'", "n", "'", "roll"],
+        [],
+        ["नमस्ते", ",", "e\u0301te\u0301"],
+    ]
+
+
 def test_the_model_reads_words_as_they_were_learned(tmp_path: Path) -> None:
     spec = TokensSpec(kind="word", words="letters", lower=True, min_count=2)
     vocabulary, rows, _ = run(
