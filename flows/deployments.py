@@ -62,6 +62,17 @@ def classifiers() -> list[str]:
     return [name for name in catalog_names() if load_spec(name).model.kind == "classifier"]
 
 
+def upstream() -> dict[str, str]:
+    """{pipeline: the one whose champion its scheduled runs start from}."""
+    found = {}
+    for name in catalog_names():
+        spec = load_spec(name)
+        profile = spec.schedule.profile if spec.schedule else spec.profile
+        if start := load_spec(name, profile).model.start_from:
+            found[name] = start.pipeline
+    return found
+
+
 def _deployment(
     flow: str,
     name: str,

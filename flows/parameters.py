@@ -26,7 +26,7 @@ Override = Annotated[
     ),
 ]
 StageName = Literal[
-    "source", "corpus", "tokens", "batches", "model", "metrics", "release", "report"
+    "source", "corpus", "start", "tokens", "batches", "model", "metrics", "release", "report"
 ]
 # Prefect stores and shows the parameters of a flow, so they must not contain a user, password or
 # query.

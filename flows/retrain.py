@@ -31,6 +31,7 @@ from tasks.stages import (
     draw_report,
     evaluate,
     register,
+    take_start,
     tokenize,
     train,
     train_in_pool,
@@ -121,9 +122,10 @@ def retrain(
             ):
                 source = download(job)
                 corpus = build_corpus(job, source)
-                tokens = tokenize(job, corpus)
+                start = take_start(job)
+                tokens = tokenize(job, corpus, start)
                 batches = write_batches(job, tokens)
-                model = (train_in_pool if hands_over(train_in) else train)(job, batches)
+                model = (train_in_pool if hands_over(train_in) else train)(job, batches, start)
                 metrics = evaluate(job, model, batches, tokens, corpus)
                 release = register(job, model, metrics, tokens, corpus)
                 draw_report(job, corpus, tokens, batches, model, metrics, release)

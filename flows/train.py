@@ -42,6 +42,7 @@ class TrainingOrder(BaseModel):
     sample: bool = False
     run: str = Field(description="id of the run that the training belongs to")
     batches: Key = Field(description="the artifact to train on")
+    start: Key | None = Field(None, description="the artifact that model.start_from brings")
     recipe: dict[str, Any] = Field(
         description="everything that determines the model's bytes, as the run computed it"
     )
@@ -76,7 +77,8 @@ def train(order: TrainingOrder) -> State:
 def carried_out(order: TrainingOrder, settings: Settings) -> StageResult:
     """The ordered model. Raises FolioError if this worker would make a different one."""
     spec = load_spec(order.pipeline, order.profile, tuple(order.overrides), order.sample)
-    inputs = {"batches": settings.store.open("batches", order.batches)}
+    keys = {"batches": order.batches, "start": order.start}
+    inputs = {name: settings.store.open(name, key) for name, key in keys.items() if key}
     recipe = recipe_of(MODEL, spec, inputs)
     if recipe.key != Recipe(**order.recipe).key:
         raise FolioError(

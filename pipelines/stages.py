@@ -1,4 +1,4 @@
-"""The seven stages and the report: their inputs, their part of the declaration and their code."""
+"""The stages: their inputs, their part of the declaration and their code."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Stage:
     libraries: tuple[str, ...] = ()
     files: tuple[str, ...] = ()  # files read by the code and part of it, such as templates
     optional: tuple[str, ...] = ()  # optional inputs, which a run may not have
+    when: str | None = None  # only pipelines that declare this key have the stage
+    upstream: bool = False  # its inputs are those of another pipeline's version
     shared: bool = True  # published to FOLIO_STORE; False: it belongs to this home only
     version: int = 1  # increase it when the meaning of the files changes without a code change here
 
@@ -46,11 +48,20 @@ STAGES = (
         ("pyarrow", "polars", "numpy"),
     ),
     Stage(
+        "start",
+        "pipelines.start.stage",
+        ("model", "tokens"),
+        ("model.start_from",),
+        when="model.start_from",
+        upstream=True,
+    ),
+    Stage(
         "tokens",
         "pipelines.tokens.stage",
-        ("corpus",),
+        ("corpus", "start"),
         ("tokens",),
         ("pyarrow", "polars", "sentencepiece"),
+        optional=("start",),
     ),
     Stage(
         "batches",
@@ -62,9 +73,10 @@ STAGES = (
     Stage(
         "model",
         "pipelines.model.stage",
-        ("batches",),
+        ("batches", "start"),
         ("model", "training", "seed"),
         ("keras", "numpy", "backend"),
+        optional=("start",),
     ),
     Stage(
         "metrics",

@@ -64,7 +64,7 @@ class PoolTraining:
     """
 
     run: Retraining
-    batches: str  # the key of their artifact
+    inputs: dict[str, str]  # {stage: the key of its artifact}
     progress: Progress
 
     def __call__(self, decision: Decision) -> None:
@@ -90,7 +90,7 @@ class PoolTraining:
             **self.run.declared,
             "sample": spec.sample,
             "run": self.run.run,
-            "batches": self.batches,
+            **self.inputs,
             "recipe": asdict(recipe),
             "force": decision.artifact is not None,
             "require_gpu": self.run.settings.gpu == "required",

@@ -17,7 +17,7 @@ from pipelines.serving import score_file
 from pipelines.serving.score_file import Classifier, Order
 from pipelines.store.artifacts import Progress
 from tasks.artifacts import artifact_key, unseen
-from tasks.drift import emit_drift
+from tasks.events import emit_drift
 from tasks.failures import failed
 from tasks.reporting import note_task_run
 

@@ -14,7 +14,7 @@ from prefect.states import Completed
 from pipelines.run.execute import StageResult
 from pipelines.run.retraining import Retraining
 from tasks.artifacts import publish
-from tasks.drift import emit_drift
+from tasks.events import emit_champion, emit_drift
 from tasks.failures import failed
 from tasks.pool import PoolTraining
 from tasks.progress import watched
@@ -46,6 +46,8 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
             )
             if stage == "tokens":
                 emit_drift(run.spec.name, run.drift, run=run.run)
+            if stage == "release":
+                emit_champion(run.spec.name, result, run=run.run)
             return result
 
         return call
@@ -78,10 +80,16 @@ def build_corpus(run: Retraining, source: StageResult) -> State:
     return attempt(run, "corpus", source)
 
 
+@stage_task("start")
+def take_start(run: Retraining) -> State:
+    """Take the vocabulary and the model of the pipeline that this one starts from."""
+    return attempt(run, "start")
+
+
 @stage_task("tokens")
-def tokenize(run: Retraining, corpus: StageResult) -> State:
+def tokenize(run: Retraining, corpus: StageResult, start: StageResult | None) -> State:
     """Turn documents into token ids, with the vocabulary."""
-    return attempt(run, "tokens", corpus)
+    return attempt(run, "tokens", *filter(None, (corpus, start)))
 
 
 @stage_task("batches")
@@ -91,19 +99,21 @@ def write_batches(run: Retraining, tokens: StageResult) -> State:
 
 
 @stage_task("model")
-def train(run: Retraining, batches: StageResult) -> State:
+def train(run: Retraining, batches: StageResult, start: StageResult | None) -> State:
     """Train a model on the batches in this process, with progress in Prefect."""
     progress = watched(run.spec.name, run.settings.progress, run.notice)
-    return attempt(run, "model", batches, execute=partial(Retraining.execute, progress=progress))
+    execute = partial(Retraining.execute, progress=progress)
+    return attempt(run, "model", *filter(None, (batches, start)), execute=execute)
 
 
 @stage_task("model")
-def train_in_pool(run: Retraining, batches: StageResult) -> State:
+def train_in_pool(run: Retraining, batches: StageResult, start: StageResult | None) -> State:
     """Train on a worker of the work pool gpu."""
-    training = PoolTraining(run, batches.artifact.key, run.settings.progress("model"))
-    return attempt(
-        run, "model", batches, execute=partial(Retraining.execute_elsewhere, work=training)
-    )
+    inputs = list(filter(None, (batches, start)))
+    keys = {result.stage: result.artifact.key for result in inputs}
+    training = PoolTraining(run, keys, run.settings.progress("model"))
+    execute = partial(Retraining.execute_elsewhere, work=training)
+    return attempt(run, "model", *inputs, execute=execute)
 
 
 @stage_task("metrics")

@@ -34,6 +34,7 @@ ARROWS = {
     "registry": "errors files network stages store",
     "source": "errors declaration files network store",
     "tokens": "errors parallel declaration files store",
+    "start": "store",
     "batches": "errors parallel declaration store tokens",
     "report": "errors stats declaration stages store tokens",
     "model": "errors declaration files store tokens batches",

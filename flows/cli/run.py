@@ -116,6 +116,12 @@ def run(
     mirror: Mirror = None,
     offline: Offline = False,
     allow_sample: AllowSample = False,
+    with_upstream: Annotated[
+        bool,
+        typer.Option(
+            "--with-upstream", help="first retrain the pipelines that these start from, in order"
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Retrain pipelines; unchanged stages are reused.
@@ -126,8 +132,9 @@ def run(
       folio run imdb --from tokens --set tokens.min_count=3
       folio run imdb --only metrics --using 20261124-031500-imdb-5f0c
       folio run ./mine.yaml --mirror /srv/texts
+      folio run imdb --with-upstream
     """
-    from flows.cli.running import FlowOptions, run_variants
+    from flows.cli.running import FlowOptions, run_upstream, run_variants
 
     own = overridden(overrides, backend)
     options = FlowOptions(
@@ -141,8 +148,12 @@ def run(
         offline=offline,
         allow_sample=allow_sample,
     )
-    records, code = run_variants([(name, own) for name in names], settings(), options)
-    answer(records, as_json, display.summary)
+    wanted = [(name, own) for name in names]
+    before, code = run_upstream(wanted, settings(), options) if with_upstream else ([], 0)
+    records: list[dict[str, Any]] = []
+    if not code:
+        records, code = run_variants(wanted, settings(), options)
+    answer([*before, *records], as_json, display.summary)
     raise typer.Exit(code)
 
 

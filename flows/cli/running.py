@@ -16,6 +16,7 @@ from pipelines.network.credentials import MIRROR, refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
+from pipelines.run.upstream import chain
 from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 
@@ -89,6 +90,19 @@ def run_variants(
             if interrupted():  # the exception was swallowed
                 raise KeyboardInterrupt
     return records, code
+
+
+def run_upstream(
+    wanted: list[Variant], settings: Settings, options: FlowOptions
+) -> tuple[list[dict[str, Any]], int]:
+    """Like `run_variants`, with the pipelines that `wanted` start from, in their scheduled
+    settings."""
+    first: dict[str, None] = {}
+    for name, overrides in wanted:
+        first |= dict.fromkeys(chain(name, options.profile or FULL, overrides))
+    named = {name for name, _ in wanted}
+    plain = replace(options, profile=None, only=None, since=None, using=None)
+    return run_variants([(name, ()) for name in first if name not in named], settings, plain)
 
 
 def _reused(

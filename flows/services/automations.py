@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.events.actions import ChangeFlowRunState
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.states import StateType
 
+from tasks.events import CHAMPION_EVENT, resource_id
+
+FOLLOWS = "folio upstream: "
 SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
 
 
@@ -72,6 +77,38 @@ def automations() -> list[AutomationCore]:
             ],
         ),
     ]
+
+
+def follows(pipeline: str, upstream: str, deployment: UUID) -> AutomationCore:
+    """Retrain a pipeline through its deployment when the one that it starts from has a new
+    champion."""
+    trigger = EventTrigger(
+        expect={CHAMPION_EVENT},
+        match={"prefect.resource.id": resource_id(upstream)},
+        posture=Posture.Reactive,
+        threshold=1,
+    )
+    return AutomationCore(
+        name=f"{FOLLOWS}{pipeline} follows {upstream}",
+        trigger=trigger,
+        enabled=True,
+        description=f"{pipeline} starts from the champion of {upstream}",
+        actions=[RunDeployment(deployment_id=deployment)],
+    )
+
+
+def install_followers(client: SyncPrefectClient, upstream: Mapping[str, str]) -> None:
+    """One automation for each {pipeline: the one that it starts from}; earlier ones go."""
+    wanted = [
+        follows(name, above, client.read_deployment_by_name(f"retrain/{name}").id)
+        for name, above in upstream.items()
+    ]
+    for automation in wanted:
+        install_automation(client, automation)
+    names = {automation.name for automation in wanted}
+    for found in client.read_automations():
+        if found.name.startswith(FOLLOWS) and found.name not in names:
+            client.delete_automation(found.id)
 
 
 def install_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:

@@ -20,9 +20,9 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from flows.deployments import CPU, FILE, GPU, deployments
+from flows.deployments import CPU, FILE, GPU, deployments, upstream
 from flows.server.environment import changed
-from flows.services.automations import automations, install_automation
+from flows.services.automations import automations, install_automation, install_followers
 from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, made, private_files
 from pipelines.files.machine import refusal_in
@@ -42,6 +42,7 @@ def install(client: SyncPrefectClient, log: Path) -> None:
     _remove_strangers(client)
     for automation in automations():
         install_automation(client, automation)
+    install_followers(client, upstream())
 
 
 def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> None:

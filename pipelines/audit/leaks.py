@@ -4,7 +4,7 @@ from the corpus to the batches, contains a test document outside the test split.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,13 +18,17 @@ FILES = {"corpus": "documents/{}-", "tokens": "tokens/{}-", "batches": "batches/
 POSITION = r"@\d+$"  # of a row of running text in its document
 
 
-def leaks(above: Mapping[str, Artifact]) -> Iterator[str]:
+def leaks(above: Mapping[str, Artifact], upstream: Iterable[Artifact] = ()) -> Iterator[str]:
     """Each way, in words, in which test text reached the model whose artifacts, by stage, are in
-    `above`. Missing stages are skipped."""
+    `above`. Missing stages are skipped. `upstream` are the corpora of the models that it started
+    from."""
     for stage, artifact in above.items():
         if stage in FILES:
             yield from _in_both(artifact)
     yield from _read_more(above)
+    if "corpus" in above:
+        for corpus in upstream:
+            yield from _learned_upstream(above["corpus"], corpus)
 
 
 def _in_both(artifact: Artifact) -> Iterator[str]:
@@ -53,18 +57,36 @@ def _read_more(above: Mapping[str, Artifact]) -> Iterator[str]:
     """A model that read anything other than the batches, or other artifacts than its version
     names."""
     model = above.get("model")
-    if model is not None and set(model.manifest["inputs"]) != {"batches"}:
+    if model is not None and set(model.manifest["inputs"]) - {"start"} != {"batches"}:
         read = ", ".join(model.manifest["inputs"])
         yield f"model artifact {model.key[:12]}: was trained on {read}, not only on the batches"
     for artifact in above.values():
-        if artifact.stage == "source":
-            continue  # its inputs are files
+        if artifact.stage in ("source", "start"):
+            continue  # their inputs are files, or another version's
         for stage, digest in artifact.manifest["inputs"].items():
             if stage in above and above[stage].digest != digest:
                 yield (
                     f"{artifact.stage} artifact {artifact.key[:12]}: was made from "
                     f"another {stage} artifact than the version names"
                 )
+
+
+def _learned_upstream(own: Artifact, other: Artifact) -> Iterator[str]:
+    """Test texts that another pipeline's model has learned from."""
+    test = pa.chunked_array(
+        [chunk for path in _files(own, "test") for chunk in _column(path, "text").chunks],
+        pa.string(),
+    )
+    learned = sum(
+        pc.sum(pc.is_in(_column(path, "text"), value_set=test)).as_py() or 0
+        for split in LEARNED_FROM
+        for path in _files(other, split)
+    )
+    if learned:
+        yield (
+            f"corpus artifact {other.key[:12]} of {other.manifest['pipeline']}: the model that was "
+            f"started from has learned from {learned} documents that are in the test split here"
+        )
 
 
 def _files(artifact: Artifact, split: str) -> list[Path]:

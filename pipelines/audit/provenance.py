@@ -26,7 +26,7 @@ def came_from(text: str, settings: Settings) -> tuple[Document, Graph, list[Arti
     """
     reference, graph = resolve(text, settings), graph_of(settings)
     found = named_artifacts(reference, graph)
-    above = graph.above(filter(None, found.values()))
+    above = graph.above(filter(None, found.values()), upstream=True)
     lost = [
         {"stage": stage, "digest": reference.digests.get(stage), "needed_by": reference.name}
         for stage, one in found.items()

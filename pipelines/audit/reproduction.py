@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from pydantic import BaseModel, ValidationError
 
 from pipelines.audit.difference import metric_rows
 from pipelines.audit.provenance import graph_of, named_artifacts
+from pipelines.audit.rebuilt import Rebuilt, why
 from pipelines.declaration.load import load_spec
+from pipelines.declaration.model_sections import ModelSpec, StartSpec
 from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError, UsageError
 from pipelines.network.addresses import HIDDEN, config_shown, identity
 from pipelines.registry.references import Reference
 from pipelines.run.changes import changes
-from pipelines.run.execute import execute_stage, git_commit
+from pipelines.run.execute import execute_stage
 from pipelines.run.plan import recipe_of
 from pipelines.stages import NAMES, STAGES, Stage
 from pipelines.store.artifacts import Artifact, Store
@@ -30,50 +32,7 @@ from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 
 LAST = "metrics"  # a release is not rebuilt
-DRAWN = ("report.html", "plots/")  # earlier versions drew the report into the metrics
 Notice = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Rebuilt:
-    """A stage before and after the rebuild; `changed` says in words what differs."""
-
-    stage: str
-    old: Artifact
-    new: Artifact
-    changed: list[str]
-    seconds: float
-    remark: str = ""
-
-    @property
-    def files(self) -> list[str]:
-        """The files with different bytes, or that only one of the two has."""
-        then, now = (
-            {
-                name: entry["sha256"]
-                for name, entry in one.manifest["files"].items()
-                if not name.startswith(DRAWN)
-            }
-            for one in (self.old, self.new)
-        )
-        return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
-
-    @property
-    def agrees(self) -> bool:
-        return not self.files
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "stage": self.stage,
-            "agrees": self.agrees,
-            "old": self.old.digest,
-            "new": self.new.digest,
-            "files": self.files,
-            "changed": self.changed,
-            "seconds": self.seconds,
-            "remark": self.remark,
-            "aside": [name for name in self.old.manifest["files"] if name.startswith(DRAWN)],
-        }
 
 
 def reproduce(
@@ -107,13 +66,13 @@ def reproduce(
     for one in _rebuild(wanted, settings, scratch, notice):
         rebuilt.append(one)
         said = "agrees" if one.agrees else f"DIFFERS in {_listed(one.files)}"
-        notice(f"{one.stage}: {said}{one.remark}, {one.seconds:.1f} s")
+        notice(f"{one.name}: {said}{one.remark}, {one.seconds:.1f} s")
     first = next((one for one in rebuilt if not one.agrees), None)
     metrics = [one for one in rebuilt if one.stage == "metrics"]
     return {
         "name": reference.name,
         "agrees": first is None,
-        "first": first and first.stage,
+        "first": first and first.name,
         "why": first and why(first),
         "stages": [one.as_json() for one in rebuilt],
         "metrics": metric_rows(metrics[0].old.manifest, metrics[0].new.manifest) if metrics else [],
@@ -130,14 +89,28 @@ def _wanted(reference: Reference, settings: Settings, until: str) -> dict[str, A
     last = max((NAMES.index(stage) for stage in reference.keys), default=0)
     stages = NAMES[: min(last, NAMES.index(until), NAMES.index(LAST)) + 1]
     wanted = {stage: one for stage in stages if (one := found.get(stage) or above.get(stage))}
-    gone = [stage for stage in stages if stage not in wanted]
+    _must_be_there(wanted, stages, reference.name)
+    return wanted
+
+
+def _must_be_there(wanted: Mapping[str, Artifact], stages: tuple[str, ...], name: str) -> None:
+    starts = any("start" in one.manifest["inputs"] for one in wanted.values())
+    gone = [stage for stage in stages if stage not in wanted and (stage != "start" or starts)]
     if gone:
         raise FolioError(
-            f"{reference.name}: its {' and '.join(gone)} can no longer be found, so it is "
+            f"{name}: its {' and '.join(gone)} can no longer be found, so it is "
             "unknown how it was made; folio gc keeps what champions and the last runs "
             "need"
         )
-    return wanted
+
+
+def _upstream_of(start: Artifact, settings: Settings) -> dict[str, Artifact]:
+    """The artifacts of the version that `start` was taken from, up to its model."""
+    graph = graph_of(settings)
+    taken = [one for one in graph.made_of(start).values() if one is not None]
+    found = {one.stage: one for one in graph.above(taken)}
+    _must_be_there(found, NAMES[: NAMES.index("model") + 1], start.counts["pipeline"])
+    return found
 
 
 def _rebuild(
@@ -146,10 +119,18 @@ def _rebuild(
     made: dict[str, Artifact] = {}
     for stage in STAGES:
         if stage.name not in wanted:
+            if stage.when:
+                continue
             return
         old = wanted[stage.name]
         if stage.name == "source":
             one = _source(stage, old, settings, scratch, notice)
+        elif stage.upstream:
+            there: dict[str, Artifact] = {}
+            for above in _rebuild(_upstream_of(old, settings), settings, scratch, notice):
+                there[above.stage] = there.get(above.stage, above.new)
+                yield replace(above, of=above.of or old.counts["pipeline"])
+            one = _start(stage, old, there, scratch)
         else:
             one = _stage(stage, old, made, scratch)
         made[stage.name] = one.new
@@ -165,10 +146,26 @@ def _stage(
     **source: Any,
 ) -> Rebuilt:
     spec = spec_from(old.manifest, **source)
-    inputs = {name: made[name] for name in stage.inputs}
+    inputs = {name: made[name] for name in stage.reads(made)}
     result = execute_stage(stage, spec, inputs, scratch)
     changed = changes(recipe_of(stage, spec, inputs), old.manifest)
     return Rebuilt(stage.name, old, result.artifact, changed, result.seconds, remark)
+
+
+def _start(
+    stage: Stage, old: Artifact, there: Mapping[str, Artifact], scratch: Settings
+) -> Rebuilt:
+    config = old.manifest["config"]
+    start = StartSpec.model_construct(
+        **{name: config[f"model.start_from.{name}"] for name in StartSpec.model_fields}
+    )
+    origin = {name: old.manifest[name] for name in ("profile", "sample", "seed")}
+    model = ModelSpec.model_construct(kind="classifier", start_from=start)  # any kind
+    spec = Spec.model_construct(name=old.manifest["pipeline"], model=model, **origin)
+    inputs = {name: there[name] for name in stage.inputs}
+    result = execute_stage(stage, spec, inputs, scratch)
+    changed = changes(recipe_of(stage, spec, inputs), old.manifest)
+    return Rebuilt(stage.name, old, result.artifact, changed, result.seconds)
 
 
 def _source(
@@ -262,30 +259,6 @@ def _section(name: str, value: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.model_validate(value)
     return value
-
-
-def why(one: Rebuilt) -> str:
-    """The most likely cause of a different result, in one sentence."""
-    then, now = one.old.manifest, one.new.manifest
-    reasons = list(one.changed)
-    devices = [manifest["counts"].get("device") for manifest in (then, now)]
-    if devices[0] != devices[1]:
-        reasons.append(f"trained on {devices[0]} then, on {devices[1]} now")
-    if reasons:
-        commits = [(commit or "unknown")[:12] for commit in (then["git_commit"], git_commit())]
-        at = f" (commit {commits[0]} → {commits[1]})" if commits[0] != commits[1] else ""
-        return "; ".join(reasons) + at
-    if one.stage == "source":
-        return "its origin now has other bytes"
-    if one.stage in ("model", "metrics"):
-        return (
-            "code, libraries and settings are the same; most likely another processor "
-            "rounds sums differently"
-        )
-    return (
-        "code, libraries and settings are the same; the bytes depend on something that "
-        "no manifest records"
-    )
 
 
 def _listed(names: list[str], most: int = 3) -> str:

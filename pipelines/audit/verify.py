@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,13 @@ from pipelines.registry.mlflow_access import is_own, mlflow_at
 from pipelines.registry.versions import CHAMPION, Version, asked, journal_path, versions
 from pipelines.serving.registered import registered_digest
 from pipelines.store.artifacts import Artifact, Progress, Store
+from pipelines.store.lineage import Graph, stored
 from pipelines.store.run_records import Record, Runs
 
 if TYPE_CHECKING:
     import mlflow
 
-STAGES = ("source", "corpus", "tokens", "batches", "model", "metrics")
+STAGES = ("source", "corpus", "start", "tokens", "batches", "model", "metrics")
 
 
 @dataclass(frozen=True)
@@ -169,4 +170,12 @@ def _lineage(version: Version, store: Store, seen: dict[Path, str | None]) -> It
         if artifact.digest != version.tags.get(f"folio.{stage}.digest"):
             yield f"{where}: {stage} artifact {artifact.key[:12]} is not the one it was made from"
     if not any(seen[artifact.path] for artifact in found.values()):
-        yield from (f"{where}: {leak}" for leak in leaks(found))
+        yield from (f"{where}: {leak}" for leak in leaks(found, _upstream(found, store)))
+
+
+def _upstream(found: Mapping[str, Artifact], store: Store) -> list[Artifact]:
+    """The corpora of the models that these artifacts started from."""
+    if "start" not in found:
+        return []
+    above = Graph(stored(store)).above([found["start"]], upstream=True)
+    return [one for one in above if one.stage == "corpus"]

@@ -75,15 +75,15 @@ def has_sample(pipeline: str) -> bool:
 
 def absolute(pipeline: str) -> str:
     """A catalog name unchanged; a path made absolute, so that it works from any folder."""
-    return str(Path(pipeline).resolve()) if _is_path(pipeline) else pipeline
+    return str(Path(pipeline).resolve()) if is_path(pipeline) else pipeline
 
 
-def _is_path(pipeline: str) -> bool:
+def is_path(pipeline: str) -> bool:
     return pipeline.endswith((".yaml", ".yml")) or "/" in pipeline
 
 
 def _find(pipeline: str) -> Path:
-    if _is_path(pipeline):
+    if is_path(pipeline):
         path = Path(pipeline)
         if not is_file(path):
             raise UsageError(f"{pipeline}: no such declaration; give the path of a YAML file")

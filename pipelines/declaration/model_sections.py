@@ -107,6 +107,15 @@ def _by_place(value: Any) -> Any:
     return DropoutSpec.model_validate(value) if isinstance(value, dict) else value
 
 
+class StartSpec(Section):
+    """Another pipeline's registered model."""
+
+    pipeline: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="its name")
+    version: Literal["champion"] | PositiveInt = Field(
+        "champion", description="its champion at the time of the run, or a version's number"
+    )
+
+
 class ModelSpec(Section):
     """The recurrent network."""
 
@@ -142,6 +151,11 @@ class ModelSpec(Section):
         False,
         description="each recurrent layer's outputs are normalized, after the residual connection "
         "(Ba, Kiros and Hinton 2016)",
+    )
+    start_from: StartSpec | None = Field(
+        None,
+        description="embedding and recurrent layers start with the weights of another pipeline's "
+        "registered model, and tokens takes its vocabulary: {pipeline: NAME, version: champion}",
     )
 
     @property

@@ -125,6 +125,7 @@ class Spec(Section):
             self._language_model_agrees()
         self._slices_agree()
         self._sampled_softmax_agrees()
+        self._start_agrees()
         problem = too_large(self.model, self.tokens, self.batches)
         self._require(problem is None, problem or "")
         return self
@@ -185,6 +186,21 @@ class Spec(Section):
             "remove it",
         )
 
+    def _start_agrees(self) -> None:
+        start = self.model.start_from
+        if start is None:
+            return
+        self._require(
+            start.pipeline != self.name, f"model.start_from: {self.name} cannot start from itself"
+        )
+        learned = sorted({"min_count", "max_size"} & self.tokens.model_fields_set)
+        given = [name for name in learned if getattr(self.tokens, name) not in (None, 1)]
+        self._require(
+            not given,
+            f"tokens.{''.join(given[:1])}: with model.start_from, the vocabulary is that of "
+            f"{start.pipeline}; remove it",
+        )
+
     def _language_model_agrees(self) -> None:
         documents = self.batches.layout == "documents"
         self._require(
@@ -229,6 +245,10 @@ class Spec(Section):
     def _require(holds: bool, message: str) -> None:
         if not holds:
             raise ValueError(message)
+
+    def declares(self, key: str | None) -> bool:
+        """Whether a dotted key, such as a stage's `when`, is set."""
+        return key is None or _lookup(self, key) is not None
 
     def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
         """The sections and values under dotted keys: a stage's part of the declaration."""

@@ -271,7 +271,19 @@ def state_names(spec: ModelSpec, layer: int | None = None) -> list[str]:
     return names if layer is None else names[layer * each : (layer + 1) * each]
 
 
-def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copy the trained weights, without the state. Both models come from the same spec."""
+def copy_start(spec: ModelSpec, source: keras.Model, target: keras.Model) -> None:
+    """Copy the embedding's weights and those of the recurrent layers that `source` has."""
+    kind = "both_directions" if spec.bidirectional else spec.cell
+    there = {layer.name for layer in source.layers}
+    for name in [
+        "embedding",
+        *(f"{one}_{i}" for i in range(len(spec.units)) for one in (kind, "norm")),
+    ]:
+        if name in there:
+            copy_weights(source.get_layer(name), target.get_layer(name))
+
+
+def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
+    """Copy the trained weights, without the state. Both come from the same spec."""
     for read, write in zip(source.trainable_variables, target.trainable_variables, strict=True):
         write.assign(read)

@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.batches.dataset import Split
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.model.backend import load_keras, make_reproducible, training_device
-from pipelines.model.keras_file import save_model
+from pipelines.model.keras_file import load_model, save_model
 from pipelines.model.trainer import Trainer
 from pipelines.store.artifacts import Inputs, Workspace
 
@@ -29,7 +29,8 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         config["training"].backend, work.gpu, lambda text: work.progress(0, None, text)
     )
     make_reproducible(keras)
-    trainer = Trainer(spec, config["training"], config["seed"], train, validation, work)
+    start = load_model(inputs["start"].path / "model.keras") if "start" in inputs else None
+    trainer = Trainer(spec, config["training"], config["seed"], train, validation, work, start)
     trainer.run()
     model = trainer.best_model()
     save_model(model, work.out / "model.keras")

@@ -15,7 +15,7 @@ from pipelines.batches.dataset import Batch, Split
 from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
 from pipelines.errors import FolioError
 from pipelines.model import checkpoints, sampled_softmax
-from pipelines.model.network import build_model, copy_weights
+from pipelines.model.network import build_model, copy_start, copy_weights
 from pipelines.model.scoring import Scorer
 from pipelines.model.train_step import compiled, learning_rate
 from pipelines.store.artifacts import Workspace
@@ -54,7 +54,9 @@ class Trainer:
         train: Split,
         validation: Split,
         work: Workspace,
+        start: keras.Model | None = None,
     ) -> None:
+        """`start`: the model that `spec.start_from` names."""
         self.spec, self.training, self.seed, self.work = spec, training, seed, work
         self.train, self.validation = train, validation
         size = train.metadata["vocabulary_size"]
@@ -63,6 +65,8 @@ class Trainer:
         sampled = training.sampled_softmax is not None
         self.model = build_model(keeping, size, train.batch_size, seed, sampled)
         self.plain = build_model(spec, size, seed=seed)
+        if start is not None:
+            copy_start(spec, start, self.model)
         self.scorer = Scorer(self.plain, spec)
         self.train_step = compiled(self.model, spec.kind, training)
         self.position = Position()

@@ -25,7 +25,7 @@ def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
         reason
         for key, value in recipe.config.items()
         if config.get(key) != value
-        for reason in _changed_value(key, config.get(key), value)
+        for reason in _changed_value(_shown(key, recipe), config.get(key), value)
     ]
     reasons += [
         f"{key} {_short(value)} → (gone)"
@@ -38,10 +38,18 @@ def changes(recipe: Recipe, previous: Mapping[str, Any]) -> list[str]:
         f"{recipe.libraries.get(name, 'absent')}"
         for name in differing(recipe.libraries, previous["libraries"])
     ]
-    reasons += _changed_inputs(recipe, previous["inputs"])
+    if recipe.stage != "start" or not reasons:  # another version has other files
+        reasons += _changed_inputs(recipe, previous["inputs"])
     if recipe.version != previous["version"]:
         reasons.append(f"format version {previous['version']} → {recipe.version}")
     return reasons
+
+
+def _shown(key: str, recipe: Recipe) -> str:
+    """A key as a reason names it."""
+    if recipe.stage == "start" and key == "model.start_from.version":
+        return f"{recipe.config['model.start_from.pipeline']}: version"
+    return key
 
 
 def _changed_value(key: str, before: Any, now: Any) -> Iterator[str]:

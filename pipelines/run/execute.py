@@ -13,6 +13,7 @@ from pipelines.declaration.spec import Spec
 from pipelines.errors import UsageError
 from pipelines.files.home import PROJECT
 from pipelines.run.plan import Decision, Selection, decide
+from pipelines.run.upstream import started
 from pipelines.stages import Stage, stage_named
 from pipelines.store.artifacts import Artifact, Workspace
 from pipelines.store.settings import Settings
@@ -52,8 +53,13 @@ def execute_stage(
     `run` names the run in the manifest. Raises UsageError if `selection` builds on an artifact that
     does not exist, and the errors of the stage itself.
     """
-    started, store = time.perf_counter(), settings.store_of(stage)
-    decision = decide(stage, spec, inputs, settings, selection)
+    began, store = time.perf_counter(), settings.store_of(stage)
+    if stage.upstream and not inputs:
+        start = started(spec, settings)
+        spec, inputs = start.spec, start.artifacts
+        decision = start.named(decide(stage, spec, inputs, settings, selection))
+    else:
+        decision = decide(stage, spec, inputs, settings, selection)
     action, reason, artifact = decision.action, decision.reason, decision.artifact
     if action == "reuse" and artifact is not None and not store.hold(artifact):
         action, reason = "run", "its artifact was just removed"
@@ -66,9 +72,7 @@ def execute_stage(
         if not built:
             action, reason = "reuse", "built by another run in the meantime"
     reason = "; ".join(filter(None, (reason, store.share(artifact))))
-    return StageResult(
-        stage.name, action, reason, round(time.perf_counter() - started, 3), artifact
-    )
+    return StageResult(stage.name, action, reason, round(time.perf_counter() - began, 3), artifact)
 
 
 def _obtain(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from pipelines.files.digests import digest_file
 from pipelines.files.names import unsafe
 from pipelines.network.addresses import identity
 from pipelines.run.changes import why_changed
+from pipelines.run.upstream import started
 from pipelines.source.remote_version import doubt, must_be_asked, versions
 from pipelines.stages import NAMES, STAGES, Stage
 from pipelines.store.artifacts import Artifact, Recipe, Store
@@ -93,6 +94,11 @@ class Selection:
             return cls(NAMES, NAMES[NAMES.index(since) :])
         return cls()
 
+    def within(self, spec: Spec) -> Selection:
+        """Without the stages that the pipeline does not have."""
+        has = tuple(stage.name for stage in STAGES if spec.declares(stage.when))
+        return replace(self, stages=tuple(name for name in self.stages if name in has))
+
     def needs_existing(self, stage: str) -> bool:
         """Before a rerun stage nothing is built: existing artifacts are used."""
         return bool(self.forced) and NAMES.index(stage) < NAMES.index(self.forced[0])
@@ -108,6 +114,7 @@ def plan(
     spec: Spec, settings: Settings, selection: Selection = Selection()
 ) -> list[Decision | Pending]:
     """The decisions on all selected stages, upstream first."""
+    selection = selection.within(spec)
     decisions: list[Decision | Pending] = []
     artifacts: dict[str, Artifact] = {}
     for stage in STAGES:
@@ -128,6 +135,9 @@ def foreseen(
     selection: Selection = Selection(),
 ) -> Decision | Pending:
     """Like `decide`, for a stage some of whose inputs may have to be built first."""
+    if stage.upstream:
+        start = started(spec, settings)
+        return start.named(decide(stage, start.spec, start.artifacts, settings, selection))
     missing = [name for name in stage.reads(selection.stages) if name not in inputs]
     if missing:
         spared = (

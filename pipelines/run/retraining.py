@@ -23,6 +23,7 @@ from pipelines.run.execute import StageResult, execute_stage
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Decision, decide, foreseen
 from pipelines.run.stage_log import StageLog
+from pipelines.run.upstream import chain
 from pipelines.stages import STAGES, stage_named
 from pipelines.store.artifacts import Progress
 from pipelines.store.live_runs import living
@@ -54,16 +55,18 @@ class Retraining:
         notice: Notice = on_stderr,
         on_sample: Callable[[], None] = lambda: None,
     ) -> None:
-        self.settings, self.selection = settings, options.selection
+        self.settings = settings
         self._options, self._earlier = options, None
         profile, overrides = options.profile, options.overrides
         if options.using:
-            self._earlier = EarlierRun.of(options.using, self.selection, settings)
+            self._earlier = EarlierRun.of(options.using, options.selection, settings)
             profile, overrides = self._earlier.declared(pipeline, profile, overrides)
         self._declared = (pipeline, profile or FULL, tuple(overrides))
         refuse_secrets(overrides)  # they are part of the record
         sample = self._earlier is not None and self._earlier.sample
         self.spec = load_spec(*self._declared, sample=sample)
+        chain(*self._declared)  # refuses a circle
+        self.selection = options.selection.within(self.spec)
         self.run = options.run or Runs.new_id(self.spec.name)
         self.record: dict[str, Any] = {}
         self.drift: dict[str, Any] | None = None  # as returned by `drift.from_champion`
@@ -179,6 +182,7 @@ class Retraining:
 
     def _use_sample(self, error: FolioError) -> None:
         self.spec = load_spec(*self._declared, sample=True)
+        self.selection = self._options.selection.within(self.spec)
         self.notice(f"WARNING: {error}")
         self.notice(
             f"WARNING: {self.spec.name} continues with Folio's small SAMPLE text: the "
@@ -243,7 +247,7 @@ class Retraining:
             return []
         artifacts, stale = self._log.artifacts, []
         for stage in STAGES:
-            if stage.name in self.selection.stages:
+            if stage.name in self.selection.stages or not self.spec.declares(stage.when):
                 continue
             decision = foreseen(stage, self.spec, artifacts, self.settings)
             if decision.reused is not None:
@@ -268,7 +272,7 @@ def retrain_plain(
     options = RunOptions(profile, overrides, **asked)
     with Retraining(pipeline, options, settings=settings, notice=notice) as retraining:
         for stage in STAGES:
-            inputs = [results[name] for name in stage.inputs]
+            inputs = [] if stage.upstream else [results[name] for name in stage.inputs]
             results[stage.name] = retraining.stage(stage.name, _plain(stage.name), *inputs)
     return retraining.record
 

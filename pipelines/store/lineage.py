@@ -65,23 +65,31 @@ class Graph:
             for stage, digest in artifact.manifest["inputs"].items()
         }
 
-    def above(self, artifacts: Iterable[Artifact]) -> list[Artifact]:
-        """The artifacts and all their inputs, recursively, the last stage first."""
+    def above(self, artifacts: Iterable[Artifact], upstream: bool = False) -> list[Artifact]:
+        """The artifacts and all their inputs, recursively, the last stage first; with those of the
+        pipelines that they started from if `upstream`."""
         found: dict[Artifact, None] = {}
         pending = list(artifacts)
         while pending:
             artifact = pending.pop()
             if artifact not in found:
                 found[artifact] = None
-                pending += filter(None, self.made_of(artifact).values())
+                if upstream or artifact.stage != "start":
+                    pending += filter(None, self.made_of(artifact).values())
         return sorted(found, key=_order, reverse=True)
 
     def below(self, artifacts: Iterable[Artifact]) -> list[Artifact]:
         """The artifacts and everything made from them, the source first."""
-        found = set(artifacts)
-        for one in sorted(self._by_key.values(), key=_order):
-            if not found.isdisjoint(self.made_of(one).values()):
+        made: dict[Artifact, list[Artifact]] = defaultdict(list)
+        for one in self._by_key.values():
+            for above in filter(None, self.made_of(one).values()):
+                made[above].append(one)
+        found: set[Artifact] = set()
+        pending = list(artifacts)
+        while pending:
+            if (one := pending.pop()) not in found:
                 found.add(one)
+                pending += made[one]
         return sorted(found, key=_order)
 
     def gone(self, artifacts: Iterable[Artifact]) -> list[dict[str, str]]:

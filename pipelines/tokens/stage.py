@@ -30,7 +30,11 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     """Learn the vocabulary, then encode every split. Returns counts per split."""
     spec: TokensSpec = config["tokens"]
     corpus = inputs["corpus"]
-    vocabulary = learn(corpus.files("documents/train-"), spec, work)
+    if start := inputs.get("start"):
+        vocabulary = started_from(Vocabulary.load(start.path / "vocabulary"), spec)
+    else:
+        vocabulary = learn(corpus.files("documents/train-"), spec, work)
+    counted_later = start is not None or spec.kind == "subword"
     seen = np.zeros(vocabulary.size, np.int64)
     (work.out / "tokens").mkdir()
     totals: dict[str, Totals] = {}
@@ -44,10 +48,10 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     for done, table in enumerate(mapped(coded, shards), 1):
         for split in table["split"].unique().to_pylist():
             totals.setdefault(split, Totals()).add(table, vocabulary.unknown_id)
-            if split == "train" and spec.kind == "subword":
+            if split == "train" and counted_later:
                 seen += np.bincount(_flat(table["tokens"]), minlength=vocabulary.size)
         work.progress(done, len(shards), "shards encoded")
-    if spec.kind == "subword":  # the counts of subwords in train are known only after encoding
+    if counted_later:  # the counts in train are known only after encoding
         vocabulary = replace(vocabulary, counts=tuple(seen.tolist()))
     vocabulary.save(work.out / "vocabulary")
     return {"vocabulary": vocabulary.size} | {split: vars(t) for split, t in totals.items()}
@@ -83,6 +87,17 @@ def _flat(column: pa.ChunkedArray) -> np.ndarray:
 
 
 # The vocabulary
+
+
+def started_from(vocabulary: Vocabulary, spec: TokensSpec) -> Vocabulary:
+    """Another model's, with this pipeline's markers, which must be among its tokens."""
+    for name in filter(None, (spec.begin, spec.end)):
+        if name not in vocabulary.tokens:
+            raise FolioError(
+                f"tokens: the marker {name!r} is not in the vocabulary that model.start_from "
+                "brings; remove it"
+            )
+    return replace(vocabulary, begin=spec.begin or None, end=spec.end or None)
 
 
 def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:

@@ -154,14 +154,15 @@ def _delete(path: Path, key: str | None, since: float, failed: Notice) -> bool:
 
 
 def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> list[Item]:
-    """Decided again while nobody releases, by the release artifacts that were kept."""
+    """Decided again while nobody releases, by the artifacts that were kept."""
     if not items:
         return []
     gone = []
     with mlflow_at(settings.home) as (_, client):
         known = asked(client)
-        releases = list(stored(Store(settings.store.root), "release"))
-        kept = kept_versions(known, releases, policy.runs, _reigns(settings.home))
+        store = Store(settings.store.root)
+        needing = [*stored(store, "release"), *stored(store, "start")]
+        kept = kept_versions(known, needing, policy.runs, _reigns(settings.home))
         for item in items:
             if item.version in known and (item.version.name, item.version.number) not in kept:
                 others = [one for one in known if one != item.version]

@@ -85,8 +85,7 @@ def collectable(stock: Stock, policy: Policy) -> list[Item]:
     """Everything that can be deleted: artifacts, versions, run records, leftovers, in this
     order."""
     kept = reachable(stock, policy)
-    releases = [one for one in kept if one.stage == "release"]
-    serving = kept_versions(stock.versions, releases, policy.runs, stock.reigns)
+    serving = kept_versions(stock.versions, kept, policy.runs, stock.reigns)
     records = _kept_records(stock, policy, serving)
     return [
         *_artifacts(stock, kept, policy),
@@ -177,16 +176,22 @@ def serving_versions(versions: Collection[Version], reigns: Reigns | None) -> li
 
 
 def kept_versions(
-    versions: Collection[Version], releases: Iterable[Artifact], count: int, reigns: Reigns | None
+    versions: Collection[Version], artifacts: Iterable[Artifact], count: int, reigns: Reigns | None
 ) -> set[tuple[str, int]]:
-    """(name, number) of those in use, of the last `count` of each name, of `releases`, and of those
-    that were registered by hand."""
+    """(name, number) of those in use, of the last `count` of each name, that these artifacts
+    release or started from, and that were registered by hand."""
     kept = {(one.name, one.number) for one in serving_versions(versions, reigns)}
     kept |= {(one.name, one.number) for one in versions if "folio.package" not in one.tags}
     for name in {one.name for one in versions}:
         numbers = sorted(one.number for one in versions if one.name == name)
         kept |= {(name, number) for number in numbers[-count:]}
-    return kept | {version for one in releases if (version := _released(one))}
+    return kept | {version for one in artifacts if (version := _released(one) or _started(one))}
+
+
+def _started(artifact: Artifact) -> tuple[str, int] | None:
+    """(name, number) of the version that a pipeline started from."""
+    counts = artifact.counts
+    return (counts["pipeline"], counts["version"]) if artifact.stage == "start" else None
 
 
 def _released(artifact: Artifact) -> tuple[str, int] | None:

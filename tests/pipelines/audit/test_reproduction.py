@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pipelines.audit import reproduction
-from pipelines.audit.reproduction import Rebuilt, reproduce, spec_from, why
+from pipelines.audit.rebuilt import Rebuilt, why
+from pipelines.audit.reproduction import reproduce, spec_from
 from pipelines.declaration.spec import operational, plain
 from pipelines.errors import FolioError, UsageError
 from pipelines.registry.references import resolve

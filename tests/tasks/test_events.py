@@ -14,7 +14,7 @@ import yaml
 from prefect.automations import Automation
 
 from pipelines.store.settings import Settings
-from tasks.drift import EVENT
+from tasks.events import EVENT
 from tasks.reporting import settle
 from tests.conftest import PROJECT, REVIEWS
 from tests.prefect_server import rows

@@ -1,0 +1,1 @@
+"""What a training starts from: the vocabulary and the model of another pipeline's version."""
