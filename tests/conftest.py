@@ -92,7 +92,15 @@ registry: {{metric: perplexity, floor: 5000}}
 
 
 # Whoever asks for one of these waits for a training or for a Prefect server.
-SLOW_FIXTURES = {"trained", "writers", "earlier", "empty_registry", "drawing", "prefect_home"}
+SLOW_FIXTURES = {
+    "trained",
+    "writers",
+    "chained",
+    "earlier",
+    "empty_registry",
+    "drawing",
+    "prefect_home",
+}
 # Begun first, the longest before all, so that the workers end together.
 # Those of the model ask for no trained home: they need not wait until the command's tests have one.
 LONGEST = ["services/test_up", "cli/test_cli", "model/test_sampling", "model/test_killed"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-from tests.conftest import declared
+import pytest
+
+from pipelines.run.retraining import retrain_plain
+from pipelines.store.settings import Settings
+from tests.conftest import declared, made_once
 
 LANGUAGE_MODEL = """\
 title: Tiny language model of reviews
@@ -37,3 +42,34 @@ def declared_chain(folder: Path) -> tuple[Path, Path]:
         declared(folder, "tiny-lm", LANGUAGE_MODEL),
         declared(folder, "tiny-started", CLASSIFIER),
     )
+
+
+@pytest.fixture(scope="session")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return declared_chain(tmp_path_factory.mktemp("chain"))
+
+
+@pytest.fixture(scope="session")
+def chained(shared: Path, empty_registry: Path, pipelines: tuple[Path, Path]) -> Settings:
+    """A home in which both have run. Read only."""
+
+    def make(home: Path) -> None:
+        shutil.copytree(empty_registry, home, dirs_exist_ok=True)
+        for pipeline in pipelines:
+            run(pipeline, Settings.at(home))
+
+    return Settings.at(made_once(shared / "chained", make))
+
+
+@pytest.fixture
+def copied(chained: Settings, tmp_path: Path) -> Settings:
+    shutil.copytree(chained.home, tmp_path / "home")
+    return Settings.at(tmp_path / "home")
+
+
+def run(pipeline: Path, settings: Settings, *overrides: str) -> dict[str, str]:
+    """{stage: what was done}."""
+    record = retrain_plain(
+        str(pipeline), overrides=overrides, settings=settings, notice=lambda text: None
+    )
+    return {entry["stage"]: entry["action"] for entry in record["stages"]}

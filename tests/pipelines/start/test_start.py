@@ -19,7 +19,6 @@ from pipelines.model.keras_file import load_model
 from pipelines.model.network import build_model, copy_start
 from pipelines.registry.references import resolve
 from pipelines.run.plan import plan
-from pipelines.run.retraining import retrain_plain
 from pipelines.run.upstream import chain
 from pipelines.store.artifacts import silent
 from pipelines.store.lineage import stored
@@ -27,41 +26,9 @@ from pipelines.store.settings import Settings
 from pipelines.tokens.vocabulary import Vocabulary
 from pipelines.upkeep.collect import collect, garbage, take_stock
 from pipelines.upkeep.garbage import Policy
-from tests.conftest import made_once
-from tests.pipelines.start.chain import declared_chain
+from tests.pipelines.start.chain import declared_chain, run
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def pipelines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return declared_chain(tmp_path_factory.mktemp("chain"))
-
-
-@pytest.fixture(scope="module")
-def chained(shared: Path, empty_registry: Path, pipelines: tuple[Path, Path]) -> Settings:
-    """A home in which both have run. Read only."""
-
-    def make(home: Path) -> None:
-        shutil.copytree(empty_registry, home, dirs_exist_ok=True)
-        for pipeline in pipelines:
-            run(pipeline, Settings.at(home))
-
-    return Settings.at(made_once(shared / "chained", make))
-
-
-@pytest.fixture
-def copied(chained: Settings, tmp_path: Path) -> Settings:
-    shutil.copytree(chained.home, tmp_path / "home")
-    return Settings.at(tmp_path / "home")
-
-
-def run(pipeline: Path, settings: Settings, *overrides: str) -> dict[str, str]:
-    """{stage: what was done}."""
-    record = retrain_plain(
-        str(pipeline), overrides=overrides, settings=settings, notice=lambda text: None
-    )
-    return {entry["stage"]: entry["action"] for entry in record["stages"]}
 
 
 def planned(pipeline: Path, settings: Settings, *overrides: str) -> dict[str, tuple[str, str]]:

@@ -1,0 +1,3 @@
+from tests.pipelines.start.chain import chained, copied, pipelines
+
+__all__ = ["chained", "copied", "pipelines"]
