@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from flows.cli import run  # registers its commands before those of the next modules
 
+from flows.cli import compare  # isort: skip
 from flows.cli import models  # isort: skip
 from flows.cli import champions  # isort: skip
 from flows.cli import lineage  # isort: skip
@@ -21,7 +22,7 @@ from pipelines.files.machine import one_line, refusal_of, tight_limits
 
 INTERRUPTED = 130  # the shell convention for Ctrl-C
 
-__all__ = ["app", "champions", "lineage", "main", "models", "run", "up", "upkeep"]
+__all__ = ["app", "champions", "compare", "lineage", "main", "models", "run", "up", "upkeep"]
 
 
 def main() -> None:

@@ -158,66 +158,6 @@ def run(
 
 
 @app.command()
-def compare(
-    name: Name,
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUES",
-            help="values to try, for example model.cell=simple,lstm,gru; repeat the option to "
-            "combine several keys; or the name of a grid in the declaration",
-        ),
-    ] = None,
-    profile: Profile = "full",
-    overrides: Overrides = None,
-    backend: Backend = None,
-    mirror: Mirror = None,
-    offline: Offline = False,
-    allow_sample: AllowSample = False,
-    as_json: AsJson = False,
-) -> None:
-    """Train variants of a pipeline and compare them in a table.
-
-    \b
-    Examples:
-      folio compare imdb --grid model.cell=simple,lstm,gru --grid tokens.max_tokens=100,400
-      folio compare speeches --grid cells --profile quick
-    """
-    from flows.cli.running import FlowOptions, run_variants
-    from pipelines.declaration.load import load_spec
-    from pipelines.run import grid as comparison
-
-    here, common = writable(), overridden(overrides, backend)
-    spec = load_spec(name, profile, common)
-    tried = comparison.variants(comparison.grid_of(spec, grid or []))
-    options = FlowOptions(
-        profile, until="metrics", mirror=mirror, offline=offline, allow_sample=allow_sample
-    )
-    records, code = run_variants(
-        [(name, (*common, *comparison.overrides(variant))) for variant in tried], here, options
-    )
-    rows = [
-        comparison.row(variant, record, here.store)
-        for variant, record in zip(tried, records, strict=True)
-    ]
-    rows = comparison.best_first(rows, spec.registry.metric)
-    folder = here.home / "comparisons" / records[-1]["run"]
-    comparison.write_comparison(folder, spec.name, spec.registry.metric, rows)
-    answer(
-        {
-            "pipeline": spec.name,
-            "profile": profile,
-            "metric": spec.registry.metric,
-            "rows": rows,
-            "folder": str(folder),
-        },
-        as_json,
-        display.comparison,
-    )
-    raise typer.Exit(code)
-
-
-@app.command()
 def runs(
     name: OnlyName = None,
     limit: Annotated[int, typer.Option(help="how many runs to list", min=1)] = 20,

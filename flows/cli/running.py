@@ -47,6 +47,8 @@ class FlowOptions:
 
 
 Variant = tuple[str, tuple[str, ...]]  # a pipeline, and its own overrides
+Ended = tuple[dict[str, Any], Exception | None]  # a run's record, and what it failed with
+Runner = Callable[[str, tuple[str, ...], FlowOptions], Ended]
 
 
 def run_variants(
@@ -58,16 +60,34 @@ def run_variants(
     Raises UsageError before anything runs if a declaration or the selection is invalid.
     """
     selection = options.selection
-    for _, own in wanted:
-        refuse_secrets(own)  # Prefect stores and shows the parameters of a flow
     if options.using:
         EarlierRun.of(options.using, selection, settings)
-    specs = [load_spec(name, options.profile or FULL, overrides) for name, overrides in wanted]
+    refuse_invalid(wanted, options.profile)
     if why_closed(settings.home):
         return _reused(wanted, settings, options), 0
+    with runner(settings, options) as run:
+        ended = [run(name, overrides, options) for name, overrides in wanted]
+    return [record for record, _ in ended], max((code_of(error) for _, error in ended), default=0)
+
+
+def refuse_invalid(wanted: list[Variant], profile: str | None) -> None:
+    """Raises UsageError, before anything runs, if one of the declarations is invalid."""
+    for name, overrides in wanted:
+        refuse_secrets(overrides)  # Prefect stores and shows the parameters of a flow
+        load_spec(name, profile or FULL, overrides)
+
+
+def code_of(error: Exception | None) -> int:
+    """The exit code of a command whose run ended so."""
+    return getattr(error, "exit_code", 1) if error else 0
+
+
+@contextmanager
+def runner(settings: Settings, options: FlowOptions) -> Iterator[Runner]:
+    """`run(pipeline, overrides, options)` for as many runs as there are, on one Prefect server;
+    it returns the run's record and the error that ended it, if any."""
     from flows.server.lifecycle import prefect_api
 
-    records, code = [], 0
     with (
         native_notices_to(settings.home / NATIVE_LOG),
         prefect_api(settings.home),
@@ -76,20 +96,22 @@ def run_variants(
     ):
         from flows.retrain import retrain
 
-        for (name, overrides), spec in zip(wanted, specs, strict=True):
-            run = Runs.new_id(spec.name)
+        def run(name: str, overrides: tuple[str, ...], options: FlowOptions) -> Ended:
+            failure = None
+            run = Runs.new_id(load_spec(name, options.profile or FULL, overrides).name)
             try:
                 retrain(name, overrides=list(overrides), run=run, **options.parameters)
-            except Exception as error:  # the error is in the record; the other pipelines still run
+            except Exception as error:  # it is in the record; other runs are not affected
                 if interrupted():
                     raise KeyboardInterrupt from error
                 if not settings.runs.has(run):
                     raise
-                code = max(code, getattr(error, "exit_code", 1))
-            records.append(settings.runs.get(run))
+                failure = error
             if interrupted():  # the exception was swallowed
                 raise KeyboardInterrupt
-    return records, code
+            return settings.runs.get(run), failure
+
+        yield run
 
 
 def run_upstream(

@@ -128,29 +128,6 @@ def _start(record: dict[str, Any]) -> str:
     return next((sample["start"] for sample in samples), "")
 
 
-def comparison(compared: dict[str, Any]) -> None:
-    """The output of `folio compare`."""
-    from pipelines.run.grid import label
-
-    metrics = list(dict.fromkeys(name for row in compared["rows"] for name in row["metrics"]))
-    print(f"\n{compared['pipeline']}, profile {compared['profile']}, by {compared['metric']}")
-    table(
-        ("variant", *metrics, "best epoch", "seconds/epoch", "parameters", "error"),
-        (
-            (
-                label(row["variant"]),
-                *(row["metrics"].get(name) for name in metrics),
-                row["best_epoch"],
-                row["seconds_per_epoch"],
-                row["parameters"] and f"{row['parameters']:,}",
-                row["error"] or "",
-            )
-            for row in compared["rows"]
-        ),
-    )
-    print(f"table and plot: {compared['folder']}")
-
-
 def run(record: dict[str, Any]) -> None:
     print(
         f"{record['run']}: {record['pipeline']}, profile {record['profile']}, {record['state']}, "

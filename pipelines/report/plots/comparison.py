@@ -59,14 +59,23 @@ def by_slice(
         return png_bytes(figure)
 
 
-def comparison_png(labels: Sequence[str], values: Sequence[float], metric: str) -> bytes:
-    """One bar per variant, in the given order, with its value next to it."""
+def comparison_png(
+    labels: Sequence[str],
+    values: Sequence[float],
+    spans: Sequence[tuple[float, float]],
+    axis_label: str,
+) -> bytes:
+    """One bar per variant, in the given order, with its value next to it. If values are means, a
+    line shows the span of what they are the means of."""
+    several = any(low < high for low, high in spans)
     with styled_figure((6.0, 0.9 + 0.3 * len(labels))) as figure:
         axes = figure.add_subplot()
-        bars = axes.barh(range(len(labels)), values, color=FIRST, height=0.6)
+        places = range(len(labels))
+        ends = np.abs(np.array(spans).T - np.array(values)) if several else None
+        bars = axes.barh(places, values, xerr=ends, color=FIRST, ecolor=INK, capsize=3, height=0.6)
         axes.bar_label(bars, [f" {value:.4f}" for value in values], color=INK)
-        axes.set_yticks(range(len(labels)), [visible(label) for label in labels])
+        axes.set_yticks(places, [visible(label) for label in labels])
         axes.invert_yaxis()
-        axes.set_xlabel(metric.replace("_", " "))
+        axes.set_xlabel(axis_label + (": mean, and minimum to maximum" if several else ""))
         axes.margins(x=0.15)
         return png_bytes(figure)

@@ -1,0 +1,28 @@
+"""The figure by which settings are chosen: on the validation split, never on the test split."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pipelines.store.artifacts import Store
+
+
+def measured(metric: str) -> str:
+    """What stands for a pipeline's metric on validation: the metric itself, or the log loss, since
+    training does not measure ROC AUC."""
+    return "log_loss" if metric == "roc_auc" else metric
+
+
+def validation_figure(record: dict[str, Any], store: Store, metric: str) -> float:
+    """The figure `measured(metric)` of the run's model in its best epoch, as training measured
+    it: before calibration."""
+    found = {entry["stage"]: store.open(entry["stage"], entry["key"]) for entry in record["stages"]}
+    best, counted = found["model"].counts["best"], found["batches"].counts["validation"]
+    loss: float = best["validation_loss"]
+    if measured(metric) == "log_loss":
+        return loss
+    if metric in ("accuracy", "perplexity"):
+        return float(best[f"validation_{metric}"])
+    nats = loss * counted["predicted"] / counted["characters"]
+    return nats / math.log(2) if metric == "bits_per_character" else nats
