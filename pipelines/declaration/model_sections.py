@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from pipelines.declaration.data_sections import LONGEST, OPERATIONAL, Section, Tokens
+from pipelines.declaration.data_sections import LONGEST, MOST, OPERATIONAL, Section, Tokens
 from pipelines.declaration.slices import SliceKind
 
 Figure = Annotated[float, Field(ge=-1e9, le=1e9)]  # of any metric
@@ -111,7 +111,7 @@ class StartSpec(Section):
     """Another pipeline's registered model."""
 
     pipeline: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="its name")
-    version: Literal["champion"] | PositiveInt = Field(
+    version: Literal["champion"] | Annotated[int, Field(ge=1, le=MOST)] = Field(
         "champion", description="its champion at the time of the run, or a version's number"
     )
 

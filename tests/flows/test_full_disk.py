@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.stages import NAMES
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of
 from tests.flows.cli.test_cli import api, environment
+from tests.plain_stages import NAMES
 
 __all__ = ["api", "environment"]
 

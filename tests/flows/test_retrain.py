@@ -18,12 +18,12 @@ import pytest
 from flows.retrain import retrain
 from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.model.backend import training_device
-from pipelines.stages import STAGES
 from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 from tasks.failures import UNFORESEEN
 from tasks.reporting import settle
 from tests.conftest import artifact_of
+from tests.plain_stages import STAGES, inputs_of
 from tests.prefect_server import one_run, rows, server_processes
 
 needs_no_gpu = pytest.mark.skipif(
@@ -88,7 +88,7 @@ def test_a_run_with_nothing_to_do_shows_each_stage_as_reused(
         (f"tiny-play · {stage.name}", "Reused", "nothing changed") for stage in STAGES
     ]
     assert read_by_tasks(prefect_home, record["run"]) == {
-        stage.name: set(stage.inputs) for stage in STAGES
+        stage.name: set(inputs_of(stage)) for stage in STAGES
     }
     assert record["run"] in dashboard_of(home)
 

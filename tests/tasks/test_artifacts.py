@@ -26,7 +26,6 @@ from pipelines.run.execute import StageResult
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining
-from pipelines.stages import STAGES
 from pipelines.store.artifacts import Artifact, Progress
 from pipelines.store.settings import Settings
 from tasks.artifacts import MAX_ROWS, flat, publish, publish_counts, unseen
@@ -34,6 +33,7 @@ from tasks.progress import ProgressArtifact
 from tasks.reporting import settle
 from tasks.stages import build_corpus, download, evaluate, tokenize, train, write_batches
 from tests.conftest import artifact_of
+from tests.plain_stages import STAGES, inputs_of
 from tests.relay import Relay, relayed
 
 
@@ -54,7 +54,10 @@ def published(home: str, pipeline: str, action: str) -> tuple[str, list[str]]:
         artifact = artifact_of(Settings.at(Path(home)), pipeline, stage.name)
         made[stage.name] = StageResult(stage.name, action, "not built yet", 0.1, artifact)
         publish(
-            pipeline, made[stage.name], tuple(made[name] for name in stage.inputs), notices.append
+            pipeline,
+            made[stage.name],
+            tuple(made[name] for name in inputs_of(stage)),
+            notices.append,
         )
     return flow_run.id, notices
 

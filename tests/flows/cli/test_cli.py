@@ -24,9 +24,9 @@ import pytest
 
 from flows.cli.main import main
 from flows.server.lifecycle import prefect_api
-from pipelines.stages import NAMES
 from pipelines.store.settings import Settings
 from tests.conftest import JAPANESE, PLAY, REVIEWS, declared
+from tests.plain_stages import NAMES
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from pipelines.audit.difference import difference
 from pipelines.registry.references import of_run, resolve
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
-from pipelines.stages import NAMES
 from pipelines.store.settings import Settings
+from tests.plain_stages import NAMES
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ import pytest
 
 from pipelines.audit.find_report import print_pdf, report_of
 from pipelines.errors import FolioError, UsageError
-from pipelines.stages import NAMES
 from pipelines.store.manifest import listed
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of, republished
 from tests.pipelines.upkeep.test_dashboard_browser import CHROMIUM
+from tests.plain_stages import NAMES
 
 A4 = (595, 842)  # points
 needs_chromium = pytest.mark.skipif(

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.audit.leaks import FILES, leaks
-from pipelines.stages import NAMES
 from pipelines.store.artifacts import Artifact
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of
+from tests.plain_stages import NAMES
 
 PIPELINES = ("tiny-reviews", "tiny-play", "tiny-words", "tiny-japanese")
 

@@ -18,10 +18,10 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.registry.references import resolve
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
-from pipelines.stages import STAGES
 from pipelines.store.artifacts import Artifact
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of, rewritten, spec_of
+from tests.plain_stages import STAGES
 
 Manifest = dict[str, Any]
 

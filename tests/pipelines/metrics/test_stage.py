@@ -22,11 +22,12 @@ from pipelines.metrics.samples import texts
 from pipelines.model import stage as training
 from pipelines.model.keras_file import load_model
 from pipelines.run.execute import draw_report, execute_stage
-from pipelines.stages import STAGES, stage_named
+from pipelines.stages import stage_named
 from pipelines.store.artifacts import Artifact, Workspace
 from pipelines.store.settings import Settings
 from pipelines.tokens.vocabulary import Vocabulary
 from tests.conftest import NEXT_WORD, artifact_in, artifact_of, declared, spec_of
+from tests.plain_stages import STAGES, inputs_of
 
 LANGUAGE_MODELS = [
     "tiny-play",
@@ -66,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, trained: Settings) -> Any:
             path = declared(folder, name, {"speeches": SPEECHES, "next-word": NEXT_WORD}[name])
             artifacts: dict[str, Artifact] = {}
             for stage in STAGES[:6]:
-                inputs = {given: artifacts[given] for given in stage.inputs}
+                inputs = {given: artifacts[given] for given in inputs_of(stage)}
                 artifacts[stage.name] = execute_stage(
                     stage, spec_of(path), inputs, Settings.at(folder)
                 ).artifact

@@ -18,10 +18,11 @@ from pipelines.report.classifier_part import EXCERPT_CHARACTERS, MISTAKES, excer
 from pipelines.report.stage import write_report
 from pipelines.report.visible import UNSEEN, visible
 from pipelines.run.execute import draw_report, execute_stage
-from pipelines.stages import STAGES, stage_named
+from pipelines.stages import stage_named
 from pipelines.store.artifacts import Artifact
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, REVIEWS, artifact_of, spec_of
+from tests.plain_stages import STAGES, inputs_of
 
 SAMPLES = PROJECT / "data" / "samples"
 HOSTILE = (
@@ -67,7 +68,7 @@ def evaluated(
     )
     reviews: dict[str, Artifact] = {}
     for stage in STAGES[:6]:
-        inputs = {name: reviews[name] for name in stage.inputs}
+        inputs = {name: reviews[name] for name in inputs_of(stage)}
         reviews[stage.name] = execute_stage(
             stage, spec_of(declared), inputs, Settings.at(folder), run="run-of-reviews"
         ).artifact

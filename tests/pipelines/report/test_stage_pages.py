@@ -15,9 +15,10 @@ from PIL import Image
 
 from pipelines.report.stage_pages import PICTURE_BYTES, Link, Page, code_block, links, pages, table
 from pipelines.report.visible import UNSEEN
-from pipelines.stages import STAGES, stage_named
+from pipelines.stages import stage_named
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of
+from tests.plain_stages import STAGES
 
 PICTURE = re.compile(r"!\[[\w ]+\]\(data:image/png;base64,([^)]+)\)")
 

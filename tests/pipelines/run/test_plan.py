@@ -14,9 +14,9 @@ from pipelines.errors import UsageError
 from pipelines.run.changes import changes
 from pipelines.run.plan import Selection, plan, recipe_of
 from pipelines.run.retraining import retrain_plain
-from pipelines.stages import NAMES, STAGES
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of
+from tests.plain_stages import NAMES, STAGES
 
 DATA_STAGES = Selection(stages=("source", "corpus", "tokens", "batches"))
 

@@ -18,11 +18,11 @@ from pipelines.run.execute import git_commit
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining, retrain_plain
-from pipelines.stages import NAMES
 from pipelines.store.artifacts import MANIFEST
 from pipelines.store.live_runs import live_runs
 from pipelines.store.settings import Settings
 from tests.conftest import PLAY, PROJECT
+from tests.plain_stages import NAMES
 
 FIRST = Selection(stages=("source", "corpus"))
 

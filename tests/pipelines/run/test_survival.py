@@ -9,12 +9,12 @@ import pytest
 
 from pipelines.registry.lookup import list_models
 from pipelines.run.retraining import retrain_plain
-from pipelines.stages import NAMES
 from pipelines.store.live_runs import dead_runs
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of
 from tests.forked import exit_code
 from tests.pipelines.killed_run import killed_run
+from tests.plain_stages import NAMES
 
 
 @pytest.mark.long

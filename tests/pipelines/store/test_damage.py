@@ -175,7 +175,7 @@ def said(here: Settings, declared: Path) -> dict[str, tuple[str, str]]:
 def done(here: Settings, declared: Path) -> dict[str, tuple[str, str]]:
     made: dict[str, Artifact] = {}
     found = {}
-    for name in UNTIL.stages:
+    for name in UNTIL.within(spec_of(declared)).stages:
         stage = stage_named(name)
         result = execute_stage(stage, spec_of(declared), made, here, UNTIL)
         made[name], found[name] = result.artifact, (result.action, result.reason)

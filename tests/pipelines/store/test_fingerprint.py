@@ -70,6 +70,7 @@ def test_python_reads_the_same_imports(path: Path) -> None:
 ROOMS = {
     "source": "files network source store",
     "corpus": "corpus parallel",
+    "start": "start",
     "tokens": "files parallel tokens",
     "batches": "batches files parallel tokens",
     "model": "batches files model",

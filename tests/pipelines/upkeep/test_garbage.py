@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.registry.versions import Version, rollback_target
-from pipelines.stages import NAMES
 from pipelines.store.artifacts import Artifact
 from pipelines.store.times import utc
 from pipelines.upkeep.garbage import (
@@ -23,6 +22,7 @@ from pipelines.upkeep.garbage import (
     kept_versions,
     recent,
 )
+from tests.plain_stages import NAMES
 
 NOW = 1_800_000_000.0
 OLD = utc(NOW - 30 * DAY)
