@@ -145,7 +145,7 @@ def _profile(path: Path, places: dict[str, str], profiles: Any, name: str) -> di
         return changes
     if name in (FULL, "sample"):
         return {}
-    known = [FULL, *(n for n in profiles if n != "sample")]
+    known = list(dict.fromkeys([FULL, *(n for n in profiles if n != "sample")]))
     raise UsageError(
         f"{path}: no profile {name!r}{_nearest(name, known)}; known: {', '.join(known)}"
     )
