@@ -12,7 +12,18 @@ from pipelines.declaration.load import load_spec
 from pipelines.errors import UsageError
 from pipelines.store.settings import Settings
 
-KEYS = "pipeline profile metric value baseline interval seconds cores commit command".split()
+KEYS = [
+    "pipeline",
+    "profile",
+    "metric",
+    "value",
+    "baseline",
+    "interval",
+    "seconds",
+    "cores",
+    "commit",
+    "command",
+]
 ENTRIES = json.loads(FIGURES.read_text(encoding="utf-8"))
 
 
