@@ -21,6 +21,7 @@ from typing import Any
 from pipelines.declaration.model_sections import LOWER_IS_BETTER
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import PROJECT, home_folder
+from pipelines.stats.binary import wilson
 from pipelines.store.artifacts import Artifact
 from pipelines.store.settings import Settings
 
@@ -48,12 +49,18 @@ def entry(record: dict[str, Any], settings: Settings) -> dict[str, Any]:
         "metric": metric,
         "value": found["headline"][metric],
         "baseline": _best(found["baselines"], metric),
-        "interval": [found["intervals"][metric][end] for end in ("low", "high")],
+        "interval": _interval(found, metric),
         "seconds": _seconds(record, model),
         "cores": len(os.sched_getaffinity(0)),
         "commit": model.manifest["git_commit"][:12],
         "command": _command(record),
     }
+
+
+def _interval(found: dict[str, Any], metric: str) -> list[float]:
+    if metric == "accuracy":
+        return list(wilson(found["sums"]["correct"], found["sums"]["documents"]))
+    return [found["intervals"][metric][end] for end in ("low", "high")]
 
 
 def _best(baselines: dict[str, dict[str, Any]], metric: str) -> float:

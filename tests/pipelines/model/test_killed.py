@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,14 @@ WARMED_UP = TRAINING.model_copy(update={**PRACTISES, "schedule": "cosine", "warm
 SAMPLED = WARMED_UP.model_copy(update={"label_smoothing": 0.0, "sampled_softmax": 16})
 
 
-def train_until(kill_at: int, *given: Any) -> None:
+def train_until(kill_at: int, *given: Any, **start: Path) -> None:
     """Killed before the step of that number."""
 
     def progress(done: float, total: float, unit: str) -> None:
         if done == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    train(*given, progress=progress)
+    train(*given, progress=progress, **start)
 
 
 @pytest.mark.usefixtures("drawing")  # but not in the processes that are killed
@@ -99,3 +100,20 @@ def test_a_killed_training_ends_with_the_same_bits(
         assert (tmp_path / "killed" / "out" / file).read_bytes() == (
             tmp_path / "whole" / "out" / file
         ).read_bytes(), file
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("drawing")
+def test_a_training_that_started_from_a_model_ends_with_the_same_bits(
+    tmp_path: Path, batches: dict[str, Path]
+) -> None:
+    train(tmp_path / "first", batches["classifier"], ONE_LAYER)
+    given, start = (batches["classifier"], ONE_LAYER, TRAINING), tmp_path / "first" / "out"
+    train(tmp_path / "whole", *given, start=start)
+    log = tmp_path / "log"
+    code = exit_code(log, partial(train_until, start=start), 7, tmp_path / "killed", *given)
+    assert code == -signal.SIGKILL, log.read_text()
+    assert train(tmp_path / "killed", *given, start=start)["resumed"]
+    model = (tmp_path / "killed" / "out" / "model.keras").read_bytes()
+    assert model == (tmp_path / "whole" / "out" / "model.keras").read_bytes()
+    assert model != (tmp_path / "first" / "out" / "model.keras").read_bytes()

@@ -79,11 +79,13 @@ def train(
     spec: ModelSpec,
     settings: TrainingSpec = TRAINING,
     progress=lambda done, total, unit: None,
+    start: Path | None = None,
 ) -> dict:
+    """`start`: a folder with the model.keras to start from."""
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir(parents=True, exist_ok=True), scratch.mkdir(exist_ok=True)
     return training.build(
-        {"batches": artifact_in(batches)},
+        {"batches": artifact_in(batches)} | ({"start": artifact_in(start)} if start else {}),
         {"model": spec, "training": settings, "seed": 5},
         Workspace(out, scratch, folder, progress),
     )
