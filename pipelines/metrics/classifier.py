@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipelines.batches.dataset import Split
 from pipelines.declaration.slices import EDGES, slice_names
 from pipelines.metrics.evaluation import PREDICTIONS, Evaluation
+from pipelines.metrics.ngram_classifiers import baselines
 from pipelines.model.scoring import Scored
 from pipelines.stats.binary import calibration_error, reliability_bins, roc_auc
 from pipelines.stats.calibration import Calibration
@@ -30,13 +31,20 @@ class ClassifierResult:
 
 
 def evaluate_classifier(evaluation: Evaluation) -> ClassifierResult:
-    """Fit temperature and threshold on validation, then score the test split."""
+    """Fit temperature and threshold on validation, then score the test split, and baselines."""
     calibration = _calibrated(evaluation)
     unknown_id = evaluation.test.metadata["unknown_id"]
     scored = evaluation.scored(evaluation.test, ids=True)
     predictions = predictions_table(scored, unknown_id, calibration)
     metrics = classifier_metrics(predictions, evaluation.spec.slices)
     metrics["calibration"] = calibration_figures(predictions, calibration)
+    metrics["baselines"] = baselines(
+        evaluation.inputs["corpus"],
+        predictions,
+        evaluation.spec,
+        evaluation.seed,
+        evaluation.progress,
+    )
     return ClassifierResult(metrics, predictions)
 
 

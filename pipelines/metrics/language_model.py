@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipelines.metrics.evaluation import PREDICTIONS, Evaluation
 from pipelines.metrics.ngrams import Sequences, baselines
 from pipelines.metrics.samples import Writer
+from pipelines.metrics.segment_figures import CONFIDENCE, segment_sums, text_differences
 from pipelines.metrics.segments import SEGMENTS, Segments
 from pipelines.metrics.slices import overall_intervals, text_slices
 from pipelines.model.sampling import sample
@@ -59,7 +60,7 @@ def evaluate_language_model(evaluation: Evaluation) -> LanguageModelResult:
     held_out, segments = HeldOut.collect(scored, test.carries_state), counted.table()
     characters = inputs["batches"].counts["test"]["characters"]
     metrics = language_metrics(held_out, characters, test.metadata["unknown_id"])
-    metrics["baselines"] = _baselines(evaluation, held_out, characters)
+    metrics["baselines"] = _baselines(evaluation, held_out, characters, counted)
     evaluation.progress(0, None, "segments resampled")
     metrics["intervals"] = overall_intervals(segments)
     metrics["slices"] = text_slices(segments, inputs["corpus"], spec.slices)
@@ -67,25 +68,36 @@ def evaluate_language_model(evaluation: Evaluation) -> LanguageModelResult:
     return LanguageModelResult(metrics, held_out.rows, segments)
 
 
-def _baselines(evaluation: Evaluation, held_out: HeldOut, characters: int) -> dict[str, Any]:
-    """The figures of n-grams on the same tokens."""
+def _baselines(
+    evaluation: Evaluation, held_out: HeldOut, characters: int, segments: Segments
+) -> dict[str, Any]:
+    """The figures of n-grams on the same tokens, and by how much the model's differ, with
+    intervals."""
     evaluation.progress(0, None, "n-grams counted")
     tokens, test = evaluation.inputs["tokens"], evaluation.test
     train = Sequences.of_train(tokens, test.layout in ("rows", "lanes"))
     left_out = tokens.counts["train"]["tokens"] - len(train.ids)
-    counted = baselines(
+    model = segment_sums(segments.table())
+    found = {}
+    for name, (nats, correct) in baselines(
         train,
         held_out.text,
         held_out.predicted,
         evaluation.spec.baseline_order,
         test.metadata["vocabulary_size"],
-    )
-    return {
-        name: figures(sums, characters)
-        | sums
-        | {"train_tokens": len(train.ids), "train_tokens_left_out": left_out}
-        for name, sums in counted.items()
-    }
+    ).items():
+        sums = {"tokens": len(nats), "nats": float(nats.sum()), "correct": int(correct.sum())}
+        own = model.copy()
+        own[:, 0] = segments.summed(nats[held_out.order])
+        _, differences = text_differences(own, model, CONFIDENCE)
+        found[name] = {
+            **figures(sums, characters),
+            **sums,
+            "train_tokens": len(train.ids),
+            "train_tokens_left_out": left_out,
+            "difference": {figure: one.as_json() for figure, one in differences.items()},
+        }
+    return found
 
 
 def _written(evaluation: Evaluation) -> dict[str, Any]:
@@ -124,14 +136,24 @@ class HeldOut:
 
     `rows` has one row per sequence: id, position (tokens that its lane had read before), tokens
     (predicted), nats and correct. `by_position` (2, classes): tokens and nats by number of tokens
-    read before. `text` is everything read and predicted, and `predicted` (n,) says which of its
-    tokens were predicted.
+    read before. `text` is everything read and predicted, and `numbers` (n,) has each token's
+    number in the order in which they were predicted, -1 if it was only read.
     """
 
     rows: pa.Table
     by_position: np.ndarray
     text: Sequences
-    predicted: np.ndarray
+    numbers: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(n,) bool: which tokens of `text` were predicted."""
+        return self.numbers >= 0
+
+    @property
+    def order(self) -> np.ndarray:
+        """(predicted tokens,): sorts what is known of them in the order of `text` by `numbers`."""
+        return np.argsort(self.numbers[self.predicted])
 
     @classmethod
     def collect(cls, scored: Iterable[Scored], lanes: bool) -> HeldOut:
@@ -142,6 +164,7 @@ class HeldOut:
         }
         by_position = np.zeros((2, len(POSITION_EDGES) + 1))
         parts: list[list[np.ndarray]] = []
+        count = 0
         for one in scored:
             real = one.batch.real
             columns["id"] += one.batch.ids
@@ -153,12 +176,14 @@ class HeldOut:
             ):
                 columns[name] += values.tolist()
             by_position += _by_position(one, real)
-            for number, part in enumerate(_sequences(one, real, lanes)):
-                if number == len(parts):
+            numbers = np.where(real, count + real.cumsum().reshape(real.shape) - 1, -1)
+            count += int(real.sum())
+            for lane, part in enumerate(_sequences(one, numbers, lanes)):
+                if lane == len(parts):
                     parts.append([])
-                parts[number].append(part)
-        ids, before, predicted = np.concatenate([part for lane in parts for part in lane], axis=1)
-        return cls(pa.table(columns), by_position, Sequences(ids, before), predicted.astype(bool))
+                parts[lane].append(part)
+        ids, before, numbers = np.concatenate([part for lane in parts for part in lane], axis=1)
+        return cls(pa.table(columns), by_position, Sequences(ids, before), numbers)
 
     @property
     def sums(self) -> dict[str, Any]:
@@ -182,16 +207,16 @@ def _by_position(one: Scored, real: np.ndarray) -> np.ndarray:
     )
 
 
-def _sequences(one: Scored, real: np.ndarray, lanes: bool) -> list[np.ndarray]:
+def _sequences(one: Scored, numbers: np.ndarray, lanes: bool) -> list[np.ndarray]:
     """The tokens of each lane, or of all rows in order, as (3, tokens) int32: their ids, how many
-    their text has before each, and whether they are predicted."""
+    their text has before each, and their `numbers`, -1 for those that are only read."""
     batch, read = one.batch, one.read[:, None]
     ids = np.concatenate([batch.tokens[:, :1], batch.outcome], axis=1)  # (rows, width + 1)
     place = np.arange(ids.shape[1])
-    predicted = np.pad(real, ((0, 0), (1, 0)))
+    numbers = np.pad(numbers, ((0, 0), (1, 0)), constant_values=-1)
     # The first token of a lane's later rows was the last one of the previous row.
     there = (place <= batch.length[:, None]) & ((place > 0) | (read == 0))
-    everything = np.stack([ids, read + place, predicted]).astype(np.int32)
+    everything = np.stack([ids, read + place, numbers]).astype(np.int32)
     if lanes:
         return [everything[:, row, there[row]] for row in range(len(ids))]
     return [everything[:, there]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -72,18 +72,15 @@ class Grams:
 
 def baselines(
     train: Sequences, held_out: Sequences, predicted: np.ndarray, order: int, vocabulary: int
-) -> dict[str, dict[str, Any]]:
-    """Sums of the unigram and of the n-gram model over the same tokens: {name: {tokens, nats,
-    correct}}. `predicted` (n,) says which tokens of `held_out` count."""
-    sums = {}
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{name: (nats, correct)} of the unigram and of the n-gram model, both (predicted tokens,).
+    `predicted` (n,) says which tokens of `held_out` count."""
+    found = {}
     for n in sorted({1, order}):
         probability, guess = NGrams(train, n, vocabulary).score(held_out)
-        sums["unigram" if n == 1 else f"{n}-gram"] = {
-            "tokens": int(predicted.sum()),
-            "nats": float(-np.log(probability[predicted]).sum()),
-            "correct": int((guess == held_out.ids)[predicted].sum()),
-        }
-    return sums
+        name = "unigram" if n == 1 else f"{n}-gram"
+        found[name] = -np.log(probability[predicted]), (guess == held_out.ids)[predicted]
+    return found
 
 
 class NGrams:

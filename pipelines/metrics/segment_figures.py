@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.stats.bootstrap import Interval, block_bootstrap, block_length, interval
+from pipelines.stats.paired_tests import Difference
 
+CONFIDENCE = 0.95
 COLUMNS = ("nats", "characters", "tokens")
 Figure = Callable[[np.ndarray], np.ndarray]  # sums (…, COLUMNS) to the figure (…,)
 
@@ -48,3 +50,26 @@ def figure_intervals(sums: np.ndarray, confidence: float) -> tuple[int, dict[str
     block = block_length(influence(sums))
     drawn = block_bootstrap(sums, block)
     return block, {name: interval(figure(drawn), confidence) for name, figure in FIGURES.items()}
+
+
+def text_differences(
+    old: np.ndarray, new: np.ndarray, confidence: float
+) -> tuple[int, dict[str, Difference]]:
+    """(segments per block, {figure: the difference}) of two models by block bootstrap of the same
+    segments: (segments, COLUMNS) of each. Perplexity compares only models with the same tokens."""
+    same_tokens = bool((old[:, 2] == new[:, 2]).all())
+    block = block_length(influence(old) - influence(new))
+    units = np.concatenate([old, new], axis=1)
+    total, drawn = (
+        (sums[..., : len(COLUMNS)], sums[..., len(COLUMNS) :])
+        for sums in (units.sum(axis=0), block_bootstrap(units, block))
+    )
+    return block, {
+        name: Difference(
+            float(figure(total[0])),
+            float(figure(total[1])),
+            interval(figure(drawn[1]) - figure(drawn[0]), confidence),
+        )
+        for name, figure in FIGURES.items()
+        if same_tokens or name != "perplexity"
+    }

@@ -53,6 +53,7 @@ class Segments:
         begin = int(vocabulary.begin_id is not None)
         self._segment = _segments_of_tokens(ends, first - begin, lengths)
         self._sums = np.zeros((4, len(self._sizes)))  # tokens, without markers, unknown ones, nats
+        self._scored: list[np.ndarray] = []  # the segments of the tokens, batch by batch
 
     @classmethod
     def of(
@@ -83,9 +84,14 @@ class Segments:
         real, targets = one.batch.real, one.batch.outcome
         places = self._first_tokens(one.batch.ids)[:, None] + np.arange(1, targets.shape[1] + 1)
         segment, targets = self._segment[places[real]], targets[real]
+        self._scored.append(segment)
         text, unknown = ~np.isin(targets, self.markers), targets == self.unknown_id
         for row, weights in enumerate((np.ones(len(text)), text, unknown, one.nats[real])):
             self._sums[row] += np.bincount(segment, weights, self._sums.shape[1])
+
+    def summed(self, values: np.ndarray) -> np.ndarray:
+        """(segments,): sums of the values of the predicted tokens, in the order of the batches."""
+        return np.bincount(np.concatenate(self._scored), values, self._sums.shape[1])
 
     def _first_tokens(self, ids: Sequence[str]) -> np.ndarray:
         """(rows,): the position of each row's first token in the concatenated test tokens."""

@@ -15,12 +15,17 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.declaration.slices import EDGES, MOST_NAMED, NAMED, OTHERS, PARTS, slice_names
-from pipelines.metrics.segment_figures import COLUMNS, FIGURES, figure_intervals, segment_sums
+from pipelines.metrics.segment_figures import (
+    COLUMNS,
+    CONFIDENCE,
+    FIGURES,
+    figure_intervals,
+    segment_sums,
+)
 
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
-CONFIDENCE = 0.95
 FEWEST_SEGMENTS = 10  # with fewer, resampling says too little about the variation
 # A speech in a play starts, after a blank line, with a line that contains only the speaker's name.
 SPEAKER = re.compile(r"(?:\A|\n[ \t\r]*\n)([^\W\d_][^\n:]{0,39}):[ \t\r]*\n")

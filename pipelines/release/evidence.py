@@ -5,20 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from pipelines.declaration.model_sections import LOWER_IS_BETTER
-from pipelines.metrics.segment_figures import FIGURES, influence, segment_sums
-from pipelines.stats.bootstrap import (
-    RESAMPLES,
-    Interval,
-    block_bootstrap,
-    block_length,
-    bootstrap,
-    interval,
-)
-from pipelines.stats.paired_tests import auc_difference, mcnemar
+from pipelines.metrics.segment_figures import segment_sums, text_differences
+from pipelines.stats.bootstrap import RESAMPLES, Interval
+from pipelines.stats.paired_tests import Difference, classifier_differences, mcnemar
 
 DOCUMENTS, SEGMENTS_OF_TEXT = "test documents", "segments of the test text"
 
@@ -67,48 +59,27 @@ class Evidence:
 def classifier_evidence(
     champion: pa.Table, challenger: pa.Table, metric: str, confidence: float
 ) -> Evidence:
-    """From two predictions tables with the same documents in the same order.
-
-    Accuracy and log loss by paired bootstrap of the documents, ROC AUC by DeLong's interval, and
-    McNemar's test of the labels.
-    """
+    """From two predictions tables with the same documents in the same order: the intervals of
+    `classifier_differences`, and McNemar's test of the labels."""
     old, new = (
         {name: table[name].to_numpy() for name in ("label", "probability", "nats", "correct")}
         for table in (champion, challenger)
     )
-    count = len(new["label"])
-    units = np.stack(
-        [new["correct"] * 1.0 - old["correct"], new["nats"] - old["nats"], np.ones(count)], axis=1
-    )
-    sums = bootstrap(units)
-    intervals = {
-        name: interval(sums[:, column] / sums[:, 2], confidence)
-        for column, name in enumerate(("accuracy", "log_loss"))
-    }
-    figures = {
-        "accuracy": (old["correct"].mean(), new["correct"].mean()),
-        "log_loss": (old["nats"].mean(), new["nats"].mean()),
-    }
-    old_auc, new_auc = _auc(old), _auc(new)
-    if old_auc is not None and new_auc is not None:
-        _, intervals["roc_auc"] = auc_difference(
-            new["label"], new["probability"], old["probability"], confidence
-        )
-        figures["roc_auc"] = (old_auc, new_auc)
+    differences = classifier_differences(old, new, confidence)
     only_old, only_new = (
         int((one["correct"] & ~other["correct"]).sum()) for one, other in ((old, new), (new, old))
     )
-    (was, now), (low, high) = figures[metric], intervals[metric]
+    was, now, (low, high) = differences[metric]
     return Evidence(
         metric,
-        float(was),
-        float(now),
+        was,
+        now,
         low,
         high,
         confidence,
         DOCUMENTS,
-        count,
-        others=_others(metric, figures, intervals),
+        len(new["label"]),
+        others=_others(metric, differences),
         mcnemar={
             "only_champion": only_old,
             "only_challenger": only_new,
@@ -117,20 +88,8 @@ def classifier_evidence(
     )
 
 
-def _auc(table: dict[str, np.ndarray]) -> float | None:
-    from pipelines.stats.binary import roc_auc
-
-    return roc_auc(table["label"], table["probability"])
-
-
-def _others(
-    metric: str, figures: dict[str, tuple[float, float]], intervals: dict[str, Interval]
-) -> dict[str, dict[str, float]]:
-    return {
-        name: {"effect": float(new - old), "low": intervals[name].low, "high": intervals[name].high}
-        for name, (old, new) in figures.items()
-        if name != metric
-    }
+def _others(metric: str, differences: dict[str, Difference]) -> dict[str, dict[str, float]]:
+    return {name: found.as_json() for name, found in differences.items() if name != metric}
 
 
 # Language models
@@ -141,23 +100,13 @@ def text_evidence(
 ) -> Evidence:
     """From two tables of the same segments (metrics/segments.py), by block bootstrap over the text.
 
-    Perplexity compares only models with the same tokens; if they differ, nats per character decide.
+    Nats per character decide if the metric is perplexity and the tokens differ.
     """
     old, new = segment_sums(champion), segment_sums(challenger)
-    comparable = [
-        name for name in FIGURES if name != "perplexity" or (old[:, 2] == new[:, 2]).all()
-    ]
-    if metric not in comparable:
+    block, differences = text_differences(old, new, confidence)
+    if metric not in differences:
         metric = "nats_per_character"
-    units = np.concatenate([old, new], axis=1)
-    block = block_length(influence(old) - influence(new))
-    sums, total = block_bootstrap(units, block), units.sum(axis=0)
-    figures, intervals = {}, {}
-    for name in comparable:
-        figure = FIGURES[name]
-        figures[name] = float(figure(total[:3])), float(figure(total[3:]))
-        intervals[name] = interval(figure(sums[:, 3:]) - figure(sums[:, :3]), confidence)
-    (was, now), (low, high) = figures[metric], intervals[metric]
+    was, now, (low, high) = differences[metric]
     return Evidence(
         metric,
         was,
@@ -166,7 +115,7 @@ def text_evidence(
         high,
         confidence,
         SEGMENTS_OF_TEXT,
-        len(units),
+        len(new),
         block,
-        others=_others(metric, figures, intervals),
+        others=_others(metric, differences),
     )

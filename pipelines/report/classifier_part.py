@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.declaration.slices import LABELS
+from pipelines.report.baselines_part import baseline_rows
 from pipelines.report.page import Pictures
 from pipelines.report.plots.classifier import reliability, score_histogram
 from pipelines.report.plots.comparison import by_slice
@@ -51,6 +52,7 @@ def classifier_section(
         "bins": bins,
         "calibration": calibration,
         "mistakes": _mistakes(table, inputs["corpus"]),
+        "compared": baseline_rows(metrics),
     }
 
 

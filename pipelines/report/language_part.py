@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.declaration.slices import LABELS
+from pipelines.report.baselines_part import baseline_rows
 from pipelines.report.page import Pictures
 from pipelines.report.plots.comparison import by_slice
 from pipelines.report.plots.language_model import baseline_bars, loss_by_position
@@ -41,25 +42,18 @@ def language_section(metrics: Mapping[str, Any], pictures: Pictures) -> dict[str
                 "bits per character",
             ),
         )
-    compared = _compared(metrics)
+    compared = baseline_rows(metrics)
     pictures.add("baselines", baseline_bars(compared))
     return {
         "by_position": rows,
         "few_tokens": FEW_TOKENS,
         "compared": compared,
         "counted": next(iter(metrics["baselines"].values())),
-        "best_baseline": min(compared[:-1], key=lambda row: row["bits_per_character"]),
         "slices": slices,
         "slice_labels": LABELS,
         "generated": _generated(metrics["generated"]),
         "samples": _samples(metrics["samples"]),
     }
-
-
-def _compared(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The baselines and, last, the model."""
-    rows = [{"name": name} | figures for name, figures in metrics["baselines"].items()]
-    return [*rows, {"name": "this model"} | metrics["sums"] | metrics["headline"]]
 
 
 def _samples(samples: Sequence[Mapping[str, Any]]) -> list[tuple[float, list[Mapping[str, Any]]]]:

@@ -114,6 +114,10 @@ def test_baselines_predict_the_same_tokens(made: Any, name: str, order: int) -> 
         assert found["train_tokens_left_out"] == 0
         characters = metrics["sums"]["characters"]
         assert found["bits_per_character"] == found["nats"] / characters / math.log(2)
+        for figure, between in found["difference"].items():
+            effect = metrics["headline"][figure] - found[figure]
+            assert between["effect"] == pytest.approx(effect, rel=1e-9)
+            assert between["low"] <= between["effect"] <= between["high"]
     size = artifacts["tokens"].counts["vocabulary"]
     assert longer["perplexity"] < unigram["perplexity"] < size
     assert longer["correct"] > unigram["correct"]
@@ -294,6 +298,19 @@ def test_classifier_figures_are_those_of_the_predictions(made: Any) -> None:
     for name in ("length", "unknown_rate"):
         for key, total in metrics["sums"].items():
             assert sum(row[key] for row in metrics["slices"][name]) == pytest.approx(total)
+
+
+def test_baselines_label_the_same_documents(made: Any) -> None:
+    artifacts = made("tiny-reviews")
+    metrics = metrics_of(artifacts["metrics"])
+    for found in metrics["baselines"].values():
+        assert found["documents"] == metrics["sums"]["documents"]
+        assert found["train_documents"] == artifacts["tokens"].counts["train"]["documents"]
+        assert found["accuracy"] > 0.75 and found["log_loss"] < 0.5
+        for figure, between in found["difference"].items():
+            effect = metrics["headline"][figure] - found[figure]
+            assert between["effect"] == pytest.approx(effect)
+            assert between["low"] <= between["effect"] <= between["high"]
 
 
 @pytest.mark.parametrize("name", ["tiny-play", "tiny-reviews"])

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.baselines import baseline_line
 from pipelines.report.classifier_part import EXCERPT_CHARACTERS, MISTAKES, excerpt
 from pipelines.report.stage import write_report
 from pipelines.report.visible import UNSEEN, visible
@@ -31,7 +32,7 @@ HOSTILE = (
 LABEL = "<b>$\\frac{$\x1b\u202e"  # which would be a broken formula in a picture
 VOID = {"meta", "img", "br"}
 SECTIONS = {
-    "classifier": ["training", "answers", "slices", "scores", "mistakes"],
+    "classifier": ["training", "answers", "baselines", "slices", "scores", "mistakes"],
     "language_model": ["training", "baselines", "context", "slices", "samples", "generated"],
 }
 
@@ -252,21 +253,48 @@ def test_baselines_stand_beside_the_model(
     rows = one.metrics["baselines"] | {"this model": one.metrics["headline"]}
     assert list(rows) == ["unigram", "5-gram", "this model"]
     for name, row in rows.items():
-        assert re.search(
-            rf"{name}\s*{row['bits_per_character']:.3f}{row['perplexity']:.2f}"
-            rf"{row['accuracy']:.1%}",
-            page.text,
-        )
+        shown = f"{name} {row['bits_per_character']:.3f} "
+        if name != "this model":
+            found = row["difference"]["bits_per_character"]
+            shown += "{effect:+.4f} {low:+.4f} to {high:+.4f} ".format(**found)
+        shown += f"{row['perplexity']:.2f} {row['accuracy']:.1%}"
+        assert shown.replace(" ", "") in re.sub(r"\s", "", page.text)
+    assert baseline_line(one.metrics).startswith("behind its 5-gram: ")
+    assert f"Against counting: {baseline_line(one.metrics)}." in page.text
     train = one.inputs["tokens"].counts["train"]["tokens"]
     assert f"estimated from {train:,} train tokens." in page.text
-    better = {
-        name: row | {"bits_per_character": bits, "train_tokens_left_out": 12345}
+    better = {  # as earlier versions wrote it
+        name: row | {"bits_per_character": bits, "train_tokens_left_out": 12345, "difference": {}}
         for (name, row), bits in zip(one.metrics["baselines"].items(), (5.0, 4.0), strict=True)
     }
     headline = one.metrics["headline"] | {"bits_per_character": 3.0}
     page = _render(one, tmp_path, metrics=one.metrics | {"baselines": better, "headline": headline})
-    assert "needs 25.0% fewer bits than the 5-gram model" in page.text
+    assert "Against counting: beats its 5-gram: 25.0% fewer bits." in page.text
     assert "the remaining 12,345 were left out." in page.text
+
+
+def test_baselines_of_a_classifier_stand_beside_it(
+    evaluated: dict[str, SimpleNamespace], tmp_path: Path
+) -> None:
+    one = evaluated["classifier"]
+    page = Page(one.path / "report.html")
+    text = re.sub(r"\s+", "", page.text)
+    assert list(one.metrics["baselines"]) == ["NB-SVM", "logistic regression"]
+    for name, row in one.metrics["baselines"].items():
+        found = {key: 100 * value for key, value in row["difference"]["accuracy"].items()}
+        shown = f"{name} {row['accuracy']:.1%} "
+        shown += "{effect:+.2f}points {low:+.2f} to {high:+.2f}points ".format(**found)
+        shown += f"{row['log_loss']:.4f} {row['roc_auc']:.4f}"
+        assert shown.replace(" ", "") in text
+    train = one.inputs["corpus"].counts["splits"]["train"]["documents"]
+    assert f"trained on {train:,} train documents." in page.text
+    assert f"Against counting: {baseline_line(one.metrics)}." in page.text
+    why = {"not_measured": "the train split has only one class"}
+    page = _render(one, tmp_path, metrics=one.metrics | {"baselines": {"NB-SVM": why}})
+    assert "Against counting: no baseline: the train split has only one class." in page.text
+    earlier = {name: found for name, found in one.metrics.items() if name != "baselines"}
+    page = _render(one, tmp_path, metrics=earlier)
+    assert "Against counting" not in page.text and "#baselines" not in page.values("href")
 
 
 def test_generated_text_stands_beside_the_held_out(

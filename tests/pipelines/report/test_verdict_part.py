@@ -69,15 +69,27 @@ def test_the_first_release_shows_its_figures_and_what_they_must_beat(one: Simple
     page = words_of(one.path)
     assert "Promoted: version 1 is champion" in page and f"{one.release['reason']}." in page
     assert "There was no champion before" in page and "champion, version" not in page
-    beaten = "5-gram" if one.name == "tiny-play" else "majority-class baseline"
+    beaten = "5-gram" if one.name == "tiny-play" else "NB-SVM"
     assert f"figure this model, version 1 {beaten}" in page
     shown = (
         r"Bits per character, which decides \d\.\d{3} \d\.\d{3} "
         if one.name == "tiny-play"
         else r"Accuracy, which decides [\d.]+% [\d.]+% Log loss 0\.\d{4} 0\.\d{4} "
-        r"ROC AUC 0\.\d{4} 0\.5000 "
+        r"ROC AUC 0\.\d{4} 0\.\d{4} "
     )
     assert re.search(shown, page)
+
+
+def test_metrics_of_earlier_versions_have_to_beat_the_majority_class(
+    one: SimpleNamespace, tmp_path: Path
+) -> None:
+    if one.metrics["kind"] == "language_model":
+        return
+    earlier = {name: found for name, found in one.metrics.items() if name != "baselines"}
+    write_report(tmp_path, earlier, one.inputs, one.predictions, one.release)
+    page = words_of(tmp_path / "report.html")
+    assert "figure this model, version 1 majority-class baseline" in page
+    assert re.search(r"ROC AUC 0\.\d{4} 0\.5000 ", page)
 
 
 def test_a_verdict_adds_its_sections_and_changes_no_other(

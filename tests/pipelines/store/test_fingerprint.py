@@ -81,7 +81,7 @@ ROOMS = {
     "release": (
         "batches corpus declaration files metrics model registry release serving stats store tokens"
     ),
-    "report": "declaration report stats store tokens",
+    "report": "baselines declaration report stats store tokens",
 }
 
 

@@ -1,0 +1,97 @@
+"""Whether a model beats counting: its figures against those of its best baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.declaration.model_sections import LOWER_IS_BETTER
+
+DECIDES = {"classifier": "accuracy", "language_model": "bits_per_character"}
+UNCLEAR = "not different from"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure of the model and of `baseline`; `low` to `high` is the interval of their difference,
+    None if an earlier version measured none. Above 0, `effect` is an improvement."""
+
+    baseline: str
+    metric: str
+    model: float
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def effect(self) -> float:
+        return self._sign * (self.model - self.value)
+
+    @property
+    def _sign(self) -> int:
+        return -1 if self.metric in LOWER_IS_BETTER else 1
+
+    @property
+    def gain(self) -> tuple[float, float]:
+        """`low` and `high` as improvements: of the effect alone if there is no interval."""
+        if self.low is None or self.high is None:
+            return self.effect, self.effect
+        low, high = sorted((self._sign * self.low, self._sign * self.high))
+        return low, high
+
+    @property
+    def said(self) -> str:
+        """beats, behind, or not different from."""
+        low, high = self.gain
+        if low > 0:
+            return "beats"
+        return "behind" if high < 0 else UNCLEAR
+
+
+def against_baselines(metrics: Mapping[str, Any], metric: str) -> Comparison | str | None:
+    """The comparison with the baseline that is best in this metric, or why there is none.
+
+    None: metrics.json of an earlier version, without baselines.
+    """
+    baselines = metrics.get("baselines", {})
+    measured = {name: one for name, one in baselines.items() if one.get(metric) is not None}
+    if not measured or metrics["headline"].get(metric) is None:
+        reasons = [one["not_measured"] for one in baselines.values() if "not_measured" in one]
+        return next(iter(reasons), f"{metric} was not measured for both") if baselines else None
+    pick = min if metric in LOWER_IS_BETTER else max
+    name = pick(measured, key=lambda one: measured[one][metric])
+    found = measured[name].get("difference", {}).get(metric, {})
+    return Comparison(
+        name,
+        metric,
+        metrics["headline"][metric],
+        measured[name][metric],
+        found.get("low"),
+        found.get("high"),
+    )
+
+
+def baseline_line(metrics: Mapping[str, Any]) -> str | None:
+    """In one line whether the model beats counting; None for metrics without baselines."""
+    found = against_baselines(metrics, DECIDES[metrics["kind"]])
+    if not isinstance(found, Comparison):
+        return found and f"no baseline: {found}"
+    better = found.effect >= 0
+    if metrics["kind"] == "language_model":
+        bits = f"% {'fewer' if better else 'more'} bits"
+        return f"{found.said} its {found.baseline}: {_amount(found, 100 / found.value, bits)}"
+    if found.said == UNCLEAR:
+        points = f" points {'better' if better else 'worse'}"
+        return f"{found.said} {found.baseline}: {_amount(found, 100, points)}"
+    return f"{found.said} {found.baseline} by {_amount(found, 100, ' points')}"
+
+
+def _amount(found: Comparison, scale: float, unit: str) -> str:
+    """The size of the effect and its interval, in words."""
+    scale = scale if found.effect >= 0 else -scale
+    text = f"{scale * found.effect:.1f}{unit}"
+    if found.low is None:
+        return text
+    low, high = sorted(scale * end for end in found.gain)
+    return f"{text} ({low:.1f} to {high:.1f})"
