@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pipelines.baselines import DECIDES
 from pipelines.declaration.model_sections import LOWER_IS_BETTER
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import PROJECT, home_folder
@@ -38,11 +39,14 @@ HEAD = "| pipeline | Folio | best n-gram model | Folio's is | time on 2 cores | 
 def entry(record: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The figures of a run. Raises UsageError if it has none to show."""
     keys = {one["stage"]: one["key"] for one in record["stages"]}
-    if record["sample"] or not keys.get("metrics"):
-        raise UsageError(f"{record['run']}: not a run on the real text with metrics")
-    metrics, model = (settings.store.open(stage, keys[stage]) for stage in ("metrics", "model"))
+    if record["sample"] or not keys.get("release"):
+        raise UsageError(f"{record['run']}: not a run on the real text that registered its model")
+    metrics, model, release = (
+        settings.store.open(stage, keys[stage]) for stage in ("metrics", "model", "release")
+    )
     found = json.loads((metrics.path / "metrics.json").read_bytes())
-    metric = next(name for name in UNITS if name in found["headline"])
+    decides = json.loads((release.path / "release.json").read_bytes())["metric"]
+    metric = decides if decides in UNITS else DECIDES[found["kind"]]
     return {
         "pipeline": record["pipeline"],
         "profile": record["profile"],

@@ -18,13 +18,13 @@ from pipelines.report.visible import UNSEEN
 from pipelines.stages import stage_named
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of
-from tests.plain_stages import STAGES
+from tests.plain_stages import STAGES, inputs_of
 
 PICTURE = re.compile(r"!\[[\w ]+\]\(data:image/png;base64,([^)]+)\)")
 
 
 def pages_of(settings: Settings, pipeline: str, stage: str) -> dict[str, Page]:
-    inputs = {name: artifact_of(settings, pipeline, name) for name in stage_named(stage).inputs}
+    inputs = {name: artifact_of(settings, pipeline, name) for name in inputs_of(stage_named(stage))}
     return {page.name: page for page in pages(artifact_of(settings, pipeline, stage), inputs)}
 
 
