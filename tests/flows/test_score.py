@@ -23,7 +23,7 @@ from tests.conftest import PROJECT, held_out
 from tests.flows.cli.test_cli import FOLIO, assert_one_line, in_process
 from tests.flows.test_retrain import flow_run_of, task_runs_of
 from tests.prefect_server import rows
-from tests.tasks.test_drift import awaited, events
+from tests.tasks.test_events import awaited, events
 
 NAME = "tiny-reviews"
 SAMPLE = PROJECT / "data" / "samples" / "reviews.csv"

@@ -129,6 +129,7 @@ def test_a_document_beyond_all_bounds_is_named(tmp_path: Path, monkeypatch) -> N
         documents(tmp_path, "paragraphs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reader", "text"), [("lines", "a line of verse\n"), ("paragraphs", "a line of verse\n\n")]
 )

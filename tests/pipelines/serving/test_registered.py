@@ -67,6 +67,7 @@ def test_an_earlier_package_predicts(earlier: Settings) -> None:
     assert len(play.generate(["MARIAN:"], 20, 0.8, 1)[0]["text"]) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param("tiny-reviews", marks=pytest.mark.long), "tiny-play"]
 )
