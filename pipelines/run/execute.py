@@ -54,13 +54,12 @@ def execute_stage(
     does not exist, and the errors of the stage itself.
     """
     began, store = time.perf_counter(), settings.store_of(stage)
-    if stage.upstream and not inputs:
-        start = started(spec, settings)
+    start = started(spec, settings) if stage.upstream and not inputs else None
+    if start:
         spec, inputs = start.spec, start.artifacts
-        decision = start.named(decide(stage, spec, inputs, settings, selection))
-    else:
-        decision = decide(stage, spec, inputs, settings, selection)
+    decision = decide(stage, spec, inputs, settings, selection)
     action, reason, artifact = decision.action, decision.reason, decision.artifact
+    reason = start.named_in(reason) if start else reason
     if action == "reuse" and artifact is not None and not store.hold(artifact):
         action, reason = "run", "its artifact was just removed"
     if action != "reuse" and selection.needs_existing(stage.name):

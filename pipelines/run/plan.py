@@ -137,7 +137,8 @@ def foreseen(
     """Like `decide`, for a stage some of whose inputs may have to be built first."""
     if stage.upstream:
         start = started(spec, settings)
-        return start.named(decide(stage, start.spec, start.artifacts, settings, selection))
+        decision = decide(stage, start.spec, start.artifacts, settings, selection)
+        return replace(decision, reason=start.named_in(decision.reason))
     missing = [name for name in stage.reads(selection.stages) if name not in inputs]
     if missing:
         spared = (

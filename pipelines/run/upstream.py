@@ -4,9 +4,9 @@ they are trained."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from pipelines.declaration.load import FULL, catalog_names, is_path, load_spec
 from pipelines.declaration.spec import Spec
@@ -21,16 +21,6 @@ SAME = ("model.cell", "model.embedding", "model.bidirectional", "model.layer_nor
 SAME_WORDS = ("tokens.kind", "tokens.lower", "tokens.words")
 
 
-class Decided(Protocol):
-    """A decision of the plan."""
-
-    @property
-    def reason(self) -> str: ...
-
-
-AnyDecision = TypeVar("AnyDecision", bound=Decided)
-
-
 @dataclass(frozen=True)
 class Start:
     """`spec` names the number of the version, whose artifacts these are."""
@@ -40,14 +30,12 @@ class Start:
     version: Version
     declared: str  # champion, or version
 
-    def named(self, decision: AnyDecision) -> AnyDecision:
-        """With the version in its reason, such as `imdb-lm: champion 3 → 4`."""
-        changed, reason = f"{self.version.name}: version ", decision.reason
-        told = f"{self.version.name}: {self.declared} "
-        said = reason.replace(changed, told)
-        if said == reason:
-            said = f"{told}{self.version.number}; {reason}"
-        return replace(decision, reason=said)  # type: ignore[type-var]
+    def named_in(self, reason: str) -> str:
+        """A decision's reason with the version, such as `imdb-lm: champion 3 → 4`."""
+        name = f"{self.version.name}: {self.declared} "
+        if (changed := f"{self.version.name}: version ") in reason:
+            return reason.replace(changed, name)
+        return f"{name}{self.version.number}; {reason}"
 
 
 def started(spec: Spec, settings: Settings) -> Start:
