@@ -169,7 +169,8 @@ def test_light_commands_import_nothing_heavy(arguments: str, tmp_path: Path) -> 
         "from flows.cli.main import main\n"
         "with contextlib.suppress(SystemExit): main()\n"
         "print([m for m in ('keras', 'tensorflow', 'jax', 'torch', 'mlflow', 'prefect', "
-        "'matplotlib', 'polars', 'pandas', 'pyarrow', 'scipy', 'sklearn') if m in sys.modules])"
+        "'matplotlib', 'optuna', 'polars', 'pandas', 'pyarrow', 'scipy', 'sklearn') "
+        "if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments.split()],

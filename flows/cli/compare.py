@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import sys
+import time
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +25,16 @@ from flows.cli.options import (
     writable,
 )
 from flows.display import comparison as display
+from pipelines.errors import FolioError, UnreachableError, UsageError
+from pipelines.files.machine import one_line
+
+if TYPE_CHECKING:
+    from flows.cli.running import FlowOptions, Runner
+    from pipelines.declaration.spec import Spec
+    from pipelines.run.search import Search, Trial
+    from pipelines.store.settings import Settings
+
+MOST_FAILURES = 3  # in a row: then it is not the settings that are wrong
 
 
 @app.command()
@@ -94,3 +107,133 @@ def compare(
     compared.write(folder, rows)
     answer(compared.as_json(rows) | {"folder": str(folder)}, as_json, display.comparison)
     raise typer.Exit(code)
+
+
+@app.command()
+def tune(
+    name: Name,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            help="stop when there are this many trials, including those of earlier calls; "
+            "default: 20, or with --hours no limit",
+            min=1,
+        ),
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="begin no trial after this many hours", min=0.0)
+    ] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUES",
+            help="values to try, instead of the declared `tune`: a list of choices, or a range "
+            "such as {low: 0.001, high: 0.1, log: true}; repeat the option for more keys",
+        ),
+    ] = None,
+    profile: Profile = "full",
+    overrides: Overrides = None,
+    backend: Backend = None,
+    mirror: Mirror = None,
+    offline: Offline = False,
+    allow_sample: AllowSample = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search for the settings that are best on validation. The test split is never read.
+
+    Give the same command again to continue a search that was stopped or killed, also with more
+    trials.
+
+    \b
+    Examples:
+      folio tune shakespeare --profile quick --trials 20
+      folio tune imdb --trials 100 --hours 8
+      folio tune speeches --space "model.units=[[128], [256]]" --trials 2
+      folio tune words --space "training.learning_rate={low: 0.001, high: 0.1, log: true}"
+    """
+    from flows.cli.running import FlowOptions, refuse_invalid
+    from pipelines.run.search import profile_of, search_in
+
+    here, common = writable(), overridden(overrides, backend)
+    refuse_invalid([(name, common)], profile)
+    spec = _searched(name, profile, common, space or [])
+    options = FlowOptions(
+        profile, until="model", mirror=mirror, offline=offline, allow_sample=allow_sample
+    )
+    most = trials or (20 if hours is None else None)
+    with search_in(here.home, spec) as search:
+        try:
+            _search(search, (name, common), here, options, most, hours)
+        except BaseException:
+            _said(f"{len(search.trials)} trials are kept; to continue, give the same command again")
+            raise
+        best, shown = search.best, search.as_json() | {"folder": str(search.folder)}
+    answer(shown | {"yaml": best and profile_of(best, common)}, as_json, display.tuning)
+    raise typer.Exit(0 if best else 1)
+
+
+def _searched(name: str, profile: str, common: tuple[str, ...], given: list[str]) -> Spec:
+    """The declaration, with the space that is given or else its own. Raises UsageError if there is
+    none, or if it has a value that cannot be."""
+    from pipelines.declaration.load import load_spec
+    from pipelines.run.grid import overrides
+    from pipelines.run.search import refuse_impossible, space_of
+
+    try:
+        spec = load_spec(name, profile, (*common, *space_of(given)))
+    except UsageError as error:
+        raise UsageError(str(error).replace("--set tune: tune.", "--space ")) from error
+    refuse_impossible(
+        spec, lambda variant: load_spec(name, profile, (*common, *overrides(variant)))
+    )
+    return spec
+
+
+def _search(
+    search: Search,
+    pipeline: tuple[str, tuple[str, ...]],
+    here: Settings,
+    options: FlowOptions,
+    most: int | None,
+    hours: float | None,
+) -> None:
+    """Trains trials until there are as many as asked for, or the time is over. What the settings
+    are not to blame for ends it; that trial is repeated when the search continues."""
+    from flows.cli.running import runner
+
+    end = math.inf if hours is None else time.monotonic() + 3600 * hours
+    failures, goal = 0, math.inf if most is None else most
+    if len(search.trials) >= goal or time.monotonic() >= end:
+        return
+    with runner(here, options) as run:
+        while len(search.trials) < goal and time.monotonic() < end:
+            trial = _tried(search, pipeline, here, options, run)
+            _said(display.trial(trial, search.best, most))
+            failures = failures + 1 if trial.error else 0
+            if failures == MOST_FAILURES:
+                raise FolioError(f"{failures} trials failed one after another: {trial.error}")
+
+
+def _tried(
+    search: Search,
+    pipeline: tuple[str, tuple[str, ...]],
+    here: Settings,
+    options: FlowOptions,
+    run: Runner,
+) -> Trial:
+    from pipelines.run.grid import overrides
+
+    (name, common), variant = pipeline, search.ask()
+    try:
+        record, error = run(name, (*common, *overrides(variant)), options)
+    except UsageError as problem:  # values that are valid one by one, but not together
+        return search.fail(variant, one_line(problem))
+    if error is None:
+        return search.tell(variant, record, here.store)
+    if not isinstance(error, FolioError) or isinstance(error, UnreachableError):
+        raise error
+    return search.fail(variant, one_line(error), record["run"])
+
+
+def _said(text: str) -> None:
+    print(f"tune: {text}", file=sys.stderr, flush=True)

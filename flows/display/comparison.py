@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.display.tables import table, text
+
+if TYPE_CHECKING:
+    from pipelines.run.search import Trial
 
 
 def comparison(compared: dict[str, Any]) -> None:
@@ -46,6 +49,41 @@ def comparison(compared: dict[str, Any]) -> None:
             "perplexity depends on the tokens; rank with --set registry.metric=bits_per_character"
         )
     print(f"table and plot: {compared['folder']}")
+
+
+SHOWN = 10  # trials in the table
+
+
+def tuning(found: dict[str, Any]) -> None:
+    """The output of `folio tune`."""
+    from pipelines.run.grid import label
+
+    trials, best, measure = found["trials"], found["best"], found["measure"].replace("_", " ")
+    print(f"\n{found['pipeline']}, profile {found['profile']}: {len(trials)} trials")
+    table(
+        ("trial", "settings", f"validation {measure}", "error"),
+        (
+            (one["number"], label(one["variant"]), one["value"], one["error"] or "")
+            for one in (trials[number - 1] for number in found["ranked"][:SHOWN])
+        ),
+    )
+    print(f"all trials and plot: {found['folder']}")
+    if best is None:
+        print("no trial has succeeded")
+        return
+    used = "tuned" if found["profile"] == "full" else f"{found['profile']}+tuned"
+    print(f"\nThe best one, to paste into the declaration and run with --profile {used}:\n")
+    print(found["yaml"])
+
+
+def trial(one: Trial, best: Trial | None, most: int | None) -> str:
+    """A line on a trial that has just ended."""
+    from pipelines.run.grid import label
+
+    number = f"trial {one.number}" + (f" of {most}" if most else "")
+    figure = f"failed: {one.error}" if one.value is None else text(one.value)
+    leading = f"; best so far: {text(best.value)} (trial {best.number})" if best else ""
+    return f"{number}, {label(one.variant)}: {figure}{leading}"
 
 
 def _with(seeds: list[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -58,7 +59,7 @@ def load_spec(
         changes |= _sample_source(path, data)
     chosen = dict(_override(text) for text in overrides)
     changes |= chosen
-    places |= {key: f"--set {key}" for key in chosen}
+    places |= {inner: f"--set {key}" for key in chosen for inner in _keys(key, chosen[key])}
     _refuse(DECLARED, chosen, places)
     _drop_replaced_origin(data, changes)
     for key, value in changes.items():
@@ -159,6 +160,13 @@ def _override(text: str) -> tuple[str, Any]:
     return _of_working_folder(key, value_of(value, f"--set {key}"))
 
 
+def _keys(key: str, value: Any) -> Iterator[str]:
+    """The key, and those in its value, dotted."""
+    yield key
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        yield from _keys(f"{key}.{name}", inner)
+
+
 def value_of(text: str, place: str) -> Any:
     """What a value on the command line says, in YAML; `place` is named where it is none."""
     try:
@@ -252,6 +260,8 @@ def _describe(path: Path, places: dict[str, str], error: ErrorDetails) -> str:
 def _siblings(parts: list[str]) -> list[str]:
     model: type[BaseModel] = Spec
     for part in parts[:-1]:
+        if part not in model.model_fields:  # the name of an entry, in a mapping of sections
+            continue
         kind = model.model_fields[part].annotation
         model = next(one for one in (kind, *get_args(kind)) if hasattr(one, "model_fields"))
     known = [name for name in model.model_fields if model is not Spec or name not in FIXED]

@@ -28,6 +28,7 @@ from pipelines.declaration.model_sections import (
 )
 from pipelines.declaration.model_size import too_large
 from pipelines.declaration.slices import EDGES, NAMED, slice_names
+from pipelines.declaration.tune_section import TunedKey, TuneSpec
 
 
 @cache
@@ -80,6 +81,9 @@ class Spec(Section):
     schedule: ScheduleSpec | None = Field(None, description="none: it runs only on request")
     grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
         {}, description="comparisons for `folio compare`: {name: {dotted key: values}}"
+    )
+    tune: dict[TunedKey, TuneSpec] = Field(
+        {}, description="the search space of `folio tune`: {dotted key: a range or choices}"
     )
 
     @model_validator(mode="after")

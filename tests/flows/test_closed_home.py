@@ -54,6 +54,7 @@ READS = [
 WRITES = [
     ["run", "{play}", "--set", "tokens.lower=true"],
     ["compare", "{play}", "--grid", "training.epochs=1,3"],
+    ["tune", "{play}", "--space", "training.epochs=[1, 3]"],
     ["dashboard"],
     ["promote", "tiny-play", "1"],
     ["rollback", "tiny-play"],

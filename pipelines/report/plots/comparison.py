@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from pipelines.report.plots.style import FIRST, INK, MUTED, PERCENT, SIZE, png_bytes, styled_figure
+from pipelines.report.plots.style import (
+    FIRST,
+    INK,
+    MUTED,
+    PERCENT,
+    SECOND,
+    SERIES,
+    SIZE,
+    png_bytes,
+    styled_figure,
+)
 from pipelines.report.visible import visible
 
 
@@ -78,4 +88,31 @@ def comparison_png(
         axes.invert_yaxis()
         axes.set_xlabel(axis_label + (": mean, and minimum to maximum" if several else ""))
         axes.margins(x=0.15)
+        return png_bytes(figure)
+
+
+def tuning_png(values: Sequence[float | None], lower_is_better: bool, axis_label: str) -> bytes:
+    """The figure of each trial, None if it failed, and the best one so far."""
+    trials = np.arange(1, len(values) + 1)
+    figures = np.array([np.nan if value is None else value for value in values])
+    best = (np.fmin if lower_is_better else np.fmax).accumulate(figures)
+    failed = np.isnan(figures)
+    with styled_figure((6.0, 3.0)) as figure:
+        axes = figure.add_subplot()
+        axes.step(trials, best, where="post", label="best so far", **SERIES[0])
+        axes.plot(trials, figures, "o", color=SECOND, label="trial")
+        if failed.any():
+            bottom = np.zeros(failed.sum())
+            axes.plot(
+                trials[failed],
+                bottom,
+                "x",
+                color=MUTED,
+                label="failed",
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set(xlabel="trial", ylabel=axis_label)
+        axes.legend()
         return png_bytes(figure)
