@@ -1,9 +1,12 @@
-"""`folio compare` ranks variants by validation; only the best one reads the test split."""
+"""`folio compare` and `folio tune` choose by validation; only a compared best one reads test."""
 
 from __future__ import annotations
 
 import json
+import signal
 import statistics
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,8 @@ import pytest
 
 from pipelines.store.lineage import stored
 from pipelines.store.settings import Settings
-from tests.flows.cli.test_cli import Folio, api, assert_one_line, command, environment
+from tests.conftest import PLAY, declared
+from tests.flows.cli.test_cli import FOLIO, Folio, api, assert_one_line, command, environment
 
 __all__ = ["api", "command", "environment"]
 pytestmark = pytest.mark.slow
@@ -105,3 +109,104 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     assert_one_line(command("compare", "imdb", *options), 2, part)
     assert not (tmp_path / "home" / "store").exists()
+
+
+TUNED = """
+tune:
+  training.learning_rate: {{low: 0.001, high: 0.1, log: true}}
+  model.units: [[3], [5]]
+"""
+
+
+def finished(folder: Path) -> int:
+    """The trials of a search, as its file says."""
+    files = list(folder.glob("comparisons/tune-*/tuning.json"))
+    return len(json.loads(files[0].read_text())["trials"]) if files else 0
+
+
+def stopped_by(number: int, environment: dict[str, str], path: str, trials: int) -> str:
+    """What a search says that gets this signal in the training after so many trials."""
+    home = Path(environment["FOLIO_HOME"])
+    process = subprocess.Popen(
+        [FOLIO, "tune", path, "--trials", "3"],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline:
+        if finished(home) == trials and list(home.glob("store/model/.work-*")):
+            process.send_signal(number)
+            break
+        time.sleep(0.05)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -number), err
+    assert "Traceback" not in out + err
+    return err
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_search_that_is_interrupted_and_killed_ends_like_any_other(
+    command: Folio, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    path = str(declared(tmp_path, "mine", PLAY.replace("epochs: 2", "epochs: 1") + TUNED))
+    other = environment | {"FOLIO_HOME": str(tmp_path / "interrupted")}
+    said = stopped_by(signal.SIGINT, other, path, 0).splitlines()
+    assert said[-2] == "tune: 0 trials are kept; to continue, give the same command again"
+    assert said[-1].startswith("folio: interrupted")
+    stopped_by(signal.SIGKILL, other, path, 1)
+
+    found = json.loads(command("tune", path, "--trials", "3", "--json").stdout)
+    done = subprocess.run(
+        [FOLIO, "tune", path, "--trials", "3", "--json"], env=other, text=True, capture_output=True
+    )
+    assert done.returncode == 0 and "trial 1 of 3" not in done.stderr
+    again = json.loads(done.stdout)
+    for answer in (found, again):
+        del answer["folder"], answer["best"]["run"]
+        for trial in answer["trials"]:
+            assert trial.pop("run")
+    assert found == again
+    values = [trial["value"] for trial in found["trials"]]
+    assert found["best"]["value"] == min(values) and found["split"] == "validation"
+    assert [values[number - 1] for number in found["ranked"]] == sorted(values)
+    assert measured(Settings.at(tmp_path / "home")) == set()
+
+    shown = command("tune", path, "--trials", "2")  # there are more already: nothing runs
+    assert shown.returncode == 0 and "3 trials" in shown.stdout and not shown.stderr
+    assert found["yaml"] in shown.stdout and "--profile tuned" in shown.stdout
+
+
+def test_settings_that_cannot_be_trained_are_failed_trials(command: Folio, play: Path) -> None:
+    """Ends when it is always so: then there is something else that is wrong."""
+    space = ("--space", "batches.sequence_length=[100000, 200000]")
+    done = command("tune", str(play), *space, "--trials", "9")
+    assert_one_line(done, 1, "3 trials failed one after another", "too few for one sequence")
+    assert "tune: trial 3 of 9" in done.stderr and "tune: 3 trials are kept" in done.stderr
+
+
+def test_no_trial_begins_after_the_time(command: Folio, play: Path, tmp_path: Path) -> None:
+    done = command("tune", str(play), "--space", "training.epochs=[1, 2]", "--hours", "0")
+    assert done.returncode == 1 and "no trial has succeeded" in done.stdout
+    assert not (tmp_path / "home" / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--space", "model.units"), "--space model.units: write key=values"),
+        (("--space", "model.units={low: 5, high: 2}"), "--space model.units: low 5 must be below"),
+        (("--space", "training.learnin=[1, 2]"), "did you mean learning_rate?"),
+        (("--space", "training.learning_rate=[1, 5000]"), "5000 is impossible"),
+        (("--space", "seed=[1, 2]"), "only keys of tokens, batches, model, training"),
+        (("--trials", "0"), ""),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(
+    command: Folio, tmp_path: Path, options: tuple[str, ...], part: str
+) -> None:
+    done = command("tune", "imdb", *options)
+    assert done.returncode == 2 and part in done.stderr and not done.stdout
+    assert not (tmp_path / "home").exists() or not list((tmp_path / "home").glob("comparisons/*"))

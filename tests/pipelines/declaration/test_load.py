@@ -322,7 +322,10 @@ def numbers(
         yield from numbers(one, f"{key}.{name}" if key else name)
     for one in [*schema.get("prefixItems", ()), *([schema["items"]] if "items" in schema else ())]:
         yield from numbers(one, key, shape.replace("{}", "[{}, {}]"))
-    if isinstance(values := schema.get("additionalProperties"), dict) and key != "grids":
+    if isinstance(values := schema.get("additionalProperties"), dict) and key == "tune":
+        for name, one in SCHEMA["$defs"]["TuneSpec"]["properties"].items():
+            yield from numbers(one, key, f"{{training.epochs: {{{name}: {{}}}}}}")
+    elif isinstance(values, dict) and key != "grids":
         inner = "over 400" if "{length: " in shape else "length"
         yield from numbers(values, key, shape.replace("{}", f"{{{inner}: {{}}}}"))
     if schema.get("type") in ("integer", "number"):
@@ -466,6 +469,36 @@ def test_a_file_that_is_called_what_no_pipeline_may_be(declare) -> None:
     path = declare("Wrong Name", REVIEWS)
     with pytest.raises(UsageError, match=r"Wrong Name\.yaml: the file name is the"):
         load_spec(str(path))
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("training.epocs: [1, 2]", "unknown key training.epocs; did you mean epochs?"),
+        ("corpus.length: [1, 2]", "only keys of tokens, batches, model, training can be tuned"),
+        ("model: [1, 2]", "only keys of tokens, batches, model, training can be tuned"),
+        ("model.units: []", "tuple should have at least 2 items"),
+        ("model.units: 3", "input should be a valid dictionary"),
+        ("model.units: {{low: 2}}", "give low and high, or choices"),
+        ("model.units: {{low: 1, high: 2, choices: [1, 2]}}", "give low and high, or choices"),
+        ("training.epochs: {{low: 2, high: 2}}", "low 2 must be below high 2"),
+        ("training.epochs: {{low: 0, high: 2, log: true}}", "log needs a low above 0, not 0"),
+        ("training.epochs: {{low: 1, high: 9, log: true, step: 2}}", "log and step are mutually"),
+        ("training.epochs: {{low: 1, high: 9, step: 20}}", "step 20 must be above 0 and at most"),
+        ("training.epochs: {{low: 1, hi: 9}}", "unknown key tune.training.epochs.hi"),
+    ],
+)
+def test_a_search_space_is_checked_like_the_rest(declare, space: str, message: str) -> None:
+    path = declare("tuned", REVIEWS + f"tune:\n  {space}\n")
+    with pytest.raises(UsageError) as error:
+        load_spec(str(path))
+    assert str(error.value).startswith(f"{path}:12: ") and message in str(error.value)
+
+
+def test_a_mapping_given_on_the_command_line_is_named_by_its_key(declare) -> None:
+    path = declare("tuned", REVIEWS)
+    with pytest.raises(UsageError, match=r"^--set training: training\.epochs: input should be"):
+        load_spec(str(path), overrides=("training={epochs: none}",))
 
 
 def test_a_grid_has_bounds_too(reviews: Path) -> None:
