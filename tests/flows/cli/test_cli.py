@@ -108,7 +108,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *parts: s
 
 def test_help_has_examples(folio: Folio) -> None:
     assert "folio run shakespeare imdb" in folio("--help").stdout
-    for command in ("plan", "run", "predict", "generate"):
+    for command in ("plan", "run", "compare", "tune", "predict", "generate"):
         assert f"folio {command}" in folio(command, "--help").stdout
 
 

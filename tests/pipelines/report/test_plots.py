@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pipelines.report.plots.classifier import confusion_matrix, score_histogram
+from pipelines.report.plots.comparison import comparison_png, tuning_png
 from pipelines.report.plots.data import length_histogram
 from pipelines.report.plots.language_model import baseline_bars
 from pipelines.report.plots.style import SERIES
@@ -102,3 +103,20 @@ def test_baselines_grow_with_their_bits() -> None:
     short, tall = _pixels(baseline_bars(few)), _pixels(baseline_bars(more))
     assert len(short) < len(tall) and short.min() < 100
     assert baseline_bars(few) == baseline_bars(few)
+
+
+def test_variants_show_the_span_of_their_seeds() -> None:
+    labels, values = ["a", "b"], [0.8, 0.7]
+    single = comparison_png(labels, values, [(0.8, 0.8), (0.7, 0.7)], "accuracy on validation")
+    spans = comparison_png(labels, values, [(0.7, 0.9), (0.6, 0.8)], "accuracy on validation")
+    assert single == comparison_png(
+        labels, values, [(0.8, 0.8), (0.7, 0.7)], "accuracy on validation"
+    )
+    assert single != spans
+
+
+@pytest.mark.parametrize("values", [[None], [2.0, None, 1.0], [None, 3.0], [None, None]])
+def test_a_search_is_drawn_with_its_failed_trials(values: list[float | None]) -> None:
+    lower, higher = (tuning_png(values, better, "bits") for better in (True, False))
+    assert lower == tuning_png(values, True, "bits")
+    assert (lower == higher) == (sum(value is not None for value in values) < 2)
