@@ -49,32 +49,38 @@ class Comparison:
         return "behind" if high < 0 else UNCLEAR
 
 
-def against_baselines(metrics: Mapping[str, Any], metric: str) -> Comparison | str | None:
+def against_baselines(
+    model: Mapping[str, float | None], baselines: Mapping[str, Any], metric: str
+) -> Comparison | str | None:
     """The comparison with the baseline that is best in this metric, or why there is none.
 
-    None: metrics.json of an earlier version, without baselines.
+    `model` and `baselines` are the figures in metrics.json. None without baselines, as in
+    classifiers' metrics of earlier versions.
     """
-    baselines = metrics.get("baselines", {})
     measured = {name: one for name, one in baselines.items() if one.get(metric) is not None}
-    if not measured or metrics["headline"].get(metric) is None:
+    ours = model.get(metric)
+    if not measured or ours is None:
         reasons = [one["not_measured"] for one in baselines.values() if "not_measured" in one]
         return next(iter(reasons), f"{metric} was not measured for both") if baselines else None
     pick = min if metric in LOWER_IS_BETTER else max
     name = pick(measured, key=lambda one: measured[one][metric])
     found = measured[name].get("difference", {}).get(metric, {})
     return Comparison(
-        name,
-        metric,
-        metrics["headline"][metric],
-        measured[name][metric],
-        found.get("low"),
-        found.get("high"),
+        name, metric, ours, measured[name][metric], found.get("low"), found.get("high")
     )
+
+
+def metrics_against_baselines(metrics: Mapping[str, Any]) -> Comparison | str | None:
+    """By accuracy (classifiers) or bits per character; of the contents of metrics.json."""
+    baselines = metrics.get("baselines")
+    if not baselines:
+        return None
+    return against_baselines(metrics["headline"], baselines, DECIDES[metrics["kind"]])
 
 
 def baseline_line(metrics: Mapping[str, Any]) -> str | None:
     """In one line whether the model beats counting; None for metrics without baselines."""
-    found = against_baselines(metrics, DECIDES[metrics["kind"]])
+    found = metrics_against_baselines(metrics)
     if not isinstance(found, Comparison):
         return found and f"no baseline: {found}"
     better = found.effect >= 0

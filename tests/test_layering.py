@@ -42,10 +42,11 @@ ARROWS = {
     "metrics": "stats declaration store corpus tokens batches model",
     "serving": "errors stats declaration files store corpus registry tokens model",
     "release": (
-        "errors stats declaration files store corpus registry tokens batches model metrics serving"
+        "errors stats declaration baselines files store corpus registry tokens batches model "
+        "metrics serving"
     ),
     "served_model": "serving",
-    "run": "errors declaration files network stages store registry source report release",
+    "run": "errors declaration baselines files network stages store registry source report release",
     "audit": "errors declaration files network stages store registry report serving run",
     "flows/display": "files store report run",
     "tasks": "errors files store report serving run",

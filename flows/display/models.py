@@ -31,8 +31,18 @@ def models(listed: list[dict[str, Any]]) -> None:
     )
     if len(listed) == 1:
         for version in listed[0]["versions"]:
-            if version.get("reason"):
-                print(f"version {version['version']}: {version['reason']}")
+            for text in filter(None, (version.get("reason"), version.get("baseline"))):
+                print(f"version {version['version']}: {text}")
+        return
+    for model in listed:
+        version = _in_use(model["versions"])
+        if version.get("baseline"):
+            print(f"{model['name']} version {version['version']}: {version['baseline']}")
+
+
+def _in_use(versions: list[dict[str, Any]]) -> dict[str, Any]:
+    """The champion, or the newest version if there is none."""
+    return next((one for one in versions if "champion" in one["aliases"]), versions[-1])
 
 
 def _metric(version: dict[str, Any]) -> str | None:

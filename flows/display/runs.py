@@ -95,6 +95,7 @@ def _outcome(record: dict[str, Any]) -> None:
     folders = {entry["stage"]: entry["path"] for entry in record["stages"]}
     lines = [
         ("metrics", figures(record["metrics"])),
+        ("counting", record.get("baseline")),
         ("registered", _registered(record)),
         ("why", record.get("reason")),
         ("report", record["report"]),
@@ -152,6 +153,8 @@ def run(record: dict[str, Any]) -> None:
         print(f"{entry['stage']:8} {entry['path'] or '–'}")
     if record["metrics"]:
         print(f"metrics  {figures(record['metrics'])}")
+    if record.get("baseline"):
+        print(f"counting {record['baseline']}")
     if record.get("drift"):
         drift(record["drift"])
     if record["report"]:

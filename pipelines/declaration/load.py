@@ -233,8 +233,14 @@ def _validate(path: Path, places: dict[str, str], data: dict[str, Any]) -> Spec:
     try:
         return Spec.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UsageError(_describe(path, places, first)) from error
+        first, *others = error.errors(include_url=False)
+        named = [  # what a number may be instead, such as best
+            one["ctx"]["expected"]
+            for one in others
+            if one["type"] == "literal_error" and one["loc"][:-1] == first["loc"][:-1]
+        ]
+        described = _describe(path, places, first)
+        raise UsageError(" or ".join([described, *named])) from error
 
 
 def _describe(path: Path, places: dict[str, str], error: ErrorDetails) -> str:

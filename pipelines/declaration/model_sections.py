@@ -56,8 +56,8 @@ class RegistrySpec(Section):
     metric: Literal[
         "accuracy", "log_loss", "roc_auc", "bits_per_character", "nats_per_character", "perplexity"
     ]
-    floor: Figure | None = Field(
-        None, description="the worst value that can be promoted: a maximum if lower is better"
+    floor: Figure | Literal["baseline"] | None = Field(
+        None, description="the worst value that can be promoted; or baseline: better than the best"
     )
     margin: float = Field(
         0.0,

@@ -21,8 +21,8 @@ NUMBER = (int, float)
 
 
 def list_models(home: Path, name: str | None = None) -> list[dict[str, Any]]:
-    """[{name, versions: [{version, aliases, metric, value, verdict, reason, sample, evidence,
-    created}]}], oldest version first; of all models, or of one."""
+    """[{name, versions: [{version, aliases, metric, value, verdict, reason, baseline, sample,
+    evidence, created}]}], oldest version first; of all models, or of one."""
     models: dict[str, list[dict[str, Any]]] = {}
     for version in versions(home, name):
         models.setdefault(version.name, []).append(_described(version))
@@ -66,6 +66,7 @@ def _described(version: Version) -> dict[str, Any]:
         "value": figures.value(metric) if metric else None,
         "verdict": version.tags.get("folio.verdict"),
         "reason": version.tags.get("folio.reason"),
+        "baseline": version.tags.get("folio.baseline"),
         "sample": figures.sample,
         "evidence": object_in(version, "folio.evidence", effect=NUMBER, low=NUMBER, high=NUMBER)
         or None,

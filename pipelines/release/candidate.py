@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.baselines import baseline_line
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.files.digests import digest_json
 from pipelines.files.home import PROJECT
@@ -59,7 +60,7 @@ class Candidate:
         labels = tuple(config["corpus.labels"])
         requirements = _requirements(inputs["model"].manifest["config"]["training.backend"])
         _stage(inputs, config, labels, metrics, folder)
-        tags = _tags(above, config, metrics["headline"], folder, requirements)
+        tags = _tags(above, config, metrics, folder, requirements)
         return cls(
             inputs,
             config["name"],
@@ -87,7 +88,11 @@ class Candidate:
 
     def measured(self, withdrawn: str | None = None) -> Figures:
         return Figures(
-            self.figures, self.sample, slices=self.metrics.get("slices", {}), withdrawn=withdrawn
+            self.figures,
+            self.sample,
+            slices=self.metrics.get("slices", {}),
+            baselines=self.metrics.get("baselines", {}),
+            withdrawn=withdrawn,
         )
 
     @property
@@ -171,7 +176,7 @@ def _stage(
 def _tags(
     above: Mapping[str, dict[str, Any]],
     config: dict[str, Any],
-    figures: dict[str, Any],
+    metrics: Mapping[str, Any],
     folder: Path,
     requirements: list[str],
 ) -> dict[str, str]:
@@ -179,13 +184,15 @@ def _tags(
     files = digests_in(folder)
     origin = above["model"]
     tags = {
-        "figures": json.dumps(figures),
+        "figures": json.dumps(metrics["headline"]),
         "metric": config["registry"].metric,
         "package": digest_json([files, requirements]),
         "files": digest_json(files),
         "test.digest": held_out_digest(above["corpus"]),
         "sample": json.dumps(config["sample"]),
     }
+    if line := baseline_line(metrics):
+        tags["baseline"] = line
     tags |= {
         key: str(origin[key])
         for key in ("profile", "run", "git_commit", "seed")

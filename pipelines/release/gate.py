@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.baselines import Comparison, against_baselines
 from pipelines.declaration.slices import NAMED
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.registry.figures import Figures
@@ -75,10 +76,31 @@ def judge(
 
 def _under_floors(challenger: Figures, new: float, spec: RegistrySpec) -> Iterator[str]:
     misses = "exceeds the limit of" if spec.lower_is_better else "is below the floor of"
-    if spec.floor is not None and _better(spec.floor, new, spec):
+    if spec.floor == "baseline":
+        yield from _no_better_than_counting(challenger, spec)
+    elif spec.floor is not None and _better(spec.floor, new, spec):
         yield f"{spec.metric} {shown(new)} {misses} {shown(spec.floor)}"
     for kind, floors in spec.slice_floors.items():
         yield from _under_slice_floors(kind, floors, challenger.slices.get(kind, ()), spec)
+
+
+def _no_better_than_counting(challenger: Figures, spec: RegistrySpec) -> Iterator[str]:
+    """The whole interval of the difference must be in favour of the model."""
+    found = against_baselines(challenger.values, challenger.baselines, spec.metric)
+    if not isinstance(found, Comparison):
+        why = found or "this model was measured without baselines"
+        yield f"{spec.metric} must be better than the best baseline's, and there is none: {why}"
+    elif found.said != "beats":
+        interval = (
+            ""
+            if found.low is None or found.high is None
+            else f" (95% interval {found.low:+.4g} to {found.high:+.4g})"
+        )
+        worse = "is worse than" if found.said == "behind" else "is not demonstrably better than"
+        yield (
+            f"{spec.metric} {shown(found.model)} {worse} {shown(found.value)} of its best "
+            f"baseline, {found.baseline}: {found.model - found.value:+.4g}{interval}"
+        )
 
 
 def _under_slice_floors(

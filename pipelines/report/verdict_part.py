@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.baselines import DECIDES, Comparison, against_baselines
+from pipelines.baselines import Comparison, metrics_against_baselines
 from pipelines.declaration.model_sections import LOWER_IS_BETTER
 from pipelines.report.metric_chart import nice_ticks
 from pipelines.report.page import headline, shown_figure
@@ -90,7 +90,7 @@ def signed(name: str, *values: float) -> str:
 def _reference(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
     """What the model has to beat: its best baseline, or, if there is none, always predicting the
     majority class."""
-    best = against_baselines(metrics, DECIDES[metrics["kind"]])
+    best = metrics_against_baselines(metrics)
     if isinstance(best, Comparison):
         return best.baseline, metrics["baselines"][best.baseline]
     return "majority-class baseline", chance_figures(metrics["confusion"])

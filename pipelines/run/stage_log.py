@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipelines.baselines import baseline_line
 from pipelines.files.machine import one_line
 from pipelines.files.small_files import read_object
 from pipelines.run.execute import StageResult
@@ -49,12 +50,13 @@ class StageLog:
         drift: dict[str, Any] | None,
     ) -> dict[str, Any]:
         release = self._read("release", "release.json")
-        report = self._file("report", "report.html")
+        report, metrics = self._file("report", "report.html"), self._read("metrics", "metrics.json")
         return {
             "state": self._state(error),
             "seconds": round(seconds, 3),
             "stages": self._entries,
-            "metrics": self._read("metrics", "metrics.json").get("headline", {}),
+            "metrics": metrics.get("headline", {}),
+            "baseline": baseline_line(metrics),
             "version": release.get("version"),
             "verdict": release.get("verdict"),
             "reason": release.get("reason"),

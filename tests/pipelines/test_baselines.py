@@ -78,8 +78,9 @@ def test_the_line(metrics: dict[str, Any], line: str | None) -> None:
 
 def test_the_best_baseline_depends_on_the_metric() -> None:
     metrics = classifier(0.912, 0.008, 0.016)
-    by_loss = against_baselines(metrics, "log_loss")
+    figures = metrics["headline"], metrics["baselines"]
+    by_loss = against_baselines(*figures, "log_loss")
     assert isinstance(by_loss, Comparison)
     assert by_loss.baseline == "logistic regression"
     assert by_loss.effect == pytest.approx(-0.1) and by_loss.said == "behind"
-    assert against_baselines(metrics, "roc_auc") == "roc_auc was not measured for both"
+    assert against_baselines(*figures, "roc_auc") == "roc_auc was not measured for both"

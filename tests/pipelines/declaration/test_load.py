@@ -63,6 +63,15 @@ def test_a_language_model_has_slice_floors_too(declare) -> None:
     assert load_spec(str(declared)).registry.slice_floors == {"part": 7.5, "speaker": {"MARIAN": 6}}
 
 
+def test_the_floor_may_be_the_best_baseline(declare) -> None:
+    for name, text, floor in (
+        ("better", REVIEWS, "floor: 0.1"),
+        ("better-play", PLAY, "floor: 8.0"),
+    ):
+        declared = declare(name, text.replace(floor, "floor: baseline"))
+        assert load_spec(str(declared)).registry.floor == "baseline"
+
+
 def test_slice_floors_for_all_slices_or_for_some(declare) -> None:
     text = "slice_floors: {{length: 0.7, unknown_rate: {{none: 0.8}}}}"
     declared = declare("floors", REVIEWS.replace("floor: 0.1", text))
@@ -137,6 +146,12 @@ def test_a_context_is_for_running_text(declare) -> None:
             ":10: registry.margin: input should be greater than or equal",
         ),
         (("floor: 0.1", "confidence: 95"), ":10: registry.confidence: input should be less than 1"),
+        (("floor: 0.1", "floor: baselin"), ":10: registry.floor: input should be a valid number, "),
+        (("floor: 0.1", "floor: baselin"), "unable to parse string as a number or 'baseline'"),
+        (
+            ("floor: 0.1", "slice_floors: {{length: baseline}}"),
+            ":10: registry.slice_floors.length: input should be a valid number",
+        ),
         (("floor: 0.1", "slice_floors: {{lenght: 0.7}}"), ":10: registry.slice_floors"),
         (
             ("floor: 0.1", "slice_floors: {{length: {{over 500: 0.7}}}}"),

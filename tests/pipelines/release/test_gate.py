@@ -20,6 +20,75 @@ def accuracy(value: float | None, sample: bool = False, version: int | None = No
     return Figures({"accuracy": value, "log_loss": 0.5}, sample, version)
 
 
+def counted(low: float, high: float, name: str = "NB-SVM") -> dict[str, dict]:
+    """A baseline with accuracy 0.8, and the interval of the model's difference."""
+    return {name: {"accuracy": 0.8, "difference": {"accuracy": {"low": low, "high": high}}}}
+
+
+BETTER = RegistrySpec(metric="accuracy", floor="baseline")
+NO_WORDS = {"NB-SVM": {"not_measured": "there are no words in the train split"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "baselines", "verdict", "reason"),
+    [
+        (0.85, counted(0.02, 0.08), "promote", "accuracy 0.85; there was no champion"),
+        (
+            0.81,
+            counted(-0.01, 0.03),
+            "reject",
+            "accuracy 0.81 is not demonstrably better than 0.8 of its best baseline, NB-SVM: "
+            "+0.01 (95% interval -0.01 to +0.03)",
+        ),
+        (
+            0.7,
+            counted(-0.15, -0.05),
+            "reject",
+            "accuracy 0.7 is worse than 0.8 of its best baseline, NB-SVM: "
+            "-0.1 (95% interval -0.15 to -0.05)",
+        ),
+        (
+            0.85,
+            NO_WORDS,
+            "reject",
+            "accuracy must be better than the best baseline's, and there is none: "
+            "there are no words in the train split",
+        ),
+        (
+            0.85,
+            {},
+            "reject",
+            "accuracy must be better than the best baseline's, and there is none: "
+            "this model was measured without baselines",
+        ),
+    ],
+)
+def test_a_model_must_beat_its_best_baseline(
+    value: float, baselines: dict[str, dict], verdict: str, reason: str
+) -> None:
+    challenger = replace(accuracy(value), baselines=baselines)
+    found = judge(challenger, None, BETTER)
+    assert (found.verdict, found.reason) == (verdict, reason)
+    sample = replace(challenger, sample=True)
+    assert judge(sample, None, BETTER).verdict == "promote"  # it need not meet floors
+
+
+def test_a_language_model_must_beat_its_n_gram() -> None:
+    """Perplexity: lower is better."""
+    spec = RegistrySpec(metric="perplexity", floor="baseline")
+    for low, high, verdict in (
+        (-9.0, -1.0, "promote"),
+        (-9.0, 1.0, "reject"),
+        (1.0, 9.0, "reject"),
+    ):
+        grams = {"perplexity": 100.0, "difference": {"perplexity": {"low": low, "high": high}}}
+        baselines = {"unigram": {"perplexity": 900.0}, "5-gram": grams}
+        challenger = Figures({"perplexity": 100 + (low + high) / 2}, baselines=baselines)
+        found = judge(challenger, None, spec)
+        assert found.verdict == verdict
+        assert verdict == "promote" or "of its best baseline, 5-gram: " in found.reason
+
+
 def bits(value: float) -> Figures:
     return Figures({"bits_per_character": value})
 

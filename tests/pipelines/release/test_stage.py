@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.baselines import baseline_line
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.errors import FolioError
 from pipelines.files.digests import digest_file, digest_json
@@ -193,6 +194,23 @@ def test_the_floor_keeps_the_first_one_out(release: Release, home: Path) -> None
     with pytest.raises(FolioError, match=r"no version is champion \(registered: 1\).*--version"):
         load_champion(home, NAME)
     assert load_champion(home, NAME, 1).is_dir()
+
+
+def test_a_floor_of_the_best_baseline(trained: Settings, home: Path, tmp_path: Path) -> None:
+    """The tiny network is behind NB-SVM. What earlier versions measured has no baselines."""
+    names = ("model", "tokens", "corpus", "metrics")
+    inputs = {name: artifact_of(trained, REVIEWS, name) for name in names}
+    spec = RegistrySpec(metric="accuracy", floor="baseline")
+    found = released(inputs, spec, home, tmp_path, False)
+    assert found["verdict"] == "reject" and aliases(home) == {1: ["challenger"]}
+    document = json.loads((inputs["metrics"].path / "metrics.json").read_bytes())
+    best = document["baselines"]["NB-SVM"]["accuracy"]
+    assert f" is worse than {best:.6g} of its best baseline, NB-SVM: -" in found["reason"]
+    earlier = released(inputs_of(trained, 0.9, home), spec, home, tmp_path, False)
+    assert earlier["verdict"] == "reject" and "measured without baselines" in earlier["reason"]
+    (model,) = list_models(home)
+    lines = [version["baseline"] for version in model["versions"]]
+    assert lines == [baseline_line(document), None] and lines[0].startswith("behind NB-SVM by ")
 
 
 def test_samples_serve_only_until_there_is_a_real_model(release: Release, home: Path) -> None:

@@ -79,7 +79,8 @@ ROOMS = {
     # `corpus` cleans what is asked of the package; `registry` and `store` tell what is registered
     # and what it was made of; the code of `serving` is in the package.
     "release": (
-        "batches corpus declaration files metrics model registry release serving stats store tokens"
+        "baselines batches corpus declaration files metrics model registry release serving stats "
+        "store tokens"
     ),
     "report": "baselines declaration report stats store tokens",
 }

@@ -76,6 +76,7 @@ def test_the_page_tells_of_each_pipeline_and_run(home: Settings) -> None:
         one = of(state, name)
         assert one["champion"]["version"] == 1 and one["title"] in page.text
         assert shown_figure(one["champion"]["value"], one["metric"]) in page.text
+        assert f"against counting: {one['champion']['baseline']}" in page.text
     for run in state["runs"]:
         assert run["run"] in page.text
     assert page.tags.count("svg") == 2 and page.text.count("Nothing to do") == 2
@@ -193,7 +194,7 @@ def test_whatever_a_record_says_is_shown_as_text(home: Settings) -> None:
     one = of(state, "tiny-play")
     one |= {"title": HOSTILE, "schedule": dict.fromkeys(("cron", "timezone", "profile"), HOSTILE)}
     one["plan"] = {"profile": HOSTILE, "stages": None, "unknown": HOSTILE}
-    one["versions"][0] |= {"verdict": HOSTILE, "reason": HOSTILE}
+    one["versions"][0] |= {"verdict": HOSTILE, "reason": HOSTILE, "baseline": HOSTILE}
     path = write_page(home.home, state)
     page = Page(path)
     assert "script" not in page.tags and not any(
