@@ -21,7 +21,7 @@ from pipelines.network.credentials import refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
 from pipelines.run.execute import StageResult, execute_stage
 from pipelines.run.options import RunOptions
-from pipelines.run.plan import Decision, decide, foreseen
+from pipelines.run.plan import Decision, Selection, decide, foreseen
 from pipelines.run.stage_log import StageLog
 from pipelines.run.upstream import chain
 from pipelines.stages import STAGES, stage_named
@@ -249,7 +249,8 @@ class Retraining:
         for stage in STAGES:
             if stage.name in self.selection.stages or not self.spec.declares(stage.when):
                 continue
-            decision = foreseen(stage, self.spec, artifacts, self.settings)
+            every = Selection().within(self.spec)
+            decision = foreseen(stage, self.spec, artifacts, self.settings, every)
             if decision.reused is not None:
                 artifacts[stage.name] = decision.reused
             else:

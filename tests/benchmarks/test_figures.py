@@ -36,7 +36,8 @@ def test_each_entry_is_complete_and_its_profile_is_declared(one: dict[str, Any])
     assert list(one) == KEYS and one["metric"] in UNITS
     low, high = one["interval"]
     assert low < one["value"] < high and one["baseline"] > 0 and one["seconds"] > 0
-    load_spec(one["pipeline"], one["profile"])
+    own = ("source.path=mine.txt",) if "FILE" in one["command"] else ()
+    load_spec(one["pipeline"], one["profile"], own)
     assert one["command"].startswith(f"folio run {one['pipeline']}")
 
 

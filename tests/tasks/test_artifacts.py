@@ -136,9 +136,9 @@ def judged_again(pipeline: str, home: str) -> str:
         settings=Settings.at(Path(home)),
     ) as run:
         corpus = build_corpus(run, download(run))
-        tokens = tokenize(run, corpus)
+        tokens = tokenize(run, corpus, None)
         batches = write_batches(run, tokens)
-        evaluate(run, train(run, batches), batches, tokens, corpus)
+        evaluate(run, train(run, batches, None), batches, tokens, corpus)
     return flow_run.id
 
 

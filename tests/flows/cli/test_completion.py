@@ -32,7 +32,7 @@ def offered(*words: str) -> list[str]:
     [
         (("repr",), ["reproduce"]),
         (("plan", ""), catalog_names()),
-        (("run", "jawiki", "im"), ["imdb"]),
+        (("run", "jawiki", "im"), ["imdb", "imdb-lm"]),
         (("run", "imdb", "--only", ""), list(NAMES)),
     ],
 )
