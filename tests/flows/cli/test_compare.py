@@ -77,6 +77,7 @@ def test_only_the_best_variant_reads_the_test_split(
     assert means == sorted(means, reverse=True)
 
 
+@pytest.mark.long
 def test_seeds_alone_and_a_variant_that_fails(command: Folio, play: Path) -> None:
     """The other variants are compared, and the command says that one failed."""
     one_epoch = ("--set", "training.epochs=1")

@@ -42,7 +42,7 @@ def told(home: Path, spec: Spec) -> list[Trial]:
         return search.trials
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_search_continues_as_if_nothing_had_been(declare: Any, tmp_path: Path) -> None:
     """Killed when the second trial's model was trained; that trial is made again, to the bit."""
     path, log = str(declare("mine", SMALL)), tmp_path / "log"
@@ -70,6 +70,7 @@ def test_a_killed_search_continues_as_if_nothing_had_been(declare: Any, tmp_path
         assert (search.folder / "tuning.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_trials_do_not_depend_on_interruptions(play: Path, tmp_path: Path) -> None:
     """Also after the first ten, when values follow from the earlier trials; each search in the
     second home is left once in the middle of each trial."""
@@ -115,7 +116,7 @@ def test_a_search_belongs_to_one_process(play: Path, tmp_path: Path) -> None:
         told(tmp_path, spec)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_figures_of_another_text_are_not_mixed_in(declare: Any, tmp_path: Path) -> None:
     text = tmp_path / "own.txt"
     text.write_text("Some words, and some more of them.\n" * 200)

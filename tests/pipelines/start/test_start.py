@@ -61,6 +61,7 @@ def test_it_has_the_vocabulary_and_starts_with_the_weights(
             assert (np.array(read) == np.array(written)).all()
 
 
+@pytest.mark.long
 def test_a_training_starts_with_them(copied: Settings, pipelines: tuple[Path, Path]) -> None:
     """With next to no learning rate, the weights stay those of the language model."""
     run(pipelines[1], copied, "training.learning_rate=1e-9")
@@ -160,6 +161,7 @@ def test_lineage_crosses_in_both_directions(chained: Settings) -> None:
     assert {one["model"] for one in below["versions"]} >= {"tiny-started"}
 
 
+@pytest.mark.long
 def test_garbage_collection_keeps_what_it_started_from(
     copied: Settings, pipelines: tuple[Path, Path]
 ) -> None:
@@ -175,6 +177,7 @@ def test_garbage_collection_keeps_what_it_started_from(
     assert verify(copied.home, copied.store.root, silent).problems == []
 
 
+@pytest.mark.long
 def test_both_are_rebuilt_bit_for_bit(chained: Settings, tmp_path: Path) -> None:
     found = reproduce(resolve("tiny-started@1", chained), chained, tmp_path / "again")
     assert found["agrees"]
@@ -183,6 +186,7 @@ def test_both_are_rebuilt_bit_for_bit(chained: Settings, tmp_path: Path) -> None
     assert [one["changed"] for one in found["stages"]] == [[]] * len(names)
 
 
+@pytest.mark.long
 def test_a_language_model_that_has_read_the_test_texts_is_found(
     tmp_path: Path, empty_registry: Path
 ) -> None:
