@@ -220,6 +220,7 @@ def test_a_stage_is_done_though_the_server_went_away_in_it(
     assert set(shown_by(flow_run_id)) == {"tiny-play-source"}
 
 
+@pytest.mark.long
 def test_a_server_that_is_soon_back_has_all(relay: Relay, tmp_path: Path, play: Path) -> None:
     waiting = threading.Event()
     threading.Thread(target=lambda: waiting.wait(60) and (time.sleep(1), relay.back())).start()

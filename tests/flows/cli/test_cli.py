@@ -362,6 +362,7 @@ def test_a_window_of_words(folio: Folio, command: Folio, writers: Settings, tmp_
     assert json.loads(command(*wish, "--replace-unknown", "--context", "1").stdout) != made
 
 
+@pytest.mark.long
 def test_japanese_in_japanese_out(
     folio: Folio, command: Folio, writers: Settings, tmp_path: Path
 ) -> None:

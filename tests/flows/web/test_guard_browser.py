@@ -180,7 +180,7 @@ def test_the_attack_works_where_nobody_refuses_it(server: str) -> None:
     httpx.delete(f"{server}/api/deployments/{made.json()['id']}", timeout=30).raise_for_status()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("localhost", marks=pytest.mark.long)])
 @pytest.mark.parametrize("path", [pytest.param("/flows", marks=pytest.mark.long), "/v2/flows"])
 def test_both_pages_work_by_either_name(host: str, path: str, server: str, tmp_path: Path) -> None:
     httpx.post(f"{server}/api/flows/", json={"name": "seen-in-a-browser"}, timeout=30)

@@ -97,7 +97,7 @@ def plain_step(spec: ModelSpec, model: Any) -> Callable[..., float]:
     return step
 
 
-@pytest.mark.parametrize("loop", ["fit", "custom"])
+@pytest.mark.parametrize("loop", ["fit", pytest.param("custom", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "spec", [pytest.param(CLASSIFIER, marks=pytest.mark.long), WRITER], ids=lambda spec: spec.kind
 )

@@ -185,6 +185,7 @@ def test_a_rollback_killed_in_between_is_completed(home: Path, point: str, after
     assert rollback(home, NAME, "again")["champion"] == after - 1 and agree(home)
 
 
+@pytest.mark.long
 def test_the_rollback_that_was_cut_off_is_not_done_twice(home: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", KILLED, str(home), "before the line"],

@@ -73,6 +73,7 @@ def test_a_lost_registry_is_filled_again(home: Settings, play: Path) -> None:
     assert action == "run" and "was registered in this registry by another release" in reason
 
 
+@pytest.mark.long
 def test_a_registry_restored_from_an_older_copy_has_another_model(
     home: Settings, play: Path
 ) -> None:
