@@ -88,8 +88,11 @@ def plan(
     """
     from pipelines.declaration.load import load_spec
     from pipelines.run.plan import plan as decisions_of
+    from pipelines.run.upstream import chain
 
-    spec = load_spec(name, profile, overridden(overrides, backend))
+    own = overridden(overrides, backend)
+    spec = load_spec(name, profile, own)
+    chain(name, profile, own)  # refuses a circle
     decisions = decisions_of(spec, settings(mirror=mirror, offline=offline), selection(only, since))
     stages = [decision.as_json() for decision in decisions]
     answer({"pipeline": spec.name, "profile": profile, "stages": stages}, as_json, display.plan)

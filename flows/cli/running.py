@@ -117,8 +117,8 @@ def runner(settings: Settings, options: FlowOptions) -> Iterator[Runner]:
 def run_upstream(
     wanted: list[Variant], settings: Settings, options: FlowOptions
 ) -> tuple[list[dict[str, Any]], int]:
-    """Like `run_variants`, with the pipelines that `wanted` start from, in their scheduled
-    settings."""
+    """Like `run_variants`, with the pipelines that `wanted` start from and that are not among them,
+    in their profile full."""
     first: dict[str, None] = {}
     for name, overrides in wanted:
         first |= dict.fromkeys(chain(name, options.profile or FULL, overrides))

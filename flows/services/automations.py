@@ -1,4 +1,5 @@
-"""Prefect automations for Folio: a silent run is marked as crashed, a crashed run is retried."""
+"""Prefect automations for Folio: a silent run is marked as crashed, a crashed run is retried, and a
+new champion retrains the pipelines that start from it."""
 
 from __future__ import annotations
 
@@ -98,7 +99,7 @@ def follows(pipeline: str, upstream: str, deployment: UUID) -> AutomationCore:
 
 
 def install_followers(client: SyncPrefectClient, upstream: Mapping[str, str]) -> None:
-    """One automation for each {pipeline: the one that it starts from}; earlier ones go."""
+    """One automation for each {pipeline: the one that it starts from}; others are deleted."""
     wanted = [
         follows(name, above, client.read_deployment_by_name(f"retrain/{name}").id)
         for name, above in upstream.items()

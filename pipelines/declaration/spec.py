@@ -197,13 +197,12 @@ class Spec(Section):
         self._require(
             start.pipeline != self.name, f"model.start_from: {self.name} cannot start from itself"
         )
-        learned = sorted({"min_count", "max_size"} & self.tokens.model_fields_set)
-        given = [name for name in learned if getattr(self.tokens, name) not in (None, 1)]
-        self._require(
-            not given,
-            f"tokens.{''.join(given[:1])}: with model.start_from, the vocabulary is that of "
-            f"{start.pipeline}; remove it",
-        )
+        for name in ("min_count", "max_size"):
+            self._require(
+                getattr(self.tokens, name) in (None, 1),
+                f"tokens.{name}: with model.start_from, the vocabulary is that of "
+                f"{start.pipeline}; remove it",
+            )
 
     def _language_model_agrees(self) -> None:
         documents = self.batches.layout == "documents"

@@ -55,6 +55,12 @@ def started(spec: Spec, settings: Settings) -> Start:
             f"{spec.name}: {start.pipeline} version {version.number} has no "
             f"{' and no '.join(gone)} artifact here to start from; run: folio run {start.pipeline}"
         )
+    for stage, one in artifacts.items():
+        if harm := settings.store.damage(one):
+            raise FolioError(
+                f"{spec.name} starts from {start.pipeline} version {version.number}: its {stage} "
+                f"artifact is damaged: {harm}; run: folio run {start.pipeline}"
+            )
     _must_fit(spec, version, artifacts)
     pinned = spec.model.model_copy(
         update={"start_from": start.model_copy(update={"version": version.number})}
@@ -72,10 +78,8 @@ def _version(spec: Spec, settings: Settings) -> Version:
     try:
         version = named_version(settings.home, start.pipeline, number)
     except FolioError as error:
-        raise UsageError(
-            f"{spec.name} starts from {start.pipeline}: {error}, or: "
-            f"folio run {spec.name} --with-upstream"
-        ) from error
+        both = f", or: folio run {spec.name} --with-upstream" if number is None else ""
+        raise UsageError(f"{spec.name} starts from {start.pipeline}: {error}{both}") from error
     if version.tags.get("folio.sample") == "true" and not spec.sample:
         raise UsageError(
             f"{spec.name} starts from {start.pipeline}: version {version.number} was trained on "

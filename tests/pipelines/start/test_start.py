@@ -13,7 +13,7 @@ from pipelines.audit.provenance import became_of, came_from
 from pipelines.audit.reproduction import reproduce
 from pipelines.audit.verify import verify
 from pipelines.declaration.load import load_spec
-from pipelines.errors import UsageError
+from pipelines.errors import FolioError, UsageError
 from pipelines.model.backend import load_keras
 from pipelines.model.keras_file import load_model
 from pipelines.model.network import build_model, copy_start
@@ -147,6 +147,16 @@ def test_a_circle_is_refused_with_its_path(tmp_path: Path) -> None:
     first.write_text(text)
     with pytest.raises(UsageError, match="tiny-started → tiny-lm → tiny-started is a circle"):
         run(second, Settings.at(tmp_path / "home"))
+
+
+def test_a_damaged_model_is_not_started_from(
+    copied: Settings, pipelines: tuple[Path, Path]
+) -> None:
+    for one in stored(copied.store, "model"):
+        if one.manifest["pipeline"] == "tiny-lm":
+            (one.path / "model.keras").write_bytes(b"other bytes")
+    with pytest.raises(FolioError, match="tiny-lm version 1: its model artifact is damaged"):
+        planned(pipelines[1], copied)
 
 
 def test_lineage_crosses_in_both_directions(chained: Settings) -> None:
