@@ -137,7 +137,7 @@ def run(
       folio run ./mine.yaml --mirror /srv/texts
       folio run imdb --with-upstream
     """
-    from flows.cli.running import FlowOptions, run_upstream, run_variants
+    from flows.cli.running import FlowOptions, run_upstream, run_variants, upstream_first
 
     own = overridden(overrides, backend)
     options = FlowOptions(
@@ -152,6 +152,8 @@ def run(
         allow_sample=allow_sample,
     )
     wanted = [(name, own) for name in names]
+    if with_upstream:
+        wanted = upstream_first(wanted, profile)
     before, code = run_upstream(wanted, settings(), options) if with_upstream else ([], 0)
     records: list[dict[str, Any]] = []
     if not code:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.display.console import NATIVE_LOG, Console, native_notices_to
+from flows.parameters import model_name
 from pipelines.declaration.load import FULL, load_spec
 from pipelines.files.home import why_closed
 from pipelines.network.credentials import MIRROR, refuse_secrets
@@ -122,9 +123,15 @@ def run_upstream(
     first: dict[str, None] = {}
     for name, overrides in wanted:
         first |= dict.fromkeys(chain(name, options.profile or FULL, overrides))
-    named = {name for name, _ in wanted}
+    named = {model_name(name) for name, _ in wanted}
+    others: list[Variant] = [(name, ()) for name in first if model_name(name) not in named]
     plain = replace(options, profile=None, only=None, since=None, using=None)
-    return run_variants([(name, ()) for name in first if name not in named], settings, plain)
+    return run_variants(others, settings, plain) if others else ([], 0)
+
+
+def upstream_first(wanted: list[Variant], profile: str | None) -> list[Variant]:
+    """What others start from has fewer pipelines above it."""
+    return sorted(wanted, key=lambda one: len(chain(one[0], profile or FULL, one[1])))
 
 
 def _reused(

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from prefect.client.orchestration import get_client
 
+from flows.cli.running import upstream_first
 from flows.deployments import CPU
 from flows.retrain import retrain
 from flows.services.automations import FOLLOWS, install_followers
@@ -90,6 +91,11 @@ def test_a_new_champion_retrains_what_starts_from_it(
     with get_client(sync_client=True) as client:
         install_followers(client, {})
         assert not [one for one in client.read_automations() if one.name.startswith(FOLLOWS)]
+
+
+def test_what_others_start_from_comes_first(tmp_path: Path) -> None:
+    first, second = map(str, declared_chain(tmp_path))
+    assert upstream_first([(second, ()), (first, ())], None) == [(first, ()), (second, ())]
 
 
 def test_the_command_retrains_both_in_order(new_home: Path, tmp_path: Path) -> None:
