@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipelines.declaration.sections import flat
 from pipelines.declaration.spec import Spec
 from pipelines.declaration.yaml_text import NotYamlError, parse, read_text
 from pipelines.errors import UsageError, did_you_mean
@@ -49,21 +50,21 @@ def load_spec(
     data, places = _read(path)
     profiles = data.pop("profiles", None) or {}
     _refuse(FIXED, data, places)
-    changes: dict[str, Any] = {}
     for name in (*profile.split("+"), *(["sample"] if sample else ())):
-        chosen = _profile(path, places, profiles, name)
-        changes |= chosen
+        chosen = flat(_profile(path, places, profiles, name), data)
         places |= {key: places[f"profiles.{name}.{key}"] for key in chosen}
         _refuse(FIXED, chosen, places)
+        _apply(chosen, data, places)
     if sample:
-        changes |= _sample_source(path, data)
-    chosen = dict(_override(text) for text in overrides)
-    changes |= chosen
-    places |= {inner: f"--set {key}" for key in chosen for inner in _keys(key, chosen[key])}
+        _apply(_sample_source(path, data), data, places)
+    chosen = {}
+    for key, value in map(_override, overrides):
+        places |= dict.fromkeys(_keys(key, value), f"--set {key}")
+        # A source is replaced whole: another text.
+        new = {key: value} if key == "source" else flat({key: value}, data)
+        chosen = {old: own for old, own in chosen.items() if old not in new} | new
     _refuse(DECLARED, chosen, places)
-    _drop_replaced_origin(data, changes)
-    for key, value in changes.items():
-        _put(data, key, value, places)
+    _apply(chosen, data, places)
     _resolve_paths(path, data)
     data |= {"name": path.stem, "profile": profile, "sample": sample}
     return _validate(path, places, data)
@@ -207,6 +208,12 @@ def _drop_replaced_origin(data: dict[str, Any], changes: dict[str, Any]) -> None
         data["source"] = {
             name: value for name, value in source.items() if name not in (*ORIGINS, "sha256")
         }
+
+
+def _apply(changes: dict[str, Any], data: dict[str, Any], places: dict[str, str]) -> None:
+    _drop_replaced_origin(data, changes)
+    for key, value in changes.items():
+        _put(data, key, value, places)
 
 
 def _put(data: dict[str, Any], dotted: str, value: Any, places: dict[str, str]) -> None:

@@ -89,8 +89,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key, _ in node.value:
+        seen: set[str] = set()  # dotted too: `training.epochs: 1` and `training: {epochs: 2}`
+        for key, value in node.value:
             if key.tag not in (TEXT, MERGE):
                 written = key.value if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
                 raise _wrong(
@@ -98,9 +98,10 @@ class _Loader(yaml.SafeLoader):
                 )
             if len(key.value) > MAX_KEY:
                 raise _wrong(f"a key of {len(key.value):,} characters", key)
-            if key.value in seen:
-                raise _wrong(f"{key.value} is given twice", key)
-            seen.add(key.value)
+            given = {key.value, *_lines(value, f"{key.value}.")}
+            if twice := sorted(given & seen):
+                raise _wrong(f"{twice[0]} is given twice", key)
+            seen |= given
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
