@@ -31,7 +31,8 @@ ARROWS = {
     "stages": "errors",
     "flows/web": "errors files network",
     "store": "errors files network stages",
-    "corpus": "errors parallel declaration store",
+    "readers": "errors parallel declaration store",
+    "corpus": "errors parallel declaration store readers",
     "registry": "errors files network stages store",
     "source": "errors declaration files network store",
     "tokens": "errors parallel declaration files store",
@@ -40,9 +41,9 @@ ARROWS = {
     "report": "errors stats declaration baselines stages store tokens",
     "model": "errors declaration files store tokens batches",
     "metrics": "stats declaration store corpus tokens batches model",
-    "serving": "errors stats declaration files store corpus registry tokens model",
+    "serving": "errors stats declaration files store readers registry tokens model",
     "release": (
-        "errors stats declaration baselines files store corpus registry tokens batches model "
+        "errors stats declaration baselines files store readers registry tokens batches model "
         "metrics serving"
     ),
     "served_model": "serving",

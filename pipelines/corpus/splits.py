@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.corpus.cleaning import DIGEST_BYTES
 from pipelines.declaration.data_sections import SPLITS, TEST, TRAIN, VALIDATION, CorpusSpec
 from pipelines.errors import FolioError
+from pipelines.readers.cleaning import DIGEST_BYTES
 
 OFFICIAL_TEST = "official test"  # left out: read only so that nothing equal to it is kept
 CUT = "cut"  # kept, in pieces, because a boundary between splits is in it

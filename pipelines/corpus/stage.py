@@ -16,10 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.corpus.cleaning import text_digest
-from pipelines.corpus.documents import Document, Notes
 from pipelines.corpus.near_duplicates import near_duplicates
-from pipelines.corpus.readers import film_of, read
 from pipelines.corpus.shards import EXCERPT_CHARACTERS, Leak, write
 from pipelines.corpus.splits import (
     CUT,
@@ -37,6 +34,9 @@ from pipelines.corpus.splits import (
 from pipelines.corpus.text_cache import SPOOL, chosen, document_batches, names
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
+from pipelines.readers.cleaning import text_digest
+from pipelines.readers.documents import Document, Notes
+from pipelines.readers.read import film_of, read
 from pipelines.store.artifacts import Artifact, Workspace
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipelines.corpus.documents import Document
+from pipelines.readers.documents import Document
 
 SPOOL = pa.schema([("id", pa.string()), ("text", pa.string())])
 BATCH_DOCUMENTS, BATCH_CHARACTERS = 1000, 2 * 2**20  # spooled at a time

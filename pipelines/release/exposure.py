@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.corpus.cleaning import text_digest
 from pipelines.declaration.data_sections import LEARNED_FROM
 from pipelines.metrics.passage_hashes import code_points, passage_hashes
 from pipelines.metrics.segments import cuts
+from pipelines.readers.cleaning import text_digest
 
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.corpus.cleaning import unix_lines, without_tags
 from pipelines.errors import DamagedError, FolioError, UsageError
 from pipelines.model.backend import load_keras
 from pipelines.model.keras_bounds import outline, unallocated
 from pipelines.model.keras_file import load_model
 from pipelines.model.network import build_model, state_names
 from pipelines.model.sampling import continuation, sample, zero_states
+from pipelines.readers.cleaning import unix_lines, without_tags
 from pipelines.serving.batching import MAX_TOKENS, groups, model_inputs, rows_by_length
 from pipelines.serving.package import DECLARED, Package, Scaling
 from pipelines.stats.calibration import Calibration

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.corpus.cleaning import STRAY
-from pipelines.corpus.csv_rows import checked_rows, long_fields
 from pipelines.errors import FolioError, UsageError, did_you_mean, first_line
+from pipelines.readers.cleaning import STRAY
+from pipelines.readers.csv_rows import checked_rows, long_fields
 from pipelines.serving.batching import GROUP_CHARACTERS, GROUP_TEXTS, groups
 
 TEXT = "text"  # the default column

@@ -88,15 +88,15 @@ def test_code_libraries_and_bytes(home: Settings) -> None:
     new["tokens"]["key"] = "0" * 64
     new["tokens"]["code"] |= {"pipelines/tokens/stage.py": "f" * 64, "pipelines/more.py": "e" * 64}
     new["batches"]["code"] |= {"pipelines/tokens/stage.py": "f" * 64}
-    del new["corpus"]["code"]["pipelines/corpus/readers.py"]
+    del new["corpus"]["code"]["pipelines/readers/read.py"]
     new["tokens"]["libraries"] |= {"polars": "9.9"}
     new["source"]["files"]["reviews.csv"]["sha256"] = "d" * 64
     found = difference(old, new)
     before = old["tokens"]["code"]["pipelines/tokens/stage.py"]
     assert [row for row in found["code"] if row["file"] != "pipelines/tokens/stage.py"] == [
         {
-            "file": "pipelines/corpus/readers.py",
-            "old": old["corpus"]["code"]["pipelines/corpus/readers.py"],
+            "file": "pipelines/readers/read.py",
+            "old": old["corpus"]["code"]["pipelines/readers/read.py"],
             "new": None,
             "stages": ["corpus"],
         },

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus.cleaning import text_digest
 from pipelines.corpus.splits import SPLITS, Assignment, Listing, assign_splits, carve
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
+from pipelines.readers.cleaning import text_digest
 
 
 def listing(

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.corpus.archives import read_members
 from pipelines.declaration.spec import EvaluationSpec
 from pipelines.metrics import ngram_classifiers
 from pipelines.metrics.ngram_classifiers import FEATURES, Documents, baselines
+from pipelines.readers.archives import read_members
 from pipelines.store.artifacts import Artifact, silent
 from tests.conftest import MIRROR, needs_mirror
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus.archives import CHUNK, LIMITS, Limits, read_members
 from pipelines.errors import FolioError
+from pipelines.readers.archives import CHUNK, LIMITS, Limits, read_members
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 TEXTS = {"a/1.txt": b"one", "a/2.txt": b"", "b/3.txt": b"x" * 512, "b/4.txt": b"y" * 1300}

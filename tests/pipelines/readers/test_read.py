@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus import cleaning
-from pipelines.corpus.cleaning import body, decoded, text_digest, without_tags
-from pipelines.corpus.documents import Document, Notes
-from pipelines.corpus.readers import film_of, read
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError, UsageError
+from pipelines.readers import cleaning
+from pipelines.readers.cleaning import body, decoded, text_digest, without_tags
+from pipelines.readers.documents import Document, Notes
+from pipelines.readers.read import film_of, read
 from tests.conftest import artifact_in
 
 START = "*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***"

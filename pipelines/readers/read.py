@@ -14,10 +14,12 @@ from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
-from pipelines.corpus.archives import LIMITS, read_members
-from pipelines.corpus.cleaning import STRAY, body, decoded, excerpt, unix_lines, without_tags
-from pipelines.corpus.csv_rows import checked_rows, long_fields
-from pipelines.corpus.documents import (
+from pipelines.declaration.spec import CorpusSpec
+from pipelines.errors import FolioError, did_you_mean
+from pipelines.readers.archives import LIMITS, read_members
+from pipelines.readers.cleaning import STRAY, body, decoded, excerpt, unix_lines, without_tags
+from pipelines.readers.csv_rows import checked_rows, long_fields
+from pipelines.readers.documents import (
     EMPTY,
     NO_LABEL,
     NOT_UTF8,
@@ -27,9 +29,7 @@ from pipelines.corpus.documents import (
     matching_files,
     source_files,
 )
-from pipelines.corpus.short_readers import read_lines, read_paragraphs, read_records
-from pipelines.declaration.spec import CorpusSpec
-from pipelines.errors import FolioError, did_you_mean
+from pipelines.readers.short_readers import read_lines, read_paragraphs, read_records
 from pipelines.store.artifacts import Artifact
 
 MAX_TEXT_BYTES = 512 * 2**20  # a text is held in memory whole

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipelines.corpus.cleaning import STRAY, decoded, excerpt, find_body
-from pipelines.corpus.documents import (
+from pipelines.declaration.spec import CorpusSpec
+from pipelines.errors import FolioError
+from pipelines.readers.cleaning import STRAY, decoded, excerpt, find_body
+from pipelines.readers.documents import (
     EMPTY,
     NOT_UTF8,
     Document,
@@ -22,8 +24,6 @@ from pipelines.corpus.documents import (
     matching_files,
     source_files,
 )
-from pipelines.declaration.spec import CorpusSpec
-from pipelines.errors import FolioError
 from pipelines.store.artifacts import Artifact
 
 MAX_CHARACTERS = 16 * 2**20  # of one document, all of which is held in memory

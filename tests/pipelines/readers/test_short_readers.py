@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.corpus import short_readers
-from pipelines.corpus.documents import Document, Notes
-from pipelines.corpus.readers import read
-from pipelines.corpus.short_readers import wiki40b
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
+from pipelines.readers import short_readers
+from pipelines.readers.documents import Document, Notes
+from pipelines.readers.read import read
+from pipelines.readers.short_readers import wiki40b
 from tests.conftest import artifact_in
 
 PLAY = "First Citizen:\nSpeak, speak.\n\n\nAll:\nResolved.\n resolved.\n \t\nMENENIUS:\nAy."

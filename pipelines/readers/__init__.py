@@ -1,0 +1,1 @@
+"""Readers: the files of a source become documents, one at a time."""
