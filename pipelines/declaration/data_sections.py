@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PositiveInt,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AliasChoices, BeforeValidator, Field, PositiveInt, model_validator
+
+from pipelines.declaration.section import MOST, OPERATIONAL, Section, Tokens
 
 
 def _as_tuple(value: Any) -> Any:
@@ -27,49 +17,11 @@ def _as_tuple(value: Any) -> Any:
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 LEARNED_FROM = (TRAIN, VALIDATION)  # weights and vocabulary; the epoch
 OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-MOST = 10**9  # for counts that must be positive
-LONGEST = 1_000_000  # tokens that are read, sampled or remembered at once
 CountOrShare = Annotated[int, Field(ge=0, le=MOST)] | Annotated[float, Field(ge=0, le=MOST)]
 Characters = Annotated[PositiveInt, Field(le=MOST)]
 LABELLED_READERS = ("labelled-folders", "csv")
 CUT_READERS = ("text", "files", "paragraphs")  # for running text with a start and an end
 TFDS_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
-
-# Marks a value that affects how a stage works but not its bytes: it is in no key.
-OPERATIONAL: dict[str, JsonValue] = {"operational": True}
-
-
-class Section(BaseModel):
-    """Every number in a declaration is finite and has bounds, which the schema shows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_number_is_a_truth(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python accepts true as 1; and -0.0, which equals 0.0, would give another key."""
-        assert info.field_name, "this validates fields"
-        kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
-        if isinstance(value, dict) and any(isinstance(kind, type(Section)) for kind in kinds):
-            return value  # a section checks its own numbers
-        return _numbers_alone(value) if kinds & {int, float} and bool not in kinds else value
-
-
-def _kinds(annotation: Any) -> Iterator[Any]:
-    """A type and its components."""
-    yield annotation
-    for part in get_args(annotation):
-        yield from _kinds(part)
-
-
-def _numbers_alone(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("input should not be true or false")
-    if isinstance(value, list | tuple):
-        return tuple(map(_numbers_alone, value))
-    if isinstance(value, dict):
-        return {key: _numbers_alone(own) for key, own in value.items()}
-    return value + 0.0 if isinstance(value, float) else value
 
 
 class SourceSpec(Section):
@@ -235,9 +187,6 @@ class CorpusSpec(Section):
             if not holds:
                 raise ValueError(message)
         return self
-
-
-Tokens = Annotated[PositiveInt, Field(le=LONGEST)]
 
 
 class TokensSpec(Section):

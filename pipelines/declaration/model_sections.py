@@ -1,5 +1,4 @@
-"""The second half of a declaration: the network, its training, what is measured, and what a new
-model must achieve."""
+"""The second half of a declaration: the network, its training, what a new model must achieve."""
 
 from __future__ import annotations
 
@@ -7,47 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from pipelines.declaration.data_sections import LONGEST, MOST, OPERATIONAL, Section, Tokens
+from pipelines.declaration.section import MOST, OPERATIONAL, Section, Tokens
 from pipelines.declaration.slices import SliceKind
 
 Figure = Annotated[float, Field(ge=-1e9, le=1e9)]  # of any metric
 LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
-
-
-class EvaluationSpec(Section):
-    """What is measured on held-out text."""
-
-    slices: tuple[SliceKind, ...] = Field(
-        (),
-        description="the kinds of slices: length and unknown_rate; for language models also part "
-        "(tenths of the test text), group (corpus.group, or the file) and speaker (of a "
-        "play)",
-    )
-    calibration: Literal["temperature", "none"] = Field(
-        "temperature",
-        description="classifiers: temperature scales the logits to minimize the log loss on "
-        "validation; predictions use the scaled probability",
-    )
-    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["best"] = Field(
-        0.5,
-        description="classifiers: the second label is predicted above it; best: the one with the "
-        "highest accuracy on validation",
-    )
-    temperatures: tuple[Annotated[float, Field(ge=0, le=1000)], ...] = Field(
-        (0.5, 0.8, 1.0), max_length=20, description="samples are generated at each"
-    )
-    sample_length: PositiveInt = Field(400, le=LONGEST, description="tokens per sample")
-    start: str = Field("\n", description="the text that samples continue")
-    context: PositiveInt | None = Field(
-        None,
-        le=LONGEST,
-        description="when generating text, predict each token from only this many preceding "
-        "tokens, from the zero state; unset: all, with the state carried. Scores do not depend "
-        "on it",
-    )
-    baseline_order: PositiveInt = Field(
-        5, le=100, description="tokens in the longest n-gram of the baseline for language models"
-    )
 
 
 class RegistrySpec(Section):

@@ -12,21 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from pipelines.declaration.data_sections import (
-    OPERATIONAL,
-    BatchesSpec,
-    CorpusSpec,
-    Section,
-    SourceSpec,
-    TokensSpec,
-)
-from pipelines.declaration.model_sections import (
-    EvaluationSpec,
-    ModelSpec,
-    RegistrySpec,
-    TrainingSpec,
-)
+from pipelines.declaration.data_sections import BatchesSpec, CorpusSpec, SourceSpec, TokensSpec
+from pipelines.declaration.evaluation_section import EvaluationSpec
+from pipelines.declaration.model_sections import ModelSpec, RegistrySpec, TrainingSpec
 from pipelines.declaration.model_size import too_large
+from pipelines.declaration.section import OPERATIONAL, Section
 from pipelines.declaration.slices import EDGES, NAMED, slice_names
 from pipelines.declaration.tune_section import TunedKey, TuneSpec
 

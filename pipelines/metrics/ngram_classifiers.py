@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.declaration.model_sections import EvaluationSpec
+from pipelines.declaration.evaluation_section import EvaluationSpec
 from pipelines.metrics.segment_figures import CONFIDENCE
 from pipelines.stats.calibration import Calibration
 from pipelines.stats.paired_tests import classifier_differences

@@ -30,6 +30,7 @@ CONTRACTS = (
     "declaration/data_sections",
     "declaration/model_sections",
     "declaration/model_size",
+    "declaration/section",
     "declaration/slices",
     "declaration/spec",
 )

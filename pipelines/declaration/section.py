@@ -1,0 +1,56 @@
+"""What the sections of a declaration have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
+
+MOST = 10**9  # for counts that must be positive
+LONGEST = 1_000_000  # tokens that are read, sampled or remembered at once
+Tokens = Annotated[PositiveInt, Field(le=LONGEST)]
+
+# Marks a value that affects how a stage works but not its bytes: it is in no key.
+OPERATIONAL: dict[str, JsonValue] = {"operational": True}
+
+
+class Section(BaseModel):
+    """Every number in a declaration is finite and has bounds, which the schema shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_is_a_truth(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python accepts true as 1; and -0.0, which equals 0.0, would give another key."""
+        assert info.field_name, "this validates fields"
+        kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
+        if isinstance(value, dict) and any(isinstance(kind, type(Section)) for kind in kinds):
+            return value  # a section checks its own numbers
+        return _numbers_alone(value) if kinds & {int, float} and bool not in kinds else value
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """A type and its components."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)
+
+
+def _numbers_alone(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("input should not be true or false")
+    if isinstance(value, list | tuple):
+        return tuple(map(_numbers_alone, value))
+    if isinstance(value, dict):
+        return {key: _numbers_alone(own) for key, own in value.items()}
+    return value + 0.0 if isinstance(value, float) else value
