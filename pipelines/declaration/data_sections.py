@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, PositiveInt, model_validator
 
-from pipelines.declaration.section import MOST, OPERATIONAL, Section, Tokens
+from pipelines.declaration.section_base import MOST, OPERATIONAL, Section, Tokens
 
 
 def _as_tuple(value: Any) -> Any:
@@ -16,7 +16,9 @@ def _as_tuple(value: Any) -> Any:
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 LEARNED_FROM = (TRAIN, VALIDATION)  # weights and vocabulary; the epoch
-OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+OneOrMany = Annotated[
+    tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])
+]
 CountOrShare = Annotated[int, Field(ge=0, le=MOST)] | Annotated[float, Field(ge=0, le=MOST)]
 Characters = Annotated[PositiveInt, Field(le=MOST)]
 LABELLED_READERS = ("labelled-folders", "csv")
@@ -27,7 +29,7 @@ TFDS_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 class SourceSpec(Section):
     """The source of the raw bytes: one of `url`, `path` (or `files`) and `tfds`."""
 
-    url: OneOrMany = Field((), description="public address, or several")
+    url: OneOrMany = Field((), description="public address, or several: http or https")
     path: str | None = Field(
         None,
         description="a local file or folder, relative to the YAML file",
@@ -40,14 +42,14 @@ class SourceSpec(Section):
     tfds_splits: OneOrMany = Field(
         SPLITS,
         min_length=1,
-        description="of the builder, including slices such as train[:1%]; corpus.split divides "
-        "their records again",
+        description="splits of the builder, including slices such as train[:1%]; corpus.split "
+        "divides their records again",
     )
     tfds_feature: str = Field("text", description="the feature that contains the text")
     sha256: OneOrMany = Field(
         (),
-        description="accepted digests; any other file is rejected. Without digests, the origin is "
-        "asked whether the file has changed",
+        description="accepted digests; a file with another is rejected. Without digests, the "
+        "origin is asked whether the file has changed",
     )
     max_bytes: PositiveInt = Field(
         4 * 2**30, le=10**13, json_schema_extra=OPERATIONAL, description="reject a larger download"
@@ -87,13 +89,21 @@ class SourceSpec(Section):
 class CorpusSpec(Section):
     """How raw files become documents, and which document is in which split."""
 
-    reader: Literal["text", "files", "csv", "labelled-folders", "lines", "paragraphs", "tfds"]
+    reader: Literal["text", "files", "csv", "labelled-folders", "lines", "paragraphs", "tfds"] = (
+        Field(
+            description="text: one long text; files: each file; csv: rows; labelled-folders: the "
+            "layout of aclImdb; lines: each line; paragraphs: text between blank lines; tfds: "
+            "records"
+        )
+    )
     split: Literal["official", "within-train", "hash", "shuffled", "contiguous"] = Field(
         description="which document is in which split; within-train: only the official train part "
         "with unsup, without labels, divided by hash"
     )
     validation: CountOrShare = Field(0.05, description="documents (>= 1) or share (< 1)")
-    test: CountOrShare = Field(0.05, description="the same; ignored by the official split")
+    test: CountOrShare = Field(
+        0.05, description="documents (>= 1) or share (< 1); ignored by the official split"
+    )
     group: str | None = Field(
         None,
         description="documents of the same group stay in one split: `film` for aclImdb, a column "
@@ -104,7 +114,7 @@ class CorpusSpec(Section):
         description="which files of a folder (readers files, lines and paragraphs; the last two "
         "read a single file whatever its name)",
     )
-    text_column: str = "text"
+    text_column: str = Field("text", description="csv: the column with the text")
     label_column: str | None = Field(None, description="csv without it is unlabelled text")
     labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
     start: str | None = Field(None, description="the text starts at this line (kept)")
@@ -192,8 +202,10 @@ class CorpusSpec(Section):
 class TokensSpec(Section):
     """How text becomes ids."""
 
-    kind: Literal["char", "word", "subword"]
-    lower: bool = False
+    kind: Literal["char", "word", "subword"] = Field(
+        description="what an id stands for; subword: a piece that SentencePiece learns on train"
+    )
+    lower: bool = Field(False, description="turn the text into lower case first")
     words: Literal["all", "letters", "punctuation"] = Field(
         "all",
         description="all: runs of letters, digits and _; letters: only letters, ' and - are kept, "
@@ -225,8 +237,10 @@ class TokensSpec(Section):
 class BatchesSpec(Section):
     """How token ids become padded rows; docs/batches.md describes the files."""
 
-    batch_size: PositiveInt = Field(64, le=65_536, description="rows")
-    buckets: Literal["auto"] | tuple[Tokens, ...] = Field("auto", description="row widths")
+    batch_size: PositiveInt = Field(64, le=65_536, description="rows of a batch")
+    buckets: Literal["auto"] | tuple[Tokens, ...] = Field(
+        "auto", description="row widths; auto: those with the least padding"
+    )
     max_buckets: PositiveInt = Field(8, le=1000, description="maximum number of widths for auto")
     layout: Literal["text", "rows", "documents", "windows"] = Field(
         "text",
@@ -234,4 +248,4 @@ class BatchesSpec(Section):
         "carried state; rows always uses rows; documents gives each document a row; "
         "windows predicts only the token after each sequence_length tokens",
     )
-    sequence_length: Tokens | None = Field(None, description="tokens per row, language models")
+    sequence_length: Tokens | None = Field(None, description="language models: tokens per row")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from pipelines.declaration.section import LONGEST, Section
+from pipelines.declaration.section_base import LONGEST, Section
 from pipelines.declaration.slices import SliceKind
 
 

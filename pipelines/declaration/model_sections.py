@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from pipelines.declaration.section import MOST, OPERATIONAL, Section, Tokens
+from pipelines.declaration.section_base import MOST, OPERATIONAL, Section, Tokens
 from pipelines.declaration.slices import SliceKind
 
 Figure = Annotated[float, Field(ge=-1e9, le=1e9)]  # of any metric
@@ -18,7 +18,10 @@ class RegistrySpec(Section):
 
     metric: Literal[
         "accuracy", "log_loss", "roc_auc", "bits_per_character", "nats_per_character", "perplexity"
-    ]
+    ] = Field(
+        description="decides whether a new model becomes champion; classifiers have accuracy, "
+        "log_loss and roc_auc"
+    )
     floor: Figure | Literal["baseline"] | None = Field(
         None, description="the worst value that can be promoted; or baseline: better than the best"
     )
@@ -82,12 +85,21 @@ class StartSpec(Section):
 class ModelSpec(Section):
     """The recurrent network."""
 
-    kind: Literal["classifier", "language_model"]
-    cell: Literal["simple", "lstm", "gru", "peephole"] = "lstm"
-    bidirectional: bool = False
+    kind: Literal["classifier", "language_model"] = Field(
+        description="what the network predicts: labels, or the next token"
+    )
+    cell: Literal["simple", "lstm", "gru", "peephole"] = Field(
+        "lstm", description="the recurrent cell; docs/cells.md has their formulas"
+    )
+    bidirectional: bool = Field(
+        False, description="classifiers: read the text in both directions, each with its own units"
+    )
     embedding: Units = Field(64, description="size of a token's embedding vector")
     units: tuple[Units, ...] = Field(
-        (64,), min_length=1, max_length=32, description="one number per layer"
+        (64,),
+        min_length=1,
+        max_length=32,
+        description="size of each recurrent layer, one number per layer",
     )
     dense: Units | None = Field(None, description="hidden ReLU units before the logit")
     dropout: Annotated[Share | DropoutSpec, BeforeValidator(_by_place)] = Field(
@@ -95,7 +107,9 @@ class ModelSpec(Section):
         description="a number: the share of a language model's recurrent outputs, or of what a "
         "classifier's logit reads, with a mask for each token; or shares by place",
     )
-    recurrent_initializer: Literal["orthogonal", "glorot_uniform"] = "orthogonal"
+    recurrent_initializer: Literal["orthogonal", "glorot_uniform"] = Field(
+        "orthogonal", description="how the recurrent weights start"
+    )
     stateful: bool = Field(False, description="carry the state from batch to batch")
     tie_embeddings: bool = Field(
         False,
@@ -181,8 +195,12 @@ class TrainingSpec(Section):
     """How the weights are trained. Validation picks the epoch; the test split is never read
     here."""
 
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    learning_rate: float = Field(0.001, gt=0, le=1000)
+    optimizer: Literal["adam", "rmsprop", "sgd"] = Field(
+        "adam", description="Keras's optimizer of this name"
+    )
+    learning_rate: float = Field(
+        0.001, gt=0, le=1000, description="size of the optimizer's steps, at its highest"
+    )
     schedule: Literal["constant", "linear", "cosine", "one_cycle"] = Field(
         "constant",
         description="how the learning rate falls to zero after the warm-up; one_cycle: from a 25th "
@@ -215,7 +233,7 @@ class TrainingSpec(Section):
         description="for large vocabularies: in training, each target competes with this many "
         "drawn tokens instead of all; needs tie_embeddings",
     )
-    epochs: PositiveInt = Field(10, le=1_000_000)
+    epochs: PositiveInt = Field(10, le=1_000_000, description="passes over the train split")
     patience: PositiveInt | None = Field(
         None,
         le=1_000_000,
@@ -241,7 +259,9 @@ class TrainingSpec(Section):
         description="at most this many seconds of work are lost on a kill",
         json_schema_extra=OPERATIONAL,
     )
-    backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
+    backend: Literal["tensorflow", "jax", "torch"] = Field(
+        "tensorflow", description="Keras's backend; jax and torch must be installed"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> TrainingSpec:

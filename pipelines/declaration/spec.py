@@ -16,7 +16,7 @@ from pipelines.declaration.data_sections import BatchesSpec, CorpusSpec, SourceS
 from pipelines.declaration.evaluation_section import EvaluationSpec
 from pipelines.declaration.model_sections import ModelSpec, RegistrySpec, TrainingSpec
 from pipelines.declaration.model_size import too_large
-from pipelines.declaration.section import OPERATIONAL, Section
+from pipelines.declaration.section_base import OPERATIONAL, Section
 from pipelines.declaration.slices import EDGES, NAMED, slice_names
 from pipelines.declaration.tune_section import TunedKey, TuneSpec
 
@@ -58,8 +58,10 @@ class Spec(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     profile: str
     sample: bool = False
-    title: str = ""
-    seed: int = Field(1, ge=0, lt=2**31)
+    title: str = Field("", description="one line for lists and reports")
+    seed: int = Field(
+        1, ge=0, lt=2**31, description="of the split, the weights, the order and the drawn samples"
+    )
     source: SourceSpec
     corpus: CorpusSpec
     tokens: TokensSpec
@@ -70,7 +72,7 @@ class Spec(Section):
     registry: RegistrySpec
     schedule: ScheduleSpec | None = Field(None, description="none: it runs only on request")
     grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
-        {}, description="comparisons for `folio compare`: {name: {dotted key: values}}"
+        {}, description="comparisons for `folio compare`: {name: {dotted key: values to try}}"
     )
     tune: dict[TunedKey, TuneSpec] = Field(
         {}, description="the search space of `folio tune`: {dotted key: a range or choices}"

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.declaration.data_sections import BatchesSpec, TokensSpec
 from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
-from pipelines.declaration.section import Section
+from pipelines.declaration.section_base import Section
 from pipelines.errors import did_you_mean
 
 # Others change the validation text, or no figure of validation.
@@ -41,11 +41,15 @@ TunedKey = Annotated[str, AfterValidator(_known)]
 class TuneSpec(Section):
     """The values to try for one key: a range, or choices (also written as a list alone)."""
 
-    low: End | None = Field(None, description="whole numbers only if both ends are written so")
-    high: End | None = None
+    low: End | None = Field(
+        None, description="the lowest value; whole numbers only if both ends are written so"
+    )
+    high: End | None = Field(None, description="the highest value")
     log: bool = Field(False, description="each factor of ten is tried equally often")
     step: End | None = Field(None, description="try only low, low + step, …")
-    choices: tuple[Any, ...] | None = Field(None, min_length=2, max_length=1000)
+    choices: tuple[Any, ...] | None = Field(
+        None, min_length=2, max_length=1000, description="the values to try, instead of a range"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -30,7 +30,7 @@ CONTRACTS = (
     "declaration/data_sections",
     "declaration/model_sections",
     "declaration/model_size",
-    "declaration/section",
+    "declaration/section_base",
     "declaration/slices",
     "declaration/spec",
 )

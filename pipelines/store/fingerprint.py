@@ -14,7 +14,7 @@ from pipelines.files.home import PROJECT
 # or in messages.
 CONTRACTS = {
     "pipelines.declaration.spec",
-    "pipelines.declaration.section",
+    "pipelines.declaration.section_base",
     "pipelines.declaration.data_sections",
     "pipelines.declaration.evaluation_section",
     "pipelines.declaration.model_sections",
