@@ -40,7 +40,8 @@ ARROWS = {
     "batches": "errors parallel declaration store tokens",
     "report": "errors stats declaration baselines stages store tokens",
     "model": "errors declaration files store tokens batches",
-    "metrics": "stats declaration store corpus tokens batches model",
+    "counting": "errors store",
+    "metrics": "stats declaration store corpus tokens batches model counting",
     "serving": "errors stats declaration files store readers registry tokens model",
     "release": (
         "errors stats declaration baselines files store readers registry tokens batches model "

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from pipelines.batches.dataset import Split
 from pipelines.declaration.slices import EDGES, slice_names
+from pipelines.metrics.classifier_baselines import baselines
 from pipelines.metrics.evaluation import PREDICTIONS, Evaluation
-from pipelines.metrics.ngram_classifiers import baselines
 from pipelines.model.scoring import Scored
 from pipelines.stats.binary import calibration_error, reliability_bins, roc_auc
 from pipelines.stats.calibration import Calibration

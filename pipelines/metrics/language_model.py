@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.counting.kneser_ney import estimated, train_text
+from pipelines.counting.ngrams import Sequences
 from pipelines.metrics.evaluation import PREDICTIONS, Evaluation
-from pipelines.metrics.ngrams import Sequences, baselines
 from pipelines.metrics.samples import Writer
 from pipelines.metrics.segment_figures import CONFIDENCE, segment_sums, text_differences
 from pipelines.metrics.segments import SEGMENTS, Segments
@@ -75,26 +76,26 @@ def _baselines(
     intervals."""
     evaluation.progress(0, None, "n-grams counted")
     tokens, test = evaluation.inputs["tokens"], evaluation.test
-    train = Sequences.of_train(tokens, test.layout in ("rows", "lanes"))
-    left_out = tokens.counts["train"]["tokens"] - len(train.ids)
+    train = train_text(tokens, test.layout in ("rows", "lanes"))
+    used = {
+        "train_tokens": len(train.ids),
+        "train_tokens_left_out": tokens.counts["train"]["tokens"] - len(train.ids),
+    }
     model = segment_sums(segments.table())
     found = {}
-    for name, (nats, correct) in baselines(
-        train,
-        held_out.text,
-        held_out.predicted,
-        evaluation.spec.baseline_order,
-        test.metadata["vocabulary_size"],
-    ).items():
-        sums = {"tokens": len(nats), "nats": float(nats.sum()), "correct": int(correct.sum())}
+    for order in sorted({1, evaluation.spec.baseline_order}):
+        ngrams = estimated(train, order, test.metadata["vocabulary_size"])
+        probability, guess = ngrams.score(held_out.text)
+        nats = -np.log(probability[held_out.predicted])
+        hits = (guess == held_out.text.ids)[held_out.predicted]
+        sums = {"tokens": len(nats), "nats": float(nats.sum()), "correct": int(hits.sum())}
         own = model.copy()
         own[:, 0] = segments.summed(nats[held_out.order])
         _, differences = text_differences(own, model, CONFIDENCE)
-        found[name] = {
+        found["unigram" if order == 1 else f"{order}-gram"] = {
             **figures(sums, characters),
             **sums,
-            "train_tokens": len(train.ids),
-            "train_tokens_left_out": left_out,
+            **used,
             "difference": {figure: one.as_json() for figure, one in differences.items()},
         }
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.metrics import ngrams
-from pipelines.metrics.ngrams import NGrams, Sequences
+from pipelines.counting import kneser_ney
+from pipelines.counting.arrays import read_array
+from pipelines.counting.kneser_ney import estimated, train_text
+from pipelines.counting.ngrams import NGrams, Sequences
+from pipelines.errors import DamagedError
 from tests.conftest import MIRROR, artifact_in, needs_mirror
 
 SIZE = 7  # ids; the last is never seen in training
@@ -39,7 +43,7 @@ class Slow:
             opening = Counter(tuple(text[:n]) for text in texts if len(text) >= n)
             self.counts[n] = Counter(string[1:] for string in extended) + opening
         self.discounts = {
-            n: ngrams._discounts(np.array(list(counts.values())))
+            n: kneser_ney._discounts(np.array(list(counts.values())))
             for n, counts in self.counts.items()
         }
 
@@ -59,7 +63,7 @@ class Slow:
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 def test_the_same_as_the_formula(order: int) -> None:
     train, test = some_texts(1, 60, 3, 1, 40), some_texts(2, 25, 1, 8)
-    model, slow = NGrams(sequences(*train), order, SIZE), Slow(train, order)
+    model, slow = estimated(sequences(*train), order, SIZE), Slow(train, order)
     probability, guess = model.score(sequences(*test))
     wanted, best = [], []
     for text in test:
@@ -73,7 +77,7 @@ def test_the_same_as_the_formula(order: int) -> None:
 
 @pytest.mark.parametrize("order", [1, 4])
 def test_probabilities_sum_to_one_over_the_vocabulary(order: int) -> None:
-    model = NGrams(sequences(*some_texts(3, 200, 50)), order, SIZE)
+    model = estimated(sequences(*some_texts(3, 200, 50)), order, SIZE)
     for context in ([], [0], [1, 2], [0, 0, 0], [6, 6, 6], [2, 0, 1, 4, 0]):
         probability, _ = model.score(sequences(*([*context, w] for w in range(SIZE))))
         after = probability.reshape(SIZE, -1)[:, -1]
@@ -84,12 +88,12 @@ def test_probabilities_sum_to_one_over_the_vocabulary(order: int) -> None:
 def test_discounts_by_hand() -> None:
     """Seen once 4, twice 2, three times 1, four times 1: Y is a half."""
     counts = np.array([1, 1, 1, 1, 2, 2, 3, 4, 9])
-    np.testing.assert_allclose(ngrams._discounts(counts), [0, 0.5, 1.25, 1.0])
-    np.testing.assert_allclose(ngrams._discounts(np.array([7, 8])), [0, 0.5, 1.0, 1.5])
+    np.testing.assert_allclose(kneser_ney._discounts(counts), [0, 0.5, 1.25, 1.0])
+    np.testing.assert_allclose(kneser_ney._discounts(np.array([7, 8])), [0, 0.5, 1.0, 1.5])
 
 
 def test_texts_shorter_than_the_order() -> None:
-    model = NGrams(sequences([0, 1], [0, 1], [2]), 6, SIZE)
+    model = estimated(sequences([0, 1], [0, 1], [2]), 6, SIZE)
     probability, guess = model.score(sequences([0, 1, 0, 1, 5]))
     assert guess[1] == 1 and probability[1] > 0.4
     assert probability[4] > 0
@@ -97,21 +101,79 @@ def test_texts_shorter_than_the_order() -> None:
 
 def test_context_ends_where_a_text_begins() -> None:
     """0 is always followed by 1, but never across the border of two texts."""
-    model = NGrams(sequences(*[[0, 1, 2]] * 5), 2, SIZE)
+    model = estimated(sequences(*[[0, 1, 2]] * 5), 2, SIZE)
     within, across = sequences([0, 1]), sequences([0], [1])
     assert model.score(within)[0][1] > 2 * model.score(across)[0][1]
 
 
-def test_only_predicted_tokens_count() -> None:
-    train, text = sequences(*some_texts(4, 300)), sequences(*some_texts(5, 30))
-    predicted = np.arange(30) % 3 == 1
-    found = ngrams.baselines(train, text, predicted, 3, SIZE)
-    assert list(found) == ["unigram", "3-gram"]
-    for order, (nats, correct) in zip((1, 3), found.values(), strict=True):
-        probability, guess = NGrams(train, order, SIZE).score(text)
-        np.testing.assert_allclose(nats, -np.log(probability[1::3]))
-        assert correct.tolist() == (guess == text.ids)[1::3].tolist()
-    assert list(ngrams.baselines(train, text, predicted, 1, SIZE)) == ["unigram"]
+@pytest.mark.parametrize("order", [1, 2, 4, 9])
+def test_the_next_token_has_the_probability_that_scoring_gives_it(order: int) -> None:
+    model = estimated(sequences(*some_texts(6, 200, 1, 30)), order, SIZE)
+    text = sequences(*some_texts(7, 40, 1, 12), [6, 6, 0, 6])
+    probability, guess = model.score(text)
+    later = np.flatnonzero(text.before)
+    after = model.after(text, later - 1)
+    assert after.shape == (len(later), SIZE)
+    np.testing.assert_allclose(after.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        after[np.arange(len(later)), text.ids[later]], probability[later], rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        after.max(axis=1), after[np.arange(len(later)), guess[later]], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_what_was_written_is_read_again(tmp_path: Path, order: int) -> None:
+    model = estimated(sequences(*some_texts(8, 100, 20)), order, SIZE)
+    model.write(tmp_path)
+    again = NGrams.read(tmp_path, SIZE)
+    assert len(again.grams) == len(model.grams) == order
+    for one, other in zip(again.grams, model.grams, strict=True):
+        for name in ("keys", "probability", "rest", "best"):
+            assert (getattr(one, name) == getattr(other, name)).all(), name
+
+
+def test_arrays_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    model = estimated(sequences(*some_texts(8, 100, 20)), 3, SIZE)
+
+    def refused(name: str, change: Callable[[np.ndarray], np.ndarray]) -> str:
+        model.write(tmp_path)
+        path = tmp_path / f"{name}.npy"
+        np.save(path, change(np.load(path)))
+        with pytest.raises(DamagedError) as error:
+            NGrams.read(tmp_path, SIZE)
+        return str(error.value)
+
+    for name in ("tokens", "sizes", "probability", "rest", "best"):
+        assert "not the n-grams" in refused(name, lambda array: array[:-1])
+        assert "not the n-grams" in refused(name, lambda array: array[:0])
+        assert "not an array of" in refused(name, lambda array: array.astype(np.int64))
+        assert "not an array of" in refused(name, lambda array: array[:, None])
+        assert "not an array" in refused(name, lambda array: array.astype(object))
+    assert "not the n-grams" in refused("tokens", lambda array: array + SIZE)
+    assert "not the n-grams" in refused("tokens", lambda array: array[::-1])
+    assert "not the n-grams" in refused("probability", lambda array: array * np.nan)
+    assert "not the n-grams" in refused("rest", lambda array: array + 2)
+    assert "not the n-grams" in refused("sizes", lambda array: array[::-1])
+    model.write(tmp_path)
+    with pytest.raises(DamagedError):
+        NGrams.read(tmp_path, SIZE - 2)  # of another vocabulary
+
+
+def test_a_header_that_claims_more_than_the_file_has_allocates_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    for claimed in (10**6, 10**15):
+        with path.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (claimed,)}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(bytes(100))
+        with pytest.raises(DamagedError, match="not an array"):
+            read_array(path, "float32")
+    for junk in (b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x04\x00(((("):
+        path.write_bytes(junk)
+        with pytest.raises(DamagedError, match="not an array"):
+            read_array(path, "float32")
 
 
 def test_train_tokens_are_read_up_to_a_number(
@@ -126,13 +188,13 @@ def test_train_tokens_are_read_up_to_a_number(
             tmp_path / "tokens" / f"train-{shard:04}.parquet",
         )
     tokens = artifact_in(tmp_path)
-    joined = Sequences.of_train(tokens, joined=True)
+    joined = train_text(tokens, joined=True)
     assert joined.ids.tolist() == [1, 2, 3, 4, 5, 6, 1, 2, 3, 5, 5]
     assert joined.before.tolist() == list(range(11))
-    apart = Sequences.of_train(tokens, joined=False)
+    apart = train_text(tokens, joined=False)
     assert apart.before.tolist() == [0, 1, 2, 0, 1, 0, 1, 2, 3, 0, 1]
-    monkeypatch.setattr(ngrams, "MOST_TOKENS", 7)
-    cut = Sequences.of_train(tokens, joined=False)
+    monkeypatch.setattr(kneser_ney, "MOST_TOKENS", 7)
+    cut = train_text(tokens, joined=False)
     assert cut.ids.tolist() == [1, 2, 3, 4, 5, 6, 1]
     assert cut.before.tolist() == [0, 1, 2, 0, 1, 0, 1]
 
@@ -144,6 +206,6 @@ def test_shakespeare_as_docs_say() -> None:
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     ids = np.searchsorted(np.unique(points), points)
     cut = len(ids) * 9 // 10
-    model = NGrams(sequences(ids[:cut]), 5, 65)
+    model = estimated(sequences(ids[:cut]), 5, 65)
     probability, _ = model.score(sequences(ids[cut:]))
     assert -np.log(probability).mean() == pytest.approx(1.561, abs=0.002)

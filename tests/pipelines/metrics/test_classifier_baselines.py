@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.counting import linear_training
 from pipelines.declaration.spec import EvaluationSpec
-from pipelines.metrics import ngram_classifiers
-from pipelines.metrics.ngram_classifiers import FEATURES, Documents, baselines
+from pipelines.metrics.classifier_baselines import baselines
 from pipelines.readers.archives import read_members
 from pipelines.store.artifacts import Artifact, silent
 from tests.conftest import MIRROR, needs_mirror
@@ -49,39 +49,6 @@ def predicted(given: Artifact) -> pa.Table:
     nats = -np.log(np.where(label > 0.5, 0.6, 0.4))
     columns = {"id": documents["id"], "label": label, "correct": label > 0.5, "nats": nats}
     return pa.table(columns | {"probability": np.full(len(label), 0.6)})
-
-
-def grams(*texts: str) -> Documents:
-    hashed = ngram_classifiers._vectorizer().transform(texts)
-    return Documents([str(i) for i in range(len(texts))], hashed, np.array([True, False]))
-
-
-def test_n_grams_of_words_and_signs_are_seen_once_each() -> None:
-    found = grams("Good, good film! It's", "").grams
-    expected = ["good", ",", "film", "!", "it's", "good ,", ", good", "good film", "film !"]
-    expected += ["! it's", "good , good", ", good film", "good film !", "film ! it's"]
-    assert found.shape == (2, FEATURES) and found.nnz == found.sum() == len(expected)
-    assert set(found.indices) == {grams_index(text) for text in expected}
-
-
-def grams_index(text: str) -> int:
-    """The column of an n-gram, by scikit-learn's hash."""
-    from sklearn.utils import murmurhash3_32
-
-    return abs(murmurhash3_32(text)) % FEATURES
-
-
-def test_nb_svm_reads_the_log_ratio_of_counts() -> None:
-    """By hand: `good`, `bad` and their pairs are in one class only, with a log ratio of 2 to 1, and
-    have the same trained weight. The ratio of `film`, which is in both, is 0."""
-    models = ngram_classifiers._nb_svm(grams("good film", "bad film"))
-    trained, mostly_mean = models[0].weights, models[-1].weights
-    good, bad, film, unseen = map(grams_index, ("good", "bad", "film", "unseen"))
-    for weights in (trained, mostly_mean):
-        assert weights[good] > 0 and weights[good] == pytest.approx(-weights[bad], rel=1e-3)
-        assert weights[good] == pytest.approx(weights[grams_index("good film")], rel=1e-3)
-        assert weights[film] == weights[unseen] == 0
-    assert mostly_mean[good] == pytest.approx(trained[good] * (0.25 + 0.75 * 4 / 5), rel=1e-3)
 
 
 @pytest.mark.slow
@@ -131,7 +98,7 @@ def test_a_long_train_split_is_drawn_from(tmp_path: Path, monkeypatch: pytest.Mo
     given = corpus(
         tmp_path, train=[GOOD] * 60 + [BAD] * 60, validation=[GOOD, BAD], test=[GOOD, BAD]
     )
-    monkeypatch.setattr(ngram_classifiers, "MOST_CHARACTERS", 600)
+    monkeypatch.setattr(linear_training, "MOST_CHARACTERS", 600)
     found = baselines(given, predicted(given), SPEC, 1, silent)["NB-SVM"]
     assert 40 < found["train_documents"] < 80
     assert found["train_documents"] + found["train_documents_left_out"] == 120

@@ -1,0 +1,125 @@
+"""Trains linear models of word n-grams on a train split.
+
+NB-SVM (Wang and Manning 2012, here with a logistic loss) weights an n-gram by how much more often
+it occurs in one class than in the other; logistic regression by tf-idf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.counting.linear import FEATURES, Linear, seen_grams
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+    from pipelines.store.artifacts import Artifact
+
+MOST_CHARACTERS = 50_000_000  # of the train split; if it is longer, documents are drawn at random
+CHUNK = 2000  # documents whose n-grams are counted at once
+NB_SVM, TF_IDF = "NB-SVM", "logistic regression"
+STRENGTHS = {NB_SVM: 1.0, TF_IDF: 30.0}  # C: the inverse strength of regularization
+BETAS = (1.0, 0.75, 0.5, 0.25)  # share of the trained weights, against the same weight for all
+
+
+@dataclass(frozen=True)
+class Documents:
+    """`grams` (documents, FEATURES): 1 for each n-gram in a document; `positive` (documents,)."""
+
+    ids: list[str]
+    grams: csr_matrix
+    positive: np.ndarray
+
+
+def train_documents(corpus: Artifact, seed: int) -> Documents:
+    """The train split, or documents of it drawn at random if it is long."""
+    from scipy.sparse import csr_matrix, vstack
+
+    share = MOST_CHARACTERS / max(corpus.counts["splits"]["train"]["characters"], 1)
+    chunks = _documents(corpus, "train", share, seed)
+    parts = [Documents([], csr_matrix((0, FEATURES)), np.zeros(0, bool)), *chunks]
+    return Documents(
+        [name for part in parts for name in part.ids],
+        vstack([part.grams for part in parts], format="csr"),
+        np.concatenate([part.positive for part in parts]),
+    )
+
+
+def _documents(
+    corpus: Artifact, split: str, share: float = 1.0, seed: int = 0
+) -> Iterator[Documents]:
+    """The split in chunks; `share` of its documents, drawn at random."""
+    random = np.random.default_rng(seed)
+    for shard in corpus.files(f"documents/{split}-"):
+        for batch in pq.ParquetFile(shard).iter_batches(CHUNK, columns=["id", "text", "label"]):
+            kept = batch.filter(pa.array(random.random(len(batch)) < share))
+            grams = seen_grams(kept["text"].to_pylist())
+            yield Documents(kept["id"].to_pylist(), grams, kept["label"].to_numpy() > 0.5)
+
+
+def problem(train: Documents) -> str | None:
+    """Why there is nothing to learn from."""
+    if not train.grams.nnz:
+        return "there are no words in the train split"
+    if train.positive.all() or not train.positive.any():
+        return "the train split has only one class"
+    return None
+
+
+def nb_svm(train: Documents) -> list[Linear]:
+    """One for each of BETAS."""
+    counts = [
+        np.asarray(train.grams[which].sum(axis=0)).ravel()
+        for which in (train.positive, ~train.positive)
+    ]
+    seen = counts[0] + counts[1] > 0
+    shares = [(1 + count) / (1 + count)[seen].sum() for count in counts]
+    ratio = np.where(seen, np.log(shares[0] / shares[1]), 0.0)
+    weights, intercept = _trained(train, ratio[train.grams.indices], STRENGTHS[NB_SVM])
+    mean = np.abs(weights[seen]).mean()
+    return [Linear(ratio * (beta * weights + (1 - beta) * mean), intercept) for beta in BETAS]
+
+
+def tf_idf(train: Documents) -> Linear:
+    documents = np.bincount(train.grams.indices, minlength=FEATURES)
+    rarity = np.log((1 + len(train.ids)) / (1 + documents)) + 1
+    squares = rarity**2
+    lengths = np.sqrt(train.grams @ squares)
+    values = rarity[train.grams.indices] / np.repeat(lengths, np.diff(train.grams.indptr))
+    weights, intercept = _trained(train, values, STRENGTHS[TF_IDF])
+    return Linear(rarity * weights, intercept, squares)
+
+
+def _trained(train: Documents, values: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+    """Weights and intercept of a logistic regression, with `values` in place of the ones."""
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
+
+    grams = csr_matrix((values, train.grams.indices, train.grams.indptr), train.grams.shape)
+    model = LogisticRegression(C=strength, solver="liblinear", dual=True, random_state=1)
+    model.fit(grams, train.positive)
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def logits(
+    models: Mapping[str, Sequence[Linear]], corpus: Artifact, split: str
+) -> tuple[list[str], np.ndarray, dict[str, list[np.ndarray]]]:
+    """The ids and labels (documents,) of a split, and each model's logits (documents,)."""
+    ids, labels = [], []
+    found: dict[str, list[list[np.ndarray]]] = {
+        name: [[] for _ in some] for name, some in models.items()
+    }
+    for chunk in _documents(corpus, split):
+        ids += chunk.ids
+        labels.append(chunk.positive)
+        for name, some in models.items():
+            for parts, model in zip(found[name], some, strict=True):
+                parts.append(model.logit(chunk.grams))
+    joined = {name: [np.concatenate(parts) for parts in some] for name, some in found.items()}
+    return ids, np.concatenate(labels), joined
