@@ -39,6 +39,8 @@ from pipelines.readers.documents import Document, Notes
 from pipelines.readers.read import film_of, read
 from pipelines.store.artifacts import Artifact, Workspace
 
+SHOWN = 5  # lines to list in a notice
+
 
 def build(
     inputs: Mapping[str, Artifact], config: dict[str, Any], work: Workspace
@@ -191,7 +193,20 @@ def _counts(
         "groups_in_two_splits": _straddling_groups(listing, assignment),
         "ignored": _sorted(notes.ignored),
         "other_labels": _sorted(notes.other_labels),
-    }
+    } | _notices(notes)
+
+
+def _notices(notes: Notes) -> dict[str, list[str]]:
+    """{notices: what a person should look at, a line each}; empty if there is nothing."""
+    if not notes.doubts:
+        return {}
+    more = f" and {len(notes.doubts) - SHOWN} more" if len(notes.doubts) > SHOWN else ""
+    text = (
+        "kept as text, though next to a line like those of Project Gutenberg's licence frames: "
+        f"{', '.join(notes.doubts[:SHOWN])}{more}; if it is not text, remove it from the file, or "
+        "cut it with corpus.start and corpus.end"
+    )
+    return {"notices": [text]}
 
 
 def _sorted(numbers: Counter[str]) -> dict[str, int]:

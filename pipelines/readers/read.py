@@ -17,7 +17,7 @@ from pathlib import Path
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError, did_you_mean
 from pipelines.readers.archives import LIMITS, read_members
-from pipelines.readers.cleaning import STRAY, body, decoded, excerpt, unix_lines, without_tags
+from pipelines.readers.cleaning import STRAY, decoded, excerpt, unix_lines, without_tags
 from pipelines.readers.csv_rows import checked_rows, long_fields
 from pipelines.readers.documents import (
     EMPTY,
@@ -29,6 +29,7 @@ from pipelines.readers.documents import (
     matching_files,
     source_files,
 )
+from pipelines.readers.frames import body
 from pipelines.readers.short_readers import read_lines, read_paragraphs, read_records
 from pipelines.store.artifacts import Artifact
 
@@ -54,15 +55,15 @@ def _read_text(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Doc
             f"corpus.reader text needs one file, the source has {len(files)} ({names}…); "
             "use reader files"
         )
-    yield _whole_text(files[0], files[0].name, spec)
+    yield _whole_text(files[0], files[0].name, spec, notes)
 
 
 def _read_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     for path in matching_files(source, spec, notes):
-        yield _whole_text(path, path.relative_to(source.path).as_posix(), spec)
+        yield _whole_text(path, path.relative_to(source.path).as_posix(), spec, notes)
 
 
-def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
+def _whole_text(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Document:
     size = path.stat().st_size
     if size > MAX_TEXT_BYTES:
         raise FolioError(
@@ -73,7 +74,7 @@ def _whole_text(path: Path, name: str, spec: CorpusSpec) -> Document:
     text = decoded(data)
     if text is None:
         return Document(name, excerpt(data), reason=NOT_UTF8)
-    text = body(text, spec.start, spec.end, name)
+    text = body(text, spec, name, notes)
     return Document(name, text, reason=None if text.strip() else EMPTY)
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
-from pipelines.readers.cleaning import STRAY, decoded, excerpt, find_body
+from pipelines.readers.cleaning import STRAY, decoded, excerpt
 from pipelines.readers.documents import (
     EMPTY,
     NOT_UTF8,
@@ -24,6 +24,7 @@ from pipelines.readers.documents import (
     matching_files,
     source_files,
 )
+from pipelines.readers.frames import note_cut, text_lines
 from pipelines.store.artifacts import Artifact
 
 MAX_CHARACTERS = 16 * 2**20  # of one document, all of which is held in memory
@@ -37,7 +38,7 @@ LINE_END = re.compile(r"_NEWLINE_|\n")
 def read_lines(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """Each non-blank line, named `file:line`, without its line end."""
     for path, name in _texts(source, spec, notes):
-        for number, line in _body_lines(path, name, spec):
+        for number, line in _body_lines(path, name, spec, notes):
             if line.isspace():
                 notes.ignored["blank lines"] += 1
             else:
@@ -48,7 +49,10 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
     """Each paragraph between blank lines, named `file:its first line`, with its line breaks."""
     for path, name in _texts(source, spec, notes):
         first, characters, lines = 0, 0, list[str]()
-        for number, line in _body_lines(path, name, spec):
+        for number, line in _body_lines(path, name, spec, notes):
+            if lines and (line.isspace() or number != first + len(lines)):  # or after a frame
+                yield _document(name, first, "".join(lines))
+                characters, lines = 0, []
             if not line.isspace():
                 first = first if lines else number
                 lines.append(line)
@@ -58,9 +62,6 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
                     f"{name}: the paragraph at line {first}",
                     "add blank lines, or use reader lines",
                 )
-            elif lines:
-                yield _document(name, first, "".join(lines))
-                characters, lines = 0, []
         if lines:
             yield _document(name, first, "".join(lines))
 
@@ -72,10 +73,16 @@ def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[P
         yield path, path.relative_to(source.path).as_posix()
 
 
-def _body_lines(path: Path, name: str, spec: CorpusSpec) -> Iterator[tuple[int, str]]:
-    """(number from 1, line with its end) inside the licence frame, corpus.start and end."""
-    body = find_body(_lines(path, name), spec.start, spec.end, name)
-    yield from islice(enumerate(_lines(path, name), 1), body.first, body.last)
+def _body_lines(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[int, str]]:
+    """(number from 1, line with its end) inside the licence frames, corpus.start and end."""
+    kept = text_lines(lambda: _lines(path, name), spec, name, notes)
+    lines, at, cut = enumerate(_lines(path, name), 1), 0, kept.characters
+    for first, last in kept.parts:
+        for number, line in islice(lines, first - at, last - at):
+            cut -= len(line)
+            yield number, line
+        at = last
+    note_cut(cut, spec, notes)
 
 
 def _lines(path: Path, name: str) -> Iterator[str]:

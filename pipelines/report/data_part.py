@@ -38,6 +38,7 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
         "read": documents_read(corpus, length),
         "leaks": _leaks(inputs["corpus"]),
         "ignored": corpus.get("ignored", {}),
+        "notices": [*corpus.get("notices", []), *tokens.get("notices", [])],
         "buckets": buckets,
         "batches": {split: batches[split] for split in SPLITS},
     }

@@ -91,6 +91,8 @@ class Retraining:
             raise
         self._log.ended(result)
         self.notice(f"{self.spec.name} · {name}: {_ended(result)}")
+        for text in result.artifact.counts.get("notices", ()) if result.action != "reuse" else ():
+            self.notice(f"{self.spec.name} · {name}: {text}")
         if name == "tokens":
             self._compare_texts()
         return result

@@ -509,3 +509,18 @@ def test_imdb(tmp_path: Path) -> None:
     assert not films["train"] & films["validation"]
     assert counts["near_duplicates"] == {"train": 3, "validation": 0}
     assert counts["groups_in_two_splits"] == 1  # tt0406816 is in the official train and test
+
+
+def test_what_frames_hold_is_counted_and_doubts_are_one_notice(tmp_path: Path) -> None:
+    start, end = (f"*** {word} OF THE PROJECT GUTENBERG EBOOK A ***\n" for word in ("START", "END"))
+    texts = [f"Text {number}.\n{'A line of its own.' * 100}\n" for number in range(8)]
+    books = {f"b{number}.txt": f"{text}\n{end}\n{text[::-1]}" for number, text in enumerate(texts)}
+    books["c.txt"] = f"Header\n{start}\nOne.\n\n{end}licence\n{start}\nTwo.\n\n{end}licence\n"
+    split = {"split": "contiguous", "validation": 0.2, "test": 0.2}
+    built = Built(tmp_path, books, reader="files", **split)
+    whole = "".join(pl.Series(built.documents.sort("id")["text"]).to_list())
+    assert "One.\n\nTwo.\n" in whole and all(text in whole for text in texts[:3])
+    cut = len(books["c.txt"]) - len("One.\n\nTwo.\n")
+    assert built.counts["ignored"]["characters of licence frames"] == cut
+    (notice,) = built.counts["notices"]
+    assert "b0.txt:4 '*** END OF" in notice and "b4.txt" in notice and "and 3 more" in notice

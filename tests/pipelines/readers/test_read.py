@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError, UsageError
 from pipelines.readers import cleaning
-from pipelines.readers.cleaning import body, decoded, text_digest, without_tags
+from pipelines.readers.cleaning import decoded, text_digest, without_tags
 from pipelines.readers.documents import Document, Notes
 from pipelines.readers.read import film_of, read
 from tests.conftest import artifact_in
@@ -36,41 +36,6 @@ def test_encodings_and_line_ends() -> None:
     assert decoded(b"\xef\xbb\xbfa\r\nb\rc\n") == "a\nb\nc\n"
     assert decoded("naïve".encode("latin-1")) is None
     assert without_tags("a<br />b<br/>c<BR>d < e <b>f</b>") == "a\nb\nc\nd < e <b>f</b>"
-
-
-@pytest.mark.parametrize(
-    ("opening", "closing"),
-    [
-        (START, END),
-        (START.replace("THIS", "THE"), END.replace("THIS", "THE")),
-        ("***START OF THE PROJECT GUTENBERG EBOOK A TALE***", "End of the Project Gutenberg EBook"),
-        (
-            "*** START OF THIS PROJECT GUTENBERG EBOOK A VERY\nLONG TALE ***",
-            f"End of Project Gutenberg's A Tale\n\n{END}",
-        ),
-    ],
-)
-def test_the_licence_frame_is_removed(opening: str, closing: str) -> None:
-    text = f"Licence\n{opening}\n\n\nA tale.\n\n***\n\nIts end.\n\n\n{closing}\nMore licence\n"
-    assert body(text, None, None, "x") == "A tale.\n\n***\n\nIts end.\n"
-
-
-def test_text_without_a_frame_is_left_alone() -> None:
-    text = "\n\n  The end of the Project Gutenberg was near.\n\n"
-    assert body(text, None, None, "x") == text
-
-
-def test_start_and_end() -> None:
-    text = f"THE TALE\n{START}\nby me\nTHE TALE\none\nTHE END\ntwo\n{END}\nTHE LICENCE\n"
-    assert body(text, "THE TALE", "THE END", "x") == "THE TALE\none\n"
-    assert body(text, "THE TALE", None, "x") == "THE TALE\none\nTHE END\ntwo\n"
-    assert body(text, None, "THE T", "x") == "by me\n"
-    assert body(text, "THE TALE", "THE LICENCE", "x") == "THE TALE\none\nTHE END\ntwo\n"
-    assert body(text, "THE TALE", "*** END", "x") == "THE TALE\none\nTHE END\ntwo\n"
-    with pytest.raises(FolioError, match=r"x: corpus\.start: no line begins with 'THE LICENCE'"):
-        body(text, "THE LICENCE", None, "x")
-    with pytest.raises(FolioError, match=r"corpus\.end: no line begins with 'THE TALE'"):
-        body(text, "THE TALE", "THE TALE", "x")
 
 
 @given(st.lists(st.text(), max_size=6), st.sampled_from([1, 2, 5]))

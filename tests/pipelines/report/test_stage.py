@@ -412,11 +412,13 @@ def test_what_was_left_out_and_ignored_is_said(one: SimpleNamespace, tmp_path: P
         "reasons": {},
         "left_out": {"title": 60, "too short": 40},
         "ignored": {"blank lines": 7654, "other files": 2},
+        "notices": ["kept, though <odd>"],
     }
     config = corpus.manifest["config"] | {"corpus.length": [10, 80]}
     corpus = replace(corpus, manifest=corpus.manifest | {"counts": counts, "config": config})
     page = _render(one, tmp_path, inputs=one.inputs | {"corpus": corpus})
     assert "Ignored because they are not documents: 7,654 blank lines, 2 other files." in page.text
+    assert "kept, though <odd>" in page.text
     assert re.search(
         r"kept\s*1,200\s*quarantined\s*0\s*left out\s*100\s*title\s*60\s*"
         r"too short: fewer than 10 characters\s*40\s*read\s*1,300\s",
