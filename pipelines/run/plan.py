@@ -21,6 +21,7 @@ from pipelines.files.names import unsafe
 from pipelines.network.addresses import identity
 from pipelines.run.changes import why_changed
 from pipelines.run.upstream import started
+from pipelines.source.own_folders import refuse_own_folders
 from pipelines.source.remote_version import doubt, must_be_asked, versions
 from pipelines.stages import NAMES, STAGES, Stage
 from pipelines.store.artifacts import Artifact, Recipe, Store
@@ -157,6 +158,8 @@ def decide(
 ) -> Decision:
     """The decision on one stage, given the artifacts that it reads."""
     store, forced = settings.store_of(stage), stage.name in selection.forced
+    if stage.name == "source" and spec.source.path:
+        refuse_own_folders(Path(spec.source.path), settings)
     named, unasked = _versions(stage, spec, settings, selection)
     recipe = recipe_of(stage, spec, inputs, named)
     found = store.find(stage.name, recipe.key)

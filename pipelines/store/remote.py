@@ -73,6 +73,11 @@ class SharedStore:
                 "write it like s3://bucket/folder, or the path of a folder"
             ) from error
 
+    @property
+    def folder(self) -> Path | None:
+        """Where it is on this machine, if it is."""
+        return Path(self._root.path) if self._root.protocol in ("", "file", "local") else None
+
     def note(self, stage: str, key: str) -> str | None:
         """Why it could not provide an artifact that it may have; None if nothing is wrong."""
         return self._silent("read") or self._notes.get((stage, key))
