@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
+
+# What Python makes of the bytes of a file name that are not UTF-8.
+NOT_UTF8 = re.compile("[\ud800-\udfff]")
+
+
+def readable(text: str, backslash: str = "\\") -> str:
+    """A text that can be encoded: bytes of a file name that are not UTF-8 as \\xe9."""
+    return NOT_UTF8.sub(
+        lambda half: (
+            f"{backslash}x{ord(half[0]) & 0xFF:02x}"
+            if "\udc80" <= half[0] <= "\udcff"
+            else f"{backslash}u{ord(half[0]):04x}"
+        ),
+        text,
+    )
 
 
 class FolioError(Exception):
     """A stage cannot continue. Exit code 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return readable(super().__str__())  # it may quote a file name
 
 
 class UsageError(FolioError):

@@ -14,6 +14,7 @@ from pipelines.declaration.spec import Spec
 from pipelines.declaration.yaml_text import NotYamlError, parse, read_text
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.files.home import PROJECT
+from pipelines.files.names import refuse_not_utf8
 
 CATALOG = PROJECT / "pipelines" / "catalog"
 FULL = "full"
@@ -89,7 +90,8 @@ def _find(pipeline: str) -> Path:
         path = Path(pipeline)
         if not is_file(path):
             raise UsageError(f"{pipeline}: no such declaration; give the path of a YAML file")
-        return path.resolve()
+        refuse_not_utf8(found := path.resolve(), "declaration")
+        return found
     path = CATALOG / f"{pipeline}.yaml"
     if is_file(path):
         return path
@@ -233,6 +235,7 @@ def _resolve_paths(path: Path, data: dict[str, Any]) -> None:
     for name in ("path", "files"):
         if isinstance(source.get(name), str):
             own = path.parent / _own(source[name], f"{path}: source.{name}")
+            refuse_not_utf8(own, f"source.{name}")
             data["source"] = source = source | {name: str(own)}
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.errors import UsageError
+from pipelines.files.names import refuse_not_utf8
 
 PROJECT = Path(__file__).resolve().parents[2]  # the folder of the code
 DEFAULT = PROJECT / "data"
@@ -37,7 +38,7 @@ def home_folder() -> Path:
         raise UsageError(
             f"FOLIO_HOME={given}: there is no such user; write the full path"
         ) from error
-    home = home.absolute()
+    refuse_not_utf8(home := home.absolute(), "FOLIO_HOME")
     there = next(path for path in (home, *home.parents) if os.path.lexists(path))
     if not there.is_dir():
         kind = "a link to nothing" if there.is_symlink() else "a file"

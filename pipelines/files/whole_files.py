@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import readable
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -26,8 +28,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_whole(path: Path, text: str) -> None:
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(readable(text), encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False))
+    """A file name in it that is not UTF-8 is written readably: no record fails for one."""
+    write_whole(path, readable(json.dumps(value, indent=1, ensure_ascii=False), "\\\\"))

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from pipelines.errors import FolioError, UsageError
+from pipelines.errors import FolioError, UsageError, readable
 from pipelines.files.digests import digest_file
 from pipelines.files.whole_files import replacing, write_json
 from pipelines.registry.lookup import named_version
@@ -265,7 +265,7 @@ def _summary(
         | order.asked
         | {
             "sample": classifier.predictor.sample,
-            "file": str(order.file),
+            "file": readable(str(order.file)),
             "out": str(order.out),
             "column": source.column,
             "rows": counts.rows,

@@ -12,7 +12,7 @@ from typing import TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pipelines.errors import FolioError, UnreachableError, UsageError
-from pipelines.files.names import unsafe
+from pipelines.files.names import refuse_not_utf8, unsafe
 from pipelines.network.addresses import is_certain, shown
 from pipelines.network.http_answers import UNNAMED, MissingError
 from pipelines.store.artifacts import MANIFEST
@@ -76,6 +76,7 @@ def mirrored(name: str, mirror: str) -> Place:
         return Place("mirror url", urlunsplit(urlsplit(mirror)._replace(path=path)))
     if not folder.is_dir():
         raise UsageError(f"--mirror {folder}: no such folder")
+    refuse_not_utf8(folder, "--mirror")
     return Place("mirror dir", folder / name)
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pipelines.declaration.load import FULL, catalog_names, load_spec
 from pipelines.declaration.model_sections import LOWER_IS_BETTER
 from pipelines.declaration.spec import Spec
-from pipelines.errors import FolioError, UsageError
+from pipelines.errors import FolioError
 from pipelines.files.home import made
 from pipelines.files.machine import one_line
 from pipelines.files.whole_files import write_whole
@@ -143,16 +143,16 @@ def _loaded(declaration: str, profile: str) -> tuple[Spec | None, str | None]:
     """The declaration, or why there is none."""
     try:
         return load_spec(declaration, profile), None
-    except UsageError as error:
-        return None, str(error)
+    except Exception as error:  # one pipeline's trouble does not hide the others
+        return None, one_line(error)
 
 
 def _planned(spec: Spec, settings: Settings) -> tuple[list[dict[str, Any]] | None, str | None]:
     """What `folio plan` says, without checking the files' digests; or why that is unknown."""
     try:
         decisions = plan(spec, settings)
-    except (FolioError, OSError) as error:
-        return None, str(error)
+    except Exception as error:
+        return None, one_line(error)
     return [decision.as_json() for decision in decisions], None
 
 
