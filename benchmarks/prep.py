@@ -122,7 +122,7 @@ def compiled_work(source: Path, corpus: Path) -> Turn:
     """Seconds that libraries take for the unavoidable work, without Python between their calls."""
     import polars as pl
 
-    from pipelines.tokens.vocabulary import split_words
+    from pipelines.tokens.words import split_words
 
     documents, archive = pl.Series("text", texts(corpus, "*")[0]), _archive(source)
     zipped = archive.read_bytes() if archive else b""

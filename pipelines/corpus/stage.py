@@ -34,7 +34,7 @@ from pipelines.corpus.splits import (
 from pipelines.corpus.text_cache import SPOOL, chosen, document_batches, names
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
-from pipelines.readers.cleaning import text_digest
+from pipelines.readers.cleaning import NORMAL_FORM, text_digest
 from pipelines.readers.documents import Document, Notes
 from pipelines.readers.read import film_of, read
 from pipelines.store.artifacts import Artifact, Workspace
@@ -193,20 +193,23 @@ def _counts(
         "groups_in_two_splits": _straddling_groups(listing, assignment),
         "ignored": _sorted(notes.ignored),
         "other_labels": _sorted(notes.other_labels),
-    } | _notices(notes)
+        "normal_form": NORMAL_FORM,
+    } | _further(notes)
 
 
-def _notices(notes: Notes) -> dict[str, list[str]]:
-    """{notices: what a person should look at, a line each}; empty if there is nothing."""
+def _further(notes: Notes) -> dict[str, Any]:
+    """How many documents were composed, and what a person should look at; only if there are
+    any."""
+    found: dict[str, Any] = {"composed": notes.composed} if notes.composed else {}
     if not notes.doubts:
-        return {}
+        return found
     more = f" and {len(notes.doubts) - SHOWN} more" if len(notes.doubts) > SHOWN else ""
     text = (
         "kept as text, though next to a line like those of Project Gutenberg's licence frames: "
         f"{', '.join(notes.doubts[:SHOWN])}{more}; if it is not text, remove it from the file, or "
         "cut it with corpus.start and corpus.end"
     )
-    return {"notices": [text]}
+    return found | {"notices": [text]}
 
 
 def _sorted(numbers: Counter[str]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from pipelines.declaration.spec import EvaluationSpec
 from pipelines.metrics import novelty
 from pipelines.metrics.novelty import Unit
 from pipelines.model.sampling import continuation, until_end
-from pipelines.tokens.vocabulary import Vocabulary, split_words
+from pipelines.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
@@ -119,5 +119,5 @@ def texts(corpus: Artifact, split: str, vocabulary: Vocabulary) -> Iterator[str]
 
 def _as_written(documents: pl.Series, vocabulary: Vocabulary) -> pl.Series:
     if vocabulary.kind == "word":
-        return split_words(documents, vocabulary.lower, vocabulary.words).list.join(" ")
+        return vocabulary.split(documents).list.join(" ")
     return documents.str.to_lowercase() if vocabulary.lower else documents

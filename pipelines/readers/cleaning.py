@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
+from typing import Literal
 
 BOM = b"\xef\xbb\xbf"
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 STRAY = re.compile("[\ud800-\udfff]")  # surrogateescape decodes invalid UTF-8 to these
+NORMAL_FORM: Literal["NFC"] = "NFC"  # é is one character, however it was typed
 DIGEST_BYTES = 16
 WINDOW = 2**20  # characters whose words are held as a list at once
 
@@ -22,6 +25,10 @@ def decoded(data: bytes) -> str | None:
 
 def unix_lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize(NORMAL_FORM, text)
 
 
 def without_tags(text: str) -> str:

@@ -33,6 +33,7 @@ class Notes:
     ignored: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)  # as declared
     other_labels: Counter[str] = field(default_factory=Counter)
+    composed: int = 0  # documents that were not in Unicode's normal form C
     doubts: list[str] = field(default_factory=list)  # lines that may belong to a licence frame
     films: dict[str, list[str]] = field(default_factory=dict)  # train/pos: film of each line
 

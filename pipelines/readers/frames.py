@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
+from pipelines.readers.cleaning import composed
 from pipelines.readers.documents import Notes
 
 START, END, BOOK_END = "start", "end", "book end"
@@ -207,13 +208,14 @@ def text_lines(
     if not (spec.start or spec.end):
         return kept
     first = kept.parts[0][0] if kept.parts else 0
+    start, end = composed(spec.start or ""), composed(spec.end or "")
     begun = ended = None
-    for number, line in enumerate(read()):
-        if spec.start and begun is None:
+    for number, line in enumerate(map(composed, read())):
+        if start and begun is None:
             inside = any(first <= number < last for first, last in kept.parts)
-            begun = number if inside and line.startswith(spec.start) else None
+            begun = number if inside and line.startswith(start) else None
         # The mark may be a line of the frame, so search beyond the text as well.
-        elif spec.end and (spec.start or number >= first) and line.startswith(spec.end):
+        elif end and (start or number >= first) and line.startswith(end):
             ended = number
             break
     for key, mark, found in (("start", spec.start, begun), ("end", spec.end, ended)):

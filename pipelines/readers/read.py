@@ -17,7 +17,7 @@ from pathlib import Path
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError, did_you_mean
 from pipelines.readers.archives import LIMITS, read_members
-from pipelines.readers.cleaning import STRAY, decoded, excerpt, unix_lines, without_tags
+from pipelines.readers.cleaning import STRAY, composed, decoded, excerpt, unix_lines, without_tags
 from pipelines.readers.csv_rows import checked_rows, long_fields
 from pipelines.readers.documents import (
     EMPTY,
@@ -43,8 +43,12 @@ OTHER_LABELS = 10  # number of distinct invalid labels to remember
 
 
 def read(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    """The documents of `source`. Raises FolioError for files that do not match `spec`."""
-    return READERS[spec.reader](source, spec, notes)
+    """The documents of `source`, their texts composed. Raises FolioError for files that do not
+    match `spec`."""
+    for document in READERS[spec.reader](source, spec, notes):
+        text = document.text if document.reason else composed(document.text)
+        notes.composed += text != document.text
+        yield document._replace(text=text) if text is not document.text else document
 
 
 def _read_text(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:

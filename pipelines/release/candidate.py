@@ -164,6 +164,7 @@ def _stage(
         labels=labels,
         sample=config["sample"],
         measured=metrics,
+        normal_form=inputs["corpus"].counts.get("normal_form"),
     )
     write_statistics(folder / PACKAGE, inputs["tokens"], inputs["metrics"])
     seal(folder / PACKAGE)

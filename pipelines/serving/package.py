@@ -59,6 +59,7 @@ class PackageSettings(BaseModel):
     context: PositiveInt | None = None
     layout: Literal["documents", "rows", "lanes", "windows"] | None = None
     calibration: Scaling | None = None
+    normal_form: Literal["NFC"] | None = None
     files: dict[str, str] | None = None
 
 
@@ -110,13 +111,15 @@ def write_package(
     labels: tuple[str, str],
     sample: bool,
     measured: Mapping[str, Any],
+    normal_form: str | None = None,
 ) -> None:
     """Put a trained model and its vocabulary into `folder`, which must not exist yet.
 
     `measured` is the contents of metrics.json. The package keeps, for a language model, `window`
     (tokens of each window that it was trained on, if it was), `context` (tokens that it reads
     before the next one, if not all) and `layout` (of its test batches); for a classifier
-    `calibration`. Raises FolioError if model and vocabulary do not match.
+    `calibration`. `normal_form` is that of the texts it was trained on. Raises FolioError if model
+    and vocabulary do not match.
     """
     declared = json.loads((model.path / DECLARED).read_bytes())
     vocabulary = tokens.path / VOCABULARY
@@ -145,6 +148,7 @@ def write_package(
             "labels": list(labels),
             "backend": model.manifest["config"]["training.backend"],
             "sample": sample,
+            "normal_form": normal_form,
         },
     )
 

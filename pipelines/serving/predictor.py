@@ -15,7 +15,7 @@ from pipelines.model.keras_bounds import outline, unallocated
 from pipelines.model.keras_file import load_model
 from pipelines.model.network import build_model, state_names
 from pipelines.model.sampling import continuation, sample, zero_states
-from pipelines.readers.cleaning import unix_lines, without_tags
+from pipelines.readers.cleaning import composed, unix_lines, without_tags
 from pipelines.serving.batching import MAX_TOKENS, groups, model_inputs, rows_by_length
 from pipelines.serving.package import DECLARED, Package, Scaling
 from pipelines.stats.calibration import Calibration
@@ -37,7 +37,7 @@ class Predictor:
         self.pipeline, self.kind = settings.pipeline, settings.kind
         self.labels, self.sample, self.tokens = settings.labels, settings.sample, settings.tokens
         self.window, self.context = settings.window, settings.context
-        self._layout = settings.layout
+        self._layout, self._composed = settings.layout, settings.normal_form is not None
         self.calibration = Calibration(**(settings.calibration or Scaling()).model_dump())
         self.spec, self.vocabulary = package.spec, package.vocabulary
         self.model = _model(package)
@@ -117,7 +117,7 @@ class Predictor:
         truncated, and one unknown token if there is no word."""
         import polars as pl
 
-        cleaned = pl.Series([without_tags(unix_lines(text)) for text in texts], dtype=pl.String)
+        cleaned = pl.Series([without_tags(self._cleaned(text)) for text in texts], dtype=pl.String)
         most, keep = self.tokens.max_tokens, self.tokens.keep
         rows = self.vocabulary.encode_words(cleaned)
         lengths = np.maximum(rows.list.len().to_numpy(), 1)
@@ -125,6 +125,10 @@ class Predictor:
             rows = rows.list.tail(most) if keep == "last" else rows.list.head(most)
         unknown = np.array([self.vocabulary.unknown_id])
         return lengths, [row.to_numpy() if len(row) else unknown for row in rows]
+
+    def _cleaned(self, text: str) -> str:
+        """As the texts that the model was trained on; earlier versions did not compose them."""
+        return composed(unix_lines(text)) if self._composed else unix_lines(text)
 
     def _probabilities(self, ids: list[np.ndarray]) -> list[float | None]:
         """Of the second label, per text, in order; None for a text that is too long."""
@@ -209,7 +213,7 @@ class Predictor:
         """A notice on `texts` with fewer tokens than the windows that the model was trained on."""
         if self.window is None:
             return None
-        lengths = {text: len(self.vocabulary.encode(unix_lines(text))) for text in texts}
+        lengths = {text: len(self.vocabulary.encode(self._cleaned(text))) for text in texts}
         short = [(text, length) for text, length in lengths.items() if length < self.window]
         if not short:
             return None
@@ -226,7 +230,7 @@ class Predictor:
         problem = _problem(text, may_be_empty=True)
         if problem:
             raise UsageError(f"start {_printable(text)!r}: {problem}")
-        cleaned = unix_lines(text)
+        cleaned = self._cleaned(text)
         unknown = self.vocabulary.unknown_in(cleaned)
         if unknown and not replace_unknown:
             named = ", ".join(repr(part) for part in unknown[:SHOWN])

@@ -23,17 +23,21 @@ from pipelines.errors import FolioError
 from pipelines.parallel import mapped
 from pipelines.store.artifacts import Inputs, Workspace
 from pipelines.tokens import subwords
-from pipelines.tokens.vocabulary import SPECIAL, Vocabulary, split_words
+from pipelines.tokens.vocabulary import SPECIAL, Vocabulary
+from pipelines.tokens.words import UNSPACED, split_words
+
+MOSTLY = 0.5  # share of the characters
 
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
     """Learn the vocabulary, then encode every split. Returns counts per split."""
     spec: TokensSpec = config["tokens"]
     corpus = inputs["corpus"]
+    notices: list[str] = []
     if start := inputs.get("start"):
         vocabulary = started_from(Vocabulary.load(start.path / "vocabulary"), spec)
     else:
-        vocabulary = learn(corpus.files("documents/train-"), spec, work)
+        vocabulary, notices = learn(corpus.files("documents/train-"), spec, work)
     counted_later = start is not None or spec.kind == "subword"
     seen = np.zeros(vocabulary.size, np.int64)
     (work.out / "tokens").mkdir()
@@ -54,7 +58,8 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     if counted_later:  # the counts in train are known only after encoding
         vocabulary = replace(vocabulary, counts=tuple(seen.tolist()))
     vocabulary.save(work.out / "vocabulary")
-    return {"vocabulary": vocabulary.size} | {split: vars(t) for split, t in totals.items()}
+    counts = {split: vars(total) for split, total in totals.items()}
+    return {"vocabulary": vocabulary.size} | counts | ({"notices": notices} if notices else {})
 
 
 @dataclass
@@ -100,13 +105,16 @@ def started_from(vocabulary: Vocabulary, spec: TokensSpec) -> Vocabulary:
     return replace(vocabulary, begin=spec.begin or None, end=spec.end or None)
 
 
-def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:
-    """Count the tokens in the train split's shards and keep those that `spec` allows.
+def learn(
+    shards: Sequence[Path], spec: TokensSpec, work: Workspace
+) -> tuple[Vocabulary, list[str]]:
+    """Count the tokens in the train split's shards and keep those that `spec` allows; and what a
+    person should look at.
 
     Subwords are learned by SentencePiece; they are counted later.
     """
     if spec.kind == "subword":
-        return _learn_subwords(shards, spec, work)
+        return _learn_subwords(shards, spec, work), []
     counts = (
         _count_characters(shards, spec)
         if spec.kind == "char"
@@ -127,7 +135,7 @@ def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabula
     unknown = counts.total() - sum(count for _, count in kept)
     tokens, numbers = zip(*kept, strict=True)
     train = sum(pq.read_metadata(shard).num_rows for shard in shards)
-    return Vocabulary(
+    learned = Vocabulary(
         spec.kind,
         spec.lower,
         (*SPECIAL, *markers, *tokens),
@@ -135,7 +143,23 @@ def learn(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabula
         spec.words,
         spec.begin or None,
         spec.end or None,
+        marks=spec.kind == "word" and spec.words == "all",
     )
+    return learned, _unspaced(counts) if spec.kind == "word" else []
+
+
+def _unspaced(counts: Counter[str]) -> list[str]:
+    """A notice if most of the text has no blanks between its words."""
+    found = pl.DataFrame({"word": list(counts), "count": list(counts.values())})
+    characters = pl.col("word").str.len_chars() * pl.col("count")
+    unspaced = found.select(characters.filter(pl.col("word").str.contains(UNSPACED)).sum())
+    share = unspaced.item() / found.select(characters.sum()).item()
+    if share < MOSTLY:
+        return []
+    return [
+        f"{share:.0%} of the text is in a script without blanks between words (Chinese, Japanese, "
+        "Thai, …), so whole phrases count as words; use tokens.kind subword or char"
+    ]
 
 
 def _learn_subwords(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:

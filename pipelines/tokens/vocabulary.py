@@ -20,6 +20,7 @@ from pipelines.errors import DamagedError
 from pipelines.files.digests import digest_file
 from pipelines.files.small_files import read_object
 from pipelines.tokens import subwords
+from pipelines.tokens.words import PATTERNS, split_words
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 PAD_ID = 0  # for characters and words; `Vocabulary.pad_id` and `unknown_id` apply to all kinds
 UNKNOWN_ID = 1
 SPECIAL = ("<pad>", "<unknown>")
-# What Python's \w matches, spelled out: splits like tensorflow-datasets' Tokenizer.
-WORD = r"[\p{L}\p{N}_]+"
-# Combining marks belong to their letter.
-PUNCTUATION = r"[\p{L}\p{M}\p{N}_]+(?:['’][\p{L}\p{M}]+)?|[^\s\p{L}\p{M}\p{N}_]"
-PATTERNS = {"all": WORD, "punctuation": PUNCTUATION}
 # The allowed fields of settings.json and their types. The first two are required.
 SETTINGS: dict[str, tuple[type, ...]] = {
     "kind": (str,),
@@ -41,6 +37,7 @@ SETTINGS: dict[str, tuple[type, ...]] = {
     "end": (str, type(None)),
     "pad_id": (int,),
     "unknown_id": (int,),
+    "marks": (bool,),
 }
 TOKENS_FILE, SETTINGS_FILE, MODEL_FILE = "tokens.tsv", "settings.json", "subwords.model"
 
@@ -63,6 +60,7 @@ class Vocabulary:
     pad_id: int = PAD_ID
     unknown_id: int = UNKNOWN_ID
     model: bytes | None = field(default=None, repr=False)
+    marks: bool = False  # words keep their combining marks; vocabularies of earlier versions do not
 
     @property
     def size(self) -> int:
@@ -127,7 +125,11 @@ class Vocabulary:
         known = pl.Enum([special.get(i, token) for i, token in enumerate(self.tokens)])
         codes = pl.element().cast(known, strict=False).to_physical().fill_null(self.unknown_id)
         kind = pl.UInt16 if self.id_type is np.uint16 else pl.Int32
-        return split_words(texts, self.lower, self.words).list.eval(codes.cast(kind))
+        return self.split(texts).list.eval(codes.cast(kind))
+
+    def split(self, texts: pl.Series) -> pl.Series:
+        """A list of words per text."""
+        return split_words(texts, self.lower, self.words, self.marks)
 
     def decode(self, ids: np.ndarray) -> str:
         """The text of ids, without padding and markers. Words are joined by spaces."""
@@ -146,9 +148,7 @@ class Vocabulary:
         else:
             import polars as pl
 
-            parts = split_words(pl.Series([text], dtype=pl.String), self.lower, self.words)[
-                0
-            ].to_list()
+            parts = self.split(pl.Series([text], dtype=pl.String))[0].to_list()
         return [part for part in dict.fromkeys(parts) if part not in self._known]
 
     def _folded(self, text: str) -> str:
@@ -187,7 +187,7 @@ class Vocabulary:
             ),
         ]
         (folder / TOKENS_FILE).write_bytes("".join(f"{line}\n" for line in lines).encode())
-        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings = {name: getattr(self, name) for name in SETTINGS if name != "marks" or self.marks}
         text = json.dumps(settings, ensure_ascii=False)
         (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
         if self.model is not None:
@@ -250,26 +250,6 @@ def _read_tokens(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
     if ids != list(range(len(tokens))) or min(counts, default=0) < 0:
         raise ValueError
     return tuple(tokens), tuple(counts)
-
-
-def split_words(texts: pl.Series, lower: bool, words: str = "all") -> pl.Series:
-    """A list of words per text.
-
-    `all`: runs of letters, digits and underscores. `punctuation`: these, with an apostrophe and
-    what follows, and each other character. `letters`: only the letters A to Z, ' and - are
-    read; other characters are ignored, white space separates words, and words that start with - are
-    left out.
-    """
-    import polars as pl
-
-    text = pl.col("text").str.to_lowercase() if lower else pl.col("text")
-    if words in PATTERNS:
-        found = text.str.extract_all(PATTERNS[words])
-    else:
-        read = text.str.replace_all(r"\s", " ").str.replace_all(r"[^a-zA-Z '\-]", "")
-        found = read.str.replace_all(r"(^| )-[^ ]*", "").str.extract_all("[^ ]+")
-    frame = texts.alias("text").to_frame().lazy().select(found)
-    return frame.collect(engine="streaming")["text"]  # in small batches, on all cores
 
 
 def folder_digest(folder: Path) -> str:

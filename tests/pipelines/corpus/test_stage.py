@@ -143,6 +143,7 @@ def test_official_split_of_labelled_folders(tmp_path: Path) -> None:
         },
         "ignored": {"other files": 1, "train/unsup (not labelled)": 5},
         "other_labels": {},
+        "normal_form": "NFC",
         "near_duplicates": {"train": 0, "validation": 0},
     }
     assert built.quarantine.rows() == [
@@ -524,3 +525,12 @@ def test_what_frames_hold_is_counted_and_doubts_are_one_notice(tmp_path: Path) -
     assert built.counts["ignored"]["characters of licence frames"] == cut
     (notice,) = built.counts["notices"]
     assert "b0.txt:4 '*** END OF" in notice and "b4.txt" in notice and "and 3 more" in notice
+
+
+def test_texts_are_composed_and_counted(tmp_path: Path) -> None:
+    lines = [f"cafe\u0301 {number}" for number in range(10)] + [f"plain {n}" for n in range(10)]
+    split = {"reader": "lines", "split": "hash", "validation": 0.2, "test": 0.2}
+    built = Built(tmp_path, {"a.txt": "\n".join(lines)}, **split)
+    texts = built.documents["text"].to_list()
+    assert sorted(texts) == sorted(line.replace("e\u0301", "\u00e9") for line in lines)
+    assert built.counts["composed"] == 10

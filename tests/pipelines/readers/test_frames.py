@@ -149,6 +149,11 @@ def test_text_beside_a_frame_is_kept_and_named() -> None:
     assert [doubt.split(" ")[0] for doubt in notes.doubts] == ["x:43", "x:50"]
 
 
+def test_marks_are_found_however_their_letters_were_typed() -> None:
+    text = "before\nDe\u0301but\none\nFin\u00e9\nafter\n"
+    assert read(text, "D\u00e9but", "Fine\u0301")[0] == "De\u0301but\none\n"
+
+
 def test_a_header_without_its_last_line_is_named() -> None:
     header = "The Project Gutenberg EBook of A Tale\n\nTitle: A Tale\n\n"
     text, notes = read(f"{header}{ONE}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,7 @@ def test_a_package_is_whole_and_its_bytes_depend_on_the_model_alone(
         },
         "backend": "tensorflow",
         "sample": False,
+        "normal_form": None,
     }
 
 
@@ -348,6 +350,29 @@ def test_a_context_is_asked_for_or_declared(
     assert declared.generate(start, **WISH, context=1000) == carried
     assert declared.next_tokens(start[0]) == declared.next_tokens(start[1])
     assert declared.next_tokens(start[0]) == play_predictor.next_tokens(": I")
+
+
+def test_texts_are_composed_as_those_that_were_read(
+    trained: Settings, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """In packages of earlier versions they are not: their answers stay the same."""
+    settings = json.loads((load_champion(trained.home, REVIEWS) / "package.json").read_text())
+    assert settings["normal_form"] == "NFC"
+    read: list[list[int]] = []
+
+    def watch(lengths: np.ndarray, ids: list[np.ndarray]) -> None:
+        read.extend(row.tolist() for row in ids)
+
+    for form in ("NFC", None):
+        folder = shutil.copytree(folders[REVIEWS], tmp_path / f"package {form}")
+        own = json.loads((folder / "package.json").read_text()) | {"normal_form": form}
+        (folder / "package.json").write_text(json.dumps(own))
+        predictor = Predictor.load(folder)
+        known = predictor.vocabulary
+        predictor.vocabulary = replace(known, tokens=(*known.tokens[:-1], "caf\u00e9"))
+        predictor.predict(["caf\u00e9", "cafe\u0301"], watch)
+    last = known.size - 1
+    assert read == [[last], [last], [last], [known.unknown_id]]
 
 
 def test_packages_of_earlier_versions_carry_the_state(

@@ -5,6 +5,7 @@ import string
 import sys
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from pipelines.declaration.data_sections import TokensSpec
 from pipelines.errors import FolioError
 from pipelines.store.artifacts import Workspace
 from pipelines.tokens import stage as tokens
-from pipelines.tokens.vocabulary import UNKNOWN_ID, Vocabulary, split_words
+from pipelines.tokens.vocabulary import UNKNOWN_ID, Vocabulary
+from pipelines.tokens.words import split_words
 from tests.conftest import artifact_in
 
 
@@ -210,7 +212,7 @@ def test_no_token_left_is_said(tmp_path: Path) -> None:
 @given(st.lists(st.text(max_size=40), max_size=5))
 def test_the_split_is_that_of_the_tfds_tokenizer(texts: list[str]) -> None:
     known = [t for t in texts if all(unicodedata.category(c) != "Cn" for c in t)]
-    ours = split_words(pl.Series(known, dtype=pl.String), lower=False).to_list()
+    ours = split_words(pl.Series(known, dtype=pl.String), lower=False, marks=False).to_list()
     assert ours == [[w for w in re.split(r"\W+", text) if w] for text in known]
 
 
@@ -260,3 +262,70 @@ def test_the_same_text_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(files) == 4
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def marked(text: str) -> list[str]:
+    """The words of a text, in plain Python."""
+    found, inside = [""], False
+    for character in text:
+        category = unicodedata.category(character)
+        begins = category[0] in "LN" or character == "_"
+        inside = begins or (inside and (category[0] == "M" or character in "\u200c\u200d"))
+        found[-1:] = [found[-1] + character] if inside else [found[-1], ""]
+    return [word for word in found if word]
+
+
+@given(st.lists(st.text(st.sampled_from("aé1_ .-\u0301\u093f\u0e34\u200d\u200cकनไทİ❤\ufe0f\n"))))
+def test_marks_belong_to_their_letter(texts: list[str]) -> None:
+    ours = split_words(pl.Series(texts, dtype=pl.String), lower=False).to_list()
+    assert ours == [marked(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("दिन और दीन", ["दिन", "और", "दीन"]),  # Hindi: two words that differ in a vowel sign
+        ("كِتَاب، كُتُب", ["كِتَاب", "كُتُب"]),  # Arabic with vowels
+        ("தமிழ் மொழி", ["தமிழ்", "மொழி"]),
+        ("ที่นี่ วันนี้", ["ที่นี่", "วันนี้"]),
+        ("cafe\u0301s", ["cafe\u0301s"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),  # Persian: one word with a joiner
+        ("İstanbul istanbul I", ["istanbul", "istanbul", "i"]),
+        ("❤\ufe0f ok", ["ok"]),
+    ],
+)
+def test_words_of_many_scripts(text: str, words: list[str], tmp_path: Path) -> None:
+    spec = TokensSpec(kind="word", lower=True)
+    vocabulary, rows, _ = run(tmp_path, spec, train=[text])
+    assert set(vocabulary.tokens[2:]) == set(words) and vocabulary.marks
+    coded = rows["train"]["tokens"].to_pylist()[0]
+    assert [vocabulary.tokens[i] for i in coded] == words
+    assert vocabulary.encode(text).tolist() == coded
+    assert vocabulary.unknown_in(text + " x\u0301") == ["x\u0301"]
+
+
+def test_vocabularies_of_earlier_versions_cut_words_at_marks(tmp_path: Path) -> None:
+    """Models that were trained with them must get the tokens that they know."""
+    tokens = ("<pad>", "<unknown>", "द", "न", "cafe", "i", "stanbul")
+    Vocabulary("word", True, tokens, (1,) * 7).save(tmp_path)
+    assert "marks" not in (tmp_path / "settings.json").read_text()
+    earlier = Vocabulary.load(tmp_path)
+    assert earlier.encode("दिन दीन cafe\u0301 İstanbul").tolist() == [2, 3, 2, 3, 4, 5, 6]
+    replace(earlier, marks=True).save(tmp_path)
+    assert Vocabulary.load(tmp_path).encode("दिन").tolist() == [UNKNOWN_ID]
+
+
+@pytest.mark.parametrize(
+    ("text", "notices"),
+    [
+        ("吾輩は猫である。名前はまだ無い。", 1),
+        ("ภาษาไทย ไม่มีช่องว่าง", 1),
+        ("한국어 낱말 東京", 0),
+        ("plain", 0),
+    ],
+)
+def test_a_script_without_blanks_is_named(text: str, notices: int, tmp_path: Path) -> None:
+    _, _, counts = run(tmp_path, TokensSpec(kind="word"), train=[text])
+    assert len(counts.get("notices", [])) == notices
+    for notice in counts.get("notices", []):
+        assert "tokens.kind subword" in notice
