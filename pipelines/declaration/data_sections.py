@@ -208,10 +208,9 @@ class TokensSpec(Section):
     lower: bool = Field(False, description="turn the text into lower case first")
     words: Literal["all", "letters", "punctuation"] = Field(
         "all",
-        description="all: runs of letters (with their marks), digits and _; letters: only A to Z, ' and "
-        "- are kept, "
-        "words that start with - are dropped; punctuation: words, as in don't, and each other "
-        "character",
+        description="all: runs of letters (with their marks), digits and _; letters: only A to Z, "
+        "' and - are kept, words that start with - are dropped; punctuation: words, as in don't, "
+        "and each other character",
     )
     begin: str | None = Field(None, description="token put before each document")
     end: str | None = Field(

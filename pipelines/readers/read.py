@@ -21,11 +21,13 @@ from pipelines.readers.cleaning import STRAY, composed, decoded, excerpt, unix_l
 from pipelines.readers.csv_rows import checked_rows, long_fields
 from pipelines.readers.documents import (
     EMPTY,
+    JUNK,
     NO_LABEL,
     NOT_UTF8,
     Document,
     Notes,
     Reader,
+    is_junk,
     matching_files,
     source_files,
 )
@@ -52,7 +54,7 @@ def read(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]
 
 
 def _read_text(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    files = source_files(source)
+    files = source_files(source, notes)
     if len(files) > 1:
         names = ", ".join(path.name for path in files[:3])
         raise FolioError(
@@ -86,11 +88,11 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
     homes: set[str | None] = set()
     seen: set[str] = set()
     labels = ("pos", "neg", "unsup") if spec.split == "within-train" else ("pos", "neg")
-    for path, data in _labelled_files(source, labels):
+    for path, data in _labelled_files(source, labels, notes):
         folder, _, name = path.rpartition("/")
         place = _folder(folder)
         if data is None or place is None:
-            notes.ignored[_why_ignored(place, name)] += 1
+            notes.ignored[_why_ignored(place, path)] += 1
         elif place["label"] is None:
             addresses = data.decode(errors="replace").splitlines()
             notes.films[f"{place['part']}/{name[5:8]}"] = [_film(line) for line in addresses]
@@ -110,7 +112,7 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
             yield review
     if not homes:
         raise FolioError(
-            f"{source_files(source)[0].name}: contains no train/pos/*.txt, "
+            f"{source_files(source, notes)[0].name}: contains no train/pos/*.txt, "
             "train/neg/*.txt, test/…; reader labelled-folders needs that layout, as "
             "plain folders or in a .tar.gz"
         )
@@ -127,24 +129,26 @@ def _is_of_use(path: str, labels: Container[str | None]) -> bool:
     """Whether it is a review in a folder of `labels`, or a list of films."""
     folder, _, name = path.rpartition("/")
     place = _folder(folder)
-    if place is None or not name.endswith(".txt"):
+    if place is None or not name.endswith(".txt") or is_junk(path):
         return False
     return place["label"] in labels or (
         place["label"] is None and FILM_LIST.fullmatch(name) is not None
     )
 
 
-def _why_ignored(place: dict[str, str | None] | None, name: str) -> str:
-    if place and place["label"] == "unsup" and name.endswith(".txt"):
+def _why_ignored(place: dict[str, str | None] | None, path: str) -> str:
+    if is_junk(path):
+        return JUNK
+    if place and place["label"] == "unsup" and path.endswith(".txt"):
         return f"{place['part']}/unsup (not labelled)"
     return "other files"
 
 
 def _labelled_files(
-    source: Artifact, labels: Container[str | None]
+    source: Artifact, labels: Container[str | None], notes: Notes
 ) -> Iterator[tuple[str, bytes | None]]:
     """(name, content if it is needed) of all files, in archives or plain."""
-    files, wanted = source_files(source), partial(_is_of_use, labels=labels)
+    files, wanted = source_files(source, notes), partial(_is_of_use, labels=labels)
     for path in files:
         name = path.relative_to(source.path).as_posix()
         if name.endswith(ARCHIVES) or (len(files) == 1 and not wanted(name)):
@@ -195,7 +199,7 @@ def film_of(document: str, films: dict[str, list[str]]) -> str | None:
 
 
 def _read_csv(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    files = source_files(source)
+    files = source_files(source, notes)
     tables = [path for path in files if path.suffix.lower() == ".csv"] or files
     notes.ignored["other files"] += len(files) - len(tables)
     with long_fields():

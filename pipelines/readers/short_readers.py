@@ -68,7 +68,7 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
 
 def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[Path, str]]:
     """The source's only file, whatever its name, or the files of a folder that match the glob."""
-    files = source_files(source)
+    files = source_files(source, notes)
     for path in files if len(files) == 1 else matching_files(source, spec, notes):
         yield path, path.relative_to(source.path).as_posix()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError, UsageError
+from pipelines.files.home import made
 from pipelines.readers import cleaning
 from pipelines.readers.cleaning import decoded, text_digest, without_tags
 from pipelines.readers.documents import Document, Notes
@@ -193,3 +195,57 @@ def test_csv_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> Non
     with pytest.raises(FolioError, match=message) as caught:
         table(tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+JUNK = (
+    "._a.txt",
+    ".DS_Store",
+    "__MACOSX/._a.txt",
+    "x/.ipynb_checkpoints/a-checkpoint.txt",
+    "x/._b",
+)
+JUNK_COUNT = {"files of the system (such as .DS_Store)": len(JUNK)}
+
+
+@pytest.mark.parametrize("reader", ["text", "files", "lines", "paragraphs", "csv"])
+def test_files_of_the_system_are_no_documents(tmp_path: Path, reader: str) -> None:
+    lay(
+        tmp_path, dict.fromkeys(JUNK, b"\x00\x05\x16\x07") | {"a.txt": "text\nOnce", "m.json": "{}"}
+    )
+    (tmp_path / "m.json").unlink()
+    found, notes = documents(
+        tmp_path, reader=reader, split="contiguous" if reader == "text" else "hash"
+    )
+    assert found and all(document.reason is None for document in found)
+    assert +notes.ignored == JUNK_COUNT
+
+
+def test_files_of_the_system_beside_reviews(tmp_path: Path) -> None:
+    junk = {"train/pos/._1_9.txt": "x", "__MACOSX/train/pos/1_9.txt": "x", ".DS_Store": "x"}
+    lay(tmp_path / "plain", {"train/pos/1_9.txt": "good", "test/neg/1_1.txt": "bad"} | junk)
+    with tarfile.open(made(tmp_path / "packed") / "a.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "plain", arcname=".")
+    for folder in ("plain", "packed"):
+        found, notes = documents(tmp_path / folder, reader="labelled-folders", split="official")
+        assert sorted(d.id for d in found) == ["test/neg/1_1", "train/pos/1_9"]
+        assert sum(notes.ignored.values()) == 3
+
+
+def test_only_files_of_the_system(tmp_path: Path) -> None:
+    lay(tmp_path, dict.fromkeys(JUNK, b"\x00"))
+    with pytest.raises(FolioError, match="only files that systems add"):
+        documents(tmp_path, reader="files", split="hash")
+
+
+@pytest.mark.parametrize(
+    ("glob", "names"),
+    [
+        ("**/*.txt", {"ONE.TXT", "a/Two.Txt", "three.txt"}),
+        ("*.TXT", {"ONE.TXT", "three.txt"}),
+        ("[a-t]*.txt", {"three.txt"}),
+        ("A/*", {"a/Two.Txt"}),
+    ],
+)
+def test_a_glob_finds_names_in_any_case(tmp_path: Path, glob: str, names: set[str]) -> None:
+    lay(tmp_path, {"ONE.TXT": "1", "a/Two.Txt": "2", "three.txt": "3", "README.md": "4"})
+    assert {d.id for d in documents(tmp_path, reader="files", split="hash", glob=glob)[0]} == names
