@@ -12,6 +12,7 @@ from flows.cli import compare  # isort: skip
 from flows.cli import models  # isort: skip
 from flows.cli import champions  # isort: skip
 from flows.cli import lineage  # isort: skip
+from flows.cli import declarations  # isort: skip
 from flows.cli import upkeep  # isort: skip
 from flows.cli import up  # isort: skip
 from flows.cli.app import app
@@ -22,7 +23,18 @@ from pipelines.files.machine import one_line, refusal_of, tight_limits
 
 INTERRUPTED = 130  # the shell convention for Ctrl-C
 
-__all__ = ["app", "champions", "compare", "lineage", "main", "models", "run", "up", "upkeep"]
+__all__ = [
+    "app",
+    "champions",
+    "compare",
+    "declarations",
+    "lineage",
+    "main",
+    "models",
+    "run",
+    "up",
+    "upkeep",
+]
 
 
 def main() -> None:

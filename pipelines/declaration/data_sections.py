@@ -130,7 +130,7 @@ class CorpusSpec(Section):
         "quarantine them. Equal ones are always quarantined",
     )
     markup: Literal["wiki40b"] | None = Field(
-        None, description="markup to interpret: wiki40b's _START_ARTICLE_, _NEWLINE_, …"
+        None, description="markup to interpret: wiki40b's `_START_ARTICLE_`, `_NEWLINE_`, …"
     )
     max_quarantined: float = Field(
         0.02,

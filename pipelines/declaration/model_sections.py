@@ -30,7 +30,7 @@ class RegistrySpec(Section):
         ge=0,
         le=1e9,
         description="smaller differences from the champion are ignored, as they may come from "
-        "another seed; in the metric's unit",
+        "another seed",
     )
     confidence: float = Field(0.95, ge=0.5, lt=1, description="confidence level of the comparison")
     slice_floors: dict[SliceKind, Figure | dict[str, Figure]] = Field(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -37,6 +38,14 @@ class Section(BaseModel):
         if isinstance(value, dict) and any(isinstance(kind, type(Section)) for kind in kinds):
             return value  # a section checks its own numbers
         return _numbers_alone(value) if kinds & {int, float} and bool not in kinds else value
+
+
+def section_under(model: type[Section], key: str) -> type[Section] | None:
+    """The section that may be declared under a key of another, if any."""
+    field = model.model_fields.get(key)
+    kind = field.annotation if field else None
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return next((one for one in members if isinstance(one, type(Section))), None)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:

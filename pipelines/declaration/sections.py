@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
-from pipelines.declaration.data_sections import Section
+from pipelines.declaration.section_base import section_under
 from pipelines.declaration.spec import Spec
 
 
@@ -21,17 +20,9 @@ def _values(
     prefix: str, changes: dict[str, Any], model: Any, old: Any
 ) -> Iterator[tuple[str, Any]]:
     for name, value in changes.items():
-        section = _section(model, name)
+        section = section_under(model, name)
         before = old.get(name) if isinstance(old, dict) else None
         if section and isinstance(value, dict) and (before is None or isinstance(before, dict)):
             yield from _values(f"{prefix}{name}.", value, section, before)
         else:
             yield f"{prefix}{name}", value
-
-
-def _section(model: type[Section], name: str) -> type[Section] | None:
-    """The section that may be declared under a key of another, if any."""
-    field = model.model_fields.get(name)
-    kind = field.annotation if field else None
-    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return next((one for one in members if isinstance(one, type(Section))), None)
