@@ -12,9 +12,9 @@ def refuse_own_folders(source: Path, settings: Settings) -> None:
     """Raises UsageError if a source folder contains the home or a store, or is in a store."""
     if not source.is_dir():
         return
-    real, shared = source.resolve(), settings.store.remote and settings.store.remote.folder
+    real, remote = source.resolve(), settings.store.remote
     own = {"the home": settings.home, "the store": settings.store.root}
-    if shared is not None:
+    if remote is not None and (shared := remote.folder):
         own["the shared store"] = shared
     for name, folder in own.items():
         inside = real.is_relative_to(folder.resolve()) and name != "the home"
