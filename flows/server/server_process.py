@@ -28,6 +28,7 @@ from flows.web.reachable import answers
 from pipelines.errors import FolioError, UnreadableError
 from pipelines.files.locks import is_locked, locked
 from pipelines.files.small_files import read_object
+from pipelines.files.sqlite_file import address_of, is_plain
 from pipelines.files.whole_files import write_json
 
 BOOT_SECONDS = 120  # 6 on an idle machine
@@ -95,6 +96,7 @@ def start(folder: Path, port: int) -> Server:
         "PREFECT_HOME": str(folder),
         "PREFECT_PROFILE": None,
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None,  # its output goes to server.log
+        **_database(folder),
         FOLDER: str(folder),
         "TMPDIR": str(private_folder(folder / "tmp")),
         **server_environment(folder.parent),
@@ -114,6 +116,15 @@ def start(folder: Path, port: int) -> Server:
     server = Server(url, process.pid, process)
     _note(folder, server)
     return server
+
+
+def _database(folder: Path) -> dict[str, str]:
+    """Prefect would make an address of its home's path as it is, which not every path allows."""
+    named = {"PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL"}
+    driver, database = "sqlite+aiosqlite", folder.absolute() / "prefect.db"
+    if named & os.environ.keys() or is_plain(database):
+        return {}
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address_of(database, driver, driver)}
 
 
 def free_port() -> int:

@@ -32,7 +32,7 @@ def command(home: Path, port: int) -> list[str]:
         "--workers",
         "1",
         "--artifacts-destination",
-        str(home / "mlflow" / "artifacts"),
+        (home.absolute() / "mlflow" / "artifacts").as_uri(),
     ]
 
 

@@ -1,13 +1,38 @@
-"""Reads SQLite databases of MLflow and Prefect, which may be using them."""
+"""Addresses of SQLite databases, and reading those that MLflow and Prefect may be using."""
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
+
+PLAIN = re.compile(r"[\w/.,:@+= -]*")  # paths that SQLAlchemy and Optuna take as they are
+
+
+def is_plain(path: Path) -> bool:
+    return PLAIN.fullmatch(str(path)) is not None
+
+
+def address_of(path: Path, driver: str = "sqlite", encoding_driver: str = "sqlite+pysqlite") -> str:
+    """SQLAlchemy's address of a database. A path with other characters is percent-encoded, for
+    SQLite itself to decode; for `sqlite:` alone MLflow would make folders of that name."""
+    if is_plain(path):
+        return f"{driver}:///{path}"
+    return f"{encoding_driver}:///file:{quote(str(path))}?uri=true"
+
+
+def path_of(address: str) -> Path | None:
+    """The inverse; None if it is the address of something else."""
+    scheme, separator, rest = address.partition(":///")
+    if not separator or scheme.partition("+")[0] != "sqlite":
+        return None
+    path, _, options = rest.partition("?")
+    encoded = path.startswith("file:") and "uri=true" in options.split("&")
+    return Path(unquote(path.removeprefix("file:")) if encoded else path)
 
 
 @contextmanager

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import FolioError, first_line
 from pipelines.files.home import made, why_closed
 from pipelines.files.locks import locked
+from pipelines.files.sqlite_file import address_of
 from pipelines.network.addresses import redacted
 from pipelines.registry.mlflow_private import make_database
 
 if TYPE_CHECKING:
     import mlflow
-
-
-SQLITE = "sqlite:///"
 
 
 # No usage reports, no progress bars, no search for other projects' files.
@@ -51,7 +49,11 @@ def is_own(home: Path) -> bool:
 
 
 def _own_uri(home: Path) -> str:
-    return f"{SQLITE}{home.absolute()}/mlflow/mlflow.db"
+    return address_of(_own_database(home))
+
+
+def _own_database(home: Path) -> Path:
+    return home.absolute() / "mlflow" / "mlflow.db"
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
         mlflow.set_tracking_uri(uri)
         try:
             if uri == _own_uri(home):
-                make_database(Path(uri.removeprefix(SQLITE)))
+                make_database(_own_database(home))
             yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
         except mlflow.exceptions.MlflowException as error:
             message = (

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.files.sqlite_file import address_of
+
 if TYPE_CHECKING:
     import mlflow
 
@@ -30,7 +32,7 @@ def make_database(path: Path) -> None:
 
     new = path.with_name(f".new-{path.name}")
     new.unlink(missing_ok=True)
-    engine = utils.create_sqlalchemy_engine_with_retry(f"sqlite:///{new}")
+    engine = utils.create_sqlalchemy_engine_with_retry(address_of(new))
     try:
         utils._initialize_tables(engine)
     finally:

@@ -20,9 +20,9 @@ from pipelines.errors import FolioError
 from pipelines.files.digests import digest_json
 from pipelines.files.home import made
 from pipelines.files.names import unsafe
-from pipelines.files.sqlite_file import read_only
+from pipelines.files.sqlite_file import path_of, read_only
 from pipelines.network.addresses import shown
-from pipelines.registry.mlflow_access import SQLITE, is_own, mlflow_at, registry_uri
+from pipelines.registry.mlflow_access import is_own, mlflow_at, registry_uri
 from pipelines.registry.mlflow_private import delete_for_good, read_versions
 from pipelines.store.times import utc
 
@@ -64,10 +64,9 @@ def versions(home: Path, name: str | None = None) -> list[Version]:
 
     Raises FolioError if the registry does not answer.
     """
-    uri = registry_uri(home)
-    if not uri.startswith(SQLITE):
+    path = path_of(registry_uri(home))
+    if path is None:
         return _ask_mlflow(home, name)
-    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
     if not path.is_file():
         return []
     try:

@@ -29,6 +29,7 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.files.digests import digest_json
 from pipelines.files.home import made
 from pipelines.files.locks import try_lock
+from pipelines.files.sqlite_file import address_of
 from pipelines.files.whole_files import write_json
 from pipelines.run.grid import Variant
 from pipelines.run.validation import measured, validation_figure
@@ -185,15 +186,13 @@ def search_in(home: Path, spec: Spec) -> Iterator[Search]:
 
 def _study(path: Path, measure: str) -> optuna.Study:
     import optuna
-    from sqlalchemy import URL
     from sqlalchemy.exc import DatabaseError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    address = URL.create("sqlite", database=str(path)).render_as_string()
     minimized = measure in LOWER_IS_BETTER
     try:
         return optuna.create_study(
-            storage=address,
+            storage=address_of(path),
             study_name="tune",
             direction="minimize" if minimized else "maximize",
             load_if_exists=True,

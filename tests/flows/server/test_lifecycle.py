@@ -11,7 +11,7 @@ import pytest
 from flows.server.lifecycle import prefect_api
 from pipelines.errors import FolioError
 from tests.flows.one_run import BURST
-from tests.prefect_server import database, one_run, rows, server_processes
+from tests.prefect_server import database, migrated, one_run, rows, server_processes
 
 
 def test_a_given_address_is_used_and_no_server_started(
@@ -60,6 +60,18 @@ def test_two_runs_share_a_server_and_the_last_one_stops_it(new_home: Path, play:
         rows(new_home, "select state_type, name from task_run")
         == [("COMPLETED", "tiny-play · source")] * 2
     )
+
+
+@pytest.mark.long
+def test_the_database_is_in_the_home_whatever_signs_its_path_has(
+    prefect_home: Path, tmp_path: Path, play: Path
+) -> None:
+    home = migrated(prefect_home, tmp_path / "all" / "why? #1 50%41 {x} 'a&b'" / "home")
+    run = one_run(home, play)
+    _, said = run.communicate()
+    assert run.returncode == 0, said
+    assert rows(home, "select state_type from flow_run") == [("COMPLETED",)]
+    assert list((tmp_path / "all").iterdir()) == [home.parent]
 
 
 @pytest.mark.long
