@@ -24,7 +24,7 @@ from pipelines.parallel import mapped
 from pipelines.store.artifacts import Inputs, Workspace
 from pipelines.tokens import subwords
 from pipelines.tokens.vocabulary import SPECIAL, Vocabulary
-from pipelines.tokens.words import UNSPACED, split_words
+from pipelines.tokens.words import UNSPACED, has_marks, split_words
 
 MOSTLY = 0.5  # share of the characters
 
@@ -115,10 +115,10 @@ def learn(
     """
     if spec.kind == "subword":
         return _learn_subwords(shards, spec, work), []
-    counts = (
-        _count_characters(shards, spec)
+    counts, marked = (
+        (_count_characters(shards, spec), False)
         if spec.kind == "char"
-        else (_count_words(shards, spec, work))
+        else _count_words(shards, spec, work)
     )
     markers = _markers(spec, counts)
     kept = [(token, count) for token, count in counts.items() if count >= spec.min_count]
@@ -143,7 +143,7 @@ def learn(
         spec.words,
         spec.begin or None,
         spec.end or None,
-        marks=spec.kind == "word" and spec.words == "all",
+        marks=spec.kind == "word" and spec.words == "all" and marked,
     )
     return learned, _unspaced(counts) if spec.kind == "word" else []
 
@@ -218,21 +218,28 @@ def _count_characters(shards: Sequence[Path], spec: TokensSpec) -> Counter[str]:
     return counts
 
 
-def _count_words(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Counter[str]:
-    def counted(texts: pl.Series) -> pl.DataFrame:
+def _count_words(
+    shards: Sequence[Path], spec: TokensSpec, work: Workspace
+) -> tuple[Counter[str], bool]:
+    """And whether some have marks. If none has, the vocabulary is that of earlier versions, with
+    the same bytes: nothing that was learned from it must be learned again."""
+
+    def counted(texts: pl.Series) -> tuple[pl.DataFrame, bool]:
         words = split_words(texts, spec.lower, spec.words).explode(empty_as_null=False)
-        return (
+        counts = (
             words.alias("text")
             .to_frame()
             .group_by("text")
             .agg(pl.len().cast(pl.UInt64).alias("count"))
         )
+        return counts, has_marks(texts)
 
-    total = pl.DataFrame(schema={"text": pl.String, "count": pl.UInt64})
-    for done, shard in enumerate(mapped(counted, _texts(shards)), 1):
+    total, marked = pl.DataFrame(schema={"text": pl.String, "count": pl.UInt64}), False
+    for done, (shard, has_some) in enumerate(mapped(counted, _texts(shards)), 1):
         total = pl.concat([total, shard]).group_by("text").agg(pl.col("count").sum())
+        marked = marked or has_some
         work.progress(done, None, "train shards counted")
-    return Counter(dict(total.iter_rows()))
+    return Counter(dict(total.iter_rows())), marked
 
 
 # The documents

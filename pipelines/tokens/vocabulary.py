@@ -60,7 +60,7 @@ class Vocabulary:
     pad_id: int = PAD_ID
     unknown_id: int = UNKNOWN_ID
     model: bytes | None = field(default=None, repr=False)
-    marks: bool = False  # words keep their combining marks; vocabularies of earlier versions do not
+    marks: bool = False  # words keep their combining marks; the train text has some
 
     @property
     def size(self) -> int:

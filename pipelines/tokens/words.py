@@ -16,6 +16,7 @@ UNMARKED = r"[\p{L}\p{N}_]+"
 # Combining marks belong to their letter.
 PUNCTUATION = r"[\p{L}\p{M}\p{N}_]+(?:['’][\p{L}\p{M}]+)?|[^\s\p{L}\p{M}\p{N}_]"
 PATTERNS = {"all": UNMARKED, "punctuation": PUNCTUATION}
+MARKS = r"[\p{M}\u{200C}\u{200D}İ]"  # İ has one in lower case
 DOTTED_I = "i\N{COMBINING DOT ABOVE}"  # the lower case of İ
 UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
 
@@ -41,3 +42,9 @@ def split_words(texts: pl.Series, lower: bool, words: str = "all", marks: bool =
         found = read.str.replace_all(r"(^| )-[^ ]*", "").str.extract_all("[^ ]+")
     frame = texts.alias("text").to_frame().lazy().select(found)
     return frame.collect(engine="streaming")["text"]  # in small batches, on all cores
+
+
+def has_marks(texts: pl.Series) -> bool:
+    """Whether words are not the same with and without their marks."""
+    beyond_ascii = texts.filter(texts.str.len_bytes() > texts.str.len_chars())
+    return bool(beyond_ascii.str.contains(MARKS).any())

@@ -297,11 +297,21 @@ def test_marks_belong_to_their_letter(texts: list[str]) -> None:
 def test_words_of_many_scripts(text: str, words: list[str], tmp_path: Path) -> None:
     spec = TokensSpec(kind="word", lower=True)
     vocabulary, rows, _ = run(tmp_path, spec, train=[text])
-    assert set(vocabulary.tokens[2:]) == set(words) and vocabulary.marks
+    assert set(vocabulary.tokens[2:]) == set(words)
     coded = rows["train"]["tokens"].to_pylist()[0]
     assert [vocabulary.tokens[i] for i in coded] == words
     assert vocabulary.encode(text).tolist() == coded
     assert vocabulary.unknown_in(text + " x\u0301") == ["x\u0301"]
+
+
+def test_without_marks_the_vocabulary_is_that_of_earlier_versions(tmp_path: Path) -> None:
+    spec = TokensSpec(kind="word", lower=True)
+    plain, *_ = run(tmp_path / "plain", spec, train=["cat \u00e9t\u00e9"], test=["e\u0301te\u0301"])
+    assert not plain.marks
+    assert "marks" not in (tmp_path / "plain/out/vocabulary/settings.json").read_text()
+    for name, text in (("accent", "x\u0301"), ("joiner", "a\u200cb"), ("turkish", "İyi")):
+        assert run(tmp_path / name, spec, train=["cat", text])[0].marks
+    assert not run(tmp_path / "c", TokensSpec(kind="char"), train=["x\u0301"])[0].marks
 
 
 def test_vocabularies_of_earlier_versions_cut_words_at_marks(tmp_path: Path) -> None:
