@@ -59,7 +59,7 @@ ARROWS = {
     ),
     "flows/server": "errors files flows/web tasks",
     "flows/services": (
-        "errors files network flows/web store registry report tasks flows flows/server"
+        "errors declaration files network flows/web store registry report tasks flows flows/server"
     ),
     "flows/doctor": "errors files network flows/web store upkeep flows flows/server flows/services",
     "flows/cli": (

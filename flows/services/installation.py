@@ -21,8 +21,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from flows.deployments import CPU, FILE, GPU, deployments, upstream
+from flows.schedules import refuse_misread
 from flows.server.environment import changed
 from flows.services.automations import automations, install_automation, install_followers
+from pipelines.declaration.load import catalog_names, load_spec
 from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, made, private_files
 from pipelines.files.machine import refusal_in
@@ -38,6 +40,9 @@ def install(client: SyncPrefectClient, log: Path) -> None:
     """Work pools, deployments and automations; existing ones are updated."""
     for pool, limit in LIMITS.items():
         _install_pool(client, pool, limit)
+    for name in catalog_names():
+        if schedule := load_spec(name).schedule:
+            refuse_misread(name, schedule)
     _deploy(log)
     _remove_strangers(client)
     for automation in automations():

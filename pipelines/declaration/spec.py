@@ -6,7 +6,6 @@ anything runs. `pipelines/declaration/load.py` reads the files; this module only
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -16,39 +15,10 @@ from pipelines.declaration.data_sections import BatchesSpec, CorpusSpec, SourceS
 from pipelines.declaration.evaluation_section import EvaluationSpec
 from pipelines.declaration.model_sections import ModelSpec, RegistrySpec, TrainingSpec
 from pipelines.declaration.model_size import too_large
+from pipelines.declaration.schedule_section import ScheduleSpec
 from pipelines.declaration.section_base import OPERATIONAL, Section
 from pipelines.declaration.slices import EDGES, NAMED, slice_names
 from pipelines.declaration.tune_section import TunedKey, TuneSpec
-
-
-@cache
-def _timezones() -> set[str]:
-    from zoneinfo import available_timezones
-
-    return available_timezones()
-
-
-class ScheduleSpec(Section):
-    """When a deployment retrains automatically."""
-
-    cron: str = Field(description="minute hour day month weekday, such as 0 3 * * *")
-    timezone: str = Field("UTC", description="the time zone of cron, such as Europe/Berlin")
-    profile: str = Field("full", description="the profile to run")
-
-    @model_validator(mode="after")
-    def _possible(self) -> ScheduleSpec:
-        from cronsim import CronSim, CronSimError
-
-        if self.timezone not in _timezones():
-            raise ValueError(f"timezone {self.timezone!r} is unknown; write it like Asia/Tokyo")
-        try:
-            CronSim(self.cron, datetime(2000, 1, 1))
-        except CronSimError as error:
-            raise ValueError(
-                f"cron {self.cron!r}: {error}; write minute hour day month weekday, "
-                "such as 0 3 * * *"
-            ) from error
-        return self
 
 
 class Spec(Section):

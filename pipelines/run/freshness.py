@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pipelines.declaration.spec import ScheduleSpec
+from pipelines.declaration.schedule_section import ScheduleSpec
 from pipelines.store.run_records import is_ahead
 from pipelines.store.times import utc
 
 PATIENCE = timedelta(hours=1)  # minimum, before a run that is due counts as late
+NEAR = timedelta(hours=3)  # more than clocks are ever changed by
 TIMES_AS_LONG = 2  # times the last run's duration: how long the next may take
 
 
@@ -62,17 +64,45 @@ def last_due(schedule: ScheduleSpec, now: datetime) -> datetime | None:
     """The latest scheduled time up to and including `now`."""
     from cronsim import CronSim
 
-    # Going backwards, it starts with the second before the given one.
-    after = _whole(now + timedelta(seconds=1), schedule)
-    return next(CronSim(schedule.cron, after, reverse=True), None)
+    local = _local(schedule, now)
+    passed = [time for time in _near(schedule, local) if time <= now]
+    if passed:
+        return max(passed)
+    earlier = next(CronSim(schedule.cron, local - NEAR, reverse=True), None)
+    return earlier and _instant(schedule, earlier)
 
 
 def next_due(schedule: ScheduleSpec, now: datetime) -> datetime | None:
     """The first scheduled time after `now`."""
     from cronsim import CronSim
 
-    return next(CronSim(schedule.cron, _whole(now, schedule)), None)
+    local = _local(schedule, now)
+    coming = [time for time in _near(schedule, local) if time > now]
+    if coming:
+        return min(coming)
+    later = next(CronSim(schedule.cron, local + NEAR), None)
+    return later and _instant(schedule, later)
 
 
-def _whole(time: datetime, schedule: ScheduleSpec) -> datetime:
-    return time.astimezone(ZoneInfo(schedule.timezone)).replace(microsecond=0)
+def _local(schedule: ScheduleSpec, now: datetime) -> datetime:
+    zone = ZoneInfo(schedule.timezone)
+    return now.astimezone(zone).replace(microsecond=0, tzinfo=None)
+
+
+def _near(schedule: ScheduleSpec, local: datetime) -> Iterator[datetime]:
+    """The scheduled times around a local one: while clocks change, these are not in order."""
+    from cronsim import CronSim
+
+    for time in CronSim(schedule.cron, local - NEAR - timedelta(seconds=1)):
+        if time > local + NEAR:
+            return
+        yield _instant(schedule, time)
+
+
+def _instant(schedule: ScheduleSpec, local: datetime) -> datetime:
+    """When clocks show a local time, as Prefect takes it: the first time of two; and for an hour
+    that is skipped an hour before (Python 3.13: after) the next one."""
+    zone = ZoneInfo(schedule.timezone)
+    first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    is_skipped = second < first
+    return second if is_skipped and sys.version_info < (3, 13) else first
