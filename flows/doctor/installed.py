@@ -13,9 +13,10 @@ from prefect.client.schemas.objects import WorkerStatus, WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.utilities.callables import parameter_schema
 
-from flows.deployments import GPU
+from flows.deployments import GPU, upstream
 from flows.deployments import deployments as declared
 from flows.services.automations import automations as declared_automations
+from flows.services.automations import follower_name
 from flows.services.installation import LIMITS, TAG, lets_commands_in
 from pipelines.upkeep.findings import FIX, Finding, Repair
 
@@ -183,16 +184,15 @@ def _filled(schema: dict[str, Any]) -> dict[str, Any]:
 
 def automations(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
     known = {one.name: one for one in client.read_automations()}
-    wanted = [one.name for one in declared_automations()]
-    for name in wanted:
-        if name not in known or not known[name].enabled:
-            so = "is disabled" if name in known else "is missing"
-            yield Finding(
-                "automations",
-                "problem",
-                f"the automation “{name}” {so}: a killed run may stay Running forever",
-                FIX,
-                again,
-            )
-    if all(name in known and known[name].enabled for name in wanted):
-        yield Finding("automations", "ok", f"{len(wanted)}, all enabled")
+    lost = {one.name: "a killed run may stay Running forever" for one in declared_automations()}
+    lost |= {
+        follower_name(name, above): f"a new champion of {above} does not retrain {name}"
+        for name, above in upstream().items()
+    }
+    wrong = [name for name in lost if name not in known or not known[name].enabled]
+    for name in wrong:
+        so = "is disabled" if name in known else "is missing"
+        text = f"the automation “{name}” {so}: {lost[name]}"
+        yield Finding("automations", "problem", text, FIX, again)
+    if not wrong:
+        yield Finding("automations", "ok", f"{len(lost)}, all enabled")

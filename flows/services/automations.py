@@ -80,6 +80,10 @@ def automations() -> list[AutomationCore]:
     ]
 
 
+def follower_name(pipeline: str, upstream: str) -> str:
+    return f"{FOLLOWS}{pipeline} follows {upstream}"
+
+
 def follows(pipeline: str, upstream: str, deployment: UUID) -> AutomationCore:
     """Retrain a pipeline through its deployment when the one that it starts from has a new
     champion."""
@@ -90,7 +94,7 @@ def follows(pipeline: str, upstream: str, deployment: UUID) -> AutomationCore:
         threshold=1,
     )
     return AutomationCore(
-        name=f"{FOLLOWS}{pipeline} follows {upstream}",
+        name=follower_name(pipeline, upstream),
         trigger=trigger,
         enabled=True,
         description=f"{pipeline} starts from the champion of {upstream}",
