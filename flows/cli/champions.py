@@ -1,14 +1,15 @@
-"""Commands that show, change and verify the champions."""
+"""Commands that show, change, verify and export the champions."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows.cli.app import app
-from flows.cli.options import AsJson, Name, OnlyName, answer, settings, writable
+from flows.cli.options import AsJson, ModelVersion, Name, OnlyName, answer, settings, writable
 from flows.display import models as display
 from flows.parameters import model_name
 from pipelines.errors import FolioError, UsageError
@@ -116,6 +117,25 @@ def verify(name: OnlyName = None, as_json: AsJson = False) -> None:
             else ""
         )
         raise FolioError(f"{found.problems[0]}{more}")
+
+
+@app.command()
+def export(
+    name: Name,
+    out: Annotated[Path, typer.Option(help="the new folder", metavar="FOLDER")],
+    version: ModelVersion = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a registered model to a folder that MLflow loads anywhere, without Folio.
+
+    \b
+    Examples:
+      folio export imdb --out ./imdb-model
+      folio export imdb --version 3 --out ./imdb-3
+    """
+    from pipelines.serving.export import export as exported
+
+    answer(exported(settings().home, model_name(name), version, out), as_json, display.exported)
 
 
 def _moment(text: str) -> datetime:

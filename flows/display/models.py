@@ -138,3 +138,8 @@ def scored(summary: dict[str, Any]) -> None:
         print("text     drift not measured: too little text")
     else:
         drift(summary["drift"], "this file")
+
+
+def exported(found: dict[str, Any]) -> None:
+    print(f"{found['name']} version {found['version']}: {found['folder']}")
+    print(f'load it with  mlflow.pyfunc.load_model("{found["folder"]}")')

@@ -55,7 +55,7 @@ def verify(home: Path, store: Path, progress: Progress, name: str | None = None)
     if known or lines:
         with mlflow_at(home) as (_, client):
             complete_interrupted(home, client)
-            known = asked(client, name)
+            known = asked(client, home, name)
             lines, problems = _journal(home, name)
             if lines is not None:
                 problems += _heads(home, client, lines, name)
@@ -104,7 +104,7 @@ def _heads(
 ) -> Iterator[str]:
     """Whether each model's alias and the digest in the registry match its last line."""
     names = {line["model"] for line in journal}
-    names |= {version.name for version in asked(client, name)}
+    names |= {version.name for version in asked(client, home, name)}
     for model in sorted(names):
         lines = [line for line in journal if line["model"] == model]
         found = client.search_registered_models(f"name = '{model}'")

@@ -175,7 +175,7 @@ def promote(home: Path, name: str, number: int, reason: str) -> Line:
     Raises FolioError if there is no such version or its files are missing.
     """
     with mlflow_at(home) as (_, client):
-        version = _usable(asked(client, name), name, number)
+        version = _usable(asked(client, home, name), name, number)
         settle(home, client, name)
         lines = journal_of(home).lines(name)
         if lines and lines[-1]["champion"] == number:
@@ -199,7 +199,7 @@ def rollback(home: Path, name: str, reason: str) -> Line:
     champion is still registered.
     """
     with mlflow_at(home) as (_, client):
-        known = asked(client, name)
+        known = asked(client, home, name)
         if not known:
             raise FolioError(absent(name, None, []))
         completed = settle(home, client, name)

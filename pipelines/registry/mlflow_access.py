@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pipelines.files.home import made, why_closed
 from pipelines.files.locks import locked
 from pipelines.files.sqlite_file import address_of
 from pipelines.network.addresses import redacted
+from pipelines.registry.home_artifacts import adopt
 from pipelines.registry.mlflow_private import make_database
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
         try:
             if uri == _own_uri(home):
                 make_database(_own_database(home))
+                adopt(_own_database(home))
             yield mlflow, mlflow.MlflowClient(uri, registry_uri(home))
         except mlflow.exceptions.MlflowException as error:
             message = (
@@ -81,10 +84,9 @@ def mlflow_at(home: Path) -> Iterator[tuple[Any, mlflow.MlflowClient]]:
                 "registry in MLFLOW_TRACKING_URI"
             )
             raise FolioError(_without_secrets(message, home)) from error
-        except DBAPIError as error:  # a full disk, a locked or damaged database
-            message = (
-                f"MLflow at {uri}: {error.orig}; fix that (free space, permissions) and run again"
-            )
+        except (DBAPIError, sqlite3.Error) as error:  # a full disk, a locked or damaged database
+            why = getattr(error, "orig", error)
+            message = f"MLflow at {uri}: {why}; fix that (free space, permissions) and run again"
             raise FolioError(_without_secrets(message, home)) from error
         finally:
             # None: unset. The previous values are in the environment too.

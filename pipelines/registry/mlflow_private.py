@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     import mlflow
 
 DELETED = "Deleted_Internal"  # MLflow's mark on a deleted version
+SCHEMA = "dc11669786a5"  # of the tables whose rows are rewritten
+LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+    ("model_versions", "source"),
+)
 
 
 def make_database(path: Path) -> None:
@@ -77,6 +85,48 @@ def read_versions(
     for row in map(Row._make, rows):
         key = row.name, row.number
         yield row, tags.get(key, {}), tuple(aliases.get(key, ()))
+
+
+def absolute_roots(database: sqlite3.Connection) -> list[str]:
+    """The folders `…/mlflow/artifacts/`, as addresses, in which Folio before put its models' files.
+
+    Empty if MLflow's tables are of another version, or not complete.
+    """
+    try:
+        (schema,) = database.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
+    except sqlite3.OperationalError:
+        return []
+    if schema != SCHEMA:
+        return []
+    found = database.execute(
+        "SELECT DISTINCT substr(artifact_location, 1, length(artifact_location) - length(name)) "
+        "FROM experiments WHERE artifact_location LIKE 'file:%/mlflow/artifacts/' || name"
+    )
+    return [root for (root,) in found]
+
+
+def model_places(database: sqlite3.Connection, root: str) -> list[str]:
+    """The places of the models' files below a root."""
+    found = database.execute(
+        "SELECT substr(artifact_location, ?) FROM logged_models "
+        "WHERE substr(artifact_location, 1, ?) = ?",
+        (len(root) + 1, len(root), root),
+    )
+    return [place for (place,) in found]
+
+
+def relocate(database: sqlite3.Connection, root: str, address: str) -> None:
+    """Replace the root by another address in all rows, in one transaction.
+
+    MLflow has no public function for that.
+    """
+    with database:
+        for table, column in LOCATIONS:
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE substr({column}, 1, ?) = ?",
+                (address, len(root) + 1, len(root), root),
+            )
 
 
 def delete_for_good(client: mlflow.MlflowClient, model: str, run: str) -> None:

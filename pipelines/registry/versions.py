@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from pipelines.errors import FolioError
 from pipelines.files.digests import digest_json
@@ -22,6 +21,7 @@ from pipelines.files.home import made
 from pipelines.files.names import unsafe
 from pipelines.files.sqlite_file import path_of, read_only
 from pipelines.network.addresses import shown
+from pipelines.registry.home_artifacts import ARTIFACTS, LOCK_SECONDS, SCHEME, local_path, own_roots
 from pipelines.registry.mlflow_access import is_own, mlflow_at, registry_uri
 from pipelines.registry.mlflow_private import delete_for_good, read_versions
 from pipelines.store.times import utc
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     import mlflow
 
 CHAMPION, CHALLENGER = "champion", "challenger"  # the aliases
-LOCK_SECONDS = 10  # another process may lock the database for that long
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version. `location` is its folder, or an address that MLflow fetches from."""
+    """A registered version. `location` is its folder here, or an address that MLflow fetches
+    from."""
 
     name: str
     number: int
@@ -47,10 +47,7 @@ class Version:
     @property
     def folder(self) -> Path | None:
         """The model's folder, or None if it is on another machine."""
-        parts = urlsplit(self.location)
-        if parts.scheme not in ("", "file"):
-            return None
-        return Path(unquote(parts.path) if parts.scheme else self.location)
+        return local_path(self.location, database="")
 
 
 def journal_path(home: Path) -> Path:
@@ -64,14 +61,15 @@ def versions(home: Path, name: str | None = None) -> list[Version]:
 
     Raises FolioError if the registry does not answer.
     """
-    path = path_of(registry_uri(home))
+    uri = registry_uri(home)
+    path = path_of(uri)
     if path is None:
         return _ask_mlflow(home, name)
     if not path.is_file():
         return []
     try:
         with read_only(path, LOCK_SECONDS) as database:
-            return _read(database, name)
+            return _read(database, name, uri, path.parent / ARTIFACTS)
     except sqlite3.OperationalError:
         # A newer MLflow created it, or a killed writer left it without tables or with a journal to
         # roll back.
@@ -82,28 +80,41 @@ def versions(home: Path, name: str | None = None) -> list[Version]:
         ) from error
 
 
-def _read(database: sqlite3.Connection, name: str | None) -> list[Version]:
-    return [
-        Version(row.name, row.number, utc(row.created / 1000), row.location, tags, aliases)
-        for row, tags, aliases in read_versions(database, name)
-    ]
+def _read(
+    database: sqlite3.Connection, name: str | None, uri: str, artifacts: Path
+) -> list[Version]:
+    roots = own_roots(database, artifacts)
+    found = []
+    for row, tags, aliases in read_versions(database, name):
+        location = row.location
+        for root in roots:
+            location = location.replace(root, f"{SCHEME}:/", 1)
+        where = _here(location, uri)
+        found.append(Version(row.name, row.number, utc(row.created / 1000), where, tags, aliases))
+    return found
+
+
+def _here(location: str, uri: str) -> str:
+    """The folder on this machine, if there is one, of an address in the registry at `uri`."""
+    path = local_path(location, uri)
+    return str(path) if path and location.startswith(SCHEME) else location
 
 
 def _ask_mlflow(home: Path, name: str | None) -> list[Version]:
     with mlflow_at(home) as (_, client):
-        return asked(client, name)
+        return asked(client, home, name)
 
 
-def asked(client: mlflow.MlflowClient, name: str | None = None) -> list[Version]:
+def asked(client: mlflow.MlflowClient, home: Path, name: str | None = None) -> list[Version]:
     """Like `versions`, with a registry that is already open."""
-    found = []
+    found, uri = [], registry_uri(home)
     for model in client.search_registered_models(filter_string=_named(name)):
         aliases: dict[int, list[str]] = {}
         for alias, number in sorted(client.get_registered_model(model.name).aliases.items()):
             aliases.setdefault(int(number), []).append(alias)
         for one in client.search_model_versions(_named(model.name)):
             number = int(one.version)
-            location = client.get_model_version_download_uri(model.name, str(number))
+            location = _here(client.get_model_version_download_uri(model.name, str(number)), uri)
             found.append(
                 Version(
                     model.name,

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pipelines.registry.home_artifacts import ARTIFACTS, SCHEME
 from pipelines.registry.lookup import PACKAGE
-from pipelines.registry.mlflow_access import tracking_uri
+from pipelines.registry.mlflow_access import is_own, tracking_uri
 
 if TYPE_CHECKING:
     import mlflow
@@ -64,16 +65,21 @@ def register(
 
 def _experiment(client: mlflow.MlflowClient, home: Path, name: str) -> str:
     """The pipeline's experiment; its files are in this home unless a server stores them."""
-    from mlflow.store.db.db_types import DATABASE_ENGINES
-
     found = client.get_experiment_by_name(name)
     if found is None:
-        direct = urlsplit(tracking_uri(home)).scheme.partition("+")[0] in DATABASE_ENGINES
-        location = (home.absolute() / "mlflow" / "artifacts" / name).as_uri() if direct else None
-        return client.create_experiment(name, artifact_location=location)
+        return client.create_experiment(name, artifact_location=_location(home, name))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return found.experiment_id
+
+
+def _location(home: Path, name: str) -> str | None:
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+
+    if is_own(home):
+        return f"{SCHEME}:/{name}"
+    direct = urlsplit(tracking_uri(home)).scheme.partition("+")[0] in DATABASE_ENGINES
+    return (home.absolute() / "mlflow" / ARTIFACTS / name).as_uri() if direct else None
 
 
 def _signature(kind: str) -> Any:

@@ -44,11 +44,13 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         verdict = _judged(new, known, work.home)
         work.progress(2, STEPS, "steps: opening the registry")
         with mlflow_at(work.home) as (mlflow, client):
-            if champion_of(asked(client, new.name)) == champion_of(known):
+            if champion_of(asked(client, work.home, new.name)) == champion_of(known):
                 work.progress(3, STEPS, "steps: registering the model")
                 number = _registered(mlflow, client, work.home, new, verdict)
                 crowned = _crown(client, work.home, new, number, verdict)
-                version = next(one for one in asked(client, new.name) if one.number == number)
+                version = next(
+                    one for one in asked(client, work.home, new.name) if one.number == number
+                )
                 break
     else:
         raise FolioError(
@@ -93,7 +95,7 @@ def _registered(
         "folio.reason": verdict.reason,
         "folio.evidence": json.dumps(evidence),
     }
-    standing = new.standing(asked(client, new.name))
+    standing = new.standing(asked(client, home, new.name))
     if standing is None:
         return register(
             mlflow,
@@ -117,7 +119,7 @@ def _crown(
     """Set the aliases and write the journal. Returns the version that is champion now."""
     client.set_registered_model_alias(new.name, CHALLENGER, str(number))
     settle(home, client, new.name)
-    champion = champion_of(asked(client, new.name))
+    champion = champion_of(asked(client, home, new.name))
     before = champion.number if champion else None
     crowned = number if verdict.verdict == "promote" else before
     entry = {

@@ -166,7 +166,11 @@ def checked(found: Record, path: Path) -> Record:
         raise UnreadableError(f"{path}: its 'started' is not a valid time")
     if record["drift"] is not None and not record["drift"].keys() >= OF_DRIFT:
         raise UnreadableError(f"{path}: its 'drift' is incomplete")
-    return record | {"stages": [_stage(entry, path) for entry in record["stages"]]}
+    store = path.absolute().parent.parent / "store"
+    stages = [_moved(_stage(entry, path), store) for entry in record["stages"]]
+    folder = next((one["path"] for one in stages if one["stage"] == "report"), None)
+    report = record["report"] and folder and str(Path(folder) / Path(record["report"]).name)
+    return record | {"stages": stages, "report": report or record["report"]}
 
 
 def _stage(found: Any, path: Path) -> Record:
@@ -181,6 +185,13 @@ def _stage(found: Any, path: Path) -> Record:
     if not right:
         raise UnreadableError(f"{path}: the entry of a stage is invalid")
     return entry
+
+
+def _moved(entry: Record, store: Path) -> Record:
+    """With the artifact's path in this home, which may have been copied or moved."""
+    if entry["path"] is None or entry["key"] is None:
+        return entry
+    return entry | {"path": str(store / entry["stage"] / entry["key"])}
 
 
 def is_time(text: object) -> bool:

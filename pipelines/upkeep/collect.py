@@ -159,7 +159,7 @@ def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> l
         return []
     gone = []
     with mlflow_at(settings.home) as (_, client):
-        known = asked(client)
+        known = asked(client, settings.home)
         store = Store(settings.store.root)
         needing = [*stored(store, "release"), *stored(store, "start")]
         kept = kept_versions(known, needing, policy.runs, _reigns(settings.home))

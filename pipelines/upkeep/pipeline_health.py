@@ -11,7 +11,8 @@ from typing import Any
 from pipelines.declaration.load import catalog_names, load_spec
 from pipelines.errors import FolioError
 from pipelines.registry.lookup import PACKAGE
-from pipelines.registry.versions import CHAMPION, Version, versions
+from pipelines.registry.mlflow_access import is_own
+from pipelines.registry.versions import CHAMPION, Version, is_within, versions
 from pipelines.report.page import moment
 from pipelines.run.freshness import freshness
 from pipelines.store.settings import Settings
@@ -122,6 +123,15 @@ def registry(home: Path) -> Iterator[Finding]:
                 "problem",
                 f"the champion of {one.name}, version {one.number}: {one.folder} {harm}",
                 f"folio rollback {one.name}; or {again}",
+            )
+    for one in known if is_own(home) else ():
+        if one.folder is not None and not is_within(home, one):
+            wrong = True
+            yield Finding(
+                "registry",
+                "warning",
+                f"{one.name} version {one.number}: its files are outside this home: {one.folder}",
+                f"folio run {one.name} --only release registers it here",
             )
     if not wrong:
         champions = sum(CHAMPION in one.aliases for one in known)

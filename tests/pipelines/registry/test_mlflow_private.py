@@ -75,7 +75,7 @@ def test_the_tables_say_what_mlflow_says(tmp_path: Path) -> None:
         client.set_registered_model_alias("play", "champion", "2")
         client.set_registered_model_alias("play", "best", "2")
         client.delete_model_version("play", "1")
-        public = asked(client)
+        public = asked(client, tmp_path)
         assert [version.number for version in public] == [2, 3, 1, 2, 3]
         assert public[0].aliases == ("best", "champion") and public[0].tags == {"of": "second"}
     with read_only(tmp_path / "mlflow" / "mlflow.db", 1) as database:

@@ -39,6 +39,7 @@ from pipelines.registry.versions import (
     versions,
 )
 from pipelines.release.stage import build
+from pipelines.serving.export import export
 from pipelines.serving.mlflow_model import ServedModel
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.registered import load_champion
@@ -348,8 +349,13 @@ def test_what_sqlite_says_is_what_mlflow_says(release: Release, home: Path) -> N
     release(0.7)
     release(0.8, sample=True)
     with mlflow_at(home) as (_, client):
-        assert asked(client) == asked(client, NAME) == versions(home, NAME) == versions(home)
-        assert asked(client, "another") == versions(home, "another") == []
+        assert (
+            asked(client, home)
+            == asked(client, home, NAME)
+            == versions(home, NAME)
+            == versions(home)
+        )
+        assert asked(client, home, "another") == versions(home, "another") == []
 
 
 def test_a_model_on_another_machine_is_fetched_once(release: Release, home: Path) -> None:
@@ -437,19 +443,19 @@ sys.path.insert(0, sys.argv[1])
 import importlib.util
 assert importlib.util.find_spec("pipelines") is None
 import mlflow, pandas
-mlflow.set_tracking_uri(sys.argv[2])
 frame = pandas.DataFrame({"text": ["fine", "", "dull and long"]}, index=[5, 6, 7])
-reviews = mlflow.pyfunc.load_model("models:/tiny-reviews@champion").predict(frame)
-play = mlflow.pyfunc.load_model("models:/tiny-play@champion")
+reviews = mlflow.pyfunc.load_model(sys.argv[2] + "/tiny-reviews").predict(frame)
+play = mlflow.pyfunc.load_model(sys.argv[2] + "/tiny-play")
 frame = pandas.DataFrame({"text": ["MARIAN:", "\u732b"]})
 written = play.predict(frame, params={"length": 12, "seed": 3})
-assert sys.modules["pipelines"].__path__[0].startswith(sys.argv[3])
+assert sys.modules["pipelines"].__path__[0].startswith(sys.argv[2])
 print("RESULT", reviews.to_json(orient="split"), written.to_json(orient="split"), sep="\\t")
 """
-    uri = f"sqlite:///{trained.home}/mlflow/mlflow.db"
+    for name in (REVIEWS, PLAY):
+        export(trained.home, name, None, tmp_path / name)
     site = sysconfig.get_paths()["purelib"]  # without its .pth files, so without this project
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, site, uri, str(trained.home / "mlflow")],
+        [sys.executable, "-I", "-S", "-c", code, site, str(tmp_path)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
