@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pipelines.store.settings import Settings
 from tests.flows.cli.test_cli import Folio, api, assert_one_line, command, environment, folio
-from tests.pipelines.upkeep.test_collect import moved, unneeded
+from tests.pipelines.upkeep.test_collect import unneeded
 
 __all__ = ["api", "command", "environment", "folio"]
 
 
 @pytest.fixture
 def here(trained: Settings, tmp_path: Path) -> Settings:
-    return Settings.at(moved(trained.home, tmp_path / "home"))
+    return Settings.at(shutil.copytree(trained.home, tmp_path / "home"))
 
 
 def test_gc_deletes_what_its_dry_run_says(

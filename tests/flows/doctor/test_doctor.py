@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -40,7 +41,6 @@ from pipelines.store.live_runs import dead_runs
 from pipelines.store.settings import Settings
 from tests.flows.cli.test_cli import Folio, api, environment, folio
 from tests.pipelines.store.test_live_runs import hold
-from tests.pipelines.upkeep.test_collect import moved
 from tests.prefect_server import migrated
 from tests.relay import Alter, relayed
 
@@ -87,7 +87,7 @@ class Home:
 def home(
     prefect_home: Path, trained: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Home]:
-    folder = moved(trained.home, tmp_path_factory.mktemp("doctor") / "home")
+    folder = shutil.copytree(trained.home, tmp_path_factory.mktemp("doctor") / "home")
     migrated(prefect_home, folder)
     settings = Settings.at(folder)
     with shared_server(folder / "prefect") as server:
@@ -412,7 +412,7 @@ def test_the_command_fails_while_a_problem_stays(
 def test_a_damaged_artifact_is_set_aside_by_the_command(
     folio: Folio, environment: dict[str, str], trained: Settings, tmp_path: Path
 ) -> None:
-    home = moved(trained.home, tmp_path / "home")
+    home = shutil.copytree(trained.home, tmp_path / "home")
     del environment["PREFECT_API_URL"]
     damaged = next((home / "store" / "tokens").glob("[!.]*/tokens/*.parquet"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")

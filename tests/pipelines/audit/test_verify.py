@@ -109,7 +109,7 @@ def test_changed_and_missing_files_of_a_version_are_found(home: Path, tmp_path: 
     shutil.copytree(version.folder, copy)
     import sqlite3
 
-    with sqlite3.connect(home / "mlflow" / "mlflow.db") as database:  # as a moved home would be
+    with sqlite3.connect(home / "mlflow" / "mlflow.db") as database:
         database.execute(
             "UPDATE model_versions SET storage_location = ? WHERE name = ?", (copy.as_uri(), NAME)
         )

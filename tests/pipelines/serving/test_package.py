@@ -28,17 +28,7 @@ NAME = "tiny-reviews"
 
 @pytest.fixture
 def home(trained: Settings, tmp_path: Path) -> Path:
-    """A copy, whose registry names its own files."""
-    shutil.copytree(trained.home, tmp_path / "home")
-    import sqlite3
-
-    with sqlite3.connect(tmp_path / "home" / "mlflow" / "mlflow.db") as database:
-        for column in ("source", "storage_location"):
-            database.execute(
-                f"UPDATE model_versions SET {column} = replace({column}, ?, ?)",
-                (str(trained.home), str(tmp_path / "home")),
-            )
-    return tmp_path / "home"
+    return shutil.copytree(trained.home, tmp_path / "home")
 
 
 @pytest.fixture

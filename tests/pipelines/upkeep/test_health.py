@@ -24,14 +24,14 @@ from pipelines.upkeep import machine_health, pipeline_health, store_health
 from pipelines.upkeep.findings import Finding, examined
 from pipelines.upkeep.machine_health import outside
 from tests.conftest import artifact_of, spec_of
-from tests.pipelines.upkeep.test_collect import aged, moved
+from tests.pipelines.upkeep.test_collect import aged
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
 def here(trained: Settings, tmp_path: Path) -> Settings:
-    return Settings.at(moved(trained.home, tmp_path / "home"))
+    return Settings.at(shutil.copytree(trained.home, tmp_path / "home"))
 
 
 def checks(here: Settings, digests: bool = False) -> list[Finding]:
