@@ -67,6 +67,11 @@ def version_fetched(part: Path) -> str:
     return _read_note(part)["version"]
 
 
+def packing_of(part: Path) -> str:
+    """The Content-Encoding with which `part` was sent; "" for none."""
+    return _read_note(part).get("encoding", "")
+
+
 def copy(path: Path, part: Path, source: SourceSpec, report: Report) -> None:
     """Copy a local file to `part`. Raises MissingError, or FolioError beyond source.max_bytes."""
     if not path.is_file():
@@ -184,6 +189,7 @@ class _Answer:
         self.url, self.sink, self.part = url, sink, sink.part
         self._redirects = Redirects(url)
         self._response: Response | None = None
+        self._encoding = ""
         note = _read_note(self.part)
         same = note.get("address") == identity(url) and "complete" not in note
         self._mark: str | None = note.get("mark") if same else None
@@ -209,8 +215,8 @@ class _Answer:
             return self._redirects.check(response)
         if response.status_code not in (200, 206):
             raise self._refusal(response)
-        # Some servers label a .tar.gz as compressed text, which would be decompressed on the way.
-        response.raw.headers.pop("content-encoding", None)
+        # Unpacked on the way, a download could not be resumed; see `received.unpack`.
+        self._encoding = response.raw.headers.pop("content-encoding", "")
         start, total = self._extent(response)
         self.sink.open(start, total)
         if not start:
@@ -218,6 +224,7 @@ class _Answer:
                 "address": identity(self.url),
                 "mark": _mark(response),
                 "version": version_of(response, total),
+                "encoding": self._encoding,
             }
             write_json(_note_path(self.part), note)
 

@@ -22,7 +22,14 @@ from pipelines.files.names import unsafe
 from pipelines.network.addresses import shown
 from pipelines.network.credentials import resolved
 from pipelines.network.http_answers import MissingError
-from pipelines.source.download import copy, delete_partial, download, is_complete, version_fetched
+from pipelines.source.download import (
+    copy,
+    delete_partial,
+    download,
+    is_complete,
+    packing_of,
+    version_fetched,
+)
 from pipelines.source.locations import (
     Place,
     file_names,
@@ -31,6 +38,7 @@ from pipelines.source.locations import (
     places,
     refuse_reserved,
 )
+from pipelines.source.received import refuse_page, unpack
 from pipelines.source.tfds import write_records
 from pipelines.store.artifacts import Artifact, Workspace
 
@@ -127,10 +135,20 @@ def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict
         url = resolved(place.address)
         if not (is_complete(part, url) and _digest(part) in _accepted(source)):
             download(url, part, source, report)
+        _open_up(part, name, shown(place.address), source)
     digest = _proved(part, place, source)
     local = isinstance(place.address, Path)
     version = place.version(f"SHA-256 {digest}" if local else version_fetched(part))
     return _origin(place.kind, place.address, part, digest) | {"version": version}
+
+
+def _open_up(part: Path, name: str, where: str, source: SourceSpec) -> None:
+    """Make what a server sent the file itself, unless its bytes were declared."""
+    if source.sha256 and _digest(part) in _accepted(source):
+        return
+    unpack(part, name, where, packing_of(part), source.max_bytes)
+    if not (source.sha256 and _digest(part) in _accepted(source)):
+        refuse_page(part, name, where)
 
 
 def _origin(kind: str, address: str | Path, file: Path, digest: str) -> dict[str, Any]:
