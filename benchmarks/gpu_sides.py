@@ -19,7 +19,8 @@ from benchmarks.harness import Turn, rate
 from benchmarks.torch_models import torch_classifier_step, torch_step
 
 if TYPE_CHECKING:
-    from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+    from pipelines.declaration.model_sections import ModelSpec
+    from pipelines.declaration.training_section import TrainingSpec
     from pipelines.model.train_step import Inputs
 
 FILLED = 0.85  # share of a classifier's slots with real tokens, with well chosen widths

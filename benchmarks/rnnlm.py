@@ -14,7 +14,8 @@ from benchmarks.harness import Conditions, Side, Turn, apart, spread, take_turns
 from benchmarks.product import largest_product
 from benchmarks.results import Row, skipped
 from pipelines.batches.dataset import Split
-from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.training_section import TrainingSpec
 
 TITLE = "RNN language model training, truncated backpropagation"
 OURS, THEIRS = 8, 4  # batches per round, spread over the widths of an epoch

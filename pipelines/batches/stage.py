@@ -22,7 +22,7 @@ from pipelines.batches.columns import column, padded
 from pipelines.batches.running_text import TokenStream
 from pipelines.batches.tokenized_split import TokenizedSplit
 from pipelines.batches.writer import BatchWriter, schema, total
-from pipelines.declaration.data_sections import SPLITS, BatchesSpec
+from pipelines.declaration.data_sections import SPLITS, UNLABELLED, BatchesSpec
 from pipelines.errors import FolioError
 from pipelines.parallel import mapped
 from pipelines.store.artifacts import Artifact, Inputs, Workspace
@@ -118,11 +118,12 @@ class Plan:
 
 
 def _write_documents(plan: Plan, work: Workspace) -> dict[str, Any]:
-    texts = {split: TokenizedSplit.read(plan.tokens, split) for split in SPLITS}
+    more = [UNLABELLED] if plan.tokens.files(f"tokens/{UNLABELLED}-") else []
+    texts = {split: TokenizedSplit.read(plan.tokens, split) for split in (*SPLITS, *more)}
     # A language model predicts n - 1 tokens of a document of n tokens.
     shift = int(plan.language_model)
     lengths = {split: found.lengths - shift for split, found in texts.items()}
-    for split in SPLITS:
+    for split in texts:
         if not (lengths[split] > 0).any():
             raise FolioError(
                 f"{split} text has no document with at least {1 + shift} tokens; give "
@@ -130,7 +131,7 @@ def _write_documents(plan: Plan, work: Workspace) -> dict[str, Any]:
             )
     widths = _widths(plan, lengths)
     counts: dict[str, Any] = {"widths": widths}
-    for split in SPLITS:
+    for split in texts:
         writers = [
             plan.writer(
                 work, split, width, plan.spec.batch_size, layout="documents", buckets=widths

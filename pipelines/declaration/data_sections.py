@@ -15,7 +15,9 @@ def _as_tuple(value: Any) -> Any:
 
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
-LEARNED_FROM = (TRAIN, VALIDATION)  # weights and vocabulary; the epoch
+UNLABELLED = "unlabelled"  # a split that only pipelines with corpus.unlabelled have
+ALL_SPLITS = (*SPLITS, UNLABELLED)
+LEARNED_FROM = (TRAIN, VALIDATION, UNLABELLED)  # weights and vocabulary; the epoch; weights
 OneOrMany = Annotated[
     tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])
 ]

@@ -13,11 +13,12 @@ from pydantic import BaseModel, Field, model_validator
 
 from pipelines.declaration.data_sections import BatchesSpec, CorpusSpec, SourceSpec, TokensSpec
 from pipelines.declaration.evaluation_section import EvaluationSpec
-from pipelines.declaration.model_sections import ModelSpec, RegistrySpec, TrainingSpec
+from pipelines.declaration.model_sections import ModelSpec, RegistrySpec
 from pipelines.declaration.model_size import too_large
 from pipelines.declaration.schedule_section import ScheduleSpec
 from pipelines.declaration.section_base import OPERATIONAL, Section
 from pipelines.declaration.slices import EDGES, NAMED, slice_names
+from pipelines.declaration.training_section import TrainingSpec
 from pipelines.declaration.tune_section import TunedKey, TuneSpec
 
 
@@ -185,6 +186,9 @@ class Spec(Section):
         )
         self._require(
             self.evaluation.threshold == 0.5, "evaluation.threshold is for classifiers; remove it"
+        )
+        self._require(
+            self.training.adversarial is None, "training.adversarial is for classifiers; remove it"
         )
         self._require(
             not (self.batches.layout == "windows" and self.model.stateful),

@@ -85,7 +85,7 @@ def _require_memory(backend: str) -> None:
 def make_reproducible(keras: ModuleType) -> None:
     """Equal models get equal names and equal steps give equal bits, whatever ran before in this
     process. No global generator is seeded: every random operation has its own seed
-    (pipelines/model/seeds.py)."""
+    (seed_for in pipelines/model/network.py)."""
     keras.backend.clear_session()
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -9,13 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
+from pipelines.files.digests import digest_json
 from pipelines.model import sampled_softmax
-from pipelines.model.seeds import seed_for
 
 if TYPE_CHECKING:
     import keras
 
 STATES = {"simple": 1, "gru": 1, "lstm": 2, "peephole": 2}  # number of state tensors per layer
+MOST_SEEDS = 2**31  # Keras accepts larger ones, but not on every backend
+
+
+def seed_for(seed: int, layer: str, role: str) -> int:
+    """The seed of `role` (kernel, dropout, …) in the layer with this name.
+
+    Without one, Keras would draw it from Python's global generator, which other threads use too.
+    """
+    return int(digest_json([seed, layer, role])[:16], 16) % MOST_SEEDS
 
 
 def build_model(

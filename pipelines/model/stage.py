@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batches.dataset import Split
+from pipelines.declaration.data_sections import UNLABELLED
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.model.backend import load_keras, make_reproducible, training_device
 from pipelines.model.keras_file import load_model, save_model
@@ -24,13 +25,17 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     spec: ModelSpec = config["model"]
     train = Split(inputs["batches"], "train")
     validation = Split(inputs["batches"], "validation")
+    has_more = inputs["batches"].files(f"batches/{UNLABELLED}/")
+    unlabelled = Split(inputs["batches"], UNLABELLED) if has_more else None
     keras = load_keras(config["training"].backend)
     device = training_device(
         config["training"].backend, work.gpu, lambda text: work.progress(0, None, text)
     )
     make_reproducible(keras)
     start = load_model(inputs["start"].path / "model.keras") if "start" in inputs else None
-    trainer = Trainer(spec, config["training"], config["seed"], train, validation, work, start)
+    trainer = Trainer(
+        spec, config["training"], config["seed"], train, validation, work, start, unlabelled
+    )
     trainer.run()
     model = trainer.best_model()
     save_model(model, work.out / "model.keras")

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.model.adversarial import AdversarialStep
+
 if TYPE_CHECKING:
     import keras
 
-    from pipelines.declaration.model_sections import TrainingSpec
+    from pipelines.declaration.training_section import TrainingSpec
 
 Inputs = dict[str, np.ndarray]
-Step = Callable[[Inputs, np.ndarray, np.ndarray], float]  # x, y, weight -> loss
+Step = Callable[..., float]  # x, y, weight, and unlabelled rows if there are any -> loss
 
 NOT_DECAYED = ("bias", "peephole", "gamma", "beta", "logits/embeddings")  # the last: tied logits
 ONE_CYCLE_START, ONE_CYCLE_WARMUP = 1 / 25, 0.3
@@ -34,6 +36,8 @@ def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
         jit_compile=keras.backend.backend() == "jax",
     )
     optimizer.build(model.trainable_variables)
+    if training.adversarial:
+        return AdversarialStep(model, training.adversarial)
     return _custom(model) if training.loop == "custom" else _keras(model)
 
 

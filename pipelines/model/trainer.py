@@ -6,13 +6,15 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.batches.dataset import Batch, Split
-from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.training_section import TrainingSpec
 from pipelines.errors import FolioError
 from pipelines.model import checkpoints, sampled_softmax
 from pipelines.model.network import build_model, copy_start, copy_weights
@@ -55,10 +57,12 @@ class Trainer:
         validation: Split,
         work: Workspace,
         start: keras.Model | None = None,
+        unlabelled: Split | None = None,
     ) -> None:
-        """`start`: the model that `spec.start_from` names."""
+        """`start`: the model that `spec.start_from` names. `unlabelled`: for virtual adversarial
+        training, a batch in each step."""
         self.spec, self.training, self.seed, self.work = spec, training, seed, work
-        self.train, self.validation = train, validation
+        self.train, self.validation, self.unlabelled = train, validation, unlabelled
         size = train.metadata["vocabulary_size"]
         # A truncated gradient needs the state carried between the parts of a batch.
         keeping = spec.model_copy(update={"stateful": True}) if training.truncate else spec
@@ -75,11 +79,22 @@ class Trainer:
         self.resumed = False
 
     def run(self) -> None:
+        if self._path("checkpoint").is_file():
+            self._make_the_same_graphs()
         stored = checkpoints.load(self._path("checkpoint"), self.variables)
         if stored is not None:
             self.position, self.resumed = Position(**stored), True
         while self.position.epoch < self.training.epochs and not self._patience_is_over():
             self._epoch()
+
+    def _make_the_same_graphs(self) -> None:
+        """Takes the first step again; the checkpoint then replaces what this changes.
+
+        TensorFlow makes a graph for the first width that it sees and another for the rest. They
+        round differently, so a resumed training must see the same width first.
+        """
+        batches = [self.train.epoch(0, 0, self._shuffles()), *self._unlabelled_batches()]
+        list(self._losses(*map(next, batches)))
 
     def best_model(self) -> keras.Model:
         """The plain model with the best epoch's weights."""
@@ -103,8 +118,9 @@ class Trainer:
         if position.step == 0:
             self._forget()
         saved, before = started, position.seconds
-        for batch in self.train.epoch(position.epoch, position.step, self._shuffles()):
-            self.step(batch)
+        batches = self.train.epoch(position.epoch, position.step, self._shuffles())
+        for batch, *more in zip(batches, *self._unlabelled_batches(), strict=False):
+            self.step(batch, *more)
             now = time.monotonic()
             if now - saved >= self.training.checkpoint_every:
                 position.seconds = before + now - started
@@ -122,18 +138,25 @@ class Trainer:
         declared = self.training.shuffle
         return not self.spec.stateful if declared is None else declared
 
-    def step(self, batch: Batch) -> None:
-        """Train on one batch, and count it."""
+    def _unlabelled_batches(self) -> list[Iterator[Batch]]:
+        """None or one: from the position of the training on, over and over, each time in another
+        order."""
+        if self.unlabelled is None:
+            return []
+        epoch, start = divmod(self._steps_done(), self.unlabelled.batch_count)
+        epochs = (
+            self.unlabelled.epoch(number, 0 if number > epoch else start, self._shuffles())
+            for number in count(epoch)
+        )
+        return [chain.from_iterable(epochs)]
+
+    def _steps_done(self) -> int:
+        return self.position.epoch * self.train.batch_count + self.position.step
+
+    def step(self, batch: Batch, *unlabelled: Batch) -> None:
+        """Train on one batch, with an unlabelled one if there is any, and count it."""
         position = self.position
-        x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
-        if not self.spec.stateful:
-            self._forget()
-        done = position.epoch * self.train.batch_count + position.step
-        self.model.optimizer.learning_rate = self._learning_rate(done)
-        for number, part in enumerate(self._stretches(x, y, weight)):
-            if self.training.sampled_softmax:
-                part = self._with_candidates(part, done, number)
-            loss, total = self.train_step(*part), float(part[2].sum())
+        for loss, total in self._losses(batch, *unlabelled):
             if not math.isfinite(loss):
                 raise FolioError(
                     f"training: the loss is {loss} at epoch {position.epoch + 1}, step "
@@ -145,6 +168,19 @@ class Trainer:
         position.step += 1
         position.tokens += int(batch.length.sum())
         self._report()
+
+    def _losses(self, batch: Batch, *unlabelled: Batch) -> Iterator[tuple[float, float]]:
+        """Trains on the parts of a batch; the loss and the weight of each."""
+        x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
+        more = [_rows(each.filled(self.train.batch_size)) for each in unlabelled]
+        if not self.spec.stateful:
+            self._forget()
+        done = self._steps_done()
+        self.model.optimizer.learning_rate = self._learning_rate(done)
+        for number, part in enumerate(self._stretches(x, y, weight)):
+            if self.training.sampled_softmax:
+                part = self._with_candidates(part, done, number)
+            yield self.train_step(*part, *more), float(part[2].sum())
 
     def _learning_rate(self, done: int) -> float:
         return learning_rate(self.training, done, self.training.epochs * self.train.batch_count)
@@ -217,6 +253,10 @@ class Trainer:
     def _patience_is_over(self) -> bool:
         patience, best = self.training.patience, self.position.best_epoch
         return patience is not None and best > 0 and self.position.epoch - best >= patience
+
+
+def _rows(batch: Batch) -> dict[str, np.ndarray]:
+    return {"tokens": batch.tokens, "length": batch.length, "weight": batch.weight}
 
 
 def _arguments(batch: Batch, spec: ModelSpec) -> Arguments:

@@ -18,6 +18,7 @@ CONTRACTS = {
     "pipelines.declaration.data_sections",
     "pipelines.declaration.evaluation_section",
     "pipelines.declaration.model_sections",
+    "pipelines.declaration.training_section",
     "pipelines.store.artifacts",
     "pipelines.errors",
     "pipelines.stages",

@@ -55,7 +55,10 @@ def tokens(folder: Path, vocabulary: Vocabulary, **splits: list[list[int]]) -> d
                         "length": pa.array([len(r) for r in some], pa.int32()),
                         "characters": pa.array([10 * len(r) for r in some], pa.int64()),
                         "truncated": pa.array([0] * len(some), pa.int32()),
-                        "label": pa.array([float(sum(r) % 2) for r in some], pa.float32()),
+                        "label": pa.array(
+                            [None if split == "unlabelled" else float(sum(r) % 2) for r in some],
+                            pa.float32(),
+                        ),
                     }
                 ),
                 folder / "tokens" / f"{split}-{part // 25:04}.parquet",
@@ -80,6 +83,25 @@ def build(
 
 def documents(lengths: list[int]) -> list[list[int]]:
     return [[4 + (i + j) % 36 for j in range(n)] for i, n in enumerate(lengths)]
+
+
+def test_an_unlabelled_split_is_batched_in_the_widths_of_train(tmp_path: Path) -> None:
+    out, counts = build(
+        tmp_path,
+        BatchesSpec(batch_size=4, max_buckets=2),
+        train=documents([3] * 8 + [9] * 8),
+        validation=documents([3]),
+        test=documents([3]),
+        unlabelled=documents([2, 11, 4]),
+    )
+    more = Split(artifact_in(out), "unlabelled")
+    assert set(more.buckets) == set(counts["widths"]) == {3, 11}
+    read = list(more.in_order(ids=True))
+    assert sorted(name for batch in read for name in batch.ids) == [
+        f"unlabelled/{i}" for i in range(3)
+    ]
+    assert all(np.isnan(batch.outcome).all() for batch in read)
+    assert counts["unlabelled"]["rows"] == counts["unlabelled"]["documents"] == 3
 
 
 @settings(max_examples=20, deadline=None)

@@ -209,6 +209,7 @@ def test_options_of_network_and_training_that_make_no_sense_are_refused(declare)
     reviews, play = str(declare("reviews", REVIEWS)), str(declare("play", PLAY))
     two, tied = "model.units=[4, 4]", "model.tie_embeddings=true"
     sampled = "training.sampled_softmax=8"
+    adversarial, custom = "training.adversarial={kind: virtual}", "training.loop=custom"
     for pipeline, given, message in [
         (reviews, ("model.tie_embeddings=true",), "tie_embeddings is for language models"),
         (reviews, ("model.residual=true",), "residual needs a second layer"),
@@ -219,6 +220,15 @@ def test_options_of_network_and_training_that_make_no_sense_are_refused(declare)
         (reviews, ("model.dropout=[0.1]",), "model.dropout: input should be a valid number"),
         (play, ("model.pool=mean",), "pool is for classifiers"),
         (play, ("model.dropout.dense=0.1",), "no dense layer and no projection"),
+        (reviews, (adversarial,), "not in Keras's training step: set loop to custom"),
+        (
+            reviews,
+            (adversarial, "training.loop=custom", "training.backend=jax"),
+            "adversarial is written for tensorflow, not for jax",
+        ),
+        (reviews, ("training.adversarial={norm: 2}", custom), "training.adversarial.kind"),
+        (reviews, ("training.adversarial={kind: virtual, norm: 0}", custom), "greater than 0"),
+        (play, (adversarial, custom), "training.adversarial is for classifiers"),
         (play, ("training.schedule=cosine", "training.warmup=1"), "warmup: input should be less"),
         (play, ("training.weight_decay=1000",), "leaves nothing of the weights"),
         (play, ("training.average=1",), "average: input should be less than 1"),
@@ -361,7 +371,14 @@ def test_every_number_has_bounds_that_the_schema_shows() -> None:
 def test_no_number_is_infinite_huge_or_a_truth(
     reviews: Path, play: Path, key: str, shape: str
 ) -> None:
-    required = ("model.start_from.pipeline=other",) if key.startswith("model.start") else ()
+    required = tuple(
+        one
+        for section, one in (
+            ("model.start_from", "model.start_from.pipeline=other"),
+            ("training.adversarial", "training.adversarial.kind=virtual"),
+        )
+        if key.startswith(section)
+    )
     for value in (
         ".inf",
         "-.inf",

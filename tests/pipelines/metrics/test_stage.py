@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+from pipelines.declaration.model_sections import ModelSpec
 from pipelines.declaration.spec import EvaluationSpec
+from pipelines.declaration.training_section import TrainingSpec
 from pipelines.metrics import stage as evaluation
 from pipelines.metrics.samples import texts
 from pipelines.model import stage as training

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.declaration.model_sections import DropoutSpec, ModelSpec, TrainingSpec
+from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
+from pipelines.declaration.training_section import AdversarialSpec, TrainingSpec
 from tests.forked import exit_code
 from tests.pipelines.model.test_stage import CLASSIFIER, TRAINING, WRITER, batches, train
 
@@ -40,6 +41,7 @@ PRACTISES = {"weight_decay": 0.1, "average": 0.9, "label_smoothing": 0.1, "clip_
 ONE_CYCLE = TRAINING.model_copy(update={**PRACTISES, "schedule": "one_cycle", "loop": "custom"})
 WARMED_UP = TRAINING.model_copy(update={**PRACTISES, "schedule": "cosine", "warmup": 0.5})
 SAMPLED = WARMED_UP.model_copy(update={"label_smoothing": 0.0, "sampled_softmax": 16})
+ADVERSARIAL = ONE_CYCLE.model_copy(update={"adversarial": AdversarialSpec(kind="adversarial")})
 
 
 def train_until(kill_at: int, *given: Any, **start: Path) -> None:
@@ -59,9 +61,10 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
         pytest.param("classifier", ONE_LAYER, TRAINING, (5, 17), marks=pytest.mark.long),
         ("language_model", WRITER, TRAINING, (8, 25)),
         pytest.param("speeches", WRITER, SHUFFLED, (6, 19), marks=pytest.mark.long),
-        pytest.param("classifier", PRACTISED, ONE_CYCLE, (7,), marks=pytest.mark.long),
+        pytest.param("classifier", PRACTISED, ONE_CYCLE, (5, 17), marks=pytest.mark.long),
         pytest.param("language_model", PRACTISED_WRITER, WARMED_UP, (25,), marks=pytest.mark.long),
         pytest.param("language_model", PRACTISED_WRITER, SAMPLED, (25,), marks=pytest.mark.long),
+        pytest.param("classifier", PRACTISED, ADVERSARIAL, (14,), marks=pytest.mark.long),
     ],
     ids=[
         "classifier",
@@ -70,6 +73,7 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
         "practised",
         "practised language_model",
         "sampled softmax",
+        "adversarial",
     ],
 )
 def test_a_killed_training_ends_with_the_same_bits(

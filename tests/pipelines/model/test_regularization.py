@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipelines.batches.dataset import Split
-from pipelines.declaration.model_sections import DropoutSpec, ModelSpec, TrainingSpec
+from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
+from pipelines.declaration.training_section import TrainingSpec
 from pipelines.model.backend import load_keras, make_reproducible
 from pipelines.model.network import build_model, copy_weights
 from pipelines.model.sampled_softmax import draw

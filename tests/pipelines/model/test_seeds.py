@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.training_section import TrainingSpec
 from pipelines.model.backend import load_keras
 from pipelines.model.keras_file import load_model, save_model
-from pipelines.model.network import build_model
-from pipelines.model.seeds import seed_for
+from pipelines.model.network import build_model, seed_for
 from pipelines.model.train_step import compiled
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.declaration.data_sections import BatchesSpec
-from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+from pipelines.declaration.model_sections import ModelSpec
 from pipelines.declaration.model_size import weights_of
+from pipelines.declaration.training_section import TrainingSpec
 from pipelines.errors import FolioError
 from pipelines.model import stage as training
 from pipelines.model.backend import load_keras, make_reproducible
@@ -52,6 +53,14 @@ def batches(tmp_path_factory) -> dict[str, Path]:
             train=reviews,
             validation=reviews[:11],
             test=reviews[:5],
+        )[0],
+        "half": build_batches(  # as many again without labels, in a split of their own
+            tmp_path_factory.mktemp("h"),
+            BatchesSpec(batch_size=8, max_buckets=2),
+            train=reviews,
+            validation=reviews[:11],
+            test=reviews[:5],
+            unlabelled=documents([1 + i * 5 % 29 for i in range(40)]),
         )[0],
         "language_model": build_batches(
             tmp_path_factory.mktemp("l"),

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.declaration.model_sections import ModelSpec, TrainingSpec
+from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.training_section import TrainingSpec
 from pipelines.model.backend import load_keras, make_reproducible
 from pipelines.model.network import build_model, copy_weights, state_names
 from pipelines.model.train_step import compiled
