@@ -19,12 +19,14 @@ CODE = re.compile(r"^```\w*\n(.*?)^```|^    (.+?)$|`([^`\n]+)`", re.DOTALL | re.
 BEFORE = re.compile(r"^(\$ |ExecStart=|sudo -u \w+ )")
 PLACEHOLDER = re.compile(r"[A-Z]+|[^\x00-\x7f]+")
 VARIABLE = re.compile(r"\b(?:PREFECT|MLFLOW)_[A-Z]+(?:_[A-Z]+)*\b")
-PACKAGES = ("flows", "tasks", "pipelines")
+PACKAGES = ("folio", "flows", "tasks", "pipelines")
 
 
 def commands_of(text: str) -> Iterator[list[str]]:
     """The words of each command in a page's code; what explains it at the line's end is left."""
     for found in CODE.finditer(text):
+        if found[0].startswith("```mermaid"):  # a drawing, in which folio is a package
+            continue
         for line in re.sub(r"\\\n\s*", "", "".join(filter(None, found.groups()))).splitlines():
             bare = re.split(r"\s{2,}", BEFORE.sub("", line.strip()))[0]
             for command in re.split(r" · | && ", bare):

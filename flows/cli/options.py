@@ -70,6 +70,10 @@ Since = Annotated[
         autocompletion=stage_names,
     ),
 ]
+Until = Annotated[
+    str | None,
+    typer.Option(metavar="STAGE", help="stop after this stage", autocompletion=stage_names),
+]
 Using = Annotated[
     str | None,
     typer.Option(metavar="RUN", help="for the stages before the rerun, use this run's artifacts"),

@@ -13,7 +13,7 @@ from pipelines.declaration.sections import flat
 from pipelines.declaration.spec import Spec
 from pipelines.declaration.yaml_text import NotYamlError, parse, read_text
 from pipelines.errors import UsageError, did_you_mean
-from pipelines.files.home import PROJECT
+from pipelines.files.home import PROJECT, SHIPPED
 from pipelines.files.names import refuse_not_utf8
 
 CATALOG = PROJECT / "pipelines" / "catalog"
@@ -199,7 +199,7 @@ def _sample_source(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     sample = _source(data).get("sample")
     if not sample or not isinstance(sample, str):
         raise UsageError(f"{path}: declares no source.sample, so --allow-sample has no effect")
-    return {"source": {"path": str(PROJECT / sample)}}
+    return {"source": {"path": str(SHIPPED / sample)}}
 
 
 def _drop_replaced_origin(data: dict[str, Any], changes: dict[str, Any]) -> None:

@@ -17,21 +17,25 @@ from pipelines.errors import UsageError
 from pipelines.files.names import refuse_not_utf8
 
 PROJECT = Path(__file__).resolve().parents[2]  # the folder of the code
-DEFAULT = PROJECT / "data"
+CHECKOUT = (PROJECT / "pyproject.toml").is_file()  # else a wheel is installed
+DEFAULT = PROJECT / "data"  # the home of a checkout
+# Where data/samples and prefect.yaml are: a wheel has them inside the package `folio`.
+SHIPPED = PROJECT if CHECKOUT else PROJECT / "folio"
 SHARED = "FOLIO_SHARED_HOME"
 USERS_UMASK = "_FOLIO_USERS_UMASK"  # the umask before Folio set its own: passed to child processes
 
 
 def home_folder() -> Path:
-    """The folder of the store, the runs and the databases: FOLIO_HOME, else the project's data/.
+    """The folder of the store, the runs and the databases: FOLIO_HOME, else the checkout's data/,
+    or the user's own data folder if Folio is installed.
 
     Raises UsageError if FOLIO_HOME is not a valid folder name. It need not exist yet.
     """
     given = os.environ.get("FOLIO_HOME")
     if given is None:
-        return DEFAULT
+        return DEFAULT if CHECKOUT else _users_data() / "folio"
     if not given.strip():
-        raise UsageError(f"FOLIO_HOME is empty; set it to a folder, or unset it to use {DEFAULT}")
+        raise UsageError("FOLIO_HOME is empty; set it to a folder, or unset it")
     try:
         home = Path(given).expanduser()
     except RuntimeError as error:
@@ -44,6 +48,15 @@ def home_folder() -> Path:
         kind = "a link to nothing" if there.is_symlink() else "a file"
         raise UsageError(f"FOLIO_HOME={given}: {there} is {kind}, not a folder; use a folder")
     return home
+
+
+def _users_data() -> Path:
+    """As the XDG Base Directory Specification says, which ignores a relative path."""
+    named = Path(os.environ.get("XDG_DATA_HOME", ""))
+    try:
+        return named if named.is_absolute() else Path.home() / ".local" / "share"
+    except RuntimeError as error:
+        raise UsageError("you have no home folder on this machine; set FOLIO_HOME") from error
 
 
 def why_closed(home: Path) -> str | None:

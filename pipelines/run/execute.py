@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.declaration.spec import Spec
 from pipelines.errors import UsageError
-from pipelines.files.home import PROJECT
+from pipelines.files.home import CHECKOUT, PROJECT
 from pipelines.run.plan import Decision, Selection, decide
 from pipelines.run.upstream import started
 from pipelines.stages import Stage, stage_named
@@ -118,7 +118,9 @@ def draw_report(inputs: Mapping[str, Artifact], settings: Settings) -> Artifact:
 
 @cache
 def git_commit() -> str | None:
-    """The commit of this code, or None outside a repository (or without git)."""
+    """The commit of this code, or None outside a checkout (or without git)."""
+    if not CHECKOUT:
+        return None  # the repository around an installed Folio is another project's
     try:
         done = subprocess.run(
             ["git", "-C", str(PROJECT), "rev-parse", "HEAD"],
