@@ -3,7 +3,6 @@ run."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -45,7 +44,3 @@ TrainIn = Annotated[
         "the pool if it has a worker"
     ),
 ]
-
-
-def model_name(name: str) -> str:
-    return Path(name).stem if name.endswith((".yaml", ".yml")) else name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from prefect import State, flow
@@ -14,6 +13,7 @@ from prefect.states import Completed, Failed
 
 from flows.display.console import Console
 from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, TrainIn
+from pipelines.declaration.load import pipeline_name
 from pipelines.files.home import home_folder, private_files
 from pipelines.network.credentials import MIRROR, looked_up_by
 from pipelines.run.options import RunOptions
@@ -46,7 +46,7 @@ def run_id() -> str:
     if flow_run.run_count > 0:  # read before this attempt is counted
         return flow_run.name  # the run of a dead process is continued under its name
     given = flow_run.parameters
-    return given.get("run") or Runs.new_id(Path(given["pipeline"]).stem)
+    return given.get("run") or Runs.new_id(pipeline_name(given["pipeline"]))
 
 
 def tag_as_sample() -> None:

@@ -34,6 +34,7 @@ def refuse_misread(pipeline: str, schedule: ScheduleSpec, now: datetime | None =
 
 
 def _upcoming(schedule: ScheduleSpec, start: datetime) -> Iterator[datetime]:
-    time: datetime | None = start - timedelta(seconds=1)
-    while time := next_due(schedule, time):
+    time = next_due(schedule, start - timedelta(seconds=1))
+    while time is not None:
         yield time
+        time = next_due(schedule, time)

@@ -10,8 +10,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.display.console import Console
-from flows.parameters import Pipeline, model_name
+from flows.parameters import Pipeline
 from flows.retrain import run_id
+from pipelines.declaration.load import pipeline_name
 from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, private_files, users_files
 from pipelines.files.machine import one_line
@@ -43,7 +44,7 @@ def score(
         prefix: prefix for the names of the added columns
         spreadsheet_safe: prevent formulas in a .csv output file
     """
-    name = model_name(pipeline)
+    name = pipeline_name(pipeline)
     with private_files(), Console() as console:
         try:
             home = home_folder()

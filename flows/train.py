@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import State, flow
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.display.console import Console
 from flows.parameters import Override, Pipeline, Profile
-from pipelines.declaration.load import load_spec
+from pipelines.declaration.load import load_spec, pipeline_name
 from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, private_files
 from pipelines.run.changes import why_changed
@@ -57,7 +56,7 @@ def train(order: TrainingOrder) -> State:
         settings = Settings.at(
             home_folder(),
             gpu="required" if order.require_gpu else "preferred",
-            progress=watched(Path(order.pipeline).stem, console.progress, console.notice),
+            progress=watched(pipeline_name(order.pipeline), console.progress, console.notice),
         )
         going_on = {
             "run": flow_run.name,

@@ -11,7 +11,7 @@ import typer
 from flows.cli.app import app
 from flows.cli.options import AsJson, ModelVersion, Name, OnlyName, answer, settings, writable
 from flows.display import models as display
-from flows.parameters import model_name
+from pipelines.declaration.load import pipeline_name
 from pipelines.errors import FolioError, UsageError
 
 Reason = Annotated[str, typer.Option(help="the reason, recorded in the journal")]
@@ -39,7 +39,7 @@ def champion(
     """
     from pipelines.registry.champions import champion_at
 
-    model, when = model_name(name), _moment(at) if at else None
+    model, when = pipeline_name(name), _moment(at) if at else None
     line = champion_at(settings().home, model, when)
     if line is None:
         then = f" at {when:%Y-%m-%d %H:%M} UTC" if at else ""
@@ -66,7 +66,7 @@ def promote(
     """
     from pipelines.registry.champions import promote as promoted
 
-    answer(promoted(writable().home, model_name(name), version, reason), as_json, display.moved)
+    answer(promoted(writable().home, pipeline_name(name), version, reason), as_json, display.moved)
 
 
 @app.command()
@@ -82,7 +82,7 @@ def rollback(name: Name, reason: Reason = "by hand", as_json: AsJson = False) ->
     """
     from pipelines.registry.champions import rollback as rolled_back
 
-    answer(rolled_back(writable().home, model_name(name), reason), as_json, display.moved)
+    answer(rolled_back(writable().home, pipeline_name(name), reason), as_json, display.moved)
 
 
 @app.command()
@@ -106,7 +106,7 @@ def verify(name: OnlyName = None, as_json: AsJson = False) -> None:
             here.home,
             here.store.root,
             console.progress("verify"),
-            model_name(name) if name else None,
+            pipeline_name(name) if name else None,
         )
     if as_json or not found.problems:
         answer(found.as_json(), as_json, display.verified)
@@ -135,7 +135,7 @@ def export(
     """
     from pipelines.serving.export import export as exported
 
-    answer(exported(settings().home, model_name(name), version, out), as_json, display.exported)
+    answer(exported(settings().home, pipeline_name(name), version, out), as_json, display.exported)
 
 
 def _moment(text: str) -> datetime:

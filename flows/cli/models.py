@@ -14,7 +14,7 @@ import typer
 from flows.cli.app import app
 from flows.cli.options import AsJson, ModelVersion, Name, OnlyName, answer, settings
 from flows.display import models as display
-from flows.parameters import model_name
+from pipelines.declaration.load import pipeline_name
 from pipelines.errors import UsageError
 from pipelines.files.home import users_files
 
@@ -158,7 +158,7 @@ def _score_file(name: str, version: int | None, as_json: bool, **order: Any) -> 
     home, wanted = settings().home, Order(**order)
     check(wanted)
     with native_notices_to(home / NATIVE_LOG), Console() as console, users_files(wanted.out):
-        classifier = Classifier.load(home, model_name(name), version)
+        classifier = Classifier.load(home, pipeline_name(name), version)
         summary = score_file(classifier, wanted, console.progress("predict"))
     answer(summary, as_json, display.scored)
 
@@ -245,9 +245,9 @@ def models(
     if history:
         if not name:
             raise UsageError("--history: name a pipeline, as in folio models imdb --history")
-        answer(lines_on(settings().home, model_name(name)), as_json, display.history)
+        answer(lines_on(settings().home, pipeline_name(name)), as_json, display.history)
         return
-    listed = list_models(settings().home, model_name(name) if name else None)
+    listed = list_models(settings().home, pipeline_name(name) if name else None)
     if name and not listed:
         raise UsageError(f"{name}: no version is registered; train one with: folio run {name}")
     answer(listed, as_json, display.models)
@@ -277,6 +277,6 @@ def _predictor(name: str, version: int | None) -> Iterator[Predictor]:
     from pipelines.serving.registered import load_champion
 
     home = settings().home
-    folder = load_champion(home, model_name(name), version)
+    folder = load_champion(home, pipeline_name(name), version)
     with native_notices_to(home / NATIVE_LOG):
         yield Predictor.load(folder)

@@ -34,7 +34,7 @@ from flows.cli.options import (
     writable,
 )
 from flows.display import runs as display
-from flows.parameters import model_name
+from pipelines.declaration.load import pipeline_name
 
 PENDING = 3
 
@@ -88,13 +88,16 @@ def plan(
       folio plan imdb --set training.epochs=2
     """
     from pipelines.declaration.load import load_spec
+    from pipelines.run.namesake import refuse_namesake
     from pipelines.run.plan import plan as decisions_of
     from pipelines.run.upstream import chain
 
     own = overridden(overrides, backend)
     spec = load_spec(name, profile, own)
     chain(name, profile, own)  # refuses a circle
-    decisions = decisions_of(spec, settings(mirror=mirror, offline=offline), selection(only, since))
+    here = settings(mirror=mirror, offline=offline)
+    refuse_namesake(name, here)
+    decisions = decisions_of(spec, here, selection(only, since))
     stages = [decision.as_json() for decision in decisions]
     answer({"pipeline": spec.name, "profile": profile, "stages": stages}, as_json, display.plan)
     if exit_code and any(stage["action"] != "reuse" for stage in stages):
@@ -175,7 +178,7 @@ def runs(
     records = [
         record
         for record in settings().runs
-        if name is None or record["pipeline"] == model_name(name)
+        if name is None or record["pipeline"] == pipeline_name(name)
     ]
     answer(records[:limit], as_json, display.runs)
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.display.console import NATIVE_LOG, Console, native_notices_to
-from flows.parameters import model_name
-from pipelines.declaration.load import FULL, load_spec
+from pipelines.declaration.load import FULL, load_spec, pipeline_name
 from pipelines.files.home import why_closed
 from pipelines.network.credentials import MIRROR, refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
@@ -123,8 +122,8 @@ def run_upstream(
     first: dict[str, None] = {}
     for name, overrides in wanted:
         first |= dict.fromkeys(chain(name, options.profile or FULL, overrides))
-    named = {model_name(name) for name, _ in wanted}
-    others: list[Variant] = [(name, ()) for name in first if model_name(name) not in named]
+    named = {pipeline_name(name) for name, _ in wanted}
+    others: list[Variant] = [(name, ()) for name in first if pipeline_name(name) not in named]
     plain = replace(options, profile=None, only=None, since=None, using=None)
     return run_variants(others, settings, plain) if others else ([], 0)
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
+from pipelines.declaration.invalid import nearest, validated
 from pipelines.declaration.sections import flat
 from pipelines.declaration.spec import Spec
 from pipelines.declaration.yaml_text import NotYamlError, parse, read_text
-from pipelines.errors import UsageError, did_you_mean
+from pipelines.errors import UsageError
 from pipelines.files.home import PROJECT, SHIPPED
 from pipelines.files.names import refuse_not_utf8
 
@@ -21,13 +19,16 @@ FULL = "full"
 ORIGINS = ("url", "path", "files", "tfds")  # of source: only one of them at a time
 # Fields of Spec that a declaration does not contain, and how they are set instead.
 FIXED = {
-    "name": "the file name is the pipeline's name; rename the file",
     "profile": "choose a profile with --profile",
     "sample": "use the small sample with --allow-sample",
     "profiles": "profiles are read only from the declaration; change them there",
 }
+# What a profile cannot change.
+NAMED = FIXED | {
+    "name": "the file name is the pipeline's name; rename the file, or declare name: at its top"
+}
 # What a single run cannot change.
-DECLARED = FIXED | {
+DECLARED = NAMED | {
     "schedule": "a schedule is read only from the declaration; change it there",
     "source.sample": "it is read only from the declaration; change it there",
 }
@@ -49,12 +50,13 @@ def load_spec(
     """
     path = _find(pipeline)
     data, places = _read(path)
+    _section_of_source(data)
     profiles = data.pop("profiles", None) or {}
     _refuse(FIXED, data, places)
     for name in (*profile.split("+"), *(["sample"] if sample else ())):
         chosen = flat(_profile(path, places, profiles, name), data)
-        places |= {key: places[f"profiles.{name}.{key}"] for key in chosen}
-        _refuse(FIXED, chosen, places)
+        places |= {key: _place(places, f"profiles.{name}.{key}") for key in chosen}
+        _refuse(NAMED, chosen, places)
         _apply(chosen, data, places)
     if sample:
         _apply(_sample_source(path, data), data, places)
@@ -67,8 +69,28 @@ def load_spec(
     _refuse(DECLARED, chosen, places)
     _apply(chosen, data, places)
     _resolve_paths(path, data)
-    data |= {"name": path.stem, "profile": profile, "sample": sample}
-    return _validate(path, places, data)
+    data |= {"name": data.get("name", path.stem), "profile": profile, "sample": sample}
+    return validated(path, places, data)
+
+
+def declared_name(pipeline: str) -> str | None:
+    """The name: in a declaration, if it has one."""
+    name = _read(_find(pipeline))[0].get("name")
+    return name if isinstance(name, str) else None
+
+
+def pipeline_name(pipeline: str) -> str:
+    """The name of a pipeline that is given by its name or by the path of its declaration."""
+    if not is_path(pipeline):
+        return pipeline
+    return (is_file(Path(pipeline)) and declared_name(pipeline)) or Path(pipeline).stem
+
+
+def _place(places: dict[str, str], key: str) -> str:
+    """Where a key is written, or what contains it."""
+    while key not in places:
+        key = key.rpartition(".")[0]
+    return places[key]
 
 
 def has_sample(pipeline: str) -> bool:
@@ -124,6 +146,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return data, {key: f"{path}:{line}" for key, line in lines.items()}
 
 
+def _section_of_source(data: dict[str, Any]) -> None:
+    """A source may be only its address or path."""
+    source = data.get("source")
+    if source and isinstance(source, str):
+        data["source"] = {"url" if "://" in source else "path": source}
+
+
 def _source(data: dict[str, Any]) -> dict[str, Any]:
     source = data.get("source")
     return source if isinstance(source, dict) else {}
@@ -146,12 +175,13 @@ def _profile(path: Path, places: dict[str, str], profiles: Any, name: str) -> di
                 f"{places[f'profiles.{name}']}: a profile maps keys to values, "
                 "such as training.epochs: 1"
             )
+        _section_of_source(changes)
         return changes
     if name in (FULL, "sample"):
         return {}
     known = list(dict.fromkeys([FULL, *(n for n in profiles if n != "sample")]))
     raise UsageError(
-        f"{path}: no profile {name!r}{_nearest(name, known)}; known: {', '.join(known)}"
+        f"{path}: no profile {name!r}{nearest(name, known)}; known: {', '.join(known)}"
     )
 
 
@@ -160,7 +190,8 @@ def _override(text: str) -> tuple[str, Any]:
     key = key.strip()
     if not equals or not key:
         raise UsageError(f"--set {text}: write key=value, such as training.epochs=2")
-    return _of_working_folder(key, value_of(value, f"--set {key}"))
+    _section_of_source(chosen := {key: value_of(value, f"--set {key}")})
+    return _of_working_folder(key, chosen[key])
 
 
 def _keys(key: str, value: Any) -> Iterator[str]:
@@ -237,52 +268,3 @@ def _resolve_paths(path: Path, data: dict[str, Any]) -> None:
             own = path.parent / _own(source[name], f"{path}: source.{name}")
             refuse_not_utf8(own, f"source.{name}")
             data["source"] = source = source | {name: str(own)}
-
-
-def _validate(path: Path, places: dict[str, str], data: dict[str, Any]) -> Spec:
-    try:
-        return Spec.model_validate(data)
-    except ValidationError as error:
-        first, *others = error.errors(include_url=False)
-        named = [  # what a number may be instead, such as best
-            one["ctx"]["expected"]
-            for one in others
-            if one["type"] == "literal_error" and one["loc"][:-1] == first["loc"][:-1]
-        ]
-        described = _describe(path, places, first)
-        raise UsageError(" or ".join([described, *named])) from error
-
-
-def _describe(path: Path, places: dict[str, str], error: ErrorDetails) -> str:
-    parts = [part for part in error["loc"] if isinstance(part, str)]
-    if error["type"] not in ("extra_forbidden", "missing"):
-        while len(parts) > 1 and ".".join(parts) not in places:
-            parts.pop()  # pydantic adds the names of union members: not keys of the file
-    key = ".".join(parts)
-    if key == "name":
-        return (
-            f"{path}: the file name is the pipeline's name; rename the file: lower case "
-            "letters, digits, - and _, at most 64"
-        )
-    where = places.get(key) or places.get(".".join(parts[:-1])) or str(path)
-    if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key {key}{_nearest(parts[-1], _siblings(parts))}"
-    if error["type"] == "missing":
-        return f"{where}: {key} is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{where}: {key + ': ' if key else ''}{message[0].lower() + message[1:]}"
-
-
-def _siblings(parts: list[str]) -> list[str]:
-    model: type[BaseModel] = Spec
-    for part in parts[:-1]:
-        if part not in model.model_fields:  # the name of an entry, in a mapping of sections
-            continue
-        kind = model.model_fields[part].annotation
-        model = next(one for one in (kind, *get_args(kind)) if hasattr(one, "model_fields"))
-    known = [name for name in model.model_fields if model is not Spec or name not in FIXED]
-    return [*known, "profiles"] if model is Spec else known
-
-
-def _nearest(wrong: str, known: list[str]) -> str:
-    return did_you_mean(wrong, known) or f"; known: {', '.join(known)}"

@@ -82,6 +82,14 @@ class StartSpec(Section):
     )
 
 
+Layers = Annotated[tuple[Units, ...], Field(min_length=1, max_length=32)]
+
+
+def _per_layer(value: Any) -> Any:
+    """A single layer's units may be written without brackets."""
+    return (value,) if isinstance(value, int) else value
+
+
 class ModelSpec(Section):
     """The recurrent network."""
 
@@ -95,11 +103,8 @@ class ModelSpec(Section):
         False, description="classifiers: read the text in both directions, each with its own units"
     )
     embedding: Units = Field(64, description="size of a token's embedding vector")
-    units: tuple[Units, ...] = Field(
-        (64,),
-        min_length=1,
-        max_length=32,
-        description="size of each recurrent layer, one number per layer",
+    units: Annotated[Layers, BeforeValidator(_per_layer, json_schema_input_type=Units | Layers)] = (
+        Field((64,), description="size of each recurrent layer, one number per layer")
     )
     dense: Units | None = Field(None, description="hidden ReLU units before the logit")
     dropout: Annotated[Share | DropoutSpec, BeforeValidator(_by_place)] = Field(

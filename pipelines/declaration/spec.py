@@ -26,7 +26,10 @@ class Spec(Section):
     """One pipeline. The command sets `name`, `profile` and `sample`; the rest comes from the
     file."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+        description="the pipeline's name; without it, the file's name",
+    )
     profile: str
     sample: bool = False
     title: str = Field("", description="one line for lists and reports")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from pipelines.declaration.load import pipeline_name
 from pipelines.errors import FolioError, UsageError
 from pipelines.run.execute import StageResult
 from pipelines.run.plan import Selection
@@ -37,7 +37,7 @@ class EarlierRun:
         self, pipeline: str, profile: str | None, overrides: tuple[str, ...]
     ) -> tuple[str, tuple[str, ...]]:
         """Profile and overrides: that run's, with the given ones added."""
-        name = Path(pipeline).stem
+        name = pipeline_name(pipeline)
         if name != self.record["pipeline"]:
             raise UsageError(
                 f"--using {self.record['run']}: that is a run of "

@@ -20,6 +20,7 @@ from pipelines.files.machine import one_line, refusal_of
 from pipelines.network.credentials import refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
 from pipelines.run.execute import StageResult, execute_stage
+from pipelines.run.namesake import refuse_namesake
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Decision, Selection, decide, foreseen
 from pipelines.run.stage_log import StageLog
@@ -66,12 +67,12 @@ class Retraining:
         sample = self._earlier is not None and self._earlier.sample
         self.spec = load_spec(*self._declared, sample=sample)
         chain(*self._declared)  # refuses a circle
+        refuse_namesake(pipeline, settings)
         self.selection = options.selection.within(self.spec)
         self.run = options.run or Runs.new_id(self.spec.name)
         self.record: dict[str, Any] = {}
         self.drift: dict[str, Any] | None = None  # as returned by `drift.from_champion`
-        self.notice, self._on_sample = notice, on_sample
-        self._log = StageLog()
+        self.notice, self._on_sample, self._log = notice, on_sample, StageLog()
 
     @property
     def declared(self) -> dict[str, Any]:

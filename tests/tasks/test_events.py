@@ -58,7 +58,9 @@ def test_an_event_tells_of_drift(
     automation = documented().create()
     text = (PROJECT / "data" / "samples" / "reviews.csv").read_text(encoding="utf-8")
     (tmp_path / "reviews.csv").write_text(text.replace(" ", " otherwise "), encoding="utf-8")
-    (tmp_path / "tiny-reviews.yaml").write_text(REVIEWS.format(samples=tmp_path))
+    (tmp_path / "tiny-reviews.yaml").write_text(
+        "name: tiny-reviews\n" + REVIEWS.format(samples=tmp_path)
+    )
     record = retrain(str(tmp_path / "tiny-reviews.yaml"), until="tokens")
     assert "median length (tokens)" in record["drift"]["drifted"]
     found = awaited(lambda: events(prefect_home, record["run"]))

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import AliasChoices
 
-from pipelines.declaration.load import DECLARED, FIXED
+from pipelines.declaration.load import DECLARED, FIXED, NAMED
 from pipelines.declaration.schema.key_help import EXAMPLES, UNITS
 from pipelines.declaration.section_base import Section, section_under
 from pipelines.declaration.spec import Spec
@@ -42,11 +42,13 @@ def schema() -> Schema:
     top["grids"] |= _grids(places)
     top["tune"] |= _tune(places)
     top["profiles"] = _profiles()
+    address = {"type": "string", "description": "its path or url alone"}
+    top["source"] = {"anyOf": [top["source"], address]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A pipeline of Folio",
         **_object(top),
-        "required": [key for key in root["required"] if key in top],
+        "required": [key for key in root["required"] if key in top and key != "name"],
         "$defs": sections | _changes(sections) | {"Profile": _profile(places)},
     }
 
@@ -148,7 +150,7 @@ def _profiles() -> Schema:
 
 
 def _profile(places: Places) -> Schema:
-    changed = _object({key: _changed(*place) for key, place in places.items()})
+    changed = _object({key: _changed(*place) for key, place in places.items() if key not in NAMED})
     return changed | {"type": ["object", "null"]}
 
 

@@ -56,12 +56,14 @@ UNITS = {
     "registry.margin": "that of registry.metric",
     "registry.confidence": SHARE,
     "registry.slice_floors": "that of registry.metric",
+    "name": NONE,
     "seed": NONE,
     "tune.KEY.low": "that of the key",
     "tune.KEY.high": "that of the key",
     "tune.KEY.step": "that of the key",
 }
 EXAMPLES: dict[str, Any] = {
+    "name": "my-letters",
     "title": "My letters",
     "seed": 2,
     "source.url": "https://www.gutenberg.org/files/1268/1268-0.txt",

@@ -175,7 +175,7 @@ def later(trained: Settings, prefect_home: Path, tmp_path_factory: pytest.TempPa
     settings = Settings.at(tmp_path / "home")
     text = (PROJECT / "data" / "samples" / "play.txt").read_text(encoding="utf-8")
     (tmp_path / "other.txt").write_text(text.swapcase().replace("\n", "\n\n"), encoding="utf-8")
-    (tmp_path / "tiny-play.yaml").write_text(OTHERWISE)
+    (tmp_path / "tiny-play.yaml").write_text(f"name: tiny-play\n{OTHERWISE}")
     for number, overrides, until in ((1, ("seed=3",), "batches"), (2, (), None)):
         retrain_plain(
             str(tmp_path / "tiny-play.yaml"),

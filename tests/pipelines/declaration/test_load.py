@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.declaration.load import CATALOG, FULL, catalog_names, has_sample, load_spec
+from pipelines.declaration.load import (
+    CATALOG,
+    FULL,
+    catalog_names,
+    has_sample,
+    load_spec,
+    pipeline_name,
+)
 from pipelines.declaration.spec import Spec, operational, plain
 from pipelines.errors import UsageError
 from pipelines.run import grid
@@ -467,7 +474,8 @@ def test_nothing_of_set_is_ignored_or_raises(reviews: Path, given: str, message:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("name: other", ":11: the file name is the pipeline's name"),
+        ("profiles: {{quick: {{name: other}}}}", ":11: the file name is the pipeline's name"),
+        ("name: Other One", ":11: name: use lower case letters, digits, - and _"),
         ("profile: quick", ":11: choose a profile with --profile"),
         ("sample: true", ":11: use the small sample with --allow-sample"),
         ("profiles: {{quick: {{sample: true}}}}", ":11: use the small sample with"),
@@ -486,7 +494,7 @@ def test_what_a_declaration_cannot_say(declare, line: str, message: str) -> None
 
 
 def test_a_source_that_is_no_mapping_is_one_line(declare) -> None:
-    for name, text in (("list", "[a]"), ("text", "a"), ("sample", "{{url: a, sample: [1]}}")):
+    for name, text in (("list", "[a]"), ("empty", "''"), ("sample", "{{url: a, sample: [1]}}")):
         source = "source: {{path: {samples}/reviews.csv}}"
         path = str(declare(name, REVIEWS.replace(source, f"source: {text}")))
         assert has_sample(path) == (name == "sample")
@@ -497,10 +505,67 @@ def test_a_source_that_is_no_mapping_is_one_line(declare) -> None:
                 load_spec(path)
 
 
-def test_a_file_that_is_called_what_no_pipeline_may_be(declare) -> None:
-    path = declare("Wrong Name", REVIEWS)
-    with pytest.raises(UsageError, match=r"Wrong Name\.yaml: the file name is the"):
+@pytest.mark.parametrize(
+    ("called", "better"),
+    [
+        ("Wrong Name", "wrong-name"),
+        ("My Novels (2)", "my-novels-2"),
+        ("Émile", "emile"),
+        ("小说", "my-texts"),
+        ("_x", "x"),
+        ("a" * 70, "a" * 64),
+    ],
+)
+def test_a_file_that_is_called_what_no_pipeline_may_be(declare, called: str, better: str) -> None:
+    path = declare(called, REVIEWS)
+    with pytest.raises(UsageError) as error:
         load_spec(str(path))
+    said = str(error.value)
+    assert said.startswith(f"{path}: the file name is the pipeline's name; rename the file: ")
+    assert said.endswith(f"such as {better}.yaml; or declare `name: {better}`")
+    path.write_text(f"name: {better}\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    assert load_spec(str(path)).name == pipeline_name(str(path)) == better
+
+
+def test_a_pipeline_is_called_as_it_declares_or_as_its_file(declare) -> None:
+    declared = str(declare("file", f"name: other\n{REVIEWS}"))
+    assert (load_spec(declared).name, pipeline_name(declared)) == ("other", "other")
+    assert pipeline_name(str(declare("file-2", REVIEWS))) == "file-2"
+    assert (pipeline_name("./gone.yaml"), pipeline_name("imdb")) == ("gone", "imdb")
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("novels/", "path"),
+        ("a text.txt", "path"),
+        ("https://a.org/a.csv", "url"),
+        ("file:///a.csv", "url"),
+    ],
+)
+def test_a_source_may_be_its_path_or_address_alone(declare, text: str, origin: str) -> None:
+    source = "source: {{path: {samples}/reviews.csv}}"
+    own, other = REVIEWS.replace(source, f"source: {text}"), REVIEWS.replace(source, "source: x")
+    for path, profile, given in (
+        (declare("alone", own), "full", ()),
+        (declare("profile", f"{other}profiles: {{{{p: {{{{source: {text}}}}}}}}}\n"), "p", ()),
+        (declare("set", other), "full", (f"source={text}",)),
+    ):
+        found = load_spec(str(path), profile, given).source
+        if origin == "url":
+            assert (found.url, found.path) == ((text,), None)
+        else:
+            where = Path.cwd() if given else path.parent
+            assert (found.url, found.path) == ((), str(where / text))
+
+
+def test_a_single_layer_needs_no_brackets(declare) -> None:
+    path = str(declare("units", REVIEWS.replace("units: [5]", "units: 64")))
+    assert load_spec(path).model.units == (64,)
+    assert load_spec(path, overrides=("model.units=8",)).model.units == (8,)
+    for wrong in ("64.5", "0", "many", "true"):
+        with pytest.raises(UsageError, match=r"--set model\.units: model\.units: input should"):
+            load_spec(path, overrides=(f"model.units={wrong}",))
 
 
 @pytest.mark.parametrize(

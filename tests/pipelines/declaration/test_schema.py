@@ -153,7 +153,7 @@ def test_profiles_take_dotted_keys_sections_and_null(tmp_path: Path) -> None:
     ("key", "value", "path"),
     [
         ("sorce", {"path": "x"}, "$"),
-        ("name", "mine", "$"),
+        ("name", "My own", "$.name"),
         ("training", {"epoch": 3}, "$.training"),
         ("training", {"epochs": 0}, "$.training.epochs"),
         ("training", {"epochs": "many"}, "$.training.epochs"),

@@ -88,7 +88,7 @@ def retrained(home: Settings, folder: Path, change) -> tuple[dict, list[str]]:
         writer.writeheader()
         writer.writerows(rows)
     declared = folder / "tiny-reviews.yaml"
-    declared.write_text(REVIEWS.format(samples=folder))
+    declared.write_text("name: tiny-reviews\n" + REVIEWS.format(samples=folder))
     said: list[str] = []
     record = retrain_plain(
         str(declared), settings=home, selection=Selection.of(until="tokens"), notice=said.append

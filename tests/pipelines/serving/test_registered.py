@@ -101,6 +101,7 @@ def test_an_earlier_champion_is_rescored(
     """On a test text that it was never measured on."""
     changed = text.replace("test: 0.1}", "test: 0.15}").replace("test: 0.2,", "test: 0.15,")
     assert changed != text
+    changed = f"name: {name}\n{changed}"
     retrain_plain(str(declare(name, changed)), settings=earlier, notice=lambda told: None)
     release = artifact_of(earlier, name, "release").path / "release.json"
     evidence = json.loads(release.read_bytes())["evidence"]
