@@ -72,7 +72,7 @@ def load(reference: str) -> Model:
 
 
 def _version(reference: str) -> Version:
-    from flows.parameters import model_name
+    from pipelines.declaration.load import pipeline_name
     from pipelines.errors import UsageError
     from pipelines.files.home import home_folder
     from pipelines.registry.lookup import named_version
@@ -80,7 +80,7 @@ def _version(reference: str) -> Version:
     from pipelines.store.settings import Settings
 
     if "@" not in reference:
-        return named_version(home_folder(), model_name(reference))
+        return named_version(home_folder(), pipeline_name(reference))
     found = resolve(reference, Settings.at(home_folder())).version
     if found is None:
         raise UsageError(f"{reference}: name a model, such as imdb@champion")

@@ -128,12 +128,12 @@ def batches(reference: str) -> Batches:
 
 
 def _key(reference: str, settings: Any) -> str:
-    from flows.parameters import model_name
+    from pipelines.declaration.load import pipeline_name
     from pipelines.errors import UsageError
     from pipelines.registry.references import of_run, resolve
 
     for record in settings.runs:
-        if record["pipeline"] == model_name(reference) and (
+        if record["pipeline"] == pipeline_name(reference) and (
             key := of_run(record).keys.get("batches")
         ):
             return key
