@@ -62,6 +62,7 @@ def build(
         listing.groups = [film_of(name, notes.films) for name in names(spool)]
     assignment = assign_splits(listing, spec, seed)
     _check_quarantine(assignment, spool, spec, notes)
+    _check_labels(listing, assignment, spec)
     pairs = _near_duplicates(spool, assignment, spec, work)
     splits = write(spool, listing, assignment, pairs, work)
     _empty(work.scratch)
@@ -145,6 +146,19 @@ def _check_quarantine(assignment: Assignment, spool: Path, spec: CorpusSpec, not
         f"corpus.max_quarantined {spec.max_quarantined:.1%}: {_listed(reasons)}; for "
         f"example {example}{wrong}. Fix the source or the declaration"
     )
+
+
+def _check_labels(listing: Listing, assignment: Assignment, spec: CorpusSpec) -> None:
+    """Raises FolioError if train does not have both labels: nothing could be learned."""
+    fates = zip(listing.labels, assignment.fates, strict=True)
+    found = Counter(label for label, fate in fates if fate == TRAIN)
+    for value, label in enumerate(spec.labels) if spec.labelled else ():
+        if not found[float(value)]:
+            raise FolioError(
+                f"no document of the train split has the label {label!r} (corpus.labels), "
+                f"{found[float(1 - value)]:,} have {spec.labels[1 - value]!r}; fix corpus.labels, "
+                "or give more documents"
+            )
 
 
 def _near_duplicates(

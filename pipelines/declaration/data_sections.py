@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from pipelines.declaration.section_base import MOST, OPERATIONAL, Section, Tokens
 
@@ -23,7 +31,8 @@ OneOrMany = Annotated[
 ]
 CountOrShare = Annotated[int, Field(ge=0, le=MOST)] | Annotated[float, Field(ge=0, le=MOST)]
 Characters = Annotated[PositiveInt, Field(le=MOST)]
-LABELLED_READERS = ("labelled-folders", "csv")
+TABLE_READERS = ("csv", "jsonl", "parquet")
+LABELLED_READERS = ("labelled-folders", *TABLE_READERS)
 CUT_READERS = ("text", "files", "paragraphs")  # for running text with a start and an end
 TFDS_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 
@@ -91,12 +100,20 @@ class SourceSpec(Section):
 class CorpusSpec(Section):
     """How raw files become documents, and which document is in which split."""
 
-    reader: Literal["text", "files", "csv", "labelled-folders", "lines", "paragraphs", "tfds"] = (
-        Field(
-            description="text: one long text; files: each file; csv: rows; labelled-folders: the "
-            "layout of aclImdb; lines: each line; paragraphs: text between blank lines; tfds: "
-            "records"
-        )
+    reader: Literal[
+        "text",
+        "files",
+        "csv",
+        "jsonl",
+        "parquet",
+        "labelled-folders",
+        "lines",
+        "paragraphs",
+        "tfds",
+    ] = Field(
+        description="text: one long text; files: each file; csv, jsonl, parquet: rows; "
+        "labelled-folders: the layout of aclImdb; lines: each line; paragraphs: text between blank "
+        "lines; tfds: records"
     )
     split: Literal["official", "within-train", "hash", "shuffled", "contiguous"] = Field(
         description="which document is in which split; within-train: only the official train part "
@@ -109,15 +126,17 @@ class CorpusSpec(Section):
     group: str | None = Field(
         None,
         description="documents of the same group stay in one split: `film` for aclImdb, a column "
-        "name for csv",
+        "name for csv, jsonl, parquet",
     )
     glob: str = Field(
         "**/*.txt",
         description="which files of a folder (readers files, lines and paragraphs; the last two "
         "read a single file whatever its name)",
     )
-    text_column: str = Field("text", description="csv: the column with the text")
-    label_column: str | None = Field(None, description="csv without it is unlabelled text")
+    text_column: str = Field("text", description="csv, jsonl, parquet: the column with the text")
+    label_column: str | None = Field(
+        None, description="csv, jsonl, parquet: without it, the texts are unlabelled"
+    )
     labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
     start: str | None = Field(None, description="the text starts at this line (kept)")
     end: str | None = Field(None, description="the text ends before this line")
@@ -141,6 +160,27 @@ class CorpusSpec(Section):
         description="maximum share in quarantine; repeats count only among labelled documents: in "
         "a text they are natural, but are quarantined all the same",
     )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _two_labels(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"give a list of two labels, not {value!r}")
+        if any(isinstance(label, bool) for label in value):
+            raise ValueError(
+                "YAML reads yes, no, true and false as truth values; put them in quotation marks"
+            )
+        numbers = (int, float)
+        labels = [str(label) if isinstance(label, numbers) else label for label in value]
+        if len(labels) != 2:
+            raise ValueError(
+                f"a classifier needs exactly two labels, for 0 and 1, not {len(labels)}"
+            )
+        if all(isinstance(label, str) for label in labels):
+            labels = [unicodedata.normalize("NFC", label.strip()) for label in labels]
+            if labels[0] == labels[1]:
+                raise ValueError(f"the label {labels[0]!r} is given twice")
+        return labels
 
     @property
     def labelled(self) -> bool:

@@ -69,7 +69,7 @@ class Spec(Section):
             self._require(
                 self.corpus.labelled,
                 "model.kind classifier needs labels: use "
-                "corpus.reader labelled-folders, or csv with corpus.label_column",
+                "corpus.reader labelled-folders, or csv, jsonl or parquet with corpus.label_column",
             )
             self._require(self.tokens.kind == "word", "a classifier reads words: set tokens.kind")
             self._require(

@@ -18,6 +18,7 @@ MAX_NUMBER = 64  # characters: Python takes seconds for a number with many digit
 MAX_KEY = 200  # characters
 MAX_MESSAGE = 300  # characters: PyYAML quotes what it does not know
 
+AS_WRITTEN = ("labels", "corpus.labels")  # their values are words of a file: no is not False
 TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 # What PyYAML raises, besides its own errors, for invalid values: 2020-99-99, !!int "".
 NO_VALUE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
@@ -98,6 +99,9 @@ class _Loader(yaml.SafeLoader):
                 )
             if len(key.value) > MAX_KEY:
                 raise _wrong(f"a key of {len(key.value):,} characters", key)
+            if key.value in AS_WRITTEN and isinstance(value, yaml.SequenceNode):
+                for item in value.value:
+                    item.tag = TEXT if isinstance(item, yaml.ScalarNode) else item.tag
             given = {key.value, *_lines(value, f"{key.value}.")}
             if twice := sorted(given & seen):
                 raise _wrong(f"{twice[0]} is given twice", key)

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 from pipelines.errors import FolioError
 from pipelines.parallel import ahead
+from pipelines.readers.file_names import plain_name, refusal
 
 BLOCK = 512
 END = bytes(BLOCK)
@@ -31,9 +32,7 @@ REFUSED = {
     b"6": "a FIFO",
     b"S": "a sparse file",
 }
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 OCTAL = re.compile(rb"[ \0]*[0-7]*[ \0]*")
-DRIVE = re.compile(r"[A-Za-z]:")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def read_members(
             if not member.is_file:
                 continue
             if member.name in seen:
-                raise _refusal(path, member.name, "comes twice")
+                raise refusal(path, member.name, "comes twice")
             if len(seen) == limits.members:
                 raise FolioError(f"{path.name}: more than {limits.members:,} members; refused")
             seen.add(member.name)
@@ -83,7 +82,7 @@ def read_members(
                 stream.skip(padded)
                 yield member.name, None
             elif member.size > limits.member:
-                raise _refusal(
+                raise refusal(
                     path,
                     member.name,
                     f"has {member.size:,} bytes, more than the "
@@ -188,10 +187,10 @@ def _members(stream: _Stream, limits: Limits) -> Iterator[_Member]:
             continue
         name = stream.last = _name(path, records.get(b"path") or _own_name(header))
         if kind != FOLDER and kind not in FILES:
-            raise _refusal(path, name, f"is {REFUSED.get(kind, f'of unknown type {kind!r}')}")
+            raise refusal(path, name, f"is {REFUSED.get(kind, f'of unknown type {kind!r}')}")
         if records:
             if any(key.startswith(b"GNU.sparse") for key in records):
-                raise _refusal(path, name, "is a sparse file")
+                raise refusal(path, name, "is a sparse file")
             size = _decimal(path, records[b"size"]) if b"size" in records else size
             records = {}
         is_folder = kind == FOLDER or (kind == b"\0" and name.endswith("/"))
@@ -273,23 +272,8 @@ def _name(path: Path, raw: bytes) -> str:
     try:
         name = raw.decode()
     except UnicodeDecodeError:
-        raise _refusal(path, repr(raw), "is not named in UTF-8") from None
-    if name.startswith("/") or DRIVE.match(name):
-        raise _refusal(path, name, "has an absolute name")
-    if UNPRINTABLE.search(name):
-        raise _refusal(path, repr(name), "has a backslash or control character in its name")
-    if ".." in name and ".." in name.split("/"):
-        raise _refusal(path, name, "leads out of its folder by ..")
-    if "//" in name or "./" in name:
-        return "/".join(part for part in name.split("/") if part not in ("", ".")) or "."
-    return name
-
-
-def _refusal(path: Path, member: str, why: str) -> FolioError:
-    return FolioError(
-        f"{path.name}: member {member[:200]} {why}; refused. Fetch the archive from "
-        "its publisher, or repack it as plain files"
-    )
+        raise refusal(path, repr(raw), "is not named in UTF-8") from None
+    return plain_name(path, name)
 
 
 def _cut_short(path: Path) -> FolioError:

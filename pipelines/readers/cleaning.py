@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader, TextIOWrapper
+from typing import Literal, TextIO
+
+from pipelines.errors import FolioError
 
 BOM = b"\xef\xbb\xbf"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 STRAY = re.compile("[\ud800-\udfff]")  # surrogateescape decodes invalid UTF-8 to these
 NORMAL_FORM: Literal["NFC"] = "NFC"  # é is one character, however it was typed
@@ -16,11 +22,26 @@ WINDOW = 2**20  # characters whose words are held as a list at once
 
 
 def decoded(data: bytes) -> str | None:
-    """UTF-8 with or without a byte order mark, line ends as LF; None if it is not UTF-8."""
+    """UTF-8 with or without a byte order mark, or UTF-16 with one; line ends as LF. None if it is
+    neither."""
     try:
+        if data.startswith(UTF_16) and len(data) > 2:
+            return unix_lines(data.decode("utf-16"))
         return unix_lines(data.removeprefix(BOM).decode())
     except UnicodeDecodeError:
         return None
+
+
+@contextmanager
+def text_lines_of(file: BufferedReader, name: str, newline: str | None = None) -> Iterator[TextIO]:
+    """The same, line by line; invalid bytes become lone surrogates (STRAY)."""
+    wide = file.peek(2)[:2] in UTF_16
+    encoding, errors = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
+    try:
+        with TextIOWrapper(file, encoding, errors, newline) as text:
+            yield text
+    except UnicodeDecodeError as error:
+        raise FolioError(f"{name}: not valid UTF-16 ({error.reason}); save it as UTF-8") from error
 
 
 def unix_lines(text: str) -> str:

@@ -25,9 +25,12 @@ def long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def checked_rows(rows: Reader, name: str, width: int | None = None) -> Iterator[list[str]]:
-    """The rows of a strict `csv.reader`; raises FolioError with the line of a malformed row."""
-    line = rows.line_num + 1
+def checked_rows(
+    rows: Reader, name: str, width: int | None = None, before: int = 0
+) -> Iterator[list[str]]:
+    """The rows of a strict `csv.reader` that starts after `before` lines; raises FolioError with
+    the line of a malformed row."""
+    line = before + rows.line_num + 1
     try:
         for row in rows:
             if width is not None and len(row) > width:
@@ -36,7 +39,7 @@ def checked_rows(rows: Reader, name: str, width: int | None = None) -> Iterator[
                     f"{width}; put quotation marks around texts that contain commas"
                 )
             yield row
-            line = rows.line_num + 1
+            line = before + rows.line_num + 1
     except csv.Error as error:
         raise FolioError(
             f"{name}: the row at line {line} is not valid CSV ({error}); "

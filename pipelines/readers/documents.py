@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,12 +10,10 @@ from typing import NamedTuple
 
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError, UsageError
+from pipelines.readers.file_names import JUNK, is_junk, matcher
+from pipelines.readers.packed import File, unpacked
 from pipelines.store.artifacts import Artifact
 
-JUNK = "files of the system (such as .DS_Store)"
-JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
-JUNK_FOLDERS = {"__MACOSX", ".ipynb_checkpoints"}
-CASES = re.compile(r"\[[^]]*\]|[A-Za-z]")  # sets, which stay as they are, and letters
 EMPTY, NOT_UTF8, NO_LABEL = "empty", "not-utf8", "no-label"
 
 
@@ -46,9 +43,9 @@ class Notes:
 Reader = Callable[[Artifact, CorpusSpec, Notes], Iterator[Document]]
 
 
-def source_files(source: Artifact, notes: Notes) -> list[Path]:
-    """All data files, in an order that does not depend on the file system; files that systems add
-    are counted."""
+def source_paths(source: Artifact, notes: Notes) -> list[Path]:
+    """The paths of all data files, in an order that does not depend on the file system; files that
+    systems add are counted."""
     files = source.files()
     found = [path for path in files if not is_junk(path.relative_to(source.path).as_posix())]
     if len(found) < len(files):
@@ -63,35 +60,27 @@ def source_files(source: Artifact, notes: Notes) -> list[Path]:
     return found
 
 
-def is_junk(name: str) -> bool:
-    """Whether a file with this path was added by a system or an editor: it is no document."""
-    *folders, file = name.split("/")
-    return file.startswith("._") or file in JUNK_FILES or not JUNK_FOLDERS.isdisjoint(folders)
+def source_files(source: Artifact, notes: Notes) -> list[File]:
+    """All data files, and those inside packed ones."""
+    found = unpacked(source_paths(source, notes), source.path, notes.ignored)
+    if not found:
+        raise FolioError("the source is an archive without files; give one with texts")
+    return found
 
 
-def matching_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[Path]:
-    """Those that `corpus.glob` matches in any case (ONE.TXT), in order. Raises FolioError if there
-    are none."""
-    files, root = source_files(source, notes), source.path
+def matching_files(files: list[File], spec: CorpusSpec, notes: Notes) -> list[File]:
+    """Those that `corpus.glob` matches, in order. Raises FolioError if there are none."""
     if ".." in Path(spec.glob).parts or spec.glob.startswith("/") or not spec.glob:
         raise UsageError(
             f"corpus.glob {spec.glob!r}: give a pattern within the source's folder, such "
             "as **/*.txt"
         )
-    matching = set(files).intersection(root.glob(_of_any_case(spec.glob)))
+    wanted = matcher(spec.glob)
+    matching = [file for file in files if wanted.fullmatch(file.name)]
     if not matching:
         raise FolioError(
             f"corpus.glob {spec.glob!r} matches none of the source's {len(files)} files "
-            f"(such as {files[0].relative_to(root)}); fix it, or give a folder with such "
-            "files"
+            f"(such as {files[0].name}); fix it, or give a folder with such files"
         )
-    notes.ignored["other files"] += len(set(files) - matching)
-    return sorted(matching)
-
-
-def _of_any_case(glob: str) -> str:
-    """`*.[tT][xX][tT]` for `*.txt`; from Python 3.12 on, `glob` has an argument for this."""
-    return CASES.sub(
-        lambda found: f"[{found[0].lower()}{found[0].upper()}]" if len(found[0]) == 1 else found[0],
-        glob,
-    )
+    notes.ignored["other files"] += len(files) - len(matching)
+    return sorted(matching, key=lambda file: Path(file.name))

@@ -1,38 +1,36 @@
-"""Raw files to documents, one at a time: a long text, a folder of files, CSV, labelled folders.
+"""Raw files to documents, one at a time: a long text, a folder of files, labelled folders.
 
 Every reader is `read(source, spec, notes) -> Iterator[Document]` and returns the documents in an
 order that depends only on the files. Documents that cannot be used are returned with a reason;
 files that are not documents are counted in `notes.ignored`. Readers of many short documents are in
-`short_readers`.
+`short_readers`, those of tables in `tables`.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from functools import lru_cache, partial
-from pathlib import Path
 
 from pipelines.declaration.spec import CorpusSpec
-from pipelines.errors import FolioError, did_you_mean
+from pipelines.errors import FolioError
 from pipelines.readers.archives import LIMITS, read_members
-from pipelines.readers.cleaning import STRAY, composed, decoded, excerpt, unix_lines, without_tags
-from pipelines.readers.csv_rows import checked_rows, long_fields
+from pipelines.readers.cleaning import composed, decoded, excerpt, without_tags
 from pipelines.readers.documents import (
     EMPTY,
-    JUNK,
-    NO_LABEL,
     NOT_UTF8,
     Document,
     Notes,
     Reader,
-    is_junk,
     matching_files,
     source_files,
+    source_paths,
 )
+from pipelines.readers.file_names import JUNK, is_junk
 from pipelines.readers.frames import body
+from pipelines.readers.packed import File
 from pipelines.readers.short_readers import read_lines, read_paragraphs, read_records
+from pipelines.readers.tables import read_csv, read_jsonl, read_parquet
 from pipelines.store.artifacts import Artifact
 
 MAX_TEXT_BYTES = 512 * 2**20  # a text is held in memory whole
@@ -41,7 +39,6 @@ FOLDER = re.compile(r"(?:(?P<home>.+)/)?(?P<part>train|test)(?:/(?P<label>pos|ne
 FILM_LIST = re.compile(r"urls_(pos|neg)\.txt")
 NUMBERED = re.compile(r"(.+)/(\d+)_\d+")
 FILM = re.compile(r"tt\d+")  # IMDb's title number in a film's address
-OTHER_LABELS = 10  # number of distinct invalid labels to remember
 
 
 def read(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
@@ -56,32 +53,35 @@ def read(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]
 def _read_text(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     files = source_files(source, notes)
     if len(files) > 1:
-        names = ", ".join(path.name for path in files[:3])
+        names = ", ".join(file.name for file in files[:3])
         raise FolioError(
             f"corpus.reader text needs one file, the source has {len(files)} ({names}…); "
             "use reader files"
         )
-    yield _whole_text(files[0], files[0].name, spec, notes)
+    yield _whole_text(files[0], spec, notes)
 
 
 def _read_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    for path in matching_files(source, spec, notes):
-        yield _whole_text(path, path.relative_to(source.path).as_posix(), spec, notes)
+    for file in matching_files(source_files(source, notes), spec, notes):
+        yield _whole_text(file, spec, notes)
 
 
-def _whole_text(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Document:
-    size = path.stat().st_size
+def _whole_text(file: File, spec: CorpusSpec, notes: Notes) -> Document:
+    size = file.size or 0
+    if size <= MAX_TEXT_BYTES:
+        with file.open() as stream:
+            data = stream.read(MAX_TEXT_BYTES + 1)
+        size = len(data)
     if size > MAX_TEXT_BYTES:
         raise FolioError(
-            f"{name}: {size:,} bytes; the limit for a text is {MAX_TEXT_BYTES:,}. Split "
+            f"{file.name}: {size:,} bytes; the limit for a text is {MAX_TEXT_BYTES:,}. Split "
             "it into several files and use reader files"
         )
-    data = path.read_bytes()
     text = decoded(data)
     if text is None:
-        return Document(name, excerpt(data), reason=NOT_UTF8)
-    text = body(text, spec, name, notes)
-    return Document(name, text, reason=None if text.strip() else EMPTY)
+        return Document(file.name, excerpt(data), reason=NOT_UTF8)
+    text = body(text, spec, file.name, notes)
+    return Document(file.name, text, reason=None if text.strip() else EMPTY)
 
 
 def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
@@ -112,7 +112,7 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
             yield review
     if not homes:
         raise FolioError(
-            f"{source_files(source, notes)[0].name}: contains no train/pos/*.txt, "
+            f"{source_paths(source, Notes())[0].name}: contains no train/pos/*.txt, "
             "train/neg/*.txt, test/…; reader labelled-folders needs that layout, as "
             "plain folders or in a .tar.gz"
         )
@@ -148,7 +148,7 @@ def _labelled_files(
     source: Artifact, labels: Container[str | None], notes: Notes
 ) -> Iterator[tuple[str, bytes | None]]:
     """(name, content if it is needed) of all files, in archives or plain."""
-    files, wanted = source_files(source, notes), partial(_is_of_use, labels=labels)
+    files, wanted = source_paths(source, notes), partial(_is_of_use, labels=labels)
     for path in files:
         name = path.relative_to(source.path).as_posix()
         if name.endswith(ARCHIVES) or (len(files) == 1 and not wanted(name)):
@@ -198,78 +198,12 @@ def film_of(document: str, films: dict[str, list[str]]) -> str | None:
     return listed[line] or None
 
 
-def _read_csv(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    files = source_files(source, notes)
-    tables = [path for path in files if path.suffix.lower() == ".csv"] or files
-    notes.ignored["other files"] += len(files) - len(tables)
-    with long_fields():
-        for path in tables:
-            yield from _csv_documents(path, path.relative_to(source.path).as_posix(), spec, notes)
-
-
-def _csv_documents(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        header = next(checked_rows(rows, name), None)
-        if not header:
-            raise FolioError(
-                f"{name}: the file is empty; its first row must contain the column names"
-            )
-        text_at = _column(header, spec.text_column, name, "corpus.text_column")
-        label_at = (
-            _column(header, spec.label_column, name, "corpus.label_column")
-            if spec.label_column
-            else None
-        )
-        group_at = _column(header, spec.group, name, "corpus.group") if spec.group else None
-        number = 0
-        for row in checked_rows(rows, name, len(header)):
-            if not row:
-                notes.ignored["blank lines"] += 1
-                continue
-            number += 1
-            row += [""] * (len(header) - len(row))
-            group = None if group_at is None else row[group_at].strip() or None
-            label = None if label_at is None else row[label_at].strip()
-            yield _csv_document(f"{name}:{number}", row[text_at], label, group, spec.labels, notes)
-
-
-def _column(header: Sequence[str], wanted: str, name: str, key: str) -> int:
-    columns = [STRAY.sub("\N{REPLACEMENT CHARACTER}", column).strip() for column in header]
-    if columns.count(wanted) == 1:
-        return columns.index(wanted)
-    hint = did_you_mean(wanted, columns)
-    count = "two columns" if wanted in columns else "no column"
-    raise FolioError(f"{name}: {count} {wanted!r} ({key}) among {', '.join(columns)[:200]}{hint}")
-
-
-def _csv_document(
-    name: str,
-    text: str,
-    label: str | None,
-    group: str | None,
-    labels: tuple[str, str],
-    notes: Notes,
-) -> Document:
-    if any(STRAY.search(part) for part in (text, label or "", group or "") if not part.isascii()):
-        return Document(
-            name, excerpt(text[:200].encode(errors="surrogateescape")), None, None, None, NOT_UTF8
-        )
-    text = without_tags(unix_lines(text))
-    if label is None:
-        return Document(name, text, None, group, None, None if text.strip() else EMPTY)
-    if label not in labels:
-        if label and (label in notes.other_labels or len(notes.other_labels) < OTHER_LABELS):
-            notes.other_labels[label] += 1
-        return Document(name, text, None, group, None, NO_LABEL)
-    value = float(labels.index(label))
-    return Document(name, text, value, group, None, None if text.strip() else EMPTY)
-
-
 READERS: dict[str, Reader] = {
     "text": _read_text,
     "files": _read_files,
-    "csv": _read_csv,
+    "csv": read_csv,
+    "jsonl": read_jsonl,
+    "parquet": read_parquet,
     "labelled-folders": _read_labelled_folders,
     "lines": read_lines,
     "paragraphs": read_paragraphs,

@@ -9,13 +9,12 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
-from pipelines.readers.cleaning import STRAY, decoded, excerpt
+from pipelines.readers.cleaning import STRAY, decoded, excerpt, text_lines_of
 from pipelines.readers.documents import (
     EMPTY,
     NOT_UTF8,
@@ -25,6 +24,7 @@ from pipelines.readers.documents import (
     source_files,
 )
 from pipelines.readers.frames import note_cut, text_lines
+from pipelines.readers.packed import File
 from pipelines.store.artifacts import Artifact
 
 MAX_CHARACTERS = 16 * 2**20  # of one document, all of which is held in memory
@@ -37,21 +37,21 @@ LINE_END = re.compile(r"_NEWLINE_|\n")
 
 def read_lines(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """Each non-blank line, named `file:line`, without its line end."""
-    for path, name in _texts(source, spec, notes):
-        for number, line in _body_lines(path, name, spec, notes):
+    for file in _texts(source, spec, notes):
+        for number, line in _body_lines(file, spec, notes):
             if line.isspace():
                 notes.ignored["blank lines"] += 1
             else:
-                yield _document(name, number, line)
+                yield _document(file.name, number, line)
 
 
 def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """Each paragraph between blank lines, named `file:its first line`, with its line breaks."""
-    for path, name in _texts(source, spec, notes):
+    for file in _texts(source, spec, notes):
         first, characters, lines = 0, 0, list[str]()
-        for number, line in _body_lines(path, name, spec, notes):
+        for number, line in _body_lines(file, spec, notes):
             if lines and (line.isspace() or number != first + len(lines)):  # or after a frame
-                yield _document(name, first, "".join(lines))
+                yield _document(file.name, first, "".join(lines))
                 characters, lines = 0, []
             if not line.isspace():
                 first = first if lines else number
@@ -59,24 +59,23 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
                 characters += len(line)
                 _check_size(
                     characters,
-                    f"{name}: the paragraph at line {first}",
+                    f"{file.name}: the paragraph at line {first}",
                     "add blank lines, or use reader lines",
                 )
         if lines:
-            yield _document(name, first, "".join(lines))
+            yield _document(file.name, first, "".join(lines))
 
 
-def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[Path, str]]:
+def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[File]:
     """The source's only file, whatever its name, or the files of a folder that match the glob."""
     files = source_files(source, notes)
-    for path in files if len(files) == 1 else matching_files(source, spec, notes):
-        yield path, path.relative_to(source.path).as_posix()
+    return files if len(files) == 1 else matching_files(files, spec, notes)
 
 
-def _body_lines(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[int, str]]:
+def _body_lines(file: File, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[int, str]]:
     """(number from 1, line with its end) inside the licence frames, corpus.start and end."""
-    kept = text_lines(lambda: _lines(path, name), spec, name, notes)
-    lines, at, cut = enumerate(_lines(path, name), 1), 0, kept.characters
+    kept = text_lines(lambda: _lines(file), spec, file.name, notes)
+    lines, at, cut = enumerate(_lines(file), 1), 0, kept.characters
     for first, last in kept.parts:
         for number, line in islice(lines, first - at, last - at):
             cut -= len(line)
@@ -85,10 +84,10 @@ def _body_lines(path: Path, name: str, spec: CorpusSpec, notes: Notes) -> Iterat
     note_cut(cut, spec, notes)
 
 
-def _lines(path: Path, name: str) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        for number, line in enumerate(iter(partial(file.readline, MAX_CHARACTERS + 1), ""), 1):
-            _check_size(len(line), f"{name}: line {number}", "is it a text with lines?")
+def _lines(file: File) -> Iterator[str]:
+    with text_lines_of(file.open(), file.name) as text:
+        for number, line in enumerate(iter(partial(text.readline, MAX_CHARACTERS + 1), ""), 1):
+            _check_size(len(line), f"{file.name}: line {number}", "is it a text with lines?")
             yield line
 
 

@@ -534,3 +534,10 @@ def test_texts_are_composed_and_counted(tmp_path: Path) -> None:
     texts = built.documents["text"].to_list()
     assert sorted(texts) == sorted(line.replace("e\u0301", "\u00e9") for line in lines)
     assert built.counts["composed"] == 10
+
+
+def test_a_label_that_train_lacks_is_named(tmp_path: Path) -> None:
+    rows = "".join(f"text {number},ham\n" for number in range(40))
+    columns = {"reader": "csv", "split": "hash", "label_column": "kind", "labels": ("ham", "spam")}
+    with pytest.raises(FolioError, match=r"has the label 'spam' .* have 'ham'; fix corpus\.labels"):
+        Built(tmp_path, {"a.csv": f"text,kind\n{rows}"}, **columns, validation=0.2, test=0.2)

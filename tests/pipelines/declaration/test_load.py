@@ -197,6 +197,36 @@ def test_a_wrong_declaration_names_file_line_and_key(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("written", "labels"),
+    [
+        ("[0, 1]", ("0", "1")),
+        ("[no, yes]", ("no", "yes")),
+        ("[False, True]", ("False", "True")),
+        ("[0.0, 1.0]", ("0.0", "1.0")),
+        ("[null, 2026-01-01]", ("null", "2026-01-01")),
+        ("[' ham', \"e\\u0301\"]", ("ham", "\u00e9")),
+        ("[[1], 2]", "corpus.labels: input should be a valid string"),
+        ("[a]", "exactly two labels, for 0 and 1, not 1"),
+        ("[sport, politics, science]", "exactly two labels, for 0 and 1, not 3"),
+        ("[ham, ham]", "the label 'ham' is given twice"),
+        ("ham", "give a list of two labels, not 'ham'"),
+    ],
+)
+def test_labels_are_read_as_they_are_written(declare, written: str, labels: object) -> None:
+    column = "label_column: sentiment"
+    path = str(declare("labelled", REVIEWS.replace(column, f"{column}, labels: {written}")))
+    if isinstance(labels, str):
+        with pytest.raises(UsageError) as error:
+            load_spec(path)
+        assert labels in str(error.value) and "\n" not in str(error.value)
+    else:
+        assert load_spec(path).corpus.labels == labels
+        assert load_spec(path, overrides=("corpus.labels=[0, 1]",)).corpus.labels == ("0", "1")
+        with pytest.raises(UsageError, match="put them in quotation marks"):
+            load_spec(path, overrides=("corpus.labels=[no, yes]",))
+
+
 def test_impossible_language_models_are_refused(declare) -> None:
     for change, message in [
         (("cell: gru", "bidirectional: true"), "see the token that it predicts"),

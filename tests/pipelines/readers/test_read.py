@@ -242,7 +242,9 @@ def test_only_files_of_the_system(tmp_path: Path) -> None:
     [
         ("**/*.txt", {"ONE.TXT", "a/Two.Txt", "three.txt"}),
         ("*.TXT", {"ONE.TXT", "three.txt"}),
-        ("[a-t]*.txt", {"three.txt"}),
+        ("[s-t]*.txt", {"three.txt"}),
+        ("[!s-t]*.txt", {"ONE.TXT"}),
+        ("?NE.*", {"ONE.TXT"}),
         ("A/*", {"a/Two.Txt"}),
     ],
 )

@@ -1,0 +1,270 @@
+"""Tables with a column for the text and one for the label: CSV, JSON lines, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Any, TextIO
+
+from pipelines.declaration.spec import CorpusSpec
+from pipelines.errors import FolioError, did_you_mean, first_line
+from pipelines.readers.cleaning import (
+    STRAY,
+    composed,
+    excerpt,
+    text_lines_of,
+    unix_lines,
+    without_tags,
+)
+from pipelines.readers.csv_rows import MAX_FIELD_CHARACTERS, checked_rows, long_fields
+from pipelines.readers.documents import EMPTY, NO_LABEL, NOT_UTF8, Document, Notes, source_files
+from pipelines.readers.packed import File
+from pipelines.store.artifacts import Artifact
+
+CSV, JSON_LINES, PARQUET = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json"), (".parquet", ".pq")
+DELIMITERS = (",", ";", "\t", "|")
+DECLARED = "sep="  # Excel's first line, which names the delimiter
+OTHER_LABELS = 10  # number of distinct invalid labels to remember
+TRUTHS = ("true", "false")
+MAX_PARQUET_BYTES = 512 * 2**20  # of a packed one, which is held in memory
+ROWS_AT_A_TIME = 1000
+
+
+def read_csv(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    with long_fields():
+        for file in _tables(source, CSV, notes):
+            with text_lines_of(file.open(), file.name, newline="") as text:
+                yield from _csv_documents(text, file.name, spec, notes)
+
+
+def _tables(source: Artifact, endings: Sequence[str], notes: Notes) -> list[File]:
+    """The files with these endings, or all if none has one."""
+    files = source_files(source, notes)
+    tables = [file for file in files if file.name.lower().endswith(tuple(endings))] or files
+    notes.ignored["other files"] += len(files) - len(tables)
+    return tables
+
+
+# CSV
+
+
+def _csv_documents(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    first, delimiter, before = _beginning(file, name, spec, notes)
+    rows = csv.reader(chain([first] if first else [], file), strict=True, delimiter=delimiter)
+    header = next(checked_rows(rows, name, before=before), None)
+    if not header:
+        raise FolioError(f"{name}: the file is empty; its first row must contain the column names")
+    columns = Columns(header, spec, name)
+    number = 0
+    for row in checked_rows(rows, name, len(header), before):
+        if not row:
+            notes.ignored["blank lines"] += 1
+            continue
+        number += 1
+        row += [""] * (len(header) - len(row))
+        yield _document(f"{name}:{number}", *columns.of(row), spec, notes)
+
+
+def _beginning(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> tuple[str, str, int]:
+    """The line with the column names, the delimiter, and the number of lines before it: blank ones,
+    comments, and one that declares the delimiter."""
+    declared, before = None, 0
+    while line := file.readline(MAX_FIELD_CHARACTERS):
+        found = _delimiter(line, spec)
+        if line.strip().lower().startswith(DECLARED) and not found:
+            declared = line.strip()[len(DECLARED) :][:1] or declared
+        elif not line.strip() or (line.startswith("#") and not found):
+            notes.ignored["comments before the header" if line.strip() else "blank lines"] += 1
+        else:
+            return _refused_json(line, name), declared or found or DELIMITERS[0], before
+        before += 1
+    return "", DELIMITERS[0], before
+
+
+def _delimiter(line: str, spec: CorpusSpec) -> str | None:
+    """The one that gives the declared columns, else the declared text column, if any."""
+    cells: list[str] = []
+    wanted = {composed(name) for name in (spec.text_column, spec.label_column, spec.group) if name}
+    for needed in (wanted, {composed(spec.text_column)}):
+        for mark in DELIMITERS:
+            with suppress(csv.Error):
+                cells = next(csv.reader([line], delimiter=mark), [])
+            if needed <= {composed(cell).strip() for cell in cells}:
+                return mark
+    return None
+
+
+def _refused_json(line: str, name: str) -> str:
+    if line.lstrip().startswith(("{", "[{")):
+        raise FolioError(f"{name}: holds JSON, not CSV; use corpus.reader jsonl")
+    if line.startswith("PAR1"):
+        raise FolioError(f"{name}: a Parquet file, not CSV; use corpus.reader parquet")
+    if "\0" in line:
+        raise FolioError(f"{name}: not text in UTF-8, or in UTF-16 with a byte order mark")
+    return line
+
+
+# JSON lines
+
+
+def read_jsonl(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    for file in _tables(source, JSON_LINES, notes):
+        with text_lines_of(file.open(), file.name) as text:
+            yield from _json_documents(text, file.name, spec, notes)
+
+
+def _json_documents(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    number = 0
+    while line := file.readline(MAX_FIELD_CHARACTERS + 1):
+        number += 1
+        if not line.strip():
+            notes.ignored["blank lines"] += 1
+            continue
+        if len(line) > MAX_FIELD_CHARACTERS:
+            raise FolioError(
+                f"{name}: line {number} has more than {MAX_FIELD_CHARACTERS:,} characters"
+            )
+        row = _object(line, f"{name}: line {number}")
+        columns = Columns(list(row), spec, f"{name}: line {number}")
+        values = columns.of([_cell(value) for value in row.values()])
+        yield _document(f"{name}:{number}", *values, spec, notes)
+
+
+def _object(line: str, place: str) -> dict[str, Any]:
+    """Numbers stay as they are written: a label 1.0 is not 1."""
+    try:
+        row = json.loads(line, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        raise FolioError(
+            f"{place} is not valid JSON ({first_line(error)[:100]}); write one object a line"
+        ) from error
+    if not isinstance(row, dict):
+        raise FolioError(f"{place} is no JSON object; write one object a line")
+    return row
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    return json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
+
+
+# Parquet
+
+
+def read_parquet(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file in _tables(source, PARQUET, notes):
+        try:
+            with _seekable(file) as stream, pq.ParquetFile(stream) as table:
+                yield from _parquet_documents(table, file.name, spec, notes)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise FolioError(
+                f"{file.name}: not a complete Parquet file ({first_line(error)[:200]})"
+            ) from error
+
+
+def _seekable(file: File) -> Any:
+    import pyarrow as pa
+
+    if file.packing is None:
+        return pa.OSFile(str(file.path), "rb")
+    with file.open() as stream:
+        data = stream.read(MAX_PARQUET_BYTES + 1)
+    if len(data) > MAX_PARQUET_BYTES:
+        raise FolioError(
+            f"{file.name}: more than {MAX_PARQUET_BYTES:,} bytes; unpack it, Parquet is compressed"
+        )
+    return pa.BufferReader(data)
+
+
+def _parquet_documents(table: Any, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    header = table.schema_arrow.names
+    found = Columns(header, spec, name)
+    wanted = [header[at] for at in (found.text, found.label, found.group) if at is not None]
+    wanted = list(dict.fromkeys(wanted))
+    columns = Columns(wanted, spec, name)
+    number = 0
+    for batch in table.iter_batches(ROWS_AT_A_TIME, columns=wanted):
+        cells = [map(_cell, batch.column(column).to_pylist()) for column in wanted]
+        for row in zip(*cells, strict=True):
+            number += 1
+            yield _document(f"{name}:{number}", *columns.of(row), spec, notes)
+
+
+# All of them
+
+
+class Columns:
+    """Where the columns of the declaration are: of the text, the label, the group."""
+
+    def __init__(self, header: Sequence[str], spec: CorpusSpec, name: str) -> None:
+        label, group = spec.label_column, spec.group
+        self.text = _column(header, spec.text_column, name, "corpus.text_column")
+        self.label = _column(header, label, name, "corpus.label_column") if label else None
+        self.group = _column(header, group, name, "corpus.group") if group else None
+
+    def of(self, row: Sequence[str]) -> tuple[str, str | None, str | None]:
+        """Text, label and group of a row; None for a column that is not declared."""
+        label = None if self.label is None else row[self.label].strip()
+        return row[self.text], label, None if self.group is None else row[self.group].strip()
+
+
+def _column(header: Sequence[str], wanted: str, name: str, key: str) -> int:
+    columns = [
+        composed(STRAY.sub("\N{REPLACEMENT CHARACTER}", column)).strip() for column in header
+    ]
+    wanted = composed(wanted)
+    if columns.count(wanted) == 1:
+        return columns.index(wanted)
+    hint = did_you_mean(wanted, columns)
+    count = "two columns" if wanted in columns else "no column"
+    raise FolioError(f"{name}: {count} {wanted!r} ({key}) among {', '.join(columns)[:200]}{hint}")
+
+
+def _document(
+    name: str, text: str, label: str | None, group: str | None, spec: CorpusSpec, notes: Notes
+) -> Document:
+    if any(STRAY.search(part) for part in (text, label or "", group or "") if not part.isascii()):
+        return Document(name, _shown(text[:200]), None, None, None, NOT_UTF8)
+    text, group = without_tags(unix_lines(text)), composed(group) if group else None
+    if label is None:
+        return Document(name, text, None, group, None, None if text.strip() else EMPTY)
+    value = value_of(composed(label), spec.labels)
+    if value is None:
+        if label and (label in notes.other_labels or len(notes.other_labels) < OTHER_LABELS):
+            notes.other_labels[label] += 1
+        return Document(name, text, None, group, None, NO_LABEL)
+    return Document(name, text, value, group, None, None if text.strip() else EMPTY)
+
+
+def _shown(text: str) -> str:
+    try:
+        return excerpt(text.encode(errors="surrogateescape"))
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
+        return STRAY.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def value_of(label: str, labels: Sequence[str]) -> float | None:
+    """0.0 or 1.0, or None if it is neither label: as it is written, or as the same number or truth
+    value (1 and 1.0, True and true)."""
+    if label in labels:
+        return float(labels.index(label))
+    same = [float(at) for at, one in enumerate(labels) if _meaning(one) == _meaning(label)]
+    return same[0] if len(same) == 1 else None
+
+
+def _meaning(label: str) -> object:
+    if label.lower() in TRUTHS:
+        return label.lower()
+    try:
+        return float(label) if label.isascii() else label
+    except ValueError:
+        return label
