@@ -17,6 +17,8 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 STRAY = re.compile("[\ud800-\udfff]")  # surrogateescape decodes invalid UTF-8 to these
 NORMAL_FORM: Literal["NFC"] = "NFC"  # é is one character, however it was typed
+# Variants that names in Japanese and Korean are written with.
+IDEOGRAPHS = re.compile("([\uf900-\ufaff\U0002f800-\U0002fa1f])")
 DIGEST_BYTES = 16
 WINDOW = 2**20  # characters whose words are held as a list at once
 
@@ -49,7 +51,12 @@ def unix_lines(text: str) -> str:
 
 
 def composed(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize(NORMAL_FORM, text)
+    """In NORMAL_FORM, but for the ideographs that it would replace by others."""
+    if text.isascii() or unicodedata.is_normalized(NORMAL_FORM, text):
+        return text
+    pieces = IDEOGRAPHS.split(text)
+    pieces[::2] = [unicodedata.normalize(NORMAL_FORM, piece) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 def without_tags(text: str) -> str:

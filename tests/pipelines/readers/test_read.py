@@ -12,7 +12,7 @@ from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import made
 from pipelines.readers import cleaning
-from pipelines.readers.cleaning import decoded, text_digest, without_tags
+from pipelines.readers.cleaning import composed, decoded, text_digest, without_tags
 from pipelines.readers.documents import Document, Notes
 from pipelines.readers.read import film_of, read
 from tests.conftest import artifact_in
@@ -38,6 +38,13 @@ def test_encodings_and_line_ends() -> None:
     assert decoded(b"\xef\xbb\xbfa\r\nb\rc\n") == "a\nb\nc\n"
     assert decoded("naïve".encode("latin-1")) is None
     assert without_tags("a<br />b<br/>c<BR>d < e <b>f</b>") == "a\nb\nc\nd < e <b>f</b>"
+
+
+def test_letters_are_composed_and_names_keep_their_ideographs() -> None:
+    typed = "cafe\u0301 \u304b\u3099 \u0958 \u1100\u1161"
+    assert composed(typed) == "caf\u00e9 \u304c \u0915\u093c \uac00"
+    assert composed("\ufa19\u793e e\u0301\ufa2a") == "\ufa19\u793e \u00e9\ufa2a"
+    assert composed("q\u0301") == "q\u0301"
 
 
 @given(st.lists(st.text(), max_size=6), st.sampled_from([1, 2, 5]))
