@@ -66,7 +66,7 @@ ARROWS = {
         "errors declaration files network stages flows/web store registry report serving run "
         "audit flows/display upkeep flows flows/server flows/services flows/doctor"
     ),
-    "folio": "errors files store batches registry serving flows flows/cli",
+    "folio": "errors declaration files store batches registry serving flows/cli",
 }
 
 
