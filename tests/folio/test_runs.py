@@ -38,6 +38,7 @@ def test_a_run_that_cannot_start_raises_the_commands_line(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # a busy machine takes minutes to start a server
 def test_a_run_returns_its_record_or_raises_its_error(
     reviews: Path,
     tmp_path: Path,

@@ -124,6 +124,7 @@ def files_in(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # a busy machine takes minutes to start a server
 def test_an_installed_wheel_trains_and_answers_outside_the_checkout(
     wheel: Path, tmp_path: Path
 ) -> None:
