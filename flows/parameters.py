@@ -25,7 +25,7 @@ Override = Annotated[
     ),
 ]
 StageName = Literal[
-    "source", "corpus", "start", "tokens", "batches", "model", "metrics", "release", "report"
+    "source", "corpus", "start", "tokens", "batches", "model", "mix", "metrics", "release", "report"
 ]
 # Prefect stores and shows the parameters of a flow, so they must not contain a user, password or
 # query.

@@ -30,6 +30,7 @@ from tasks.stages import (
     download,
     draw_report,
     evaluate,
+    mix_with_counting,
     register,
     take_start,
     tokenize,
@@ -126,9 +127,10 @@ def retrain(
                 tokens = tokenize(job, corpus, start)
                 batches = write_batches(job, tokens)
                 model = (train_in_pool if hands_over(train_in) else train)(job, batches, start)
-                metrics = evaluate(job, model, batches, tokens, corpus)
-                release = register(job, model, metrics, tokens, corpus)
-                draw_report(job, corpus, tokens, batches, model, metrics, release)
+                mix = mix_with_counting(job, model, batches, tokens, corpus)
+                metrics = evaluate(job, model, batches, tokens, corpus, mix)
+                release = register(job, model, metrics, tokens, corpus, mix)
+                draw_report(job, corpus, tokens, batches, model, mix, metrics, release)
         except Exception as error:
             return failed(error)
     idle = job.record["state"] == "nothing-to-do"

@@ -10,6 +10,7 @@ from pipelines.declaration.model_sections import LOWER_IS_BETTER
 
 DECIDES = {"classifier": "accuracy", "language_model": "bits_per_character"}
 UNCLEAR = "not different from"
+ALONE = "recurrent model alone"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,17 @@ def baseline_line(metrics: Mapping[str, Any]) -> str | None:
         points = f" points {'better' if better else 'worse'}"
         return f"{found.said} {found.baseline}: {_amount(found, 100, points)}"
     return f"{found.said} {found.baseline} by {_amount(found, 100, ' points')}"
+
+
+def mix_line(metrics: Mapping[str, Any]) -> str | None:
+    """In one line what the model is mixed with, and whether that beats the network alone; None if
+    it is not mixed."""
+    mix = metrics.get("mix")
+    if mix is None:
+        return None
+    name = ALONE if metrics["kind"] == "language_model" else f"its {ALONE}"
+    line = baseline_line({**metrics, "baselines": {name: metrics["alone"]}})
+    return f"with {mix['with']}, weight {mix['weight']:.2f}: {line}"
 
 
 def _amount(found: Comparison, scale: float, unit: str) -> str:

@@ -116,6 +116,18 @@ def train_in_pool(run: Retraining, batches: StageResult, start: StageResult | No
     return attempt(run, "model", *inputs, execute=execute)
 
 
+@stage_task("mix")
+def mix_with_counting(
+    run: Retraining,
+    model: StageResult,
+    batches: StageResult,
+    tokens: StageResult,
+    corpus: StageResult,
+) -> State:
+    """Train the counting model that the network is mixed with, and weigh both on validation."""
+    return attempt(run, "mix", model, batches, tokens, corpus)
+
+
 @stage_task("metrics")
 def evaluate(
     run: Retraining,
@@ -123,9 +135,10 @@ def evaluate(
     batches: StageResult,
     tokens: StageResult,
     corpus: StageResult,
+    mix: StageResult | None,
 ) -> State:
     """Evaluate the model on the held-out text."""
-    return attempt(run, "metrics", model, batches, tokens, corpus)
+    return attempt(run, "metrics", *filter(None, (model, batches, tokens, corpus, mix)))
 
 
 @stage_task("release")
@@ -135,9 +148,10 @@ def register(
     metrics: StageResult,
     tokens: StageResult,
     corpus: StageResult,
+    mix: StageResult | None,
 ) -> State:
     """Register a version and decide whether it becomes champion."""
-    return attempt(run, "release", model, metrics, tokens, corpus)
+    return attempt(run, "release", *filter(None, (model, metrics, tokens, corpus, mix)))
 
 
 @stage_task("report")
@@ -147,9 +161,10 @@ def draw_report(
     tokens: StageResult,
     batches: StageResult,
     model: StageResult,
+    mix: StageResult | None,
     metrics: StageResult,
     release: StageResult | None,
 ) -> State:
     """Draw the report; without a verdict in a run that ends with the metrics."""
-    found = filter(None, (corpus, tokens, batches, model, metrics, release))
+    found = filter(None, (corpus, tokens, batches, model, mix, metrics, release))
     return attempt(run, "report", *found)

@@ -41,11 +41,12 @@ ARROWS = {
     "report": "errors stats declaration baselines stages store tokens",
     "model": "errors declaration files store tokens batches",
     "counting": "errors store",
-    "metrics": "stats declaration store corpus tokens batches model counting",
-    "serving": "errors stats declaration files store readers registry tokens model",
+    "mix": "errors stats declaration files store batches model counting",
+    "metrics": "stats declaration store corpus tokens batches model counting mix",
+    "serving": "errors stats declaration files store readers registry tokens model mix",
     "release": (
-        "errors stats declaration baselines files store readers registry tokens batches model "
-        "metrics serving"
+        "errors stats declaration baselines files store readers registry tokens batches "
+        "mix metrics serving"
     ),
     "served_model": "serving",
     "run": "errors declaration baselines files network stages store registry source report release",

@@ -152,13 +152,14 @@ def tune(
       folio tune words --space "training.learning_rate={low: 0.001, high: 0.1, log: true}"
     """
     from flows.cli.running import FlowOptions, refuse_invalid
+    from pipelines.run.comparison import BEFORE_TEST
     from pipelines.run.search import profile_of, search_in
 
     here, common = writable(), overridden(overrides, backend)
     refuse_invalid([(name, common)], profile)
     spec = _searched(name, profile, common, space or [])
     options = FlowOptions(
-        profile, until="model", mirror=mirror, offline=offline, allow_sample=allow_sample
+        profile, until=BEFORE_TEST, mirror=mirror, offline=offline, allow_sample=allow_sample
     )
     most = trials or (20 if hours is None else None)
     with search_in(here.home, spec) as search:

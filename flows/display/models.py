@@ -31,8 +31,9 @@ def models(listed: list[dict[str, Any]]) -> None:
     )
     if len(listed) == 1:
         for version in listed[0]["versions"]:
-            for text in filter(None, (version.get("reason"), version.get("baseline"))):
-                print(f"version {version['version']}: {text}")
+            for name in ("reason", "baseline", "mix"):
+                if text := version.get(name):
+                    print(f"version {version['version']}: {text}")
         return
     for model in listed:
         version = _in_use(model["versions"])

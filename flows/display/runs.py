@@ -96,6 +96,7 @@ def _outcome(record: dict[str, Any]) -> None:
     lines = [
         ("metrics", figures(record["metrics"])),
         ("counting", record.get("baseline")),
+        ("mixed", record.get("mix")),
         ("registered", _registered(record)),
         ("why", record.get("reason")),
         ("report", record["report"]),
@@ -155,6 +156,8 @@ def run(record: dict[str, Any]) -> None:
         print(f"metrics  {figures(record['metrics'])}")
     if record.get("baseline"):
         print(f"counting {record['baseline']}")
+    if record.get("mix"):
+        print(f"mixed    {record['mix']}")
     if record.get("drift"):
         drift(record["drift"])
     if record["report"]:

@@ -72,7 +72,7 @@ def why(one: Rebuilt) -> str:
         return "; ".join(reasons) + at
     if one.stage == "source":
         return "its origin now has other bytes"
-    if one.stage in ("model", "metrics"):
+    if one.stage in ("model", "mix", "metrics"):
         return (
             "code, libraries and settings are the same; most likely another processor "
             "rounds sums differently"

@@ -94,8 +94,9 @@ def _wanted(reference: Reference, settings: Settings, until: str) -> dict[str, A
 
 
 def _must_be_there(wanted: Mapping[str, Artifact], stages: tuple[str, ...], name: str) -> None:
-    starts = any("start" in one.manifest["inputs"] for one in wanted.values())
-    gone = [stage for stage in stages if stage not in wanted and (stage != "start" or starts)]
+    read = {name for one in wanted.values() for name in one.manifest["inputs"]}
+    optional = {stage.name for stage in STAGES if stage.when} - read
+    gone = [stage for stage in stages if stage not in wanted and stage not in optional]
     if gone:
         raise FolioError(
             f"{name}: its {' and '.join(gone)} can no longer be found, so it is "

@@ -22,7 +22,7 @@ from pipelines.store.run_records import Record, Runs
 if TYPE_CHECKING:
     import mlflow
 
-STAGES = ("source", "corpus", "start", "tokens", "batches", "model", "metrics")
+STAGES = ("source", "corpus", "start", "tokens", "batches", "model", "mix", "metrics")
 
 
 @dataclass(frozen=True)

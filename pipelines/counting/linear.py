@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 FEATURES = 2**22  # n-grams are hashed into so many columns: that bounds the memory
 LONGEST = 3  # words in an n-gram
+MOST_CHARACTERS = 1_000_000  # of a text that are read: its n-grams take 40 MB
 WORD = r"[^\W_]+(?:'[^\W_]+)?|[^\w\s]"  # or a single sign
 
 
 def seen_grams(texts: Sequence[str]) -> csr_matrix:
-    """(texts, FEATURES): 1 for each n-gram in a text."""
+    """(texts, FEATURES): 1 for each n-gram in a text, of which MOST_CHARACTERS are read."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     vectorizer = HashingVectorizer(
@@ -35,7 +36,7 @@ def seen_grams(texts: Sequence[str]) -> csr_matrix:
         norm=None,
         alternate_sign=False,
     )
-    return vectorizer.transform(texts)
+    return vectorizer.transform([text[:MOST_CHARACTERS] for text in texts])
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class NGrams:
             np.bincount(grams.keys // self.vocabulary, minlength=len(grams.rest)).astype(np.int32)
             for grams in self.grams
         ]
-        arrays = {
+        arrays: dict[str, list[np.ndarray]] = {
             "tokens": tokens,
             "sizes": sizes,
             "probability": [grams.probability for grams in self.grams],

@@ -7,7 +7,7 @@ anything runs. `pipelines/declaration/load.py` reads the files; this module only
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -43,6 +43,11 @@ class Spec(Section):
     model: ModelSpec
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    mix: Literal["nb-svm", "n-gram"] | None = Field(
+        None,
+        description="what the registered and served model is mixed with: nb-svm (classifiers), or "
+        "n-gram of evaluation.baseline_order tokens (language models)",
+    )
     registry: RegistrySpec
     schedule: ScheduleSpec | None = Field(None, description="none: it runs only on request")
     grids: dict[str, dict[str, tuple[Any, ...]]] = Field(
@@ -93,6 +98,11 @@ class Spec(Section):
             )
         else:
             self._language_model_agrees()
+        fits = "nb-svm" if self.model.kind == "classifier" else "n-gram"
+        self._require(
+            self.mix in (None, fits),
+            f"mix {self.mix} is not for a {self.model.kind.replace('_', ' ')}: use {fits}",
+        )
         self._slices_agree()
         self._sampled_softmax_agrees()
         self._start_agrees()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.batches.dataset import Split
+from pipelines.counting.linear_training import logits
 from pipelines.declaration.slices import EDGES, slice_names
-from pipelines.metrics.classifier_baselines import baselines
-from pipelines.metrics.evaluation import PREDICTIONS, Evaluation
+from pipelines.metrics.classifier_baselines import baselines, beside
+from pipelines.metrics.evaluation import PREDICTIONS, Evaluation, mix_figures
+from pipelines.mix.mixtures import ClassifierMixture
 from pipelines.model.scoring import Scored
 from pipelines.stats.binary import calibration_error, reliability_bins, roc_auc
 from pipelines.stats.calibration import Calibration
@@ -32,12 +35,18 @@ class ClassifierResult:
 
 def evaluate_classifier(evaluation: Evaluation) -> ClassifierResult:
     """Fit temperature and threshold on validation, then score the test split, and baselines."""
-    calibration = _calibrated(evaluation)
+    own, calibration = _calibrated(evaluation)
     unknown_id = evaluation.test.metadata["unknown_id"]
     scored = evaluation.scored(evaluation.test, ids=True)
-    predictions = predictions_table(scored, unknown_id, calibration)
+    alone = predictions = predictions_table(scored, unknown_id, own)
+    if evaluation.mixture:
+        ids, logit = (alone[name].to_numpy() for name in ("id", "logit"))
+        predictions = _with_logit(alone, _mixed(evaluation, "test", ids, logit), calibration)
     metrics = classifier_metrics(predictions, evaluation.spec.slices)
     metrics["calibration"] = calibration_figures(predictions, calibration)
+    if evaluation.mixture:
+        metrics["mix"] = mix_figures(evaluation.mixture)
+        metrics["alone"] = beside(alone["logit"].to_numpy(), own, predictions)
     metrics["baselines"] = baselines(
         evaluation.inputs["corpus"],
         predictions,
@@ -48,15 +57,47 @@ def evaluate_classifier(evaluation: Evaluation) -> ClassifierResult:
     return ClassifierResult(metrics, predictions)
 
 
-def _calibrated(evaluation: Evaluation) -> Calibration:
+def _calibrated(evaluation: Evaluation) -> tuple[Calibration, Calibration]:
+    """Of the network alone, and of the model: the same unless it is mixed."""
     spec = evaluation.spec
     scaled = spec.calibration == "temperature"
     if not scaled and spec.threshold != "best":
-        return Calibration(threshold=spec.threshold)
-    scored = list(evaluation.scored(Split(evaluation.inputs["batches"], "validation")))
+        return Calibration(threshold=spec.threshold), Calibration(threshold=spec.threshold)
+    split = Split(evaluation.inputs["batches"], "validation")
+    scored = list(evaluation.scored(split, ids=evaluation.mixture is not None))
     logit = np.concatenate([one.logit for one in scored])
     label = np.concatenate([one.batch.outcome for one in scored])
-    return Calibration.fitted(logit, label, scaled, spec.threshold)
+    own = Calibration.fitted(logit, label, scaled, spec.threshold)
+    if evaluation.mixture is None:
+        return own, own
+    mixed = _mixed(
+        evaluation, "validation", [name for one in scored for name in one.batch.ids], logit
+    )
+    return own, Calibration.fitted(mixed, label, scaled, spec.threshold)
+
+
+def _mixed(evaluation: Evaluation, split: str, ids: Sequence[str], logit: np.ndarray) -> np.ndarray:
+    """The mixed logits of these documents (documents,), from those of the network."""
+    mixture = evaluation.mixture
+    assert isinstance(mixture, ClassifierMixture), "as the kind says"
+    found, _, counted = logits({"": [mixture.counting]}, evaluation.inputs["corpus"], split)
+    places = pc.index_in(pa.array(ids), value_set=pa.array(found)).to_numpy()
+    return mixture.logit(logit, counted[""][0][places])
+
+
+def _with_logit(predictions: pa.Table, logit: np.ndarray, calibration: Calibration) -> pa.Table:
+    """The same documents with other logits (documents,)."""
+    label = predictions["label"].to_numpy()
+    columns = {
+        "logit": logit,
+        "probability": calibration.probability(logit),
+        "correct": calibration.correct(logit, label),
+        "nats": calibration.nats(logit, label),
+    }
+    for name, values in columns.items():
+        place = predictions.schema.get_field_index(name)
+        predictions = predictions.set_column(place, name, pa.array(values))
+    return predictions
 
 
 def predictions_table(

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.counting.kneser_ney import estimated, train_text
 from pipelines.counting.ngrams import Sequences
-from pipelines.metrics.evaluation import PREDICTIONS, Evaluation
+from pipelines.metrics.evaluation import PREDICTIONS, Evaluation, mix_figures
 from pipelines.metrics.samples import Writer
 from pipelines.metrics.segment_figures import CONFIDENCE, segment_sums, text_differences
 from pipelines.metrics.segments import SEGMENTS, Segments
@@ -62,6 +62,9 @@ def evaluate_language_model(evaluation: Evaluation) -> LanguageModelResult:
     characters = inputs["batches"].counts["test"]["characters"]
     metrics = language_metrics(held_out, characters, test.metadata["unknown_id"])
     metrics["baselines"] = _baselines(evaluation, held_out, characters, counted)
+    if evaluation.mixture:
+        metrics["mix"] = mix_figures(evaluation.mixture)
+        metrics["alone"] = _alone(evaluation, characters, counted)
     evaluation.progress(0, None, "segments resampled")
     metrics["intervals"] = overall_intervals(segments)
     metrics["slices"] = text_slices(segments, inputs["corpus"], spec.slices)
@@ -81,7 +84,6 @@ def _baselines(
         "train_tokens": len(train.ids),
         "train_tokens_left_out": tokens.counts["train"]["tokens"] - len(train.ids),
     }
-    model = segment_sums(segments.table())
     found = {}
     for order in sorted({1, evaluation.spec.baseline_order}):
         ngrams = estimated(train, order, test.metadata["vocabulary_size"])
@@ -89,16 +91,34 @@ def _baselines(
         nats = -np.log(probability[held_out.predicted])
         hits = (guess == held_out.text.ids)[held_out.predicted]
         sums = {"tokens": len(nats), "nats": float(nats.sum()), "correct": int(hits.sum())}
-        own = model.copy()
-        own[:, 0] = segments.summed(nats[held_out.order])
-        _, differences = text_differences(own, model, CONFIDENCE)
-        found["unigram" if order == 1 else f"{order}-gram"] = {
-            **figures(sums, characters),
-            **sums,
-            **used,
-            "difference": {figure: one.as_json() for figure, one in differences.items()},
-        }
+        beside = _beside(sums, nats[held_out.order], characters, segments)
+        found["unigram" if order == 1 else f"{order}-gram"] = beside | used
     return found
+
+
+def _alone(evaluation: Evaluation, characters: int, segments: Segments) -> dict[str, Any]:
+    """The figures of the network without the n-grams, and by how much the model's differ."""
+    scored = evaluation.scored(evaluation.test, alone=True)
+    parts = [(one.nats[one.batch.real], one.correct[one.batch.real]) for one in scored]
+    nats, hits = map(np.concatenate, zip(*parts, strict=True))
+    sums = {"tokens": len(nats), "nats": float(nats.sum()), "correct": int(hits.sum())}
+    return _beside(sums, nats, characters, segments)
+
+
+def _beside(
+    sums: dict[str, Any], nats: np.ndarray, characters: int, segments: Segments
+) -> dict[str, Any]:
+    """The figures of another model, from its sums and the nats of the tokens in the order of the
+    batches, and by how much the model's differ."""
+    model = segment_sums(segments.table())
+    own = model.copy()
+    own[:, 0] = segments.summed(nats)
+    _, differences = text_differences(own, model, CONFIDENCE)
+    return {
+        **figures(sums, characters),
+        **sums,
+        "difference": {figure: one.as_json() for figure, one in differences.items()},
+    }
 
 
 def _written(evaluation: Evaluation) -> dict[str, Any]:
@@ -109,7 +129,7 @@ def _written(evaluation: Evaluation) -> dict[str, Any]:
 
     def draw(start: np.ndarray, temperatures: np.ndarray, length: int, seed: int) -> np.ndarray:
         return sample(
-            evaluation.model,
+            evaluation.network,
             evaluation.model_spec,
             start,
             len(temperatures),

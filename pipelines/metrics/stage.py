@@ -17,6 +17,7 @@ from pipelines.declaration.model_sections import ModelSpec
 from pipelines.metrics.classifier import ClassifierResult, evaluate_classifier
 from pipelines.metrics.evaluation import Evaluation
 from pipelines.metrics.language_model import LanguageModelResult, evaluate_language_model
+from pipelines.mix.mixtures import read_mixture
 from pipelines.model.backend import load_keras, make_reproducible
 from pipelines.model.keras_file import load_model
 from pipelines.store.artifacts import Inputs, Workspace
@@ -26,13 +27,15 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     """Score the test split. Returns the headline figures."""
     make_reproducible(load_keras(config["training.backend"]))
     declared = json.loads((inputs["model"].path / "model.json").read_bytes())
+    spec, size = ModelSpec.model_validate(declared["model"]), declared["vocabulary_size"]
     evaluation = Evaluation(
         load_model(inputs["model"].path / "model.keras"),
-        ModelSpec.model_validate(declared["model"]),
+        spec,
         config["evaluation"],
         config["seed"],
         inputs,
         work.progress,
+        read_mixture(inputs["mix"].path, spec.kind, size) if "mix" in inputs else None,
     )
     classifier = evaluation.model_spec.kind == "classifier"
     result = (evaluate_classifier if classifier else evaluate_language_model)(evaluation)

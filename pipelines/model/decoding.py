@@ -26,6 +26,13 @@ Advance = Callable[[np.ndarray, States, np.ndarray, np.ndarray], tuple[States, n
 Begin = Callable[[], Advance]  # for one sample, with the model's weights at that time
 
 
+def state_widths(spec: ModelSpec, model: Any = None) -> dict[str, int]:
+    """{state: its width} of a network, and of what it is mixed with (mix/mixed_network.py)."""
+    each = STATES[spec.cell]
+    own = {name: spec.units[i // each] for i, name in enumerate(state_names(spec))}
+    return own | getattr(model, "more_states", {})
+
+
 @dataclass(frozen=True)
 class Decoding:
     """What a compiled loop depends on besides shapes.
@@ -46,15 +53,15 @@ def advance_of(decoding: Decoding) -> Begin:
     """The fastest way to sample a block of tokens on this process's backend."""
     import keras
 
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and isinstance(decoding.model, keras.Model):
         return tensorflow_advance(decoding)
     return plain_advance(decoding)
 
 
 def plain_advance(decoding: Decoding) -> Begin:
-    """One call of the model per token: any backend."""
+    """One call of the model per token: any backend, and networks mixed with n-grams."""
     model, top_k, context = decoding.model, decoding.top_k, decoding.context
-    names, ids = state_names(decoding.spec), np.array(decoding.choices, np.int32)
+    names, ids = list(state_widths(decoding.spec, model)), np.array(decoding.choices, np.int32)
 
     def advance(
         token: np.ndarray, states: States, forced: np.ndarray, noise: np.ndarray

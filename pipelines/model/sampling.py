@@ -11,14 +11,13 @@ one token after the previous one, and the one that has read N tokens predicts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.errors import UsageError
-from pipelines.model.decoding import Decoding, States, advance_of
-from pipelines.model.network import STATES
+from pipelines.model.decoding import Decoding, States, advance_of, state_widths
 from pipelines.tokens.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def sample(
     noise = Noise(seed, temperatures, len(choices))
     steps = max(1, min(STEPS, NOISE_VALUES // (streams * len(choices))))
     token = np.full(streams, known[0], np.int32)
-    states = zero_states(spec, streams * (context or 1))
+    states = zero_states(spec, streams * (context or 1), model)
     drawn = []
     for first in range(0, len(forced), steps):
         block = forced[first : first + steps]
@@ -90,13 +89,9 @@ def until_end(vocabulary: Vocabulary, ids: np.ndarray) -> np.ndarray:
     return ids[: ends[0]] if len(ends) else ids
 
 
-def zero_states(spec: ModelSpec, rows: int) -> States:
-    """The state before the first token: one array (rows, units) per name in `state_names`."""
-    return [
-        np.zeros((rows, units), np.float32)
-        for units in spec.units
-        for _ in range(STATES[spec.cell])
-    ]
+def zero_states(spec: ModelSpec, rows: int, model: Any = None) -> States:
+    """The state before the first token: one array (rows, width) per name in `state_widths`."""
+    return [np.zeros((rows, width), np.float32) for width in state_widths(spec, model).values()]
 
 
 class Noise:

@@ -21,7 +21,7 @@ NUMBER = (int, float)
 
 
 def list_models(home: Path, name: str | None = None) -> list[dict[str, Any]]:
-    """[{name, versions: [{version, aliases, metric, value, verdict, reason, baseline, sample,
+    """[{name, versions: [{version, aliases, metric, value, verdict, reason, baseline, mix, sample,
     evidence, created}]}], oldest version first; of all models, or of one."""
     models: dict[str, list[dict[str, Any]]] = {}
     for version in versions(home, name):
@@ -67,6 +67,7 @@ def _described(version: Version) -> dict[str, Any]:
         "verdict": version.tags.get("folio.verdict"),
         "reason": version.tags.get("folio.reason"),
         "baseline": version.tags.get("folio.baseline"),
+        "mix": version.tags.get("folio.mix"),
         "sample": figures.sample,
         "evidence": object_in(version, "folio.evidence", effect=NUMBER, low=NUMBER, high=NUMBER)
         or None,

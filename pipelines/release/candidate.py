@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.baselines import baseline_line
+from pipelines.baselines import baseline_line, mix_line
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.files.digests import digest_json
 from pipelines.files.home import PROJECT
@@ -59,7 +59,7 @@ class Candidate:
         metrics = json.loads((inputs["metrics"].path / "metrics.json").read_bytes())
         above = lineage(inputs)
         labels = tuple(config["corpus.labels"])
-        requirements = _requirements(inputs["model"].manifest["config"]["training.backend"])
+        requirements = _requirements(inputs)
         _stage(inputs, config, labels, metrics, folder)
         tags = _tags(above, config, metrics, folder, requirements)
         return cls(
@@ -81,7 +81,8 @@ class Candidate:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return self.inputs["tokens"].manifest["config"] | self.inputs["model"].manifest["config"]
+        read = (self.inputs[name] for name in ("tokens", "model", "mix") if name in self.inputs)
+        return {key: value for one in read for key, value in one.manifest["config"].items()}
 
     @property
     def run(self) -> str | None:
@@ -140,8 +141,11 @@ def lineage(inputs: Inputs) -> dict[str, dict[str, Any]]:
     return above | {name: artifact.manifest for name, artifact in inputs.items()}
 
 
-def _requirements(backend: str) -> list[str]:
-    return [f"{name}=={library_version(name)}" for name in sorted({*LIBRARIES, backend})]
+def _requirements(inputs: Inputs) -> list[str]:
+    libraries = {*LIBRARIES, inputs["model"].manifest["config"]["training.backend"]}
+    if "mix" in inputs and inputs["mix"].manifest["config"]["mix"] == "nb-svm":
+        libraries |= {"scikit-learn", "scipy"}
+    return [f"{name}=={library_version(name)}" for name in sorted(libraries)]
 
 
 def _stage(
@@ -160,6 +164,7 @@ def _stage(
         folder / PACKAGE,
         inputs["model"],
         inputs["tokens"],
+        inputs.get("mix"),
         pipeline=config["name"],
         labels=labels,
         sample=config["sample"],
@@ -193,8 +198,8 @@ def _tags(
         "test.digest": held_out_digest(above["corpus"]),
         "sample": json.dumps(config["sample"]),
     }
-    if line := baseline_line(metrics):
-        tags["baseline"] = line
+    lines = {"baseline": baseline_line(metrics), "mix": mix_line(metrics)}
+    tags |= {key: line for key, line in lines.items() if line}
     tags |= {
         key: str(origin[key])
         for key in ("profile", "run", "git_commit", "seed")

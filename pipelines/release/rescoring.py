@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pipelines.batches.columns import padded
 from pipelines.batches.dataset import Batch
 from pipelines.metrics.segments import Segments
-from pipelines.model.scoring import Scorer
+from pipelines.mix.mixed_scorer import scorer_of
 from pipelines.serving.predictor import Predictor
 from pipelines.tokens.vocabulary import Vocabulary
 
@@ -77,7 +77,7 @@ def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Tabl
         names, ids, vocabulary.pad_id, batch_size, predictor.layout, predictor.window
     )
     segments = Segments(names, texts, vocabulary, first, lengths, text.layout != "documents")
-    for scored in Scorer(predictor.model, predictor.spec).batches(text, ids=True):
+    for scored in scorer_of(predictor.network, predictor.spec).batches(text, ids=True):
         segments.add(scored)
     return segments.table()
 

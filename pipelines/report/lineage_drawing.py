@@ -99,6 +99,8 @@ def note(artifact: Artifact) -> str:
             return f"{counts['train']['batches']:,} train batches"
         case "model" if counts["parameters"]:
             return f"{counts['parameters']:,} weights"
+        case "mix" if counts:
+            return f"weight {counts['weight']:.2f}"
         case "release" if counts["version"]:
             return f"version {counts['version']}, {counts['verdict']}"
         case "report" if counts["plots"]:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.baselines import baseline_line
+from pipelines.baselines import baseline_line, mix_line
 from pipelines.report import data_part
 from pipelines.report.classifier_part import classifier_section
 from pipelines.report.headline import headline_figures
@@ -69,6 +69,7 @@ def write_report(
         metrics=metrics,
         headline=headline_figures(metrics, inputs),
         baseline=baseline_line(metrics),
+        mix=mix_line(metrics),
         name=release["name"] if release else inputs["metrics"].manifest["pipeline"],
         sample=origin["sample"] or bool(release and release["sample"]),
         parameters=inputs["model"].counts.get("parameters"),

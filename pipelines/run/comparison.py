@@ -21,6 +21,7 @@ from pipelines.store.artifacts import Store
 
 VALIDATION, TEST = "validation", "test"
 TEST_STAGE = "metrics"  # the stage that reads the test split
+BEFORE_TEST = "mix"  # the last one before it
 Row = dict[str, Any]
 
 
@@ -58,7 +59,7 @@ class Comparison:
 
     @property
     def until(self) -> str:
-        return TEST_STAGE if self.split == TEST else "model"
+        return TEST_STAGE if self.split == TEST else BEFORE_TEST
 
     def overrides(self, variant: Variant) -> list[tuple[str, ...]]:
         """Those of each training of a variant."""

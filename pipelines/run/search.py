@@ -176,6 +176,8 @@ def search_in(home: Path, spec: Spec) -> Iterator[Search]:
     """The search of this declaration's space, begun or continued. Raises FolioError if another
     process searches it."""
     deciding = spec.model_dump(mode="json", include=DECIDING) | {"metric": spec.registry.metric}
+    if spec.mix:
+        deciding |= {"mix": spec.mix, "order": spec.evaluation.baseline_order}
     folder = made(home / "comparisons" / f"tune-{spec.name}-{digest_json(deciding)[:12]}")
     file = try_lock(folder / "lock")
     if file is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipelines.baselines import baseline_line
+from pipelines.baselines import baseline_line, mix_line
 from pipelines.files.machine import one_line
 from pipelines.files.small_files import read_object
 from pipelines.run.execute import StageResult
@@ -57,6 +57,7 @@ class StageLog:
             "stages": self._entries,
             "metrics": metrics.get("headline", {}),
             "baseline": baseline_line(metrics),
+            "mix": mix_line(metrics),
             "version": release.get("version"),
             "verdict": release.get("verdict"),
             "reason": release.get("reason"),

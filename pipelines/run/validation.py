@@ -15,10 +15,11 @@ def measured(metric: str) -> str:
 
 
 def validation_figure(record: dict[str, Any], store: Store, metric: str) -> float:
-    """The figure `measured(metric)` of the run's model in its best epoch, as training measured
-    it: before calibration."""
+    """The figure `measured(metric)` of the run's model in its best epoch, before calibration; of
+    the mixed one if it is mixed with counting."""
     found = {entry["stage"]: store.open(entry["stage"], entry["key"]) for entry in record["stages"]}
-    best, counted = found["model"].counts["best"], found["batches"].counts["validation"]
+    best = found["mix"].counts if "mix" in found else found["model"].counts["best"]
+    counted = found["batches"].counts["validation"]
     loss: float = best["validation_loss"]
     if measured(metric) == "log_loss":
         return loss

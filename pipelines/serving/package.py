@@ -1,9 +1,9 @@
 """A model package: one folder with everything needed to use a model.
 
-It contains `model.keras`, `model.json`, `vocabulary/` and `package.json` (kind, how text becomes
-ids, how many tokens are read at a time, the labels' names, the pipeline, whether it was trained on
-the sample text; and the digests of all other files, so that changes are detected wherever the
-package is copied).
+It contains `model.keras`, `model.json`, `vocabulary/`, `mix/` if the model is mixed with counting
+(pipelines/mix/mixtures.py), and `package.json` (kind, how text becomes ids, how many tokens are
+read at a time, the labels' names, the pipeline, whether it was trained on the sample text; and the
+digests of all other files, so that changes are detected wherever the package is copied).
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from pipelines.errors import DamagedError, FolioError
 from pipelines.files.digests import digest_file
 from pipelines.files.names import unsafe
 from pipelines.files.small_files import read_object
+from pipelines.mix.mixtures import Mixture, read_mixture
 from pipelines.tokens.vocabulary import Vocabulary, folder_digest
 
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
 SETTINGS, DECLARED, MODEL, VOCABULARY = "package.json", "model.json", "model.keras", "vocabulary"
+MIX = "mix"
 
 
 class Cut(BaseModel):
@@ -60,6 +62,7 @@ class PackageSettings(BaseModel):
     layout: Literal["documents", "rows", "lanes", "windows"] | None = None
     calibration: Scaling | None = None
     normal_form: Literal["NFC"] | None = None
+    mix: Literal["nb-svm", "n-gram"] | None = None
     files: dict[str, str] | None = None
 
 
@@ -71,6 +74,7 @@ class Package:
     spec: ModelSpec
     vocabulary: Vocabulary
     model: Path
+    mixture: Mixture | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Package:
@@ -84,6 +88,7 @@ class Package:
             )
             spec = ModelSpec.model_validate(declared["model"])
             vocabulary = Vocabulary.load(folder / VOCABULARY)
+            mixture = settings.mix and read_mixture(folder / MIX, spec.kind, vocabulary.size)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
@@ -99,13 +104,14 @@ class Package:
             declared["vocabulary_digest"],
         ):
             raise DamagedError("its vocabulary is not the one that the model was trained with")
-        return cls(settings, spec, vocabulary, folder / MODEL)
+        return cls(settings, spec, vocabulary, folder / MODEL, mixture or None)
 
 
 def write_package(
     folder: Path,
     model: Artifact,
     tokens: Artifact,
+    mix: Artifact | None = None,
     *,
     pipeline: str,
     labels: tuple[str, str],
@@ -113,7 +119,8 @@ def write_package(
     measured: Mapping[str, Any],
     normal_form: str | None = None,
 ) -> None:
-    """Put a trained model and its vocabulary into `folder`, which must not exist yet.
+    """Put a trained model, its vocabulary and what it is mixed with into `folder`, which must not
+    exist yet.
 
     `measured` is the contents of metrics.json. The package keeps, for a language model, `window`
     (tokens of each window that it was trained on, if it was), `context` (tokens that it reads
@@ -134,6 +141,10 @@ def write_package(
     (folder / VOCABULARY).mkdir()
     for path in tokens.files("vocabulary/"):
         shutil.copyfile(path, folder / VOCABULARY / path.name)
+    if mix is not None:
+        (folder / MIX).mkdir()
+        for path in mix.files(""):
+            shutil.copyfile(path, folder / MIX / path.name)
     config = tokens.manifest["config"]
     _write(
         folder,
@@ -149,6 +160,7 @@ def write_package(
             "backend": model.manifest["config"]["training.backend"],
             "sample": sample,
             "normal_form": normal_form,
+            **({"mix": mix.manifest["config"]["mix"]} if mix is not None else {}),
         },
     )
 

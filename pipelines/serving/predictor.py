@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.errors import DamagedError, FolioError, UsageError
+from pipelines.mix.mixed_network import network_of
+from pipelines.mix.mixtures import ClassifierMixture
 from pipelines.model.backend import load_keras
+from pipelines.model.decoding import state_widths
 from pipelines.model.keras_bounds import outline, unallocated
 from pipelines.model.keras_file import load_model
-from pipelines.model.network import build_model, state_names
+from pipelines.model.network import build_model
 from pipelines.model.sampling import continuation, sample, zero_states
 from pipelines.readers.cleaning import composed, unix_lines, without_tags
 from pipelines.serving.batching import MAX_TOKENS, groups, model_inputs, rows_by_length
@@ -40,7 +43,8 @@ class Predictor:
         self._layout, self._composed = settings.layout, settings.normal_form is not None
         self.calibration = Calibration(**(settings.calibration or Scaling()).model_dump())
         self.spec, self.vocabulary = package.spec, package.vocabulary
-        self.model = _model(package)
+        self.model, self.mixture = _model(package), package.mixture
+        self.network = network_of(self.model, self.mixture)
 
     @classmethod
     def load(cls, folder: Path, backend: str | None = None, lean: bool = True) -> Predictor:
@@ -85,12 +89,12 @@ class Predictor:
 
     def _judge(self, group: list[Any], watch: Watch | None) -> list[dict[str, Any]]:
         errors = [_problem(text) for text in group]
-        lengths, ids = self._encode(
-            [text for text, error in zip(group, errors, strict=True) if not error]
-        )
+        sound = [text for text, error in zip(group, errors, strict=True) if not error]
+        cleaned = [without_tags(self._cleaned(text)) for text in sound]
+        lengths, ids = self._encode(cleaned)
         if watch is not None:
             watch(lengths, ids)
-        chances = iter(self._probabilities(ids))
+        chances = iter(self._probabilities(cleaned, ids))
         rows = []
         for text, error in zip(group, errors, strict=True):
             row: dict[str, Any] = {
@@ -112,14 +116,13 @@ class Predictor:
             rows.append(row)
         return rows
 
-    def _encode(self, texts: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _encode(self, cleaned: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
         """The number of tokens of each text, at least one; and its ids as in the tokens stage:
         truncated, and one unknown token if there is no word."""
         import polars as pl
 
-        cleaned = pl.Series([without_tags(self._cleaned(text)) for text in texts], dtype=pl.String)
         most, keep = self.tokens.max_tokens, self.tokens.keep
-        rows = self.vocabulary.encode_words(cleaned)
+        rows = self.vocabulary.encode_words(pl.Series(cleaned, dtype=pl.String))
         lengths = np.maximum(rows.list.len().to_numpy(), 1)
         if most is not None:
             rows = rows.list.tail(most) if keep == "last" else rows.list.head(most)
@@ -130,7 +133,7 @@ class Predictor:
         """As the texts that the model was trained on; earlier versions did not compose them."""
         return composed(unix_lines(text)) if self._composed else unix_lines(text)
 
-    def _probabilities(self, ids: list[np.ndarray]) -> list[float | None]:
+    def _probabilities(self, cleaned: list[str], ids: list[np.ndarray]) -> list[float | None]:
         """Of the second label, per text, in order; None for a text that is too long."""
         chances: list[float | None] = [None] * len(ids)
         most = self.tokens.max_tokens
@@ -139,7 +142,11 @@ class Predictor:
                 [ids[i] for i in rows], self.vocabulary.pad_id, most, self._few_shapes
             )
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
-            chance = self.calibration.probability(logits[: len(rows), 0].astype(np.float64))
+            logit = logits[: len(rows), 0].astype(np.float64)
+            if isinstance(self.mixture, ClassifierMixture):
+                counted = self.mixture.counted([cleaned[i] for i in rows])
+                logit = self.mixture.logit(logit, counted)
+            chance = self.calibration.probability(logit)
             for i, value in zip(rows, chance, strict=True):
                 chances[i] = float(value)
         return chances
@@ -188,7 +195,7 @@ class Predictor:
         rows = []
         for text, ids in coded:
             drawn = sample(
-                self.model,
+                self.network,
                 self.spec,
                 ids,
                 1,
@@ -250,13 +257,13 @@ class Predictor:
 
     def _read(self, ids: np.ndarray) -> np.ndarray:
         """Logits (vocabulary,) of the token after `ids`."""
-        names = state_names(self.spec)
-        states = dict(zip(names, zero_states(self.spec, 1), strict=True))
+        names = list(state_widths(self.spec, self.network))
+        states = dict(zip(names, zero_states(self.spec, 1, self.network), strict=True))
         for first in range(0, len(ids), CHUNK):
             tokens, length = model_inputs(
                 [ids[first : first + CHUNK]], self.vocabulary.pad_id, few_shapes=self._few_shapes
             )
-            outputs = self.model.predict_on_batch({"tokens": tokens, "length": length, **states})
+            outputs = self.network.predict_on_batch({"tokens": tokens, "length": length, **states})
             states = {name: outputs[name] for name in names}
         return outputs["logits"][0, length[0] - 1]
 

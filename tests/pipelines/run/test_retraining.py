@@ -52,6 +52,7 @@ def test_a_record_says_what_was_made_and_then_that_nothing_was_to_do(
         "stages",
         "metrics",
         "baseline",
+        "mix",
         "version",
         "verdict",
         "reason",

@@ -75,12 +75,13 @@ ROOMS = {
     "batches": "batches files parallel tokens",
     "model": "batches files model",
     # `corpus` says whether a text is written with blanks, so that words can be counted.
-    "metrics": "batches corpus counting declaration files metrics model stats tokens",
+    "mix": "batches counting files mix model stats",
+    "metrics": "batches corpus counting declaration files metrics mix model stats tokens",
     # `readers` clean what is asked of the package; `registry` and `store` tell what is registered
     # and what it was made of; the code of `serving` is in the package.
     "release": (
-        "baselines batches declaration files metrics model readers registry release serving stats "
-        "store tokens"
+        "baselines batches counting declaration files metrics mix model readers registry release "
+        "serving stats store tokens"
     ),
     "report": "baselines declaration report stats store tokens",
 }
