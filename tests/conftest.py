@@ -96,6 +96,7 @@ SLOW_FIXTURES = {
     "trained",
     "writers",
     "chained",
+    "mixed",
     "earlier",
     "empty_registry",
     "drawing",

@@ -88,7 +88,9 @@ class Package:
             )
             spec = ModelSpec.model_validate(declared["model"])
             vocabulary = Vocabulary.load(folder / VOCABULARY)
-            mixture = settings.mix and read_mixture(folder / MIX, spec.kind, vocabulary.size)
+            mixture = None
+            if settings.mix is not None:
+                mixture = read_mixture(folder / MIX, spec.kind, vocabulary.size)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
@@ -104,7 +106,7 @@ class Package:
             declared["vocabulary_digest"],
         ):
             raise DamagedError("its vocabulary is not the one that the model was trained with")
-        return cls(settings, spec, vocabulary, folder / MODEL, mixture or None)
+        return cls(settings, spec, vocabulary, folder / MODEL, mixture)
 
 
 def write_package(

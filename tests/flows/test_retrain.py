@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from flows.retrain import retrain
+from pipelines import stages
 from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.model.backend import training_device
 from pipelines.store.run_records import Runs
@@ -23,8 +24,11 @@ from pipelines.store.settings import Settings
 from tasks.failures import UNFORESEEN
 from tasks.reporting import settle
 from tests.conftest import artifact_of
+from tests.pipelines.mix.mixed_home import PLAY_NAME, mixed, pipelines
 from tests.plain_stages import STAGES, inputs_of
 from tests.prefect_server import one_run, rows, server_processes
+
+__all__ = ["mixed", "pipelines"]  # fixtures
 
 needs_no_gpu = pytest.mark.skipif(
     bool(list(Path("/dev").glob("nvidia[0-9]*"))), reason="this machine has a GPU"
@@ -91,6 +95,20 @@ def test_a_run_with_nothing_to_do_shows_each_stage_as_reused(
         stage.name: set(inputs_of(stage)) for stage in STAGES
     }
     assert record["run"] in dashboard_of(home)
+
+
+@pytest.mark.long
+def test_a_model_mixed_with_counting(
+    prefect_home: Path, home: Path, mixed: Settings, pipelines: dict[str, Path]
+) -> None:
+    """The task of the optional stage, and what reads it."""
+    shutil.copytree(mixed.home, home)
+    record = retrain(str(pipelines[PLAY_NAME]))
+    assert record["state"] == "nothing-to-do" and record["mix"]
+    has = {stage.name for stage in stages.STAGES if stage.when in (None, "mix")}
+    assert read_by_tasks(prefect_home, record["run"]) == {
+        stage.name: set(stage.reads(has)) for stage in stages.STAGES if stage.name in has
+    }
 
 
 def dashboard_of(home: Path) -> str:
