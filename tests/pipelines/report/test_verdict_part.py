@@ -25,6 +25,7 @@ from pipelines.tokens.vocabulary import Vocabulary
 from tests.conftest import artifact_of
 from tests.pipelines.release.test_fair_comparison import words_of
 from tests.pipelines.report.test_stage import Page
+from tests.plain_stages import inputs_of
 
 HOSTILE = "<script>alert('1')</script> <!-- drift -->"
 
@@ -32,7 +33,9 @@ HOSTILE = "<script>alert('1')</script> <!-- drift -->"
 @pytest.fixture(params=["tiny-reviews", "tiny-play"])
 def one(request: pytest.FixtureRequest, trained: Settings) -> SimpleNamespace:
     name = request.param
-    inputs = {stage: artifact_of(trained, name, stage) for stage in stage_named("report").inputs}
+    inputs = {
+        stage: artifact_of(trained, name, stage) for stage in inputs_of(stage_named("report"))
+    }
     release = json.loads((inputs["release"].path / "release.json").read_bytes())
     return SimpleNamespace(
         name=name,
