@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from flows.display.lineage import drift
 from flows.display.tables import figures, table
 from pipelines.files.small_files import read_object
+from pipelines.report.example import example_start, example_text
 
 ACTIONS = {"run": "run", "reuse": "reused", "rebuild": "rebuilt"}
 
@@ -115,19 +116,27 @@ def _registered(record: dict[str, Any]) -> str | None:
 
 
 def _next(record: dict[str, Any]) -> str | None:
-    name = record["pipeline"]
-    if "perplexity" in record["metrics"]:
-        return f"folio generate {name} --start {json.dumps(_start(record), ensure_ascii=False)}"
-    if record["metrics"]:
-        return f'folio predict {name} "A film to remember."'
+    """A command that works as it is, quoted for the shell."""
+    name, is_writer = record["pipeline"], "perplexity" in record["metrics"]
+    text = _example(record, is_writer)
+    if is_writer:
+        return f"folio generate {name}" + (f" --start {shlex.quote(text)}" if text else "")
+    if record["metrics"] and text:
+        return f"folio predict {name} {shlex.quote(text)}"
     return f"folio show {record['run']}"
 
 
-def _start(record: dict[str, Any]) -> str:
-    """The start text of the report's samples."""
-    folder = next(entry["path"] for entry in record["stages"] if entry["stage"] == "metrics")
-    samples = read_object(Path(folder) / "metrics.json", samples=list)["samples"]
-    return next((sample["start"] for sample in samples), "")
+def _example(record: dict[str, Any], is_writer: bool) -> str | None:
+    """A text of the run for its model to read or to continue."""
+    folders = {entry["stage"]: Path(entry["path"]) for entry in record["stages"] if entry["path"]}
+    try:
+        if not is_writer:
+            return example_text(folders["corpus"])
+        samples = read_object(folders["metrics"] / "metrics.json", samples=list)["samples"]
+        declared = next((sample["start"] for sample in samples), "")
+        return example_start(declared, folders["corpus"], folders["tokens"])
+    except Exception:  # only a proposal: whatever is missing, the run has ended well
+        return None
 
 
 def run(record: dict[str, Any]) -> None:
