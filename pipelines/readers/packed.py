@@ -57,7 +57,7 @@ class File:
     member: str | None = None  # of a zip
     limits: Limits = LIMITS
 
-    def open(self) -> io.BufferedReader:
+    def open(self) -> io.BufferedReader[Any]:
         """Its bytes, unpacked. Reading raises FolioError if they are damaged or too many."""
         if self.packing is None:
             return self.path.open("rb")
