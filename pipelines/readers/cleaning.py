@@ -35,7 +35,9 @@ def decoded(data: bytes) -> str | None:
 
 
 @contextmanager
-def text_lines_of(file: BufferedReader[Any], name: str, newline: str | None = None) -> Iterator[TextIO]:
+def text_lines_of(
+    file: BufferedReader[Any], name: str, newline: str | None = None
+) -> Iterator[TextIO]:
     """The same, line by line; invalid bytes become lone surrogates (STRAY)."""
     wide = file.peek(2)[:2] in UTF_16
     encoding, errors = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
