@@ -117,7 +117,7 @@ def read_jsonl(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Doc
 
 
 def _json_documents(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    number = 0
+    number, header = 0, list[str]()
     while line := file.readline(MAX_FIELD_CHARACTERS + 1):
         number += 1
         if not line.strip():
@@ -128,7 +128,9 @@ def _json_documents(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> 
                 f"{name}: line {number} has more than {MAX_FIELD_CHARACTERS:,} characters"
             )
         row = _object(line, f"{name}: line {number}")
-        columns = Columns(list(row), spec, f"{name}: line {number}")
+        if list(row) != header:
+            header = list(row)
+            columns = Columns(header, spec, f"{name}: line {number}")
         values = columns.of([_cell(value) for value in row.values()])
         yield _document(f"{name}:{number}", *values, spec, notes)
 

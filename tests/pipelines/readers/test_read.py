@@ -47,6 +47,22 @@ def test_letters_are_composed_and_names_keep_their_ideographs() -> None:
     assert composed("q\u0301") == "q\u0301"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+@pytest.mark.parametrize("reader", ["text", "files", "lines", "paragraphs"])
+def test_texts_with_a_byte_order_mark(tmp_path: Path, encoding: str, reader: str) -> None:
+    lay(tmp_path, {"a.txt": "naïve\r\nText".encode(encoding)})
+    split = "contiguous" if reader == "text" else "hash"
+    found, _ = documents(tmp_path, reader=reader, split=split)
+    assert "\n".join(document.text for document in found) == "naïve\nText"
+    if encoding == "utf-16":
+        lay(tmp_path, {"a.txt": "naïve".encode(encoding) + b"x"})
+        if reader in ("text", "files"):
+            assert documents(tmp_path, reader=reader, split=split)[0][0].reason == "not-utf8"
+        else:
+            with pytest.raises(FolioError, match=r"a\.txt: not valid UTF-16 .*save it as UTF-8"):
+                documents(tmp_path, reader=reader, split=split)
+
+
 @given(st.lists(st.text(), max_size=6), st.sampled_from([1, 2, 5]))
 def test_digest_folds_white_space_at_every_window(words: list[str], window: int) -> None:
     text = "  \n".join(words)
