@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.corpus.near_duplicates import Pair
-from pipelines.corpus.splits import CUT, OFFICIAL_TEST, SPLITS, Assignment, Listing
+from pipelines.corpus.splits import CUT, OFFICIAL_TEST, Assignment, Listing
 from pipelines.corpus.text_cache import names, spooled
+from pipelines.declaration.data_sections import ALL_SPLITS, SPLITS, UNLABELLED
 from pipelines.parallel import mapped
 from pipelines.store.artifacts import Workspace
 
@@ -51,7 +52,8 @@ def write(
     Returns documents, characters and positives (label 1) of each split.
     """
     (work.out / "documents").mkdir()
-    buffers = {split: Shards(split) for split in SPLITS}
+    more = [UNLABELLED] if UNLABELLED in assignment.fates else []
+    buffers = {split: Shards(split) for split in (*SPLITS, *more)}
     with pq.ParquetWriter(work.out / "quarantine.parquet", QUARANTINE, **PARQUET) as quarantine:
         rows = _rows(spool, listing, assignment, work)
         shards = _shards(_without_quarantined(rows, quarantine), buffers)
@@ -111,10 +113,10 @@ def _without_quarantined(
 ) -> Iterator[pa.Table]:
     """Those in a split; the others go to the quarantine."""
     for table in rows:
-        kept = pc.is_in(table["split"], pa.array(SPLITS))
+        kept = pc.is_in(table["split"], pa.array(ALL_SPLITS))
         yield table.filter(kept)
         aside = table.filter(
-            pc.invert(pc.is_in(table["split"], pa.array((*SPLITS, OFFICIAL_TEST))))
+            pc.invert(pc.is_in(table["split"], pa.array((*ALL_SPLITS, OFFICIAL_TEST))))
         )
         if aside.num_rows:
             excerpts = pc.utf8_slice_codeunits(aside["text"], 0, EXCERPT_CHARACTERS)

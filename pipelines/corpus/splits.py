@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.declaration.data_sections import SPLITS, TEST, TRAIN, VALIDATION, CorpusSpec
+from pipelines.declaration.data_sections import ALL_SPLITS, TEST, TRAIN, VALIDATION, CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.readers.cleaning import DIGEST_BYTES
 
@@ -37,7 +37,7 @@ class Listing:
     labels: list[float | None] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)
     parts: list[str | None] = field(default_factory=list)  # the split that the source defines
-    reasons: list[str | None] = field(default_factory=list)  # why the reader could not use it
+    reasons: list[str | None] = field(default_factory=list)  # why it is not divided
     digests: bytearray = field(default_factory=bytearray)  # DIGEST_BYTES each; zeros with a reason
     characters: array[int] = field(default_factory=lambda: array("q"))
 
@@ -86,7 +86,8 @@ class Assignment:
     @property
     def reasons(self) -> Counter[str]:
         """Number of quarantined documents, by reason."""
-        return Counter(fate for fate in self.fates if fate not in (*SPLITS, CUT, OFFICIAL_TEST))
+        others = (*ALL_SPLITS, CUT, OFFICIAL_TEST)
+        return Counter(fate for fate in self.fates if fate not in others)
 
 
 def assign_splits(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
@@ -108,9 +109,8 @@ def assign_splits(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
 
 def _official(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
     """Test unchanged; train without repeats; validation taken from what then remains in train."""
-    fates = [
-        reason or part or TRAIN for reason, part in zip(listing.reasons, listing.parts, strict=True)
-    ]
+    parts = zip(listing.reasons, listing.parts, strict=True)
+    fates = [reason or part or TRAIN for reason, part in parts]
     seen = {listing.digest(i): DUPLICATE_OF_TEST for i, fate in enumerate(fates) if fate == TEST}
     train: list[int] = []
     for index in (i for i, fate in enumerate(fates) if fate == TRAIN):
@@ -186,7 +186,7 @@ def _contiguous(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
         if spec.reader in CUTTABLE:
             pieces = list(_pieces((bounds[0] - at, bounds[1] - at), length))
         else:  # position of its middle
-            pieces = [(SPLITS[bisect_right(bounds, at + length // 2)], 0, length)]
+            pieces = [(ALL_SPLITS[bisect_right(bounds, at + length // 2)], 0, length)]
         assignment.fates[index] = pieces[0][0] if len(pieces) == 1 else CUT
         if len(pieces) > 1:
             assignment.cuts[index] = pieces

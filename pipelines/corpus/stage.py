@@ -23,7 +23,6 @@ from pipelines.corpus.splits import (
     NEAR_DUPLICATE_OF_TEST,
     OFFICIAL_TEST,
     REPEATS,
-    SPLITS,
     TEST,
     TRAIN,
     VALIDATION,
@@ -32,6 +31,8 @@ from pipelines.corpus.splits import (
     assign_splits,
 )
 from pipelines.corpus.text_cache import SPOOL, chosen, document_batches, names
+from pipelines.corpus.unlabelled import set_repeats_aside
+from pipelines.declaration.data_sections import SPLITS, UNLABELLED
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.readers.cleaning import NORMAL_FORM, text_digest
@@ -59,10 +60,15 @@ def build(
     listing = _spool(documents, spool, notes, work)
     _check_quarantine(Assignment([why or TRAIN for why in listing.reasons]), spool, spec, notes)
     if spec.group and spec.reader == "labelled-folders":
-        listing.groups = [film_of(name, notes.films) for name in names(spool)]
+        listing.groups = [
+            None if part == UNLABELLED else film_of(name, notes.films)
+            for name, part in zip(names(spool), listing.parts, strict=True)
+        ]
     assignment = assign_splits(listing, spec, seed)
     _check_quarantine(assignment, spool, spec, notes)
     _check_labels(listing, assignment, spec)
+    if spec.unlabelled:
+        set_repeats_aside(spool, listing, assignment)
     pairs = _near_duplicates(spool, assignment, spec, work)
     splits = write(spool, listing, assignment, pairs, work)
     _empty(work.scratch)
@@ -121,8 +127,9 @@ def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Worksp
 
 def _enter(listing: Listing, document: Document) -> None:
     digest = None if document.reason else text_digest(document.text)
+    undivided = document.reason or (UNLABELLED if document.part == UNLABELLED else None)
     listing.add(
-        len(document.text), digest, document.label, document.group, document.part, document.reason
+        len(document.text), digest, document.label, document.group, document.part, undivided
     )
 
 

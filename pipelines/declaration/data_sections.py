@@ -22,9 +22,8 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
-UNLABELLED = "unlabelled"  # a split that only pipelines with corpus.unlabelled have
-ALL_SPLITS = (*SPLITS, UNLABELLED)
+TRAIN, VALIDATION, TEST, UNLABELLED = ALL_SPLITS = ("train", "validation", "test", "unlabelled")
+SPLITS = ALL_SPLITS[:3]  # the last is only in pipelines with corpus.unlabelled
 LEARNED_FROM = (TRAIN, VALIDATION, UNLABELLED)  # weights and vocabulary; the epoch; weights
 OneOrMany = Annotated[
     tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])
@@ -138,6 +137,9 @@ class CorpusSpec(Section):
         None, description="csv, jsonl, parquet: without it, the texts are unlabelled"
     )
     labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
+    unlabelled: bool = Field(
+        False, description="also read documents without a label, for virtual adversarial training"
+    )
     start: str | None = Field(None, description="the text starts at this line (kept)")
     end: str | None = Field(None, description="the text ends before this line")
     length: tuple[Characters, Characters] | None = Field(
@@ -199,6 +201,10 @@ class CorpusSpec(Section):
             (
                 split != "within-train" or not self.group,
                 "split within-train has no groups; remove group",
+            ),
+            (
+                not self.unlabelled or reader in LABELLED_READERS,
+                f"reader {reader} has no labels; remove unlabelled",
             ),
             (
                 split != "contiguous" or reader not in LABELLED_READERS,

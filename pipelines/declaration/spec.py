@@ -103,6 +103,12 @@ class Spec(Section):
             self.mix in (None, fits),
             f"mix {self.mix} is not for a {self.model.kind.replace('_', ' ')}: use {fits}",
         )
+        adversarial = self.training.adversarial
+        self._require(
+            not self.corpus.unlabelled or bool(adversarial and adversarial.kind == "virtual"),
+            "corpus.unlabelled: only virtual adversarial training uses unlabelled documents; set "
+            "training.adversarial.kind to virtual, or remove it",
+        )
         self._slices_agree()
         self._sampled_softmax_agrees()
         self._start_agrees()

@@ -24,7 +24,7 @@ class Document(NamedTuple):
     text: str
     label: float | None = None
     group: str | None = None
-    part: str | None = None  # train or test, if the source defines it
+    part: str | None = None  # the split that the source defines: train, test or unlabelled
     reason: str | None = None
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Container, Iterator
 from functools import lru_cache, partial
 
+from pipelines.declaration.data_sections import UNLABELLED
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.readers.archives import LIMITS, read_members
@@ -87,11 +88,12 @@ def _whole_text(file: File, spec: CorpusSpec, notes: Notes) -> Document:
 def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     homes: set[str | None] = set()
     seen: set[str] = set()
-    labels = ("pos", "neg", "unsup") if spec.split == "within-train" else ("pos", "neg")
+    every = spec.split == "within-train" or spec.unlabelled
+    labels = ("pos", "neg", "unsup") if every else ("pos", "neg")
     for path, data in _labelled_files(source, labels, notes):
         folder, _, name = path.rpartition("/")
         place = _folder(folder)
-        if data is None or place is None:
+        if data is None or place is None or (spec.unlabelled and folder.endswith("test/unsup")):
             notes.ignored[_why_ignored(place, path)] += 1
         elif place["label"] is None:
             addresses = data.decode(errors="replace").splitlines()
@@ -169,6 +171,8 @@ def _film(address: str) -> str:
 def _review(name: str, data: bytes, place: dict[str, str | None], labelled: bool) -> Document:
     part, folder = place["part"], place["label"]
     name, label = f"{part}/{folder}/{name}", float(folder == "pos") if labelled else None
+    if labelled and folder == "unsup":
+        label, part = None, UNLABELLED
     text = decoded(data)
     if text is None:
         return Document(name, excerpt(data), label, None, part, NOT_UTF8)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any, TextIO
 
+from pipelines.declaration.data_sections import UNLABELLED
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError, did_you_mean, first_line
 from pipelines.readers.cleaning import (
@@ -240,6 +241,8 @@ def _document(
     if label is None:
         return Document(name, text, None, group, None, None if text.strip() else EMPTY)
     value = value_of(composed(label), spec.labels)
+    if value is None and spec.unlabelled and not label:
+        return Document(name, text, None, None, UNLABELLED, None if text.strip() else EMPTY)
     if value is None:
         if label and (label in notes.other_labels or len(notes.other_labels) < OTHER_LABELS):
             notes.other_labels[label] += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.declaration.data_sections import SPLITS
+from pipelines.declaration.data_sections import ALL_SPLITS, SPLITS
 from pipelines.report.lineage_drawing import picture
 from pipelines.report.page import Pictures
 from pipelines.report.plots.data import length_histogram, padding_bars
@@ -30,7 +30,8 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
     if len(buckets) > 1:
         pictures.add("padding", padding_bars(buckets))
     kept = corpus.get("splits", {})
-    splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in SPLITS]
+    present = [split for split in ALL_SPLITS if split in tokens]
+    splits = [{"split": split} | kept.get(split, {}) | tokens[split] for split in present]
     length = inputs["corpus"].manifest["config"].get("corpus.length")
     return {
         "splits": splits,
@@ -40,7 +41,7 @@ def data_section(inputs: Inputs, pictures: Pictures) -> dict[str, Any]:
         "ignored": corpus.get("ignored", {}),
         "notices": [*corpus.get("notices", []), *tokens.get("notices", [])],
         "buckets": buckets,
-        "batches": {split: batches[split] for split in SPLITS},
+        "batches": {split: batches[split] for split in present},
     }
 
 

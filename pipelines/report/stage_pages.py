@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.declaration.data_sections import SPLITS
+from pipelines.declaration.data_sections import ALL_SPLITS
 from pipelines.report.classifier_part import confusion_cells
 from pipelines.report.data_part import FEWEST_FOR_HISTOGRAM, document_lengths, documents_read
 from pipelines.report.headline import headline_figures
@@ -216,7 +216,7 @@ PAGES: dict[str, Callable[[Artifact, Inputs], list[Page]]] = {
 
 
 def _by_split(counts: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
-    return ((split, counts[split]) for split in SPLITS)
+    return ((split, counts[split]) for split in ALL_SPLITS if split in counts)
 
 
 def _read(artifact: Artifact, name: str) -> dict[str, Any]:

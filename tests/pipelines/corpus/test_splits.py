@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus.splits import SPLITS, Assignment, Listing, assign_splits, carve
+from pipelines.corpus.splits import Assignment, Listing, assign_splits, carve
+from pipelines.declaration.data_sections import SPLITS
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.readers.cleaning import text_digest

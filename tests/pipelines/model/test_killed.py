@@ -42,6 +42,7 @@ ONE_CYCLE = TRAINING.model_copy(update={**PRACTISES, "schedule": "one_cycle", "l
 WARMED_UP = TRAINING.model_copy(update={**PRACTISES, "schedule": "cosine", "warmup": 0.5})
 SAMPLED = WARMED_UP.model_copy(update={"label_smoothing": 0.0, "sampled_softmax": 16})
 ADVERSARIAL = ONE_CYCLE.model_copy(update={"adversarial": AdversarialSpec(kind="adversarial")})
+VIRTUAL = ONE_CYCLE.model_copy(update={"adversarial": AdversarialSpec(kind="virtual")})
 
 
 def train_until(kill_at: int, *given: Any, **start: Path) -> None:
@@ -65,6 +66,7 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
         pytest.param("language_model", PRACTISED_WRITER, WARMED_UP, (25,), marks=pytest.mark.long),
         pytest.param("language_model", PRACTISED_WRITER, SAMPLED, (25,), marks=pytest.mark.long),
         pytest.param("classifier", PRACTISED, ADVERSARIAL, (14,), marks=pytest.mark.long),
+        pytest.param("half", PRACTISED, VIRTUAL, (17,), marks=pytest.mark.long),
     ],
     ids=[
         "classifier",
@@ -74,6 +76,7 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
         "practised language_model",
         "sampled softmax",
         "adversarial",
+        "virtual, with unlabelled text",
     ],
 )
 def test_a_killed_training_ends_with_the_same_bits(
