@@ -48,6 +48,11 @@ def comparison(compared: dict[str, Any]) -> None:
         print(
             "perplexity depends on the tokens; rank with --set registry.metric=bits_per_character"
         )
+    if not compared["same_text"]:
+        print(
+            f"the variants have different {compared['split']} texts, so their figures cannot be "
+            "compared; vary training.seed instead of seed, and keep corpus as it is"
+        )
     print(f"table and plot: {compared['folder']}")
 
 

@@ -6,28 +6,13 @@ import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AliasChoices,
-    BeforeValidator,
-    Field,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import AliasChoices, Field, PositiveInt, field_validator, model_validator
 
-from pipelines.declaration.section_base import MOST, OPERATIONAL, Section, Tokens
-
-
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
+from pipelines.declaration.section_base import MOST, OPERATIONAL, OneOrMany, Section, Seed, Tokens
 
 TRAIN, VALIDATION, TEST, UNLABELLED = ALL_SPLITS = ("train", "validation", "test", "unlabelled")
 SPLITS = ALL_SPLITS[:3]  # the last is only in pipelines with corpus.unlabelled
 LEARNED_FROM = (TRAIN, VALIDATION, UNLABELLED)  # weights and vocabulary; the epoch; weights
-OneOrMany = Annotated[
-    tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])
-]
 CountOrShare = Annotated[int, Field(ge=0, le=MOST)] | Annotated[float, Field(ge=0, le=MOST)]
 Characters = Annotated[PositiveInt, Field(le=MOST)]
 TABLE_READERS = ("csv", "jsonl", "parquet")
@@ -118,6 +103,9 @@ class CorpusSpec(Section):
         description="which document is in which split; within-train: only the official train part "
         "with unsup, without labels, divided by hash"
     )
+    seed: Seed | None = Field(
+        None, json_schema_extra=OPERATIONAL, description="of the split; default: seed"
+    )  # the key has `seed` instead
     validation: CountOrShare = Field(0.05, description="documents (>= 1) or share (< 1)")
     test: CountOrShare = Field(
         0.05, description="documents (>= 1) or share (< 1); ignored by the official split"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -19,6 +20,16 @@ from pydantic import (
 MOST = 10**9  # for counts that must be positive
 LONGEST = 1_000_000  # tokens that are read, sampled or remembered at once
 Tokens = Annotated[PositiveInt, Field(le=LONGEST)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+OneOrMany = Annotated[
+    tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])
+]
 
 # Marks a value that affects how a stage works but not its bytes: it is in no key.
 OPERATIONAL: dict[str, JsonValue] = {"operational": True}

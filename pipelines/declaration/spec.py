@@ -16,7 +16,7 @@ from pipelines.declaration.evaluation_section import EvaluationSpec
 from pipelines.declaration.model_sections import ModelSpec, RegistrySpec
 from pipelines.declaration.model_size import too_large
 from pipelines.declaration.schedule_section import ScheduleSpec
-from pipelines.declaration.section_base import OPERATIONAL, Section
+from pipelines.declaration.section_base import OPERATIONAL, Section, Seed
 from pipelines.declaration.slices import EDGES, NAMED, slice_names
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.declaration.tune_section import TunedKey, TuneSpec
@@ -33,9 +33,7 @@ class Spec(Section):
     profile: str
     sample: bool = False
     title: str = Field("", description="one line for lists and reports")
-    seed: int = Field(
-        1, ge=0, lt=2**31, description="of the split, the weights, the order and the drawn samples"
-    )
+    seed: Seed = Field(1, description="of the split, the weights, the order and the drawn samples")
     source: SourceSpec
     corpus: CorpusSpec
     tokens: TokensSpec
@@ -240,7 +238,17 @@ class Spec(Section):
 
     def select(self, keys: tuple[str, ...]) -> dict[str, Any]:
         """The sections and values under dotted keys: a stage's part of the declaration."""
-        return {key: _lookup(self, key) for key in keys}
+        found = {key: _lookup(self, key) for key in keys}
+        return found | {"seed": self._seed_of(keys)} if "seed" in keys else found
+
+    def _seed_of(self, keys: tuple[str, ...]) -> int:
+        """That of the split, or of weights and order, or of all that is left."""
+        own = None
+        if "corpus" in keys:
+            own = self.corpus.seed
+        elif "batches" in keys or "training" in keys:
+            own = self.training.seed
+        return self.seed if own is None else own
 
 
 def _lookup(section: Any, dotted: str) -> Any:

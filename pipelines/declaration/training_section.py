@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from pipelines.declaration.model_sections import Share
-from pipelines.declaration.section_base import OPERATIONAL, Section, Tokens
+from pipelines.declaration.section_base import OPERATIONAL, Section, Seed, Tokens
 
 
 class AdversarialSpec(Section):
@@ -32,6 +32,11 @@ class TrainingSpec(Section):
     """How the weights are trained. Validation picks the epoch; the test split is never read
     here."""
 
+    seed: Seed | None = Field(
+        None,
+        json_schema_extra=OPERATIONAL,  # the key has `seed` instead
+        description="of the weights and of the order of batches; default: seed",
+    )
     optimizer: Literal["adam", "rmsprop", "sgd"] = Field(
         "adam", description="Keras's optimizer of this name"
     )

@@ -14,10 +14,11 @@ from typing import Any
 from pipelines.declaration.model_sections import LOWER_IS_BETTER
 from pipelines.declaration.spec import Spec
 from pipelines.errors import UsageError
+from pipelines.files.digests import digest_json
 from pipelines.files.home import made
 from pipelines.run.grid import MOST_VARIANTS, Grid, Variant, label, overrides, variants
 from pipelines.run.validation import measured, validation_figure
-from pipelines.store.artifacts import Store
+from pipelines.store.artifacts import Artifact, Store
 
 VALIDATION, TEST = "validation", "test"
 TEST_STAGE = "metrics"  # the stage that reads the test split
@@ -44,12 +45,13 @@ class Comparison:
         for key in grid:
             if split == VALIDATION and key.partition(".")[0] in ("evaluation", "registry"):
                 raise UsageError(f"--grid {key} changes no figure of validation; add --on test")
-            if key == "seed" and seeds > 1:
+            if key in ("seed", "training.seed") and seeds > 1:
                 raise UsageError("--seeds: the grid has a seed; give one of the two")
         tried = variants(grid)
         if len(tried) * seeds > MOST_VARIANTS:
             raise UsageError(f"{len(tried) * seeds:,} trainings: the limit is {MOST_VARIANTS}")
-        return cls(spec, tried, tuple(range(spec.seed, spec.seed + seeds)), split)
+        first = spec.seed if spec.training.seed is None else spec.training.seed
+        return cls(spec, tried, tuple(range(first, first + seeds)), split)
 
     @property
     def measure(self) -> str:
@@ -63,7 +65,7 @@ class Comparison:
 
     def overrides(self, variant: Variant) -> list[tuple[str, ...]]:
         """Those of each training of a variant."""
-        seeds = [f"seed={seed}" for seed in self.seeds] if len(self.seeds) > 1 else [None]
+        seeds = [f"training.seed={seed}" for seed in self.seeds] if len(self.seeds) > 1 else [None]
         return [(*overrides(variant), *filter(None, [seed])) for seed in seeds]
 
     def row(self, variant: Variant, records: list[dict[str, Any]], store: Store) -> Row:
@@ -101,8 +103,13 @@ class Comparison:
             "split": self.split,
             "measure": self.measure,
             "seeds": list(self.seeds),
+            "same_text": self._is_same_text(rows),
             "rows": rows,
         }
+
+    def _is_same_text(self, rows: list[Row]) -> bool:
+        texts = {one[self.split] for row in rows for one in row["trainings"]}
+        return len(texts - {None}) <= 1  # None: it failed before
 
     def write(self, folder: Path, rows: list[Row]) -> None:
         """`comparison.json`, and `comparison.png` with the figure of each variant."""
@@ -126,15 +133,25 @@ def training(record: dict[str, Any], store: Store) -> Row:
     """A run and what its model artifact says of the training."""
     keys = {entry["stage"]: entry["key"] for entry in record["stages"]}
     model = store.find("model", keys.get("model") or "")
+    corpus = store.find("corpus", keys.get("corpus") or "")
     counts = model.counts if model else {}
     seconds = counts.get("epoch_seconds") or []
     return {
         "run": record["run"],
+        VALIDATION: corpus and _text_of(corpus, VALIDATION),
+        TEST: corpus and _text_of(corpus, TEST),
         "parameters": counts.get("parameters"),
         "epochs": counts.get("epochs"),
         "best_epoch": counts.get("best_epoch"),
         "seconds_per_epoch": sorted(seconds)[len(seconds) // 2] if seconds else None,
     }
+
+
+def _text_of(corpus: Artifact, split: str) -> str:
+    """A digest of the documents of a split."""
+    files = corpus.manifest["files"]
+    prefix = f"documents/{split}-"
+    return digest_json([files[name]["sha256"] for name in sorted(files) if name.startswith(prefix)])
 
 
 def spread(values: list[float]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _obtain(
     origin = {
         "pipeline": spec.name,
         "profile": spec.profile,
-        "seed": spec.seed,
+        "seed": spec.select(stage.config).get("seed", spec.seed),
         "sample": spec.sample,
         "git_commit": git_commit(),
         "run": run,

@@ -43,6 +43,7 @@ def test_only_the_best_variant_reads_the_test_split(
     assert done.returncode == 0, done.stderr
     compared, home = json.loads(done.stdout), Settings.at(tmp_path / "home")
     best, other = compared["rows"]
+    assert compared["same_text"]
     assert (compared["split"], compared["measure"], compared["seeds"]) == (
         "validation",
         "accuracy",
