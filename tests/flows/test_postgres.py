@@ -104,7 +104,11 @@ def test_prefect_keeps_its_schedules_and_runs_in_postgresql(
     assert server.rows(
         "prefect", "select name, type, concurrency_limit from work_pool order by name"
     ) == [("cpu", "process", None), ("gpu", "process", 1)]
-    assert len(server.rows("prefect", "select 1 from automation")) == 2
+    assert server.rows("prefect", "select name from automation order by name") == [
+        ("folio upstream: imdb follows imdb-lm",),
+        ("folio: a crashed run is tried again",),
+        ("folio: a silent run has crashed",),
+    ]
 
 
 def test_installing_on_no_server_is_refused(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ print(json.dumps([str(home_folder()), str(FILE), len(deployments()["deployments"
 FIRST_HOUR = """
 import json, folio
 tiny = {"training.epochs": 1, "model.units": [4], "model.embedding": 4}
-record = folio.run("imdb", offline=True, allow_sample=True, settings=tiny)
+record = folio.run("imdb", "quick", offline=True, allow_sample=True, settings=tiny)
 model = folio.load("imdb@champion")
 label = model.predict(["A film to remember."])[0]["label"]
 print(json.dumps([record["state"], record["sample"], model.version, label,

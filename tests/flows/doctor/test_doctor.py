@@ -165,11 +165,13 @@ def test_what_is_gone_or_switched_off_is_found_and_repaired(installed: Home) -> 
         entrypoint=words["entrypoint"],
         tags=["folio"],
     )
-    silent, again = sorted(
-        installed.api("POST", "/automations/filter"), key=lambda one: "tried again" in one["name"]
+    silent, again, follower = (
+        next(one for one in installed.api("POST", "/automations/filter") if part in one["name"])
+        for part in ("silent", "tried again", "imdb follows imdb-lm")
     )
     installed.api("PATCH", f"/automations/{silent['id']}", enabled=False)
-    installed.api("DELETE", f"/automations/{again['id']}")
+    for automation in (again, follower):
+        installed.api("DELETE", f"/automations/{automation['id']}")
     said = text(installed.told())
     for part in (
         "problem pools work pool gpu is paused",
@@ -179,6 +181,7 @@ def test_what_is_gone_or_switched_off_is_found_and_repaired(installed: Home) -> 
         "retrain/hamlet belongs to a pipeline that no longer exists",
         "“folio: a silent run has crashed” is disabled",
         "“folio: a crashed run is tried again” is missing",
+        "“folio upstream: imdb follows imdb-lm” is missing: a new champion of imdb-lm does not",
     ):
         assert part in said, part
     told = installed.told(fix=True)
