@@ -173,7 +173,7 @@ def test_a_package_is_its_docstring() -> None:
         assert len(body) == 1 and isinstance(body[0], ast.Expr), path.relative_to(PROJECT)
 
 
-@pytest.mark.parametrize("arguments", ["--help", "list", "plan imdb", "schema"])
+@pytest.mark.parametrize("arguments", ["--help", "list", "plan imdb --profile quick", "schema"])
 def test_light_commands_import_nothing_heavy(arguments: str, tmp_path: Path) -> None:
     code = (
         "import contextlib, sys\n"

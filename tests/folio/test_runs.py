@@ -60,4 +60,4 @@ def test_a_run_returns_its_record_or_raises_its_error(
     assert out == "" and "tiny-reviews · batches: done in" in err
     assert len(next(iter(folio.batches(str(reviews)).train))["length"]) == 4
     with pytest.raises(folio.FolioError, match="offline"):
-        folio.run("imdb", offline=True, until="source")
+        folio.run("shakespeare", offline=True, until="source")
