@@ -136,7 +136,7 @@ def test_figures_of_another_text_are_not_mixed_in(declare: Any, tmp_path: Path) 
         ("{training.learning_rate: {low: 0.1, high: 5000}}", "training.learning_rate: 5000 is imp"),
         ("{model.cell: [gru, gruu]}", 'tune.model.cell: "gruu" is impossible: input should be'),
         ("{model.bidirectional: [false, true]}", "a bidirectional language model would see"),
-        ("{model.units: {low: 1, high: 9}}", "tune.model.units: 1 is impossible"),
+        ("{model.cell: {low: 1, high: 9}}", "tune.model.cell: 1 is impossible"),
         ("{tokens.min_count: [1, 2]}", "perplexity depends on the tokens"),
     ],
 )
