@@ -111,6 +111,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", metavar="K/N", help="of the long tests, only the Kth of N shares")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are no names: packed ones contain the time, so that workers would name tests apart."""
+    return argname if isinstance(val, bytes) else None
+
+
 def is_of_share(item: pytest.Item, share: str) -> bool:
     number, shares = (int(part) for part in share.split("/"))
     turn = crc32(item.nodeid.encode()) % shares == number % shares
