@@ -10,24 +10,25 @@ from pipelines.store.settings import Settings
 
 def refuse_namesake(pipeline: str, settings: Settings) -> None:
     """Raises UsageError if the latest run of this name was of another declaration that still has
-    it, unless this one declares its name."""
-    name, here = load_spec(pipeline).name, absolute(pipeline)
-    there = _latest(name, settings)
-    if there is None or there == here or declared_name(pipeline):
+    it, unless this one declares its name or has had runs before."""
+    own, here = load_spec(pipeline), absolute(pipeline)
+    known = _declarations(own.name, settings)
+    if not known or here in known or declared_name(pipeline):
         return
-    other = _loaded(there)
-    if other is None or other.name != name or other == load_spec(pipeline):
+    latest = _loaded(known[0])
+    if latest is None or latest.name != own.name or own in map(_loaded, known):
         return  # moved, renamed, or a copy
     raise UsageError(
-        f"{here}: the name {name} belongs to another declaration, {there}, whose models this one's "
-        f"would be compared with; declare another name here, such as `name: {name}-2`, or use "
-        "another FOLIO_HOME"
+        f"{here}: the name {own.name} belongs to another declaration, {known[0]}, whose models "
+        "this one's would be compared with; declare another name here, such as "
+        f"`name: {own.name}-2`, or use another FOLIO_HOME"
     )
 
 
-def _latest(name: str, settings: Settings) -> str | None:
-    records = (record for record in settings.runs if record["pipeline"] == name)
-    return next((record.get("declared") for record in records), None)
+def _declarations(name: str, settings: Settings) -> list[str]:
+    """Those of the runs of a name, the latest first."""
+    found = (one.get("declared") for one in settings.runs if one["pipeline"] == name)
+    return [path for path in dict.fromkeys(found) if path]
 
 
 def _loaded(pipeline: str) -> Spec | None:

@@ -138,7 +138,7 @@ def judged_again(pipeline: str, home: str) -> str:
         corpus = build_corpus(run, download(run))
         tokens = tokenize(run, corpus, None)
         batches = write_batches(run, tokens)
-        evaluate(run, train(run, batches, None), batches, tokens, corpus)
+        evaluate(run, train(run, batches, None), batches, tokens, corpus, None)
     return flow_run.id
 
 

@@ -52,8 +52,9 @@ def test_a_declared_name_is_meant(tmp_path: Path, home: Settings) -> None:
     run(project(tmp_path / "one"), home)
     run(project(tmp_path / "two", f"name: others\n{OWN}"), home)
     run(project(tmp_path / "three", f"name: letters\n{OWN}"), home)
+    run(str(tmp_path / "one" / "letters.yaml"), home)  # goes on
     ran = sorted(record["pipeline"] for record in home.runs)
-    assert ran == ["letters", "letters", "others"]
+    assert ran == ["letters", "letters", "letters", "others"]
 
 
 def test_names_of_files_may_differ_when_the_names_declared_do_not(
