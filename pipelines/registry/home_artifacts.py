@@ -10,14 +10,10 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from pipelines.files.sqlite_file import path_of
 from pipelines.registry.mlflow_private import absolute_roots, model_places, relocate
-
-if TYPE_CHECKING:
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 SCHEME = "mlflow-artifacts"
 ARTIFACTS = "artifacts"
@@ -59,18 +55,3 @@ def own_roots(database: sqlite3.Connection, artifacts: Path) -> list[str]:
         if root == f"{artifacts.absolute().as_uri()}/"
         or any((artifacts / unquote(place)).is_dir() for place in model_places(database, root))
     ]
-
-
-def repository(
-    artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
-) -> ArtifactRepository:
-    """MLflow's reader and writer of an address `mlflow-artifacts:`; the entry point
-    `mlflow.artifact_repository` in pyproject.toml names it."""
-    import mlflow
-    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
-    from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
-
-    path = local_path(artifact_uri, tracking_uri or mlflow.get_tracking_uri())
-    if path is None:
-        return MlflowArtifactsRepository(artifact_uri, tracking_uri, registry_uri)
-    return LocalArtifactRepository(path.absolute().as_uri(), tracking_uri, registry_uri)
