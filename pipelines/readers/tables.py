@@ -80,7 +80,7 @@ def _beginning(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> tuple
         elif not line.strip() or (line.startswith("#") and not found):
             notes.ignored["comments before the header" if line.strip() else "blank lines"] += 1
         else:
-            return _refused_json(line, name), declared or found or DELIMITERS[0], before
+            return _as_text(line, name), declared or found or DELIMITERS[0], before
         before += 1
     return "", DELIMITERS[0], before
 
@@ -98,7 +98,8 @@ def _delimiter(line: str, spec: CorpusSpec) -> str | None:
     return None
 
 
-def _refused_json(line: str, name: str) -> str:
+def _as_text(line: str, name: str) -> str:
+    """The line. Raises FolioError if it begins a file of another format."""
     if line.lstrip().startswith(("{", "[{")):
         raise FolioError(f"{name}: holds JSON, not CSV; use corpus.reader jsonl")
     if line.startswith("PAR1"):

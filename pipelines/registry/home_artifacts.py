@@ -37,7 +37,7 @@ def local_path(location: str, database: str) -> Path | None:
 def adopt(path: Path) -> None:
     """Make the addresses in the database at `path` independent of the home's place.
 
-    Folio before wrote absolute ones, which in a copied home lead to the original.
+    Earlier versions of Folio wrote absolute ones, which in a copied home lead to the original.
     """
     if not os.access(path, os.W_OK):
         return

@@ -88,7 +88,8 @@ def read_versions(
 
 
 def absolute_roots(database: sqlite3.Connection) -> list[str]:
-    """The folders `…/mlflow/artifacts/`, as addresses, in which Folio before put its models' files.
+    """The folders `…/mlflow/artifacts/`, as addresses, in which earlier versions of Folio put
+    their models' files.
 
     Empty if MLflow's tables are of another version, or not complete.
     """

@@ -183,7 +183,7 @@ def download_folder(home: Path, version: Version) -> Path:
 
 
 def is_within(home: Path, version: Version) -> bool:
-    """Whether its files belong to this home: in a copied home they still belong to the original."""
+    """Whether its files are in this home."""
     own = (home / "mlflow").resolve()
     return version.folder is not None and own in version.folder.resolve().parents
 
