@@ -16,12 +16,14 @@ import pytest
 
 from flows.services.mlflow_process import command, environment
 from flows.web.reachable import answers
+from pipelines.errors import FolioError, UsageError
 from pipelines.registry.champions import promote, rollback
 from pipelines.registry.home_artifacts import SCHEME, local_path
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.registry.mlflow_private import LOCATIONS, SCHEMA, absolute_roots, relocate
 from pipelines.registry.versions import is_within, versions
 from pipelines.run.retraining import retrain_plain
+from pipelines.serving.export import export
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings
@@ -85,6 +87,18 @@ def test_a_moved_home_answers_and_changes_its_champion(
     assert [one.state for one in pipeline_health.registry(moved)] == ["ok"]
     shown = settings.runs.get("latest")
     assert Path(shown["report"]).is_file() and shown["report"].startswith(str(moved))
+
+
+def test_an_exported_model_is_complete_or_not_there(moved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "model"
+    assert export(moved, PLAY, None, out) == {"name": PLAY, "version": 1, "folder": str(out)}
+    assert Predictor.load(out / "data" / "package").next_tokens("MARIAN:", 3) == answer(moved)
+    with pytest.raises(UsageError, match="exists already; name another folder"):
+        export(moved, PLAY, None, out)
+    (versions(moved, PLAY)[0].folder / "data" / "package" / "model.json").write_text("{}")
+    with pytest.raises(FolioError, match="not those that were registered"):
+        export(moved, PLAY, None, tmp_path / "new" / "other")
+    assert [path.name for path in out.parent.iterdir()] == ["model"]
 
 
 def test_a_home_of_before_is_read_where_it_is_and_rewritten_when_it_is_written_to(
