@@ -22,7 +22,8 @@ from pipelines.batches.columns import column, padded
 from pipelines.batches.running_text import TokenStream
 from pipelines.batches.tokenized_split import TokenizedSplit
 from pipelines.batches.writer import BatchWriter, schema, total
-from pipelines.declaration.data_sections import SPLITS, UNLABELLED, BatchesSpec
+from pipelines.declaration.data_sections import SPLITS, UNLABELLED
+from pipelines.declaration.model_sections import BatchesSpec
 from pipelines.errors import FolioError
 from pipelines.parallel import mapped
 from pipelines.store.artifacts import Artifact, Inputs, Workspace

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, PositiveInt, field_validator, model_validator
 
-from pipelines.declaration.section_base import MOST, OPERATIONAL, OneOrMany, Section, Seed, Tokens
+from pipelines.declaration.section_base import (
+    MOST,
+    OPERATIONAL,
+    Delimiter,
+    Encoding,
+    OneOrMany,
+    Section,
+    Seed,
+)
 
 TRAIN, VALIDATION, TEST, UNLABELLED = ALL_SPLITS = ("train", "validation", "test", "unlabelled")
 SPLITS = ALL_SPLITS[:3]  # the last is only in pipelines with corpus.unlabelled
@@ -27,7 +35,8 @@ class SourceSpec(Section):
     url: OneOrMany = Field((), description="public address, or several: http or https")
     path: str | None = Field(
         None,
-        description="a local file or folder, relative to the YAML file",
+        description="a local file or folder, or a pattern such as parts/*.csv, relative to the "
+        "YAML file",
         validation_alias=AliasChoices("path", "files"),
         json_schema_extra=OPERATIONAL,
     )  # the key has its content instead
@@ -119,6 +128,12 @@ class CorpusSpec(Section):
         "**/*.txt",
         description="which files of a folder (readers files, lines and paragraphs; the last two "
         "read a single file whatever its name)",
+    )
+    encoding: Encoding | None = Field(
+        None, description="of the files; found if it is UTF-8, or UTF-16 with a byte order mark"
+    )
+    delimiter: Delimiter | None = Field(
+        None, description="csv: between the columns; found if it is a comma, ;, tab or |"
     )
     text_column: str = Field("text", description="csv, jsonl, parquet: the column with the text")
     label_column: str | None = Field(
@@ -220,6 +235,14 @@ class CorpusSpec(Section):
                 f"reader tfds interprets markup, not {reader}; remove it",
             ),
             (
+                not self.delimiter or reader == "csv",
+                f"delimiter is for reader csv, not for {reader}; remove it",
+            ),
+            (
+                not self.encoding or reader not in ("parquet", "tfds"),
+                f"reader {reader} knows the encoding of its texts; remove encoding",
+            ),
+            (
                 not self.length or (reader != "text" and split != "official"),
                 "length would leave out the whole text"
                 if reader == "text"
@@ -233,55 +256,3 @@ class CorpusSpec(Section):
             if not holds:
                 raise ValueError(message)
         return self
-
-
-class TokensSpec(Section):
-    """How text becomes ids."""
-
-    kind: Literal["char", "word", "subword"] = Field(
-        description="what an id stands for; subword: a piece that SentencePiece learns on train"
-    )
-    lower: bool = Field(False, description="turn the text into lower case first")
-    words: Literal["all", "letters", "punctuation"] = Field(
-        "all",
-        description="all: runs of letters (with their marks), digits and _; letters: only A to Z, "
-        "' and - are kept, words that start with - are dropped; punctuation: words, as in don't, "
-        "and each other character",
-    )
-    begin: str | None = Field(None, description="token put before each document")
-    end: str | None = Field(
-        None, description="token put after each document; generation stops there"
-    )
-    min_count: PositiveInt = Field(1, le=MOST, description="rarer tokens in train become unknown")
-    max_size: PositiveInt | None = Field(
-        None,
-        le=10_000_000,
-        description="number of vocabulary entries, including padding and unknown",
-    )
-    max_tokens: Tokens | None = Field(None, description="longer documents are cut to this")
-    keep: Literal["first", "last"] = Field("last", description="which end is kept")
-
-    @model_validator(mode="after")
-    def _possible(self) -> TokensSpec:
-        if self.words != "all" and self.kind != "word":
-            raise ValueError(f"words {self.words} is for kind word, not for {self.kind}")
-        if self.min_count > 1 and self.kind == "subword":
-            raise ValueError("min_count has no effect on subwords; use max_size")
-        return self
-
-
-class BatchesSpec(Section):
-    """How token ids become padded rows; docs/batches.md describes the files."""
-
-    batch_size: PositiveInt = Field(64, le=65_536, description="rows of a batch")
-    buckets: Literal["auto"] | tuple[Tokens, ...] = Field(
-        "auto", description="row widths; auto: those with the least padding"
-    )
-    max_buckets: PositiveInt = Field(8, le=1000, description="maximum number of widths for auto")
-    layout: Literal["text", "rows", "documents", "windows"] = Field(
-        "text",
-        description="language models: text is running text, as independent rows or as lanes for a "
-        "carried state; rows always uses rows; documents gives each document a row; "
-        "windows predicts only the token after each sequence_length tokens",
-    )
-    sequence_length: Tokens | None = Field(None, description="language models: tokens per row")

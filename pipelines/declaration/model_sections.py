@@ -1,4 +1,4 @@
-"""The second half of a declaration: the network, and what a new model must achieve."""
+"""The second half of a declaration: tokens, batches, the network, what a model must achieve."""
 
 from __future__ import annotations
 
@@ -6,11 +6,63 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from pipelines.declaration.section_base import MOST, Section
+from pipelines.declaration.section_base import MOST, Section, Tokens
 from pipelines.declaration.slices import SliceKind
 
 Figure = Annotated[float, Field(ge=-1e9, le=1e9)]  # of any metric
 LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
+
+
+class TokensSpec(Section):
+    """How text becomes ids."""
+
+    kind: Literal["char", "word", "subword"] = Field(
+        description="what an id stands for; subword: a piece that SentencePiece learns on train"
+    )
+    lower: bool = Field(False, description="turn the text into lower case first")
+    words: Literal["all", "letters", "punctuation"] = Field(
+        "all",
+        description="all: runs of letters (with their marks), digits and _; letters: only A to Z, "
+        "' and - are kept, words that start with - are dropped; punctuation: words, as in don't, "
+        "and each other character",
+    )
+    begin: str | None = Field(None, description="token put before each document")
+    end: str | None = Field(
+        None, description="token put after each document; generation stops there"
+    )
+    min_count: PositiveInt = Field(1, le=MOST, description="rarer tokens in train become unknown")
+    max_size: PositiveInt | None = Field(
+        None,
+        le=10_000_000,
+        description="number of vocabulary entries, including padding and unknown",
+    )
+    max_tokens: Tokens | None = Field(None, description="longer documents are cut to this")
+    keep: Literal["first", "last"] = Field("last", description="which end is kept")
+
+    @model_validator(mode="after")
+    def _possible(self) -> TokensSpec:
+        if self.words != "all" and self.kind != "word":
+            raise ValueError(f"words {self.words} is for kind word, not for {self.kind}")
+        if self.min_count > 1 and self.kind == "subword":
+            raise ValueError("min_count has no effect on subwords; use max_size")
+        return self
+
+
+class BatchesSpec(Section):
+    """How token ids become padded rows; docs/batches.md describes the files."""
+
+    batch_size: PositiveInt = Field(64, le=65_536, description="rows of a batch")
+    buckets: Literal["auto"] | tuple[Tokens, ...] = Field(
+        "auto", description="row widths; auto: those with the least padding"
+    )
+    max_buckets: PositiveInt = Field(8, le=1000, description="maximum number of widths for auto")
+    layout: Literal["text", "rows", "documents", "windows"] = Field(
+        "text",
+        description="language models: text is running text, as independent rows or as lanes for a "
+        "carried state; rows always uses rows; documents gives each document a row; "
+        "windows predicts only the token after each sequence_length tokens",
+    )
+    sequence_length: Tokens | None = Field(None, description="language models: tokens per row")
 
 
 class RegistrySpec(Section):

@@ -6,8 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.declaration.data_sections import BatchesSpec, TokensSpec
-    from pipelines.declaration.model_sections import ModelSpec
+    from pipelines.declaration.model_sections import BatchesSpec, ModelSpec, TokensSpec
 
 GATES = {"simple": 1, "gru": 3, "lstm": 4, "peephole": 4}  # weight matrices of a cell
 FLOAT = 4  # bytes

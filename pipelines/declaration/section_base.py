@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,6 +32,30 @@ def _as_tuple(value: Any) -> Any:
 OneOrMany = Annotated[
     tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])
 ]
+
+# Codecs of Python that are no encodings of files.
+NO_ENCODINGS = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7")
+
+
+def _known_encoding(name: str) -> str:
+    """The name by which Python knows it, so that cp1252 and windows-1252 are one."""
+    try:
+        found = codecs.lookup(name)
+    except (LookupError, ValueError):
+        found = None
+    if not found or not found._is_text_encoding or found.name in NO_ENCODINGS:
+        raise ValueError(f"unknown encoding {name!r}; write one such as cp1252 or shift_jis")
+    return found.name
+
+
+def _one_character(mark: str) -> str:
+    if len(mark) != 1 or mark in '"\r\n':
+        raise ValueError(f'give one character, such as ";" or "\\t", not {mark!r}')
+    return mark
+
+
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+Delimiter = Annotated[str, AfterValidator(_one_character)]
 
 # Marks a value that affects how a stage works but not its bytes: it is in no key.
 OPERATIONAL: dict[str, JsonValue] = {"operational": True}

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from pipelines.declaration.data_sections import BatchesSpec, CorpusSpec, SourceSpec, TokensSpec
+from pipelines.declaration.data_sections import CorpusSpec, SourceSpec
 from pipelines.declaration.evaluation_section import EvaluationSpec
-from pipelines.declaration.model_sections import ModelSpec, RegistrySpec
+from pipelines.declaration.model_sections import BatchesSpec, ModelSpec, RegistrySpec, TokensSpec
 from pipelines.declaration.model_size import too_large
 from pipelines.declaration.schedule_section import ScheduleSpec
 from pipelines.declaration.section_base import OPERATIONAL, Section, Seed

@@ -6,8 +6,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipelines.declaration.data_sections import BatchesSpec, TokensSpec
-from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.model_sections import BatchesSpec, ModelSpec, TokensSpec
 from pipelines.declaration.section_base import Section
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.errors import did_you_mean

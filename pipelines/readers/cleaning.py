@@ -23,29 +23,36 @@ DIGEST_BYTES = 16
 WINDOW = 2**20  # characters whose words are held as a list at once
 
 
-def decoded(data: bytes) -> str | None:
-    """UTF-8 with or without a byte order mark, or UTF-16 with one; line ends as LF. None if it is
-    neither."""
+def decoded(data: bytes, encoding: str | None = None) -> str | None:
+    """The text with line ends as LF, or None if it is not in `encoding`; without one, UTF-8 with or
+    without a byte order mark, or UTF-16 with one."""
+    wide = data.startswith(UTF_16) and len(data) > 2
     try:
-        if data.startswith(UTF_16) and len(data) > 2:
-            return unix_lines(data.decode("utf-16"))
-        return unix_lines(data.removeprefix(BOM).decode())
-    except UnicodeDecodeError:
+        return unix_lines(data.decode(_codec(encoding, wide)))
+    except UnicodeError:  # that of UTF-16 without a mark is no UnicodeDecodeError
         return None
+
+
+def _codec(encoding: str | None, wide: bool) -> str:
+    """Python's name for it; `wide` if the data start with a byte order mark of UTF-16."""
+    if encoding is None and wide:
+        return "utf-16"
+    return "utf-8-sig" if encoding in (None, "utf-8") else str(encoding)
 
 
 @contextmanager
 def text_lines_of(
-    file: BufferedReader[Any], name: str, newline: str | None = None
+    file: BufferedReader[Any], name: str, newline: str | None = None, encoding: str | None = None
 ) -> Iterator[TextIO]:
     """The same, line by line; invalid bytes become lone surrogates (STRAY)."""
-    wide = file.peek(2)[:2] in UTF_16
-    encoding, errors = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
+    codec = _codec(encoding, file.peek(2)[:2] in UTF_16)
+    errors = "strict" if codec.startswith(("utf-16", "utf-32")) else "surrogateescape"
     try:
-        with TextIOWrapper(file, encoding, errors, newline) as text:
+        with TextIOWrapper(file, codec, errors, newline) as text:
             yield text
-    except UnicodeDecodeError as error:
-        raise FolioError(f"{name}: not valid UTF-16 ({error.reason}); save it as UTF-8") from error
+    except UnicodeError as error:
+        why = getattr(error, "reason", error)
+        raise FolioError(f"{name}: not valid {codec.upper()} ({why}); save it as UTF-8") from error
 
 
 def unix_lines(text: str) -> str:
@@ -66,9 +73,9 @@ def without_tags(text: str) -> str:
     return BREAK.sub("\n", text) if "<" in text else text
 
 
-def excerpt(data: bytes) -> str:
-    """The beginning, with U+FFFD for invalid UTF-8."""
-    return data[:800].decode(errors="replace")
+def excerpt(data: bytes, encoding: str | None = None) -> str:
+    """The beginning, with U+FFFD for invalid bytes."""
+    return data[:800].decode(encoding or "utf-8", errors="replace")
 
 
 def text_digest(text: str) -> bytes:

@@ -1,18 +1,23 @@
-"""The rows of a CSV file with fields of any length; errors name the line."""
+"""The rows of a CSV file: where they begin, and with fields of any length; errors name the line."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from pipelines.errors import FolioError
+from pipelines.readers.cleaning import composed
 
 if TYPE_CHECKING:
     from _csv import Reader
 
 MAX_FIELD_CHARACTERS = 64 * 2**20
+DELIMITERS = (",", ";", "\t", "|")
+DECLARED = "sep="  # Excel's first line, which names the delimiter
 
 
 @contextmanager
@@ -45,3 +50,74 @@ def checked_rows(
             f"{name}: the row at line {line} is not valid CSV ({error}); "
             "is a quotation mark missing?"
         ) from error
+
+
+class Beginning(NamedTuple):
+    """The line with the column names, the delimiter, and the number of lines before that line."""
+
+    header: str
+    delimiter: str
+    before: int
+
+    def rows(self, rest: Iterable[str]) -> Reader:
+        """All rows, the column names first; `rest` is the file, read up to them."""
+        lines = chain([self.header] if self.header else [], rest)
+        return csv.reader(lines, strict=True, delimiter=self.delimiter)
+
+
+def beginning(
+    file: TextIO,
+    name: str,
+    wanted: Sequence[Sequence[str]],
+    delimiter: str | None,
+    ignored: Counter[str],
+) -> Beginning:
+    """Skips blank lines, comments, and a line that declares the delimiter. If none is given, it is
+    the one that gives all columns of the first of `wanted`, or else of the next."""
+    declared, before = delimiter, 0
+    marks = (delimiter,) if delimiter else DELIMITERS
+    while line := file.readline(MAX_FIELD_CHARACTERS):
+        found = _found(line, wanted, marks)
+        if line.strip().lower().startswith(DECLARED) and not found:
+            declared = declared or line.strip()[len(DECLARED) :][:1]
+        elif not line.strip() or (line.startswith("#") and not found):
+            ignored["comments before the header" if line.strip() else "blank lines"] += 1
+        else:
+            header = _as_text(line, name)
+            return Beginning(header, declared or found or _most_columns(line), before)
+        before += 1
+    return Beginning("", DELIMITERS[0], before)
+
+
+def _found(line: str, wanted: Sequence[Sequence[str]], marks: Sequence[str]) -> str | None:
+    for columns in wanted:
+        needed = set(map(composed, columns))
+        for mark in marks:
+            if needed <= {composed(cell).strip() for cell in cells_of(line, mark)}:
+                return mark
+    return None
+
+
+def _most_columns(line: str) -> str:
+    """The comma if it divides the line, else the delimiter that divides it most often."""
+    comma = DELIMITERS[0]
+    if len(cells_of(line, comma)) > 1:
+        return comma
+    return max(DELIMITERS, key=lambda mark: len(cells_of(line, mark)))
+
+
+def cells_of(line: str, delimiter: str) -> list[str]:
+    with suppress(csv.Error):
+        return next(csv.reader([line], delimiter=delimiter), [])
+    return []
+
+
+def _as_text(line: str, name: str) -> str:
+    """The line. Raises FolioError if it begins a file of another format."""
+    if line.lstrip().startswith(("{", "[{")):
+        raise FolioError(f"{name}: holds JSON, not CSV; use corpus.reader jsonl")
+    if line.startswith("PAR1"):
+        raise FolioError(f"{name}: a Parquet file, not CSV; use corpus.reader parquet")
+    if "\0" in line:
+        raise FolioError(f"{name}: not text in UTF-8, or in UTF-16 with a byte order mark")
+    return line

@@ -17,6 +17,11 @@ from pipelines.store.artifacts import Artifact
 EMPTY, NOT_UTF8, NO_LABEL = "empty", "not-utf8", "no-label"
 
 
+def undecodable(spec: CorpusSpec) -> str:
+    """The reason for quarantine of a text that is not in the declared encoding."""
+    return f"not-{spec.encoding}" if spec.encoding else NOT_UTF8
+
+
 class Document(NamedTuple):
     """`text` is clean; with a `reason` for quarantine, it is the beginning of the bytes."""
 

@@ -15,8 +15,8 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,7 +78,7 @@ class File:
     def _stream(self) -> tuple[IO[bytes], int]:
         """And how many bytes are packed."""
         if self.member is not None:
-            archive = zipfile.ZipFile(self.path)
+            archive = _archive(self.path, self.path.stat().st_mtime_ns)
             info = archive.getinfo(self.member)
             return archive.open(info), info.compress_size
         return OPENERS[str(self.packing)](self.path), self.path.stat().st_size
@@ -121,8 +121,8 @@ def _files(path: Path, root: Path, alone: bool, ignored: Counter[str]) -> Iterat
     if packing is None:
         yield File(name, path)
     elif packing == ZIP:
-        for member in _members(path, name, ignored):
-            yield File(member if alone else f"{name}/{member}", path, packing, member)
+        for file in zip_files(path, name, ignored):
+            yield file if alone else replace(file, name=f"{name}/{file.name}")
     elif packing == "tar":
         raise FolioError(
             f"{name}: a tar archive, which only reader labelled-folders reads; unpack it, or give "
@@ -133,7 +133,20 @@ def _files(path: Path, root: Path, alone: bool, ignored: Counter[str]) -> Iterat
         yield File(plain, path, packing)
 
 
-def _members(path: Path, name: str, ignored: Counter[str]) -> Iterator[str]:
+@lru_cache(1)
+def _archive(path: Path, changed: int) -> zipfile.ZipFile:
+    """Kept open, so that its list of members is not read again for each of them."""
+    return zipfile.ZipFile(path)
+
+
+def is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _packing(file.read(SNIFFED)) == ZIP
+
+
+def zip_files(path: Path, name: str, ignored: Counter[str]) -> Iterator[File]:
+    """The files in a zip, without those that systems add. Raises FolioError if it is damaged,
+    encrypted, or has names that lead out of it."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
@@ -145,7 +158,7 @@ def _members(path: Path, name: str, ignored: Counter[str]) -> Iterator[str]:
     if whole > min(LIMITS.total, max(LIMITS.ratio_from, LIMITS.ratio * path.stat().st_size)):
         raise FolioError(f"{name}: unpacks to {whole:,} bytes, as no text does; refused")
     for info in infos:
-        plain_name(path, info.filename)
+        plain = plain_name(path, info.filename)
         if is_junk(info.filename):
             ignored[JUNK] += 1
         elif info.flag_bits & 1:
@@ -154,7 +167,7 @@ def _members(path: Path, name: str, ignored: Counter[str]) -> Iterator[str]:
                 "give the files"
             )
         else:
-            yield info.filename
+            yield File(plain, path, ZIP, info.filename)
 
 
 def _packing(first: bytes) -> str | None:

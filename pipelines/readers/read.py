@@ -9,8 +9,9 @@ files that are not documents are counted in `notes.ignored`. Readers of many sho
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import lru_cache, partial
+from pathlib import Path
 
 from pipelines.declaration.data_sections import UNLABELLED
 from pipelines.declaration.spec import CorpusSpec
@@ -19,17 +20,17 @@ from pipelines.readers.archives import LIMITS, read_members
 from pipelines.readers.cleaning import composed, decoded, excerpt, without_tags
 from pipelines.readers.documents import (
     EMPTY,
-    NOT_UTF8,
     Document,
     Notes,
     Reader,
     matching_files,
     source_files,
     source_paths,
+    undecodable,
 )
 from pipelines.readers.file_names import JUNK, is_junk
 from pipelines.readers.frames import body
-from pipelines.readers.packed import File
+from pipelines.readers.packed import File, is_zip, zip_files
 from pipelines.readers.short_readers import read_lines, read_paragraphs, read_records
 from pipelines.readers.tables import read_csv, read_jsonl, read_parquet
 from pipelines.store.artifacts import Artifact
@@ -78,9 +79,9 @@ def _whole_text(file: File, spec: CorpusSpec, notes: Notes) -> Document:
             f"{file.name}: {size:,} bytes; the limit for a text is {MAX_TEXT_BYTES:,}. Split "
             "it into several files and use reader files"
         )
-    text = decoded(data)
+    text = decoded(data, spec.encoding)
     if text is None:
-        return Document(file.name, excerpt(data), reason=NOT_UTF8)
+        return Document(file.name, excerpt(data, spec.encoding), reason=undecodable(spec))
     text = body(text, spec, file.name, notes)
     return Document(file.name, text, reason=None if text.strip() else EMPTY)
 
@@ -105,7 +106,7 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
                     f"two corpora in one source: {' and '.join(map(str, homes))}; reader "
                     "labelled-folders needs exactly one"
                 )
-            review = _review(name.removesuffix(".txt"), data, place, spec.labelled)
+            review = _review(name.removesuffix(".txt"), data, place, spec)
             if review.id in seen:
                 raise FolioError(
                     f"the source has two documents named {review.id}; keep one of them"
@@ -116,7 +117,7 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
         raise FolioError(
             f"{source_paths(source, Notes())[0].name}: contains no train/pos/*.txt, "
             "train/neg/*.txt, test/…; reader labelled-folders needs that layout, as "
-            "plain folders or in a .tar.gz"
+            "plain folders or in a .tar.gz or .zip"
         )
 
 
@@ -153,7 +154,9 @@ def _labelled_files(
     files, wanted = source_paths(source, notes), partial(_is_of_use, labels=labels)
     for path in files:
         name = path.relative_to(source.path).as_posix()
-        if name.endswith(ARCHIVES) or (len(files) == 1 and not wanted(name)):
+        if name.endswith(".zip") or (len(files) == 1 and is_zip(path)):
+            yield from _zipped(path, name, wanted, notes)
+        elif name.endswith(ARCHIVES) or (len(files) == 1 and not wanted(name)):
             yield from read_members(path, wanted)
         elif not wanted(name):
             yield name, None
@@ -163,19 +166,33 @@ def _labelled_files(
             yield name, path.read_bytes()
 
 
+def _zipped(
+    path: Path, name: str, wanted: Callable[[str], bool], notes: Notes
+) -> Iterator[tuple[str, bytes | None]]:
+    for file in zip_files(path, name, notes.ignored):
+        if not wanted(file.name):
+            yield file.name, None
+            continue
+        with file.open() as stream:
+            data = stream.read(LIMITS.member + 1)
+        if len(data) > LIMITS.member:
+            raise FolioError(f"{name}: {file.name}: more than {LIMITS.member:,} bytes, too long")
+        yield file.name, data
+
+
 def _film(address: str) -> str:
     found = FILM.search(address)
     return found[0] if found else address.strip()
 
 
-def _review(name: str, data: bytes, place: dict[str, str | None], labelled: bool) -> Document:
+def _review(name: str, data: bytes, place: dict[str, str | None], spec: CorpusSpec) -> Document:
     part, folder = place["part"], place["label"]
-    name, label = f"{part}/{folder}/{name}", float(folder == "pos") if labelled else None
-    if labelled and folder == "unsup":
+    name, label = f"{part}/{folder}/{name}", float(folder == "pos") if spec.labelled else None
+    if spec.labelled and folder == "unsup":
         label, part = None, UNLABELLED
-    text = decoded(data)
+    text = decoded(data, spec.encoding)
     if text is None:
-        return Document(name, excerpt(data), label, None, part, NOT_UTF8)
+        return Document(name, excerpt(data, spec.encoding), label, None, part, undecodable(spec))
     text = without_tags(text)
     return Document(name, text, label, None, part, None if text.strip() else EMPTY)
 

@@ -22,6 +22,7 @@ from pipelines.readers.documents import (
     Notes,
     matching_files,
     source_files,
+    undecodable,
 )
 from pipelines.readers.frames import note_cut, text_lines
 from pipelines.readers.packed import File
@@ -42,7 +43,7 @@ def read_lines(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Doc
             if line.isspace():
                 notes.ignored["blank lines"] += 1
             else:
-                yield _document(file.name, number, line)
+                yield _document(file.name, number, line, spec)
 
 
 def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
@@ -51,7 +52,7 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
         first, characters, lines = 0, 0, list[str]()
         for number, line in _body_lines(file, spec, notes):
             if lines and (line.isspace() or number != first + len(lines)):  # or after a frame
-                yield _document(file.name, first, "".join(lines))
+                yield _document(file.name, first, "".join(lines), spec)
                 characters, lines = 0, []
             if not line.isspace():
                 first = first if lines else number
@@ -63,7 +64,7 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
                     "add blank lines, or use reader lines",
                 )
         if lines:
-            yield _document(file.name, first, "".join(lines))
+            yield _document(file.name, first, "".join(lines), spec)
 
 
 def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[File]:
@@ -74,8 +75,8 @@ def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[File]:
 
 def _body_lines(file: File, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[int, str]]:
     """(number from 1, line with its end) inside the licence frames, corpus.start and end."""
-    kept = text_lines(lambda: _lines(file), spec, file.name, notes)
-    lines, at, cut = enumerate(_lines(file), 1), 0, kept.characters
+    kept = text_lines(lambda: _lines(file, spec.encoding), spec, file.name, notes)
+    lines, at, cut = enumerate(_lines(file, spec.encoding), 1), 0, kept.characters
     for first, last in kept.parts:
         for number, line in islice(lines, first - at, last - at):
             cut -= len(line)
@@ -84,8 +85,8 @@ def _body_lines(file: File, spec: CorpusSpec, notes: Notes) -> Iterator[tuple[in
     note_cut(cut, spec, notes)
 
 
-def _lines(file: File) -> Iterator[str]:
-    with text_lines_of(file.open(), file.name) as text:
+def _lines(file: File, encoding: str | None) -> Iterator[str]:
+    with text_lines_of(file.open(), file.name, encoding=encoding) as text:
         for number, line in enumerate(iter(partial(text.readline, MAX_CHARACTERS + 1), ""), 1):
             _check_size(len(line), f"{file.name}: line {number}", "is it a text with lines?")
             yield line
@@ -99,11 +100,11 @@ def _check_size(characters: int, what: str, advice: str) -> None:
         )
 
 
-def _document(name: str, number: int, text: str) -> Document:
+def _document(name: str, number: int, text: str, spec: CorpusSpec) -> Document:
     text = text.removesuffix("\n")
     if not text.isascii() and STRAY.search(text):
         beginning = excerpt(text[:200].encode(errors="surrogateescape"))
-        return Document(f"{name}:{number}", beginning, reason=NOT_UTF8)
+        return Document(f"{name}:{number}", beginning, reason=undecodable(spec))
     return Document(f"{name}:{number}", text)
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from itertools import chain
 from typing import Any, TextIO
 
 from pipelines.declaration.data_sections import UNLABELLED
@@ -20,14 +17,12 @@ from pipelines.readers.cleaning import (
     unix_lines,
     without_tags,
 )
-from pipelines.readers.csv_rows import MAX_FIELD_CHARACTERS, checked_rows, long_fields
-from pipelines.readers.documents import EMPTY, NO_LABEL, NOT_UTF8, Document, Notes, source_files
+from pipelines.readers.csv_rows import MAX_FIELD_CHARACTERS, beginning, checked_rows, long_fields
+from pipelines.readers.documents import EMPTY, NO_LABEL, Document, Notes, source_files, undecodable
 from pipelines.readers.packed import File
 from pipelines.store.artifacts import Artifact
 
 CSV, JSON_LINES, PARQUET = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json"), (".parquet", ".pq")
-DELIMITERS = (",", ";", "\t", "|")
-DECLARED = "sep="  # Excel's first line, which names the delimiter
 OTHER_LABELS = 10  # number of distinct invalid labels to remember
 TRUTHS = ("true", "false")
 MAX_PARQUET_BYTES = 512 * 2**20  # of a packed one, which is held in memory
@@ -37,7 +32,7 @@ ROWS_AT_A_TIME = 1000
 def read_csv(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     with long_fields():
         for file in _tables(source, CSV, notes):
-            with text_lines_of(file.open(), file.name, newline="") as text:
+            with text_lines_of(file.open(), file.name, "", spec.encoding) as text:
                 yield from _csv_documents(text, file.name, spec, notes)
 
 
@@ -53,8 +48,9 @@ def _tables(source: Artifact, endings: Sequence[str], notes: Notes) -> list[File
 
 
 def _csv_documents(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    first, delimiter, before = _beginning(file, name, spec, notes)
-    rows = csv.reader(chain([first] if first else [], file), strict=True, delimiter=delimiter)
+    named = [one for one in (spec.text_column, spec.label_column, spec.group) if one]
+    start = beginning(file, name, [named, [spec.text_column]], spec.delimiter, notes.ignored)
+    rows, before = start.rows(file), start.before
     header = next(checked_rows(rows, name, before=before), None)
     if not header:
         raise FolioError(f"{name}: the file is empty; its first row must contain the column names")
@@ -69,52 +65,12 @@ def _csv_documents(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> I
         yield _document(f"{name}:{number}", *columns.of(row), spec, notes)
 
 
-def _beginning(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> tuple[str, str, int]:
-    """The line with the column names, the delimiter, and the number of lines before it: blank ones,
-    comments, and one that declares the delimiter."""
-    declared, before = None, 0
-    while line := file.readline(MAX_FIELD_CHARACTERS):
-        found = _delimiter(line, spec)
-        if line.strip().lower().startswith(DECLARED) and not found:
-            declared = line.strip()[len(DECLARED) :][:1] or declared
-        elif not line.strip() or (line.startswith("#") and not found):
-            notes.ignored["comments before the header" if line.strip() else "blank lines"] += 1
-        else:
-            return _as_text(line, name), declared or found or DELIMITERS[0], before
-        before += 1
-    return "", DELIMITERS[0], before
-
-
-def _delimiter(line: str, spec: CorpusSpec) -> str | None:
-    """The one that gives the declared columns, else the declared text column, if any."""
-    cells: list[str] = []
-    wanted = {composed(name) for name in (spec.text_column, spec.label_column, spec.group) if name}
-    for needed in (wanted, {composed(spec.text_column)}):
-        for mark in DELIMITERS:
-            with suppress(csv.Error):
-                cells = next(csv.reader([line], delimiter=mark), [])
-            if needed <= {composed(cell).strip() for cell in cells}:
-                return mark
-    return None
-
-
-def _as_text(line: str, name: str) -> str:
-    """The line. Raises FolioError if it begins a file of another format."""
-    if line.lstrip().startswith(("{", "[{")):
-        raise FolioError(f"{name}: holds JSON, not CSV; use corpus.reader jsonl")
-    if line.startswith("PAR1"):
-        raise FolioError(f"{name}: a Parquet file, not CSV; use corpus.reader parquet")
-    if "\0" in line:
-        raise FolioError(f"{name}: not text in UTF-8, or in UTF-16 with a byte order mark")
-    return line
-
-
 # JSON lines
 
 
 def read_jsonl(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     for file in _tables(source, JSON_LINES, notes):
-        with text_lines_of(file.open(), file.name) as text:
+        with text_lines_of(file.open(), file.name, encoding=spec.encoding) as text:
             yield from _json_documents(text, file.name, spec, notes)
 
 
@@ -237,7 +193,7 @@ def _document(
     name: str, text: str, label: str | None, group: str | None, spec: CorpusSpec, notes: Notes
 ) -> Document:
     if any(STRAY.search(part) for part in (text, label or "", group or "") if not part.isascii()):
-        return Document(name, _shown(text[:200]), None, None, None, NOT_UTF8)
+        return Document(name, _shown(text[:200]), None, None, None, undecodable(spec))
     text, group = without_tags(unix_lines(text)), composed(group) if group else None
     if label is None:
         return Document(name, text, None, group, None, None if text.strip() else EMPTY)

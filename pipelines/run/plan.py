@@ -21,7 +21,7 @@ from pipelines.files.names import unsafe
 from pipelines.network.addresses import identity
 from pipelines.run.changes import why_changed
 from pipelines.run.upstream import started
-from pipelines.source.own_folders import refuse_own_folders
+from pipelines.source.own_folders import matched, refuse_own_folders
 from pipelines.source.remote_version import doubt, must_be_asked, versions
 from pipelines.stages import NAMES, STAGES, Stage
 from pipelines.store.artifacts import Artifact, Recipe, Store
@@ -251,7 +251,10 @@ def recipe_of(
 
 
 def local_digests(path: Path) -> dict[str, str]:
-    """{file: digest} of a local file or folder."""
+    """{file: digest} of a local file, a folder, or the files that a pattern matches."""
+    if pattern := matched(path):
+        folder, matching = pattern
+        return {named(str(p.relative_to(folder)), p): digest_file(p) for p in matching}
     if path.is_file():
         return {named(path.name, path): digest_file(path)}
     if not path.is_dir():

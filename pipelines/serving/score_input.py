@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,14 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import FolioError, UsageError, did_you_mean, first_line
-from pipelines.readers.cleaning import STRAY
-from pipelines.readers.csv_rows import checked_rows, long_fields
+from pipelines.readers.cleaning import STRAY, text_lines_of
+from pipelines.readers.csv_rows import beginning, checked_rows, long_fields
 from pipelines.serving.batching import GROUP_CHARACTERS, GROUP_TEXTS, groups
 
 TEXT = "text"  # the default column
 CSV, PARQUET = (".csv",), (".parquet", ".pq")
 BUFFER_BYTES = 2**20  # of a Parquet column read at a time
-OTHER_COMMAS = (";", "\t", "|")
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def open_source(path: Path, column: str | None = None) -> Source:
     UsageError for another kind of file or column, FolioError for a malformed file."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
-    if path.suffix.lower() in CSV:
+    if path.suffix.lower() in (*CSV, ".tsv"):
         return CsvSource(path, column)
     if path.suffix.lower() in PARQUET:
         return ParquetSource(path, column)
@@ -62,6 +60,7 @@ class CsvSource:
 
     def __init__(self, path: Path, column: str | None) -> None:
         self._path = path
+        self._named = [[column or TEXT]]
         with self._rows() as (rows, _):
             header = next(rows, None)
         if not header:
@@ -69,8 +68,6 @@ class CsvSource:
                 f"{path.name}: the file is empty; its first row must contain the column names"
             )
         names = [_shown(name) for name in header]
-        if len(names) == 1 and (mark := next((m for m in OTHER_COMMAS if m in names[0]), None)):
-            raise FolioError(f"{path.name}: the columns are separated by {mark!r}; use commas")
         self.column = _chosen(path.name, names, names, column)
         self._at = names.index(self.column)
         self.schema = pa.schema([(name, pa.string()) for name in names])
@@ -93,10 +90,10 @@ class CsvSource:
         with (
             long_fields(),
             self._path.open("rb") as file,
-            TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="") as text,
+            text_lines_of(file, self._path.name, newline="") as text,
         ):
-            rows = csv.reader(text, strict=True)
-            yield checked_rows(rows, self._path.name, width), file.tell
+            start = beginning(text, self._path.name, self._named, None, Counter())
+            yield checked_rows(start.rows(text), self._path.name, width, start.before), file.tell
 
 
 class ParquetSource:

@@ -38,6 +38,7 @@ from pipelines.source.locations import (
     places,
     refuse_reserved,
 )
+from pipelines.source.own_folders import matched
 from pipelines.source.received import refuse_page, unpack
 from pipelines.source.tfds import write_records
 from pipelines.store.artifacts import Artifact, Workspace
@@ -187,8 +188,11 @@ def _wrong(address: str | Path, digest: str, source: SourceSpec) -> str:
 
 
 def _own(path: Path, source: SourceSpec, work: Workspace) -> dict[str, Any]:
-    """Copy a local file or folder, keeping the names."""
-    files = {path.name: path} if path.is_file() else dict(_tree(path))
+    """Copy a local file, folder, or the files that a pattern matches, keeping the names."""
+    if pattern := matched(path):
+        files = dict(_checked(*pattern))
+    else:
+        files = {path.name: path} if path.is_file() else dict(_tree(path))
     total, done = sum(file.stat().st_size for file in files.values()), 0
     for name, file in files.items():
         refuse_reserved(name, str(file))
@@ -223,6 +227,12 @@ def _tree(folder: Path) -> Iterator[tuple[str, Path]]:
             yield str(path.relative_to(folder)), path
     if empty:
         raise FolioError(f"{folder}: contains no files; fix source.path")
+
+
+def _checked(folder: Path, files: list[Path]) -> Iterator[tuple[str, Path]]:
+    for path in files:
+        _refuse_link(path, folder)
+        yield str(path.relative_to(folder)), path
 
 
 def _refuse_link(path: Path, folder: Path) -> None:

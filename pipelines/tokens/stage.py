@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.declaration.data_sections import TokensSpec
+from pipelines.declaration.model_sections import TokensSpec
 from pipelines.errors import FolioError
 from pipelines.parallel import mapped
 from pipelines.store.artifacts import Inputs, Workspace

@@ -85,6 +85,8 @@ EXAMPLES: dict[str, Any] = {
     "corpus.test": 0.1,
     "corpus.group": "film",
     "corpus.glob": "*.md",
+    "corpus.encoding": "cp1252",
+    "corpus.delimiter": ";",
     "corpus.text_column": "review",
     "corpus.label_column": "sentiment",
     "corpus.labels": ["ham", "spam"],

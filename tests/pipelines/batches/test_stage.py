@@ -21,7 +21,7 @@ from pipelines.batches import running_text, writer
 from pipelines.batches import stage as batches
 from pipelines.batches.buckets import assign, best_widths
 from pipelines.batches.dataset import Split
-from pipelines.declaration.data_sections import BatchesSpec
+from pipelines.declaration.model_sections import BatchesSpec
 from pipelines.errors import FolioError
 from pipelines.store.artifacts import Workspace
 from pipelines.tokens.vocabulary import Vocabulary

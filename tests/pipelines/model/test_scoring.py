@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.batches.dataset import Split
-from pipelines.declaration.data_sections import BatchesSpec
-from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.model_sections import BatchesSpec, ModelSpec
 from pipelines.model import scoring
 from pipelines.model.backend import load_keras, make_reproducible
 from pipelines.model.network import build_model, state_names

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.declaration.data_sections import BatchesSpec
-from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.model_sections import BatchesSpec, ModelSpec
 from pipelines.declaration.model_size import weights_of
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.errors import FolioError

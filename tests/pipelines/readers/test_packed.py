@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import tarfile
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -93,6 +94,53 @@ def test_a_zip_of_novels(tmp_path: Path) -> None:
     ]
     with pytest.raises(FolioError, match=r"reader text needs one file, the source has 5"):
         documents(tmp_path, reader="text", split="contiguous")
+
+
+FOLDERS = {
+    "train/pos/0_9.txt": "Good.",
+    "train/neg/0_1.txt": "Bad.",
+    "test/pos/0_8.txt": "Fine.",
+    "train/urls_pos.txt": "http://www.imdb.com/title/tt1/usercomments",
+}
+
+
+@pytest.mark.parametrize("home", ["", "aclImdb/"])
+@pytest.mark.parametrize("name", ["reviews.zip", "reviews.bin"])
+def test_labelled_folders_in_a_zip(tmp_path: Path, home: str, name: str) -> None:
+    files = {f"{home}{path}": text for path, text in FOLDERS.items()}
+    junk = {"__MACOSX/._x": "x", f"{home}README": "x"}
+    lay(tmp_path / "zip", {name: zipped(files | junk)})
+    lay(tmp_path / "plain", files)
+    settings = {"reader": "labelled-folders", "split": "official"}
+    found, notes = documents(tmp_path / "zip", **settings)
+    plain, same = documents(tmp_path / "plain", **settings)
+    assert sorted(found) == sorted(plain) and len(found) == 3
+    assert notes.films == same.films == {"train/pos": ["tt1"]}
+    assert notes.ignored.total() == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (zipped({"train/pos/../../x.txt": "x"}), "leads out of its folder"),
+        (zipped({"train/pos/0_9.txt": zipped({"x": "x"})}), "zip archive inside an archive"),
+        (zipped({"a.txt": "x"}), "contains no train/pos"),
+    ],
+)
+def test_labelled_folders_in_a_zip_that_is_refused(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    lay(tmp_path, {"reviews.zip": data})
+    with pytest.raises(FolioError, match=message):
+        documents(tmp_path, reader="labelled-folders", split="official")
+
+
+def test_a_zip_with_many_files_is_opened_once(tmp_path: Path) -> None:
+    """Its list of members is read once, not once for each member."""
+    lay(tmp_path, {"a.zip": zipped({f"{number}.txt": "x" for number in range(5000)})})
+    began = time.process_time()
+    assert len(documents(tmp_path, reader="files", split="hash")[0]) == 5000
+    assert time.process_time() - began < 20  # a minute and more if it were
 
 
 def encrypted() -> bytes:

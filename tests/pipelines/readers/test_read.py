@@ -47,6 +47,20 @@ def test_letters_are_composed_and_names_keep_their_ideographs() -> None:
     assert composed("q\u0301") == "q\u0301"
 
 
+@pytest.mark.parametrize("encoding", ["shift_jis", "utf-8", "utf-16"])
+@pytest.mark.parametrize("reader", ["text", "files", "lines", "paragraphs"])
+def test_texts_in_a_declared_encoding(tmp_path: Path, encoding: str, reader: str) -> None:
+    lay(tmp_path, {"a.txt": "表示\r\nソ".encode(encoding)})
+    split = "contiguous" if reader == "text" else "hash"
+    found, _ = documents(tmp_path, reader=reader, split=split, encoding=encoding)
+    assert "\n".join(document.text for document in found) == "表示\nソ"
+    lay(tmp_path, {"a.txt": b"\xff\xff\xff"})
+    if encoding != "utf-16" or reader in ("text", "files"):
+        found, _ = documents(tmp_path, reader=reader, split=split, encoding=encoding)
+        assert [document.reason for document in found] == [f"not-{encoding}"]
+        assert "\ufffd" in found[0].text
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
 @pytest.mark.parametrize("reader", ["text", "files", "lines", "paragraphs"])
 def test_texts_with_a_byte_order_mark(tmp_path: Path, encoding: str, reader: str) -> None:

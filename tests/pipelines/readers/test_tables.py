@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.readers.documents import Document, Notes
 from pipelines.readers.tables import value_of
@@ -48,6 +49,52 @@ def test_delimiters_encodings_and_what_stands_before_the_header(
     found, notes = read(tmp_path, "a.csv", data)
     assert rows(found) == WANTED and [d.id for d in found] == ["a.csv:1", "a.csv:2"]
     assert notes.ignored["comments before the header"] == before.count("#")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "“naïve”"),
+        ("shift_jis", "ソ表示"),
+        ("euc-jp", "本を読む"),
+        ("utf-16-le", "naïve"),
+    ],
+)
+@pytest.mark.parametrize("mark", ["~", ";"])
+def test_a_declared_encoding_and_delimiter(
+    tmp_path: Path, encoding: str, text: str, mark: str
+) -> None:
+    lines = ["# a survey", f"kind{mark}text", f"ham{mark}{text}", f"spam{mark},{text}"]
+    data = "\r\n".join(lines).encode(encoding)
+    settings = {"encoding": encoding, "delimiter": mark}
+    assert rows(read(tmp_path, "a.csv", data, **settings)[0]) == [(text, 0.0), (f",{text}", 1.0)]
+    row = json.dumps({"kind": "ham", "text": text}, ensure_ascii=False).encode(encoding)
+    assert rows(read(tmp_path / "j", "a.jsonl", row, encoding=encoding)[0]) == [(text, 0.0)]
+
+
+def test_text_that_is_not_in_the_declared_encoding(tmp_path: Path) -> None:
+    data = "text,kind\n本,ham\n".encode("euc-jp") + b"x\xff,ham\n"
+    found = read(tmp_path, "a.csv", data, encoding="euc-jp")[0]
+    assert [(d.reason, d.text[:1]) for d in found] == [(None, "本"), ("not-euc_jp", "x")]
+    assert found == read(tmp_path / "b", "a.csv", data, encoding="EUC-JP")[0]
+    with pytest.raises(FolioError, match=r"a\.csv: not valid ISO2022_JP"):
+        read(tmp_path, "a.csv", b"text,kind\nx\x1b$B!,ham\n", encoding="iso-2022-jp")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encoding": "klingon"}, "unknown encoding 'klingon'; write one such as cp1252"),
+        ({"encoding": "punycode"}, "unknown encoding 'punycode'"),
+        ({"encoding": "cp1252", "reader": "parquet"}, "knows the encoding of its texts"),
+        ({"delimiter": "::"}, "give one character"),
+        ({"delimiter": '"'}, "give one character"),
+        ({"delimiter": ";", "reader": "jsonl"}, "delimiter is for reader csv, not for jsonl"),
+    ],
+)
+def test_encodings_and_delimiters_that_cannot_be(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CorpusSpec(**{"reader": "csv"} | COLUMNS | settings)
 
 
 def test_a_header_may_begin_with_a_hash(tmp_path: Path) -> None:

@@ -172,9 +172,8 @@ def test_which_column_is_read(classifier: Classifier, tmp_path: Path) -> None:
         ((b"id,review", b"1,a"), {"column": "reviw"}, "no column 'reviw'; did you mean review?"),
         ((b"text,text", b"1,a"), {}, "two columns 'text'"),
         ((b"text,label", b"a,b"), {}, "already has a column 'label'; .* --prefix predicted_"),
-        ((b"id;text", b"1;a"), {}, "separated by ';'"),
         ((b"",), {}, "the file is empty"),
-        ((b"\xff\xfet\x00e\x00x\x00t\x00,\x00b\x00", b"a"), {}, "no column 'text'"),
+        ((b"\xff\xfet\x00e\x00x\x00t\x00,\x00b\x00", b"a"), {}, "not valid UTF-16"),
     ],
 )
 def test_a_wrong_csv_file_is_one_line_before_anything_is_written(
@@ -210,6 +209,21 @@ def test_a_malformed_row_leaves_no_output(
     with pytest.raises(FolioError, match=f"in.csv: {message}"):
         scored(classifier, file)
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+@pytest.mark.parametrize("name", ["in.csv", "in.tsv"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_delimiters_are_found_as_in_training(
+    classifier: Classifier, tmp_path: Path, mark: str, name: str, encoding: str
+) -> None:
+    text = f"sep={mark}\n\nid{mark}text\n1{mark}fine, naïve\n"
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    (found,) = scored(classifier, tmp_path / name)[1]
+    assert (found["id"], found["text"], found["error"]) == ("1", "fine, naïve", None)
+    (tmp_path / name).write_text(f"id{mark}review\n1{mark}fine\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"no column 'text'.*text columns: id, review"):
+        scored(classifier, tmp_path / name)
 
 
 def test_a_column_without_text_and_a_file_that_is_none(

@@ -53,6 +53,45 @@ def test_a_folder_with_the_home_is_refused(project: Path, home: str) -> None:
     assert "contains the home" in said and "folder of their own" in said
 
 
+def test_files_that_a_pattern_matches(project: Path) -> None:
+    """Several files by one path: only they are copied, and only they are in the key."""
+    folder = project.parent
+    (folder / "texts" / "deep").mkdir()
+    for name in ("texts/two.txt", "texts/deep/three.txt", "texts/other.md", "more.txt"):
+        (folder / name).write_text(f"{name}\n" * 9)
+    settings = Settings.at(folder / "home")  # beside the texts, which the pattern leaves out
+
+    def keys(pattern: str) -> tuple[list[str], str]:
+        changed = (f"source.path={folder}/{pattern}", "corpus.glob='**/*'")
+        record = retrain_plain(
+            str(project),
+            None,
+            changed,
+            settings=settings,
+            notice=lambda text: None,
+            selection=SOURCE,
+        )
+        artifact = settings.store.open("source", record["stages"][0]["key"])
+        return sorted(artifact.manifest["files"]), artifact.key
+
+    found, key = keys("texts/*.txt")
+    assert found == ["one.txt", "two.txt"]
+    (folder / "texts" / "other.md").write_text("changed")
+    assert keys("texts/*.txt")[1] == key
+    (folder / "texts" / "two.txt").write_text("changed")
+    assert keys("texts/*.txt")[1] != key
+    assert keys("t*/**/*.txt")[0] == ["texts/deep/three.txt", "texts/one.txt", "texts/two.txt"]
+    said = refused(project, Settings.at(folder / "other"), f"{folder}/nothing/*.txt")
+    assert "matches no file" in said
+
+
+def test_a_pattern_that_matches_what_a_run_writes(project: Path) -> None:
+    settings = Settings.at(project.parent / "home")
+    (settings.store.root / "x").mkdir(parents=True)
+    (settings.store.root / "x" / "y.txt").write_text("x")
+    assert "is in the store" in refused(project, settings, f"{project.parent}/**/*.txt")
+
+
 def test_links_do_not_hide_the_home(project: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(project.parent)
     (tmp_path / "away").symlink_to(project.parent / "texts")

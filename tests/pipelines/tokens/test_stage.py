@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.declaration.data_sections import TokensSpec
+from pipelines.declaration.model_sections import TokensSpec
 from pipelines.errors import FolioError
 from pipelines.store.artifacts import Workspace
 from pipelines.tokens import stage as tokens

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.declaration.data_sections import TokensSpec
+from pipelines.declaration.model_sections import TokensSpec
 from pipelines.errors import DamagedError, FolioError
 from pipelines.tokens import subwords
 from pipelines.tokens.vocabulary import Vocabulary
