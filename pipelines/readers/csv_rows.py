@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -30,26 +30,40 @@ def long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
+def _raised(error: FolioError) -> None:
+    raise error
+
+
 def checked_rows(
-    rows: Reader, name: str, width: int | None = None, before: int = 0
+    rows: Reader,
+    name: str,
+    width: int | None = None,
+    before: int = 0,
+    wrong: Callable[[FolioError], None] = _raised,
 ) -> Iterator[list[str]]:
-    """The rows of a strict `csv.reader` that starts after `before` lines; raises FolioError with
-    the line of a malformed row."""
+    """The rows of a strict `csv.reader` that starts after `before` lines. `wrong` gets a FolioError
+    with the line of a malformed row; if it returns, a row that is too long is left out."""
     line = before + rows.line_num + 1
     try:
         for row in rows:
-            if width is not None and len(row) > width:
-                raise FolioError(
-                    f"{name}: the row at line {line} has {len(row)} fields, the first row "
-                    f"{width}; put quotation marks around texts that contain commas"
+            if width is None or len(row) <= width:
+                yield row
+            else:
+                advice = "put quotation marks around texts that contain commas"
+                wrong(
+                    FolioError(
+                        f"{name}: the row at line {line} has {len(row)} fields, the first row "
+                        f"{width}; {advice}"
+                    )
                 )
-            yield row
             line = before + rows.line_num + 1
     except csv.Error as error:
-        raise FolioError(
-            f"{name}: the row at line {line} is not valid CSV ({error}); "
-            "is a quotation mark missing?"
-        ) from error
+        wrong(
+            FolioError(
+                f"{name}: the row at line {line} is not valid CSV ({error}); "
+                "is a quotation mark missing?"
+            )
+        )
 
 
 class Beginning(NamedTuple):

@@ -41,8 +41,15 @@ class Notes:
     left_out: Counter[str] = field(default_factory=Counter)  # as declared
     other_labels: Counter[str] = field(default_factory=Counter)
     composed: int = 0  # documents that were not in Unicode's normal form C
+    short_rows: int = 0  # of CSV, with fewer fields than there are columns; the rest is empty
+    on_error: Callable[[FolioError], None] | None = None  # what is wrong with a row; or raise it
     doubts: list[str] = field(default_factory=list)  # lines that may belong to a licence frame
     films: dict[str, list[str]] = field(default_factory=dict)  # train/pos: film of each line
+
+    def wrong(self, error: FolioError) -> None:
+        if self.on_error is None:
+            raise error
+        self.on_error(error)
 
 
 Reader = Callable[[Artifact, CorpusSpec, Notes], Iterator[Document]]

@@ -121,8 +121,8 @@ def _files(path: Path, root: Path, alone: bool, ignored: Counter[str]) -> Iterat
     if packing is None:
         yield File(name, path)
     elif packing == ZIP:
-        for file in zip_files(path, name, ignored):
-            yield file if alone else replace(file, name=f"{name}/{file.name}")
+        for member in zip_files(path, name, ignored):
+            yield member if alone else replace(member, name=f"{name}/{member.name}")
     elif packing == "tar":
         raise FolioError(
             f"{name}: a tar archive, which only reader labelled-folders reads; unpack it, or give "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from pipelines.declaration.data_sections import UNLABELLED
 from pipelines.declaration.spec import CorpusSpec
@@ -29,11 +29,42 @@ MAX_PARQUET_BYTES = 512 * 2**20  # of a packed one, which is held in memory
 ROWS_AT_A_TIME = 1000
 
 
+class Row(NamedTuple):
+    """`header` is one object for all rows that have it; `place` is where it is."""
+
+    id: str
+    place: str
+    header: list[str]
+    cells: Sequence[str]
+
+
 def read_csv(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    with long_fields():
-        for file in _tables(source, CSV, notes):
-            with text_lines_of(file.open(), file.name, "", spec.encoding) as text:
-                yield from _csv_documents(text, file.name, spec, notes)
+    return _documents(csv_rows(source, spec, notes), spec, notes)
+
+
+def read_jsonl(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    return _documents(json_rows(source, spec, notes), spec, notes)
+
+
+def read_parquet(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    return _documents(parquet_rows(source, spec, notes), spec, notes)
+
+
+def _documents(rows: Iterator[Row], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    header, columns = None, None
+    for row in rows:
+        if row.header is not header:
+            header, columns = row.header, _columns(row, spec, notes)
+        if columns is not None:
+            yield _document(row.id, *columns.of(row.cells), spec, notes)
+
+
+def _columns(row: Row, spec: CorpusSpec, notes: Notes) -> Columns | None:
+    try:
+        return Columns(row.header, spec, row.place)
+    except FolioError as error:
+        notes.wrong(error)
+        return None
 
 
 def _tables(source: Artifact, endings: Sequence[str], notes: Notes) -> list[File]:
@@ -47,34 +78,40 @@ def _tables(source: Artifact, endings: Sequence[str], notes: Notes) -> list[File
 # CSV
 
 
-def _csv_documents(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def csv_rows(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Row]:
+    with long_fields():
+        for file in _tables(source, CSV, notes):
+            with text_lines_of(file.open(), file.name, "", spec.encoding) as text:
+                yield from _csv_rows(text, file.name, spec, notes)
+
+
+def _csv_rows(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Row]:
     named = [one for one in (spec.text_column, spec.label_column, spec.group) if one]
     start = beginning(file, name, [named, [spec.text_column]], spec.delimiter, notes.ignored)
     rows, before = start.rows(file), start.before
     header = next(checked_rows(rows, name, before=before), None)
     if not header:
         raise FolioError(f"{name}: the file is empty; its first row must contain the column names")
-    columns = Columns(header, spec, name)
     number = 0
-    for row in checked_rows(rows, name, len(header), before):
+    for row in checked_rows(rows, name, len(header), before, notes.wrong):
         if not row:
             notes.ignored["blank lines"] += 1
             continue
         number += 1
-        row += [""] * (len(header) - len(row))
-        yield _document(f"{name}:{number}", *columns.of(row), spec, notes)
+        notes.short_rows += len(row) < len(header)
+        yield Row(f"{name}:{number}", name, header, row + [""] * (len(header) - len(row)))
 
 
 # JSON lines
 
 
-def read_jsonl(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def json_rows(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Row]:
     for file in _tables(source, JSON_LINES, notes):
         with text_lines_of(file.open(), file.name, encoding=spec.encoding) as text:
-            yield from _json_documents(text, file.name, spec, notes)
+            yield from _json_rows(text, file.name, notes)
 
 
-def _json_documents(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def _json_rows(file: TextIO, name: str, notes: Notes) -> Iterator[Row]:
     number, header = 0, list[str]()
     while line := file.readline(MAX_FIELD_CHARACTERS + 1):
         number += 1
@@ -85,12 +122,15 @@ def _json_documents(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> 
             raise FolioError(
                 f"{name}: line {number} has more than {MAX_FIELD_CHARACTERS:,} characters"
             )
-        row = _object(line, f"{name}: line {number}")
+        try:
+            row = _object(line, f"{name}: line {number}")
+        except FolioError as error:
+            notes.wrong(error)
+            continue
         if list(row) != header:
             header = list(row)
-            columns = Columns(header, spec, f"{name}: line {number}")
-        values = columns.of([_cell(value) for value in row.values()])
-        yield _document(f"{name}:{number}", *values, spec, notes)
+        cells = [_cell(value) for value in row.values()]
+        yield Row(f"{name}:{number}", f"{name}: line {number}", header, cells)
 
 
 def _object(line: str, place: str) -> dict[str, Any]:
@@ -111,20 +151,24 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bytes):
         return value.decode(errors="surrogateescape")
-    return json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
+    return json.dumps(value, default=str) if isinstance(value, bool | list | dict) else str(value)
 
 
 # Parquet
 
 
-def read_parquet(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def parquet_rows(
+    source: Artifact, spec: CorpusSpec, notes: Notes, every_column: bool = False
+) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     for file in _tables(source, PARQUET, notes):
         try:
             with _seekable(file) as stream, pq.ParquetFile(stream) as table:
-                yield from _parquet_documents(table, file.name, spec, notes)
+                header = table.schema_arrow.names
+                wanted = list(dict.fromkeys(header)) if every_column else Columns(header, spec, file.name).names
+                yield from _parquet_rows(table, file.name, wanted)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise FolioError(
                 f"{file.name}: not a complete Parquet file ({first_line(error)[:200]})"
@@ -145,18 +189,13 @@ def _seekable(file: File) -> Any:
     return pa.BufferReader(data)
 
 
-def _parquet_documents(table: Any, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    header = table.schema_arrow.names
-    found = Columns(header, spec, name)
-    wanted = [header[at] for at in (found.text, found.label, found.group) if at is not None]
-    wanted = list(dict.fromkeys(wanted))
-    columns = Columns(wanted, spec, name)
+def _parquet_rows(table: Any, name: str, wanted: list[str]) -> Iterator[Row]:
     number = 0
     for batch in table.iter_batches(ROWS_AT_A_TIME, columns=wanted):
         cells = [map(_cell, batch.column(column).to_pylist()) for column in wanted]
         for row in zip(*cells, strict=True):
             number += 1
-            yield _document(f"{name}:{number}", *columns.of(row), spec, notes)
+            yield Row(f"{name}:{number}", name, wanted, row)
 
 
 # All of them
@@ -170,6 +209,8 @@ class Columns:
         self.text = _column(header, spec.text_column, name, "corpus.text_column")
         self.label = _column(header, label, name, "corpus.label_column") if label else None
         self.group = _column(header, group, name, "corpus.group") if group else None
+        read = (self.text, self.label, self.group)
+        self.names = list(dict.fromkeys(header[at] for at in read if at is not None))
 
     def of(self, row: Sequence[str]) -> tuple[str, str | None, str | None]:
         """Text, label and group of a row; None for a column that is not declared."""
