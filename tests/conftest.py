@@ -301,7 +301,8 @@ def rewritten(
 def artifact_in(folder: Path, stage: str = "") -> Artifact:
     """What lies in a folder, as a stage below would be given it."""
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-    return Artifact(stage, "", folder, {"files": {name: {} for name in names if name != MANIFEST}})
+    files = {name: {} for name in names if name != MANIFEST}
+    return Artifact(stage, "", folder, {"files": files, "counts": {}})
 
 
 def held_out(settings: Settings, pipeline: str) -> list[str]:

@@ -109,6 +109,11 @@ class Split:
         return self.metadata.get("predict") == "last"
 
     @property
+    def classes(self) -> int:
+        """How many labels a classifier distinguishes."""
+        return self.metadata.get("classes", 2)
+
+    @property
     def batch_size(self) -> int:
         return self.metadata["batch_size"]
 

@@ -42,6 +42,9 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     spec: BatchesSpec = config["batches"]
     tokens = inputs["tokens"]
     vocabulary = Vocabulary.load(tokens.path / "vocabulary")
+    classes = tokens.counts.get("classes", 2) if config["model.kind"] == "classifier" else 0
+    if classes > 2:
+        raise FolioError("a classifier cannot have more than two labels yet")
     plan = Plan(
         spec,
         vocabulary,
@@ -56,6 +59,7 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
             "seed": config["seed"],
             "kind": config["model.kind"],
             "predict": "last" if spec.layout == "windows" else "all",
+            **({"classes": classes} if classes > 2 else {}),
         },
     )
     if plan.language_model and spec.layout != "documents":

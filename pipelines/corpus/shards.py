@@ -45,15 +45,21 @@ Leak = tuple[Pair, str]  # near-duplicates of test documents, and the split they
 
 
 def write(
-    spool: Path, listing: Listing, assignment: Assignment, leaks: list[Leak], work: Workspace
-) -> dict[str, dict[str, int]]:
+    spool: Path,
+    listing: Listing,
+    assignment: Assignment,
+    leaks: list[Leak],
+    classes: int,
+    work: Workspace,
+) -> dict[str, dict[str, Any]]:
     """Writes the spooled texts to their split's shards or to the quarantine.
 
-    Returns documents, characters and positives (label 1) of each split.
+    Returns documents, characters and positives (label 1) of each split; of more than two classes
+    `by_label`, the documents of each.
     """
     (work.out / "documents").mkdir()
     more = [UNLABELLED] if UNLABELLED in assignment.fates else []
-    buffers = {split: Shards(split) for split in (*SPLITS, *more)}
+    buffers = {split: Shards(split, classes) for split in (*SPLITS, *more)}
     with pq.ParquetWriter(work.out / "quarantine.parquet", QUARANTINE, **PARQUET) as quarantine:
         rows = _rows(spool, listing, assignment, work)
         shards = _shards(_without_quarantined(rows, quarantine), buffers)
@@ -151,22 +157,31 @@ def _leak_table(leaks: list[Leak], spool: Path) -> pa.Table:
 class Shards:
     """The rows of one split, until there are enough for a shard."""
 
-    def __init__(self, split: str) -> None:
+    def __init__(self, split: str, classes: int) -> None:
         self.split, self.number = split, 0
+        self._by_label = np.zeros(max(classes, 2), np.int64)
         self.waiting = DOCUMENTS.empty_table()
         self.characters = np.empty(0, np.int64)  # of each waiting text
-        self.totals = {"documents": 0, "characters": 0, "positives": 0}
+        self._documents = self._characters = 0
 
     def add(self, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         """The full shards: (name, rows)."""
         characters = pc.utf8_length(rows["text"]).to_numpy()
-        self.totals["documents"] += rows.num_rows
-        self.totals["characters"] += int(characters.sum())
-        self.totals["positives"] += int((rows["label"].to_numpy() == 1).sum())
+        self._documents += rows.num_rows
+        self._characters += int(characters.sum())
+        numbers = rows["label"].drop_null().to_numpy().astype(np.int64)
+        self._by_label += np.bincount(numbers, minlength=len(self._by_label))
         self.waiting = pa.concat_tables([self.waiting, rows])
         self.characters = np.concatenate([self.characters, characters])
         while len(self.characters) >= (size := self._size()):
             yield self._taken(size)
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        found = {"documents": self._documents, "characters": self._characters}
+        if len(self._by_label) == 2:
+            return found | {"positives": int(self._by_label[1])}
+        return found | {"by_label": self._by_label.tolist()}
 
     def rest(self) -> Iterator[tuple[str, pa.Table]]:
         if len(self.characters):

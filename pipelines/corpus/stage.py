@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.corpus.class_numbers import check_occurrences, check_train, renumbered
 from pipelines.corpus.near_duplicates import near_duplicates
 from pipelines.corpus.shards import EXCERPT_CHARACTERS, Leak, write
 from pipelines.corpus.splits import (
@@ -59,23 +60,27 @@ def build(
     documents = _of_length(read(inputs["source"], spec, notes), spec, notes)
     listing = _spool(documents, spool, notes, work)
     _check_quarantine(Assignment([why or TRAIN for why in listing.reasons]), spool, spec, notes)
+    check_occurrences(listing, names(spool), spec, notes)
     if spec.group and spec.reader == "labelled-folders":
         listing.groups = [
             None if part == UNLABELLED else film_of(name, notes.films)
             for name, part in zip(names(spool), listing.parts, strict=True)
         ]
     assignment = assign_splits(listing, spec, seed)
+    labels = renumbered(listing, assignment, spec, notes)
     _check_quarantine(assignment, spool, spec, notes)
-    _check_labels(listing, assignment, spec)
+    check_train(listing, assignment, labels, spec)
     if spec.unlabelled:
         set_repeats_aside(spool, listing, assignment)
     pairs = _near_duplicates(spool, assignment, spec, work)
-    splits = write(spool, listing, assignment, pairs, work)
+    splits = write(spool, listing, assignment, pairs, len(labels), work)
     _empty(work.scratch)
     found = Counter(split for _, split in pairs)
-    return _counts(listing, assignment, notes, splits) | {
-        "near_duplicates": {split: found[split] for split in (TRAIN, VALIDATION)}
-    }
+    return (
+        _counts(listing, assignment, notes, splits)
+        | {"near_duplicates": {split: found[split] for split in (TRAIN, VALIDATION)}}
+        | ({"labels": labels} if len(labels) > 2 or (spec.labelled and not spec.labels) else {})
+    )
 
 
 def _empty(folder: Path) -> None:
@@ -145,27 +150,14 @@ def _check_quarantine(assignment: Assignment, spool: Path, spec: CorpusSpec, not
     wrong = ""
     if notes.other_labels:
         labels = ", ".join(repr(label) for label, _ in notes.other_labels.most_common(3))
-        wrong = (
-            f"; label {labels} is neither {spec.labels[0]!r} nor {spec.labels[1]!r} (corpus.labels)"
-        )
+        known = spec.labels or ()
+        none_of = f"neither {known[0]!r} nor {known[1]!r}" if len(known) == 2 else "not declared"
+        wrong = f"; label {labels} is {none_of} (corpus.labels)"
     raise FolioError(
         f"{share:.1%} of {len(assignment.fates):,} documents cannot be used, more than "
         f"corpus.max_quarantined {spec.max_quarantined:.1%}: {_listed(reasons)}; for "
         f"example {example}{wrong}. Fix the source or the declaration"
     )
-
-
-def _check_labels(listing: Listing, assignment: Assignment, spec: CorpusSpec) -> None:
-    """Raises FolioError if train does not have both labels: nothing could be learned."""
-    fates = zip(listing.labels, assignment.fates, strict=True)
-    found = Counter(label for label, fate in fates if fate == TRAIN)
-    for value, label in enumerate(spec.labels) if spec.labelled else ():
-        if not found[float(value)]:
-            raise FolioError(
-                f"no document of the train split has the label {label!r} (corpus.labels), "
-                f"{found[float(1 - value)]:,} have {spec.labels[1 - value]!r}; fix corpus.labels, "
-                "or give more documents"
-            )
 
 
 def _near_duplicates(
@@ -193,7 +185,7 @@ def _listed(numbers: Counter[str]) -> str:
 
 
 def _counts(
-    listing: Listing, assignment: Assignment, notes: Notes, splits: dict[str, dict[str, int]]
+    listing: Listing, assignment: Assignment, notes: Notes, splits: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     left_out, quarantined = Counter(notes.left_out), assignment.reasons.total()
     left_out[OFFICIAL_TEST] = assignment.fates.count(OFFICIAL_TEST)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, PositiveInt, field_validator, model_validator
+from pydantic import AliasChoices, Field, PositiveInt, model_validator
 
 from pipelines.declaration.section_base import (
     MOST,
     OPERATIONAL,
     Delimiter,
     Encoding,
+    Labels,
     OneOrMany,
     Section,
     Seed,
@@ -25,6 +25,7 @@ CountOrShare = Annotated[int, Field(ge=0, le=MOST)] | Annotated[float, Field(ge=
 Characters = Annotated[PositiveInt, Field(le=MOST)]
 TABLE_READERS = ("csv", "jsonl", "parquet")
 LABELLED_READERS = ("labelled-folders", *TABLE_READERS)
+FOLDER_LABELS = ("negative", "positive")  # of the folders neg and pos
 CUT_READERS = ("text", "files", "paragraphs")  # for running text with a start and an end
 TFDS_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 
@@ -139,7 +140,11 @@ class CorpusSpec(Section):
     label_column: str | None = Field(
         None, description="csv, jsonl, parquet: without it, the texts are unlabelled"
     )
-    labels: tuple[str, str] = Field(("negative", "positive"), description="values for 0 and 1")
+    labels: Labels | None = Field(
+        FOLDER_LABELS,
+        description="the classes, in the order of their numbers, 0 first; csv, jsonl, parquet: "
+        "without it, those that train has, sorted",
+    )
     unlabelled: bool = Field(
         False, description="also read documents without a label, for virtual adversarial training"
     )
@@ -166,26 +171,14 @@ class CorpusSpec(Section):
         "a text they are natural, but are quarantined all the same",
     )
 
-    @field_validator("labels", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _two_labels(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"give a list of two labels, not {value!r}")
-        if any(isinstance(label, bool) for label in value):
-            raise ValueError(
-                "YAML reads yes, no, true and false as truth values; put them in quotation marks"
-            )
-        numbers = (int, float)
-        labels = [str(label) if isinstance(label, numbers) else label for label in value]
-        if len(labels) != 2:
-            raise ValueError(
-                f"a classifier needs exactly two labels, for 0 and 1, not {len(labels)}"
-            )
-        if all(isinstance(label, str) for label in labels):
-            labels = [unicodedata.normalize("NFC", label.strip()) for label in labels]
-            if labels[0] == labels[1]:
-                raise ValueError(f"the label {labels[0]!r} is given twice")
-        return labels
+    def _found_in_tables(cls, data: Any) -> Any:
+        """Labels that are left out: None for a table that has some."""
+        if not isinstance(data, dict) or data.get("labels") is not None:
+            return data
+        table = data.get("reader") in TABLE_READERS and data.get("label_column") is not None
+        return data | {"labels": None if table else FOLDER_LABELS}
 
     @property
     def labelled(self) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -20,6 +22,7 @@ from pydantic import (
 )
 
 MOST = 10**9  # for counts that must be positive
+MOST_LABELS = 1000
 LONGEST = 1_000_000  # tokens that are read, sampled or remembered at once
 Tokens = Annotated[PositiveInt, Field(le=LONGEST)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -56,6 +59,30 @@ def _one_character(mark: str) -> str:
 
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 Delimiter = Annotated[str, AfterValidator(_one_character)]
+
+
+def _distinct(value: Any) -> Any:
+    """Labels as text; numbers as YAML reads them."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"give a list of labels, not {value!r}")
+    if any(isinstance(label, bool) for label in value):
+        raise ValueError(
+            "YAML reads yes, no, true and false as truth values; put them in quotation marks"
+        )
+    if not 2 <= len(value) <= MOST_LABELS:
+        raise ValueError(f"a classifier has 2 to {MOST_LABELS:,} labels, not {len(value):,}")
+    labels = [str(label) if isinstance(label, int | float) else label for label in value]
+    if all(isinstance(label, str) for label in labels):
+        labels = [unicodedata.normalize("NFC", label.strip()) for label in labels]
+        label, number = Counter(labels).most_common(1)[0]
+        if number > 1:
+            raise ValueError(f"the label {label!r} is given twice")
+    return labels
+
+
+Labels = Annotated[
+    tuple[str, ...], Field(min_length=2, max_length=MOST_LABELS), BeforeValidator(_distinct)
+]
 
 # Marks a value that affects how a stage works but not its bytes: it is in no key.
 OPERATIONAL: dict[str, JsonValue] = {"operational": True}

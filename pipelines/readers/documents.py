@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError, UsageError
 from pipelines.readers.file_names import JUNK, is_junk, matcher
+from pipelines.readers.labels import FoundLabels
 from pipelines.readers.packed import File, unpacked
 from pipelines.store.artifacts import Artifact
 
@@ -40,6 +41,7 @@ class Notes:
     ignored: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)  # as declared
     other_labels: Counter[str] = field(default_factory=Counter)
+    labels: FoundLabels = field(default_factory=FoundLabels)  # where none are declared
     composed: int = 0  # documents that were not in Unicode's normal form C
     short_rows: int = 0  # of CSV, with fewer fields than there are columns; the rest is empty
     on_error: Callable[[FolioError], None] | None = None  # what is wrong with a row; or raise it

@@ -19,12 +19,12 @@ from pipelines.readers.cleaning import (
 )
 from pipelines.readers.csv_rows import MAX_FIELD_CHARACTERS, beginning, checked_rows, long_fields
 from pipelines.readers.documents import EMPTY, NO_LABEL, Document, Notes, source_files, undecodable
+from pipelines.readers.labels import value_of
 from pipelines.readers.packed import File
 from pipelines.store.artifacts import Artifact
 
 CSV, JSON_LINES, PARQUET = (".csv", ".tsv"), (".jsonl", ".ndjson", ".json"), (".parquet", ".pq")
 OTHER_LABELS = 10  # number of distinct invalid labels to remember
-TRUTHS = ("true", "false")
 MAX_PARQUET_BYTES = 512 * 2**20  # of a packed one, which is held in memory
 ROWS_AT_A_TIME = 1000
 
@@ -167,7 +167,11 @@ def parquet_rows(
         try:
             with _seekable(file) as stream, pq.ParquetFile(stream) as table:
                 header = table.schema_arrow.names
-                wanted = list(dict.fromkeys(header)) if every_column else Columns(header, spec, file.name).names
+                wanted = (
+                    list(dict.fromkeys(header))
+                    if every_column
+                    else Columns(header, spec, file.name).names
+                )
                 yield from _parquet_rows(table, file.name, wanted)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise FolioError(
@@ -238,7 +242,8 @@ def _document(
     text, group = without_tags(unix_lines(text)), composed(group) if group else None
     if label is None:
         return Document(name, text, None, group, None, None if text.strip() else EMPTY)
-    value = value_of(composed(label), spec.labels)
+    named = composed(label)
+    value = value_of(named, spec.labels) if spec.labels else notes.labels.value_of(named, name)
     if value is None and spec.unlabelled and not label:
         return Document(name, text, None, None, UNLABELLED, None if text.strip() else EMPTY)
     if value is None:
@@ -253,21 +258,3 @@ def _shown(text: str) -> str:
         return excerpt(text.encode(errors="surrogateescape"))
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
         return STRAY.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def value_of(label: str, labels: Sequence[str]) -> float | None:
-    """0.0 or 1.0, or None if it is neither label: as it is written, or as the same number or truth
-    value (1 and 1.0, True and true)."""
-    if label in labels:
-        return float(labels.index(label))
-    same = [float(at) for at, one in enumerate(labels) if _meaning(one) == _meaning(label)]
-    return same[0] if len(same) == 1 else None
-
-
-def _meaning(label: str) -> object:
-    if label.lower() in TRUTHS:
-        return label.lower()
-    try:
-        return float(label) if label.isascii() else label
-    except ValueError:
-        return label

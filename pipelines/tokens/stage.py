@@ -59,7 +59,13 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         vocabulary = replace(vocabulary, counts=tuple(seen.tolist()))
     vocabulary.save(work.out / "vocabulary")
     counts = {split: vars(total) for split, total in totals.items()}
-    return {"vocabulary": vocabulary.size} | counts | ({"notices": notices} if notices else {})
+    classes = len(corpus.counts.get("labels", ()))
+    return (
+        {"vocabulary": vocabulary.size}
+        | counts
+        | ({"classes": classes} if classes > 2 else {})
+        | ({"notices": notices} if notices else {})
+    )
 
 
 @dataclass

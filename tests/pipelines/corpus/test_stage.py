@@ -22,6 +22,7 @@ from tests.conftest import MIRROR, artifact_in, needs_mirror
 
 COLUMNS = ["id", "split", "text", "label", "group"]
 BOOK = {"reader": "csv", "text_column": "review", "label_column": "sentiment"}
+TWO = ("negative", "positive")
 
 
 class Built:
@@ -251,6 +252,7 @@ def test_kept_and_quarantined_are_what_was_read(rows: list[tuple[str, str]]) -> 
             validation=5,
             test=5,
             max_quarantined=1,
+            labels=TWO,
             **BOOK,
         )
         counts = built.counts
@@ -394,7 +396,7 @@ def test_too_many_repeats(tmp_path: Path) -> None:
 
 def test_a_third_label(tmp_path: Path) -> None:
     rows = [*reviews(40), ("So so.", "neutral"), ("Hm.", "neutral"), ("Well.", "")]
-    message = fails(tmp_path, {"r.csv": table(rows)}, split="hash", **BOOK)
+    message = fails(tmp_path, {"r.csv": table(rows)}, split="hash", labels=TWO, **BOOK)
     assert "no-label 3" in message and "r.csv:41" in message
     assert "label 'neutral' is neither 'negative' nor 'positive'" in message
 
@@ -404,6 +406,7 @@ def test_one_third_label_among_many_is_kept_in_the_counts(tmp_path: Path) -> Non
         tmp_path,
         {"r.csv": table([*reviews(90), ("So so.", "neutral")])},
         split="hash",
+        labels=TWO,
         validation=0.2,
         test=0.2,
         **BOOK,

@@ -207,10 +207,12 @@ def test_a_wrong_declaration_names_file_line_and_key(
         ("[null, 2026-01-01]", ("null", "2026-01-01")),
         ("[' ham', \"e\\u0301\"]", ("ham", "\u00e9")),
         ("[[1], 2]", "corpus.labels: input should be a valid string"),
-        ("[a]", "exactly two labels, for 0 and 1, not 1"),
-        ("[sport, politics, science]", "exactly two labels, for 0 and 1, not 3"),
-        ("[ham, ham]", "the label 'ham' is given twice"),
-        ("ham", "give a list of two labels, not 'ham'"),
+        ("[sport, politics, science]", ("sport", "politics", "science")),
+        ("null", None),
+        ("[a]", "a classifier has 2 to 1,000 labels, not 1"),
+        (f"[{', '.join(map(str, range(1001)))}]", "2 to 1,000 labels, not 1,001"),
+        ("[ham, spam, ham]", "the label 'ham' is given twice"),
+        ("ham", "give a list of labels, not 'ham'"),
     ],
 )
 def test_labels_are_read_as_they_are_written(declare, written: str, labels: object) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.readers.documents import Document, Notes
-from pipelines.readers.tables import value_of
+from pipelines.readers.labels import FoundLabels, in_order, value_of
 from tests.pipelines.readers.test_read import documents, lay
 
 COLUMNS = {
@@ -138,6 +138,23 @@ def test_names_and_labels_are_compared_composed(tmp_path: Path, name: str) -> No
 )
 def test_labels(label: str, labels: tuple[str, str], value: float | None) -> None:
     assert value_of(label, labels) == value
+
+
+def test_labels_that_are_not_declared_are_numbered_as_they_come() -> None:
+    found = FoundLabels()
+    labels = ("b", "1.0", "nan", "b", "1", "", "True", "nan", "TRUE", "NaN")
+    numbers = [found.value_of(label, "a.csv:1") for label in labels]
+    assert numbers == [0.0, 1.0, 2.0, 0.0, 1.0, None, 3.0, 2.0, 3.0, 4.0]
+    assert found.names == ["b", "1", "nan", "TRUE", "NaN"]
+    assert in_order(found.names) == ["1", "NaN", "TRUE", "b", "nan"]
+    assert in_order(["10", "9", "-1", "1.5"]) == ["-1", "1.5", "9", "10"]
+
+
+def test_a_column_of_texts_is_no_column_of_labels(tmp_path: Path) -> None:
+    data = "text,kind\n" + "".join(f"x,kind {number}\n" for number in range(10_000))
+    first = r"a\.csv:1001: 'kind 1000' is label number 1,001 of this column.* at most 1,000\."
+    with pytest.raises(FolioError, match=first):
+        read(tmp_path, "a.csv", data, labels=None)
 
 
 def test_json_lines(tmp_path: Path) -> None:
