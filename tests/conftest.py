@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -37,6 +38,10 @@ MIRROR = PROJECT.parent / "shared" / "mirror"
 needs_mirror = pytest.mark.skipif(
     not MIRROR.is_dir(), reason="the real files are not here (../shared/mirror is missing)"
 )
+
+# A suite in the background is started with interrupts ignored, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is not a failure, and first examples import libraries.
 hypothesis_settings.register_profile("folio", deadline=None)

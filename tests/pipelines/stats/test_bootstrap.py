@@ -125,6 +125,5 @@ def test_auc_difference_by_counting_pairs(seed: int) -> None:
     variance = sum(part.var(ddof=1) / len(part) for part in (gaps.mean(1), gaps.mean(0)))
     effect, (low, high) = auc_difference(label, one, other, 0.95)
     assert effect == pytest.approx(gaps.mean())
-    assert (low, high) == pytest.approx(
-        (effect - 1.959964 * math.sqrt(variance), effect + 1.959964 * math.sqrt(variance))
-    )
+    half = NormalDist().inv_cdf(0.975) * math.sqrt(variance)
+    assert (low, high) == pytest.approx((effect - half, effect + half))
