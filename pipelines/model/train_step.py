@@ -30,8 +30,9 @@ def compiled(
     `started`: the weights that another pipeline's model has trained before."""
     import keras
 
-    rates = dict.fromkeys((each.path for each in started), training.start_rate)
-    optimizer = _optimizer(model, training, rates if training.start_rate != 1 else {})
+    learned = {each.path for each in started}
+    shares = [training.start_rate if v.path in learned else 1.0 for v in model.trainable_variables]
+    optimizer = _optimizer(model, training, shares)
     # Without it, JAX runs each operation separately, some 30 times slower. On TensorFlow, the
     # layers compile the parts that benefit (pipelines/model/fast/layers.py).
     model.compile(
@@ -67,9 +68,7 @@ def _half_cosine(share: float) -> float:
     return (1 - math.cos(math.pi * share)) / 2
 
 
-def _optimizer(
-    model: keras.Model, training: TrainingSpec, rates: dict[str, float]
-) -> keras.Optimizer:
+def _optimizer(model: keras.Model, training: TrainingSpec, shares: list[float]) -> keras.Optimizer:
     import keras
 
     optimizers = {
@@ -77,7 +76,7 @@ def _optimizer(
         "rmsprop": keras.optimizers.RMSprop,
         "sgd": keras.optimizers.SGD,
     }
-    optimizer = _exact(optimizers[training.optimizer], rates)(
+    optimizer = _exact(optimizers[training.optimizer], shares)(
         training.learning_rate,
         global_clipnorm=training.clip_norm,
         weight_decay=training.weight_decay or None,
@@ -111,9 +110,9 @@ def _loss(kind: str, smoothing: float) -> keras.Loss:
     return Smoothed(from_logits=True, label_smoothing=smoothing, reduction=reduction)
 
 
-def _exact(kind: type[keras.Optimizer], rates: dict[str, float]) -> type[keras.Optimizer]:
-    """`kind`, with one summed gradient per row of an embedding, and with a share of the learning
-    rate for the variables whose paths are in `rates`.
+def _exact(kind: type[keras.Optimizer], shares: list[float]) -> type[keras.Optimizer]:
+    """`kind`, with one summed gradient per row of an embedding, and for each variable with its
+    share of the learning rate.
 
     TensorFlow returns one for each token that was looked up. Keras 3 squares each of these instead
     of their sum, so its Adam moves a token that occurs n times in a batch up to √n too far.
@@ -126,11 +125,12 @@ def _exact(kind: type[keras.Optimizer], rates: dict[str, float]) -> type[keras.O
 
     if keras.backend.backend() == "tensorflow" and kind is keras.optimizers.Adam:
         Exact.update_step = _adam
-    if rates:
+    if any(share != 1 for share in shares):
         whole = Exact.update_step
 
         def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            whole(self, gradient, variable, learning_rate * rates.get(variable.path, 1.0))
+            share = shares[self._get_variable_index(variable)]
+            whole(self, gradient, variable, learning_rate * share)
 
         Exact.update_step = update_step
     return Exact

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from fractions import Fraction
+from statistics import NormalDist
 
 import numpy as np
 import pytest
