@@ -36,6 +36,15 @@ Outline = dict[str, list[Shape]]  # the weights' shapes of each layer that has w
 def check(path: Path) -> None:
     """Raises DamagedError if the file claims more than it holds, or for any error that Keras, HDF5
     and zipfile raise for an invalid file. Keras must be loaded."""
+    config, _, stored = checked_parts(path)
+    needed = unallocated(lambda: _unbuilt(config), _size)
+    if needed > stored:  # a weight takes at least one byte
+        raise DamagedError(f"its layers have {needed:,} weights, its arrays {stored:,} bytes")
+
+
+def checked_parts(path: Path) -> tuple[dict[str, Any], bytes, int]:
+    """The configuration, the weights' HDF5 file, and the bytes of its arrays, which are plain and
+    no larger than the file. Raises as `check` does, without Keras."""
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         _check_members(archive.infolist(), size)
@@ -43,9 +52,7 @@ def check(path: Path) -> None:
     stored = _stored(weights)
     if stored > len(weights):
         raise DamagedError(f"its arrays claim {stored:,} bytes, {WEIGHTS} has {len(weights):,}")
-    needed = unallocated(lambda: _unbuilt(config), _size)
-    if needed > stored:  # a weight takes at least one byte
-        raise DamagedError(f"its layers have {needed:,} weights, its arrays {stored:,} bytes")
+    return config, weights, stored
 
 
 def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:

@@ -1,0 +1,172 @@
+"""A trained network that NumPy computes: for a few texts, it answers before Keras is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from pipelines.declaration.model_sections import ModelSpec
+from pipelines.errors import DamagedError
+from pipelines.model.network import STATES, state_names
+from pipelines.numpy_network.recurrence import States, cell, run
+from pipelines.numpy_network.weights import Weights, read_weights
+
+EPSILON = np.float32(1e-3)  # of Keras's LayerNormalization
+Inputs = Mapping[str, np.ndarray]
+
+
+class NumpyNetwork:
+    """The network of `spec`, with the inputs and outputs of the Keras model from `build_model`.
+
+    Its values are those of Keras to about 1e-6. `output` has the shapes of a language model's
+    outputs, as `keras.Model.output` has.
+    """
+
+    def __init__(self, spec: ModelSpec, weights: Weights, vocabulary_size: int) -> None:
+        self.spec, self.weights = spec, weights
+        self.output = {"logits": SimpleNamespace(shape=(None, None, vocabulary_size))}
+        self.embeddings = weights["embedding"][0]
+        self.cells = [self._cell(i) for i in range(len(spec.units))]
+
+    @classmethod
+    def load(cls, path: Path, spec: ModelSpec, vocabulary_size: int) -> NumpyNetwork:
+        """Raises DamagedError if the file is not a model, or another one than `spec` declares."""
+        weights = read_weights(path)
+        if problem := _unlike(spec, vocabulary_size, weights):
+            raise DamagedError(f"{path}: another network than was declared: {problem}")
+        return cls(spec, weights, vocabulary_size)
+
+    def predict_on_batch(self, inputs: Inputs) -> np.ndarray | dict[str, np.ndarray]:
+        """A classifier's logits (rows, labels), or a language model's outputs by name."""
+        if self.spec.kind == "classifier":
+            return self._classified(inputs["tokens"], inputs["length"])
+        return self._continued(inputs)
+
+    def _cell(self, number: int) -> list[tuple]:
+        """One cell, or those of both directions."""
+        kind = self.spec.cell
+        return [cell(kind, self.weights[name]) for name in _cell_names(self.spec, number)]
+
+    def _classified(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
+        x, spec = self.embeddings[tokens], self.spec
+        for number in range(len(spec.units)):
+            y = self._read(number, x, length)
+            x = self._joined(number, x, y)
+        x = self._pooled(x, length)
+        if spec.dense:
+            x = np.maximum(self._dense("dense", x), 0)
+        return self._dense("logit", x)
+
+    def _read(self, number: int, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """A layer's outputs (rows, time, units of both directions), from the zero state."""
+        parts = []
+        for backwards, (kernel, bias, step) in enumerate(self.cells[number]):
+            parts.append(
+                run(step, x @ kernel + bias, length, self._zeros(number, x), bool(backwards))[0]
+            )
+        return np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
+
+    def _zeros(self, number: int, x: np.ndarray) -> States:
+        shape = len(x), self.spec.units[number]
+        return [np.zeros(shape, np.float32) for _ in range(STATES[self.spec.cell])]
+
+    def _pooled(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+        spec, parts, rows = self.spec, [], np.arange(len(x))
+        real = (np.arange(x.shape[1]) < length[:, None])[:, :, None]
+        if spec.pool in ("mean", "all"):
+            parts.append(np.where(real, x, 0).sum(axis=1) / length[:, None].astype(np.float32))
+        if spec.pool in ("max", "all"):
+            parts.append(np.where(real, x, np.float32(-1e9)).max(axis=1))
+        if spec.pool in ("last", "all"):
+            last = x[rows, length - 1]
+            if spec.bidirectional:  # the backward half ends at the first token
+                half = x.shape[2] // 2
+                last = np.concatenate([last[:, :half], x[:, 0, half:]], axis=1)
+            parts.append(last)
+        return np.concatenate(parts, axis=1)
+
+    def _continued(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        spec, outputs = self.spec, {}
+        x = self.embeddings[inputs["tokens"]]
+        for number in range(len(spec.units)):
+            ((kernel, bias, step),), names = self.cells[number], state_names(spec, number)
+            states = [inputs[name] for name in names]
+            y, states = run(step, x @ kernel + bias, inputs["length"], states)
+            x = self._joined(number, x, y)
+            outputs |= dict(zip(names, states, strict=True))
+        return {"logits": self._logits(x)} | outputs
+
+    def _joined(self, number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        joined = x + y if self.spec.residual and number else y
+        if not self.spec.layer_norm:
+            return joined
+        gamma, beta = self.weights[f"norm_{number}"]
+        mean = joined.mean(axis=-1, keepdims=True)
+        spread = np.sqrt(joined.var(axis=-1, keepdims=True) + EPSILON)
+        return (joined - mean) / spread * gamma + beta
+
+    def _logits(self, x: np.ndarray) -> np.ndarray:
+        if not self.spec.tie_embeddings:
+            return self._dense("logits", x)
+        if self.spec.projected:
+            x = x @ self.weights["projection"][0]
+        return x @ self.embeddings.T + self.weights["logits"][0][:, 0]
+
+    def _dense(self, name: str, x: np.ndarray) -> np.ndarray:
+        kernel, bias = self.weights[name]
+        return x @ kernel + bias
+
+
+def _cell_names(spec: ModelSpec, number: int) -> list[str]:
+    if not spec.bidirectional:
+        return [f"{spec.cell}_{number}/cell"]
+    both = f"both_directions_{number}"
+    return [f"{both}/{direction}_layer/cell" for direction in ("forward", "backward")]
+
+
+GATES = {"simple": 1, "gru": 3, "lstm": 4, "peephole": 4}
+
+
+def _unlike(spec: ModelSpec, vocabulary_size: int, weights: Weights) -> str | None:
+    """What is missing or has another shape than the network of `spec`; None if nothing does."""
+    for name, shapes in _shapes(spec, vocabulary_size).items():
+        found = [each.shape for each in weights.get(name, [])]
+        if len(found) != len(shapes) or not all(map(_fits, found, shapes)):
+            return f"its layer {name} has the weights {found}"
+    return None
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(found) == len(wanted) and all(
+        b is None or a == b for a, b in zip(found, wanted, strict=True)
+    )
+
+
+def _shapes(spec: ModelSpec, size: int) -> dict[str, list[tuple[int | None, ...]]]:
+    """The weights' shapes by layer; None for a classifier's number of logits."""
+    wanted: dict[str, list[tuple[int | None, ...]]] = {"embedding": [(size, spec.embedding)]}
+    width, sides = spec.embedding, 2 if spec.bidirectional else 1
+    for number, units in enumerate(spec.units):
+        gates = GATES[spec.cell] * units
+        bias = (2, gates) if spec.cell == "gru" else (gates,)
+        more = [(3, units)] if spec.cell == "peephole" else []
+        for name in _cell_names(spec, number):
+            wanted[name] = [(width, gates), (units, gates), bias, *more]
+        width = units * sides
+        if spec.layer_norm:
+            wanted[f"norm_{number}"] = [(width,), (width,)]
+    return wanted | (_head(spec, size, width))
+
+
+def _head(spec: ModelSpec, size: int, width: int) -> dict[str, list[tuple[int | None, ...]]]:
+    if spec.kind == "classifier":
+        read = width * (3 if spec.pool == "all" else 1)
+        dense = {"dense": [(read, spec.dense), (spec.dense,)]} if spec.dense else {}
+        return dense | {"logit": [(spec.dense or read, None), (None,)]}
+    if not spec.tie_embeddings:
+        return {"logits": [(width, size), (size,)]}
+    projected = {"projection": [(width, spec.embedding)]} if spec.projected else {}
+    return projected | {"logits": [(size, 1)]}
