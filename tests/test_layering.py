@@ -43,7 +43,10 @@ ARROWS = {
     "counting": "errors store",
     "mix": "errors stats declaration files store batches model counting",
     "metrics": "stats declaration store corpus tokens batches model counting mix",
-    "serving": "errors stats declaration files store readers registry tokens model mix",
+    "numpy_network": "errors declaration model",
+    "serving": (
+        "errors stats declaration files store readers registry tokens model numpy_network mix"
+    ),
     "release": (
         "errors stats declaration baselines files store readers registry tokens batches "
         "mix metrics serving"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipelines.serving.predictor import Predictor
 
 TEMPERATURE = 0.8
+LIGHT_TOKENS = 2000  # about as long as importing Keras takes
 ReplaceUnknown = Annotated[
     bool,
     typer.Option(
@@ -112,7 +113,7 @@ def predict(
             "give texts, - for standard input, or --file; only --file accepts --out, "
             "--column, --prefix, --force and --spreadsheet-safe"
         )
-    with _predictor(name, version) as predictor:
+    with _predictor(name, version, light=True) as predictor:
         _answer_texts(predictor, texts, top, replace_unknown, as_json)
 
 
@@ -208,7 +209,8 @@ def generate(
       folio generate mysterious-island --start "The island" --scale 2 --context 40
     """
     starts, heat = start or [""], _temperature(temperature, scale)
-    with _predictor(name, version) as predictor:
+    light = len(starts) * length <= LIGHT_TOKENS
+    with _predictor(name, version, light) as predictor:
         made = predictor.generate(
             starts,
             length=length,
@@ -271,12 +273,13 @@ def _tell(notice: str | None) -> None:
 
 
 @contextlib.contextmanager
-def _predictor(name: str, version: int | None) -> Iterator[Predictor]:
+def _predictor(name: str, version: int | None, light: bool) -> Iterator[Predictor]:
+    """`light`: on NumPy, which answers before Keras is imported."""
     from flows.display.console import NATIVE_LOG, native_notices_to
-    from pipelines.serving.predictor import Predictor
+    from pipelines.serving.predictor import NUMPY, Predictor
     from pipelines.serving.registered import load_champion
 
     home = settings().home
     folder = load_champion(home, pipeline_name(name), version)
     with native_notices_to(home / NATIVE_LOG):
-        yield Predictor.load(folder)
+        yield Predictor.load(folder, NUMPY if light else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -51,9 +52,9 @@ class Decoding:
 @lru_cache(maxsize=1)  # the same model is sampled repeatedly
 def advance_of(decoding: Decoding) -> Begin:
     """The fastest way to sample a block of tokens on this process's backend."""
-    import keras
-
-    if keras.backend.backend() == "tensorflow" and isinstance(decoding.model, keras.Model):
+    keras = sys.modules.get("keras")  # if it is not imported, the model is not Keras's
+    on_keras = keras is not None and isinstance(decoding.model, keras.Model)
+    if on_keras and keras.backend.backend() == "tensorflow":
         return tensorflow_advance(decoding)
     return plain_advance(decoding)
 

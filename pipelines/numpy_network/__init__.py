@@ -1,1 +1,1 @@
-"""The networks of `pipelines/model/network.py`, computed with NumPy: no Keras to import or compile."""
+"""The networks of `pipelines/model/network.py`, computed with NumPy, without importing Keras."""

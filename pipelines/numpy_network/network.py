@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +16,9 @@ from pipelines.errors import DamagedError
 from pipelines.model.network import STATES, state_names
 from pipelines.numpy_network.recurrence import States, cell, run
 from pipelines.numpy_network.weights import Weights, read_weights
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 EPSILON = np.float32(1e-3)  # of Keras's LayerNormalization
 Inputs = Mapping[str, np.ndarray]
@@ -41,9 +47,10 @@ class NumpyNetwork:
 
     def predict_on_batch(self, inputs: Inputs) -> np.ndarray | dict[str, np.ndarray]:
         """A classifier's logits (rows, labels), or a language model's outputs by name."""
-        if self.spec.kind == "classifier":
-            return self._classified(inputs["tokens"], inputs["length"])
-        return self._continued(inputs)
+        with _one_thread():
+            if self.spec.kind == "classifier":
+                return self._classified(inputs["tokens"], inputs["length"])
+            return self._continued(inputs)
 
     def _cell(self, number: int) -> list[tuple]:
         """One cell, or those of both directions."""
@@ -118,6 +125,19 @@ class NumpyNetwork:
     def _dense(self, name: str, x: np.ndarray) -> np.ndarray:
         kernel, bias = self.weights[name]
         return x @ kernel + bias
+
+
+def _one_thread() -> AbstractContextManager:
+    """The products are small: on a busy machine, threads wait ten times as long for each other as
+    they compute."""
+    return _linear_algebra().limit(limits=1, user_api="blas")
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _cell_names(spec: ModelSpec, number: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,18 +14,15 @@ from pipelines.mix.mixed_network import network_of
 from pipelines.mix.mixtures import ClassifierMixture
 from pipelines.model.backend import load_keras
 from pipelines.model.decoding import state_widths
-from pipelines.model.keras_bounds import outline, unallocated
-from pipelines.model.keras_file import load_model
-from pipelines.model.network import build_model
 from pipelines.model.sampling import continuation, sample, zero_states
+from pipelines.numpy_network.network import NumpyNetwork
 from pipelines.readers.cleaning import composed, unix_lines, without_tags
 from pipelines.serving.batching import MAX_TOKENS, groups, model_inputs, rows_by_length
-from pipelines.serving.package import DECLARED, Package, Scaling
+from pipelines.serving.networks import Network, keras_network, numpy_network
+from pipelines.serving.package import Package, Scaling
 from pipelines.stats.calibration import Calibration
 
-if TYPE_CHECKING:
-    import keras
-
+NUMPY = "numpy"  # not a backend of Keras
 CHUNK = 512  # tokens of a long start that are read at once
 UNITS = {"char": "characters", "word": "words", "subword": "subwords"}
 Watch = Callable[[np.ndarray, list[np.ndarray]], None]
@@ -35,7 +32,8 @@ SHOWN = 10  # number of unknown characters or words to list in an error
 class Predictor:
     """A loaded package. `sample` says whether it was trained on the sample text."""
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, model: Network | None = None) -> None:
+        """`model` computes the package's network; default: Keras."""
         settings = package.settings
         self.pipeline, self.kind = settings.pipeline, settings.kind
         self.labels, self.sample, self.tokens = settings.labels, settings.sample, settings.tokens
@@ -43,16 +41,19 @@ class Predictor:
         self._layout, self._composed = settings.layout, settings.normal_form is not None
         self.calibration = Calibration(**(settings.calibration or Scaling()).model_dump())
         self.spec, self.vocabulary = package.spec, package.vocabulary
-        self.model, self.mixture = _model(package), package.mixture
+        self.model = keras_network(package) if model is None else model
+        self.mixture = package.mixture
         self.network = network_of(self.model, self.mixture)
 
     @classmethod
     def load(cls, folder: Path, backend: str | None = None, lean: bool = True) -> Predictor:
         """The package in `folder`, on `backend`, else on the one that this process already runs,
-        else on the one it was trained on; `lean` is that of `load_keras`. Raises FolioError if it
-        is not intact."""
+        else on the one it was trained on; `lean` is that of `load_keras`. With the backend numpy,
+        Keras is not imported. Raises FolioError if the package is not intact."""
         try:
             package = Package.read(folder)
+            if backend == NUMPY:
+                return cls(package, numpy_network(package))
             keras = sys.modules.get("keras")
             running = keras.backend.backend() if keras else package.settings.backend
             load_keras(backend or running, lean)
@@ -66,6 +67,8 @@ class Predictor:
     @property
     def _few_shapes(self) -> bool:
         """JAX compiles each shape; the others are faster without padding to fewer shapes."""
+        if isinstance(self.model, NumpyNetwork):
+            return False
         return sys.modules["keras"].backend.backend() == "jax"
 
     @property
@@ -270,15 +273,6 @@ class Predictor:
     def _require(self, kind: str, instead: str) -> None:
         if self.kind != kind:
             raise UsageError(f"{self.pipeline} is a {self.kind.replace('_', ' ')}: {instead}")
-
-
-def _model(package: Package) -> keras.Model:
-    """Raises DamagedError if it is not the network that the package declares."""
-    model = load_model(package.model)
-    size = package.vocabulary.size
-    if outline(model) != unallocated(lambda: build_model(package.spec, size), outline):
-        raise DamagedError(f"{package.model}: another network than {DECLARED} declares")
-    return model
 
 
 def _problem(text: Any, may_be_empty: bool = False) -> str | None:

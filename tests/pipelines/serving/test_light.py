@@ -1,0 +1,72 @@
+"""A package on NumPy answers as it does on Keras, and imports nothing of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.serving.predictor import NUMPY, Predictor
+from pipelines.serving.registered import load_champion
+from pipelines.store.settings import Settings
+from tests.conftest import PROJECT
+
+REVIEWS, PLAY, WORDS, JAPANESE = "tiny-reviews", "tiny-play", "tiny-words", "tiny-japanese"
+TEXTS = ["a wonderful film", "dull, dull, dull!", "x" * 30, " ", "the end " * 90]
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from pipelines.serving.predictor import Predictor
+predictor = Predictor.load(Path(sys.argv[1]), "numpy")
+answer = (
+    predictor.predict(["a wonderful film"]) if predictor.kind == "classifier"
+    else predictor.generate(["MARIAN: "], 40, 0.8, 3)
+)
+heavy = [name for name in ("keras", "tensorflow", "pandas", "mlflow") if name in sys.modules]
+print(json.dumps([answer, heavy]))
+"""
+
+
+def both(home: Path, name: str) -> tuple[Predictor, Predictor]:
+    folder = load_champion(home, name)
+    return Predictor.load(folder, NUMPY), Predictor.load(folder, "tensorflow")
+
+
+def test_a_classifier_answers_as_keras_does(trained: Settings) -> None:
+    light, keras = both(trained.home, REVIEWS)
+    for ours, theirs in zip(light.predict(TEXTS), keras.predict(TEXTS), strict=True):
+        assert ours.keys() == theirs.keys()
+        for key, value in theirs.items():
+            assert ours[key] == (pytest.approx(value, abs=1e-5) if type(value) is float else value)
+
+
+@pytest.mark.parametrize("name", [PLAY, WORDS, JAPANESE])
+def test_a_language_model_predicts_and_writes_as_keras_does(
+    name: str, trained: Settings, writers: Settings
+) -> None:
+    home = trained.home if name == PLAY else writers.home
+    light, keras = both(home, name)
+    ours, theirs = (each.next_tokens("", 9) for each in (light, keras))
+    assert [one["token"] for one in ours] == [one["token"] for one in theirs]
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine["probability"] == pytest.approx(other["probability"], abs=1e-5)
+    for context in (None, 5):
+        wish = {"length": 60, "temperature": 0.9, "seed": 7, "top_k": 8, "context": context}
+        assert light.generate(["", ""], **wish) == keras.generate(["", ""], **wish)
+
+
+@pytest.mark.parametrize("name", [REVIEWS, PLAY])
+def test_nothing_heavy_is_imported(name: str, trained: Settings) -> None:
+    folder = load_champion(trained.home, name)
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, folder],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (answer,), heavy = json.loads(run.stdout)
+    assert answer and heavy == []
