@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks import machine, plot, results
 from benchmarks.harness import Conditions
-from pipelines.declaration.load import PROJECT
+from pipelines.files.home import PROJECT
 
 COMPARISONS = {  # name: its module, in the table's order
     "prep": "prep",

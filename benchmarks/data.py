@@ -9,8 +9,9 @@ import numpy as np
 
 from benchmarks.harness import Conditions, apart
 from pipelines.batches.dataset import Batch, Split
-from pipelines.declaration.load import PROJECT, load_spec
+from pipelines.declaration.load import load_spec
 from pipelines.declaration.spec import Spec
+from pipelines.files.home import PROJECT
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.artifacts import Artifact, Workspace

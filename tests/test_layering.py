@@ -65,7 +65,9 @@ ARROWS = {
     "flows/services": (
         "errors declaration files network flows/web store registry report tasks flows flows/server"
     ),
-    "flows/doctor": "errors files network flows/web store upkeep flows flows/server flows/services",
+    "flows/doctor": (
+        "errors declaration files network flows/web store upkeep flows flows/server flows/services"
+    ),
     "flows/cli": (
         "errors declaration files network stages flows/web store registry report serving run "
         "audit flows/display upkeep flows flows/server flows/services flows/doctor"

@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 
 def catalog_pipelines() -> list[str]:
     """Shell completion for a pipeline's name, in addition to files."""
-    from pipelines.declaration.load import catalog_names
+    from pipelines.declaration.catalog import catalog_names
 
     return catalog_names()
+
+
+def own_pipelines() -> list[str]:
+    """Shell completion for a pipeline in the home's catalog."""
+    from pipelines.declaration.catalog import own_names
+
+    return own_names()
 
 
 def stage_names() -> list[str]:

@@ -42,24 +42,26 @@ PENDING = 3
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the pipelines with their champions, metrics and last runs."""
-    from pipelines.declaration.load import catalog_names, load_spec
+    from pipelines.declaration.catalog import catalog_names
+    from pipelines.declaration.load import load_catalog
     from pipelines.registry.lookup import champions
 
     here = settings()
     crowned, rows = champions(here.home), []
+    specs, wrong = load_catalog()
     last: dict[str, dict[str, Any]] = {}
     for record in here.runs:
         last.setdefault(record["pipeline"], record)
     for name in [*catalog_names(), *sorted(set(last) - set(catalog_names()))]:
-        title = load_spec(name).title if name in catalog_names() else ""
         record, champion = last.get(name) or {}, crowned.get(name)
         rows.append(
             {
                 "pipeline": name,
-                "title": title,
+                "title": specs[name].title if name in specs else "",
                 "champion": champion,
                 "last_run": record.get("started"),
                 "state": record.get("state"),
+                "problem": wrong.get(name),
             }
         )
     answer(rows, as_json, display.pipelines)
@@ -142,6 +144,7 @@ def run(
       folio run ./mine.yaml --mirror /srv/texts
       folio run imdb --with-upstream
     """
+    from flows.cli.declarations import notice_unscheduled
     from flows.cli.running import FlowOptions, run_upstream, run_variants, upstream_first
 
     own = overridden(overrides, backend)
@@ -158,6 +161,7 @@ def run(
         allow_sample=allow_sample,
     )
     wanted = [(name, own) for name in names]
+    notice_unscheduled(names)
     if with_upstream:
         wanted = upstream_first(wanted, profile)
     before, code = run_upstream(wanted, settings(), options) if with_upstream else ([], 0)

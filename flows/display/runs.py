@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ def pipelines(rows: list[dict[str, Any]]) -> None:
             for row in rows
         ),
     )
+    for row in rows:
+        if row["problem"]:
+            print(f"{row['pipeline']} cannot run: {row['problem']}", file=sys.stderr)
 
 
 def _champion(champion: dict[str, Any] | None) -> tuple[str | None, str | None]:

@@ -18,6 +18,7 @@ from flows.deployments import deployments as declared
 from flows.services.automations import automations as declared_automations
 from flows.services.automations import follower_name
 from flows.services.installation import LIMITS, TAG, lets_commands_in
+from pipelines.declaration.load import load_catalog
 from pipelines.upkeep.findings import FIX, Finding, Repair
 
 
@@ -118,10 +119,12 @@ def _full_name(entrypoint: str | None, name: str) -> str:
 
 
 def deployments(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
+    specs, invalid = load_catalog()  # `declarations` reports these
     wanted = {
-        _full_name(entry["entrypoint"], entry["name"]): entry for entry in declared()["deployments"]
+        _full_name(entry["entrypoint"], entry["name"]): entry
+        for entry in declared(specs)["deployments"]
     }
-    found = _installed(client)
+    found = {name: one for name, one in _installed(client).items() if one.name not in invalid}
     wrong = [
         *(f"{name} is missing" for name in wanted.keys() - found.keys()),
         *(
@@ -187,7 +190,7 @@ def automations(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
     lost = {one.name: "a killed run may stay Running forever" for one in declared_automations()}
     lost |= {
         follower_name(name, above): f"a new champion of {above} does not retrain {name}"
-        for name, above in upstream().items()
+        for name, above in upstream(load_catalog()[0]).items()
     }
     wrong = [name for name in lost if name not in known or not known[name].enabled]
     for name in wrong:

@@ -148,7 +148,7 @@ def _asked(settings: Settings, api: str, lasting: bool, sweep: Repair) -> Iterat
             }
         )
         if lasting:
-            again = partial(_reinstall, settings, api)
+            again = partial(reinstall, settings, api)
             yield from _each({"pools": partial(_installation, client, shown(api), again)})
         else:
             yield Finding(
@@ -193,7 +193,8 @@ def _in_time(check: Check) -> list[Finding]:
         ) from error
 
 
-def _reinstall(settings: Settings, api: str) -> str:
+def reinstall(settings: Settings, api: str) -> str:
+    """Installs again what the server at `api` should have."""
     log = settings.home / LOG
     made(log.parent)
     with _client(settings, api, {}) as client:

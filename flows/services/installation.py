@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,16 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from flows.deployments import CPU, FILE, GPU, deployments, upstream
+from flows.deployments import CPU, GPU, Specs, deployments, text_of, upstream
 from flows.schedules import refuse_misread
 from flows.server.environment import changed
 from flows.services.automations import automations, install_automation, install_followers
-from pipelines.declaration.load import catalog_names, load_spec
-from pipelines.errors import FolioError
+from pipelines.declaration.load import load_catalog
+from pipelines.declaration.spec import Spec
+from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import home_folder, made, private_files
 from pipelines.files.machine import refusal_in
+from pipelines.files.whole_files import write_whole
 from pipelines.network.addresses import shown
 
 LIMITS = {CPU: None, GPU: 1}  # concurrency limit: one training per GPU
@@ -36,18 +38,30 @@ EXECUTED = ("command", "env", "working_dir")
 TAG = "folio"
 
 
-def install(client: SyncPrefectClient, log: Path) -> None:
-    """Work pools, deployments and automations; existing ones are updated."""
+def install(client: SyncPrefectClient, log: Path) -> dict[str, str]:
+    """Work pools, deployments and automations; existing ones are updated. Returns what is wrong
+    with the declarations of pipelines that could not be deployed."""
     for pool, limit in LIMITS.items():
         _install_pool(client, pool, limit)
-    for name in catalog_names():
-        if schedule := load_spec(name).schedule:
-            refuse_misread(name, schedule)
-    _deploy(log)
-    _remove_strangers(client)
+    specs, wrong = deployable()
+    _deploy(specs, log)
+    _remove_strangers(client, specs, wrong)
     for automation in automations():
         install_automation(client, automation)
-    install_followers(client, upstream())
+    install_followers(client, upstream(specs))
+    return wrong
+
+
+def deployable() -> tuple[dict[str, Spec], dict[str, str]]:
+    """`load_catalog`, with the schedules that Prefect would read otherwise among the wrong."""
+    specs, wrong = load_catalog()
+    for name, spec in specs.items():
+        try:
+            if spec.schedule:
+                refuse_misread(name, spec.schedule)
+        except UsageError as error:
+            wrong[name] = str(error)
+    return {name: spec for name, spec in specs.items() if name not in wrong}, wrong
 
 
 def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> None:
@@ -90,29 +104,34 @@ def lets_commands_in(pool: WorkPool) -> bool:
     return bool(named & set(EXECUTED)) or variables.get("additionalProperties") is not False
 
 
-def _deploy(log: Path) -> None:
+def _deploy(specs: Specs, log: Path) -> None:
+    file = made(log.parents[1] / "up") / "prefect.yaml"
+    write_whole(file, text_of(specs))
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    command += ["--prefect-file", str(file)]
     quiet: Mapping[str, str | None] = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}
     done = subprocess.run(
         command,
-        cwd=FILE.parent,
+        cwd=file.parent,
         env=changed(os.environ, quiet),
         check=False,
         capture_output=True,
         text=True,
     )
-    with log.open("a", encoding="utf-8") as file:
-        file.write(done.stdout + done.stderr)
+    with log.open("a", encoding="utf-8") as printed:
+        printed.write(done.stdout + done.stderr)
     if done.returncode:
         why = refusal_in(done.stdout + done.stderr, log.parent) or f"see {log}"
-        raise FolioError(f"{FILE}: `prefect deploy --all` failed; {why}")
+        raise FolioError(f"{file}: `prefect deploy --all` failed; {why}")
 
 
-def _remove_strangers(client: SyncPrefectClient) -> None:
-    """Deployments from an earlier prefect.yaml whose pipelines no longer exist."""
-    wanted = {(entry["entrypoint"], entry["name"]) for entry in deployments()["deployments"]}
+def _remove_strangers(client: SyncPrefectClient, specs: Specs, wrong: Container[str]) -> None:
+    """Deployments of pipelines that are in no catalog any more. One that is not valid now keeps
+    its own."""
+    wanted = {(entry["entrypoint"], entry["name"]) for entry in deployments(specs)["deployments"]}
     for found in client.read_deployments(limit=200):
-        if TAG in found.tags and (found.entrypoint, found.name) not in wanted:
+        known = found.name in wrong or (found.entrypoint, found.name) in wanted
+        if TAG in found.tags and not known:
             client.delete_deployment(found.id)
 
 
@@ -138,7 +157,8 @@ def _install_there() -> None:
     made(log.parent)
     with prefect_api(home_folder()) as url:
         with get_client(sync_client=True) as client:
-            install(client, log)
+            for problem in install(client, log).values():
+                print(f"not deployed: {problem}", file=sys.stderr)
         if address := os.environ.get("FOLIO_NOTIFY"):
             install_notifications(address)
     print(f"installed pools, deployments and automations at {shown(url)}")

@@ -144,7 +144,8 @@ def _run(
             )
         page = processes.once([sys.executable, "-m", "flows.cli", "dashboard"])
         await_health(server, prefect)
-        _install(settings, notify)
+        for problem in _install(settings, notify):
+            say(f"not deployed: {problem}")
         for pool in WORKERS:
             processes.start(f"the worker of pool {pool}", _worker(pool), os.environ)
         page.wait()
@@ -208,7 +209,8 @@ def _worker(pool: str) -> list[str]:
     ]
 
 
-def _install(settings: Settings, notify: str | None) -> None:
+def _install(settings: Settings, notify: str | None) -> list[str]:
+    """Returns what is wrong with declarations that could not be deployed."""
     from prefect.client.orchestration import get_client
 
     from flows.services.installation import install
@@ -216,10 +218,11 @@ def _install(settings: Settings, notify: str | None) -> None:
     from flows.services.sweeping import sweep
 
     with get_client(sync_client=True) as client:
-        install(client, settings.home / LOG)
+        wrong = install(client, settings.home / LOG)
     if notify:
         install_notifications(notify)
     sweep(settings.runs)
+    return list(wrong.values())
 
 
 def _await_ready(mlflow: str | None) -> None:

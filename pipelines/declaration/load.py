@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.declaration.invalid import nearest, validated
-from pipelines.declaration.sections import flat
+from pipelines.declaration.catalog import (
+    catalog_names,
+    declaration_file,
+    is_file,
+    is_path,
+    own_names,
+)
+from pipelines.declaration.reading.invalid import nearest, validated
+from pipelines.declaration.reading.sections import flat
+from pipelines.declaration.reading.yaml_text import NotYamlError, parse, read_text
 from pipelines.declaration.spec import Spec
-from pipelines.declaration.yaml_text import NotYamlError, parse, read_text
-from pipelines.errors import UsageError
-from pipelines.files.home import PROJECT, SHIPPED
+from pipelines.errors import FolioError, UsageError
+from pipelines.files.home import SHIPPED
 from pipelines.files.names import refuse_not_utf8
 
-CATALOG = PROJECT / "pipelines" / "catalog"
 FULL = "full"
 ORIGINS = ("url", "path", "files", "tfds")  # of source: only one of them at a time
 # Fields of Spec that a declaration does not contain, and how they are set instead.
@@ -34,11 +40,6 @@ DECLARED = NAMED | {
 }
 
 
-def catalog_names() -> list[str]:
-    """The pipelines that are part of Folio."""
-    return sorted(path.stem for path in CATALOG.glob("*.yaml"))
-
-
 def load_spec(
     pipeline: str, profile: str = FULL, overrides: tuple[str, ...] = (), sample: bool = False
 ) -> Spec:
@@ -48,7 +49,7 @@ def load_spec(
     declaration's small sample, and its profile `sample` is applied as well. Raises UsageError with
     file, line and key.
     """
-    path = _find(pipeline)
+    path = declaration_file(pipeline)
     data, places = _read(path)
     _section_of_source(data)
     profiles = data.pop("profiles", None) or {}
@@ -70,12 +71,18 @@ def load_spec(
     _apply(chosen, data, places)
     _resolve_paths(path, data)
     data |= {"name": data.get("name", path.stem), "profile": profile, "sample": sample}
-    return validated(path, places, data)
+    spec = validated(path, places, data)
+    if not is_path(pipeline) and pipeline != spec.name:
+        raise UsageError(
+            f"{path}: is named {spec.name} now, but was added to the catalog as {pipeline}; run: "
+            f"folio remove {pipeline}, then: folio add {path}"
+        )
+    return spec
 
 
 def declared_name(pipeline: str) -> str | None:
     """The name: in a declaration, if it has one."""
-    name = _read(_find(pipeline))[0].get("name")
+    name = _read(declaration_file(pipeline))[0].get("name")
     return name if isinstance(name, str) else None
 
 
@@ -94,42 +101,37 @@ def _place(places: dict[str, str], key: str) -> str:
 
 
 def has_sample(pipeline: str) -> bool:
-    data, _ = _read(_find(pipeline))
+    data, _ = _read(declaration_file(pipeline))
     return bool(_source(data).get("sample"))
 
 
 def absolute(pipeline: str) -> str:
-    """A catalog name unchanged; a path made absolute, so that it works from any folder."""
-    return str(Path(pipeline).resolve()) if is_path(pipeline) else pipeline
-
-
-def is_path(pipeline: str) -> bool:
-    return pipeline.endswith((".yaml", ".yml")) or "/" in pipeline
-
-
-def _find(pipeline: str) -> Path:
+    """A name of Folio's catalog unchanged; else the declaration's absolute path, which works from
+    any folder, and after the pipeline has left the home's catalog."""
     if is_path(pipeline):
-        path = Path(pipeline)
-        if not is_file(path):
-            raise UsageError(f"{pipeline}: no such declaration; give the path of a YAML file")
-        refuse_not_utf8(found := path.resolve(), "declaration")
-        return found
-    path = CATALOG / f"{pipeline}.yaml"
-    if is_file(path):
-        return path
-    raise UsageError(
-        f"unknown pipeline {pipeline!r}; "
-        f"known: {', '.join(catalog_names())}, or the path of a YAML file"
-    )
+        return str(Path(pipeline).resolve())
+    return str(declaration_file(pipeline)) if pipeline in own_names() else pipeline
 
 
-def is_file(path: Path) -> bool:
-    """Whether a file exists at any given path: too long a name, or a folder without permission, has
-    none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+def profile_names(pipeline: str) -> list[str]:
+    """full, and those that are declared."""
+    profiles = _read(declaration_file(pipeline))[0].get("profiles")
+    return list(dict.fromkeys([FULL, *(profiles if isinstance(profiles, dict) else ())]))
+
+
+def load_catalog() -> tuple[dict[str, Spec], dict[str, str]]:
+    """{name: declaration} of the pipelines in both catalogs, and {name: what is wrong} of those
+    whose files are not valid: one does not hide the others."""
+    specs, wrong = {}, {}
+    for name in catalog_names():
+        try:
+            specs[name] = load_spec(name)
+            if schedule := specs[name].schedule:
+                load_spec(name, schedule.profile)
+        except FolioError as error:
+            specs.pop(name, None)
+            wrong[name] = str(error)
+    return specs, wrong
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.declaration.catalog import own_names
 from pipelines.declaration.load import absolute, declared_name, load_spec
 from pipelines.declaration.spec import Spec
 from pipelines.errors import UsageError
@@ -13,6 +14,8 @@ def refuse_namesake(pipeline: str, settings: Settings) -> None:
     it, unless this one declares its name or has had runs before."""
     own, here = load_spec(pipeline), absolute(pipeline)
     known = _declarations(own.name, settings)
+    if own.name in own_names():
+        known.append(absolute(own.name))
     if not known or here in known or declared_name(pipeline):
         return
     latest = _loaded(known[0])

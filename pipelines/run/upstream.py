@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pipelines.declaration.load import FULL, catalog_names, is_path, load_spec
+from pipelines.declaration.catalog import catalog_names, declaration_file, shipped_names
+from pipelines.declaration.load import FULL, load_spec
 from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError, UsageError
 from pipelines.registry.references import of_version
@@ -139,8 +139,8 @@ def _above(pipeline: str, spec: Spec, below: tuple[str, ...]) -> Iterator[str]:
 
 def _place(name: str, beside: str) -> str | None:
     """The declaration of this name in the same folder, or in the catalog."""
-    if is_path(beside):
-        own = Path(beside).with_name(f"{name}.yaml")
+    if beside not in shipped_names():
+        own = declaration_file(beside).with_name(f"{name}.yaml")
         if own.is_file():
             return str(own)
     return name if name in catalog_names() else None

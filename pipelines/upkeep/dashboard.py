@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.declaration.load import FULL, catalog_names, load_spec
+from pipelines.declaration.catalog import catalog_names
+from pipelines.declaration.load import FULL, load_spec
 from pipelines.declaration.model_sections import LOWER_IS_BETTER
 from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError
@@ -134,6 +135,7 @@ def _pipeline(
         "reigns": reigns,
         "schedule": schedule.model_dump() if schedule else None,
         "freshness": freshness(schedule, records, now),
+        "problem": unknown if spec is None and name in catalog_names() else None,
         "plan": {"profile": profile, "stages": stages, "unknown": unknown},
         "last_run": last,
     }
@@ -159,6 +161,8 @@ def _planned(spec: Spec, settings: Settings) -> tuple[list[dict[str, Any]] | Non
 def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What needs attention, each in one sentence."""
     name, fresh, last = pipeline["pipeline"], pipeline["freshness"], pipeline["last_run"]
+    if pipeline["problem"]:
+        yield {"pipeline": name, "text": f"cannot run: {pipeline['problem']}"}
     if fresh["state"] == "late":
         yield {
             "pipeline": name,

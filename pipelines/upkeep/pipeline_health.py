@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.declaration.load import catalog_names, load_spec
+from pipelines.declaration.load import load_catalog, load_spec
 from pipelines.errors import FolioError
 from pipelines.registry.lookup import PACKAGE
 from pipelines.registry.mlflow_access import is_own
@@ -24,15 +24,10 @@ from pipelines.upkeep.findings import Finding
 
 def declarations(settings: Settings) -> Iterator[Finding]:
     """Whether the catalog's declarations load, and those that pipelines last ran with."""
-    names, wrong = catalog_names(), 0
-    for name in names:
-        try:
-            spec = load_spec(name)
-            if spec.schedule is not None:
-                load_spec(name, spec.schedule.profile)
-        except FolioError as error:
-            wrong += 1
-            yield Finding("declarations", "problem", str(error), "fix that file")
+    specs, invalid = load_catalog()
+    wrong = len(invalid)
+    for problem in invalid.values():
+        yield Finding("declarations", "problem", problem, "fix that file")
     last = _last_records(settings)
     for pipeline, record in last.items():
         try:
@@ -53,7 +48,7 @@ def declarations(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "declarations",
             "ok",
-            f"the {len(names)} in the catalog load, as do those of the {len(last)} "
+            f"the {len(specs)} in the catalog load, as do those of the {len(last)} "
             "pipelines that ran here",
         )
 
@@ -68,8 +63,8 @@ def _last_records(settings: Settings) -> dict[str, dict[str, Any]]:
 def schedules(settings: Settings, now: datetime | None = None) -> Iterator[Finding]:
     """Pipelines that have run on schedule before, and now are late."""
     records = list(settings.runs)
-    for name in catalog_names():
-        schedule = load_spec(name).schedule
+    for name, spec in load_catalog()[0].items():
+        schedule = spec.schedule
         own = [record for record in records if record["pipeline"] == name]
         fresh = freshness(schedule, own, now or datetime.now(UTC))
         if schedule and fresh["state"] == "late":

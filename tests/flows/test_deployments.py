@@ -9,22 +9,23 @@ import pytest
 import yaml
 from prefect import Flow
 
-from flows.deployments import FILE, classifiers, deployments
-from pipelines.declaration.load import catalog_names, load_spec
+from flows.deployments import FILE, classifiers, deployments, shipped
+from pipelines.declaration.catalog import shipped_names
+from pipelines.declaration.load import load_spec
 
-LISTED = deployments()["deployments"]
+LISTED = deployments(shipped())["deployments"]
 
 
 def test_the_file_is_what_the_declarations_give() -> None:
-    assert yaml.safe_load(FILE.read_text(encoding="utf-8")) == deployments(), (
+    assert yaml.safe_load(FILE.read_text(encoding="utf-8")) == deployments(shipped()), (
         "write it again with: python -m flows.deployments > prefect.yaml"
     )
 
 
 def test_each_pipeline_is_retrained_by_its_schedule_and_its_stages_can_be_repeated() -> None:
     found = {(entry["entrypoint"].split(".")[1], entry["name"]): entry for entry in LISTED}
-    assert len(found) == len(LISTED) == 2 * len(catalog_names()) + len(classifiers()) + 1
-    for name in catalog_names():
+    assert len(found) == len(LISTED) == 2 * len(shipped_names()) + len(classifiers(shipped())) + 1
+    for name in shipped_names():
         schedule = load_spec(name).schedule
         retrain = found["retrain", name]
         assert schedule is not None and retrain["schedules"] == [
@@ -35,7 +36,7 @@ def test_each_pipeline_is_retrained_by_its_schedule_and_its_stages_can_be_repeat
 
 
 def test_each_classifier_scores_when_it_is_asked_or_scheduled_to() -> None:
-    assert classifiers() == ["imdb"]
+    assert classifiers(shipped()) == ["imdb"]
     [entry] = [entry for entry in LISTED if entry["entrypoint"] == "flows.score.score"]
     assert entry["name"] == "imdb" and entry["parameters"] == {"pipeline": "imdb"}
     assert entry["work_pool"] == {"name": "cpu"} and "schedules" not in entry

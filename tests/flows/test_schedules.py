@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from flows.schedules import refuse_misread
-from pipelines.declaration.load import catalog_names, load_spec
+from pipelines.declaration.catalog import shipped_names
+from pipelines.declaration.load import load_spec
 from pipelines.declaration.schedule_section import SHORT, ScheduleSpec
 from pipelines.errors import UsageError
 from pipelines.run.freshness import last_due, next_due
@@ -83,5 +84,5 @@ def test_days_that_prefect_overlooks_are_refused() -> None:
 
 
 def test_the_catalogs_schedules_are_read_the_same() -> None:
-    for name in catalog_names():
+    for name in shipped_names():
         refuse_misread(name, load_spec(name).schedule)

@@ -18,11 +18,13 @@ from tests.conftest import PROJECT
 LAYERS = ("pipelines", "tasks", "flows", "folio")
 PLACES = """
 import json
-from flows.deployments import FILE, deployments
-from pipelines.declaration.load import catalog_names, load_spec
+from flows.deployments import FILE, deployments, shipped
+from pipelines.declaration.catalog import shipped_names
+from pipelines.declaration.load import load_spec
 from pipelines.files.home import home_folder
-samples = [load_spec(name, sample=True).source.path for name in catalog_names()]
-print(json.dumps([str(home_folder()), str(FILE), len(deployments()["deployments"]), samples]))
+samples = [load_spec(name, sample=True).source.path for name in shipped_names()]
+count = len(deployments(shipped())["deployments"])
+print(json.dumps([str(home_folder()), str(FILE), count, samples]))
 """
 FIRST_HOUR = """
 import json, folio

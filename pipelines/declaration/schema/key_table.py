@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.declaration.load import CATALOG
+from pipelines.declaration.catalog import CATALOG
 from pipelines.declaration.schema.json_schema import DEFINITIONS, SEARCHED, Schema, schema
 from pipelines.files.home import PROJECT
 

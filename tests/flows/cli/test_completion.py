@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.declaration.load import catalog_names
+from pipelines.declaration.catalog import shipped_names
 from pipelines.stages import NAMES
 
 FOLIO = str(Path(sys.executable).with_name("folio"))
@@ -31,7 +31,7 @@ def offered(*words: str) -> list[str]:
     ("words", "expected"),
     [
         (("repr",), ["reproduce"]),
-        (("plan", ""), catalog_names()),
+        (("plan", ""), shipped_names()),
         (("run", "jawiki", "im"), ["imdb", "imdb-lm"]),
         (("run", "imdb", "--only", ""), list(NAMES)),
     ],

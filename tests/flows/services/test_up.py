@@ -28,7 +28,7 @@ from pipelines.run.retraining import retrain_plain
 from pipelines.store.live_runs import live_runs
 from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
-from tests.conftest import PROJECT, artifact_of
+from tests.conftest import PLAY, PROJECT, artifact_of, declared
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -320,6 +320,21 @@ def test_a_second_one_tells_where_the_first_is(up: Up) -> None:
     assert f"http://127.0.0.1:{up.ports[0]}" in out
     code, out, _ = up.said("status", "--json")
     assert code == 0 and '"up": true' in out and '"online"' in out
+
+
+def test_a_pipeline_of_ones_own_is_deployed_as_long_as_it_is_in_the_catalog(
+    up: Up, tmp_path: Path
+) -> None:
+    file = declared(tmp_path, "mine", PLAY + "schedule: {{cron: '0 3 * * *'}}\n")
+    code, said, complained = up.said("add", str(file))
+    assert code == 0 and "0 3 * * * UTC, profile full: deployed" in said, complained
+    [schedule] = up.api("GET", "/deployments/name/retrain/mine").json()["schedules"]
+    assert schedule["schedule"]["cron"] == "0 3 * * *"
+    run = up.ended(up.begin("retrain/mine", pipeline="mine", until="source"))
+    assert run["state_type"] == "COMPLETED"
+    assert up.record(run["id"])["declared"] == str(file)
+    assert up.said("remove", "mine")[0] == 0
+    assert up.api("GET", "/deployments/name/retrain/mine").status_code == 404
 
 
 def test_a_port_that_is_taken_is_named(up: Up, tmp_path: Path) -> None:

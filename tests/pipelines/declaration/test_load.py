@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.declaration.load import (
-    CATALOG,
-    FULL,
-    catalog_names,
-    has_sample,
-    load_spec,
-    pipeline_name,
-)
+from pipelines.declaration.catalog import CATALOG, shipped_names
+from pipelines.declaration.load import FULL, has_sample, load_spec, pipeline_name
 from pipelines.declaration.spec import Spec, operational, plain
 from pipelines.errors import UsageError
 from pipelines.run import grid
@@ -23,7 +17,7 @@ from pipelines.stages import STAGES
 from tests.conftest import JAPANESE, NEXT_WORD, PLAY, REVIEWS, spec_of
 
 
-@pytest.mark.parametrize("name", catalog_names())
+@pytest.mark.parametrize("name", shipped_names())
 def test_every_profile_of_the_catalog_is_valid(name: str) -> None:
     declared = yaml.safe_load((CATALOG / f"{name}.yaml").read_text(encoding="utf-8"))
     for profile in {FULL, *declared["profiles"]} - {"sample"}:

@@ -13,7 +13,8 @@ import yaml
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from pipelines.declaration.load import CATALOG, FIXED, load_spec
+from pipelines.declaration.catalog import CATALOG
+from pipelines.declaration.load import FIXED, load_spec
 from pipelines.declaration.schema import key_table
 from pipelines.declaration.schema.json_schema import SEARCHED, Schema, example_of, schema
 from pipelines.declaration.schema.key_help import EXAMPLES, UNITS
@@ -101,7 +102,7 @@ def test_a_default_is_shown_unless_the_key_is_required() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CATALOG.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_catalog_names_it_and_is_valid(path: Path) -> None:
+def test_the_shipped_names_it_and_is_valid(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     first = text.partition("\n")[0]
     assert first.startswith("# yaml-language-server: $schema=")

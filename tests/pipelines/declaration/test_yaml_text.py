@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.declaration.load import load_spec
-from pipelines.declaration.yaml_text import MAX_BYTES, MAX_DEPTH, NotYamlError, parse
+from pipelines.declaration.reading.yaml_text import MAX_BYTES, MAX_DEPTH, NotYamlError, parse
 from pipelines.errors import UsageError
 from tests.conftest import REVIEWS
 

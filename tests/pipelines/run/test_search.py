@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.declaration.load import catalog_names, load_spec
+from pipelines.declaration.catalog import shipped_names
+from pipelines.declaration.load import load_spec
 from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError, UsageError
 from pipelines.run import grid
@@ -153,7 +154,7 @@ def test_what_is_possible_beside_another_value_is_tried(play: Path) -> None:
 
 
 def test_the_spaces_of_the_catalog_are_possible() -> None:
-    specs = [spec for spec in map(load_spec, catalog_names()) if spec.tune]
+    specs = [spec for spec in map(load_spec, shipped_names()) if spec.tune]
     assert specs
     for spec in specs:
         refuse_impossible(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.declaration.load import catalog_names, load_spec
+from pipelines.declaration.catalog import shipped_names
+from pipelines.declaration.load import load_spec
 from pipelines.errors import UsageError
 from pipelines.run.comparison import Comparison
 from pipelines.run.grid import grid_of
@@ -37,7 +38,7 @@ def test_undeclared_they_are_in_no_key(reviews: Path) -> None:
         assert recipe.config["seed"] == 7
         assert not recipe.config.keys() & {"corpus.seed", "training.seed"}
     assert changed(reviews, "corpus.seed=1", "training.seed=1") == set()  # as seed is
-    for name in catalog_names():
+    for name in shipped_names():
         spec = load_spec(name)
         assert (spec.corpus.seed, spec.training.seed) == (None, None)
 

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from pipelines.declaration.load import catalog_names, load_spec
+from pipelines.declaration.catalog import shipped_names
+from pipelines.declaration.load import load_spec
 from pipelines.declaration.spec import ScheduleSpec
 from pipelines.errors import FolioError
 from pipelines.report.page import shown_figure
@@ -70,7 +71,7 @@ def test_the_page_tells_of_each_pipeline_and_run(home: Settings) -> None:
     assert [one["pipeline"] for one in state["pipelines"]] == [
         "tiny-play",
         "tiny-reviews",
-        *catalog_names(),
+        *shipped_names(),
     ]
     for name in ("tiny-play", "tiny-reviews"):
         one = of(state, name)
@@ -230,7 +231,7 @@ def test_a_broken_registry_is_said_and_the_rest_shown(home: Settings) -> None:
 
 def test_a_new_home_has_a_page(tmp_path: Path) -> None:
     text = Page(write_dashboard(Settings.at(tmp_path / "new"))).text
-    assert "None yet" in text and all(name in text for name in catalog_names())
+    assert "None yet" in text and all(name in text for name in shipped_names())
 
 
 def test_links_are_those_of_the_environment(

@@ -1,0 +1,1 @@
+"""Reads the YAML of a declaration, and says what is wrong with it."""
