@@ -61,6 +61,7 @@ ARROWS = {
         "errors declaration files network stages store registry serving run flows/display "
         "tasks upkeep"
     ),
+    "flows/serve": "errors flows/web registry serving",
     "flows/server": "errors files flows/web tasks",
     "flows/services": (
         "errors declaration files network flows/web store registry report tasks flows flows/server"
@@ -70,7 +71,7 @@ ARROWS = {
     ),
     "flows/cli": (
         "errors declaration files network stages flows/web store registry report serving run "
-        "audit flows/display upkeep flows flows/server flows/services flows/doctor"
+        "audit flows/display upkeep flows flows/serve flows/server flows/services flows/doctor"
     ),
     "folio": "errors declaration files store batches registry serving flows/cli",
 }

@@ -10,6 +10,7 @@ from flows.cli import run  # registers its commands before those of the next mod
 
 from flows.cli import compare  # isort: skip
 from flows.cli import models  # isort: skip
+from flows.cli import serve  # isort: skip
 from flows.cli import champions  # isort: skip
 from flows.cli import lineage  # isort: skip
 from flows.cli import declarations  # isort: skip
@@ -32,6 +33,7 @@ __all__ = [
     "main",
     "models",
     "run",
+    "serve",
     "up",
     "upkeep",
 ]

@@ -1,0 +1,1 @@
+"""`folio serve`: a registered model behind HTTP."""
