@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -42,7 +43,8 @@ def serve(
     config = uvicorn.Config(asgi(served), log_level="error", access_log=False)
     address = f"http://{host}:{listening.getsockname()[1]}"
     print(f"{served.name} version {served.loaded.version}: {address}  (Ctrl-C stops)", flush=True)
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # the way to stop it
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listening(host: str, port: int) -> socket.socket:

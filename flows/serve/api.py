@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -32,7 +33,8 @@ def app(served: Served) -> Guard:
         Route("/predict", _answered(api.predict), methods=["POST"]),
         Route("/generate", _answered(api.generate), methods=["POST"]),
     ]
-    return Guard(Starlette(routes=routes, lifespan=api.lifespan))
+    handlers = {HTTPException: _refused, Exception: _failed}
+    return Guard(Starlette(routes=routes, lifespan=api.lifespan, exception_handlers=handlers))
 
 
 class Api:
@@ -56,7 +58,8 @@ class Api:
     async def predict(self, body: bytes) -> dict[str, Any]:
         if self.served.loaded.predictor.kind == "classifier":
             answers = await self.batcher.ask(question(ToClassify, body).texts)
-            return self._said(answers[0][1], predictions=[row for row, _ in answers])
+            version = answers[0][1] if answers else self.served.loaded.version
+            return self._said(version, predictions=[row for row, _ in answers])
         asked: ToContinue = question(ToContinue, body)
         rows, version = await self.batcher.compute(lambda: self._continued(asked))
         return self._said(version, predictions=rows)
@@ -91,7 +94,8 @@ class Api:
         return JSONResponse(self._described())
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(page(self.served.health(), self._described()))
+        address = str(request.base_url).rstrip("/")
+        return HTMLResponse(page(address, self.served.health(), self._described()))
 
     def _described(self) -> dict[str, Any]:
         return openapi(self.served.name, self.served.loaded.predictor.kind)
@@ -123,5 +127,16 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _detail(status: int, error: Exception) -> JSONResponse:
+def _detail(status: int, error: object) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, status)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """No such path, or not with this method."""
+    assert isinstance(error, HTTPException)
+    asked = f"{request.method} {request.url.path}"
+    return _detail(error.status_code, f"{asked}: {error.detail.lower()}; see / for what there is")
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    return _detail(500, f"an error in Folio ({type(error).__name__}); the server's output has it")

@@ -27,7 +27,7 @@ loaded {{ health.loaded }}. <a href="/health">/health</a>
 {% for path, summary, fields, example in asked %}
 <h2>POST {{ path }}</h2>
 <p>{{ summary }}</p>
-<pre>curl -s "$ADDRESS{{ path }}" -d '{{ example }}'</pre>
+<pre>curl -s {{ address }}{{ path }} -d '{{ example }}'</pre>
 <table><tr><th>field<th>default<th>meaning</tr>
 {% for field in fields %}<tr><td>{{ field.name }}<td>{{ field.default }}<td>{{ field.text }}</tr>
 {% endfor %}</table>
@@ -38,13 +38,14 @@ loaded {{ health.loaded }}. <a href="/health">/health</a>
 EXAMPLES = {"texts": ["A film to remember."], "starts": ["The "]}
 
 
-def page(health: dict[str, Any], described: dict[str, Any]) -> str:
+def page(address: str, health: dict[str, Any], described: dict[str, Any]) -> str:
     asked = [
         (path, methods["post"]["summary"], _fields(methods["post"]), _example(methods["post"]))
         for path, methods in described["paths"].items()
         if "post" in methods
     ]
-    return Environment(autoescape=True).from_string(TEMPLATE).render(health=health, asked=asked)
+    template = Environment(autoescape=True).from_string(TEMPLATE)
+    return template.render(address=address, health=health, asked=asked)
 
 
 def _properties(method: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,11 @@ from pipelines.errors import UsageError
 
 MOST_BYTES = 8 * 2**20  # of one request
 Text = Annotated[str, Field(max_length=2**20)]
-Texts = Annotated[list[Text], Field(min_length=1, max_length=1024)]
+Texts = Annotated[list[Text], Field(max_length=1024)]
+
+ReplaceUnknown = Annotated[
+    bool, Field(description="read the unknown token in place of what the model does not know")
+]
 
 
 class Question(BaseModel):
@@ -29,21 +33,19 @@ class ToContinue(Question):
 
     texts: Texts
     top: int = Field(5, ge=1, le=1000, description="the number of most likely tokens")
-    replace_unknown: bool = Field(
-        False, description="read the unknown token in place of what the model does not know"
-    )
+    replace_unknown: ReplaceUnknown = False
 
 
 class ToWrite(Question):
     """Starts that a language model continues."""
 
-    starts: Annotated[list[Text], Field(min_length=1, max_length=64)] = [""]
+    starts: Annotated[list[Text], Field(max_length=64)] = [""]
     length: int = Field(400, ge=1, le=5000, description="tokens")
     temperature: float = Field(0.8, ge=0, le=1000, description="0: always the most likely token")
     seed: int = Field(1, ge=0, le=2**63, description="the same seed writes the same text")
     top_k: int | None = Field(None, ge=1, description="sample from the most likely tokens only")
     context: int | None = Field(None, ge=1, le=10_000, description="read only the last tokens")
-    replace_unknown: bool = ToContinue.model_fields["replace_unknown"]
+    replace_unknown: ReplaceUnknown = False
 
 
 def question(kind: type[Question], body: bytes) -> Any:

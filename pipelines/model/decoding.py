@@ -52,8 +52,8 @@ class Decoding:
 @lru_cache(maxsize=1)  # the same model is sampled repeatedly
 def advance_of(decoding: Decoding) -> Begin:
     """The fastest way to sample a block of tokens on this process's backend."""
-    keras = sys.modules.get("keras")  # if it is not imported, the model is not Keras's
-    on_keras = keras is not None and isinstance(decoding.model, keras.Model)
+    keras: Any = sys.modules.get("keras")  # if it is not imported, the model is not Keras's
+    on_keras = keras and isinstance(decoding.model, keras.Model)
     if on_keras and keras.backend.backend() == "tensorflow":
         return tensorflow_advance(decoding)
     return plain_advance(decoding)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EPSILON = np.float32(1e-3)  # of Keras's LayerNormalization
 Inputs = Mapping[str, np.ndarray]
+Shapes = dict[str, list[tuple[int | None, ...]]]
 
 
 class NumpyNetwork:
@@ -45,7 +46,7 @@ class NumpyNetwork:
             raise DamagedError(f"{path}: another network than was declared: {problem}")
         return cls(spec, weights, vocabulary_size)
 
-    def predict_on_batch(self, inputs: Inputs) -> np.ndarray | dict[str, np.ndarray]:
+    def predict_on_batch(self, inputs: Inputs) -> Any:
         """A classifier's logits (rows, labels), or a language model's outputs by name."""
         with _one_thread():
             if self.spec.kind == "classifier":
@@ -96,8 +97,8 @@ class NumpyNetwork:
         return np.concatenate(parts, axis=1)
 
     def _continued(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        spec, outputs = self.spec, {}
-        x = self.embeddings[inputs["tokens"]]
+        spec, x = self.spec, self.embeddings[inputs["tokens"]]
+        outputs: dict[str, np.ndarray] = {}
         for number in range(len(spec.units)):
             ((kernel, bias, step),), names = self.cells[number], state_names(spec, number)
             states = [inputs[name] for name in names]
@@ -165,9 +166,9 @@ def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     )
 
 
-def _shapes(spec: ModelSpec, size: int) -> dict[str, list[tuple[int | None, ...]]]:
+def _shapes(spec: ModelSpec, size: int) -> Shapes:
     """The weights' shapes by layer; None for a classifier's number of logits."""
-    wanted: dict[str, list[tuple[int | None, ...]]] = {"embedding": [(size, spec.embedding)]}
+    wanted: Shapes = {"embedding": [(size, spec.embedding)]}
     width, sides = spec.embedding, 2 if spec.bidirectional else 1
     for number, units in enumerate(spec.units):
         gates = GATES[spec.cell] * units
@@ -181,12 +182,15 @@ def _shapes(spec: ModelSpec, size: int) -> dict[str, list[tuple[int | None, ...]
     return wanted | (_head(spec, size, width))
 
 
-def _head(spec: ModelSpec, size: int, width: int) -> dict[str, list[tuple[int | None, ...]]]:
+def _head(spec: ModelSpec, size: int, width: int) -> Shapes:
+    head: Shapes = {}
     if spec.kind == "classifier":
         read = width * (3 if spec.pool == "all" else 1)
-        dense = {"dense": [(read, spec.dense), (spec.dense,)]} if spec.dense else {}
-        return dense | {"logit": [(spec.dense or read, None), (None,)]}
+        if spec.dense:
+            head["dense"] = [(read, spec.dense), (spec.dense,)]
+        return head | {"logit": [(spec.dense or read, None), (None,)]}
     if not spec.tie_embeddings:
         return {"logits": [(width, size), (size,)]}
-    projected = {"projection": [(width, spec.embedding)]} if spec.projected else {}
-    return projected | {"logits": [(size, 1)]}
+    if spec.projected:
+        head["projection"] = [(width, spec.embedding)]
+    return head | {"logits": [(size, 1)]}

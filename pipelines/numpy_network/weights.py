@@ -44,7 +44,7 @@ def _name(group: Any) -> str:
 
 def _arrays(group: Any, name: str) -> Weights:
     """Those of a layer, and of each of its parts: a wrapper's layers, a layer's cell."""
-    found = {}
+    found: Weights = {}
     for part, inner in group.items():
         if part != VARIABLES:
             found |= _arrays(inner, f"{name}/{part}")
