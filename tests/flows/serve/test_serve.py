@@ -108,7 +108,7 @@ def test_a_language_model_predicts_and_writes(trained: Settings, writer: httpx.C
     ("path", "body", "status", "detail"),
     [
         ("/predict", b"{", 422, "the body: invalid JSON"),
-        ("/predict", b'{"texts": "one"}', 422, "texts: input should be a valid list"),
+        ("/predict", b'{"texts": "one"}', 422, "texts: input should be a valid array"),
         ("/predict", b'{"texts": [1]}', 422, "texts.0: input should be a valid string"),
         ("/predict", b'{"text": []}', 422, "texts: field required"),
         ("/predict", b'{"texts": [], "top": 3}', 422, "top: extra inputs are not permitted"),
