@@ -34,6 +34,7 @@ COMPARISONS = {  # name: its module, in the table's order
     "rnnlm": "rnnlm",
     "generate": "generate",
     "score": "score",
+    "serve": "serve",
     "read": "read",
     "idle": "idle",
     "flow": "flow",

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from flows.cli import run  # registers its commands before those of the next modules
 
 from flows.cli import compare  # isort: skip
-from flows.cli import models  # isort: skip
-from flows.cli import serve  # isort: skip
+from flows.cli.serving import models  # isort: skip
+from flows.cli.serving import serve  # isort: skip
 from flows.cli import champions  # isort: skip
 from flows.cli import lineage  # isort: skip
 from flows.cli import declarations  # isort: skip

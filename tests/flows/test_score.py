@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.cli.standard_input import arriving
+from flows.cli.serving.standard_input import arriving
 from flows.score import score
 from pipelines.errors import FolioError
 from pipelines.store.settings import Settings

@@ -22,9 +22,10 @@ def serve(
         str, typer.Option(help="the address to listen on; others than this machine's are open")
     ] = "127.0.0.1",
 ) -> None:
-    """Answer over HTTP with the champion, and with the next one as soon as there is one.
+    """Answer over HTTP with the champion.
 
-    POST /predict and /generate take and return JSON; / describes them. Ctrl-C stops the server.
+    POST /predict and /generate take and return JSON; / describes them. A new champion answers as
+    soon as there is one. Ctrl-C stops the server.
 
     \b
     Examples:

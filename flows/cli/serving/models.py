@@ -135,7 +135,7 @@ def _answer_texts(
 
 def _given(texts: list[str]) -> Iterator[list[str]]:
     """The texts in groups; standard input as it arrives."""
-    from flows.cli.standard_input import arriving
+    from flows.cli.serving.standard_input import arriving
 
     return arriving(sys.stdin) if texts == ["-"] else iter([texts])
 
