@@ -45,8 +45,8 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         found["keras"],
         "texts/s",
         10,
-        f"The book's bi-LSTM. Folio: POST /predict with a text each, from {CONNECTIONS} connections; "
-        "the client runs on the same cores. The other side calls `model.predict` on ids.",
+        f"The book's bi-LSTM. Folio: POST /predict with a text each, from {CONNECTIONS} "
+        "connections; the client runs on the same cores. The other side calls `model.predict` on ids.",
     )
 
 
