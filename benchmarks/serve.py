@@ -46,7 +46,8 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         "texts/s",
         10,
         f"The book's bi-LSTM. Folio: POST /predict with a text each, from {CONNECTIONS} "
-        "connections; the client runs on the same cores. The other side calls `model.predict` on ids.",
+        "connections; the client runs on the same cores. The other side calls `model.predict` "
+        "on ids.",
     )
 
 
