@@ -33,6 +33,7 @@ ARROWS = {
     "store": "errors files network stages",
     "readers": "errors parallel declaration store",
     "corpus": "errors parallel declaration store readers",
+    "inspection": "errors declaration files store readers corpus source tokens",
     "registry": "errors files network stages store",
     "source": "errors declaration files network store",
     "tokens": "errors parallel declaration files store",
@@ -71,7 +72,8 @@ ARROWS = {
     ),
     "flows/cli": (
         "errors declaration files network stages flows/web store registry report serving run "
-        "audit flows/display upkeep flows flows/serve flows/server flows/services flows/doctor"
+        "source inspection audit flows/display upkeep flows flows/serve flows/server "
+        "flows/services flows/doctor"
     ),
     "folio": "errors declaration files store batches registry serving flows/cli",
 }

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -54,22 +54,9 @@ def build(
     files that do not match the declaration, and if more than `corpus.max_quarantined` of the
     documents would be quarantined.
     """
-    spec, seed = config["corpus"], config["seed"]
-    _empty(work.scratch)
-    notes, spool = Notes(), work.scratch / "texts.arrow"
-    documents = _of_length(read(inputs["source"], spec, notes), spec, notes)
-    listing = _spool(documents, spool, notes, work)
-    _check_quarantine(Assignment([why or TRAIN for why in listing.reasons]), spool, spec, notes)
-    check_occurrences(listing, names(spool), spec, notes)
-    if spec.group and spec.reader == "labelled-folders":
-        listing.groups = [
-            None if part == UNLABELLED else film_of(name, notes.films)
-            for name, part in zip(names(spool), listing.parts, strict=True)
-        ]
-    assignment = assign_splits(listing, spec, seed)
-    labels = renumbered(listing, assignment, spec, notes)
-    _check_quarantine(assignment, spool, spec, notes)
-    check_train(listing, assignment, labels, spec)
+    spec, notes = config["corpus"], Notes()
+    divided = divide(inputs["source"], spec, config["seed"], notes, work)
+    spool, listing, assignment, labels = divided
     if spec.unlabelled:
         set_repeats_aside(spool, listing, assignment)
     pairs = _near_duplicates(spool, assignment, spec, work)
@@ -81,6 +68,50 @@ def build(
         | {"near_duplicates": {split: found[split] for split in (TRAIN, VALIDATION)}}
         | ({"labels": labels} if len(labels) > 2 or (spec.labelled and not spec.labels) else {})
     )
+
+
+class Divided(NamedTuple):
+    """All documents that were read, and the decision on each; their texts and ids are in the
+    spool."""
+
+    spool: Path
+    listing: Listing
+    assignment: Assignment
+    labels: list[str]  # in the order of their numbers
+
+
+def divide(source: Artifact, spec: CorpusSpec, seed: int, notes: Notes, work: Workspace) -> Divided:
+    """Reads and divides the documents. What is wrong goes to `notes.wrong`: if that returns, the
+    next step follows, so that everything else that is wrong is found too."""
+    _empty(work.scratch)
+    spool = work.scratch / "texts.arrow"
+    documents = _of_length(_until_wrong(read(source, spec, notes), notes), spec, notes)
+    listing = _spool(documents, spool, notes, work)
+    assignment = Assignment([why or TRAIN for why in listing.reasons])
+    if notes.on_error is None:  # else the one below says more
+        _check_quarantine(assignment, spool, spec, notes)
+    with notes.told():
+        check_occurrences(listing, names(spool), spec, notes)
+    with notes.told():
+        if spec.group and spec.reader == "labelled-folders":
+            listing.groups = [
+                None if part == UNLABELLED else film_of(name, notes.films)
+                for name, part in zip(names(spool), listing.parts, strict=True)
+            ]
+    with notes.told():
+        assignment = assign_splits(listing, spec, seed)
+    labels = renumbered(listing, assignment, spec, notes)
+    with notes.told():
+        _check_quarantine(assignment, spool, spec, notes)
+    with notes.told():
+        check_train(listing, assignment, labels, spec)
+    return Divided(spool, listing, assignment, labels)
+
+
+def _until_wrong(documents: Iterator[Document], notes: Notes) -> Iterator[Document]:
+    """A reader that has raised an error cannot continue."""
+    with notes.told():
+        yield from documents
 
 
 def _empty(folder: Path) -> None:

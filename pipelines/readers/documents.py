@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,16 @@ class Notes:
         if self.on_error is None:
             raise error
         self.on_error(error)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Passes the error of what is inside to `wrong`."""
+        try:
+            yield
+        except FolioError as error:
+            if self.on_error is None:
+                raise
+            self.on_error(error)
 
 
 Reader = Callable[[Artifact, CorpusSpec, Notes], Iterator[Document]]

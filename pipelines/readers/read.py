@@ -139,6 +139,13 @@ def _is_of_use(path: str, labels: Container[str | None]) -> bool:
     )
 
 
+def is_labelled(path: str) -> bool:
+    """Whether a file with this path is a text of the labelled folders."""
+    place = _folder(path.rpartition("/")[0])
+    is_text = path.endswith(".txt") and not is_junk(path)
+    return is_text and place is not None and place["label"] in ("pos", "neg")
+
+
 def _why_ignored(place: dict[str, str | None] | None, path: str) -> str:
     if is_junk(path):
         return JUNK

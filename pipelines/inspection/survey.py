@@ -1,0 +1,112 @@
+"""What all texts of a source are like: how many, how long, which scripts, which repeat."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipelines.corpus.splits import Listing
+from pipelines.readers.cleaning import text_digest
+from pipelines.readers.documents import Document, Notes
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+LETTERS_OF = 2000  # characters of a text whose letters are counted
+DISTINCT_CHARACTERS = 20_000  # at most; Unicode has more, no language
+WITHOUT_BLANKS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+MOSTLY = 0.3  # share of the letters
+SHOWN_EVERY = 1000  # documents
+
+
+@dataclass
+class Survey:
+    """Counts over the documents that a reader returns. Memory: some 60 bytes a document."""
+
+    listing: Listing = field(default_factory=Listing)
+    reasons: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)  # as they are written
+    letters: Counter[str] = field(default_factory=Counter)
+    words: int = 0
+    first: str = ""  # the beginning of the first usable text
+
+    @classmethod
+    def of(cls, documents: Iterable[Document], progress: Callable[..., None]) -> Survey:
+        survey = cls()
+        for document in documents:
+            survey.add(document)
+            if len(survey.listing) % SHOWN_EVERY == 0:
+                progress(len(survey.listing), None, "documents read")
+        return survey
+
+    def add(self, document: Document) -> None:
+        text, reason = document.text, document.reason
+        digest = None if reason else text_digest(text)
+        self.listing.add(len(text), digest, document.label, document.group, document.part, reason)
+        if reason:
+            self.reasons[reason] += 1
+            return
+        if document.group is not None:
+            self.labels[document.group] += 1
+        if len(self.letters) < DISTINCT_CHARACTERS:
+            self.letters.update(text[:LETTERS_OF])
+        self.words += text.count(" ") + text.count("\n") + 1
+        self.first = self.first or text[:200]
+
+    @property
+    def documents(self) -> int:
+        return len(self.listing)
+
+    @property
+    def usable(self) -> int:
+        return self.documents - self.reasons.total()
+
+    @property
+    def characters(self) -> int:
+        lengths, reasons = self.listing.characters, self.listing.reasons
+        return sum(n for n, why in zip(lengths, reasons, strict=True) if why is None)
+
+    @property
+    def repeats(self) -> int:
+        """Texts that equal an earlier one."""
+        found = [self.listing.digest(index) for index in self.listing.repeated()]
+        return len(found) - len(set(found))
+
+    def quantile(self, share: float) -> int:
+        """Characters that this share of the texts has at most."""
+        lengths = np.array(self.listing.characters)
+        kept = np.array([why is None for why in self.listing.reasons], dtype=bool)
+        return int(np.quantile(lengths[kept], share)) if kept.any() else 0
+
+    @property
+    def scripts(self) -> dict[str, float]:
+        """The share of the letters in each script, the largest first."""
+        found: Counter[str] = Counter()
+        for character, number in self.letters.items():
+            if character.isalpha():
+                found[unicodedata.name(character, "OTHER").split()[0].split("-")[0]] += number
+        return {name: number / found.total() for name, number in found.most_common()}
+
+    @property
+    def has_blanks(self) -> bool:
+        """Whether words are separated, as in most scripts."""
+        shares = self.scripts
+        return sum(shares.get(name, 0.0) for name in WITHOUT_BLANKS) < MOSTLY
+
+    def as_json(self, notes: Notes) -> dict[str, Any]:
+        return {
+            "documents": self.documents,
+            "characters": self.characters,
+            "words": self.words if self.has_blanks else None,
+            "lengths": {f"{share:.0%}": self.quantile(share) for share in QUANTILES}
+            | {"longest": max(self.listing.characters, default=0)},
+            "scripts": {name.lower(): round(share, 3) for name, share in self.scripts.items()},
+            "distinct_characters": len(self.letters),
+            "repeats": self.repeats,
+            "unusable": dict(sorted(self.reasons.items())),
+            "ignored": dict(sorted((+notes.ignored).items())),
+            "labels": dict(self.labels.most_common()),
+        }
