@@ -33,7 +33,7 @@ TFDS_NAME = re.compile(r"\w+(/[\w.-]+)?(:[\d.*]+)?")
 class SourceSpec(Section):
     """The source of the raw bytes: one of `url`, `path` (or `files`) and `tfds`."""
 
-    url: OneOrMany = Field((), description="public address, or several: http or https")
+    url: OneOrMany = Field((), description="address, or several: http(s), s3, gs, sftp, …")
     path: str | None = Field(
         None,
         description="a local file or folder, or a pattern such as parts/*.csv, relative to the "

@@ -76,7 +76,7 @@ def copy(path: Path, part: Path, source: SourceSpec, report: Report) -> None:
     """Copy a local file to `part`. Raises MissingError, or FolioError beyond source.max_bytes."""
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
-    sink = _Sink(part, str(path), source.max_bytes, report)
+    sink = Sink(part, str(path), source.max_bytes, report)
     with path.open("rb") as file:
         sink.open(0, os.fstat(file.fileno()).st_size)
         with sink:
@@ -116,7 +116,7 @@ def _try(url: str, part: Path, source: SourceSpec, report: Report) -> None:
     from pipelines.network.connections import Watch, send
 
     silence = source.timeout_seconds
-    sink = _Sink(part, shown(url), source.max_bytes, report)
+    sink = Sink(part, shown(url), source.max_bytes, report)
     answer = _Answer(url, sink)
     with Watch(sink.where, WINDOW * silence, source.min_bytes_per_second) as watch, sink, answer:
         try:
@@ -140,7 +140,7 @@ def _try(url: str, part: Path, source: SourceSpec, report: Report) -> None:
     report(sink.done, sink.done)
 
 
-class _Sink:
+class Sink:
     """The `.part` file being written: counts, reports progress, and enforces the limit."""
 
     def __init__(self, part: Path, where: str, max_bytes: int, report: Report) -> None:
@@ -166,7 +166,7 @@ class _Sink:
             self._reported = time.monotonic()
             self.report(self.done, self.total)
 
-    def __enter__(self) -> _Sink:
+    def __enter__(self) -> Sink:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,7 +185,7 @@ class _Sink:
 class _Answer:
     """Checks a server's response before reading the body, and opens the sink."""
 
-    def __init__(self, url: str, sink: _Sink) -> None:
+    def __init__(self, url: str, sink: Sink) -> None:
         self.url, self.sink, self.part = url, sink, sink.part
         self._redirects = Redirects(url)
         self._response: Response | None = None
@@ -261,7 +261,7 @@ class _Answer:
         )
 
 
-def _body_error(error: Exception, sink: _Sink) -> Exception:
+def _body_error(error: Exception, sink: Sink) -> Exception:
     """The user's error for a library's error, wrapped in _TryAgain if another attempt may help."""
     from urllib3.exceptions import ProtocolError
 
@@ -271,7 +271,7 @@ def _body_error(error: Exception, sink: _Sink) -> Exception:
     return _TryAgain(found) if isinstance(found, UnreachableError) else found
 
 
-def _broken_off(sink: _Sink) -> FolioError:
+def _broken_off(sink: Sink) -> FolioError:
     total = "" if sink.total is None else f" of {sink.total:,}"
     return FolioError(
         f"{sink.where}: broke off after {sink.done:,}{total} bytes, repeatedly; run again "

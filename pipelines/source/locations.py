@@ -15,6 +15,7 @@ from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.files.names import refuse_not_utf8, unsafe
 from pipelines.network.addresses import is_certain, shown
 from pipelines.network.http_answers import UNNAMED, MissingError
+from pipelines.source.object_stores import PACKAGES
 from pipelines.store.artifacts import MANIFEST
 
 SCHEMES = ("http", "https", "file")
@@ -23,7 +24,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Place:
-    """Where to find a file: a local Path, or an http(s) address."""
+    """Where to find a file: a local Path, or an address."""
 
     kind: str  # "mirror dir", "mirror url" or "public address"
     address: str | Path  # with references to secrets as declared, see credentials
@@ -113,8 +114,9 @@ def _path_of(url: str) -> str:
             "allowed; in user, password and path write %40 for @, %2F for /, %3F for ?, "
             "%23 for #, %20 for a space"
         )
-    if parts.scheme not in SCHEMES:
-        raise UsageError(f"{shown(url)}: only {', '.join(SCHEMES)} addresses can be fetched")
+    if parts.scheme not in (*SCHEMES, *PACKAGES):
+        known = ", ".join((*SCHEMES, *PACKAGES))
+        raise UsageError(f"{shown(url)}: only {known} addresses can be fetched")
     local = parts.scheme == "file"
     if local and not (parts.netloc in ("", "localhost") and parts.path.startswith("/")):
         raise UsageError(f"{shown(url)}: is not a file on this machine; write file:///folder/file")

@@ -28,6 +28,7 @@ from pipelines.network.http_answers import (
     version_of,
 )
 from pipelines.source.locations import Place, file_names, from_first, places
+from pipelines.source.object_stores import is_object_store, version_at
 from pipelines.store.artifacts import Artifact
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ def _ask(place: Place, seconds: float, offline: bool) -> str:
         return place.version(f"SHA-256 {digest_file(place.address)}")
     if offline:
         raise UnreachableError(f"{shown(place.address)}: --offline forbids it")
-    return place.version(_ask_server(resolved(place.address), seconds))
+    url = resolved(place.address)
+    asked = version_at(url) if is_object_store(url) else _ask_server(url, seconds)
+    return place.version(asked)
 
 
 def _ask_server(url: str, seconds: float) -> str:

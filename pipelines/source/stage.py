@@ -38,6 +38,7 @@ from pipelines.source.locations import (
     places,
     refuse_reserved,
 )
+from pipelines.source.object_stores import fetch, is_object_store
 from pipelines.source.own_folders import matched
 from pipelines.source.received import refuse_page, unpack
 from pipelines.source.tfds import write_records
@@ -123,7 +124,7 @@ def _from_first(
 
 
 def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict[str, Any]:
-    part = _part(name, work)
+    part, version = _part(name, work), ""
 
     def report(done: int, total: int | None) -> None:
         work.progress(done, total, f"bytes of {name}")
@@ -132,14 +133,16 @@ def _bring(name: str, place: Place, source: SourceSpec, work: Workspace) -> dict
         copy(place.address, part, source, report)
     elif work.offline:
         raise UnreachableError(f"{shown(place.address)}: --offline forbids downloading it")
+    elif is_object_store(place.address):
+        version = fetch(resolved(place.address), part, source, report)
     else:
         url = resolved(place.address)
         if not (is_complete(part, url) and _digest(part) in _accepted(source)):
             download(url, part, source, report)
         _open_up(part, name, shown(place.address), source)
+        version = version_fetched(part)
     digest = _proved(part, place, source)
-    local = isinstance(place.address, Path)
-    version = place.version(f"SHA-256 {digest}" if local else version_fetched(part))
+    version = place.version(version or f"SHA-256 {digest}")
     return _origin(place.kind, place.address, part, digest) | {"version": version}
 
 
