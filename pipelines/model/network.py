@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
 from pipelines.files.digests import digest_json
 from pipelines.model import sampled_softmax
@@ -294,5 +296,8 @@ def copy_start(spec: ModelSpec, source: keras.Model, target: keras.Model) -> lis
 
 def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
     """Copy the trained weights, without the state. Both come from the same spec."""
+    from keras import ops
+
     for read, write in zip(source.trainable_variables, target.trainable_variables, strict=True):
-        write.assign(read)
+        # Through NumPy: JAX would share the buffer, which the next training step gives away.
+        write.assign(np.array(ops.convert_to_numpy(read)))
