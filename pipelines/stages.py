@@ -22,6 +22,7 @@ class Stage:
     libraries: tuple[str, ...] = ()
     files: tuple[str, ...] = ()  # files read by the code and part of it, such as templates
     optional: tuple[str, ...] = ()  # optional inputs, which a run may not have
+    own_code: str | None = None  # the key that names a function of the user's own, if declared
     when: str | None = None  # only pipelines that declare this key have the stage
     upstream: bool = False  # its inputs are those of another pipeline's version
     shared: bool = True  # published to FOLIO_STORE; False: it belongs to this home only
@@ -44,8 +45,9 @@ STAGES = (
         "corpus",
         "pipelines.corpus.stage",
         ("source",),
-        ("corpus", "seed"),
+        ("corpus", "seed", "code_folder"),
         ("pyarrow", "polars", "numpy"),
+        own_code="corpus.transform",
     ),
     Stage(
         "start",
@@ -74,8 +76,9 @@ STAGES = (
         "model",
         "pipelines.model.stage",
         ("batches", "start"),
-        ("model", "training", "seed"),
+        ("model", "training", "seed", "code_folder"),
         ("keras", "numpy", "backend"),
+        own_code="model.builder",
         optional=("start",),
     ),
     Stage(

@@ -32,6 +32,7 @@ from pipelines.corpus.splits import (
     assign_splits,
 )
 from pipelines.corpus.text_cache import SPOOL, chosen, document_batches, names
+from pipelines.corpus.transform import DROPPED, transformed
 from pipelines.corpus.unlabelled import set_repeats_aside
 from pipelines.declaration.data_sections import SPLITS, UNLABELLED
 from pipelines.declaration.spec import CorpusSpec
@@ -40,6 +41,7 @@ from pipelines.readers.cleaning import NORMAL_FORM, text_digest
 from pipelines.readers.documents import Document, Notes
 from pipelines.readers.read import film_of, read
 from pipelines.store.artifacts import Artifact, Workspace
+from pipelines.store.own_code import OwnFunction
 
 SHOWN = 5  # lines to list in a notice
 
@@ -55,7 +57,7 @@ def build(
     documents would be quarantined.
     """
     spec, notes = config["corpus"], Notes()
-    divided = divide(inputs["source"], spec, config["seed"], notes, work)
+    divided = divide(inputs["source"], spec, config["seed"], notes, work, config["code_folder"])
     spool, listing, assignment, labels = divided
     if spec.unlabelled:
         set_repeats_aside(spool, listing, assignment)
@@ -80,12 +82,19 @@ class Divided(NamedTuple):
     labels: list[str]  # in the order of their numbers
 
 
-def divide(source: Artifact, spec: CorpusSpec, seed: int, notes: Notes, work: Workspace) -> Divided:
-    """Reads and divides the documents. What is wrong goes to `notes.wrong`: if that returns, the
-    next step follows, so that everything else that is wrong is found too."""
+def divide(
+    source: Artifact, spec: CorpusSpec, seed: int, notes: Notes, work: Workspace, folder: str
+) -> Divided:
+    """Reads and divides the documents; `folder` has the code of `corpus.transform`. What is wrong
+    goes to `notes.wrong`: if that returns, the next step follows, so that everything else that is
+    wrong is found too."""
     _empty(work.scratch)
     spool = work.scratch / "texts.arrow"
-    documents = _of_length(_until_wrong(read(source, spec, notes), notes), spec, notes)
+    documents = read(source, spec, notes)
+    if spec.transform:
+        own = OwnFunction("corpus.transform", spec.transform, Path(folder))
+        documents = transformed(documents, spec, own, notes)
+    documents = _of_length(_until_wrong(documents, notes), spec, notes)
     listing = _spool(documents, spool, notes, work)
     assignment = Assignment([why or TRAIN for why in listing.reasons])
     if notes.on_error is None:  # else the one below says more
@@ -171,6 +180,7 @@ def _enter(listing: Listing, document: Document) -> None:
 
 def _check_quarantine(assignment: Assignment, spool: Path, spec: CorpusSpec, notes: Notes) -> None:
     reasons = assignment.reasons
+    del reasons[DROPPED]  # on purpose
     if not spec.labelled:  # short speeches naturally repeat; that does not indicate a wrong source
         reasons = Counter({why: n for why, n in reasons.items() if why not in REPEATS})
     share = reasons.total() / len(assignment.fates)

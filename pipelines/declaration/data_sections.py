@@ -12,6 +12,7 @@ from pipelines.declaration.section_base import (
     OPERATIONAL,
     Delimiter,
     Encoding,
+    Function,
     Labels,
     OneOrMany,
     Section,
@@ -162,6 +163,11 @@ class CorpusSpec(Section):
     )
     markup: Literal["wiki40b"] | None = Field(
         None, description="markup to interpret: wiki40b's `_START_ARTICLE_`, `_NEWLINE_`, …"
+    )
+    transform: Function | None = Field(
+        None,
+        description="your own function, mypackage.module:function, that is called with each "
+        "document: it returns its text, the document with other values, or None to drop it",
     )
     max_quarantined: float = Field(
         0.02,

@@ -22,11 +22,13 @@ from pipelines.files.home import SHIPPED
 from pipelines.files.names import refuse_not_utf8
 
 FULL = "full"
+OWN_CODE = ("corpus.transform", "model.builder")
 ORIGINS = ("url", "path", "files", "tfds")  # of source: only one of them at a time
 # Fields of Spec that a declaration does not contain, and how they are set instead.
 FIXED = {
     "profile": "choose a profile with --profile",
     "sample": "use the small sample with --allow-sample",
+    "code_folder": "it is that of the declaration; remove it",
     "profiles": "profiles are read only from the declaration; change them there",
 }
 # What a profile cannot change.
@@ -37,6 +39,7 @@ NAMED = FIXED | {
 DECLARED = NAMED | {
     "schedule": "a schedule is read only from the declaration; change it there",
     "source.sample": "it is read only from the declaration; change it there",
+    **dict.fromkeys(OWN_CODE, "code is named only in the declaration; change it there"),
 }
 
 
@@ -71,6 +74,8 @@ def load_spec(
     _apply(chosen, data, places)
     _resolve_paths(path, data)
     data |= {"name": data.get("name", path.stem), "profile": profile, "sample": sample}
+    if any(_lookup(data, key) for key in OWN_CODE):
+        data["code_folder"] = str(path.parent)
     spec = validated(path, places, data)
     if not is_path(pipeline) and pipeline != spec.name:
         raise UsageError(
@@ -78,6 +83,12 @@ def load_spec(
             f"folio remove {pipeline}, then: folio add {path}"
         )
     return spec
+
+
+def _lookup(data: dict[str, Any], dotted: str) -> Any:
+    section, _, key = dotted.partition(".")
+    own = data.get(section)
+    return own.get(key) if isinstance(own, dict) else None
 
 
 def declared_name(pipeline: str) -> str | None:

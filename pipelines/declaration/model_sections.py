@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from pipelines.declaration.section_base import MOST, Section, Tokens
+from pipelines.declaration.section_base import MOST, Function, Section, Tokens
 from pipelines.declaration.slices import SliceKind
 
 Figure = Annotated[float, Field(ge=-1e9, le=1e9)]  # of any metric
@@ -186,6 +186,11 @@ class ModelSpec(Section):
         description="each recurrent layer's outputs are normalized, after the residual connection "
         "(Ba, Kiros and Hinton 2016)",
     )
+    builder: Function | None = Field(
+        None,
+        description="your own function, mypackage.module:function, that builds the network: "
+        "a Keras model with the inputs and outputs of the one that is declared",
+    )
     start_from: StartSpec | None = Field(
         None,
         description="embedding and recurrent layers start with the weights of another pipeline's "
@@ -211,6 +216,9 @@ class ModelSpec(Section):
             self._language_model_is_possible()
         else:
             self._classifier_is_possible()
+        if self.builder and (self.start_from or self.stateful):
+            key = "start_from" if self.start_from else "stateful"
+            raise ValueError(f"{key} is for Folio's own networks; remove it, or builder")
         if self.residual and len(set(self.units)) != 1:
             raise ValueError(
                 f"residual adds a layer's input to its output: units {list(self.units)} must be "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -83,6 +84,16 @@ def _distinct(value: Any) -> Any:
 Labels = Annotated[
     tuple[str, ...], Field(min_length=2, max_length=MOST_LABELS), BeforeValidator(_distinct)
 ]
+FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def _as_function(value: str) -> str:
+    if not FUNCTION.fullmatch(value):
+        raise ValueError(f"write mypackage.module:function, not {value!r}")
+    return value
+
+
+Function = Annotated[str, AfterValidator(_as_function)]  # of the user's own code
 
 # Marks a value that affects how a stage works but not its bytes: it is in no key.
 OPERATIONAL: dict[str, JsonValue] = {"operational": True}

@@ -32,6 +32,9 @@ class Spec(Section):
     )
     profile: str
     sample: bool = False
+    code_folder: str = Field(
+        "", json_schema_extra=OPERATIONAL
+    )  # of the declaration, if it names code
     title: str = Field("", description="one line for lists and reports")
     seed: Seed = Field(1, description="of the split, the weights, the order and the drawn samples")
     source: SourceSpec
@@ -109,6 +112,7 @@ class Spec(Section):
         )
         self._slices_agree()
         self._sampled_softmax_agrees()
+        self._builder_agrees()
         self._start_agrees()
         problem = too_large(self.model, self.tokens, self.batches)
         self._require(problem is None, problem or "")
@@ -169,6 +173,13 @@ class Spec(Section):
             f"training.sampled_softmax {candidates} draws no fewer than tokens.max_size {size}; "
             "remove it",
         )
+
+    def _builder_agrees(self) -> None:
+        for name in ("adversarial", "sampled_softmax", "truncate"):
+            self._require(
+                not (self.model.builder and getattr(self.training, name)),
+                f"training.{name} is for Folio's own networks; remove it, or model.builder",
+            )
 
     def _start_agrees(self) -> None:
         start = self.model.start_from

@@ -68,7 +68,7 @@ def check(source: Artifact, spec: Spec, scratch: Path, progress: Progress) -> Re
     work = Workspace(scratch, scratch, scratch, progress)
     seed = spec.select(("corpus", "seed"))["seed"]
     try:
-        divided = divide(source, spec.corpus, seed, notes, work)
+        divided = divide(source, spec.corpus, seed, notes, work, spec.code_folder)
     except FolioError as error:
         faults.add(error)
         return Report(0, {}, {}, faults.findings())

@@ -54,13 +54,14 @@ def advance_of(decoding: Decoding) -> Begin:
     """The fastest way to sample a block of tokens on this process's backend."""
     keras: Any = sys.modules.get("keras")  # if it is not imported, the model is not Keras's
     on_keras = keras and isinstance(decoding.model, keras.Model)
-    if on_keras and keras.backend.backend() == "tensorflow":
+    known = decoding.spec.builder is None  # what its layers are
+    if known and on_keras and keras.backend.backend() == "tensorflow":
         return tensorflow_advance(decoding)
     return plain_advance(decoding)
 
 
 def plain_advance(decoding: Decoding) -> Begin:
-    """One call of the model per token: any backend, and networks mixed with n-grams."""
+    """One call of the model per token: any backend, any network, also one mixed with n-grams."""
     model, top_k, context = decoding.model, decoding.top_k, decoding.context
     names, ids = list(state_widths(decoding.spec, model)), np.array(decoding.choices, np.int32)
 

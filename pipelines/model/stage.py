@@ -16,8 +16,11 @@ from pipelines.declaration.data_sections import UNLABELLED
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.model.backend import load_keras, make_reproducible, training_device
 from pipelines.model.keras_file import load_model, save_model
+from pipelines.model.network import build_model
+from pipelines.model.own.builder import OwnNetworks
 from pipelines.model.trainer import Trainer
 from pipelines.store.artifacts import Inputs, Workspace
+from pipelines.store.own_code import OwnFunction
 
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
@@ -33,8 +36,12 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     )
     make_reproducible(keras)
     start = load_model(inputs["start"].path / "model.keras") if "start" in inputs else None
+    build = build_model
+    if spec.builder:
+        own = OwnFunction("model.builder", spec.builder, Path(config["code_folder"]))
+        build = OwnNetworks(own, work.scratch)
     trainer = Trainer(
-        spec, config["training"], config["seed"], train, validation, work, start, unlabelled
+        spec, config["training"], config["seed"], train, validation, work, start, unlabelled, build
     )
     trainer.run()
     model = trainer.best_model()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -58,17 +58,18 @@ class Trainer:
         work: Workspace,
         start: keras.Model | None = None,
         unlabelled: Split | None = None,
+        build: Callable[..., keras.Model] = build_model,
     ) -> None:
         """`start`: the model that `spec.start_from` names. `unlabelled`: for virtual adversarial
-        training, a batch in each step."""
+        training, a batch in each step. `build` is called as `build_model`."""
         self.spec, self.training, self.seed, self.work = spec, training, seed, work
         self.train, self.validation, self.unlabelled = train, validation, unlabelled
         size = train.metadata["vocabulary_size"]
         # A truncated gradient needs the state carried between the parts of a batch.
         keeping = spec.model_copy(update={"stateful": True}) if training.truncate else spec
         sampled = training.sampled_softmax is not None
-        self.model = build_model(keeping, size, train.batch_size, seed, sampled)
-        self.plain = build_model(spec, size, seed=seed)
+        self.model = build(keeping, size, train.batch_size, seed, sampled)
+        self.plain = build(spec, size, seed=seed)
         started = copy_start(spec, start, self.model) if start is not None else []
         self.scorer = Scorer(self.plain, spec)
         self.train_step = compiled(self.model, spec.kind, training, started)

@@ -26,6 +26,7 @@ from pipelines.source.remote_version import doubt, must_be_asked, versions
 from pipelines.stages import NAMES, STAGES, Stage
 from pipelines.store.artifacts import Artifact, Recipe, Store
 from pipelines.store.fingerprint import code_fingerprint, library_version
+from pipelines.store.own_code import OwnFunction
 from pipelines.store.settings import Settings
 
 Action = Literal["run", "reuse", "rebuild"]
@@ -245,9 +246,17 @@ def recipe_of(
         stage.version,
         config,
         digests,
-        code_fingerprint(stage.module, stage.files),
+        code_fingerprint(stage.module, stage.files) | _own_code(stage, spec),
         libraries,
     )
+
+
+def _own_code(stage: Stage, spec: Spec) -> dict[str, str]:
+    """{file: digest} of the user's own function that the stage calls, if any."""
+    if stage.own_code is None or not spec.declares(stage.own_code):
+        return {}
+    reference = spec.select((stage.own_code,))[stage.own_code]
+    return OwnFunction(stage.own_code, reference, Path(spec.code_folder)).fingerprint()
 
 
 def local_digests(path: Path) -> dict[str, str]:

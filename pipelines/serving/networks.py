@@ -8,6 +8,7 @@ from pipelines.errors import DamagedError
 from pipelines.model.keras_bounds import outline, unallocated
 from pipelines.model.keras_file import load_model
 from pipelines.model.network import build_model
+from pipelines.model.own.contract import contract
 from pipelines.numpy_network.network import NumpyNetwork
 from pipelines.serving.package import DECLARED, Package
 
@@ -22,7 +23,8 @@ def keras_network(package: Package) -> keras.Model:
     declares."""
     model = load_model(package.model)
     size = package.vocabulary.size
-    if outline(model) != unallocated(lambda: build_model(package.spec, size), outline):
+    looked_at = contract if package.spec.builder else outline
+    if looked_at(model) != unallocated(lambda: build_model(package.spec, size), looked_at):
         raise DamagedError(f"{package.model}: another network than {DECLARED} declares")
     return model
 

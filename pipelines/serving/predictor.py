@@ -49,11 +49,13 @@ class Predictor:
     def load(cls, folder: Path, backend: str | None = None, lean: bool = True) -> Predictor:
         """The package in `folder`, on `backend`, else on the one that this process already runs,
         else on the one it was trained on; `lean` is that of `load_keras`. With the backend numpy,
-        Keras is not imported. Raises FolioError if the package is not intact."""
+        Keras is not imported, unless a user's function has built the network. Raises FolioError if
+        the package is not intact."""
         try:
             package = Package.read(folder)
-            if backend == NUMPY:
+            if backend == NUMPY and package.spec.builder is None:
                 return cls(package, numpy_network(package))
+            backend = None if backend == NUMPY else backend
             keras = sys.modules.get("keras")
             running = keras.backend.backend() if keras else package.settings.backend
             load_keras(backend or running, lean)

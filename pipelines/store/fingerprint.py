@@ -20,6 +20,7 @@ CONTRACTS = {
     "pipelines.declaration.model_sections",
     "pipelines.declaration.training_section",
     "pipelines.store.artifacts",
+    "pipelines.store.own_code",
     "pipelines.errors",
     "pipelines.stages",
     "pipelines.network.addresses",

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from pipelines.declaration.spec import Spec
 from pipelines.errors import UsageError, did_you_mean
 
-LATER = ("profile", "sample")  # fields of Spec that no declaration contains
+LATER = ("profile", "sample", "code_folder")  # fields of Spec that no declaration contains
 
 
 def validated(path: Path, places: dict[str, str], data: dict[str, Any]) -> Spec:

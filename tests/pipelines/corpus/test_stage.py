@@ -29,7 +29,12 @@ class Built:
     """What a build of `files` wrote."""
 
     def __init__(
-        self, folder: Path, files: dict[str, bytes | str], seed: int = 1, **settings: Any
+        self,
+        folder: Path,
+        files: dict[str, bytes | str],
+        seed: int = 1,
+        own: Path = Path(),
+        **settings: Any,
     ) -> None:
         self.out, self.scratch, source = folder / "out", folder / "scratch", folder / "source"
         for path in (self.out, self.scratch, source):
@@ -43,7 +48,9 @@ class Built:
         self.scratch_at_first: list[str] | None = None
         work = Workspace(self.out, self.scratch, folder, self._note)
         self.counts = corpus.build(
-            {"source": artifact_in(source)}, {"corpus": CorpusSpec(**settings), "seed": seed}, work
+            {"source": artifact_in(source)},
+            {"corpus": CorpusSpec(**settings), "seed": seed, "code_folder": str(own)},
+            work,
         )
 
     def _note(self, *step: Any) -> None:

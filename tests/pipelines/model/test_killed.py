@@ -13,6 +13,7 @@ import pytest
 from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
 from pipelines.declaration.training_section import AdversarialSpec, TrainingSpec
 from tests.forked import exit_code
+from tests.pipelines.model.own.test_builder import OURS
 from tests.pipelines.model.test_stage import CLASSIFIER, TRAINING, WRITER, batches, train
 
 __all__ = ["batches"]
@@ -66,6 +67,8 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
         pytest.param("language_model", PRACTISED_WRITER, WARMED_UP, (25,), marks=pytest.mark.long),
         pytest.param("language_model", PRACTISED_WRITER, SAMPLED, (25,), marks=pytest.mark.long),
         pytest.param("classifier", PRACTISED, ADVERSARIAL, (14,), marks=pytest.mark.long),
+        pytest.param("classifier", OURS["classifier"], ONE_CYCLE, (17,), marks=pytest.mark.long),
+        ("language_model", OURS["language_model"], WARMED_UP, (25,)),
         pytest.param("half", PRACTISED, VIRTUAL, (17,), marks=pytest.mark.long),
     ],
     ids=[
@@ -76,6 +79,8 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
         "practised language_model",
         "sampled softmax",
         "adversarial",
+        "a network of one's own",
+        "a language model of one's own",
         "virtual, with unlabelled text",
     ],
 )

@@ -94,7 +94,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True), scratch.mkdir(exist_ok=True)
     return training.build(
         {"batches": artifact_in(batches)} | ({"start": artifact_in(start)} if start else {}),
-        {"model": spec, "training": settings, "seed": 5},
+        {"model": spec, "training": settings, "seed": 5, "code_folder": str(folder)},
         Workspace(out, scratch, folder, progress),
     )
 
