@@ -72,7 +72,7 @@ def check(source: Artifact, spec: Spec, scratch: Path, progress: Progress) -> Re
     except FolioError as error:
         faults.add(error)
         return Report(0, {}, {}, faults.findings())
-    labels = _labels(divided)
+    labels = _labels(divided) if spec.corpus.labelled else {}
     findings = [
         *faults.findings(),
         *_quarantined(divided),

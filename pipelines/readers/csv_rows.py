@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 MAX_FIELD_CHARACTERS = 64 * 2**20
+MAX_LINE_CHARACTERS = 2 * MAX_FIELD_CHARACTERS
 DELIMITERS = (",", ";", "\t", "|")
 DECLARED = "sep="  # Excel's first line, which names the delimiter
 
@@ -73,10 +74,18 @@ class Beginning(NamedTuple):
     delimiter: str
     before: int
 
-    def rows(self, rest: Iterable[str]) -> Reader:
+    def rows(self, rest: TextIO, name: str) -> Reader:
         """All rows, the column names first; `rest` is the file, read up to them."""
-        lines = chain([self.header] if self.header else [], rest)
+        lines = chain([self.header] if self.header else [], _bounded(rest, name))
         return csv.reader(lines, strict=True, delimiter=self.delimiter)
+
+
+def _bounded(file: TextIO, name: str) -> Iterator[str]:
+    """The lines. Raises FolioError for one that would not fit into memory."""
+    while line := file.readline(MAX_LINE_CHARACTERS + 1):
+        if len(line) > MAX_LINE_CHARACTERS:
+            raise FolioError(f"{name}: has a line of more than {MAX_LINE_CHARACTERS:,} characters")
+        yield line
 
 
 def beginning(

@@ -42,6 +42,7 @@ LICENCE = re.compile(
 TEXT_CHARACTERS = 1500  # so many in a row without such words are text
 TITLE_LINES = 5  # that a title may have
 LINE_WIDTH = 70  # a title that would fit is not wrapped
+LONGEST_MARK = 2000  # characters of a line that may be a mark
 HEADER_LINES = 30  # in which a header names the project
 
 
@@ -117,6 +118,9 @@ def _marks(lines: Iterable[str]) -> tuple[list[_Mark], Doubt | None, int, int]:
     header, number, title, characters = None, -1, 0, 0
     for number, line in enumerate(lines):
         characters += len(line)
+        if len(line) > LONGEST_MARK:  # folding it would take many times its memory
+            title = 0
+            continue
         if title:  # the last mark may have another line
             title = _continued(marks[-1], line, number, title)
         if "utenberg" in line or "UTENBERG" in line or "SMALL" in line:

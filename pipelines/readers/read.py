@@ -69,10 +69,10 @@ def _read_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Do
 
 
 def _whole_text(file: File, spec: CorpusSpec, notes: Notes) -> Document:
-    size = file.size or 0
+    size = MAX_TEXT_BYTES if file.size is None else file.size
     if size <= MAX_TEXT_BYTES:
         with file.open() as stream:
-            data = stream.read(MAX_TEXT_BYTES + 1)
+            data = stream.read(size + 1)  # as much memory is reserved
         size = len(data)
     if size > MAX_TEXT_BYTES:
         raise FolioError(

@@ -88,7 +88,7 @@ def csv_rows(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Row]:
 def _csv_rows(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> Iterator[Row]:
     named = [one for one in (spec.text_column, spec.label_column, spec.group) if one]
     start = beginning(file, name, [named, [spec.text_column]], spec.delimiter, notes.ignored)
-    rows, before = start.rows(file), start.before
+    rows, before = start.rows(file, name), start.before
     header = next(checked_rows(rows, name, before=before), None)
     if not header:
         raise FolioError(f"{name}: the file is empty; its first row must contain the column names")

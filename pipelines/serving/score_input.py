@@ -93,7 +93,12 @@ class CsvSource:
             text_lines_of(file, self._path.name, newline="") as text,
         ):
             start = beginning(text, self._path.name, self._named, None, Counter())
-            yield checked_rows(start.rows(text), self._path.name, width, start.before), file.tell
+            yield (
+                checked_rows(
+                    start.rows(text, self._path.name), self._path.name, width, start.before
+                ),
+                file.tell,
+            )
 
 
 class ParquetSource:

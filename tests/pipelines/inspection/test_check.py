@@ -126,6 +126,7 @@ def test_a_licence_frame_and_other_files(tmp_path: Path) -> None:
     assert any("other files" in text for text in ignored)
     assert any("frames" in text for text in ignored)
     assert one(found, "empty").examples == ["empty.txt"]
+    assert found.labels == {} and not any("label" in what for what in kinds(found))
 
 
 @pytest.mark.parametrize(

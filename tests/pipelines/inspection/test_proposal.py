@@ -219,6 +219,28 @@ def test_what_a_token_is(tmp_path: Path, characters: int, text: str, kind: str) 
     assert proposed(tmp_path, "a.txt", whole)[1].tokens.kind == kind
 
 
+@pytest.mark.slow
+def test_ten_thousand_labels_are_none(tmp_path: Path) -> None:
+    rows = [
+        {"body": f"text {number} of kind {kind}", "kind": f"kind {kind}"}
+        for number in range(3)
+        for kind in range(10_000)
+    ]
+    assert proposed(tmp_path, "a.csv", csv_of(rows))[1].model.kind == "language_model"
+    late = sorted(rows, key=lambda row: int(row["kind"].split()[1]) >= 1000)  # few at first
+    late = [row for row in late for _ in range(7 if int(row["kind"].split()[1]) < 999 else 1)]
+    assert proposed(tmp_path, "b.csv", csv_of(late))[1].model.kind == "language_model"
+
+
+@pytest.mark.slow
+def test_thousands_of_columns(tmp_path: Path) -> None:
+    wide = {f"c{number}": number % 7 for number in range(4998)}
+    rows = [{**row, **wide} for row in TWO]
+    proposal, spec = proposed(tmp_path, "a.csv", csv_of(rows))
+    assert (spec.corpus.text_column, spec.corpus.label_column) == ("body", "kind")
+    assert len(proposal.text(tmp_path / "a.yaml")) < 5000
+
+
 def test_labelled_folders(tmp_path: Path) -> None:
     files: dict[str, bytes | str] = {
         f"{part}/{label}/{number}_1.txt": f"{part} {label} {text}"
