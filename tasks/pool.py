@@ -24,6 +24,7 @@ from pipelines.errors import FolioError
 from pipelines.run.plan import Decision
 from pipelines.run.retraining import Retraining
 from pipelines.store.artifacts import Progress
+from pipelines.store.live_progress import progress_of
 from tasks.synchronous import in_thread
 
 POOL = "gpu"
@@ -128,11 +129,19 @@ class PoolTraining:
                         f"waiting for a worker of pool {POOL}; start one with: "
                         f"folio up, or prefect worker start --pool {POOL}",
                     )
-                elif now.state and now.state.is_running():
+                elif now.state and now.state.is_running() and not self._shown_from_the_home():
                     self._show(_latest_progress(client, training.id))
                 return now
         except httpx.HTTPError:
             return training
+
+    def _shown_from_the_home(self) -> bool:
+        """A worker on this machine notes the steps there; another only tells Prefect a share."""
+        found = progress_of(self.run.settings.runs.folder, self.run.run)
+        if found is None or found["stage"] != "model" or not found["unit"]:
+            return False
+        self.progress(found["done"], found["total"], found["unit"])
+        return True
 
     def _show(self, artifact: Any) -> None:
         if artifact is not None:

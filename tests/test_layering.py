@@ -55,7 +55,7 @@ ARROWS = {
     "served_model": "serving",
     "run": "errors declaration baselines files network stages store registry source report release",
     "audit": "errors declaration files network stages store registry report serving run",
-    "flows/display": "files store report run",
+    "flows/display": "errors files store report run",
     "tasks": "errors files store report serving run",
     "upkeep": "errors declaration files network stages store registry report model serving run",
     "flows": (
@@ -65,7 +65,8 @@ ARROWS = {
     "flows/serve": "errors flows/web registry serving",
     "flows/server": "errors files flows/web tasks",
     "flows/services": (
-        "errors declaration files network flows/web store registry report tasks flows flows/server"
+        "errors declaration files network flows/web store registry report tasks upkeep flows "
+        "flows/server"
     ),
     "flows/doctor": (
         "errors declaration files network flows/web store upkeep flows flows/server flows/services"

@@ -176,9 +176,27 @@ def run(
 def runs(
     name: OnlyName = None,
     limit: Annotated[int, typer.Option(help="how many runs to list", min=1)] = 20,
+    follow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="show how far an active run is, until it ends; also: latest"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List past runs, newest first."""
+    """List past runs, newest first, or follow an active one.
+
+    \b
+    Examples:
+      folio runs imdb --limit 5
+      folio runs --follow latest
+    """
+    if follow is not None:
+        from flows.display.following import follow as followed
+
+        record = followed(settings(), follow)
+        answer(record, as_json, display.run)
+        raise typer.Exit(int(record["state"] == "failed"))
     records = [
         record
         for record in settings().runs

@@ -27,7 +27,7 @@ from flows.server.server_process import Server, await_health
 from flows.server.temporary import temporary_folder
 from flows.services import mlflow_process
 from flows.services.processes import LOG, Processes
-from flows.web.home_pages import served
+from flows.web.home_pages import FIRST, served
 from flows.web.reachable import answers
 from pipelines.errors import FolioError, UnreadableError, UsageError
 from pipelines.files.home import made
@@ -35,6 +35,7 @@ from pipelines.files.locks import is_locked, try_lock
 from pipelines.files.small_files import read_object
 from pipelines.files.whole_files import write_json
 from pipelines.store.settings import Settings
+from pipelines.upkeep.running import reloading
 
 TEND_SECONDS = 1.0
 SWEEP_SECONDS = 15.0
@@ -125,9 +126,10 @@ def _run(
     home, prefect = settings.home, settings.home / "prefect"
     with ExitStack() as stack:
         temporary = stack.enter_context(temporary_folder(home / "up" / "tmp"))
+        dashboard = partial(reloading, home / FIRST.lstrip("/"), settings.runs.folder)
         addresses = {
             "mlflow": mlflow_process.address(home, ports.mlflow),
-            "dashboard": stack.enter_context(served(home, ports.dashboard)),
+            "dashboard": stack.enter_context(served(home, ports.dashboard, dashboard)),
         }
         server = stack.enter_context(shared_server(prefect, ports.prefect))
         addresses = {"prefect": server.url.removesuffix("/api"), **addresses}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
@@ -25,6 +25,7 @@ class Handler(SimpleHTTPRequestHandler):
     flows/web/guard.py."""
 
     auth: str | None = None  # the required user:password
+    first: Callable[[], str] | None = None  # makes the dashboard as it is now
 
     def send_head(self) -> BytesIO | BinaryIO | None:
         path = self.path.partition("?")[0]  # urlsplit() fails for invalid addresses
@@ -36,6 +37,8 @@ class Handler(SimpleHTTPRequestHandler):
             self._moved(FIRST)
         elif not self._is_served():
             self.send_error(HTTPStatus.NOT_FOUND)
+        elif path == FIRST and self.first is not None:
+            return self._made(self.first())
         else:
             return super().send_head()
         return None
@@ -55,6 +58,14 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    def _made(self, page: str) -> BytesIO:
+        data = page.encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        return BytesIO(data)
+
     def _moved(self, address: str) -> None:
         self.send_response(HTTPStatus.FOUND)
         self.send_header("Location", address)
@@ -72,10 +83,11 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(home: Path, port: int) -> Iterator[str]:
-    """The address of the home's pages, which are served while inside. Raises OSError if it is
-    taken."""
-    handler = type("HomeHandler", (Handler,), {"auth": auth_string(home)})
+def served(home: Path, port: int, first: Callable[[], str] | None = None) -> Iterator[str]:
+    """The address of the home's pages, which are served while inside; `first` makes the dashboard,
+    else its file is sent. Raises OSError if the port is taken."""
+    own = {"auth": auth_string(home), "first": staticmethod(first) if first else None}
+    handler = type("HomeHandler", (Handler,), own)
     server = ThreadingHTTPServer(("127.0.0.1", port), partial(handler, directory=str(home)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

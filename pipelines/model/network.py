@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
 from pipelines.files.digests import digest_json
 from pipelines.model import sampled_softmax
@@ -283,8 +281,7 @@ def state_names(spec: ModelSpec, layer: int | None = None) -> list[str]:
 
 
 def copy_start(spec: ModelSpec, source: keras.Model, target: keras.Model) -> list[keras.Variable]:
-    """Copy the embedding's weights and those of the recurrent layers that `source` has. Returns
-    the target's variables that now have them."""
+    """Copy the weights of `source`'s embedding and recurrent layers; returns the copies."""
     kind = "both_directions" if spec.bidirectional else spec.cell
     there = {layer.name for layer in source.layers}
     names = ["embedding", *(f"{one}_{i}" for i in range(len(spec.units)) for one in (kind, "norm"))]
@@ -299,5 +296,4 @@ def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
     from keras import ops
 
     for read, write in zip(source.trainable_variables, target.trainable_variables, strict=True):
-        # Through NumPy: JAX would share the buffer, which the next training step gives away.
-        write.assign(np.array(ops.convert_to_numpy(read)))
+        write.assign(ops.copy(read))  # JAX would share the buffer, and give it to the next step

@@ -16,6 +16,7 @@ from pipelines.run.plan import Decision, Selection, decide
 from pipelines.run.upstream import started
 from pipelines.stages import Stage, stage_named
 from pipelines.store.artifacts import Artifact, Workspace
+from pipelines.store.live_progress import noted
 from pipelines.store.settings import Settings
 
 
@@ -90,12 +91,15 @@ def _obtain(
         "git_commit": git_commit(),
         "run": run,
     }
+    progress = settings.progress(stage.name)
+    if run is not None:
+        progress = noted(settings.runs.folder, run, stage.name, progress)
     return settings.store_of(stage).obtain(
         decision.recipe,
         partial(_build, stage, spec, inputs),
         manifest=origin,
         force=decision.artifact is not None,
-        progress=settings.progress(stage.name),
+        progress=progress,
         mirror=settings.mirror,
         offline=settings.offline,
         gpu=settings.gpu,

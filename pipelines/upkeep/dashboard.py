@@ -33,6 +33,7 @@ from pipelines.store.artifacts import Store
 from pipelines.store.settings import Settings
 from pipelines.store.times import utc
 from pipelines.upkeep.disk import disk_usage
+from pipelines.upkeep.running import running
 
 LAST_RUNS = 12  # shown
 LOW_DISK_BYTES = 2e9  # free bytes: below this, another run of the larger pipelines may not fit
@@ -57,7 +58,7 @@ def write_dashboard(settings: Settings, now: datetime | None = None) -> Path:
 
 
 def page_state(settings: Settings, now: datetime) -> dict[str, Any]:
-    """{written, pipelines, runs, disk, links, attention}: the contents of the page, as JSON
+    """{written, pipelines, running, runs, disk, links, attention}: the page's contents, as JSON
     data."""
     made(settings.home)
     records, attention = list(settings.runs), []
@@ -96,6 +97,7 @@ def page_state(settings: Settings, now: datetime) -> dict[str, Any]:
     return {
         "written": utc(now),
         "pipelines": pipelines,
+        "running": running(settings.runs.folder),
         "runs": records[:LAST_RUNS],
         "disk": disk,
         "links": addresses(),

@@ -1,0 +1,75 @@
+"""How far an active run is, kept in the home so that other processes can show it.
+
+runs/.live/<run>.progress    stage, done, total, unit, seconds left
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import UnreadableError
+from pipelines.files.small_files import read_object
+from pipelines.files.whole_files import write_json
+from pipelines.store.live_runs import progress_file
+from pipelines.store.times import utc
+
+WRITE_SECONDS = 2.0  # between two writes
+Progress = Callable[[float, float | None, str], None]
+
+
+def noted(runs: Path, run: str, stage: str, progress: Progress) -> Progress:
+    """`progress`, also kept in the home. `runs` is the folder of the run records."""
+    note = _Note(progress_file(runs, run), stage)
+    note(0, None, "")
+
+    def both(done: float, total: float | None, unit: str) -> None:
+        progress(done, total, unit)
+        note(done, total, unit)
+
+    return both
+
+
+def progress_of(runs: Path, run: str) -> dict[str, Any] | None:
+    """{stage, done, total, unit, left, at} as last noted; None if nothing is known."""
+    try:
+        found = read_object(progress_file(runs, run), stage=str, unit=str, at=str)
+    except (FileNotFoundError, UnreadableError):
+        return None
+    numbers = (found.get("done"), found.get("total") or 0, found.get("left") or 0)
+    return found if all(isinstance(one, int | float) for one in numbers) else None
+
+
+class _Note:
+    def __init__(self, path: Path, stage: str) -> None:
+        self.path, self.stage = path, stage
+        self.due = self.began = 0.0
+        self.first, self.kind = 0.0, ""
+
+    def __call__(self, done: float, total: float | None, unit: str) -> None:
+        now, kind = time.monotonic(), unit.partition(" · ")[0]
+        if kind != self.kind or done < self.first:
+            self.first, self.kind, self.began = done, kind, now
+        elif now < self.due:
+            return
+        self.due = now + WRITE_SECONDS
+        value = {
+            "stage": self.stage,
+            "done": done,
+            "total": total,
+            "unit": unit,
+            "left": self._left(done, total, now),
+            "at": utc(datetime.now(UTC)),
+        }
+        with suppress(OSError):  # a run that is not live, or a full disk: nothing is lost
+            write_json(self.path, value)
+
+    def _left(self, done: float, total: float | None, now: float) -> float | None:
+        """Seconds, at the rate since the first report of this unit."""
+        if not total or done <= self.first:
+            return None
+        return round((total - done) * (now - self.began) / (done - self.first), 1)
