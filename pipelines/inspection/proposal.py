@@ -55,7 +55,8 @@ class Proposal:
         if labels:
             if columns:
                 corpus |= {"label_column": label}
-                corpus |= {"labels": labels} if len(labels) <= MOST_LISTED else {}
+                listed = rare or len(labels) <= MOST_LISTED  # the rare ones are not to be found
+                corpus |= {"labels": labels} if listed else {}
             chosen = classifier(survey, corpus, labels)
         else:
             survey.listing.groups = [None] * len(survey.listing)
@@ -63,10 +64,17 @@ class Proposal:
         return cls(material, columns, survey, notes, labels, rare, chosen)
 
     @property
+    def title(self) -> str:
+        """The name of the file or folder, without endings; of a pattern, that of its folder."""
+        path = self.material.path
+        path = path if path.exists() else self.material.source.path
+        file = path.resolve().name
+        return (file.partition(".")[0] or file).replace("_", " ")
+
+    @property
     def name(self) -> str:
         """The pipeline's; not that of one in the catalog."""
-        file = self.material.path.resolve().name
-        name = slug(file.partition(".")[0] or file)
+        name = slug(self.title)
         return f"my-{name}" if name in shipped_names() else name
 
     def seen(self) -> dict[str, Any]:
@@ -89,7 +97,7 @@ class Proposal:
             f"# yaml-language-server: $schema={schema}",
             f"# Written by `folio init`. Try it: folio run {_shown(file)} --profile quick",
         ]
-        sections: dict[str, Any] = {"title": self.material.path.resolve().stem.replace("_", " ")}
+        sections: dict[str, Any] = {"title": self.title}
         sections |= {"source": {"path": _relative(self.material.path, file.parent)}}
         sections |= self.chosen.sections
         profiles = [

@@ -110,6 +110,22 @@ def test_more_labels_than_two(tmp_path: Path, count: int) -> None:
     assert spec.corpus.labels == (tuple(labels) if count <= 50 else None)
 
 
+def test_many_labels_of_which_some_are_rare(tmp_path: Path) -> None:
+    """Found when training, a label that occurs once would stop the run."""
+    labels = [f"kind {number:02d}" for number in range(60)]
+    rows = labelled(labels, 20) + labelled(["odd"], 1)
+    assert proposed(tmp_path, "a.csv", csv_of(rows))[1].corpus.labels == tuple(labels)
+
+
+def test_several_files_by_a_pattern(tmp_path: Path) -> None:
+    half = len(TWO) // 2
+    lay(tmp_path, {"My parts/a.csv": csv_of(TWO[:half]), "My parts/b.csv": csv_of(TWO[half:])})
+    lay(tmp_path, {"My parts/other.txt": "x"})
+    proposal, spec = proposed(tmp_path, "My parts/*.csv")
+    assert proposal.seen()["documents"] == 80 and spec.name == "my-parts"
+    assert spec.source.path == str(tmp_path / "My parts" / "*.csv")
+
+
 def test_labels_as_they_are_written(tmp_path: Path) -> None:
     odd = ['no "way"', "yes", "[0, 1]", "a: b #", "été\u0301", "\u2028x"]
     _, spec = proposed(tmp_path, "a.csv", csv_of(labelled(odd)))
