@@ -56,7 +56,8 @@ def _columns(columns: list[dict[str, Any]]) -> None:
 def checked(found: dict[str, Any]) -> None:
     """What `folio check` found: what would stop a run first."""
     splits = ", ".join(f"{split} {number:,}" for split, number in found["splits"].items())
-    print(f"{found['pipeline']}: {found['documents']:,} texts{f': {splits}' if splits else ''}")
+    texts = f"{found['documents']:,} text{'' if found['documents'] == 1 else 's'}"
+    print(f"{found['pipeline']}: {texts}{f': {splits}' if splits else ''}")
     for finding in sorted(found["findings"], key=lambda one: not one["stops"]):
         mark = "STOPS" if finding["stops"] else "note "
         print(f"{mark} {finding['count']:>9,}  {finding['text']}")

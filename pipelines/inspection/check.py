@@ -81,6 +81,7 @@ def check(source: Artifact, spec: Spec, scratch: Path, progress: Progress) -> Re
         *_noted(notes),
     ]
     fates = Counter(divided.assignment.fates)
+    fates.update(piece[0] for cut in divided.assignment.cuts.values() for piece in cut)
     splits = {split: fates[split] for split in ALL_SPLITS if fates[split]}
     return Report(len(divided.listing), splits, labels, findings)
 

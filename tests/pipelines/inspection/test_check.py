@@ -129,6 +129,13 @@ def test_a_licence_frame_and_other_files(tmp_path: Path) -> None:
     assert found.labels == {} and not any("label" in what for what in kinds(found))
 
 
+def test_a_text_that_is_cut_has_parts_in_each_split(tmp_path: Path) -> None:
+    text = TEXTS.replace("split: hash", "split: contiguous")
+    found = report(tmp_path, "a.txt", "Some text. " * 99, text, reader="text")
+    assert (found.documents, found.findings) == (1, [])
+    assert found.splits == {"train": 1, "validation": 1, "test": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
