@@ -107,8 +107,8 @@ class CorpusSpec(Section):
         "tfds",
     ] = Field(
         description="text: one long text; files: each file; csv, jsonl, parquet: rows; "
-        "labelled-folders: the layout of aclImdb; lines: each line; paragraphs: text between blank "
-        "lines; tfds: records"
+        "labelled-folders: the layout of aclImdb, or folders named as labels; lines: each line; "
+        "paragraphs: text between blank lines; tfds: records"
     )
     split: Literal["official", "within-train", "hash", "shuffled", "contiguous"] = Field(
         description="which document is in which split; within-train: only the official train part "

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from pipelines.declaration.section_base import MOST_LABELS
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.inspection.material import Material
@@ -14,7 +15,6 @@ from pipelines.readers.documents import Notes
 from pipelines.readers.tables import Row, csv_rows, json_rows, parquet_rows
 
 ROWS, CELLS, CHARACTERS = 20_000, 2_000_000, 32 * 2**20  # that are read to choose the columns
-MOST_LABELS = 1000
 LONGEST_LABEL = 60  # characters
 ROWS_PER_LABEL = 3  # at least, on average: else the column names things, not kinds
 # Names that say so; columns with another name follow in their order.

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.declaration.section_base import MOST_LABELS
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.names import refuse_not_utf8, unsafe
 from pipelines.inspection.encodings import encoding_of
 from pipelines.readers.archives import read_members
+from pipelines.readers.cleaning import composed
 from pipelines.readers.csv_rows import DELIMITERS, cells_of
 from pipelines.readers.file_names import is_junk
 from pipelines.readers.packed import File, unpacked
@@ -22,6 +24,7 @@ from pipelines.source.own_folders import matched
 from pipelines.store.artifacts import Artifact
 
 FIRST_BYTES = 2**18  # of a file, to see what it is
+TEXTS_OF_A_FOLDER = 10  # whose name is a label; an author has fewer novels
 SHOWN_LINES = 200  # in which the delimiter is looked for
 TABLES = {"csv": CSV, "jsonl": JSON_LINES, "parquet": PARQUET}
 TEXTS = (".txt", ".text", ".md", ".rst", ".markdown")
@@ -54,6 +57,7 @@ class Material:
     encoding: str | None = None  # to be declared
     delimiter: str | None = None
     glob: str | None = None
+    labels: list[str] | None = None  # the names of the folders, if these are the labels
 
 
 def material_at(path: Path) -> Material:
@@ -62,6 +66,9 @@ def material_at(path: Path) -> Material:
     size = sum(file.stat().st_size for file in source.files())
     if names := _labelled(source):
         return Material(path, source, "labelled-folders", names, size)
+    if folders := _named_folders(source):
+        names = [name for names in folders.values() for name in names]
+        return Material(path, source, "labelled-folders", names, size, labels=sorted(folders))
     files = [one for one in unpacked(source.files(), source.path, Counter()) if _wanted(one)]
     if office := next((one.name for one in files if one.name in PARTS), None):
         raise FolioError(f"{path}: {PARTS[office]}")
@@ -116,6 +123,20 @@ def _labelled(source: Artifact) -> list[str]:
     else:
         names = list(_names(source))
     return [name for name in names if is_labelled(name)]
+
+
+def _named_folders(source: Artifact) -> dict[str, list[str]] | None:
+    """{folder: its texts}, if there are several and each has many: the folders are labels."""
+    folders: dict[str, list[str]] = {}
+    for name in _names(source):
+        *above, folder, file = ["", *name.split("/")]
+        if is_junk(name) or not file.endswith(".txt"):
+            continue
+        if len(above) < 1 or not folder:
+            return None  # a text that is in no folder
+        folders.setdefault(composed(folder), []).append(name)
+    many = 2 <= len(folders) <= MOST_LABELS
+    return folders if many and min(map(len, folders.values())) >= TEXTS_OF_A_FOLDER else None
 
 
 def _names(source: Artifact) -> Iterator[str]:

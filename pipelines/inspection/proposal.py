@@ -12,10 +12,11 @@ from typing import Any
 from pipelines.declaration.catalog import CATALOG, shipped_names
 from pipelines.declaration.data_sections import TABLE_READERS
 from pipelines.declaration.reading.invalid import slug
+from pipelines.declaration.section_base import MOST_LABELS
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.inspection.choices import MOST_LISTED, Chosen, classifier, language_model
-from pipelines.inspection.columns import MOST_LABELS, Columns
+from pipelines.inspection.columns import Columns
 from pipelines.inspection.declaration_text import flow, text_of
 from pipelines.inspection.material import Material, material_at
 from pipelines.inspection.survey import Survey
@@ -114,6 +115,8 @@ class Proposal:
             "source.path": f"{survey.documents:,} texts, {survey.characters:,} characters",
             "corpus.encoding": "found; check some texts",
         }
+        if material.labels:
+            why["corpus.labels"] = "the names of the folders"
         if self.columns is None:
             return why
         lengths = {one.name: one.mean for one in self.columns.every}
@@ -164,6 +167,7 @@ def _corpus(material: Material, columns: Columns | None) -> dict[str, Any]:
     found |= {"encoding": material.encoding} if material.encoding else {}
     found |= {"delimiter": material.delimiter} if material.delimiter not in (None, ",") else {}
     found |= {"text_column": columns.text} if columns else {}
+    found |= {"labels": material.labels} if material.labels else {}
     return found | {"split": split}
 
 
@@ -171,7 +175,7 @@ def _labels(survey: Survey, material: Material) -> tuple[list[str], list[str]]:
     """Those that the model will know, sorted, and those of too few texts; none if they turn out to
     be too many."""
     if material.reader == "labelled-folders":
-        return FOLDER_LABELS, []
+        return material.labels or FOLDER_LABELS, []
     counts = survey.labels
     if not 2 <= len(counts) <= MOST_LABELS:
         return [], []

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 
-from pipelines.declaration.data_sections import UNLABELLED
+from pipelines.declaration.data_sections import TEST, TRAIN, UNLABELLED
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.readers.archives import LIMITS, read_members
@@ -91,7 +91,7 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
     seen: set[str] = set()
     every = spec.split == "within-train" or spec.unlabelled
     labels = ("pos", "neg", "unsup") if every else ("pos", "neg")
-    for path, data in _labelled_files(source, labels, notes):
+    for path, data in _labelled_files(source, partial(_is_of_use, labels=labels), notes):
         folder, _, name = path.rpartition("/")
         place = _folder(folder)
         if data is None or place is None or (spec.unlabelled and folder.endswith("test/unsup")):
@@ -114,10 +114,32 @@ def _read_labelled_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> 
             seen.add(review.id)
             yield review
     if not homes:
+        notes.ignored.clear()  # they are counted again
+        yield from _read_named_folders(source, spec, notes)
+
+
+def _read_named_folders(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    """Texts in folders that are named as the labels, also below `train` and `test`."""
+    numbers = {label: float(number) for number, label in enumerate(spec.labels or ())}
+
+    def wanted(path: str) -> bool:
+        named = composed(path.rpartition("/")[0].rpartition("/")[2]) in numbers
+        return named and path.endswith(".txt") and not is_junk(path)
+
+    found = False
+    for path, data in _labelled_files(source, wanted, notes):
+        if data is None:
+            notes.ignored[_why_ignored(None, path)] += 1
+            continue
+        found = True
+        *above, folder, _ = path.split("/")
+        part = next((name for name in (TRAIN, TEST) if name in above), None)
+        yield _labelled(path, data, numbers[composed(folder)], part, spec)
+    if not found:
         raise FolioError(
             f"{source_paths(source, Notes())[0].name}: contains no train/pos/*.txt, "
-            "train/neg/*.txt, test/…; reader labelled-folders needs that layout, as "
-            "plain folders or in a .tar.gz or .zip"
+            "train/neg/*.txt, test/…, nor texts in folders named as corpus.labels; reader "
+            "labelled-folders needs one of these, as plain folders or in a .tar.gz or .zip"
         )
 
 
@@ -155,10 +177,10 @@ def _why_ignored(place: dict[str, str | None] | None, path: str) -> str:
 
 
 def _labelled_files(
-    source: Artifact, labels: Container[str | None], notes: Notes
+    source: Artifact, wanted: Callable[[str], bool], notes: Notes
 ) -> Iterator[tuple[str, bytes | None]]:
-    """(name, content if it is needed) of all files, in archives or plain."""
-    files, wanted = source_paths(source, notes), partial(_is_of_use, labels=labels)
+    """(name, content if it is wanted) of all files, in archives or plain."""
+    files = source_paths(source, notes)
     for path in files:
         name = path.relative_to(source.path).as_posix()
         if name.endswith(".zip") or (len(files) == 1 and is_zip(path)):
@@ -197,6 +219,12 @@ def _review(name: str, data: bytes, place: dict[str, str | None], spec: CorpusSp
     name, label = f"{part}/{folder}/{name}", float(folder == "pos") if spec.labelled else None
     if spec.labelled and folder == "unsup":
         label, part = None, UNLABELLED
+    return _labelled(name, data, label, part, spec)
+
+
+def _labelled(
+    name: str, data: bytes, label: float | None, part: str | None, spec: CorpusSpec
+) -> Document:
     text = decoded(data, spec.encoding)
     if text is None:
         return Document(name, excerpt(data, spec.encoding), label, None, part, undecodable(spec))

@@ -276,6 +276,24 @@ def test_labelled_folders(tmp_path: Path) -> None:
     assert proposed(tmp_path, "train")[1].corpus.split == "shuffled"  # there is no test part
 
 
+def test_folders_that_are_labels(tmp_path: Path) -> None:
+    files = {
+        f"{topic}/{number}.txt": f"{topic} {text}"
+        for topic in ("sport", "tax", "été")
+        for number, text in enumerate(texts(20))
+    }
+    lay(tmp_path / "news", files)
+    proposal, spec = proposed(tmp_path, "news")
+    assert spec.corpus.reader == "labelled-folders" and spec.corpus.split == "shuffled"
+    assert spec.corpus.labels == ("sport", "tax", "été") and spec.model.kind == "classifier"
+    assert proposal.seen()["documents"] == 60
+    assert proposed(tmp_path, "b.zip", zipped(files))[1].corpus.labels == spec.corpus.labels
+    lay(tmp_path / "authors", {f"{author}/{n}.txt": PLAY for author in "ab" for n in range(3)})
+    assert proposed(tmp_path, "authors")[1].corpus.reader == "files"
+    lay(tmp_path / "news", {"about.txt": "x" * 2000})
+    assert proposed(tmp_path, "news")[1].corpus.reader == "files"
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [

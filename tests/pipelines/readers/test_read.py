@@ -34,6 +34,22 @@ def lay(root: Path, files: dict[str, bytes | str]) -> Path:
     return root
 
 
+@pytest.mark.parametrize("above", ["", "news/", "data/train/"])
+def test_folders_named_as_the_labels(tmp_path: Path, above: str) -> None:
+    labels = ("sport", "caf\u00e9", "tax")
+    files = {f"{above}{label}/{n}.txt": f"{label} {n}" for label in labels for n in range(2)}
+    files |= {f"{above}cafe\u0301/3.txt": "x", f"{above}other/1.txt": "x", "README": "x"}
+    lay(tmp_path, {**files, ".DS_Store": "x"})
+    found, notes = documents(tmp_path, reader="labelled-folders", split="hash", labels=labels)
+    by_name = {document.id: document for document in found}
+    assert by_name[f"{above}tax/1.txt"][:3] == (f"{above}tax/1.txt", "tax 1", 2.0)
+    assert by_name[f"{above}cafe\u0301/3.txt"].label == 1.0 and len(found) == 7
+    assert {document.part for document in found} == {"train" if "train" in above else None}
+    assert notes.ignored.total() == 3
+    with pytest.raises(FolioError, match=r"nor texts in folders named as corpus\.labels"):
+        documents(tmp_path, reader="labelled-folders", split="hash", labels=("a", "b"))
+
+
 def test_encodings_and_line_ends() -> None:
     assert decoded(b"\xef\xbb\xbfa\r\nb\rc\n") == "a\nb\nc\n"
     assert decoded("naïve".encode("latin-1")) is None
