@@ -24,8 +24,8 @@ class Model:
     def predict(
         self, texts: Iterable[str], top: int = 10, *, replace_unknown: bool = False
     ) -> list[dict[str, Any]]:
-        """One row per text: a classifier's label and probability, or of a language model the `top`
-        most likely next tokens."""
+        """One row per text: a classifier's label and probability, with the `probabilities` of all
+        if there are more than two, or of a language model the `top` most likely next tokens."""
         texts = _several(texts)
         if self.kind == "classifier":
             return self._predictor.predict(texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ from tasks.artifacts import artifact_key, unseen
 from tasks.events import emit_drift
 from tasks.failures import failed
 from tasks.reporting import note_task_run
+
+MOST_LISTED = 10  # labels
 
 
 @task(
@@ -58,13 +61,14 @@ def publish_scores(pipeline: str, summaries: Sequence[dict[str, Any]], notice: N
 
 
 def _row(summary: dict[str, Any]) -> dict[str, Any]:
-    drift = summary["drift"]
+    drift, labels = summary["drift"], summary["labels"]
+    frequent = dict(Counter(labels).most_common(MOST_LISTED))
     return {
         "file": visible(summary["file"]),
         "scores": visible(summary["out"]),
         "version": summary["version"],
         "rows": summary["rows"],
-        **summary["labels"],
+        **{label: rows for label, rows in labels.items() if label in frequent},
         "not scored": sum(summary["errors"].values()),
         "drifted": "unknown" if drift is None else ", ".join(drift["drifted"]) or "no",
         "seconds": summary["seconds"],

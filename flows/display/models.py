@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from flows.display.lineage import drift
 from flows.display.tables import table
+
+MOST_LIKELY, MOST_LISTED = 3, 20  # labels of a text, of a file
 
 
 def models(listed: list[dict[str, Any]]) -> None:
@@ -109,7 +112,15 @@ def predictions(answers: list[dict[str, Any]]) -> None:
             for one in answer["next"]:
                 print(f"  {one['probability']:.4f}  {one['token']!r}")
         else:
-            print(f"{answer['label']}  {answer['probability']:.4f}  {answer['text'][:100]}")
+            print(f"{_likely(answer)}  {answer['text'][:100]}")
+
+
+def _likely(answer: dict[str, Any]) -> str:
+    """The label and its probability; of more than two the most likely ones."""
+    if "probabilities" not in answer:
+        return f"{answer['label']}  {answer['probability']:.4f}"
+    best = sorted(answer["probabilities"].items(), key=lambda one: -one[1])
+    return ", ".join(f"{label} {chance:.4f}" for label, chance in best[:MOST_LIKELY])
 
 
 def texts(made: list[dict[str, Any]]) -> None:
@@ -123,7 +134,7 @@ def scored(summary: dict[str, Any]) -> None:
         f"{summary['out']}: {summary['rows']:,} rows of column {summary['column']!r} by "
         f"{summary['model']} version {summary['version']}{sample} in {summary['seconds']:.1f} s"
     )
-    rows = [(label, count) for label, count in summary["labels"].items()]
+    rows = _of_labels(summary["labels"])
     rows += [(f"not scored: {why}", count) for why, count in summary["errors"].items()]
     table(
         ("answer", "rows", "share"),
@@ -139,6 +150,15 @@ def scored(summary: dict[str, Any]) -> None:
         print("text     drift not measured: too little text")
     else:
         drift(summary["drift"], "this file")
+
+
+def _of_labels(counts: dict[str, int]) -> list[tuple[str, int]]:
+    """(label, rows); of many labels the most frequent, and the others together."""
+    if len(counts) <= MOST_LISTED:
+        return list(counts.items())
+    listed = Counter(counts).most_common(MOST_LISTED)
+    rest = sum(counts.values()) - sum(count for _, count in listed)
+    return [*listed, (f"{len(counts) - MOST_LISTED} other labels", rest)]
 
 
 def exported(found: dict[str, Any]) -> None:

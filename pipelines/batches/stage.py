@@ -43,8 +43,6 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     tokens = inputs["tokens"]
     vocabulary = Vocabulary.load(tokens.path / "vocabulary")
     classes = tokens.counts.get("classes", 2) if config["model.kind"] == "classifier" else 0
-    if classes > 2:
-        raise FolioError("a classifier cannot have more than two labels yet")
     plan = Plan(
         spec,
         vocabulary,

@@ -74,3 +74,30 @@ class Linear:
         every = np.zeros(FEATURES, np.float32)
         every[columns] = weights
         return cls(every, intercept)
+
+
+@dataclass(frozen=True)
+class LinearClasses:
+    """A model of each class against the rest, of the n-grams in `columns` (columns,) alone:
+    `weights` (columns, classes), `intercepts` (classes,), and `squares` (columns,) as in Linear."""
+
+    columns: np.ndarray
+    weights: np.ndarray
+    intercepts: np.ndarray
+    squares: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, columns: np.ndarray, models: Sequence[Linear]) -> LinearClasses:
+        """From models of these columns, one for each class."""
+        weights = np.stack([one.weights.astype(np.float32) for one in models], axis=1)
+        intercepts = np.array([one.intercept for one in models])
+        squares = (one.squares for one in models if one.squares is not None)
+        return cls(columns, weights, intercepts, next(squares, None))
+
+    def logit(self, grams: csr_matrix) -> np.ndarray:
+        """(documents, classes)"""
+        grams = grams[:, self.columns]
+        found = grams @ self.weights
+        if self.squares is not None:
+            found /= np.sqrt(np.maximum(grams @ self.squares, 1e-12))[:, None]
+        return found + self.intercepts

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.counting.linear import FEATURES, Linear, seen_grams
+from pipelines.counting.linear import FEATURES, Linear, LinearClasses, seen_grams
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -25,29 +25,38 @@ MOST_CHARACTERS = 50_000_000  # of the train split; if it is longer, documents a
 CHUNK = 2000  # documents whose n-grams are counted at once
 NB_SVM, TF_IDF = "NB-SVM", "logistic regression"
 STRENGTHS = {NB_SVM: 1.0, TF_IDF: 30.0}  # C: the inverse strength of regularization
+MOST_WEIGHTS = 2**25  # of all classes: their n-grams are fewer, the more classes there are
 BETAS = (1.0, 0.75, 0.5, 0.25)  # share of the trained weights, against the same weight for all
 
 
 @dataclass(frozen=True)
 class Documents:
-    """`grams` (documents, FEATURES): 1 for each n-gram in a document; `positive` (documents,)."""
+    """`grams` (documents, FEATURES): 1 for each n-gram in a document; `label` (documents,): the
+    number of its class."""
 
     ids: list[str]
     grams: csr_matrix
-    positive: np.ndarray
+    label: np.ndarray
+
+    @property
+    def positive(self) -> np.ndarray:
+        """(documents,) bool, of two classes."""
+        return self.label > 0.5
 
 
-def train_documents(corpus: Artifact, seed: int) -> Documents:
-    """The train split, or documents of it drawn at random if it is long."""
+def train_documents(corpus: Artifact, seed: int, classes: int = 2) -> Documents:
+    """The train split, or documents of it drawn at random if it is long. With more classes it is
+    read in part sooner, as a model is trained for each."""
     from scipy.sparse import csr_matrix, vstack
 
-    share = MOST_CHARACTERS / max(corpus.counts["splits"]["train"]["characters"], 1)
+    most = MOST_CHARACTERS * 2 / classes
+    share = most / max(corpus.counts["splits"]["train"]["characters"], 1)
     chunks = _documents(corpus, "train", share, seed)
-    parts = [Documents([], csr_matrix((0, FEATURES)), np.zeros(0, bool)), *chunks]
+    parts = [Documents([], csr_matrix((0, FEATURES)), np.zeros(0, np.float32)), *chunks]
     return Documents(
         [name for part in parts for name in part.ids],
         vstack([part.grams for part in parts], format="csr"),
-        np.concatenate([part.positive for part in parts]),
+        np.concatenate([part.label for part in parts]),
     )
 
 
@@ -60,14 +69,14 @@ def _documents(
         for batch in pq.ParquetFile(shard).iter_batches(CHUNK, columns=["id", "text", "label"]):
             kept = batch.filter(pa.array(random.random(len(batch)) < share))
             grams = seen_grams(kept["text"].to_pylist())
-            yield Documents(kept["id"].to_pylist(), grams, kept["label"].to_numpy() > 0.5)
+            yield Documents(kept["id"].to_pylist(), grams, kept["label"].to_numpy())
 
 
 def problem(train: Documents) -> str | None:
     """Why there is nothing to learn from."""
     if not train.grams.nnz:
         return "there are no words in the train split"
-    if train.positive.all() or not train.positive.any():
+    if (train.label == train.label[0]).all():
         return "the train split has only one class"
     return None
 
@@ -87,13 +96,36 @@ def nb_svm(train: Documents) -> list[Linear]:
 
 
 def tf_idf(train: Documents) -> Linear:
-    documents = np.bincount(train.grams.indices, minlength=FEATURES)
+    documents = np.bincount(train.grams.indices, minlength=train.grams.shape[1])
     rarity = np.log((1 + len(train.ids)) / (1 + documents)) + 1
     squares = rarity**2
     lengths = np.sqrt(train.grams @ squares)
     values = rarity[train.grams.indices] / np.repeat(lengths, np.diff(train.grams.indptr))
     weights, intercept = _trained(train, values, STRENGTHS[TF_IDF])
     return Linear(rarity * weights, intercept, squares)
+
+
+def against_rest(train: Documents, classes: int) -> dict[str, list[LinearClasses]]:
+    """{name: models}: for each class one of it against all others, of the n-grams that most
+    documents contain."""
+    documents = np.bincount(train.grams.indices, minlength=FEATURES)
+    often = np.argsort(-documents, kind="stable")[: MOST_WEIGHTS // classes]
+    columns = np.sort(often[documents[often] > 0])
+    grams = train.grams[:, columns]
+    found: dict[str, list[list[Linear]]] = {NB_SVM: [], TF_IDF: []}
+    for number in range(classes):
+        part = Documents(train.ids, grams, (train.label == number).astype(np.float32))
+        if part.positive.any():
+            found[NB_SVM].append(nb_svm(part))
+            found[TF_IDF].append([tf_idf(part)])
+        else:  # of a class that was not drawn
+            never = Linear(np.zeros(len(columns)), -np.log(len(train.ids) + 1.0))
+            found[NB_SVM].append([never] * len(BETAS))
+            found[TF_IDF].append([never])
+    return {
+        name: [LinearClasses.of(columns, of_class) for of_class in zip(*models, strict=True)]
+        for name, models in found.items()
+    }
 
 
 def _trained(train: Documents, values: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
@@ -108,16 +140,17 @@ def _trained(train: Documents, values: np.ndarray, strength: float) -> tuple[np.
 
 
 def logits(
-    models: Mapping[str, Sequence[Linear]], corpus: Artifact, split: str
+    models: Mapping[str, Sequence[Linear | LinearClasses]], corpus: Artifact, split: str
 ) -> tuple[list[str], np.ndarray, dict[str, list[np.ndarray]]]:
-    """The ids and labels (documents,) of a split, and each model's logits (documents,)."""
+    """The ids and labels (documents,) of a split, and each model's logits (documents,), or
+    (documents, classes) if there are more than two."""
     ids, labels = [], []
     found: dict[str, list[list[np.ndarray]]] = {
         name: [[] for _ in some] for name, some in models.items()
     }
     for chunk in _documents(corpus, split):
         ids += chunk.ids
-        labels.append(chunk.positive)
+        labels.append(chunk.label)
         for name, some in models.items():
             for parts, model in zip(found[name], some, strict=True):
                 parts.append(model.logit(chunk.grams))

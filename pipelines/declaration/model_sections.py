@@ -10,6 +10,8 @@ from pipelines.declaration.section_base import MOST, Function, Section, Tokens
 from pipelines.declaration.slices import SliceKind
 
 Figure = Annotated[float, Field(ge=-1e9, le=1e9)]  # of any metric
+Share = Annotated[float, Field(ge=0, lt=1)]
+OF_CLASSIFIERS = ("accuracy", "log_loss", "roc_auc", "macro_f1")  # metrics
 LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
 
 
@@ -69,10 +71,16 @@ class RegistrySpec(Section):
     """Which metric decides, and what a new model must achieve to become champion."""
 
     metric: Literal[
-        "accuracy", "log_loss", "roc_auc", "bits_per_character", "nats_per_character", "perplexity"
+        "accuracy",
+        "log_loss",
+        "roc_auc",
+        "macro_f1",
+        "bits_per_character",
+        "nats_per_character",
+        "perplexity",
     ] = Field(
         description="decides whether a new model becomes champion; classifiers have accuracy, "
-        "log_loss and roc_auc"
+        "log_loss, macro_f1 (the mean F1 of all classes) and, with two labels, roc_auc"
     )
     floor: Figure | Literal["baseline"] | None = Field(
         None, description="the worst value that can be promoted; or baseline: better than the best"
@@ -91,13 +99,18 @@ class RegistrySpec(Section):
         "named slices: {length: {over 400: 0.7}}",
     )
 
+    class_floor: Share | dict[str, Share] | None = Field(
+        None,
+        description="classifiers: the least recall, on the test split, of each class, or of some: "
+        "{spam: 0.9}",
+    )
+
     @property
     def lower_is_better(self) -> bool:
         return self.metric in LOWER_IS_BETTER
 
 
 Units = Annotated[PositiveInt, Field(le=65_536)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DropoutSpec(Section):
@@ -245,7 +258,7 @@ class ModelSpec(Section):
         if self.stateful:
             raise ValueError("stateful is not for classifiers: their documents are unrelated")
         if self.tie_embeddings:
-            raise ValueError("tie_embeddings is for language models; a classifier has one logit")
+            raise ValueError("tie_embeddings is for language models; classifiers predict labels")
 
     def _dropout_is_possible(self, dropout: DropoutSpec) -> None:
         if dropout.between and len(self.units) == 1:

@@ -13,10 +13,16 @@ from pydantic import BaseModel, Field, model_validator
 
 from pipelines.declaration.data_sections import CorpusSpec, SourceSpec
 from pipelines.declaration.evaluation_section import EvaluationSpec
-from pipelines.declaration.model_sections import BatchesSpec, ModelSpec, RegistrySpec, TokensSpec
+from pipelines.declaration.model_sections import (
+    OF_CLASSIFIERS,
+    BatchesSpec,
+    ModelSpec,
+    RegistrySpec,
+    TokensSpec,
+)
 from pipelines.declaration.model_size import too_large
 from pipelines.declaration.schedule_section import ScheduleSpec
-from pipelines.declaration.section_base import OPERATIONAL, Section, Seed
+from pipelines.declaration.section_base import FOR_TWO_LABELS, OPERATIONAL, Section, Seed
 from pipelines.declaration.slices import EDGES, NAMED, slice_names
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.declaration.tune_section import TunedKey, TuneSpec
@@ -83,7 +89,7 @@ class Spec(Section):
                 "batches.sequence_length and layout are for language models; use tokens.max_tokens",
             )
             self._require(
-                self.registry.metric in ("accuracy", "log_loss", "roc_auc"),
+                self.registry.metric in OF_CLASSIFIERS,
                 f"registry.metric {self.registry.metric} is not measured for classifiers",
             )
             self._require(
@@ -97,6 +103,7 @@ class Spec(Section):
             self._require(
                 self.evaluation.context is None, "evaluation.context is for language models"
             )
+            self._labels_agree()
         else:
             self._language_model_agrees()
         fits = "nb-svm" if self.model.kind == "classifier" else "n-gram"
@@ -117,6 +124,22 @@ class Spec(Section):
         problem = too_large(self.model, self.tokens, self.batches)
         self._require(problem is None, problem or "")
         return self
+
+    def _labels_agree(self) -> None:
+        """What is only for two labels is refused here if labels are declared, else by its stage."""
+        labels, floors = self.corpus.labels, self.registry.class_floor
+        for name in floors if isinstance(floors, dict) and labels else ():
+            known = name in (labels or ())
+            self._require(known, f"registry.class_floor: {name!r} is not in corpus.labels")
+        adversarial = self.training.adversarial
+        for key, declared in (
+            ("training.adversarial.kind", adversarial and adversarial.kind == "virtual"),
+            ("mix", self.mix is not None),
+            ("evaluation.threshold", self.evaluation.threshold != 0.5),
+            ("registry.metric", self.registry.metric == "roc_auc"),
+        ):
+            wrong = declared and len(labels or ()) > 2
+            self._require(not wrong, f"{key}: {FOR_TWO_LABELS[key]}")
 
     def _slices_agree(self) -> None:
         slices, floors = self.evaluation.slices, self.registry.slice_floors
@@ -213,15 +236,15 @@ class Spec(Section):
             "tokens.max_tokens would cut the running text; remove it",
         )
         self._require(
-            self.registry.metric not in ("accuracy", "log_loss", "roc_auc"),
+            self.registry.metric not in OF_CLASSIFIERS,
             f"registry.metric {self.registry.metric} is not measured for language models",
         )
-        self._require(
-            self.evaluation.threshold == 0.5, "evaluation.threshold is for classifiers; remove it"
-        )
-        self._require(
-            self.training.adversarial is None, "training.adversarial is for classifiers; remove it"
-        )
+        for key, unset in (
+            ("evaluation.threshold", 0.5),
+            ("training.adversarial", None),
+            ("registry.class_floor", None),
+        ):
+            self._require(_lookup(self, key) == unset, f"{key} is for classifiers; remove it")
         self._require(
             not (self.batches.layout == "windows" and self.model.stateful),
             "model.stateful has no effect with batches.layout windows: windows are independent",

@@ -10,15 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.batches.columns import column, matrix
 from pipelines.batches.dataset import Split
+from pipelines.corpus.class_names import labels_of
 from pipelines.counting.linear_training import logits
+from pipelines.declaration.section_base import FOR_TWO_LABELS
 from pipelines.declaration.slices import EDGES, slice_names
+from pipelines.errors import FolioError
 from pipelines.metrics.classifier_baselines import baselines, beside
 from pipelines.metrics.evaluation import PREDICTIONS, Evaluation, mix_figures
+from pipelines.metrics.segment_figures import CONFIDENCE
 from pipelines.mix.mixtures import ClassifierMixture
 from pipelines.model.scoring import Scored
-from pipelines.stats.binary import calibration_error, reliability_bins, roc_auc
+from pipelines.stats.binary import calibration_error, reliability_of, roc_auc
 from pipelines.stats.calibration import Calibration
+from pipelines.stats.classes import class_figures, confusion_cells, macro_f1
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,12 @@ def evaluate_classifier(evaluation: Evaluation) -> ClassifierResult:
     own, calibration = _calibrated(evaluation)
     unknown_id = evaluation.test.metadata["unknown_id"]
     scored = evaluation.scored(evaluation.test, ids=True)
-    alone = predictions = predictions_table(scored, unknown_id, own)
+    alone = predictions = predictions_table(scored, unknown_id, own, evaluation.test.classes)
     if evaluation.mixture:
         ids, logit = (alone[name].to_numpy() for name in ("id", "logit"))
         predictions = _with_logit(alone, _mixed(evaluation, "test", ids, logit), calibration)
-    metrics = classifier_metrics(predictions, evaluation.spec.slices)
+    labels = labels_of(evaluation.inputs["corpus"])
+    metrics = classifier_metrics(predictions, evaluation.spec.slices, labels)
     metrics["calibration"] = calibration_figures(predictions, calibration)
     if evaluation.mixture:
         metrics["mix"] = mix_figures(evaluation.mixture)
@@ -53,6 +60,7 @@ def evaluate_classifier(evaluation: Evaluation) -> ClassifierResult:
         evaluation.spec,
         evaluation.seed,
         evaluation.progress,
+        len(labels),
     )
     return ClassifierResult(metrics, predictions)
 
@@ -61,6 +69,8 @@ def _calibrated(evaluation: Evaluation) -> tuple[Calibration, Calibration]:
     """Of the network alone, and of the model: the same unless it is mixed."""
     spec = evaluation.spec
     scaled = spec.calibration == "temperature"
+    if evaluation.test.classes > 2 and spec.threshold != 0.5:
+        raise FolioError(f"evaluation.threshold: {FOR_TWO_LABELS['evaluation.threshold']}")
     if not scaled and spec.threshold != "best":
         return Calibration(threshold=spec.threshold), Calibration(threshold=spec.threshold)
     split = Split(evaluation.inputs["batches"], "validation")
@@ -101,17 +111,21 @@ def _with_logit(predictions: pa.Table, logit: np.ndarray, calibration: Calibrati
 
 
 def predictions_table(
-    scored: Iterable[Scored], unknown_id: int, calibration: Calibration
+    scored: Iterable[Scored], unknown_id: int, calibration: Calibration, classes: int = 2
 ) -> pa.Table:
     """One row per document, sorted by id: id, label, logit (unscaled), probability (of class 1) and
-    correct (calibrated), nats, length (tokens) and unknown_rate (share of unknown tokens)."""
+    correct (calibrated), nats, length (tokens) and unknown_rate (share of unknown tokens).
+
+    Of more than two classes, logit is a list, and there are, instead of probability, predicted (the
+    class) and confidence (its probability).
+    """
     columns: dict[str, list[Any]] = {
         name: []
         for name in (
             "id",
             "label",
             "logit",
-            "probability",
+            *(("predicted", "confidence") if classes > 2 else ("probability",)),
             "correct",
             "nats",
             "length",
@@ -122,61 +136,96 @@ def predictions_table(
         batch = one.batch
         real = np.arange(batch.tokens.shape[1]) < batch.length[:, None]
         unknown = ((batch.tokens == unknown_id) & real).sum(axis=1)
+        probability = calibration.probability(one.logit)
+        if classes > 2:
+            columns["predicted"].append(calibration.predicted(one.logit).astype(np.int32))
+            columns["confidence"].append(probability.max(axis=1))
+        else:
+            columns["probability"].append(probability)
         columns["id"] += batch.ids
         columns["label"].append(batch.outcome)
         columns["logit"].append(one.logit)
-        columns["probability"].append(calibration.probability(one.logit))
         columns["correct"].append(calibration.correct(one.logit, batch.outcome))
         columns["nats"].append(calibration.nats(one.logit, batch.outcome))
         columns["length"].append(batch.length)
         columns["unknown_rate"].append(unknown / batch.length)
-    return pa.table(
-        {
-            name: values if name == "id" else np.concatenate(values)
-            for name, values in columns.items()
-        }
-    ).sort_by("id")
+    joined = {
+        name: values if name == "id" else np.concatenate(values) for name, values in columns.items()
+    }
+    if classes > 2:
+        joined["logit"] = column(joined["logit"].astype(np.float32))
+    return pa.table(joined).sort_by("id")
 
 
-def classifier_metrics(predictions: pa.Table, slices: tuple[str, ...]) -> dict[str, Any]:
+def classifier_metrics(
+    predictions: pa.Table, slices: tuple[str, ...], labels: Sequence[str] = ("0", "1")
+) -> dict[str, Any]:
     """Figures of a predictions table, over all and by slice (`length`, `unknown_rate`)."""
-    label, probability, nats, correct = (
-        predictions[name].to_numpy() for name in ("label", "probability", "nats", "correct")
-    )
+    nats, correct = (predictions[name].to_numpy() for name in ("nats", "correct"))
     total = _figures(correct, nats)
+    figures = {key: total[key] for key in ("accuracy", "log_loss")}
+    by_class = _of_several(predictions, labels) if len(labels) > 2 else _of_two(predictions)
     return {
         "kind": "classifier",
         "split": "test",
-        "headline": {
-            "accuracy": total["accuracy"],
-            "log_loss": total["log_loss"],
-            "roc_auc": roc_auc(label, probability),
-        },
+        "headline": figures | by_class.pop("headline"),
         "sums": {key: total[key] for key in ("documents", "correct", "nats")},
-        "confusion": {
-            "true_positive": int((correct & (label > 0.5)).sum()),
-            "false_positive": int((~correct & (label < 0.5)).sum()),
-            "true_negative": int((correct & (label < 0.5)).sum()),
-            "false_negative": int((~correct & (label > 0.5)).sum()),
-        },
+        **by_class,
         "slices": {
             name: _sliced(predictions[name].to_numpy(), name, correct, nats) for name in slices
         },
     }
 
 
+def _of_two(predictions: pa.Table) -> dict[str, Any]:
+    label, probability, correct = (
+        predictions[name].to_numpy() for name in ("label", "probability", "correct")
+    )
+    return {
+        "headline": {"roc_auc": roc_auc(label, probability)},
+        "confusion": {
+            "true_positive": int((correct & (label > 0.5)).sum()),
+            "false_positive": int((~correct & (label < 0.5)).sum()),
+            "true_negative": int((correct & (label < 0.5)).sum()),
+            "false_negative": int((~correct & (label > 0.5)).sum()),
+        },
+    }
+
+
+def _of_several(predictions: pa.Table, labels: Sequence[str]) -> dict[str, Any]:
+    """`confusion` has [true class, predicted class, documents] of each cell that is not empty."""
+    label, predicted = (predictions[name].to_numpy() for name in ("label", "predicted"))
+    cells, documents = confusion_cells(label, predicted)
+    classes, spread = class_figures(label, predicted, len(labels), CONFIDENCE)
+    return {
+        "headline": {"macro_f1": macro_f1(label, predicted)},
+        "intervals": {"macro_f1": spread._asdict()},
+        "labels": list(labels),
+        "confusion": [
+            [*cell, number] for cell, number in zip(cells.tolist(), documents.tolist(), strict=True)
+        ],
+        "classes": [{"label": name} | row for name, row in zip(labels, classes, strict=True)],
+    }
+
+
 def calibration_figures(predictions: pa.Table, found: Calibration) -> dict[str, Any]:
     """The fitted values, and the test documents' log loss and calibration error without and with
     the temperature."""
-    logit, label = (predictions[name].to_numpy() for name in ("logit", "label"))
+    logit, label = logits_in(predictions), predictions["label"].to_numpy()
     figures = {
         name: {
             "log_loss": float(one.nats(logit, label).mean()),
-            "calibration_error": calibration_error(reliability_bins(label, one.probability(logit))),
+            "calibration_error": calibration_error(reliability_of(one, logit, label)),
         }
         for name, one in (("before", Calibration()), ("after", found))
     }
     return {"temperature": found.temperature, "threshold": found.threshold, **figures}
+
+
+def logits_in(predictions: pa.Table) -> np.ndarray:
+    """(documents,), or (documents, classes) of more than two classes."""
+    found = predictions["logit"]
+    return matrix(found) if pa.types.is_fixed_size_list(found.type) else found.to_numpy()
 
 
 def _figures(correct: np.ndarray, nats: np.ndarray) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.counting.linear import Linear, LinearClasses
 from pipelines.counting.linear_training import (
     NB_SVM,
     STRENGTHS,
     TF_IDF,
+    Documents,
+    against_rest,
     logits,
     nb_svm,
     problem,
@@ -22,14 +25,19 @@ from pipelines.counting.linear_training import (
 from pipelines.declaration.evaluation_section import EvaluationSpec
 from pipelines.metrics.segment_figures import CONFIDENCE
 from pipelines.stats.calibration import Calibration
-from pipelines.stats.paired_tests import classifier_differences
+from pipelines.stats.paired_tests import classifier_differences, columns_of
 
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact, Progress
 
 
 def baselines(
-    corpus: Artifact, predictions: pa.Table, spec: EvaluationSpec, seed: int, progress: Progress
+    corpus: Artifact,
+    predictions: pa.Table,
+    spec: EvaluationSpec,
+    seed: int,
+    progress: Progress,
+    classes: int = 2,
 ) -> dict[str, dict[str, Any]]:
     """{name: its figures, and those of the model minus its own, with intervals}, on the documents
     of the model's `predictions`; or {name: {not_measured: why}}.
@@ -37,7 +45,7 @@ def baselines(
     Calibrated on validation, as the model is.
     """
     progress(0, None, "n-grams counted")
-    train = train_documents(corpus, seed)
+    train = train_documents(corpus, seed, classes)
     if why := problem(train):
         return {name: {"not_measured": why} for name in STRENGTHS}
     used = {
@@ -45,7 +53,7 @@ def baselines(
         "train_documents_left_out": corpus.counts["splits"]["train"]["documents"] - len(train.ids),
     }
     progress(0, None, "n-gram models trained")
-    models = {NB_SVM: nb_svm(train), TF_IDF: [tf_idf(train)]}
+    models = _models(train, classes)
     del train
     progress(0, None, "n-gram models compared with the model")
     _, label, fitted = logits(models, corpus, "validation")
@@ -57,6 +65,12 @@ def baselines(
         name: beside(some[0][places], best[name][1], predictions) | used
         for name, some in tested.items()
     }
+
+
+def _models(train: Documents, classes: int) -> Mapping[str, Sequence[Linear | LinearClasses]]:
+    if classes > 2:
+        return against_rest(train, classes)
+    return {NB_SVM: nb_svm(train), TF_IDF: [tf_idf(train)]}
 
 
 def _most_accurate(
@@ -71,17 +85,18 @@ def _most_accurate(
 
 
 def beside(logit: np.ndarray, fitted: Calibration, predictions: pa.Table) -> dict[str, Any]:
-    """The figures of another model, from its logits (documents,), and those of the `predictions`
-    minus its own, with intervals."""
-    model = {
-        name: predictions[name].to_numpy() for name in ("label", "probability", "correct", "nats")
-    }
+    """The figures of another model, from its logits (documents,) or (documents, classes), and those
+    of the `predictions` minus its own, with intervals."""
+    model = {name: predictions[name].to_numpy() for name in columns_of(predictions)}
     own = {
         "label": model["label"],
-        "probability": fitted.probability(logit),
         "correct": fitted.correct(logit, model["label"]),
         "nats": fitted.nats(logit, model["label"]),
     }
+    if "predicted" in model:
+        own["predicted"] = fitted.predicted(logit)
+    else:
+        own["probability"] = fitted.probability(logit)
     differences = classifier_differences(own, model, CONFIDENCE)
     return {
         **{name: one.old for name, one in differences.items()},

@@ -20,6 +20,7 @@ from pipelines.batches.dataset import Split
 from pipelines.counting.kneser_ney import estimated, train_text
 from pipelines.counting.linear_training import NB_SVM, logits, nb_svm, problem, train_documents
 from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.section_base import FOR_TWO_LABELS
 from pipelines.errors import FolioError
 from pipelines.mix.mixed_network import MixedNetwork
 from pipelines.mix.mixed_scorer import MixedScorer
@@ -49,6 +50,9 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
 def _with_nb_svm(
     model: keras.Model, spec: ModelSpec, inputs: Inputs, config: dict[str, Any], work: Workspace
 ) -> dict[str, Any]:
+    classes = Split(inputs["batches"], VALIDATION).classes
+    if classes > 2:
+        raise FolioError(f"mix: {FOR_TWO_LABELS['mix']}")
     work.progress(0, None, "n-grams counted")
     train = train_documents(inputs["corpus"], config["seed"])
     if why := problem(train):

@@ -49,7 +49,7 @@ class AdversarialStep:
 
         batches = [x | {"weight": weight}, *([unlabelled] if unlabelled else [])]
         if self._graph is None:
-            shapes = [[_any_width(each) for each in batches], tf.TensorSpec(y.shape)]
+            shapes = [[_any_width(each) for each in batches], tf.TensorSpec(y.shape, y.dtype)]
             self._graph = tf.function(self._update, input_signature=shapes, autograph=False)
         return float(self._graph(tf.nest.map_structure(tf.constant, batches), tf.constant(y)))
 

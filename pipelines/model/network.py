@@ -33,28 +33,29 @@ def build_model(
     training_batch: int | None = None,
     seed: int = 0,
     sampled: bool = False,
+    classes: int = 2,
 ) -> keras.Model:
     """The network of `spec`; its initial weights and its dropout depend only on `seed`.
 
-    A classifier maps {tokens (batch, time), length (batch,)} to a logit (batch, 1). A language
-    model maps {tokens, length, state_0, …} to {logits (batch, time, vocabulary), state_0, …}. With
-    `training_batch`, the network is built for training, from layers that train faster
-    (pipelines/model/fast/layers.py): a language model then returns only the logits and, if
+    A classifier maps {tokens (batch, time), length (batch,)} to a logit (batch, 1), or to one for
+    each of more than two `classes`. A language model maps {tokens, length, state_0, …} to {logits
+    (batch, time, vocabulary), state_0, …}. With `training_batch`, it is built for training, from
+    faster layers (fast/layers.py): a language model then returns only the logits and, if
     `spec.stateful`, keeps the state itself for batches of that many rows. `sampled`: it also takes
     targets and candidates, and returns the logits of these (sampled_softmax.py).
     """
     if spec.kind == "classifier":
-        return _classifier(spec, vocabulary_size, training_batch is not None, seed)
+        return _classifier(spec, vocabulary_size, training_batch is not None, seed, classes)
     if training_batch is not None:
         return _training_language_model(spec, vocabulary_size, training_batch, seed, sampled)
     return _language_model(spec, vocabulary_size, seed)
 
 
-def _classifier(spec: ModelSpec, vocabulary_size: int, training: bool, seed: int) -> keras.Model:
+def _classifier(spec: ModelSpec, size: int, training: bool, seed: int, classes: int) -> keras.Model:
     from keras import Model
 
     inputs, mask = _inputs(None)
-    x = _embedded(spec, _embedding(spec, vocabulary_size, seed), inputs, seed)
+    x = _embedded(spec, _embedding(spec, size, seed), inputs, seed)
     last = len(spec.units) - 1
     for i in range(last):
         y = _reader(spec, i, training, seed, every=True)(x, mask=mask)
@@ -67,7 +68,7 @@ def _classifier(spec: ModelSpec, vocabulary_size: int, training: bool, seed: int
     if spec.dense:
         x = _dense(spec.dense, "dense", seed, activation="relu")(x)
     x = _dropped(spec, "dense", "dropout", x, seed)
-    return Model(inputs, _dense(1, "logit", seed)(x), name="classifier")
+    return Model(inputs, _dense(classes if classes > 2 else 1, "logit", seed)(x), name="classifier")
 
 
 def _reader(

@@ -38,7 +38,8 @@ class Batches(Protocol):
 class Scored:
     """A batch and the model's predictions.
 
-    Classifier: `nats`, `correct` and `logit` (of class 1) are (rows,). Language model: `nats` and
+    Classifier: `nats`, `correct` and `logit` (of class 1) are (rows,); of more than two classes
+    `logit` is (rows, classes). Language model: `nats` and
     `correct` (rows, width), 0 where nothing is predicted, and `read` (rows,): the tokens that the
     row's lane had read before. The fields of the other kind are empty.
     """
@@ -86,14 +87,9 @@ class Scorer:
         for batch in split.in_order(ids):
             filled = batch.filled(split.batch_size)
             logits = self.model.predict_on_batch({"tokens": filled.tokens, "length": filled.length})
-            logits = logits[: len(batch.length), 0].astype(np.float64)
-            positive = batch.outcome > 0.5
-            yield Scored(
-                batch,
-                np.logaddexp(0, np.where(positive, -logits, logits)),
-                (logits > 0) == positive,
-                logits,
-            )
+            logits = logits[: len(batch.length)].astype(np.float64)
+            judge = _of_two if logits.shape[1] == 1 else _of_several
+            yield Scored(batch, *judge(logits, batch.outcome))
 
     def _texts(self, split: Batches, ids: bool) -> Iterator[Scored]:
         size = split.batch_size
@@ -148,6 +144,21 @@ class Scorer:
             name: np.zeros((rows, self.spec.units[i // each]), np.float32)
             for i, name in enumerate(names)
         }
+
+
+Judged = tuple[np.ndarray, np.ndarray, np.ndarray]  # nats, correct, logit
+
+
+def _of_two(logits: np.ndarray, outcome: np.ndarray) -> Judged:
+    logit, positive = logits[:, 0], outcome > 0.5
+    nats = np.logaddexp(0, np.where(positive, -logit, logit))
+    return nats, (logit > 0) == positive, logit
+
+
+def _of_several(logits: np.ndarray, outcome: np.ndarray) -> Judged:
+    true = outcome.astype(np.int64)
+    nats = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(true)), true]
+    return nats, logits.argmax(axis=1) == true, logits
 
 
 def token_scorer(model: keras.Model) -> keras.Model:

@@ -14,6 +14,9 @@ from typing import Any
 from pipelines.batches.dataset import Split
 from pipelines.declaration.data_sections import UNLABELLED
 from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.section_base import FOR_TWO_LABELS
+from pipelines.declaration.training_section import TrainingSpec
+from pipelines.errors import FolioError
 from pipelines.model.backend import load_keras, make_reproducible, training_device
 from pipelines.model.keras_file import load_model, save_model
 from pipelines.model.network import build_model
@@ -28,6 +31,7 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     spec: ModelSpec = config["model"]
     train = Split(inputs["batches"], "train")
     validation = Split(inputs["batches"], "validation")
+    _check_classes(train.classes, config["training"])
     has_more = inputs["batches"].files(f"batches/{UNLABELLED}/")
     unlabelled = Split(inputs["batches"], UNLABELLED) if has_more else None
     keras = load_keras(config["training"].backend)
@@ -50,10 +54,19 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         "model": spec.model_dump(mode="json"),
         "vocabulary_size": train.metadata["vocabulary_size"],
         "vocabulary_digest": train.metadata["vocabulary_digest"],
+        **({"classes": train.classes} if train.classes > 2 else {}),
     }
     (work.out / "model.json").write_text(json.dumps(declared, indent=1) + "\n")
     _write_history(trainer.position.history, work.out / "history.parquet")
     return trainer.counts() | {"parameters": model.count_params(), "device": device}
+
+
+def _check_classes(classes: int, training: TrainingSpec) -> None:
+    """Raises FolioError for what is only for two, if the declaration does not say how many."""
+    adversarial = training.adversarial
+    if classes > 2 and adversarial and adversarial.kind == "virtual":
+        key = "training.adversarial.kind"
+        raise FolioError(f"{key}: {FOR_TWO_LABELS[key]}")
 
 
 def _write_history(history: list[dict[str, float]], path: Path) -> None:

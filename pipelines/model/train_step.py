@@ -37,7 +37,7 @@ def compiled(
     # layers compile the parts that benefit (pipelines/model/fast/layers.py).
     model.compile(
         optimizer=optimizer,
-        loss=_loss(kind, training.label_smoothing),
+        loss=_loss(kind == "classifier" and model.output.shape[-1] == 1, training.label_smoothing),
         jit_compile=keras.backend.backend() == "jax",
     )
     optimizer.build(model.trainable_variables)
@@ -89,12 +89,12 @@ def _optimizer(model: keras.Model, training: TrainingSpec, shares: list[float]) 
     return optimizer
 
 
-def _loss(kind: str, smoothing: float) -> keras.Loss:
+def _loss(two_classes: bool, smoothing: float) -> keras.Loss:
     import keras
 
     # Rows and tokens with weight 0 count neither in the sum nor in the divisor.
     reduction = "mean_with_sample_weight"
-    if kind == "classifier":
+    if two_classes:
         return keras.losses.BinaryCrossentropy(
             from_logits=True, label_smoothing=smoothing, reduction=reduction
         )

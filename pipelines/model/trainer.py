@@ -68,8 +68,9 @@ class Trainer:
         # A truncated gradient needs the state carried between the parts of a batch.
         keeping = spec.model_copy(update={"stateful": True}) if training.truncate else spec
         sampled = training.sampled_softmax is not None
-        self.model = build(keeping, size, train.batch_size, seed, sampled)
-        self.plain = build(spec, size, seed=seed)
+        classes = train.classes
+        self.model = build(keeping, size, train.batch_size, seed, sampled, classes)
+        self.plain = build(spec, size, seed=seed, classes=classes)
         started = copy_start(spec, start, self.model) if start is not None else []
         self.scorer = Scorer(self.plain, spec)
         self.train_step = compiled(self.model, spec.kind, training, started)
@@ -171,7 +172,9 @@ class Trainer:
 
     def _losses(self, batch: Batch, *unlabelled: Batch) -> Iterator[tuple[float, float]]:
         """Trains on the parts of a batch; the loss and the weight of each."""
-        x, y, weight = _arguments(batch.filled(self.train.batch_size), self.spec)
+        x, y, weight = _arguments(
+            batch.filled(self.train.batch_size), self.spec, self.train.classes
+        )
         more = [_rows(each.filled(self.train.batch_size)) for each in unlabelled]
         if not self.spec.stateful:
             self._forget()
@@ -259,10 +262,11 @@ def _rows(batch: Batch) -> dict[str, np.ndarray]:
     return {"tokens": batch.tokens, "length": batch.length, "weight": batch.weight}
 
 
-def _arguments(batch: Batch, spec: ModelSpec) -> Arguments:
+def _arguments(batch: Batch, spec: ModelSpec, classes: int) -> Arguments:
     x = {"tokens": batch.tokens, "length": batch.length}
     if spec.kind == "classifier":
-        return x, batch.outcome[:, None], batch.weight
+        y = batch.outcome[:, None] if classes == 2 else batch.outcome.astype(np.int32)
+        return x, y, batch.weight
     return x, batch.outcome, batch.mask
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EPSILON = np.float32(1e-3)  # of Keras's LayerNormalization
 Inputs = Mapping[str, np.ndarray]
-Shapes = dict[str, list[tuple[int | None, ...]]]
+Shapes = dict[str, list[tuple[int, ...]]]  # of the weights, by layer
 
 
 class NumpyNetwork:
@@ -39,10 +39,12 @@ class NumpyNetwork:
         self.cells = [self._cell(i) for i in range(len(spec.units))]
 
     @classmethod
-    def load(cls, path: Path, spec: ModelSpec, vocabulary_size: int) -> NumpyNetwork:
+    def load(
+        cls, path: Path, spec: ModelSpec, vocabulary_size: int, classes: int = 2
+    ) -> NumpyNetwork:
         """Raises DamagedError if the file is not a model, or another one than `spec` declares."""
         weights = read_weights(path)
-        if problem := _unlike(spec, vocabulary_size, weights):
+        if problem := _unlike(_shapes(spec, vocabulary_size, classes), weights):
             raise DamagedError(f"{path}: another network than was declared: {problem}")
         return cls(spec, weights, vocabulary_size)
 
@@ -151,23 +153,17 @@ def _cell_names(spec: ModelSpec, number: int) -> list[str]:
 GATES = {"simple": 1, "gru": 3, "lstm": 4, "peephole": 4}
 
 
-def _unlike(spec: ModelSpec, vocabulary_size: int, weights: Weights) -> str | None:
-    """What is missing or has another shape than the network of `spec`; None if nothing does."""
-    for name, shapes in _shapes(spec, vocabulary_size).items():
+def _unlike(wanted: Shapes, weights: Weights) -> str | None:
+    """What is missing or has another shape; None if nothing does."""
+    for name, shapes in wanted.items():
         found = [each.shape for each in weights.get(name, [])]
-        if len(found) != len(shapes) or not all(map(_fits, found, shapes)):
+        if found != shapes:
             return f"its layer {name} has the weights {found}"
     return None
 
 
-def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(found) == len(wanted) and all(
-        b is None or a == b for a, b in zip(found, wanted, strict=True)
-    )
-
-
-def _shapes(spec: ModelSpec, size: int) -> Shapes:
-    """The weights' shapes by layer; None for a classifier's number of logits."""
+def _shapes(spec: ModelSpec, size: int, classes: int) -> Shapes:
+    """The shapes of the network's weights by layer."""
     wanted: Shapes = {"embedding": [(size, spec.embedding)]}
     width, sides = spec.embedding, 2 if spec.bidirectional else 1
     for number, units in enumerate(spec.units):
@@ -179,16 +175,16 @@ def _shapes(spec: ModelSpec, size: int) -> Shapes:
         width = units * sides
         if spec.layer_norm:
             wanted[f"norm_{number}"] = [(width,), (width,)]
-    return wanted | (_head(spec, size, width))
+    return wanted | _head(spec, size, width, classes)
 
 
-def _head(spec: ModelSpec, size: int, width: int) -> Shapes:
+def _head(spec: ModelSpec, size: int, width: int, classes: int) -> Shapes:
     head: Shapes = {}
     if spec.kind == "classifier":
-        read = width * (3 if spec.pool == "all" else 1)
+        read, logits = width * (3 if spec.pool == "all" else 1), classes if classes > 2 else 1
         if spec.dense:
             head["dense"] = [(read, spec.dense), (spec.dense,)]
-        return head | {"logit": [(spec.dense or read, None), (None,)]}
+        return head | {"logit": [(spec.dense or read, logits), (logits,)]}
     if not spec.tie_embeddings:
         return {"logits": [(width, size), (size,)]}
     if spec.projected:

@@ -12,8 +12,8 @@ from typing import Any
 class Figures:
     """The measured figures of one version on held-out text, and whether it was trained on a sample.
 
-    `slices` and `baselines` are those of metrics.json; `withdrawn` says when a person rolled this
-    version back.
+    `slices` and `baselines` are those of metrics.json, `classes` the documents of each class that
+    are labelled correctly, and all; `withdrawn` says when a person rolled this version back.
     """
 
     values: Mapping[str, float | None]
@@ -21,6 +21,7 @@ class Figures:
     version: int | None = None
     slices: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     baselines: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    classes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     withdrawn: str | None = None
 
     def value(self, metric: str) -> float | None:

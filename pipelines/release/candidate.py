@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.baselines import baseline_line, mix_line
+from pipelines.corpus.class_names import labels_of
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.files.digests import digest_json
 from pipelines.files.home import PROJECT
 from pipelines.registry.figures import Figures
 from pipelines.registry.lookup import PACKAGE, PACKAGE_TAG
 from pipelines.registry.versions import Version
+from pipelines.release.class_recall import by_class, figures_of
 from pipelines.release.fair_comparison import Challenger, held_out_digest
 from pipelines.release.mlflow_register import LOADER
 from pipelines.serving.registered import digests_in
@@ -46,7 +48,7 @@ class Candidate:
     name: str
     spec: RegistrySpec
     sample: bool
-    labels: tuple[str, str]
+    labels: tuple[str, ...]
     metrics: Mapping[str, Any]
     above: Mapping[str, dict[str, Any]]
     folder: Path
@@ -58,7 +60,7 @@ class Candidate:
         """Packs the model into `folder`."""
         metrics = json.loads((inputs["metrics"].path / "metrics.json").read_bytes())
         above = lineage(inputs)
-        labels = tuple(config["corpus.labels"])
+        labels = tuple(labels_of(inputs["corpus"]))
         requirements = _requirements(inputs)
         _stage(inputs, config, labels, metrics, folder)
         tags = _tags(above, config, metrics, folder, requirements)
@@ -77,7 +79,7 @@ class Candidate:
 
     @property
     def figures(self) -> dict[str, float | None]:
-        return self.metrics["headline"]
+        return figures_of(self.metrics, self.spec.metric)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -94,6 +96,7 @@ class Candidate:
             self.sample,
             slices=self.metrics.get("slices", {}),
             baselines=self.metrics.get("baselines", {}),
+            classes=by_class(self.metrics, self.labels),
             withdrawn=withdrawn,
         )
 
@@ -151,7 +154,7 @@ def _requirements(inputs: Inputs) -> list[str]:
 def _stage(
     inputs: Inputs,
     config: dict[str, Any],
-    labels: tuple[str, str],
+    labels: tuple[str, ...],
     metrics: Mapping[str, Any],
     folder: Path,
 ) -> None:
@@ -171,7 +174,7 @@ def _stage(
         measured=metrics,
         normal_form=inputs["corpus"].counts.get("normal_form"),
     )
-    write_statistics(folder / PACKAGE, inputs["tokens"], inputs["metrics"])
+    write_statistics(folder / PACKAGE, inputs["tokens"], inputs["metrics"], len(labels))
     seal(folder / PACKAGE)
     modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
     packages = {f"{folder}/__init__.py" for name in modules for folder in Path(name).parents[:-1]}
@@ -191,7 +194,7 @@ def _tags(
     files = digests_in(folder)
     origin = above["model"]
     tags = {
-        "figures": json.dumps(metrics["headline"]),
+        "figures": json.dumps(figures_of(metrics, config["registry"].metric)),
         "metric": config["registry"].metric,
         "package": digest_json([files, requirements]),
         "files": digest_json(files),

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.corpus.class_names import labels_of
 from pipelines.registry.versions import Version, champion_of, versions
-from pipelines.stats.two_samples import LENGTH, of_shares, of_unknown, of_values
+from pipelines.stats.two_samples import LENGTH, of_classes, of_shares, of_unknown, of_values
 from pipelines.store.artifacts import Artifact, Store
 from pipelines.tokens.lengths import documents_by_length
 from pipelines.tokens.vocabulary import Vocabulary
@@ -78,7 +79,7 @@ class TrainingText:
     """The measured properties of a training text."""
 
     lengths: np.ndarray  # documents with n tokens at index n
-    labels: tuple[int, int] | None  # of class 1, of class 0
+    labels: dict[str, int] | None  # documents of each
     vocabulary: Vocabulary
     unseen: tuple[int, int]  # tokens of the validation split: unknown, known
 
@@ -88,10 +89,12 @@ class TrainingText:
         unseen = tokens.counts["validation"]
         train, config = corpus.counts["splits"]["train"], corpus.manifest["config"]
         labelled = config["corpus.label_column"] or config["corpus.reader"] == "labelled-folders"
-        labels = (train["positives"], train["documents"] - train["positives"])
+        names, documents = labels_of(corpus), train.get("by_label")
+        if documents is None:
+            documents = [train["documents"] - train["positives"], train["positives"]]
         return cls(
             documents_by_length(tokens, "train"),
-            labels if labelled else None,
+            dict(zip(names, documents, strict=True)) if labelled else None,
             Vocabulary.load(tokens.path / "vocabulary"),
             (unseen["unknown"], unseen["tokens"] - unseen["unknown"]),
         )
@@ -131,5 +134,14 @@ def _cut_alike(ours: Vocabulary, theirs: Vocabulary) -> bool:
 
 
 def _labels(old: TrainingText, new: TrainingText) -> Iterator[dict[str, Any]]:
-    if old.labels and new.labels:
-        yield of_shares("label 1", old.labels, new.labels)
+    if not (old.labels and new.labels):
+        return
+    if len(old.labels) == len(new.labels) == 2:
+        negatives, positives = zip(old.labels.values(), new.labels.values(), strict=True)
+        yield of_shares("label 1", *zip(positives, negatives, strict=True))
+        return
+    names = list(old.labels | new.labels)
+    before, after = (
+        np.array([one.get(name, 0) for name in names]) for one in (old.labels, new.labels)
+    )
+    yield from of_classes(names, before, after)

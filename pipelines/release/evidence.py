@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.declaration.model_sections import LOWER_IS_BETTER
 from pipelines.metrics.segment_figures import segment_sums, text_differences
 from pipelines.stats.bootstrap import RESAMPLES, Interval
-from pipelines.stats.paired_tests import Difference, classifier_differences, mcnemar
+from pipelines.stats.paired_tests import Difference, classifier_differences, columns_of, mcnemar
 
 DOCUMENTS, SEGMENTS_OF_TEXT = "test documents", "segments of the test text"
 
@@ -61,10 +62,7 @@ def classifier_evidence(
 ) -> Evidence:
     """From two predictions tables with the same documents in the same order: the intervals of
     `classifier_differences`, and McNemar's test of the labels."""
-    old, new = (
-        {name: table[name].to_numpy() for name in ("label", "probability", "nats", "correct")}
-        for table in (champion, challenger)
-    )
+    old, new = (_columns(table, metric) for table in (champion, challenger))
     differences = classifier_differences(old, new, confidence)
     only_old, only_new = (
         int((one["correct"] & ~other["correct"]).sum()) for one, other in ((old, new), (new, old))
@@ -86,6 +84,14 @@ def classifier_evidence(
             "p": mcnemar(only_new, only_old),
         },
     )
+
+
+def _columns(table: pa.Table, metric: str) -> dict[str, np.ndarray]:
+    """The macro F1 of two classes, which is not measured otherwise, needs their predictions too."""
+    found = {name: table[name].to_numpy() for name in columns_of(table)}
+    if metric == "macro_f1" and "predicted" not in found:
+        found["predicted"] = np.where(found["correct"], found["label"], 1 - found["label"])
+    return found
 
 
 def _others(metric: str, differences: dict[str, Difference]) -> dict[str, dict[str, float]]:

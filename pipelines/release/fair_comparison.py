@@ -33,6 +33,7 @@ PREDICTIONS = "predictions.parquet"
 # word costs far less than its spelling would.
 UNKNOWN_TOLERANCE = 0.001
 FEWEST_FRESH = 30  # documents or segments that the champion has not seen; fewer are not meaningful
+MOST_NAMED = 3  # labels in a sentence
 UNITS = {"classifier": DOCUMENTS, "language_model": SEGMENTS_OF_TEXT}
 
 
@@ -152,7 +153,7 @@ class Challenger:
             return f"it is a {settings['kind'].replace('_', ' ')}"
         if self.kind == "classifier":
             own = tuple(map(str, settings["labels"]))
-            return None if own == self.labels else f"it distinguishes {' from '.join(own)}"
+            return None if own == self.labels else _other_labels(own, self.labels)
         old, new = (
             _read(folder / "vocabulary" / "settings.json", kind=str, lower=bool, words=str)
             for folder in (package, self.tokens)
@@ -182,6 +183,22 @@ class Challenger:
                 f"{known[1]:.2%} to the new model, and unknown tokens cost little"
             )
         return text_evidence(old, new, metric, confidence)
+
+
+def _other_labels(old: tuple[str, ...], new: tuple[str, ...]) -> str:
+    if len(old) == 2:
+        return f"it distinguishes {' from '.join(old)}"
+    if sorted(old) == sorted(new):
+        return "its labels have another order"
+    changes = [
+        f"{what} {', '.join(map(repr, names[:MOST_NAMED]))}{', …' if names[MOST_NAMED:] else ''}"
+        for what, names in (
+            ("knows no", [label for label in new if label not in old]),
+            ("also knows", [label for label in old if label not in new]),
+        )
+        if names
+    ]
+    return f"it {' and '.join(changes)}"
 
 
 def _read(path: Path, **keys: type) -> dict[str, Any]:

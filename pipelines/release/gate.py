@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,6 +82,8 @@ def _under_floors(challenger: Figures, new: float, spec: RegistrySpec) -> Iterat
         yield f"{spec.metric} {shown(new)} {misses} {shown(spec.floor)}"
     for kind, floors in spec.slice_floors.items():
         yield from _under_slice_floors(kind, floors, challenger.slices.get(kind, ()), spec)
+    if spec.class_floor is not None:
+        yield from _under_class_floors(spec.class_floor, challenger.classes)
 
 
 def _no_better_than_counting(challenger: Figures, spec: RegistrySpec) -> Iterator[str]:
@@ -125,6 +127,23 @@ def _under_slice_floors(
             yield (
                 f"{spec.metric} {shown(value)} on the {row[unit]:,} {unit} of "
                 f"{kind} {row['slice']} {misses} {shown(floor)} for this slice"
+            )
+
+
+def _under_class_floors(
+    floors: float | dict[str, float], classes: Mapping[str, tuple[int, int]]
+) -> Iterator[str]:
+    """As for slices: a class that there is not must not pass, and a few documents are chance."""
+    wanted = floors if isinstance(floors, dict) else dict.fromkeys(classes, floors)
+    for name, floor in wanted.items():
+        if name not in classes:
+            yield f"there is a floor for the recall of class {name}, which is not a label"
+            continue
+        correct, documents = classes[name]
+        if documents >= FEWEST and correct / documents < floor:
+            yield (
+                f"recall {shown(correct / documents)} on the {documents:,} documents of class "
+                f"{name} is below the floor of {shown(floor)} for it"
             )
 
 

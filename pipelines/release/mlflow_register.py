@@ -31,7 +31,7 @@ def register(
     figures: Mapping[str, float | None],
 ) -> int:
     """Log the folder as one MLflow model and register it. Returns the version."""
-    kind = json.loads((folder / PACKAGE / "package.json").read_bytes())["kind"]
+    settings = json.loads((folder / PACKAGE / "package.json").read_bytes())
     with mlflow.start_run(experiment_id=_experiment(client, home, name)) as run:
         mlflow.set_tags(tags)
         mlflow.log_params(parameters)
@@ -48,7 +48,7 @@ def register(
             data_path=str(folder / PACKAGE),
             code_paths=[str(folder / "code" / "pipelines")],
             pip_requirements=requirements,
-            signature=_signature(kind),
+            signature=_signature(settings["kind"], settings["labels"]),
         )
     if not client.search_registered_models(filter_string=f"name = '{name}'"):
         client.create_registered_model(name)
@@ -82,16 +82,29 @@ def _location(home: Path, name: str) -> str | None:
     return (home.absolute() / "mlflow" / ARTIFACTS / name).as_uri() if direct else None
 
 
-def _signature(kind: str) -> Any:
+def _signature(kind: str, labels: list[str]) -> Any:
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types.schema import (
+        ColSpec,
+        DataType,
+        Map,
+        ParamSchema,
+        ParamSpec,
+        Schema,
+        TensorSpec,
+    )
 
-    from pipelines.serving.mlflow_model import COLUMNS, PARAMETERS
+    from pipelines.serving.mlflow_model import PARAMETERS, columns
 
-    types = {str: "string", float: "double", int: "long"}
+    types = {
+        str: DataType.string,
+        float: DataType.double,
+        int: DataType.long,
+        dict: Map(DataType.double),
+    }
     given = [ParamSpec(name, types[type(value)], value) for name, value in PARAMETERS]
     answers: list[ColSpec | TensorSpec] = [
-        ColSpec(types[of], name, required=False) for name, of in COLUMNS[kind].items()
+        ColSpec(types[of], name, required=False) for name, of in columns(kind, labels).items()
     ]
     parameters = ParamSchema(given) if kind == "language_model" else None
     return ModelSignature(

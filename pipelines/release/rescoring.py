@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,17 +19,20 @@ from pipelines.batches.dataset import Batch
 from pipelines.metrics.segments import Segments
 from pipelines.mix.mixed_scorer import scorer_of
 from pipelines.serving.predictor import Predictor
+from pipelines.stats.classes import NONE
 from pipelines.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
+
+Answers = list[dict[str, Any]]
 
 WIDTH = 256  # tokens of running text that are read at a time; the state is carried on
 
 
 def rescored(package: Path, corpus: Artifact, batch_size: int) -> pa.Table:
     """What the metrics stage would write about this model: predictions of a classifier (id, label,
-    probability, nats, correct), segments of a language model.
+    probability or predicted, nats, correct), segments of a language model.
 
     `batch_size` is that of the corpus's test batches. Raises FolioError if the package is not
     intact.
@@ -43,26 +46,44 @@ def rescored(package: Path, corpus: Artifact, batch_size: int) -> pa.Table:
 
 
 def _judged(predictor: Predictor, documents: pa.Table) -> pa.Table:
-    rows = predictor.predict(documents["text"].to_pylist())
+    rows = predictor.judged(documents["text"].to_pylist())
     label = documents["label"].to_numpy()
-    # A text that it cannot classify counts as wrong, with the log loss of a random guess.
-    chance = np.array(
-        [0.5 if row["label"] is None else row["positive_probability"] for row in rows]
-    )
-    truth = [predictor.labels[int(value > 0.5)] for value in label]
-    # Two formulas for the same figure: one is exact near 0, the other near 1.
-    nats = -np.where(
-        label > 0.5, np.log(np.maximum(chance, 1e-300)), np.log1p(-np.minimum(chance, 1 - 1e-16))
-    )
+    truth = [predictor.labels[int(value)] for value in label]
+    judged = _of_two if len(predictor.labels) == 2 else _of_several
     return pa.table(
         {
             "id": documents["id"],
             "label": label,
-            "probability": chance,
-            "nats": nats,
+            **judged(predictor.labels, rows, label),
             "correct": [row["label"] == true for row, true in zip(rows, truth, strict=True)],
         }
     )
+
+
+# A text that it cannot classify counts as wrong, with the log loss of a random guess.
+
+
+def _of_two(labels: list[str], rows: Answers, label: np.ndarray) -> dict[str, np.ndarray]:
+    chance = np.array(
+        [0.5 if row["label"] is None else row["positive_probability"] for row in rows]
+    )
+    # Two formulas for the same figure: one is exact near 0, the other near 1.
+    nats = -np.where(
+        label > 0.5, np.log(np.maximum(chance, 1e-300)), np.log1p(-np.minimum(chance, 1 - 1e-16))
+    )
+    return {"probability": chance, "nats": nats}
+
+
+def _of_several(labels: list[str], rows: Answers, label: np.ndarray) -> dict[str, np.ndarray]:
+    numbers = {name: number for number, name in enumerate(labels)} | {None: NONE}
+    chance = [
+        1 / len(labels) if row["label"] is None else row["probabilities"][int(true)]
+        for row, true in zip(rows, label, strict=True)
+    ]
+    return {
+        "predicted": np.array([numbers[row["label"]] for row in rows], np.int32),
+        "nats": -np.log(np.maximum(chance, 1e-300)),
+    }
 
 
 def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Table:

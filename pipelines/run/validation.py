@@ -10,8 +10,8 @@ from pipelines.store.artifacts import Store
 
 def measured(metric: str) -> str:
     """What stands for a pipeline's metric on validation: the metric itself, or the log loss, since
-    training does not measure ROC AUC."""
-    return "log_loss" if metric == "roc_auc" else metric
+    training measures neither ROC AUC nor macro F1."""
+    return "log_loss" if metric in ("roc_auc", "macro_f1") else metric
 
 
 def validation_figure(record: dict[str, Any], store: Store, metric: str) -> float:

@@ -5,6 +5,7 @@ This module is part of every registered model, together with the modules that it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,18 @@ if TYPE_CHECKING:
 
 # (name, default) of the params that `predict(…, params={…})` accepts for a language model
 PARAMETERS = (("length", 100), ("temperature", 0.8), ("seed", 1))
-COLUMNS = {
-    "classifier": {"label": str, "probability": float, "positive_probability": float, "error": str},
-    "language_model": {"next": str, "probability": float, "continuation": str, "error": str},
-}
+
+
+def columns(kind: str, labels: Sequence[str]) -> dict[str, type]:
+    """The columns of the answers, and their types; a dict has probabilities by label."""
+    if kind == "language_model":
+        return {"next": str, "probability": float, "continuation": str, "error": str}
+    more = {"probabilities": dict} if len(labels) > 2 else {"positive_probability": float}
+    return {"label": str, "probability": float, **more, "error": str}
 
 
 class ServedModel:
-    """A frame with the column `text` in, the kind's COLUMNS out, one row per text.
+    """A frame with the column `text` in, `columns` out, one row per text.
 
     `probability` is that of the label or of the next token; `error` says why a text got neither.
     Missing values are None.
@@ -44,12 +49,13 @@ class ServedModel:
         else:
             settings = dict(PARAMETERS) | (params or {})
             rows = [self._go_on(text, **settings) for text in texts]
-        columns = {name: [row.get(name) for row in rows] for name in COLUMNS[self.predictor.kind]}
+        names = columns(self.predictor.kind, self.predictor.labels)
+        answers = {name: [row.get(name) for row in rows] for name in names}
         # As objects, because pandas would turn None into NaN, which is not JSON.
         return pd.DataFrame(
             {
                 name: pd.Series(values, model_input.index, object if None in values else None)
-                for name, values in columns.items()
+                for name, values in answers.items()
             },
             index=model_input.index,
         )

@@ -22,13 +22,15 @@ def keras_network(package: Package) -> keras.Model:
     """Keras must be loaded. Raises DamagedError if it is not the network that the package
     declares."""
     model = load_model(package.model)
-    size = package.vocabulary.size
+    size, classes = package.vocabulary.size, len(package.settings.labels)
     looked_at = contract if package.spec.builder else outline
-    if looked_at(model) != unallocated(lambda: build_model(package.spec, size), looked_at):
+    declared = unallocated(lambda: build_model(package.spec, size, classes=classes), looked_at)
+    if looked_at(model) != declared:
         raise DamagedError(f"{package.model}: another network than {DECLARED} declares")
     return model
 
 
 def numpy_network(package: Package) -> NumpyNetwork:
     """Raises as `keras_network` does."""
-    return NumpyNetwork.load(package.model, package.spec, package.vocabulary.size)
+    size, classes = package.vocabulary.size, len(package.settings.labels)
+    return NumpyNetwork.load(package.model, package.spec, size, classes)

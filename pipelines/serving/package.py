@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from pipelines.declaration.model_sections import ModelSpec
+from pipelines.declaration.section_base import MOST_LABELS
 from pipelines.errors import DamagedError, FolioError
 from pipelines.files.digests import digest_file
 from pipelines.files.names import unsafe
@@ -53,7 +54,7 @@ class PackageSettings(BaseModel):
 
     pipeline: str
     kind: Literal["classifier", "language_model"]
-    labels: list[str] = Field(min_length=2, max_length=2)
+    labels: list[str] = Field(min_length=2, max_length=MOST_LABELS)
     sample: bool
     tokens: Cut
     backend: Literal["tensorflow", "jax", "torch"]
@@ -116,7 +117,7 @@ def write_package(
     mix: Artifact | None = None,
     *,
     pipeline: str,
-    labels: tuple[str, str],
+    labels: tuple[str, ...],
     sample: bool,
     measured: Mapping[str, Any],
     normal_form: str | None = None,

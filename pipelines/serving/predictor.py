@@ -17,6 +17,7 @@ from pipelines.model.decoding import state_widths
 from pipelines.model.sampling import continuation, sample, zero_states
 from pipelines.numpy_network.network import NumpyNetwork
 from pipelines.readers.cleaning import composed, unix_lines, without_tags
+from pipelines.serving.answers import Chance, answer, named
 from pipelines.serving.batching import MAX_TOKENS, groups, model_inputs, rows_by_length
 from pipelines.serving.networks import Network, keras_network, numpy_network
 from pipelines.serving.package import Package, Scaling
@@ -83,12 +84,17 @@ class Predictor:
     # Classifiers
 
     def predict(self, texts: Iterable[Any], watch: Watch | None = None) -> list[dict[str, Any]]:
-        """One row per text: text, label, probability (of that label), positive_probability.
+        """One row per text: text, label, probability (of that label), and positive_probability, or,
+        of more than two labels, probabilities: {label: its probability}.
 
         A text that cannot be classified (empty, missing, not valid Unicode, longer than MAX_TOKENS
         after truncation) has None in these fields, and `error`. `watch` is called for each group of
         texts with their tokens before truncation (texts,) and the ids that are read of each.
         """
+        return [named(row, self.labels) for row in self.judged(texts, watch)]
+
+    def judged(self, texts: Iterable[Any], watch: Watch | None = None) -> list[dict[str, Any]]:
+        """The same rows, but with probabilities as an array (labels,), which takes less memory."""
         self._require("classifier", "use generate or next_tokens")
         return [row for group in groups(texts) for row in self._judge(group, watch)]
 
@@ -102,23 +108,10 @@ class Predictor:
         chances = iter(self._probabilities(cleaned, ids))
         rows = []
         for text, error in zip(group, errors, strict=True):
-            row: dict[str, Any] = {
-                "text": _printable(text),
-                "label": None,
-                "probability": None,
-                "positive_probability": None,
-            }
             chance = None if error else next(chances)
-            if chance is None:
-                row["error"] = error or f"the text has more than {MAX_TOKENS:,} tokens"
-            else:
-                positive = chance > self.calibration.threshold
-                row |= {
-                    "label": self.labels[positive],
-                    "positive_probability": chance,
-                    "probability": chance if positive else 1 - chance,
-                }
-            rows.append(row)
+            why = error or f"the text has more than {MAX_TOKENS:,} tokens"
+            found = (self.labels, self.calibration.threshold)
+            rows.append(answer(_printable(text), why if chance is None else chance, *found))
         return rows
 
     def _encode(self, cleaned: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -138,22 +131,24 @@ class Predictor:
         """As the texts that the model was trained on; earlier versions did not compose them."""
         return composed(unix_lines(text)) if self._composed else unix_lines(text)
 
-    def _probabilities(self, cleaned: list[str], ids: list[np.ndarray]) -> list[float | None]:
-        """Of the second label, per text, in order; None for a text that is too long."""
-        chances: list[float | None] = [None] * len(ids)
+    def _probabilities(self, cleaned: list[str], ids: list[np.ndarray]) -> list[Chance | None]:
+        """Of the second label, or of more than two (labels,), per text, in order; None for a text
+        that is too long."""
+        chances: list[Chance | None] = [None] * len(ids)
         most = self.tokens.max_tokens
         for rows in rows_by_length([len(row) for row in ids], most, self._few_shapes):
             tokens, length = model_inputs(
                 [ids[i] for i in rows], self.vocabulary.pad_id, most, self._few_shapes
             )
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
-            logit = logits[: len(rows), 0].astype(np.float64)
+            logit = logits[: len(rows)].astype(np.float64)
+            logit = logit[:, 0] if logit.shape[1] == 1 else logit
             if isinstance(self.mixture, ClassifierMixture):
                 counted = self.mixture.counted([cleaned[i] for i in rows])
                 logit = self.mixture.logit(logit, counted)
             chance = self.calibration.probability(logit)
-            for i, value in zip(rows, chance, strict=True):
-                chances[i] = float(value)
+            for i, value in zip(rows, chance if chance.ndim == 2 else chance.tolist(), strict=True):
+                chances[i] = value
         return chances
 
     # Language models

@@ -1,6 +1,6 @@
 """Scores a file of texts with a classifier: all its columns and the predictions, and a summary.
 
-scored.parquet        every row of the file, in its order, with the columns of ADDED
+scored.parquet        every row of the file, in its order, with the predictions
 scored.parquet.json   counts, the version used, whether the text has drifted
 
 Both are written to temporary files and renamed when they are complete. Memory holds a window of
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from pipelines.files.digests import digest_file
 from pipelines.files.whole_files import replacing, write_json
 from pipelines.registry.lookup import named_version
 from pipelines.registry.versions import Version
+from pipelines.serving.answers import of_each
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.registered import package_of
 from pipelines.serving.score_input import CSV, PARQUET, Source, Window, open_source
@@ -35,14 +36,7 @@ from pipelines.serving.text_statistics import TextStatistics, compared, read_sta
 from pipelines.store.artifacts import Progress, silent
 from pipelines.store.times import utc
 
-ADDED = pa.schema(
-    [
-        ("label", pa.string()),
-        ("probability", pa.float64()),
-        ("positive_probability", pa.float64()),
-        ("error", pa.string()),
-    ]
-)
+ALWAYS = {"label": pa.string(), "probability": pa.float64(), "error": pa.string()}
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,8 @@ def identity_of(version: Version) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Order:
     """What to score, and where to write. `prefix` is put before the added columns' names; `force`
-    replaces an existing `out`; `spreadsheet_safe` prevents formulas in a .csv output."""
+    replaces an existing `out`; `spreadsheet_safe` prevents formulas in a .csv output; `every` adds
+    a column for each label."""
 
     file: Path
     out: Path
@@ -96,6 +91,7 @@ class Order:
     prefix: str = ""
     force: bool = False
     spreadsheet_safe: bool = False
+    every: bool = False
 
     @property
     def summary(self) -> Path:
@@ -108,11 +104,18 @@ class Order:
             "asked_column": self.column,
             "prefix": self.prefix,
             "spreadsheet_safe": self.spreadsheet_safe,
+            **({"every": True} if self.every else {}),
         }
 
-    @property
-    def added(self) -> pa.Schema:
-        return pa.schema([column.with_name(self.prefix + column.name) for column in ADDED])
+    def added(self, labels: Sequence[str] = ()) -> pa.Schema:
+        """The columns of the predictions; without `labels`, those that every classifier adds."""
+        columns = dict(ALWAYS)
+        if len(labels) == 2:
+            error = columns.pop("error")
+            columns |= {"positive_probability": pa.float64(), "error": error}
+        if self.every:
+            columns |= {f"probability_{label}": pa.float64() for label in labels}
+        return pa.schema([(self.prefix + name, kind) for name, kind in columns.items()])
 
 
 def score_file(classifier: Classifier, order: Order, progress: Progress = silent) -> dict[str, Any]:
@@ -123,12 +126,12 @@ def score_file(classifier: Classifier, order: Order, progress: Progress = silent
     """
     started = time.perf_counter()
     digest = digest_of(order.file)
-    source, schema = check(order)
+    source, schema = check(order, classifier.predictor.labels)
     trained = read_statistics(classifier.package)
     counts = _Counts(TextStatistics(classifier.predictor.vocabulary.unknown_id))
     with _whole(order.out) as partial, _writer(partial, order, schema) as write:
         for window in source.windows():
-            write(_judged(classifier.predictor, window, schema, counts))
+            write(_judged(classifier.predictor, window, schema, counts, order.every))
             progress(window.done, window.total, f"{window.unit} · {counts.rows:,} texts scored")
     summary = _summary(classifier, order, source, counts, trained) | {
         "file_sha256": digest,
@@ -148,12 +151,12 @@ def digest_of(file: Path) -> str | None:
         return None
 
 
-def check(order: Order) -> tuple[Source, pa.Schema]:
+def check(order: Order, labels: Sequence[str] = ()) -> tuple[Source, pa.Schema]:
     """The open file and the columns to write; raises the errors of `score_file` for an invalid
     request, before the seconds that loading a model takes."""
     _check_target(order)
     source = open_source(order.file, order.column)
-    return source, _with_answers(source, order)
+    return source, _with_answers(source, order, order.added(labels))
 
 
 @dataclass
@@ -164,16 +167,25 @@ class _Counts:
     errors: Counter[str] = field(default_factory=Counter)
 
 
-def _judged(predictor: Predictor, window: Window, schema: pa.Schema, counts: _Counts) -> pa.Table:
-    answers = predictor.predict(window.texts, counts.statistics.see_texts)
+def _judged(
+    predictor: Predictor, window: Window, schema: pa.Schema, counts: _Counts, every: bool
+) -> pa.Table:
+    answers, labels = predictor.judged(window.texts, counts.statistics.see_texts), predictor.labels
     counts.rows += len(answers)
     counts.errors.update(row["error"] for row in answers if row.get("error"))
     counts.labels.update(row["label"] for row in answers if row["label"])
+    score = "positive_probability" if len(labels) == 2 else "probability"
     counts.statistics.see_scores(
-        np.array([row["positive_probability"] for row in answers if row["label"]], np.float64)
+        np.array([row[score] for row in answers if row["label"]], np.float64)
     )
-    added = [pa.array([row.get(column.name) for row in answers], column.type) for column in ADDED]
-    return pa.table([*window.table.columns, *added], schema=schema)
+    more = ["positive_probability"] if len(labels) == 2 else []
+    names = ["label", "probability", *more, "error"]
+    added = [[row.get(name) for row in answers] for name in names]
+    if every:
+        added += zip(*(of_each(row, labels) for row in answers), strict=True)
+    kinds = schema.types[-len(added) :]
+    columns = [pa.array(values, kind) for values, kind in zip(added, kinds, strict=True)]
+    return pa.table([*window.table.columns, *columns], schema=schema)
 
 
 def _check_target(order: Order) -> None:
@@ -198,8 +210,8 @@ def _check_target(order: Order) -> None:
         )
 
 
-def _with_answers(source: Source, order: Order) -> pa.Schema:
-    taken = [name for name in order.added.names if name in source.schema.names]
+def _with_answers(source: Source, order: Order, added: pa.Schema) -> pa.Schema:
+    taken = [name for name in added.names if name in source.schema.names]
     if taken:
         raise UsageError(
             f"{order.file.name}: already has a column {taken[0]!r}; give the added "
@@ -211,7 +223,7 @@ def _with_answers(source: Source, order: Order) -> pa.Schema:
             f"{order.out}: a CSV file cannot contain the lists of column {nested[0]!r}; "
             "give a .parquet file as --out"
         )
-    return pa.schema([*source.schema, *order.added], metadata=source.schema.metadata)
+    return pa.schema([*source.schema, *added], metadata=source.schema.metadata)
 
 
 @contextmanager
@@ -248,8 +260,9 @@ def _summary(
     counts: _Counts,
     trained: TextStatistics | None,
 ) -> dict[str, Any]:
-    label = classifier.predictor.labels[1]
-    measured = compared(trained, counts.statistics, label) if trained else None
+    labels = classifier.predictor.labels
+    counts.statistics.labels = np.array([counts.labels[name] for name in labels])
+    measured = compared(trained, counts.statistics, labels) if trained else None
     drift = (
         None
         if measured is None
@@ -270,7 +283,7 @@ def _summary(
             "column": source.column,
             "rows": counts.rows,
             "scored": counts.labels.total(),
-            "labels": {name: counts.labels[name] for name in classifier.predictor.labels},
+            "labels": {name: counts.labels[name] for name in labels},
             "errors": dict(counts.errors.most_common()),
             "drift": drift,
         }

@@ -3,12 +3,14 @@
 They allow a comparison with the texts to score, wherever the package is and without the original
 artifacts. `profile.json` contains, of the training text, `lengths` ([tokens before truncation,
 documents]), of the validation split `unknown` (tokens unknown, known), and of the held-out
-predictions `scores` (documents by probability of the second label, in SCORE_BINS).
+predictions `scores` (documents by probability of the second label, in SCORE_BINS). Of more than two
+labels, `scores` are by probability of the predicted one, and `labels` are documents by prediction.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import UnreadableError
 from pipelines.files.small_files import read_object
-from pipelines.stats.two_samples import LENGTH, of_unknown, of_values
+from pipelines.stats.two_samples import LENGTH, of_classes, of_unknown, of_values
 from pipelines.store.artifacts import Artifact
 from pipelines.tokens.lengths import documents_by_length
 
@@ -34,6 +36,7 @@ class TextStatistics:
     lengths: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
     unknown: tuple[int, int] = (0, 0)
     scores: np.ndarray = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
+    labels: np.ndarray | None = None
 
     def see_texts(self, lengths: np.ndarray, ids: list[np.ndarray]) -> None:
         """Add texts: their tokens before truncation (texts,), and the ids that are read of each."""
@@ -43,22 +46,26 @@ class TextStatistics:
         self.unknown = (self.unknown[0] + unknown, self.unknown[1] + len(flat) - unknown)
 
     def see_scores(self, probabilities: np.ndarray) -> None:
-        """Add predictions: (texts,) probabilities of the second label."""
+        """Add predictions: (texts,) probabilities of the second label, or of the predicted one."""
         self.scores = self.scores + binned(probabilities)
 
 
-def write_statistics(package: Path, tokens: Artifact, metrics: Artifact) -> None:
+def write_statistics(package: Path, tokens: Artifact, metrics: Artifact, classes: int) -> None:
     """Put the statistics of a classifier into its package folder."""
-    if "label" not in pq.read_schema(metrics.path / "predictions.parquet").names:
+    path = metrics.path / "predictions.parquet"
+    if "label" not in pq.read_schema(path).names:
         return  # a language model
     lengths = documents_by_length(tokens, "train")
     validation = tokens.counts["validation"]
-    predicted = pq.read_table(metrics.path / "predictions.parquet", columns=["probability"])
+    score = "probability" if classes == 2 else "confidence"
     statistics = {
         "lengths": [[int(n), int(lengths[n])] for n in np.flatnonzero(lengths)],
         "unknown": [validation["unknown"], validation["tokens"] - validation["unknown"]],
-        "scores": binned(predicted["probability"].to_numpy()).tolist(),
+        "scores": binned(pq.read_table(path, columns=[score])[score].to_numpy()).tolist(),
     }
+    if classes > 2:
+        predicted = pq.read_table(path, columns=["predicted"])["predicted"].to_numpy()
+        statistics["labels"] = np.bincount(predicted, minlength=classes).tolist()
     (package / FILE).write_text(json.dumps(statistics) + "\n", encoding="utf-8")
 
 
@@ -73,13 +80,14 @@ def read_statistics(package: Path) -> TextStatistics | None:
         lengths = np.bincount(places, counts).astype(np.int64)
         unknown, known = map(int, noted["unknown"])
         scores = np.array(noted["scores"], np.int64)
+        labels = np.array(noted["labels"], np.int64) if "labels" in noted else None
     except FileNotFoundError:
         return None
     except (TypeError, ValueError, OverflowError, MemoryError) as error:
         raise _not_packed(package) from error
     if scores.shape != (SCORE_BINS,) or min(unknown, known, *scores, *counts) < 0:
         raise _not_packed(package)
-    return TextStatistics(-1, lengths, (unknown, known), scores)
+    return TextStatistics(-1, lengths, (unknown, known), scores, labels)
 
 
 def _not_packed(package: Path) -> UnreadableError:
@@ -89,18 +97,18 @@ def _not_packed(package: Path) -> UnreadableError:
     )
 
 
-def compared(old: TextStatistics, new: TextStatistics, label: str) -> list[dict[str, Any]]:
-    """The measures, as in `drift.measures`, of a package's statistics and of new text.
-
-    `label` is the name of the second label.
-    """
+def compared(
+    old: TextStatistics, new: TextStatistics, labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The measures, as in `drift.measures`, of a package's statistics and of new text."""
     rows = list(of_values(LENGTH, old.lengths, new.lengths))
     if rows and sum(old.unknown):  # otherwise there is too little text
         rows.append(of_unknown(old.unknown, new.unknown))
-    return [
-        *rows,
-        *of_values(f"median probability of {label}", old.scores, new.scores, unit=1 / SCORE_BINS),
-    ]
+    scored = labels[1] if len(labels) == 2 else "the predicted label"
+    rows += of_values(f"median probability of {scored}", old.scores, new.scores, 1 / SCORE_BINS)
+    if len(labels) > 2 and old.labels is not None and new.labels is not None:
+        rows += of_classes(labels, old.labels, new.labels)
+    return rows
 
 
 def binned(probabilities: np.ndarray) -> np.ndarray:

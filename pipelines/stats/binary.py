@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from pipelines.stats.calibration import Calibration
 
 RELIABILITY_BINS = 10
 
@@ -46,6 +48,17 @@ def reliability_bins(label: np.ndarray, probability: np.ndarray) -> list[dict[st
     return bins
 
 
+def reliability_of(
+    calibration: Calibration, logit: np.ndarray, label: np.ndarray
+) -> list[dict[str, Any]]:
+    """The bins of the probability of class 1; of more than two classes of the predicted one, and
+    the share of correct predictions."""
+    probability = calibration.probability(logit)
+    if logit.ndim == 1:
+        return reliability_bins(label, probability)
+    return reliability_bins(calibration.correct(logit, label), probability.max(axis=1))
+
+
 def calibration_error(bins: list[dict[str, Any]]) -> float:
     """Mean gap between predicted and observed share, each bin weighted by its documents."""
     gaps = sum(row["documents"] * abs(row["predicted"] - row["observed"]) for row in bins)
@@ -74,13 +87,17 @@ def per_class(counts: Mapping[str, int]) -> list[dict[str, float | None]]:
     ]
 
 
-def chance_figures(confusion: Mapping[str, int]) -> dict[str, float]:
-    """Accuracy, log loss and ROC AUC of predicting the share of class 1, and so the majority class,
-    for every document."""
-    positives = confusion["true_positive"] + confusion["false_negative"]
-    share = positives / max(sum(confusion.values()), 1)
-    surprise = sum(-part * math.log(part) for part in (share, 1 - share) if part)
-    return {"accuracy": max(share, 1 - share), "log_loss": surprise, "roc_auc": 0.5}
+def chance_figures(documents: Sequence[int]) -> dict[str, float]:
+    """Accuracy, log loss, macro F1 and ROC AUC of predicting the shares of the classes, of which
+    there are so many `documents`, and so the largest class, for every document."""
+    shares = [number / max(sum(documents), 1) for number in documents if number]
+    largest = max(shares, default=0.0)
+    return {
+        "accuracy": largest,
+        "log_loss": sum(-share * math.log(share) for share in shares),
+        "macro_f1": 2 * largest / (1 + largest) / max(len(shares), 1),
+        **({"roc_auc": 0.5} if len(documents) == 2 else {}),
+    }
 
 
 def roc_auc(label: np.ndarray, probability: np.ndarray) -> float | None:

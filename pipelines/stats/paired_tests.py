@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pipelines.stats.binary import roc_auc
 from pipelines.stats.bootstrap import Interval, bootstrap, interval
+from pipelines.stats.classes import macro_f1, macro_f1_difference
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("label", "probability", "predicted", "nats", "correct")
 
 
 class Difference(NamedTuple):
@@ -24,14 +30,19 @@ class Difference(NamedTuple):
         return {"effect": self.new - self.old, **self.interval._asdict()}
 
 
+def columns_of(predictions: pa.Table) -> list[str]:
+    """Those of a predictions table that `classifier_differences` reads."""
+    return [name for name in COLUMNS if name in predictions.column_names]
+
+
 def classifier_differences(
     old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], confidence: float
 ) -> dict[str, Difference]:
-    """{metric: the difference}, from the arrays label, probability, nats and correct (documents,)
-    of the same documents.
+    """{metric: the difference}, from the arrays of COLUMNS (documents,) of the same documents, of
+    which `predicted` or `probability` may be missing.
 
-    Accuracy and log loss by paired bootstrap of the documents, ROC AUC, if there are two classes,
-    by DeLong's interval.
+    Accuracy and log loss by paired bootstrap of the documents, so the macro F1 of `predicted`; ROC
+    AUC of `probability`, if two classes occur, by DeLong's interval.
     """
     columns = {"accuracy": "correct", "log_loss": "nats"}
     units = [new[key].astype(np.float64) - old[key] for key in columns.values()]
@@ -44,6 +55,14 @@ def classifier_differences(
         )
         for column, (name, key) in enumerate(columns.items())
     }
+    if "predicted" in new:
+        both = old["predicted"], new["predicted"]
+        found["macro_f1"] = Difference(
+            *(macro_f1(new["label"], one) for one in both),
+            macro_f1_difference(new["label"], *both, confidence),
+        )
+    if "probability" not in new:
+        return found
     old_auc, new_auc = (roc_auc(one["label"], one["probability"]) for one in (old, new))
     if old_auc is not None and new_auc is not None:
         _, between = auc_difference(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ def kolmogorov_smirnov(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
 
 
 def chi_square(old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
-    """(Pearson's chi-square, p value) of two shares, each given as counts (hits, misses)."""
+    """(Pearson's chi-square, p value) of two distributions, each given as counts, such as (hits,
+    misses)."""
     from scipy.stats import chi2_contingency
 
     table = np.array([old, new])
@@ -85,6 +86,24 @@ def of_shares(name: str, old: tuple[int, int], new: tuple[int, int]) -> dict[str
         stability_index(before, after),
         "chi-square",
         *chi_square(before, after),
+    )
+
+
+def of_classes(labels: Sequence[str], old: np.ndarray, new: np.ndarray) -> Iterator[dict[str, Any]]:
+    """The row of documents by class (classes,), with the shares of the class that changed most;
+    none if there are fewer than FEWEST."""
+    if min(old.sum(), new.sum()) < FEWEST:
+        return
+    before, after = old / old.sum(), new / new.sum()
+    most = int(np.abs(after - before).argmax())
+    there = old + new > 0
+    yield _row(
+        f"shares of the labels, most of {labels[most]}",
+        before[most],
+        after[most],
+        stability_index(old, new),
+        "chi-square",
+        *chi_square(old[there], new[there]),
     )
 
 

@@ -74,6 +74,10 @@ def predict(
             "spreadsheet would interpret as a formula",
         ),
     ] = False,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="with --file: also add a column with each label's probability"),
+    ] = False,
     top: Annotated[
         int, typer.Option(help="language models: number of next tokens to show", min=1)
     ] = 10,
@@ -106,12 +110,13 @@ def predict(
             prefix=prefix,
             force=force,
             spreadsheet_safe=spreadsheet_safe,
+            every=every,
         )
         return
-    if not texts or out or column or prefix or force or spreadsheet_safe:
+    if not texts or out or column or prefix or force or spreadsheet_safe or every:
         raise UsageError(
             "give texts, - for standard input, or --file; only --file accepts --out, "
-            "--column, --prefix, --force and --spreadsheet-safe"
+            "--column, --prefix, --force, --spreadsheet-safe and --all"
         )
     with _predictor(name, version, light=True) as predictor:
         _answer_texts(predictor, texts, top, replace_unknown, as_json)

@@ -33,18 +33,20 @@ class OwnNetworks:
         training_batch: int | None = None,
         seed: int = 0,
         sampled: bool = False,
+        classes: int = 2,
     ) -> keras.Model:
-        plain = self._built(spec, vocabulary_size, seed)
+        plain = self._built(spec, vocabulary_size, seed, classes)
         if training_batch is None or spec.kind == "classifier":
             return plain
         return _without_states(plain)
 
-    def _built(self, spec: ModelSpec, vocabulary_size: int, seed: int) -> keras.Model:
+    def _built(self, spec: ModelSpec, vocabulary_size: int, seed: int, classes: int) -> keras.Model:
+        more = {"classes": classes} if classes > 2 else {}
         try:
-            model = self._function(spec, vocabulary_size, seed)
+            model = self._function(spec, vocabulary_size, seed, **more)
         except Exception as error:
             raise FolioError(f"{self._own.named}: {self._own.said(error)}") from error
-        if problem := problem_of(model, spec, vocabulary_size):
+        if problem := problem_of(model, spec, vocabulary_size, classes):
             raise FolioError(f"{self._own.named}: {problem}")
         if self._first:
             self._require_the_same(model)

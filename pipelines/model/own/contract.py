@@ -28,12 +28,12 @@ def contract(model: keras.Model) -> Ends:
     }
 
 
-def declared_contract(spec: ModelSpec, vocabulary_size: int) -> Ends:
+def declared_contract(spec: ModelSpec, vocabulary_size: int, classes: int = 2) -> Ends:
     """Those of the network that Folio would build."""
-    return unallocated(lambda: build_model(spec, vocabulary_size), contract)
+    return unallocated(lambda: build_model(spec, vocabulary_size, classes=classes), contract)
 
 
-def problem_of(model: Any, spec: ModelSpec, vocabulary_size: int) -> str | None:
+def problem_of(model: Any, spec: ModelSpec, vocabulary_size: int, classes: int = 2) -> str | None:
     """Why a network cannot be trained and served in place of Folio's own; None if it can."""
     import keras
 
@@ -41,7 +41,7 @@ def problem_of(model: Any, spec: ModelSpec, vocabulary_size: int) -> str | None:
         return f"returned {type(model).__name__}, not a keras.Model"
     if not isinstance(getattr(model, "input", None), dict):
         return "its inputs are no mapping: keras.Model({'tokens': …, 'length': …}, …)"
-    found, wanted = contract(model), declared_contract(spec, vocabulary_size)
+    found, wanted = contract(model), declared_contract(spec, vocabulary_size, classes)
     for end in [*wanted, *(end for end in found if end not in wanted)]:
         if found.get(end) != wanted.get(end):
             return f"its {end} is {found.get(end, 'missing')}, not {wanted.get(end, 'expected')}"
