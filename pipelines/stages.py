@@ -38,7 +38,14 @@ class Stage:
         return import_module(self.module).build
 
 
-REPORT_TEMPLATES = ("report.html", "style.css", "verdict.html", "drift.html", "cost.html")
+REPORT_TEMPLATES = (
+    "report.html",
+    "style.css",
+    "classes.html",
+    "verdict.html",
+    "drift.html",
+    "cost.html",
+)
 STAGES = (
     Stage("source", "pipelines.source.stage", (), ("source",)),
     Stage(

@@ -39,11 +39,11 @@ ARROWS = {
     "tokens": "errors parallel declaration files store",
     "start": "store",
     "batches": "errors parallel declaration store tokens",
-    "report": "errors stats declaration baselines stages store tokens",
+    "report": "errors stats declaration baselines stages store corpus tokens",
     "model": "errors declaration files store tokens batches",
     "counting": "errors store",
     "mix": "errors stats declaration files store batches model counting",
-    "metrics": "stats declaration store corpus tokens batches model counting mix",
+    "metrics": "errors stats declaration store corpus tokens batches model counting mix",
     "numpy_network": "errors declaration model",
     "serving": (
         "errors stats declaration files store readers registry tokens model numpy_network mix"

@@ -11,7 +11,6 @@ from pipelines.declaration.slices import SliceKind
 
 Figure = Annotated[float, Field(ge=-1e9, le=1e9)]  # of any metric
 Share = Annotated[float, Field(ge=0, lt=1)]
-OF_CLASSIFIERS = ("accuracy", "log_loss", "roc_auc", "macro_f1")  # metrics
 LOWER_IS_BETTER = ("log_loss", "nats_per_character", "bits_per_character", "perplexity")
 
 
@@ -104,6 +103,10 @@ class RegistrySpec(Section):
         description="classifiers: the least recall, on the test split, of each class, or of some: "
         "{spam: 0.9}",
     )
+
+    @property
+    def of_classifiers(self) -> bool:
+        return self.metric in ("accuracy", "log_loss", "roc_auc", "macro_f1")
 
     @property
     def lower_is_better(self) -> bool:

@@ -13,13 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from pipelines.declaration.data_sections import CorpusSpec, SourceSpec
 from pipelines.declaration.evaluation_section import EvaluationSpec
-from pipelines.declaration.model_sections import (
-    OF_CLASSIFIERS,
-    BatchesSpec,
-    ModelSpec,
-    RegistrySpec,
-    TokensSpec,
-)
+from pipelines.declaration.model_sections import BatchesSpec, ModelSpec, RegistrySpec, TokensSpec
 from pipelines.declaration.model_size import too_large
 from pipelines.declaration.schedule_section import ScheduleSpec
 from pipelines.declaration.section_base import FOR_TWO_LABELS, OPERATIONAL, Section, Seed
@@ -89,7 +83,7 @@ class Spec(Section):
                 "batches.sequence_length and layout are for language models; use tokens.max_tokens",
             )
             self._require(
-                self.registry.metric in OF_CLASSIFIERS,
+                self.registry.of_classifiers,
                 f"registry.metric {self.registry.metric} is not measured for classifiers",
             )
             self._require(
@@ -127,10 +121,9 @@ class Spec(Section):
 
     def _labels_agree(self) -> None:
         """What is only for two labels is refused here if labels are declared, else by its stage."""
-        labels, floors = self.corpus.labels, self.registry.class_floor
+        labels, floors = self.corpus.labels or (), self.registry.class_floor
         for name in floors if isinstance(floors, dict) and labels else ():
-            known = name in (labels or ())
-            self._require(known, f"registry.class_floor: {name!r} is not in corpus.labels")
+            self._require(name in labels, f"registry.class_floor: {name!r} is no label")
         adversarial = self.training.adversarial
         for key, declared in (
             ("training.adversarial.kind", adversarial and adversarial.kind == "virtual"),
@@ -138,7 +131,7 @@ class Spec(Section):
             ("evaluation.threshold", self.evaluation.threshold != 0.5),
             ("registry.metric", self.registry.metric == "roc_auc"),
         ):
-            wrong = declared and len(labels or ()) > 2
+            wrong = declared and len(labels) > 2
             self._require(not wrong, f"{key}: {FOR_TWO_LABELS[key]}")
 
     def _slices_agree(self) -> None:
@@ -236,7 +229,7 @@ class Spec(Section):
             "tokens.max_tokens would cut the running text; remove it",
         )
         self._require(
-            self.registry.metric not in OF_CLASSIFIERS,
+            not self.registry.of_classifiers,
             f"registry.metric {self.registry.metric} is not measured for language models",
         )
         for key, unset in (

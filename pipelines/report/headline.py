@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipelines.stats.binary import wilson
 from pipelines.store.artifacts import Inputs
 
 GUESSES = "of the test text's tokens are ranked first by the model"
+GUESSING = "nats per document: 0 is perfect, {:.3f} is random guessing"
 WORDS_ONLY = (
     "lower is better, but compare only word models: punctuation is not predicted, and "
     "{:.1%} of the words are the unknown token"
@@ -27,6 +29,8 @@ def headline_figures(metrics: Mapping[str, Any], inputs: Inputs) -> list[dict[st
             meaning += f" (95% interval {low:.1%} to {high:.1%})"
         elif name == "accuracy":
             meaning = GUESSES
+        elif name == "log_loss" and "labels" in metrics:
+            meaning = GUESSING.format(math.log(len(metrics["labels"])))
         elif name == "bits_per_character" and words:
             meaning = WORDS_ONLY.format(sums["unknown"] / sums["tokens"])
         meaning += _interval(metrics.get("intervals", {}).get(name), name)

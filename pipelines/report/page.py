@@ -24,6 +24,11 @@ HEADLINES = {
         "{:.4f}",
         "the probability that a positive document scores above a negative one",
     ),
+    "macro_f1": (
+        "Macro F1",
+        "{:.1%}",
+        "the mean over the classes of F1, the harmonic mean of precision and recall",
+    ),
     "bits_per_character": (
         "Bits per character",
         "{:.3f}",

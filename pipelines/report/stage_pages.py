@@ -14,18 +14,20 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipelines.corpus.class_names import labels_of
 from pipelines.declaration.data_sections import ALL_SPLITS
-from pipelines.report.classifier_part import confusion_cells
+from pipelines.report.classifier_part import confused_pairs, confusion_cells
 from pipelines.report.data_part import FEWEST_FOR_HISTOGRAM, document_lengths, documents_read
 from pipelines.report.headline import headline_figures
 from pipelines.report.links import report_address, version_address
 from pipelines.report.page import shown_figure
-from pipelines.report.plots.classifier import confusion_matrix
+from pipelines.report.plots.classifier import FEW_CLASSES, class_confusion, confusion_matrix
 from pipelines.report.plots.data import length_histogram, padding_bars
 from pipelines.report.plots.training import training_curves
 from pipelines.report.visible import visible
 from pipelines.store.artifacts import Artifact, Inputs
 
+MOST_LISTED = 20  # labels
 PICTURE_BYTES = 40_000  # maximum: pages are stored with their pictures
 
 
@@ -69,7 +71,7 @@ def links(artifact: Artifact) -> list[Link]:
 
 def _corpus(artifact: Artifact, inputs: Inputs) -> list[Page]:
     counts = artifact.counts
-    labelled = any(split["positives"] for split in counts["splits"].values())
+    labelled = any(split.get("positives") for split in counts["splits"].values())
     splits = [
         [
             name,
@@ -86,10 +88,22 @@ def _corpus(artifact: Artifact, inputs: Inputs) -> list[Page]:
         why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
         fates.append([fate, f"{number:,}", why])
     header = ["split", "documents", "characters", *(["positive"] if labelled else [])]
-    text = _blocks(table(header, splits), table(["of what was read", "documents", "why"], fates))
+    text = _blocks(
+        table(header, splits),
+        table(["of what was read", "documents", "why"], fates),
+        _by_label(artifact) if len(labels_of(artifact)) > 2 else "",
+    )
     return [
         Page("documents", "Documents by split, and what happened to those that were read", text)
     ]
+
+
+def _by_label(artifact: Artifact) -> str:
+    """The documents of the labels that most of train have."""
+    splits = {name: split["by_label"] for name, split in artifact.counts["splits"].items()}
+    rows = zip(labels_of(artifact), *splits.values(), strict=True)
+    rows = sorted(rows, key=lambda row: -row[1])[:MOST_LISTED]
+    return table(["label", *splits], [[name, *(f"{n:,}" for n in row)] for name, *row in rows])
 
 
 def _tokens(artifact: Artifact, inputs: Inputs) -> list[Page]:
@@ -168,11 +182,7 @@ def _metrics(artifact: Artifact, inputs: Inputs) -> list[Page]:
     ]
     drawn = ""
     if metrics["kind"] == "classifier":
-        names = inputs["corpus"].manifest["config"].get("corpus.labels", ["negative", "positive"])
-        drawn = picture(
-            "predictions by true class",
-            confusion_matrix(confusion_cells(metrics["confusion"]), names[::-1], PICTURE_BYTES),
-        )
+        drawn = _predictions(metrics, labels_of(inputs["corpus"]))
     found = [
         Page(
             "figures",
@@ -188,6 +198,22 @@ def _metrics(artifact: Artifact, inputs: Inputs) -> list[Page]:
         ]
         found.append(Page("samples", "Generated text, unselected", _blocks(*texts)))
     return found
+
+
+def _predictions(metrics: dict[str, Any], names: Sequence[str]) -> str:
+    """The confusion matrix; of many classes only those that are confused most."""
+    cells, called = metrics["confusion"], "predictions by true class"
+    if len(names) == 2:
+        png = confusion_matrix(confusion_cells(cells), names[::-1], PICTURE_BYTES)
+        return picture(called, png)
+    confused = [
+        [one["truth"], one["said"], f"{one['documents']:,}", f"{one['share']:.1%}"]
+        for one in confused_pairs(cells, metrics["classes"])
+    ]
+    drawn = ""
+    if len(names) <= FEW_CLASSES:
+        drawn = picture(called, class_confusion(cells, names, PICTURE_BYTES))
+    return _blocks(drawn, table(["truly", "predicted", "documents", "share"], confused))
 
 
 def _release(artifact: Artifact, inputs: Inputs) -> list[Page]:

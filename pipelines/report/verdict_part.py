@@ -14,6 +14,7 @@ from pipelines.report.metric_chart import nice_ticks
 from pipelines.report.page import headline, shown_figure
 from pipelines.stats.binary import chance_figures
 
+SHARES = ("accuracy", "macro_f1")  # whose differences are in percentage points
 WIDTH, HEIGHT, LEFT, RIGHT, AXIS = 560, 92, 24, 536, 56  # of the picture of the interval
 
 
@@ -43,6 +44,8 @@ def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[
     deciding = evidence["metric"] if evidence else release["metric"]
     recorded = release["before"]["figures"] if release["before"] else {}
     _, counted = _reference(metrics)
+    # The macro F1 of two classes is a figure only where it decides.
+    figures = metrics["headline"] | {release["metric"]: release["value"]}
     return [
         {
             "called": headline(name)[0],
@@ -50,7 +53,7 @@ def figure_rows(release: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[
             "reference": _shown(counted.get(name), name),
             **_compared(name, value, recorded.get(name), evidence),
         }
-        for name, value in metrics["headline"].items()
+        for name, value in figures.items()
     ]
 
 
@@ -81,7 +84,7 @@ def _shown(value: float | None, name: str) -> str | None:
 
 def signed(name: str, *values: float) -> str:
     """A difference of figures, or its two ends; shares in percentage points, 0.01 being one."""
-    if name == "accuracy":
+    if name in SHARES:
         return f"{' to '.join(f'{100 * value:+.2f}' for value in values)} points"
     decimals = 3 if name == "perplexity" else 4
     return " to ".join(f"{value:+.{decimals}f}" for value in values)
@@ -93,7 +96,15 @@ def _reference(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, float]]:
     best = metrics_against_baselines(metrics)
     if isinstance(best, Comparison):
         return best.baseline, metrics["baselines"][best.baseline]
-    return "majority-class baseline", chance_figures(metrics["confusion"])
+    return "majority-class baseline", chance_figures(_documents(metrics))
+
+
+def _documents(metrics: Mapping[str, Any]) -> list[int]:
+    """Of each class."""
+    if "classes" in metrics:
+        return [row["documents"] for row in metrics["classes"]]
+    cells = (("true_negative", "false_positive"), ("true_positive", "false_negative"))
+    return [sum(metrics["confusion"][cell] for cell in row) for row in cells]
 
 
 def _chart(evidence: Mapping[str, Any] | None, margin: float) -> dict[str, Any] | None:
@@ -122,12 +133,12 @@ def _chart(evidence: Mapping[str, Any] | None, margin: float) -> dict[str, Any] 
         "high": max(x(evidence["low"]), x(evidence["high"])),
         "band": {"x": band[0], "width": round(band[1] - band[0], 1)} if margin else None,
         "ticks": [{"x": x(tick), "text": _tick(tick, metric)} for tick in ticks],
-        "unit": f"difference in {called}{', points' if metric == 'accuracy' else ''}",
+        "unit": f"difference in {called}{', points' if metric in SHARES else ''}",
         "says": f"{called}: {signed(metric, evidence['effect'])}, interval "
         f"{signed(metric, evidence['low'], evidence['high'])}",
     }
 
 
 def _tick(value: float, metric: str) -> str:
-    shown = 100 * value if metric == "accuracy" else value
+    shown = 100 * value if metric in SHARES else value
     return "0" if not shown else f"{shown:+.6g}"

@@ -68,8 +68,9 @@ def class_figures(
     """[{documents, predicted, correct, and for each figure its value, low and high}] by class, and
     the interval of the macro F1, by resampling documents. None where a figure is undefined."""
     cells, documents = confusion_cells(label, predicted)
-    sums = class_sums(*cells.T, documents, classes)
-    drawn = [class_sums(*cells.T, some, classes) for some in _resampled(documents)]
+    true, said = cells.T
+    sums = class_sums(true, said, documents, classes)
+    drawn = [class_sums(true, said, some, classes) for some in _resampled(documents)]
     rows: list[dict[str, Any]] = [
         dict(zip(ClassSums._fields, map(int, counts), strict=True))
         for counts in zip(*sums, strict=True)
@@ -84,7 +85,8 @@ def class_figures(
 
 def macro_f1(label: np.ndarray, predicted: np.ndarray) -> float:
     cells, documents = confusion_cells(label, predicted)
-    return float(class_sums(*cells.T, documents, int(cells.max()) + 1).macro_f1)
+    true, said = cells.T
+    return float(class_sums(true, said, documents, int(cells.max()) + 1).macro_f1)
 
 
 def macro_f1_difference(

@@ -57,6 +57,7 @@ UNITS = {
     "registry.margin": "that of registry.metric",
     "registry.confidence": SHARE,
     "registry.slice_floors": "that of registry.metric",
+    "registry.class_floor": SHARE,
     "name": NONE,
     "seed": NONE,
     "corpus.seed": NONE,

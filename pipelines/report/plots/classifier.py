@@ -21,16 +21,42 @@ from pipelines.report.plots.style import (
 )
 from pipelines.report.visible import visible
 
+FEW_CLASSES = 15  # whose numbers are written into the cells of a confusion matrix
+MOST_WRITTEN = 36  # cells of a small picture
+MOST_NAME = 24  # characters of a class's name
+
 
 def score_histogram(
     label: np.ndarray, probability: np.ndarray, names: Sequence[str], threshold: float = 0.5
 ) -> bytes:
     """How many documents of each true class got which probability of class 1, which is predicted
     above `threshold`."""
-    edges, names = np.linspace(0, 1, 21), [visible(name) for name in names]
+    names = [visible(name) for name in names]
+    called = [f"true {name}" for name in names]
+    return _histogram(label, probability, called, f"probability of {names[1]}", threshold)
+
+
+def confidence_histogram(correct: np.ndarray, confidence: np.ndarray) -> bytes:
+    """How many documents were labelled wrongly and correctly at which probability."""
+    called = ("predicted wrongly", "predicted correctly")
+    return _histogram(correct, confidence, called, "probability of the predicted label")
+
+
+def _histogram(
+    label: np.ndarray,
+    probability: np.ndarray,
+    called: Sequence[str],
+    axis_label: str,
+    threshold: float | None = None,
+) -> bytes:
+    """Of documents with the label 0 and 1."""
+    edges = np.linspace(0, 1, 21)
     with styled_figure() as figure:
         axes = figure.add_subplot()
-        for value, name, color, hatch in ((0, names[0], SECOND, "////"), (1, names[1], FIRST, "")):
+        for value, name, color, hatch in (
+            (0, called[0], SECOND, "////"),
+            (1, called[1], FIRST, ""),
+        ):
             scores = probability[(label > 0.5) == bool(value)]
             counts = np.histogram(scores, edges)[0]
             axes.stairs(
@@ -41,21 +67,25 @@ def score_histogram(
                 edgecolor=color,
                 hatch=hatch,
                 linewidth=1.2,
-                label=f"true {name}",
+                label=name,
             )
-        axes.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
+        if threshold is not None:
+            axes.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
         axes.yaxis.set_major_formatter(THOUSANDS)
         axes.grid(visible=False, axis="x")
-        axes.set(xlim=(0, 1), xlabel=f"probability of {names[1]}", ylabel="documents")
-        axes.legend(loc="upper center")
+        axes.set(xlim=(0, 1), xlabel=axis_label, ylabel="documents")
+        axes.legend(loc="upper center" if threshold is not None else "upper left")
         return png_bytes(figure)
 
 
 def reliability(
-    bins: Sequence[Mapping[str, Any]], name: str, unscaled: Sequence[Mapping[str, Any]] = ()
+    bins: Sequence[Mapping[str, Any]],
+    name: str,
+    unscaled: Sequence[Mapping[str, Any]] = (),
+    observed: str | None = None,
 ) -> bytes:
-    """Predicted against observed share of class 1, one point per bin with its 95% interval;
-    `unscaled` is before temperature scaling.
+    """Predicted against observed share of class 1, or of what is `observed`, one point per bin with
+    its 95% interval; `unscaled` is before temperature scaling.
 
     Both have predicted, observed, low and high.
     """
@@ -87,7 +117,7 @@ def reliability(
         axes.set(
             xlim=(-0.02, 1.02),
             ylim=(-0.02, 1.02),
-            ylabel=f"share of true {visible(name)}",
+            ylabel=observed or f"share of true {visible(name)}",
             xlabel=f"probability of {visible(name)}",
         )
         axes.legend(loc="upper left")
@@ -122,3 +152,42 @@ def confusion_matrix(
         axes.grid(visible=False)
         axes.set(xlabel="prediction", ylabel="truly")
         return png_bytes(figure, max_bytes)
+
+
+def class_confusion(
+    cells: Sequence[Sequence[int]], names: Sequence[str], max_bytes: int | None = None
+) -> bytes:
+    """The same of many classes: `cells` are [true class, predicted class, documents], the others
+    are empty. Numbers are written where there is space for them, and `max_bytes` allow them."""
+    counts = np.zeros((len(names), len(names)), np.int64)
+    for true, said, number in cells:
+        counts[true, said] = number
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shown = [_short(visible(name)) for name in names]
+    few = len(names) <= FEW_CLASSES
+    written = few and (max_bytes is None or len(cells) <= MOST_WRITTEN)
+    side = max(2.6, (0.5 if written else 0.19) * len(names))
+    with styled_figure((side + 2.0, side + 1.0)) as figure:
+        axes = figure.add_subplot()
+        blues = LinearSegmentedColormap.from_list("blues", ["white", FIRST])
+        # The root shows rare confusions too.
+        axes.imshow(np.sqrt(shares), cmap=blues, vmin=0, vmax=1, aspect="auto")
+        for (row, column), documents in np.ndenumerate(counts if written else counts[:0]):
+            if documents:
+                color = "white" if shares[row, column] > 0.3 else INK
+                axes.text(column, row, f"{documents:,}", ha="center", va="center", color=color)
+        places = np.arange(len(names))
+        size = 8.5 if written else 7
+        axes.set_xticks(places, shown, rotation=90, fontsize=size)
+        axes.set_yticks(places, shown, fontsize=size)
+        axes.set_xticks(places[1:] - 0.5, minor=True)
+        axes.set_yticks(places[1:] - 0.5, minor=True)
+        axes.grid(visible=False)
+        axes.grid(visible=True, which="minor", linewidth=0.3)
+        axes.tick_params(which="minor", length=0)
+        axes.set(xlabel="prediction", ylabel="truly")
+        return png_bytes(figure, max_bytes)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"

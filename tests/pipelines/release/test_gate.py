@@ -327,3 +327,21 @@ def test_a_figure_that_is_no_number_never_wins(value: float) -> None:
     champion = Figures({"perplexity": 9.0}, version=1)
     assert judge(Figures({"perplexity": value}), champion, spec).verdict == "reject"
     assert judge(Figures({"perplexity": value}), None, spec).verdict == "reject"
+
+
+def test_no_class_may_fall_below_its_floor() -> None:
+    classes = {"film": (450, 500), "food": (28, 40), "sport": (1, 29), "travel": (0, 0)}
+    known = replace(accuracy(0.9), classes=classes)
+
+    def decided(floors: float | dict[str, float], figures: Figures = known) -> tuple[str, str]:
+        spec = RegistrySpec(metric="accuracy", class_floor=floors)
+        found = judge(figures, CHAMPION, spec, documents(0.01, 0.02))
+        return found.verdict, found.reason
+
+    below = "recall 0.7 on the 40 documents of class food is below the floor of 0.75 for it"
+    assert decided(0.75) == decided({"food": 0.75}) == ("reject", below)
+    assert decided(0.7)[0] == "promote"  # sport has too few documents to tell
+    assert decided({"film": 0.9})[0] == "promote"
+    missing = "there is a floor for the recall of class art, which is not a label"
+    assert decided({"art": 0.1}) == ("reject", missing)
+    assert decided(0.75, replace(known, sample=True))[1].startswith("accuracy 0.9 on the sample")

@@ -211,8 +211,8 @@ def test_drift_is_a_table(tmp_path: Path) -> None:
     old, new = (np.bincount(np.random.default_rng(1).poisson(mean, 500)) for mean in (20, 40))
     vocabulary = Vocabulary("char", False, ("<pad>", "<unknown>", "a"), (0, 0, 9))
     texts = [
-        TrainingText(lengths, labels, vocabulary, (0, 50))
-        for lengths, labels in ((old, (250, 250)), (new, (240, 260)))
+        TrainingText(lengths, {"yes": yes, "no": 500 - yes}, vocabulary, (0, 50))
+        for lengths, yes in ((old, 250), (new, 260))
     ]
     found = measures(*texts)
     path = tmp_path / "drift.html"

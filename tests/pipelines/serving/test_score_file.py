@@ -17,7 +17,7 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.files.digests import digest_file
 from pipelines.serving import batching, score_input
 from pipelines.serving import score_file as module
-from pipelines.serving.score_file import ADDED, Classifier, Order, score_file
+from pipelines.serving.score_file import Classifier, Order, score_file
 from pipelines.serving.score_folder import SCORED, is_up_to_date, orders
 from pipelines.serving.spreadsheet import harmless
 from pipelines.serving.text_statistics import FILE
@@ -27,7 +27,7 @@ from tests.conftest import PROJECT, held_out
 NAME = "tiny-reviews"
 SAMPLE = PROJECT / "data" / "samples" / "reviews.csv"
 TEXTS = ["a fine film", "dull and long " * 30, "", None, "  \n", "no words: !!!", "映画"]
-ANSWERS = ADDED.names
+ANSWERS = ["label", "probability", "positive_probability", "error"]
 
 
 @pytest.fixture(scope="module")

@@ -80,10 +80,10 @@ ROOMS = {
     # `readers` clean what is asked of the package; `registry` and `store` tell what is registered
     # and what it was made of; the code of `serving` is in the package.
     "release": (
-        "baselines batches counting declaration files metrics mix model readers registry release "
+        "baselines batches corpus counting declaration files metrics mix model readers registry release "
         "serving stats store tokens"
     ),
-    "report": "baselines declaration report stats store tokens",
+    "report": "baselines corpus declaration report stats store tokens",
 }
 
 
@@ -103,6 +103,6 @@ def test_a_template_of_the_report_is_part_of_it() -> None:
     (report,) = (stage for stage in STAGES if stage.name == "report")
     folder = PROJECT / "pipelines" / "report" / "templates"
     included = {"report.html"}
-    for name in ("report.html", "verdict.html", "drift.html", "cost.html"):
+    for name in ("report.html", "classes.html", "verdict.html", "drift.html", "cost.html"):
         included |= set(re.findall(r'include "([^"]+)"', (folder / name).read_text()))
     assert {Path(name).name for name in report.files} == included
