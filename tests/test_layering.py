@@ -49,7 +49,7 @@ ARROWS = {
         "errors stats declaration files store readers registry tokens model numpy_network mix"
     ),
     "release": (
-        "errors stats declaration baselines files store readers registry tokens batches "
+        "errors stats declaration baselines files store readers registry corpus tokens batches "
         "mix metrics serving"
     ),
     "served_model": "serving",

@@ -149,7 +149,7 @@ def predictions_table(
         columns["nats"].append(calibration.nats(one.logit, batch.outcome))
         columns["length"].append(batch.length)
         columns["unknown_rate"].append(unknown / batch.length)
-    joined = {
+    joined: dict[str, Any] = {
         name: values if name == "id" else np.concatenate(values) for name, values in columns.items()
     }
     if classes > 2:

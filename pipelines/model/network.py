@@ -20,10 +20,8 @@ MOST_SEEDS = 2**31  # Keras accepts larger ones, but not on every backend
 
 
 def seed_for(seed: int, layer: str, role: str) -> int:
-    """The seed of `role` (kernel, dropout, …) in the layer with this name.
-
-    Without one, Keras would draw it from Python's global generator, which other threads use too.
-    """
+    """The seed of `role` (kernel, dropout, …) in the layer with this name. Without one, Keras would
+    draw it from Python's global generator, which other threads use too."""
     return int(digest_json([seed, layer, role])[:16], 16) % MOST_SEEDS
 
 
@@ -247,10 +245,8 @@ def _cell(
     from pipelines.model.fast import layers as recurrent
 
     name, units = f"{prefix}{spec.cell}_{number}", spec.units[number]
-    recurrent_start = {
-        "orthogonal": initializers.Orthogonal,
-        "glorot_uniform": initializers.GlorotUniform,
-    }[spec.recurrent_initializer]
+    orthogonal = spec.recurrent_initializer == "orthogonal"
+    recurrent_start = initializers.Orthogonal if orthogonal else initializers.GlorotUniform
     seeded = {
         "kernel_initializer": initializers.GlorotUniform(seed_for(seed, name, "kernel")),
         "recurrent_initializer": recurrent_start(seed=seed_for(seed, name, "recurrent_kernel")),

@@ -96,7 +96,7 @@ def _signature(kind: str, labels: list[str]) -> Any:
 
     from pipelines.serving.mlflow_model import PARAMETERS, columns
 
-    types = {
+    types: dict[type, Any] = {
         str: DataType.string,
         float: DataType.double,
         int: DataType.long,

@@ -102,8 +102,8 @@ def _by_label(artifact: Artifact) -> str:
     """The documents of the labels that most of train have."""
     splits = {name: split["by_label"] for name, split in artifact.counts["splits"].items()}
     rows = zip(labels_of(artifact), *splits.values(), strict=True)
-    rows = sorted(rows, key=lambda row: -row[1])[:MOST_LISTED]
-    return table(["label", *splits], [[name, *(f"{n:,}" for n in row)] for name, *row in rows])
+    largest = sorted(rows, key=lambda row: -row[1])[:MOST_LISTED]
+    return table(["label", *splits], [[name, *(f"{n:,}" for n in row)] for name, *row in largest])
 
 
 def _tokens(artifact: Artifact, inputs: Inputs) -> list[Page]:

@@ -182,7 +182,8 @@ def _judged(
     names = ["label", "probability", *more, "error"]
     added = [[row.get(name) for row in answers] for name in names]
     if every:
-        added += zip(*(of_each(row, labels) for row in answers), strict=True)
+        each = [of_each(row, labels) for row in answers]
+        added += [[one[number] for one in each] for number in range(len(labels))]
     kinds = schema.types[-len(added) :]
     columns = [pa.array(values, kind) for values, kind in zip(added, kinds, strict=True)]
     return pa.table([*window.table.columns, *columns], schema=schema)

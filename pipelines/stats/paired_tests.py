@@ -56,11 +56,9 @@ def classifier_differences(
         for column, (name, key) in enumerate(columns.items())
     }
     if "predicted" in new:
-        both = old["predicted"], new["predicted"]
-        found["macro_f1"] = Difference(
-            *(macro_f1(new["label"], one) for one in both),
-            macro_f1_difference(new["label"], *both, confidence),
-        )
+        label, was, now = new["label"], old["predicted"], new["predicted"]
+        between = macro_f1_difference(label, was, now, confidence)
+        found["macro_f1"] = Difference(macro_f1(label, was), macro_f1(label, now), between)
     if "probability" not in new:
         return found
     old_auc, new_auc = (roc_auc(one["label"], one["probability"]) for one in (old, new))

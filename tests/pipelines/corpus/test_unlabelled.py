@@ -14,7 +14,7 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.stages import STAGES
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, REVIEWS, artifact_of, retrained, spec_of
-from tests.pipelines.corpus.test_stage import BOOK, OFFICIAL, Built, aclimdb, packed, table
+from tests.pipelines.corpus.test_stage import BOOK, OFFICIAL, TWO, Built, aclimdb, packed, table
 
 NEAR = "near-duplicate-of-held-out"
 
@@ -101,7 +101,8 @@ def test_where_there_is_nothing_unlabelled(tmp_path: Path) -> None:
     with pytest.raises(FolioError, match="all documents without a label repeat others"):
         Built(tmp_path / "repeats", {"a.csv": table(labelled + repeats)}, **settings)
     with pytest.raises(FolioError, match="no-label"):  # a third label is still wrong
-        Built(tmp_path / "third", {"a.csv": table([*labelled, ("so so", "mixed")])}, **settings)
+        third = {"a.csv": table([*labelled, ("so so", "mixed")])}
+        Built(tmp_path / "third", third, **settings, labels=TWO)
 
 
 def test_unlabelled_text_that_nothing_reads_is_refused(declare) -> None:

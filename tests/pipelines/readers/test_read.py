@@ -191,6 +191,7 @@ def table(root: Path, text: str | bytes, **settings: Any) -> tuple[list[Document
     return documents(
         root,
         **{"reader": "csv", "split": "hash", "text_column": "review", "label_column": "sentiment"}
+        | {"labels": ("negative", "positive")}
         | settings,
     )
 
