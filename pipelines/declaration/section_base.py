@@ -95,14 +95,6 @@ def _as_function(value: str) -> str:
 
 Function = Annotated[str, AfterValidator(_as_function)]  # of the user's own code
 
-# Why a key that only two labels may have is refused for more.
-FOR_TWO_LABELS = {
-    "training.adversarial.kind": "virtual is for two labels; use adversarial",
-    "mix": "nb-svm is a weighted sum of two logits, and so for two labels; remove it",
-    "evaluation.threshold": "it is for two labels; of more, the most probable is predicted",
-    "registry.metric": "roc_auc is for two labels; use macro_f1, accuracy or log_loss",
-}
-
 # Marks a value that affects how a stage works but not its bytes: it is in no key.
 OPERATIONAL: dict[str, JsonValue] = {"operational": True}
 

@@ -13,10 +13,11 @@ from pydantic import BaseModel, Field, model_validator
 
 from pipelines.declaration.data_sections import CorpusSpec, SourceSpec
 from pipelines.declaration.evaluation_section import EvaluationSpec
+from pipelines.declaration.label_checks import of_labels
 from pipelines.declaration.model_sections import BatchesSpec, ModelSpec, RegistrySpec, TokensSpec
 from pipelines.declaration.model_size import too_large
 from pipelines.declaration.schedule_section import ScheduleSpec
-from pipelines.declaration.section_base import FOR_TWO_LABELS, OPERATIONAL, Section, Seed
+from pipelines.declaration.section_base import OPERATIONAL, Section, Seed
 from pipelines.declaration.slices import EDGES, NAMED, slice_names
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.declaration.tune_section import TunedKey, TuneSpec
@@ -97,7 +98,8 @@ class Spec(Section):
             self._require(
                 self.evaluation.context is None, "evaluation.context is for language models"
             )
-            self._labels_agree()
+            problem = of_labels(self)
+            self._require(problem is None, problem or "")
         else:
             self._language_model_agrees()
         fits = "nb-svm" if self.model.kind == "classifier" else "n-gram"
@@ -118,21 +120,6 @@ class Spec(Section):
         problem = too_large(self.model, self.tokens, self.batches)
         self._require(problem is None, problem or "")
         return self
-
-    def _labels_agree(self) -> None:
-        """What is only for two labels is refused here if labels are declared, else by its stage."""
-        labels, floors = self.corpus.labels or (), self.registry.class_floor
-        for name in floors if isinstance(floors, dict) and labels else ():
-            self._require(name in labels, f"registry.class_floor: {name!r} is no label")
-        adversarial = self.training.adversarial
-        for key, declared in (
-            ("training.adversarial.kind", adversarial and adversarial.kind == "virtual"),
-            ("mix", self.mix is not None),
-            ("evaluation.threshold", self.evaluation.threshold != 0.5),
-            ("registry.metric", self.registry.metric == "roc_auc"),
-        ):
-            wrong = declared and len(labels) > 2
-            self._require(not wrong, f"{key}: {FOR_TWO_LABELS[key]}")
 
     def _slices_agree(self) -> None:
         slices, floors = self.evaluation.slices, self.registry.slice_floors

@@ -14,7 +14,7 @@ from pipelines.batches.columns import column, matrix
 from pipelines.batches.dataset import Split
 from pipelines.corpus.class_names import labels_of
 from pipelines.counting.linear_training import logits
-from pipelines.declaration.section_base import FOR_TWO_LABELS
+from pipelines.declaration.label_checks import FOR_TWO_LABELS
 from pipelines.declaration.slices import EDGES, slice_names
 from pipelines.errors import FolioError
 from pipelines.metrics.classifier_baselines import baselines, beside

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from pipelines.batches.dataset import Split
 from pipelines.counting.kneser_ney import estimated, train_text
 from pipelines.counting.linear_training import NB_SVM, logits, nb_svm, problem, train_documents
+from pipelines.declaration.label_checks import FOR_TWO_LABELS
 from pipelines.declaration.model_sections import ModelSpec
-from pipelines.declaration.section_base import FOR_TWO_LABELS
 from pipelines.errors import FolioError
 from pipelines.mix.mixed_network import MixedNetwork
 from pipelines.mix.mixed_scorer import MixedScorer

@@ -13,8 +13,8 @@ from typing import Any
 
 from pipelines.batches.dataset import Split
 from pipelines.declaration.data_sections import UNLABELLED
+from pipelines.declaration.label_checks import FOR_TWO_LABELS
 from pipelines.declaration.model_sections import ModelSpec
-from pipelines.declaration.section_base import FOR_TWO_LABELS
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.errors import FolioError
 from pipelines.model.backend import load_keras, make_reproducible, training_device

@@ -15,6 +15,7 @@ from pipelines.files.home import PROJECT
 CONTRACTS = {
     "pipelines.declaration.spec",
     "pipelines.declaration.section_base",
+    "pipelines.declaration.label_checks",
     "pipelines.declaration.data_sections",
     "pipelines.declaration.evaluation_section",
     "pipelines.declaration.model_sections",
