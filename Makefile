@@ -45,12 +45,13 @@ lock:  ## rewrite requirements.txt and requirements-dev.txt; needs uv
 	uv pip compile $(LOCK) --extra postgresql --output-file requirements.txt
 	uv pip compile $(LOCK) --extra dev --output-file requirements-dev.txt
 
+# --no-compile halves the time: Python compiles what is imported, and most is not.
 $(VENV)/.ready: requirements-dev.txt
 	@echo "folio: making $(VENV) from requirements-dev.txt (once; 2 GB, a few minutes)"
 	@command -v $(PYTHON) >/dev/null || { echo "folio: $(PYTHON) not found; install Python 3.11 to 3.13, or name yours: make PYTHON=python3.12"; exit 1; }
 	@test ! -L $(VENV) || { echo "folio: $(VENV) is a link, and what it leads to would be emptied; remove the link"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
 # The command and what MLflow finds of Folio by name stand in pyproject.toml.

@@ -20,7 +20,7 @@ TIMES_AS_LONG = 2  # times the last run's duration: how long the next may take
 def freshness(
     schedule: ScheduleSpec | None, records: Iterable[dict[str, Any]], now: datetime
 ) -> dict[str, Any]:
-    """{state, last, due, next}: fresh, late, never ran or no schedule, and three times.
+    """{state, last, due, next}: fresh, late, no scheduled run yet or no schedule, and three times.
 
     `records` are the pipeline's, newest first. `last` is the start of the newest run that counts
     for the schedule; `due` the last scheduled time, `next` the next one (UTC, or None). A pipeline
@@ -33,7 +33,7 @@ def freshness(
         (record for record in records if serves(record, schedule) and not is_ahead(record, now)),
         None,
     )
-    state = "never ran"
+    state = "no scheduled run yet"
     if last is not None:
         patience = max(PATIENCE, TIMES_AS_LONG * timedelta(seconds=last["seconds"]))
         wanted = last_due(schedule, now - patience)

@@ -56,7 +56,7 @@ def test_due_times_follow_the_summer_time() -> None:
 @pytest.mark.parametrize(
     ("now", "records", "state"),
     [
-        ("2026-07-02T17:00", [], "never ran"),
+        ("2026-07-02T17:00", [], "no scheduled run yet"),
         ("2026-07-02T17:00", [record("2026-07-01T18:00")], "fresh"),
         ("2026-07-02T17:00", [record("2026-07-01T17:59")], "late"),
         ("2026-07-02T18:59", [record("2026-07-01T18:00")], "fresh"),  # the due one may be running
@@ -85,7 +85,7 @@ def test_a_pipeline_is_late_once_the_due_run_could_have_ended(
 def test_only_a_run_that_did_what_the_schedule_wants_counts(other: dict[str, Any]) -> None:
     wanting = record("2026-07-01T10:00", **other)
     now = at("2026-07-01T10:30")
-    assert freshness(HOURLY, [wanting], now)["state"] == "never ran"
+    assert freshness(HOURLY, [wanting], now)["state"] == "no scheduled run yet"
     known = freshness(HOURLY, [wanting, record("2026-07-01T07:00")], now)
     assert known == {
         "state": "late",
@@ -97,7 +97,7 @@ def test_only_a_run_that_did_what_the_schedule_wants_counts(other: dict[str, Any
 
 def test_a_run_dated_ahead_by_a_wrong_clock_does_not_count() -> None:
     ahead, now = record("2027-07-01T10:00"), at("2026-07-01T10:30")
-    assert freshness(HOURLY, [ahead], now)["state"] == "never ran"
+    assert freshness(HOURLY, [ahead], now)["state"] == "no scheduled run yet"
     assert freshness(HOURLY, [ahead, record("2026-07-01T10:00")], now)["state"] == "fresh"
 
 

@@ -81,7 +81,7 @@ def test_the_page_tells_of_each_pipeline_and_run(home: Settings) -> None:
     for run in state["runs"]:
         assert run["run"] in page.text
     assert page.tags.count("svg") == 2 and page.text.count("Nothing to do") == 2
-    assert "never ran" in page.text and "no schedule" in page.text
+    assert "no scheduled run yet" in page.text and "no schedule" in page.text
 
 
 def test_the_page_asks_nothing_of_anyone(home: Settings) -> None:

@@ -86,7 +86,7 @@ def test_it_is_deployed_as_folios_own(tmp_path: Path, home: Settings) -> None:
 def test_it_is_watched_as_folios_own(tmp_path: Path, home: Settings) -> None:
     add(project(tmp_path / "one", SCHEDULED), home)
     [shown] = [one for one in page_state(home, NOW)["pipelines"] if one["pipeline"] == "letters"]
-    assert shown["title"] == "Tiny play" and shown["freshness"]["state"] == "never ran"
+    assert shown["title"] == "Tiny play" and shown["freshness"]["state"] == "no scheduled run yet"
     assert shown["plan"]["stages"][0]["action"] == "run"
     record = retrain_plain(
         "letters", settings=home, selection=Selection.of(until="source"), notice=lambda text: None
