@@ -21,6 +21,7 @@ from pipelines.registry.versions import Version
 from pipelines.release.class_recall import by_class, figures_of
 from pipelines.release.fair_comparison import Challenger, held_out_digest
 from pipelines.release.mlflow_register import LOADER
+from pipelines.release.model_card import model_card
 from pipelines.serving.registered import digests_in
 from pipelines.store.artifacts import Inputs, Store
 from pipelines.store.fingerprint import code_fingerprint, library_version
@@ -85,6 +86,13 @@ class Candidate:
     def parameters(self) -> dict[str, Any]:
         read = (self.inputs[name] for name in ("tokens", "model", "mix") if name in self.inputs)
         return {key: value for one in read for key, value in one.manifest["config"].items()}
+
+    @property
+    def card(self) -> str:
+        """The version's description, in Markdown."""
+        return model_card(
+            self.name, self.spec.metric, self.metrics, self.above, self.labels, self.sample
+        )
 
     @property
     def run(self) -> str | None:

@@ -12,51 +12,50 @@ from urllib.parse import urlsplit
 from pipelines.registry.home_artifacts import ARTIFACTS, SCHEME
 from pipelines.registry.lookup import PACKAGE
 from pipelines.registry.mlflow_access import is_own, tracking_uri
+from pipelines.release.mlflow_run import fill_run
 
 if TYPE_CHECKING:
     import mlflow
+
+    from pipelines.release.candidate import Candidate
 
 LOADER = "pipelines.serving.mlflow_model"
 
 
 def register(
-    mlflow: Any,
-    client: mlflow.MlflowClient,
-    home: Path,
-    folder: Path,
-    name: str,
-    tags: Mapping[str, str],
-    requirements: list[str],
-    parameters: Mapping[str, Any],
-    figures: Mapping[str, float | None],
+    mlflow: Any, client: mlflow.MlflowClient, home: Path, new: Candidate, tags: Mapping[str, str]
 ) -> int:
-    """Log the folder as one MLflow model and register it. Returns the version."""
+    """Log the candidate's folder as one MLflow model and register it. Returns the version."""
+    name, folder = new.name, new.folder
     settings = json.loads((folder / PACKAGE / "package.json").read_bytes())
-    with mlflow.start_run(experiment_id=_experiment(client, home, name)) as run:
+    experiment = _experiment(client, home, name)
+    with mlflow.start_run(experiment_id=experiment, run_name=new.run, description=new.card) as run:
         mlflow.set_tags(tags)
-        mlflow.log_params(parameters)
+        mlflow.log_params(new.parameters)
         mlflow.log_metrics(
             {
                 key: value
-                for key, value in figures.items()
+                for key, value in new.figures.items()
                 if value is not None and math.isfinite(value)
             }
         )
+        fill_run(client, run.info.run_id, new.inputs, new.metrics.get("samples"))
         logged = mlflow.pyfunc.log_model(
             name=PACKAGE,
             loader_module=LOADER,
             data_path=str(folder / PACKAGE),
             code_paths=[str(folder / "code" / "pipelines")],
-            pip_requirements=requirements,
+            pip_requirements=new.requirements,
             signature=_signature(settings["kind"], settings["labels"]),
         )
     if not client.search_registered_models(filter_string=f"name = '{name}'"):
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=new.card)
     version = client.create_model_version(
         name,
         logged.model_uri,
         run.info.run_id,
         tags=dict(tags),
+        description=new.card,
         model_id=logged.model_id,
         await_creation_for=30,
     )

@@ -97,17 +97,7 @@ def _registered(
     }
     standing = new.standing(asked(client, home, new.name))
     if standing is None:
-        return register(
-            mlflow,
-            client,
-            home,
-            new.folder,
-            new.name,
-            tags,
-            new.requirements,
-            new.parameters,
-            new.figures,
-        )
+        return register(mlflow, client, home, new, tags)
     for key, value in tags.items():
         client.set_model_version_tag(new.name, str(standing.number), key, value)
     return standing.number
