@@ -54,8 +54,8 @@ def _figures(metrics: Mapping[str, Any]) -> str:
 
 
 def _interval(name: str, metrics: Mapping[str, Any]) -> str:
-    found, sums = metrics.get("intervals", {}).get(name), metrics["sums"]
-    if found is None and name == "accuracy" and metrics["kind"] == "classifier":
+    found, sums = metrics.get("intervals", {}).get(name), metrics.get("sums")
+    if found is None and sums and name == "accuracy" and metrics["kind"] == "classifier":
         found = dict(zip(("low", "high"), wilson(sums["correct"], sums["documents"]), strict=True))
     return f"{found['low']:.4f} to {found['high']:.4f}" if found else ""
 
