@@ -521,7 +521,7 @@ def test_the_requirements_are_what_the_served_code_imports(trained: Settings) ->
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module or "")
     packages = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names)
-    # Other backends, of which threadpoolctl is NumPy's; schedules; models that are mixed with NB-SVM
+    # Other backends (threadpoolctl is NumPy's); schedules; models that are mixed with NB-SVM
     # (tests/pipelines/mix).
     never = {"pipelines", "jax", "torch", "threadpoolctl", "cronsim", "scipy", "sklearn"}
     asked = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
