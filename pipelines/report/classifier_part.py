@@ -19,6 +19,7 @@ from pipelines.report.plots.classifier import (
     confidence_histogram,
     reliability,
     score_histogram,
+    threshold_curves,
 )
 from pipelines.report.plots.comparison import by_slice
 from pipelines.stats.binary import per_class, reliability_bins, reliability_of, wilson
@@ -66,7 +67,12 @@ def _of_two(
         else ()
     )
     pictures.add("reliability", reliability(bins, names[1], unscaled))
+    both = 0 < label.mean() < 1
+    if both:
+        threshold = calibration["threshold"]
+        pictures.add("thresholds", threshold_curves(label, probability, names[1], threshold))
     return {
+        "thresholds": both,
         "confusion": confusion_cells(metrics["confusion"]),
         "per_class": per_class(metrics["confusion"]),
         "bins": bins,
@@ -98,6 +104,7 @@ def _of_several(
         pictures.add("confusion", class_confusion(cells, names))
     worst = classes if matrix else sorted(classes, key=_f1)[:MOST_IN_MATRIX]
     return {
+        "thresholds": False,
         "matrix": _matrix(cells, classes) if matrix else None,
         "confused": confused_pairs(cells, classes),
         "classes": worst,

@@ -124,6 +124,35 @@ def reliability(
         return png_bytes(figure)
 
 
+def threshold_curves(
+    label: np.ndarray, probability: np.ndarray, name: str, threshold: float
+) -> bytes:
+    """What another threshold would give: the ROC curve, and precision against recall, of class 1.
+    The dot is the threshold in use. Both classes must occur."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    false, true, _ = roc_curve(label, probability)
+    precision, recall, _ = precision_recall_curve(label, probability)
+    chosen, positive = probability > threshold, label > 0.5
+    hits, wanted = (chosen & positive).sum(), positive.sum()
+    found = hits / wanted
+    with styled_figure((SIZE[0], 2.7)) as figure:
+        left, right = figure.subplots(1, 2)
+        left.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
+        left.plot(false, true, color=FIRST)
+        left.plot((chosen & ~positive).sum() / (~positive).sum(), found, "o", color=INK)
+        left.set(xlabel="false positive rate", ylabel="true positive rate")
+        right.axhline(positive.mean(), color=MUTED, linewidth=1, linestyle="--")
+        right.plot(recall, precision, color=FIRST)
+        if chosen.any():
+            right.plot(found, hits / chosen.sum(), "o", color=INK)
+        right.set(xlabel="recall", ylabel="precision")
+        for axes in (left, right):
+            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        figure.suptitle(f"class: {visible(name)}", fontsize=9, color=MUTED)
+        return png_bytes(figure)
+
+
 def confusion_matrix(
     cells: Sequence[Sequence[Mapping[str, Any]]], names: Sequence[str], max_bytes: int | None = None
 ) -> bytes:

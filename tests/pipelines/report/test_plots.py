@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipelines.report.plots.classifier import confusion_matrix, score_histogram
+from pipelines.report.plots.classifier import confusion_matrix, score_histogram, threshold_curves
 from pipelines.report.plots.comparison import comparison_png, tuning_png
 from pipelines.report.plots.data import length_histogram
 from pipelines.report.plots.language_model import baseline_bars
@@ -120,3 +120,10 @@ def test_a_search_is_drawn_with_its_failed_trials(values: list[float | None]) ->
     lower, higher = (tuning_png(values, better, "bits") for better in (True, False))
     assert lower == tuning_png(values, True, "bits")
     assert (lower == higher) == (sum(value is not None for value in values) < 2)
+
+
+def test_threshold_curves_mark_the_threshold_in_use() -> None:
+    label = np.array([0, 0, 1, 0, 1, 1], np.float32)
+    scores = np.array([0.1, 0.3, 0.4, 0.6, 0.7, 0.9])
+    drawn = {t: threshold_curves(label, scores, "yes", t) for t in (0.35, 0.5, 0.95)}
+    assert len(set(drawn.values())) == 3 and _pixels(drawn[0.95]).min() < 100
