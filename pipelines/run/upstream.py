@@ -79,7 +79,7 @@ def _version(spec: Spec, settings: Settings) -> Version:
         version = named_version(settings.home, start.pipeline, number)
     except FolioError as error:
         both = f", or: folio run {spec.name} --with-upstream" if number is None else ""
-        raise UsageError(f"{spec.name} starts from {start.pipeline}: {error}{both}") from error
+        raise UsageError(f"{spec.name} starts from {error}{both}") from error
     if version.tags.get("folio.sample") == "true" and not spec.sample:
         raise UsageError(
             f"{spec.name} starts from {start.pipeline}: version {version.number} was trained on "

@@ -107,9 +107,7 @@ def test_without_a_champion_it_says_what_to_do(
     for ask in (planned, run):
         with pytest.raises(UsageError) as error:
             ask(pipelines[1], Settings.at(tmp_path / "home"))
-        assert "tiny-started starts from tiny-lm: tiny-lm: no model is registered" in str(
-            error.value
-        )
+        assert "tiny-started starts from tiny-lm: no model is registered" in str(error.value)
         assert "folio run tiny-started --with-upstream" in str(error.value)
 
 
