@@ -114,6 +114,7 @@ def test_check_fetches_a_source_with_an_address(call: Call, tmp_path: Path) -> N
     ("name", "data", "metric"),
     [
         ("strings.csv", csv_of(TWO), "accuracy"),
+        ("five.csv", csv_of(labelled(["a", "b", "c", "d", "e"], 40), ";"), "macro_f1"),
         ("rows.jsonl.gz", gzip.compress(json_of(TWO).encode()), "accuracy"),
         ("rows.parquet", parquet_of(TWO), "accuracy"),
         ("novels.zip", zipped({f"{n}.txt": PLAY[n * 12_000 :][:12_000] for n in range(3)}), "bits"),
