@@ -41,7 +41,7 @@ OneOrMany = Annotated[
 NO_ENCODINGS = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7")
 
 
-def _known_encoding(name: str) -> str:
+def known_encoding(name: str) -> str:
     """The name by which Python knows it, so that cp1252 and windows-1252 are one."""
     try:
         found = codecs.lookup(name)
@@ -52,14 +52,14 @@ def _known_encoding(name: str) -> str:
     return found.name
 
 
-def _one_character(mark: str) -> str:
+def one_character(mark: str) -> str:
     if len(mark) != 1 or mark in '"\r\n':
         raise ValueError(f'give one character, such as ";" or "\\t", not {mark!r}')
     return mark
 
 
-Encoding = Annotated[str, AfterValidator(_known_encoding)]
-Delimiter = Annotated[str, AfterValidator(_one_character)]
+Encoding = Annotated[str, AfterValidator(known_encoding)]
+Delimiter = Annotated[str, AfterValidator(one_character)]
 
 
 def _distinct(value: Any) -> Any:

@@ -83,7 +83,7 @@ def identity_of(version: Version) -> dict[str, Any]:
 class Order:
     """What to score, and where to write. `prefix` is put before the added columns' names; `force`
     replaces an existing `out`; `spreadsheet_safe` prevents formulas in a .csv output; `every` adds
-    a column for each label."""
+    a column for each label; `delimiter` and `encoding` of a .csv file are found if not given."""
 
     file: Path
     out: Path
@@ -92,6 +92,8 @@ class Order:
     force: bool = False
     spreadsheet_safe: bool = False
     every: bool = False
+    delimiter: str | None = None
+    encoding: str | None = None
 
     @property
     def summary(self) -> Path:
@@ -105,6 +107,8 @@ class Order:
             "prefix": self.prefix,
             "spreadsheet_safe": self.spreadsheet_safe,
             **({"every": True} if self.every else {}),
+            **({"delimiter": self.delimiter} if self.delimiter else {}),
+            **({"encoding": self.encoding} if self.encoding else {}),
         }
 
     def added(self, labels: Sequence[str] = ()) -> pa.Schema:
@@ -155,7 +159,7 @@ def check(order: Order, labels: Sequence[str] = ()) -> tuple[Source, pa.Schema]:
     """The open file and the columns to write; raises the errors of `score_file` for an invalid
     request, before the seconds that loading a model takes."""
     _check_target(order)
-    source = open_source(order.file, order.column)
+    source = open_source(order.file, order.column, order.delimiter, order.encoding)
     return source, _with_answers(source, order, order.added(labels))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.declaration.section_base import known_encoding, one_character
 from pipelines.errors import FolioError, UsageError, did_you_mean, first_line
 from pipelines.readers.cleaning import STRAY, text_lines_of
 from pipelines.readers.csv_rows import beginning, checked_rows, long_fields
@@ -43,13 +44,17 @@ class Source(Protocol):
     def windows(self) -> Iterator[Window]: ...
 
 
-def open_source(path: Path, column: str | None = None) -> Source:
+def open_source(
+    path: Path, column: str | None = None, delimiter: str | None = None, encoding: str | None = None
+) -> Source:
     """The file and its text column: the given one, else `text`, else the only text column. Raises
     UsageError for another kind of file or column, FolioError for a malformed file."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     if path.suffix.lower() in (*CSV, ".tsv"):
-        return CsvSource(path, column)
+        return CsvSource(path, column, delimiter, encoding)
+    if delimiter or encoding:
+        raise UsageError(f"{path}: --delimiter and --encoding are for .csv")
     if path.suffix.lower() in PARQUET:
         return ParquetSource(path, column)
     raise UsageError(f"{path}: neither .csv nor .parquet; give the file one of these endings")
@@ -58,9 +63,15 @@ def open_source(path: Path, column: str | None = None) -> Source:
 class CsvSource:
     """Every column is text. Invalid UTF-8 counts as an error, and is stored with U+FFFD."""
 
-    def __init__(self, path: Path, column: str | None) -> None:
-        self._path = path
-        self._named = [[column or TEXT]]
+    def __init__(
+        self, path: Path, column: str | None, delimiter: str | None, encoding: str | None
+    ) -> None:
+        self._path, self._named = path, [[column or TEXT]]
+        try:
+            self._delimiter = delimiter and one_character(delimiter)
+            self._encoding = encoding and known_encoding(encoding)
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}") from error
         with self._rows() as (rows, _):
             header = next(rows, None)
         if not header:
@@ -90,9 +101,9 @@ class CsvSource:
         with (
             long_fields(),
             self._path.open("rb") as file,
-            text_lines_of(file, self._path.name, newline="") as text,
+            text_lines_of(file, self._path.name, "", self._encoding) as text,
         ):
-            start = beginning(text, self._path.name, self._named, None, Counter())
+            start = beginning(text, self._path.name, self._named, self._delimiter, Counter())
             yield (
                 checked_rows(
                     start.rows(text, self._path.name), self._path.name, width, start.before

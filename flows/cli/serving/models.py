@@ -74,6 +74,22 @@ def predict(
             "spreadsheet would interpret as a formula",
         ),
     ] = False,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            help="with --file: the character between the columns of a .csv",
+            metavar="CHARACTER",
+            show_default="found if it is a comma, ;, tab or |",
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help="with --file: the encoding of a .csv, such as cp1252",
+            metavar="NAME",
+            show_default="UTF-8, or UTF-16 with a byte order mark",
+        ),
+    ] = None,
     every: Annotated[
         bool,
         typer.Option("--all", help="with --file: also add a column with each label's probability"),
@@ -110,13 +126,16 @@ def predict(
             prefix=prefix,
             force=force,
             spreadsheet_safe=spreadsheet_safe,
+            delimiter=delimiter,
+            encoding=encoding,
             every=every,
         )
         return
-    if not texts or out or column or prefix or force or spreadsheet_safe or every:
+    of_file = (out, column, prefix, force, spreadsheet_safe, delimiter, encoding, every)
+    if not texts or any(of_file):
         raise UsageError(
-            "give texts, - for standard input, or --file; only --file accepts --out, "
-            "--column, --prefix, --force, --spreadsheet-safe and --all"
+            "give texts, - for standard input, or --file; only --file accepts --out, --column, "
+            "--prefix, --force, --spreadsheet-safe, --delimiter, --encoding and --all"
         )
     with _predictor(name, version, light=True) as predictor:
         _answer_texts(predictor, texts, top, replace_unknown, as_json)

@@ -223,7 +223,23 @@ def test_delimiters_are_found_as_in_training(
     assert (found["id"], found["text"], found["error"]) == ("1", "fine, naïve", None)
     (tmp_path / name).write_text(f"id{mark}review\n1{mark}fine\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"no column 'text'.*text columns: id, review"):
-        scored(classifier, tmp_path / name)
+        scored(classifier, tmp_path / name, force=True)
+
+
+def test_a_delimiter_and_an_encoding_that_are_given(classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes("id~text\n1~fine, naïve\n".encode("cp1252"))
+    summary, (found,) = scored(classifier, tmp_path / "in.csv", delimiter="~", encoding="cp1252")
+    assert (found["text"], found["error"]) == ("fine, naïve", None)
+    assert (summary["delimiter"], summary["encoding"]) == ("~", "cp1252")
+    for given, message in (
+        ({"delimiter": "::"}, "give one character"),
+        ({"encoding": "klingon"}, "unknown encoding 'klingon'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            scored(classifier, tmp_path / "in.csv", force=True, **given)
+    table = parquet(tmp_path / "a.parquet", text=["a"])
+    with pytest.raises(UsageError, match=r"are for \.csv"):
+        scored(classifier, table, force=True, encoding="cp1252")
 
 
 def test_a_column_without_text_and_a_file_that_is_none(
