@@ -29,7 +29,7 @@ def model_card(
         _what(name, metrics, above, labels),
         _figures(metrics),
         _compared(metrics),
-        _trained(above),
+        _trained(above, "documents" if metrics["kind"] == "classifier" else "characters"),
         _weakest(metrics, metric),
         _limits(above, sample),
         _use(name, metrics["kind"]),
@@ -65,12 +65,12 @@ def _compared(metrics: Mapping[str, Any]) -> str:
     return "Compared with counting: " + "; ".join(lines) + "." if metrics.get("baselines") else ""
 
 
-def _trained(above: Manifests) -> str:
+def _trained(above: Manifests, unit: str) -> str:
     model, splits = above["model"], above["corpus"]["counts"]["splits"]
-    sizes = ", ".join(f"{one['documents']:,} {split}" for split, one in splits.items())
+    sizes = ", ".join(f"{split} {one[unit]:,}" for split, one in splits.items())
     counts, seconds = model["counts"], sum(model["counts"]["epoch_seconds"])
     return (
-        f"Documents: {sizes}; sources: {', '.join(_sources(above['source']))}. "
+        f"{unit.capitalize()}: {sizes}; sources: {', '.join(_sources(above['source']))}. "
         f"Trained on {model['created'][:10]} in {seconds:,.0f} s, "
         f"best epoch {counts['best_epoch']} of {counts['epochs']}, seed {model['seed']}."
     )
