@@ -106,6 +106,22 @@ AllowSample = Annotated[
     bool,
     typer.Option("--allow-sample", help="use the small sample text if a source cannot be reached"),
 ]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        help="with --file: the character between the columns of a .csv",
+        metavar="CHARACTER",
+        show_default="found if it is a comma, ;, tab or |",
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        help="with --file: the encoding of a .csv, such as cp1252",
+        metavar="NAME",
+        show_default="UTF-8, or UTF-16 with a byte order mark",
+    ),
+]
 ModelVersion = Annotated[
     int | None, typer.Option("--version", help="a registered version instead of the champion")
 ]

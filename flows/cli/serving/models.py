@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.app import app
-from flows.cli.options import AsJson, ModelVersion, Name, OnlyName, answer, settings
+from flows.cli.options import (
+    AsJson,
+    Delimiter,
+    Encoding,
+    ModelVersion,
+    Name,
+    OnlyName,
+    answer,
+    settings,
+)
 from flows.display import models as display
 from pipelines.declaration.load import pipeline_name
 from pipelines.errors import UsageError
@@ -74,22 +83,8 @@ def predict(
             "spreadsheet would interpret as a formula",
         ),
     ] = False,
-    delimiter: Annotated[
-        str | None,
-        typer.Option(
-            help="with --file: the character between the columns of a .csv",
-            metavar="CHARACTER",
-            show_default="found if it is a comma, ;, tab or |",
-        ),
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option(
-            help="with --file: the encoding of a .csv, such as cp1252",
-            metavar="NAME",
-            show_default="UTF-8, or UTF-16 with a byte order mark",
-        ),
-    ] = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     every: Annotated[
         bool,
         typer.Option("--all", help="with --file: also add a column with each label's probability"),
