@@ -122,6 +122,13 @@ Encoding = Annotated[
         show_default="UTF-8, or UTF-16 with a byte order mark",
     ),
 ]
+ReplaceUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--replace-unknown",
+        help="replace characters or words that the model does not know with its unknown token",
+    ),
+]
 ModelVersion = Annotated[
     int | None, typer.Option("--version", help="a registered version instead of the champion")
 ]

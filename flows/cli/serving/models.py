@@ -19,6 +19,7 @@ from flows.cli.options import (
     ModelVersion,
     Name,
     OnlyName,
+    ReplaceUnknown,
     answer,
     settings,
 )
@@ -32,13 +33,6 @@ if TYPE_CHECKING:
 
 TEMPERATURE = 0.8
 LIGHT_TOKENS = 2000  # about as long as importing Keras takes
-ReplaceUnknown = Annotated[
-    bool,
-    typer.Option(
-        "--replace-unknown",
-        help="replace characters or words that the model does not know with its unknown token",
-    ),
-]
 
 
 @app.command()
