@@ -65,7 +65,8 @@ def _shown(stream: IO[str], lines: list[str]) -> None:
 
 def _failure(code: int, printed: str, lines: list[str]) -> FolioError:
     """From the record of a failed run, else from the last line."""
-    records = json.loads(printed) if printed else []
+    answer = json.loads(printed) if printed else []
+    records = answer if isinstance(answer, list) else [answer]
     said = [record["error"] for record in records if record.get("error")]
     said += [line.removeprefix(PREFIX) for line in lines if line.startswith(PREFIX)]
     kind = UsageError if code == UsageError.exit_code else FolioError

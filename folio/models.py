@@ -42,9 +42,10 @@ class Model:
         top_k: int | None = None,
         replace_unknown: bool = False,
         context: int | None = None,
+        count: int = 1,
     ) -> list[dict[str, Any]]:
-        """One row per start, with the `text` that continues it: up to `length` tokens. `docs/
-        generating.md` describes the arguments."""
+        """`count` rows per start, each with a `text` of up to `length` tokens that continues it.
+        `docs/generating.md` describes the arguments."""
         return self._predictor.generate(
             [starts] if isinstance(starts, str) else starts,
             length=length,
@@ -53,6 +54,7 @@ class Model:
             top_k=top_k,
             replace_unknown=replace_unknown,
             context=context,
+            count=count,
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from pipelines.errors import UsageError
+from pipelines.errors import UsageError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -140,4 +140,5 @@ def stage_named(name: str) -> Stage:
     for stage in STAGES:
         if stage.name == wanted:
             return stage
-    raise UsageError(f"unknown stage {name!r}; known: {', '.join(NAMES)}")
+    near = did_you_mean(name, (*NAMES, *VERBS))
+    raise UsageError(f"unknown stage {name!r}{near}; known: {', '.join(NAMES)}")

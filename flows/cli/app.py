@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 app = typer.Typer(
@@ -18,3 +21,18 @@ Examples:
   folio predict imdb "A film to remember."       classify a text with the champion
   folio generate shakespeare --start "ROMEO: "   generate text""",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"folio {version('folio')}")
+        raise typer.Exit
+
+
+@app.callback()
+def folio(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """The options of `folio` itself."""

@@ -76,6 +76,11 @@ def diff(old: Named, new: Named, as_json: AsJson = False) -> None:
 
     here = settings()
     before, after = resolve(old, here), resolve(new, here)
+    if before.pipeline and after.pipeline and before.pipeline != after.pipeline:
+        raise UsageError(
+            f"{before.name} is of {before.pipeline}, {after.name} of {after.pipeline}: folio diff "
+            "compares runs and versions of one pipeline"
+        )
     found = difference(before.manifests(here), after.manifests(here))
     answer({"old": before.name, "new": after.name, **found}, as_json, display_lineage.difference)
 

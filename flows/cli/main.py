@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -16,6 +18,7 @@ from flows.cli import lineage  # isort: skip
 from flows.cli import declarations  # isort: skip
 from flows.cli import upkeep  # isort: skip
 from flows.cli import up  # isort: skip
+from flows.cli import options
 from flows.cli.app import app
 from flows.display.terminal import guard_streams
 from pipelines.errors import FolioError
@@ -23,6 +26,7 @@ from pipelines.files.home import private_files
 from pipelines.files.machine import one_line, refusal_of, tight_limits
 
 INTERRUPTED = 130  # the shell convention for Ctrl-C
+STOPPED = "interrupted; published artifacts are kept, and a rerun continues from there"
 
 __all__ = [
     "app",
@@ -46,10 +50,17 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
     try:
         with _one_line_errors(verbose), private_files():
+            _heed_interrupts()
             app(arguments)
     except BrokenPipeError:
         sys.stderr.close()  # `folio runs | head`: the reader has closed the pipe
         sys.exit(1)
+
+
+def _heed_interrupts() -> None:
+    """A shell without job control starts what ends with & so that it ignores SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
@@ -59,10 +70,9 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
     except SystemExit as leaving:
         if leaving.code != INTERRUPTED:  # typer exits with this code on Ctrl-C
             raise
-        _fail(
-            "interrupted; published artifacts are kept, and a rerun continues from there",
-            INTERRUPTED,
-        )
+        _fail(STOPPED, INTERRUPTED)
+    except KeyboardInterrupt:
+        _fail(STOPPED, INTERRUPTED)
     except FolioError as error:
         if verbose:
             raise
@@ -83,4 +93,6 @@ def _one_line(error: Exception) -> str:
 def _fail(message: str, code: int) -> None:
     line = message.strip().replace("\n", "\\n")  # a file name may contain a newline
     print(f"folio: {line}", file=sys.stderr)
+    if "--json" in sys.argv and not options.answered():
+        print(json.dumps({"error": message.strip(), "code": code}, ensure_ascii=False))
     sys.exit(code)

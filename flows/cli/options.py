@@ -134,11 +134,20 @@ ModelVersion = Annotated[
 ]
 
 
+_printed: list[bool] = []
+
+
 def answer(value: Any, as_json: bool, show: Any) -> None:
     if as_json:
-        print(json.dumps(value, indent=1, ensure_ascii=False))
+        _printed.append(True)
+        print(json.dumps(value, indent=1, ensure_ascii=False), flush=True)
     else:
         show(value)
+
+
+def answered() -> bool:
+    """Whether the command has printed its JSON document."""
+    return bool(_printed)
 
 
 def settings(**others: Any) -> Settings:

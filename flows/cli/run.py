@@ -35,6 +35,7 @@ from flows.cli.options import (
 )
 from flows.display import runs as display
 from pipelines.declaration.load import pipeline_name
+from pipelines.errors import UsageError
 
 PENDING = 3
 
@@ -132,6 +133,9 @@ def run(
             "--with-upstream", help="first retrain the pipelines that these start from, in order"
         ),
     ] = False,
+    no_register: Annotated[
+        bool, typer.Option("--no-register", help="measure the model, but do not register it")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Retrain pipelines; unchanged stages are reused.
@@ -143,11 +147,18 @@ def run(
       folio run imdb --only metrics --using 20261124-031500-imdb-5f0c
       folio run ./mine.yaml --mirror /srv/texts
       folio run imdb --with-upstream
+      folio run imdb --no-register
     """
     from flows.cli.declarations import notice_unscheduled
     from flows.cli.running import FlowOptions, run_upstream, run_variants, upstream_first
 
     own = overridden(overrides, backend)
+    if no_register:
+        if only or since or until:
+            raise UsageError(
+                "--no-register is for whole runs: leave out --only, --from and --until"
+            )
+        until = "metrics"
     options = FlowOptions(
         profile=profile,
         only=stage(only),

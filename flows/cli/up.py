@@ -53,6 +53,15 @@ def up(
             "default: unchanged",
         ),
     ] = None,
+    gpu: Annotated[
+        bool,
+        typer.Option(
+            "--gpu/--no-gpu",
+            help="whether to start a worker for the pool gpu; without it, each run trains in its "
+            "own process",
+        ),
+    ] = True,
+    as_json: AsJson = False,
 ) -> None:
     """Start the servers, workers, schedules and the dashboard.
 
@@ -64,6 +73,7 @@ def up(
       folio up
       folio up --detach --prefect-port 4300
       folio up --password
+      folio up --no-gpu
       folio up --notify https://example.org/hook
     """
     from flows.services.up import Ports, keep_up, state_of
@@ -72,20 +82,20 @@ def up(
     here, ports = settings(), Ports(prefect_port, mlflow_port, dashboard_port)
     if state := state_of(here.home):
         print("already running", file=sys.stderr)
-        return display.addresses(state["addresses"])
+        return answer(state["addresses"], as_json, display.addresses)
     writable()
     require_choice(here.home, password)
     notify = sys.stdin.readline().strip() if notify == "-" else notify
     if detach:
-        return _show(here.home, _detached(here.home, ports, notify, password))
+        return _show(here.home, as_json, _detached(here.home, ports, notify, password, gpu))
     print("starting Prefect, MLflow and the workers …", file=sys.stderr)
-    keep_up(here, ports, partial(_show, here.home), _say, notify, password)
+    keep_up(here, ports, partial(_show, here.home, as_json), _say, notify, password, gpu)
 
 
-def _show(home: Path, addresses: dict[str, Any]) -> None:
+def _show(home: Path, as_json: bool, addresses: dict[str, Any]) -> None:
     from flows.web.passwords import FILE
 
-    display.addresses(addresses)
+    answer(addresses, as_json, display.addresses)
     if (home / FILE).exists():
         print(f"the pages require the user and password in {home / FILE}", file=sys.stderr)
 
@@ -95,7 +105,7 @@ def _say(text: str) -> None:
 
 
 def _detached(
-    home: Path, ports: Ports, notify: str | None, password: bool | None
+    home: Path, ports: Ports, notify: str | None, password: bool | None, gpu: bool
 ) -> dict[str, Any]:
     """Starts a separate `folio up` and returns its addresses once it is ready."""
     from flows.services.processes import LOG
@@ -110,6 +120,7 @@ def _detached(
         "up",
         *(word for name, port in vars(ports).items() for word in (f"--{name}-port", str(port))),
         *([] if password is None else ["--password" if password else "--no-password"]),
+        *([] if gpu else ["--no-gpu"]),
         *(["--verbose"] if "--verbose" in sys.argv else []),
     ]
     # Not on the command line, which every user of the machine can read.
@@ -141,7 +152,7 @@ def _last_line(log: Path, begin: int) -> str:
 
 
 @app.command()
-def down() -> None:
+def down(as_json: AsJson = False) -> None:
     """Stop what `folio up` started; active runs continue later."""
     from flows.services.up import state_of
 
@@ -165,6 +176,8 @@ def down() -> None:
             )
         time.sleep(0.1)
     print("stopped", file=sys.stderr)
+    if as_json:
+        answer({"stopped": state["pid"]}, as_json, None)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from flows.services.history import FlowRun
     from pipelines.store.settings import Settings
-    from pipelines.upkeep.garbage import Item
+    from pipelines.upkeep.garbage import Item, Policy
 
 DAY = 86_400  # seconds
 
@@ -69,7 +70,8 @@ def gc(
         past = _forgotten(here.home, past)
     items += _listed(past, older_than)
     _say_what_is_left_alone(here)
-    answer(_document(items, not yes), as_json, display.garbage)
+    show = partial(display.garbage, again=_again(policy))
+    answer(_document(items, not yes), as_json, show)
     if problems:
         more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
         raise FolioError(
@@ -101,6 +103,13 @@ def _listed(past: list[FlowRun], days: float) -> list[Item]:
     from pipelines.upkeep.garbage import Item
 
     return [Item("flow run", run.name, None, f"ended more than {days:g} days ago") for run in past]
+
+
+def _again(policy: Policy) -> str:
+    """The command that deletes what was listed, with the options given."""
+    keep = "" if policy.runs == type(policy).runs else f" --keep {policy.runs}"
+    age = "" if policy.days == type(policy).days else f" --older-than {policy.days:g}"
+    return f"folio gc{keep}{age} --yes"
 
 
 def _document(items: list[Item], dry_run: bool) -> dict[str, Any]:

@@ -16,7 +16,12 @@ LOG_WIDTH = 160  # if there is no terminal
 def table(
     headers: Iterable[str], rows: Iterable[Iterable[Any]], numbers: tuple[str, ...] = NUMBERS
 ) -> None:
-    """Print a table; the columns in `numbers` are right-aligned."""
+    """Print a table; the columns in `numbers` are right-aligned. Elsewhere than on a terminal, the
+    cells are separated by tabs, whole, for cut and awk."""
+    if not sys.stdout.isatty():
+        for cells in (headers, *rows):
+            print("\t".join(" ".join(text(cell).split()) for cell in cells))
+        return
     from rich.table import Table
 
     shown = Table(box=None, header_style="bold", pad_edge=False)

@@ -47,8 +47,8 @@ def status(running: dict[str, Any]) -> None:
         )
 
 
-def garbage(found: dict[str, Any]) -> None:
-    """What `folio gc` would delete, or has deleted, by kind and reason."""
+def garbage(found: dict[str, Any], again: str) -> None:
+    """What `folio gc` would delete, or has deleted, by kind and reason; `again` deletes it."""
     groups: dict[tuple[str, str], list[int]] = {}
     for item in found["items"]:
         groups.setdefault((item["kind"], item["reason"]), []).append(item["bytes"])
@@ -62,7 +62,7 @@ def garbage(found: dict[str, Any]) -> None:
     if not found["dry_run"]:
         print("deleted" if rows else "Nothing to delete")
     elif rows:
-        print("nothing was deleted; to delete these, run: folio gc --yes")
+        print(f"nothing was deleted; to delete these, run: {again}")
     else:
         print("Nothing to delete")
 

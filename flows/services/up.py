@@ -42,7 +42,7 @@ SWEEP_SECONDS = 15.0
 READY_SECONDS = 90
 WORKER_QUERY_SECONDS = 2  # how often a worker polls for work; Prefect's 10 s feel slow here
 HEARTBEAT_SECONDS = 30  # Prefect's minimum; installation.py waits for two and a half
-WORKERS = ("cpu", "gpu")
+POOLS = CPU, GPU = ("cpu", "gpu")
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,21 @@ def keep_up(
     say: Callable[[str], None],
     notify: str | None = None,
     password: bool | None = None,
+    gpu: bool = True,
 ) -> None:
     """Start all services, call `ready` with the addresses, and keep them running until interrupted.
 
-    `notify` is the address for notifications of failures, `password` whether the servers require a
-    password; None leaves either unchanged. Raises UsageError if it is already running here or a
-    port is taken, FolioError if something does not start. Leaves no process behind.
+    `gpu` says whether to start a worker for trainings; without one, each run trains in its own
+    process. `notify` is the address for notifications of failures, `password` whether the servers
+    require a password; None leaves either unchanged. Raises UsageError if it is already running
+    here or a port is taken, FolioError if something does not start. Leaves no process behind.
     """
     home = settings.home.absolute()
     with _only_one(home), terminations_unwind():
         _require_free(ports, home)
         settle_password(home, password)
         try:
-            _run(replace(settings, home=home), ports, ready, say, notify)
+            _run(replace(settings, home=home), ports, ready, say, notify, POOLS if gpu else (CPU,))
         except KeyboardInterrupt:
             say("stopping")
 
@@ -122,6 +124,7 @@ def _run(
     ready: Callable[[dict[str, str | None]], None],
     say: Callable[[str], None],
     notify: str | None,
+    pools: tuple[str, ...],
 ) -> None:
     home, prefect = settings.home, settings.home / "prefect"
     with ExitStack() as stack:
@@ -148,10 +151,10 @@ def _run(
         await_health(server, prefect)
         for problem in _install(settings, notify):
             say(f"not deployed: {problem}")
-        for pool in WORKERS:
+        for pool in pools:
             processes.start(f"the worker of pool {pool}", _worker(pool), os.environ)
         page.wait()
-        _await_ready(addresses["mlflow"])
+        _await_ready(addresses["mlflow"], pools)
         _note(home, addresses, ready=True)
         ready(addresses)
         _tend(processes, server, settings, say)
@@ -227,7 +230,7 @@ def _install(settings: Settings, notify: str | None) -> list[str]:
     return list(wrong.values())
 
 
-def _await_ready(mlflow: str | None) -> None:
+def _await_ready(mlflow: str | None, pools: tuple[str, ...]) -> None:
     """Return when MLflow answers and each pool has its worker."""
     from prefect.client.orchestration import get_client
 
@@ -237,7 +240,7 @@ def _await_ready(mlflow: str | None) -> None:
     with get_client(sync_client=True) as client:
         waiting: dict[str, Callable[[], bool]] = {
             "MLflow": lambda: not mlflow or answers(f"{mlflow}/health"),
-            **{f"the worker of pool {pool}": partial(has_worker, client, pool) for pool in WORKERS},
+            **{f"the worker of pool {pool}": partial(has_worker, client, pool) for pool in pools},
         }
         for name, is_there in waiting.items():
             while not is_there():

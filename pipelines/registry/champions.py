@@ -201,7 +201,7 @@ def rollback(home: Path, name: str, reason: str) -> Line:
     with mlflow_at(home) as (_, client):
         known = asked(client, home, name)
         if not known:
-            raise FolioError(absent(name, None, []))
+            raise absent(name, None, [])
         completed = settle(home, client, name)
         if completed and (completed["model"], completed["action"]) == (name, "rollback"):
             return completed
@@ -227,7 +227,7 @@ def rollback(home: Path, name: str, reason: str) -> Line:
 def _usable(known: list[Version], name: str, number: int) -> Version:
     found = next((one for one in known if one.number == number), None)
     if found is None:
-        raise FolioError(absent(name, number, [one.number for one in known]))
+        raise absent(name, number, [one.number for one in known])
     if found.folder is not None and not found.folder.is_dir():
         raise FolioError(
             f"{name} version {number}: {found.folder} is missing, so it cannot be used; "
@@ -244,7 +244,7 @@ def history(home: Path, name: str) -> list[Line]:
     _complete_if_interrupted(home)
     lines = journal_of(home).lines(name)
     if not lines and not versions(home, name):
-        raise FolioError(absent(name, None, []))
+        raise absent(name, None, [])
     return lines
 
 

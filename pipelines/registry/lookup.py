@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import FolioError, UnreadableError
+from pipelines.errors import UnreadableError, UsageError
 from pipelines.files.small_files import parse_object
 from pipelines.registry.figures import Figures
 from pipelines.registry.versions import CHAMPION, Version, champion_of, versions
@@ -112,18 +112,18 @@ def named_version(home: Path, name: str, version: int | None = None) -> Version:
     else:
         found = next((one for one in known if one.number == version), None)
     if found is None:
-        raise FolioError(absent(name, version, [one.number for one in known]))
+        raise absent(name, version, [one.number for one in known])
     return found
 
 
-def absent(name: str, version: int | None, known: list[int]) -> str:
+def absent(name: str, version: int | None, known: list[int]) -> UsageError:
     """Why there is no such version (None: no champion), of those `known`, and what to do."""
     if not known:
-        return f"{name}: no model is registered; train one with: folio run {name}"
+        return UsageError(f"{name}: no model is registered; train one with: folio run {name}")
     numbers = ", ".join(map(str, known))
     if version is not None:
-        return f"{name}: there is no version {version}; registered: {numbers}"
-    return (
+        return UsageError(f"{name}: there is no version {version}; registered: {numbers}")
+    return UsageError(
         f"{name}: no version is champion (registered: {numbers}); name one with --version, or "
         f"train another with: folio run {name}"
     )

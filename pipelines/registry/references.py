@@ -28,6 +28,13 @@ class Reference:
     version: Version | None = None
     record: dict[str, Any] | None = None
 
+    @property
+    def pipeline(self) -> str | None:
+        """None for an artifact, which several pipelines may share."""
+        if self.version is not None:
+            return self.version.name
+        return self.record["pipeline"] if self.record else None
+
     def manifests(self, settings: Settings) -> dict[str, dict[str, Any] | None]:
         """{stage: its manifest, or None if the artifact is gone}, upstream first."""
         found = {

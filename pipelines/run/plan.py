@@ -246,12 +246,12 @@ def recipe_of(
         stage.version,
         config,
         digests,
-        code_fingerprint(stage.module, stage.files) | _own_code(stage, spec),
+        code_fingerprint(stage.module, stage.files) | own_code(stage, spec),
         libraries,
     )
 
 
-def _own_code(stage: Stage, spec: Spec) -> dict[str, str]:
+def own_code(stage: Stage, spec: Spec) -> dict[str, str]:
     """{file: digest} of the user's own function that the stage calls, if any."""
     if stage.own_code is None or not spec.declares(stage.own_code):
         return {}

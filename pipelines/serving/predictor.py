@@ -181,39 +181,42 @@ class Predictor:
         top_k: int | None = None,
         replace_unknown: bool = False,
         context: int | None = None,
+        count: int = 1,
     ) -> list[dict[str, Any]]:
-        """One row per start: start, text (its continuation: `length` tokens, or fewer if the model
-        ends its document), temperature, seed.
+        """`count` rows per start: start, text (its continuation: `length` tokens, or fewer if the
+        model ends its document), temperature, seed.
 
-        Each text depends only on its own start and the seed. Each token is sampled from the last
-        `context` ones, else from `self.context`. A start with characters or words that are not in
-        the vocabulary raises FolioError, unless `replace_unknown` replaces them by the unknown
-        token. Raises UsageError on impossible values.
+        The texts of one start differ. Each depends only on the start, the seed and its number among
+        them. Each token is sampled from the last `context` ones, else from `self.context`. A start
+        with characters or words that are not in the vocabulary raises FolioError, unless
+        `replace_unknown` replaces them by the unknown token. Raises UsageError on impossible
+        values.
         """
         self._require("language_model", "use predict")
-        coded = [(text, self._start(text, replace_unknown)) for text in starts]
+        starts = [start for start in starts for _ in range(count)]
+        coded = {text: self._start(text, replace_unknown) for text in starts}
+        never, reads = self.vocabulary.never_drawn, self.context if context is None else context
+        drawn = {
+            text: iter(
+                sample(
+                    self.network,
+                    self.spec,
+                    ids,
+                    starts.count(text),
+                    length,
+                    temperature,
+                    seed,
+                    top_k,
+                    never,
+                    reads,
+                )
+            )
+            for text, ids in coded.items()
+        }
         rows = []
-        for text, ids in coded:
-            drawn = sample(
-                self.network,
-                self.spec,
-                ids,
-                1,
-                length,
-                temperature,
-                seed,
-                top_k,
-                self.vocabulary.never_drawn,
-                self.context if context is None else context,
-            )
-            rows.append(
-                {
-                    "start": text,
-                    "text": continuation(self.vocabulary, text, drawn[0]),
-                    "temperature": temperature,
-                    "seed": seed,
-                }
-            )
+        for start in starts:
+            text = continuation(self.vocabulary, start, next(drawn[start]))
+            rows.append({"start": start, "text": text, "temperature": temperature, "seed": seed})
         return rows
 
     def shortness(self, texts: Iterable[str]) -> str | None:

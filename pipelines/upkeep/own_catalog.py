@@ -17,7 +17,9 @@ from pipelines.declaration.spec import Spec
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.files.home import made
 from pipelines.run.namesake import refuse_namesake
+from pipelines.run.plan import own_code
 from pipelines.run.upstream import chain
+from pipelines.stages import STAGES
 from pipelines.store.settings import Settings
 
 
@@ -36,6 +38,8 @@ def add(declaration: str, settings: Settings) -> Spec:
     if spec.schedule:
         load_spec(declaration, spec.schedule.profile)
     chain(declaration)  # refuses a circle
+    for stage in STAGES:
+        own_code(stage, spec)  # refuses a module that is not there
     _refuse_taken(spec.name, file)
     refuse_namesake(declaration, settings)
     link = made(own_catalog()) / f"{spec.name}{ENDING}"

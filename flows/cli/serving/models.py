@@ -184,6 +184,7 @@ def generate(
         list[str] | None,
         typer.Option(help="the text to continue; repeat the option for several texts"),
     ] = None,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="texts from each start")] = 1,
     length: Annotated[int, typer.Option(help="number of tokens to generate")] = 400,
     temperature: Annotated[
         float | None,
@@ -218,11 +219,11 @@ def generate(
     \b
     Examples:
       folio generate shakespeare --start "ROMEO: " --length 600 --temperature 0.7
-      folio generate shakespeare --start "ROMEO: " --start "JULIET: " --top-k 5
+      folio generate shakespeare --start "ROMEO: " --start "JULIET: " --count 3
       folio generate mysterious-island --start "The island" --scale 2 --context 40
     """
     starts, heat = start or [""], _temperature(temperature, scale)
-    light = len(starts) * length <= LIGHT_TOKENS
+    light = len(starts) * count * length <= LIGHT_TOKENS
     with _predictor(name, version, light) as predictor:
         made = predictor.generate(
             starts,
@@ -232,6 +233,7 @@ def generate(
             top_k=top_k,
             replace_unknown=replace_unknown,
             context=context,
+            count=count,
         )
         _tell(predictor.shortness(starts))
     answer(made, as_json, display.texts)

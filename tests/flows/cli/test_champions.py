@@ -75,9 +75,9 @@ def test_verify_names_what_is_wrong(folio: Folio, home: Path) -> None:
     [
         (("champion", NAME, "--at", "yesterday"), 2, ("--at yesterday", "2026-11-01")),
         (("champion", NAME, "--at", "2020-01-01"), 1, ("no champion at 2020-01-01 23:59 UTC",)),
-        (("champion", "nobody"), 1, ("nobody", "folio run nobody")),
-        (("promote", NAME, "9"), 1, ("no version 9", "registered: 1, 2")),
-        (("rollback", "nobody"), 1, ("nobody: no model is registered",)),
+        (("champion", "nobody"), 2, ("nobody", "folio run nobody")),
+        (("promote", NAME, "9"), 2, ("no version 9", "registered: 1, 2")),
+        (("rollback", "nobody"), 2, ("nobody: no model is registered",)),
         (("models", "--history"), 2, ("folio models imdb --history",)),
         (("verify", "nobody"), 2, ("nobody",)),
     ],

@@ -136,7 +136,7 @@ def test_wrong_usage_runs_nothing(
 
 
 def test_predicting_without_a_model_says_what_to_do(folio: Folio) -> None:
-    assert_one_line(folio("predict", "imdb", "x"), 1, "imdb", "folio run imdb")
+    assert_one_line(folio("predict", "imdb", "x"), 2, "imdb", "folio run imdb")
 
 
 def csv_of(rows: list[str]) -> str:

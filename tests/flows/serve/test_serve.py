@@ -193,4 +193,4 @@ def test_it_stops_on_ctrl_c_and_says_what_is_missing(trained: Settings) -> None:
         capture_output=True,
         text=True,
     )
-    assert nobody.returncode == 1 and "no model is registered" in nobody.stderr
+    assert nobody.returncode == 2 and "no model is registered" in nobody.stderr

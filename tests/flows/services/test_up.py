@@ -337,6 +337,22 @@ def test_a_pipeline_of_ones_own_is_deployed_as_long_as_it_is_in_the_catalog(
     assert up.api("GET", "/deployments/name/retrain/mine").status_code == 404
 
 
+def test_without_a_worker_for_trainings(tmp_path: Path) -> None:
+    """For programs: one document, and the servers stay until they are stopped."""
+    home = tmp_path / "home"
+    home.mkdir()
+    bare = Up(home)
+    code, said, complained = bare.said(*bare.arguments(), "--no-gpu", "--detach", "--json")
+    assert code == 0, complained
+    assert json.loads(said)["prefect"] == f"http://127.0.0.1:{bare.ports[0]}"
+    status = json.loads(bare.said("status", "--json")[1])
+    assert [one["pool"] for one in status["workers"] if one["status"] == "online"] == ["cpu"]
+    pid = (state_of(home) or {})["pid"]
+    code, said, complained = bare.said("down", "--json")
+    assert (code, json.loads(said)) == (0, {"stopped": pid}), complained
+    assert bare.processes() == []
+
+
 def test_a_port_that_is_taken_is_named(up: Up, tmp_path: Path) -> None:
     other = Up(tmp_path / "other", up.ports)
     code, _, err = other.said(*other.arguments())

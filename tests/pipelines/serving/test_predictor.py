@@ -244,6 +244,17 @@ def test_next_tokens_are_ranked(play_predictor: Predictor, monkeypatch: pytest.M
     assert np.allclose([row["probability"] for row in again], chances, atol=1e-6)
 
 
+def test_texts_of_one_start_differ(play_predictor: Predictor) -> None:
+    """The first is that of a single wish, and each is the same however the wish is written."""
+    wish = {"length": 30, "temperature": 1.0, "seed": 5}
+    three = play_predictor.generate(["MARIAN:"], count=3, **wish)
+    assert len({row["text"] for row in three}) == 3
+    assert three[:1] == play_predictor.generate(["MARIAN:"], **wish)
+    mixed = play_predictor.generate(["MARIAN:", "A", "MARIAN:", "MARIAN:"], **wish)
+    assert [mixed[0], mixed[2], mixed[3]] == three
+    assert mixed[1:2] == play_predictor.generate(["A"], **wish)
+
+
 def test_an_empty_start_is_a_line_break(play_predictor: Predictor) -> None:
     empty, line = play_predictor.generate(["", "\n"], 20, 1.0, 1)
     assert empty["text"] == line["text"] and len(empty["text"]) == 20

@@ -126,6 +126,10 @@ def test_a_taken_name_is_refused(tmp_path: Path, home: Settings) -> None:
     ("text", "said"),
     [
         ("source: x\n", "corpus is missing"),
+        (
+            OWN.replace("corpus: {{", "corpus: {{transform: clean:tidy, "),
+            "there is no module clean",
+        ),
         (OWN + "profiles: {{quick: {{training.epocs: 1}}}}\n", "unknown key training.epocs"),
         (
             OWN + "schedule: {{cron: '0 3 * * *', profile: qick}}\nprofiles: {{quick: null}}\n",
