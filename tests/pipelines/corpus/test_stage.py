@@ -268,7 +268,9 @@ def test_kept_and_quarantined_are_what_was_read(rows: list[tuple[str, str]]) -> 
         assert sorted(ids) == sorted(f"r.csv:{i + 1}" for i in range(len(rows)))
         folded = [" ".join(text.split()) for text in built.documents["text"]]
         usable = {
-            " ".join(text.split()) for text, label in rows if label in ("negative", "positive")
+            " ".join(composed(text).split())
+            for text, label in rows
+            if label in ("negative", "positive")
         } - {""}
         assert sorted(folded) == sorted(usable)
         assert counts["reasons"] == dict(built.quarantine["reason"].value_counts().rows())
