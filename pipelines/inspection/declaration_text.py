@@ -23,7 +23,8 @@ def text_of(head: list[str], sections: dict[str, Any], why: dict[str, str]) -> s
                 for key, own in value.items()
             ]
         else:
-            keys = [key for key in why if key == name or key.startswith(f"{name}.")]
+            own = value if isinstance(value, dict) else ()
+            keys = [key for key in (name, *(f"{name}.{one}" for one in own)) if key in why]
             comment = "; ".join(why[key] for key in keys)
             lines.append(commented(f"{name}: {flow(value)}", comment))
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,14 @@ class Proposal:
             "delimiter": self.material.delimiter,
             "columns": [one.as_json() for one in self.columns.every] if self.columns else None,
         }
-        return found | self.survey.as_json(self.notes)
+        return found | self.survey.as_json(self.notes) | {"labels": self._counts()}
+
+    def _counts(self) -> dict[str, int]:
+        """The texts of each label, the most frequent first."""
+        if self.columns:
+            return dict(self.survey.labels.most_common())
+        found = Counter(number for number in self.survey.listing.labels if number is not None)
+        return {self.labels[int(number)]: count for number, count in found.most_common()}
 
     def text(self, file: Path) -> str:
         """The declaration, as `file` will hold it."""
@@ -111,10 +119,10 @@ class Proposal:
 
     def _why(self) -> dict[str, str]:
         survey, material = self.survey, self.material
-        why = {
-            "source.path": f"{survey.documents:,} texts, {survey.characters:,} characters",
-            "corpus.encoding": "found; check some texts",
-        }
+        texts = "1 text" if survey.documents == 1 else f"{survey.documents:,} texts"
+        why = {"source.path": f"{texts}, {survey.characters:,} characters"}
+        if material.encoding:
+            why["corpus.encoding"] = "found; check some texts"
         if material.labels:
             why["corpus.labels"] = "the names of the folders"
         if self.columns is None:

@@ -19,6 +19,7 @@ LETTERS_OF = 2000  # characters of a text whose letters are counted
 DISTINCT_CHARACTERS = 20_000  # at most; Unicode has more, no language
 WITHOUT_BLANKS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 MOSTLY = 0.3  # share of the letters
+SMALLEST_SHARE = 0.001  # signs such as a micro sign are letters of no script
 SHOWN_EVERY = 1000  # documents
 
 
@@ -88,7 +89,8 @@ class Survey:
         for character, number in self.letters.items():
             if character.isalpha():
                 found[unicodedata.name(character, "OTHER").split()[0].split("-")[0]] += number
-        return {name: number / found.total() for name, number in found.most_common()}
+        shares = {name: number / found.total() for name, number in found.most_common()}
+        return {name: share for name, share in shares.items() if share >= SMALLEST_SHARE}
 
     @property
     def has_blanks(self) -> bool:
@@ -108,5 +110,4 @@ class Survey:
             "repeats": self.repeats,
             "unusable": dict(sorted(self.reasons.items())),
             "ignored": dict(sorted((+notes.ignored).items())),
-            "labels": dict(self.labels.most_common()),
         }

@@ -272,6 +272,8 @@ def test_labelled_folders(tmp_path: Path) -> None:
         proposal, spec = proposed(tmp_path, name)
         assert spec.corpus.reader == "labelled-folders" and spec.corpus.split == "official"
         assert proposal.seen()["documents"] == 80 and spec.model.kind == "classifier"
+        assert proposal.seen()["labels"] == {"positive": 40, "negative": 40}
+        assert "found; check" not in proposal.text(tmp_path / "a.yaml")
     lay(tmp_path / "train", {name: text for name, text in files.items() if "test" not in name[:4]})
     assert proposed(tmp_path, "train")[1].corpus.split == "shuffled"  # there is no test part
 
@@ -286,7 +288,7 @@ def test_folders_that_are_labels(tmp_path: Path) -> None:
     proposal, spec = proposed(tmp_path, "news")
     assert spec.corpus.reader == "labelled-folders" and spec.corpus.split == "shuffled"
     assert spec.corpus.labels == ("sport", "tax", "été") and spec.model.kind == "classifier"
-    assert proposal.seen()["documents"] == 60
+    assert proposal.seen()["labels"] == {"sport": 20, "tax": 20, "été": 20}
     assert proposed(tmp_path, "b.zip", zipped(files))[1].corpus.labels == spec.corpus.labels
     lay(tmp_path / "authors", {f"{author}/{n}.txt": PLAY for author in "ab" for n in range(3)})
     assert proposed(tmp_path, "authors")[1].corpus.reader == "files"
