@@ -66,6 +66,7 @@ def latest_run(prefect_home: Path) -> str:
     )[0][0]
 
 
+@pytest.mark.long
 def test_a_scheduled_run_scores_what_is_new_and_then_nothing(
     prefect_home: Path, home: Path, inbox: Path
 ) -> None:

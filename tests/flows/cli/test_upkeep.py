@@ -20,6 +20,7 @@ def here(trained: Settings, tmp_path: Path) -> Settings:
     return Settings.at(shutil.copytree(trained.home, tmp_path / "home"))
 
 
+@pytest.mark.long
 def test_gc_deletes_what_its_dry_run_says(
     folio: Folio, command: Folio, here: Settings, reviews: Path, play: Path
 ) -> None:

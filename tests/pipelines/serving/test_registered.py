@@ -67,11 +67,9 @@ def test_an_earlier_package_predicts(earlier: Settings) -> None:
     assert len(play.generate(["MARIAN:"], 20, 0.8, 1)[0]["text"]) == 20
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param("tiny-reviews", marks=pytest.mark.long), "tiny-play"]
-)
-@pytest.mark.parametrize("code", [pytest.param("ours", marks=pytest.mark.long), "its own"])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["tiny-reviews", "tiny-play"])
+@pytest.mark.parametrize("code", ["ours", "its own"])
 def test_mlflow_loads_an_earlier_model(
     earlier: Settings, name: str, code: str, tmp_path: Path
 ) -> None:

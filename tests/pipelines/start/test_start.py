@@ -82,14 +82,17 @@ def test_they_learn_at_a_rate_of_their_own(copied: Settings, pipelines: tuple[Pa
     assert np.array(ours.get_layer("logit").bias).all()  # it started at 0
 
 
-def test_the_plan_names_the_version_and_says_why(
-    copied: Settings, pipelines: tuple[Path, Path]
-) -> None:
+def test_the_plan_names_the_version(copied: Settings, pipelines: tuple[Path, Path]) -> None:
     below = planned(pipelines[1], copied)
     assert below["start"] == ("reuse", "tiny-lm: champion 1; nothing changed")
     assert all(action == "reuse" for action, _ in below.values())
     assert "start" not in planned(pipelines[0], copied)
 
+
+@pytest.mark.long
+def test_another_champion_retrains_and_a_pinned_version_does_not(
+    copied: Settings, pipelines: tuple[Path, Path]
+) -> None:
     run(pipelines[0], copied, "training.epochs=2")
     below = planned(pipelines[1], copied)
     assert below["start"] == ("run", "tiny-lm: champion 1 → 2")
