@@ -103,7 +103,13 @@ def test_a_table_is_separated_by_tabs_unless_a_terminal_shows_it(
     assert "\t" not in shown and "pipeline  " in shown
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "euc_jp", "shift_jis", "ascii"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "euc_jp",
+        *(pytest.param(one, marks=pytest.mark.long) for one in ("latin-1", "shift_jis", "ascii")),
+    ],
+)
 def test_a_terminal_that_is_not_utf_8_gets_signs_in_place_of_others(
     environment: dict[str, str], tmp_path: Path, encoding: str
 ) -> None:
@@ -148,6 +154,7 @@ def test_two_pipelines_are_not_compared(command: Folio, tmp_path: Path) -> None:
     assert command("diff", *ran[1:]).returncode == 0
 
 
+@pytest.mark.long
 def test_a_run_that_registers_nothing(command: Folio, tmp_path: Path) -> None:
     file = write(tmp_path, PLAY)
     [record] = json.loads(command("run", file, "--no-register", "--json").stdout)

@@ -25,7 +25,9 @@ OURS = {
 
 
 @pytest.mark.usefixtures("drawing")
-@pytest.mark.parametrize("kind", OURS)
+@pytest.mark.parametrize(
+    "kind", ["classifier", pytest.param("language_model", marks=pytest.mark.long)]
+)
 def test_it_learns_and_is_the_same_each_time(
     tmp_path: Path, batches: dict[str, Path], kind: str
 ) -> None:
