@@ -46,6 +46,7 @@ __all__ = [
 def main() -> None:
     """The `folio` command."""
     guard_streams()
+    options.begin()
     verbose = "--verbose" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
     try:

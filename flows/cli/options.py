@@ -145,6 +145,11 @@ def answer(value: Any, as_json: bool, show: Any) -> None:
         show(value)
 
 
+def begin() -> None:
+    """Nothing is printed yet: a process may run several commands."""
+    _printed.clear()
+
+
 def answered() -> bool:
     """Whether the command has printed its JSON document."""
     return bool(_printed)

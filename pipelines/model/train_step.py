@@ -110,7 +110,7 @@ def _loss(two_classes: bool, smoothing: float) -> keras.Loss:
     return Smoothed(from_logits=True, label_smoothing=smoothing, reduction=reduction)
 
 
-def _exact(kind: type[keras.Optimizer], shares: list[float]) -> type[keras.Optimizer]:
+def _exact(kind: type[keras.Optimizer], shares: Sequence[float] = ()) -> type[keras.Optimizer]:
     """`kind`, with one summed gradient per row of an embedding, and for each variable with its
     share of the learning rate.
 

@@ -144,7 +144,9 @@ def csv_of(rows: list[str]) -> str:
 
 
 GOOD = [f"text number {i} with words,{'positive' if i % 2 else 'negative'}" for i in range(40)]
-OWN_CSV = REVIEWS.replace("{samples}/reviews.csv", "own.csv")
+OWN_CSV = REVIEWS.replace("{samples}/reviews.csv", "own.csv").replace(
+    "label_column: sentiment", "label_column: sentiment, labels: [negative, positive]"
+)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_what_one_may_not_write_in_the_home_is_named(
         (
             resource.RLIMIT_AS,
             2 << 30,
-            ("predict", "tiny-reviews", "Good."),  # before TensorFlow aborts
+            ("generate", "tiny-play", "--length", "3000"),  # before TensorFlow aborts
             "folio: too little memory: the limit of this process is 2,147 MB; raise it: "
             "ulimit -v unlimited",
         ),

@@ -68,7 +68,9 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
         pytest.param("language_model", PRACTISED_WRITER, SAMPLED, (25,), marks=pytest.mark.long),
         pytest.param("classifier", PRACTISED, ADVERSARIAL, (14,), marks=pytest.mark.long),
         pytest.param("classifier", OURS["classifier"], ONE_CYCLE, (17,), marks=pytest.mark.long),
-        ("language_model", OURS["language_model"], WARMED_UP, (25,)),
+        pytest.param(
+            "language_model", OURS["language_model"], WARMED_UP, (25,), marks=pytest.mark.long
+        ),
         pytest.param("half", PRACTISED, VIRTUAL, (17,), marks=pytest.mark.long),
     ],
     ids=[

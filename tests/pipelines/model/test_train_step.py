@@ -128,6 +128,7 @@ assert model.jit_compile
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_jax_runs_the_step_as_one_program() -> None:
     done = subprocess.run(

@@ -219,7 +219,7 @@ def test_articles_become_paragraphs(
     spec = CorpusSpec(reader="tfds", markup="wiki40b", split="hash", validation=0.2, test=0.2)
     counts = corpus.build(
         {"source": artifact_in(built.out)},
-        {"corpus": spec, "seed": 1},
+        {"corpus": spec, "seed": 1, "code_folder": ""},
         Workspace(out, scratch, tmp_path),
     )
     assert counts["left_out"] == {"empty paragraph": 29, "section heading": 29, "title": 29}

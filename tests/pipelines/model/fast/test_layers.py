@@ -310,6 +310,7 @@ def test_two_processes_train_the_same_bits(recurrent: ModuleType) -> None:
     assert python("print(t.digest_after_training())") == digest_after_training()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_lose_the_same(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
