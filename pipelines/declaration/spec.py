@@ -173,6 +173,10 @@ class Spec(Section):
     def _start_agrees(self) -> None:
         start = self.model.start_from
         if start is None:
+            self._require(
+                self.training.start_rate == 1,
+                "training.start_rate is for the weights from model.start_from; remove it",
+            )
             return
         self._require(
             start.pipeline != self.name, f"model.start_from: {self.name} cannot start from itself"

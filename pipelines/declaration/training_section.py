@@ -48,6 +48,11 @@ class TrainingSpec(Section):
         description="how the learning rate falls to zero after the warm-up; one_cycle: from a 25th "
         "of learning_rate up to it and down to zero, along cosines (Smith and Topin 2018)",
     )
+    start_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0,
+        description="the share of the learning rate for the weights that come from "
+        "model.start_from (Howard and Ruder 2018); 0 keeps them as they are",
+    )
     warmup: Share | None = Field(
         None,
         description="the share of all steps in which the learning rate rises; default: 0, for "

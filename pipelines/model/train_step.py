@@ -4,7 +4,7 @@ loss, and its learning rate."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +23,15 @@ NOT_DECAYED = ("bias", "peephole", "gamma", "beta", "logits/embeddings")  # the 
 ONE_CYCLE_START, ONE_CYCLE_WARMUP = 1 / 25, 0.3
 
 
-def compiled(model: keras.Model, kind: str, training: TrainingSpec) -> Step:
-    """Give the model its optimizer and loss; returns the step that trains it on one batch."""
+def compiled(
+    model: keras.Model, kind: str, training: TrainingSpec, started: Sequence[keras.Variable] = ()
+) -> Step:
+    """Give the model its optimizer and loss; returns the step that trains it on one batch.
+    `started`: the weights that another pipeline's model has trained before."""
     import keras
 
-    optimizer = _optimizer(model, training)
+    rates = dict.fromkeys((each.path for each in started), training.start_rate)
+    optimizer = _optimizer(model, training, rates if training.start_rate != 1 else {})
     # Without it, JAX runs each operation separately, some 30 times slower. On TensorFlow, the
     # layers compile the parts that benefit (pipelines/model/fast/layers.py).
     model.compile(
@@ -63,7 +67,9 @@ def _half_cosine(share: float) -> float:
     return (1 - math.cos(math.pi * share)) / 2
 
 
-def _optimizer(model: keras.Model, training: TrainingSpec) -> keras.Optimizer:
+def _optimizer(
+    model: keras.Model, training: TrainingSpec, rates: dict[str, float]
+) -> keras.Optimizer:
     import keras
 
     optimizers = {
@@ -71,7 +77,7 @@ def _optimizer(model: keras.Model, training: TrainingSpec) -> keras.Optimizer:
         "rmsprop": keras.optimizers.RMSprop,
         "sgd": keras.optimizers.SGD,
     }
-    optimizer = _exact(optimizers[training.optimizer])(
+    optimizer = _exact(optimizers[training.optimizer], rates)(
         training.learning_rate,
         global_clipnorm=training.clip_norm,
         weight_decay=training.weight_decay or None,
@@ -105,8 +111,9 @@ def _loss(kind: str, smoothing: float) -> keras.Loss:
     return Smoothed(from_logits=True, label_smoothing=smoothing, reduction=reduction)
 
 
-def _exact(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
-    """`kind`, with one summed gradient per row of an embedding.
+def _exact(kind: type[keras.Optimizer], rates: dict[str, float]) -> type[keras.Optimizer]:
+    """`kind`, with one summed gradient per row of an embedding, and with a share of the learning
+    rate for the variables whose paths are in `rates`.
 
     TensorFlow returns one for each token that was looked up. Keras 3 squares each of these instead
     of their sum, so its Adam moves a token that occurs n times in a batch up to √n too far.
@@ -119,6 +126,13 @@ def _exact(kind: type[keras.Optimizer]) -> type[keras.Optimizer]:
 
     if keras.backend.backend() == "tensorflow" and kind is keras.optimizers.Adam:
         Exact.update_step = _adam
+    if rates:
+        whole = Exact.update_step
+
+        def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            whole(self, gradient, variable, learning_rate * rates.get(variable.path, 1.0))
+
+        Exact.update_step = update_step
     return Exact
 
 

@@ -69,10 +69,9 @@ class Trainer:
         sampled = training.sampled_softmax is not None
         self.model = build_model(keeping, size, train.batch_size, seed, sampled)
         self.plain = build_model(spec, size, seed=seed)
-        if start is not None:
-            copy_start(spec, start, self.model)
+        started = copy_start(spec, start, self.model) if start is not None else []
         self.scorer = Scorer(self.plain, spec)
-        self.train_step = compiled(self.model, spec.kind, training)
+        self.train_step = compiled(self.model, spec.kind, training, started)
         self.position = Position()
         self.carried = carried_state(self.model)
         self.variables = [*self.model.variables, *self.carried, *self.model.optimizer.variables]

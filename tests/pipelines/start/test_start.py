@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from pathlib import Path
@@ -62,9 +63,9 @@ def test_it_has_the_vocabulary_and_starts_with_the_weights(
 
 
 @pytest.mark.long
-def test_a_training_starts_with_them(copied: Settings, pipelines: tuple[Path, Path]) -> None:
-    """With next to no learning rate, the weights stay those of the language model."""
-    run(pipelines[1], copied, "training.learning_rate=1e-9")
+def test_they_learn_at_a_rate_of_their_own(copied: Settings, pipelines: tuple[Path, Path]) -> None:
+    """With none, the weights stay those of the language model, and the others learn."""
+    run(pipelines[1], copied, "training.start_rate=0")
     (start,) = stored(copied.store, "start")
     newest = max(
         (one for one in stored(copied.store, "model") if one.manifest["pipeline"] != "tiny-lm"),
@@ -78,7 +79,8 @@ def test_a_training_starts_with_them(copied: Settings, pipelines: tuple[Path, Pa
             ours.get_layer(layer).trainable_variables,
             strict=True,
         ):
-            np.testing.assert_allclose(np.array(found), np.array(read), atol=1e-6)
+            np.testing.assert_array_equal(np.array(found), np.array(read))
+    assert newest.counts["best"]["validation_loss"] < math.log(2)
 
 
 def test_the_plan_names_the_version_and_says_why(
@@ -136,6 +138,8 @@ def test_what_the_declaration_alone_shows_is_refused(pipelines: tuple[Path, Path
     ]:
         with pytest.raises(UsageError, match=message):
             load_spec(str(pipelines[1]), overrides=(change,))
+    with pytest.raises(UsageError, match="for the weights from model.start_from; remove it"):
+        load_spec(str(pipelines[0]), overrides=("training.start_rate=0.5",))
 
 
 def test_a_circle_is_refused_with_its_path(tmp_path: Path) -> None:
