@@ -62,7 +62,7 @@ ARROWS = {
         "errors declaration files network stages store registry serving run flows/display "
         "tasks upkeep"
     ),
-    "flows/serve": "errors flows/web registry serving",
+    "flows/serve": "errors flows/web registry report serving",
     "flows/server": "errors files flows/web tasks",
     "flows/services": (
         "errors declaration files network flows/web store registry report tasks upkeep flows "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jinja2 import Environment
+from pipelines.report.page import render
 
 TEMPLATE = """\
 <!doctype html>
@@ -23,7 +23,7 @@ td, th { text-align: left; padding: .15rem 1rem .15rem 0; vertical-align: top }
 <p>A {{ health.kind | replace("_", " ") }}{{ ", trained on the sample text" if health.sample }},
 loaded {{ health.loaded }}. <a href="/health">/health</a>
 · <a href="/openapi.json">/openapi.json</a></p>
-{% if health.problem %}<p><strong>{{ health.problem }}</strong></p>{% endif %}
+{% if health.problem is defined %}<p><strong>{{ health.problem }}</strong></p>{% endif %}
 {% for path, summary, fields, example in asked %}
 <h2>POST {{ path }}</h2>
 <p>{{ summary }}</p>
@@ -44,8 +44,7 @@ def page(address: str, health: dict[str, Any], described: dict[str, Any]) -> str
         for path, methods in described["paths"].items()
         if "post" in methods
     ]
-    template = Environment(autoescape=True).from_string(TEMPLATE)
-    return template.render(address=address, health=health, asked=asked)
+    return render(TEMPLATE, address=address, health=health, asked=asked)
 
 
 def _properties(method: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -78,8 +77,8 @@ def openapi(name: str, kind: str) -> dict[str, Any]:
 
 
 def _body(model: type[Question]) -> dict[str, Any]:
-    schema = json.loads(json.dumps(model.model_json_schema()))
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"required": True, "content": content}
 
 
 _ANSWERS = {

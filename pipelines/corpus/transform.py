@@ -54,7 +54,7 @@ class _Step:
         if not isinstance(given, Given) or not isinstance(given.text, str):
             wrong = (
                 f"a document whose text is {type(given.text).__name__}"
-                if (isinstance(given, Given))
+                if isinstance(given, Given)
                 else type(given).__name__
             )
             raise FolioError(

@@ -20,6 +20,7 @@ from pipelines.numpy_network.weights import Weights, read_weights
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
+GATES = {"simple": 1, "gru": 3, "lstm": 4, "peephole": 4}  # of the sums that a step projects
 EPSILON = np.float32(1e-3)  # of Keras's LayerNormalization
 Inputs = Mapping[str, np.ndarray]
 Shapes = dict[str, list[tuple[int, ...]]]  # of the weights, by layer
@@ -148,9 +149,6 @@ def _cell_names(spec: ModelSpec, number: int) -> list[str]:
         return [f"{spec.cell}_{number}/cell"]
     both = f"both_directions_{number}"
     return [f"{both}/{direction}_layer/cell" for direction in ("forward", "backward")]
-
-
-GATES = {"simple": 1, "gru": 3, "lstm": 4, "peephole": 4}
 
 
 def _unlike(wanted: Shapes, weights: Weights) -> str | None:

@@ -28,7 +28,8 @@ def fill_run(client: mlflow.MlflowClient, run_id: str, inputs: Inputs, samples: 
         client.log_batch(run_id, curves[first : first + MOST_PER_CALL])
     client.log_inputs(run_id, datasets=list(_data_sets(inputs["corpus"])))
     client.log_metric(run_id, "training_seconds", sum(inputs["model"].counts["epoch_seconds"]))
-    client.set_tag(run_id, "mlflow.source.git.commit", inputs["model"].manifest["git_commit"])
+    if commit := inputs["model"].manifest["git_commit"]:  # an installed Folio has none
+        client.set_tag(run_id, "mlflow.source.git.commit", commit)
     if samples:
         client.log_dict(run_id, samples, "samples.json")
 

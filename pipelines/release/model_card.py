@@ -41,7 +41,7 @@ def _what(name: str, metrics: Mapping[str, Any], above: Manifests, labels: tuple
     cell = above["model"]["config"]["model.cell"]
     if metrics["kind"] == "language_model":
         return f"Predicts the next token of a text ({cell} language model of the pipeline {name})."
-    shown = ", ".join(map(code, labels[:10])) + (" …" if len(labels) > 10 else "")
+    shown = ", ".join(map(_code, labels[:10])) + (" …" if len(labels) > 10 else "")
     return f"Classifies texts as {shown} ({cell} classifier of the pipeline {name})."
 
 
@@ -79,13 +79,13 @@ def _trained(above: Manifests, unit: str) -> str:
 def _sources(source: Mapping[str, Any]) -> Iterator[str]:
     for name, origin in source["counts"].get("origins", {}).items():
         digest = origin.get("sha256", "")
-        yield code(name) + (f" (SHA-256 {digest[:12]}…)" if digest else "")
+        yield _code(name) + (f" (SHA-256 {digest[:12]}…)" if digest else "")
 
 
 def _weakest(metrics: Mapping[str, Any], metric: str) -> str:
     """The slices with the worst value of the metric that decides."""
     found = [
-        (row[metric], f"{kind.replace('_', ' ')} {code(row['slice'])}")
+        (row[metric], f"{kind.replace('_', ' ')} {_code(row['slice'])}")
         for kind, rows in metrics.get("slices", {}).items()
         for row in rows
         if row.get(metric) is not None and row.get("documents", row.get("tokens", 0)) >= FEWEST
@@ -115,6 +115,6 @@ def _use(name: str, kind: str) -> str:
     return f"Use: `folio {ask} {name}`, `folio serve {name}`, or `{load}` with a column `text`."
 
 
-def code(text: str) -> str:
+def _code(text: str) -> str:
     """As code, so that nothing in it is Markdown."""
     return "`" + " ".join(str(text).replace("`", "'").split()) + "`"

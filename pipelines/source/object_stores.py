@@ -34,6 +34,7 @@ PACKAGES = {
     "oss": "ossfs",
     "hf": "huggingface_hub",
 }
+UNKNOWN = "Protocol not known"  # by fsspec, of a scheme whose package is not there
 DATES = ("LastModified", "last_modified", "updated", "mtime", "modified", "modify", "created")
 
 
@@ -98,6 +99,8 @@ def _clear_errors(address: str) -> Iterator[None]:
     except FolioError:
         raise
     except (ImportError, ValueError) as error:
+        if isinstance(error, ValueError) and UNKNOWN not in str(error):
+            raise FolioError(f"{where}: {_said(error, address)}") from error
         scheme = urlsplit(address).scheme
         raise FolioError(
             f"{where}: {scheme}:// needs a package that is not installed "

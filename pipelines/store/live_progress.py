@@ -6,7 +6,6 @@ runs/.live/<run>.progress    stage, done, total, unit, seconds left
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 from pipelines.errors import UnreadableError
 from pipelines.files.small_files import read_object
 from pipelines.files.whole_files import write_json
+from pipelines.store.artifacts import Progress
 from pipelines.store.live_runs import progress_file
 from pipelines.store.times import utc
 
 WRITE_SECONDS = 2.0  # between two writes
-Progress = Callable[[float, float | None, str], None]
 
 
 def noted(runs: Path, run: str, stage: str, progress: Progress) -> Progress:

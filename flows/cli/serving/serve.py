@@ -19,7 +19,7 @@ def serve(
     version: ModelVersion = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 8900,
     host: Annotated[
-        str, typer.Option(help="the address to listen on; others than this machine's are open")
+        str, typer.Option(help="the address to listen on; 0.0.0.0 lets other machines ask")
     ] = "127.0.0.1",
 ) -> None:
     """Answer over HTTP with the champion.
