@@ -76,5 +76,5 @@ class Batcher(Generic[Row]):
             return
         for asked, future in taken:
             own = [next(rows) for _ in asked]
-            if not future.done():  # whoever asked may be gone
+            if not future.done():  # the client may be gone
                 future.set_result(own)

@@ -61,7 +61,7 @@ class Processes:
             status = kept.process.poll()
             if status is not None:
                 self._restart_when_due(name, kept, status)
-        bury_orphans({kept.process.pid for kept in self._kept.values()})
+        collect_orphans({kept.process.pid for kept in self._kept.values()})
 
     def stop(self) -> None:
         """End all processes and their descendants."""
@@ -126,7 +126,7 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def bury_orphans(own: set[int]) -> None:
+def collect_orphans(own: set[int]) -> None:
     """Collect adopted children that have ended; `own` ones are left to their starters."""
     for child in psutil.Process().children():
         with suppress(psutil.Error, ChildProcessError):

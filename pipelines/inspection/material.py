@@ -198,8 +198,8 @@ def _lines(text: str) -> list[str]:
     return [line for line in lines[: max(len(lines) - 1, 1)] if line.strip()]
 
 
-def _delimiter(text: str) -> str | None:
-    """The one that most rows have as often as the first; None if the reader finds it by itself."""
+def _delimiter(text: str) -> str:
+    """The one that most rows have as often as the first."""
     shares = {mark: _agreement(text, mark) for mark in DELIMITERS}
     return max(shares, key=lambda mark: shares[mark])
 
@@ -219,9 +219,9 @@ def _agreement(text: str, mark: str) -> tuple[float, int]:
     return widths.count(widths[0]) / len(widths), widths[0]
 
 
-def _consistent(lines: list[str], mark: str | None) -> bool:
+def _consistent(lines: list[str], mark: str) -> bool:
     """Whether all lines look like rows of a table."""
-    widths = {len(cells_of(line, mark or ",")) for line in lines}
+    widths = {len(cells_of(line, mark)) for line in lines}
     return len(lines) > 1 and len(widths) == 1 and widths.pop() > 1
 
 

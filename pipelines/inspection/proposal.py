@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,12 @@ from pipelines.inspection.material import Material, material_at
 from pipelines.inspection.survey import Survey
 from pipelines.readers.documents import Notes
 from pipelines.readers.read import read
+from pipelines.store.artifacts import Progress
 
 FEWEST = 1000  # characters
 RARE = 5  # a label of fewer texts may be in one split alone
 TEST_PART = re.compile(r"(^|/)test/")
 FOLDER_LABELS = ["negative", "positive"]
-Progress = Callable[..., None]
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from pipelines.corpus.splits import Listing
 from pipelines.readers.cleaning import text_digest
 from pipelines.readers.documents import Document, Notes
+from pipelines.store.artifacts import Progress
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LETTERS_OF = 2000  # characters of a text whose letters are counted
@@ -35,7 +36,7 @@ class Survey:
     first: str = ""  # the beginning of the first usable text
 
     @classmethod
-    def of(cls, documents: Iterable[Document], progress: Callable[..., None]) -> Survey:
+    def of(cls, documents: Iterable[Document], progress: Progress) -> Survey:
         survey = cls()
         for document in documents:
             survey.add(document)

@@ -1,4 +1,4 @@
-"""What a network must take and return, whoever builds it: the inputs and outputs of Folio's own."""
+"""What a user's network must take and return: the inputs and outputs of Folio's own."""
 
 from __future__ import annotations
 
