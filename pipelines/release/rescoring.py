@@ -49,6 +49,7 @@ def _judged(predictor: Predictor, documents: pa.Table) -> pa.Table:
     rows = predictor.judged(documents["text"].to_pylist())
     label = documents["label"].to_numpy()
     truth = [predictor.labels[int(value)] for value in label]
+    # A text that it cannot classify counts as wrong, with the log loss of a random guess.
     judged = _of_two if len(predictor.labels) == 2 else _of_several
     return pa.table(
         {
@@ -58,9 +59,6 @@ def _judged(predictor: Predictor, documents: pa.Table) -> pa.Table:
             "correct": [row["label"] == true for row, true in zip(rows, truth, strict=True)],
         }
     )
-
-
-# A text that it cannot classify counts as wrong, with the log loss of a random guess.
 
 
 def _of_two(labels: list[str], rows: Answers, label: np.ndarray) -> dict[str, np.ndarray]:
