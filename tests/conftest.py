@@ -107,9 +107,16 @@ SLOW_FIXTURES = {
     "drawing",
     "prefect_home",
 }
-# Begun first, the longest before all, so that the workers end together.
-# Those of the model ask for no trained home: they need not wait until the command's tests have one.
-LONGEST = ["services/test_up", "cli/test_cli", "model/test_sampling", "model/test_killed"]
+# Begun first, so that the workers end together, and in an order in which none waits for a home that
+# another is making: test_figures makes `trained`, test_served `mixed`, test_cli `writers`.
+LONGEST = [
+    "services/test_up",
+    "benchmarks/test_figures",
+    "model/test_sampling",
+    "model/test_killed",
+    "mix/test_served",
+    "cli/test_cli",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
