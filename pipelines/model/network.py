@@ -277,17 +277,6 @@ def state_names(spec: ModelSpec, layer: int | None = None) -> list[str]:
     return names if layer is None else names[layer * each : (layer + 1) * each]
 
 
-def copy_start(spec: ModelSpec, source: keras.Model, target: keras.Model) -> list[keras.Variable]:
-    """Copy the weights of `source`'s embedding and recurrent layers; returns the copies."""
-    kind = "both_directions" if spec.bidirectional else spec.cell
-    there = {layer.name for layer in source.layers}
-    names = ["embedding", *(f"{one}_{i}" for i in range(len(spec.units)) for one in (kind, "norm"))]
-    layers = [target.get_layer(name) for name in names if name in there]
-    for layer in layers:
-        copy_weights(source.get_layer(layer.name), layer)
-    return [variable for layer in layers for variable in layer.trainable_variables]
-
-
 def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
     """Copy the trained weights, without the state. Both come from the same spec."""
     from keras import ops

@@ -17,9 +17,10 @@ from pipelines.declaration.model_sections import ModelSpec
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.errors import FolioError
 from pipelines.model import checkpoints, sampled_softmax
-from pipelines.model.network import build_model, copy_start, copy_weights
+from pipelines.model.network import build_model, copy_weights
 from pipelines.model.scoring import Scorer
 from pipelines.model.train_step import compiled, learning_rate
+from pipelines.start.weights import copy_start
 from pipelines.store.artifacts import Workspace
 
 if TYPE_CHECKING:

@@ -34,6 +34,36 @@ model: {{kind: classifier, cell: lstm, embedding: 6, units: [7], pool: all,
 training: {{epochs: 1, learning_rate: 0.02}}
 registry: {{metric: accuracy, floor: 0.1}}
 """
+CHARACTERS = """\
+title: Characters of prose
+source: {{path: prose.txt}}
+corpus: {{reader: text, split: contiguous, validation: 0.1, test: 0.1}}
+tokens: {{kind: char}}
+batches: {{batch_size: 4, sequence_length: 20}}
+model: {{kind: language_model, cell: lstm, embedding: 6, units: [7]}}
+training: {{epochs: 1, learning_rate: 0.02}}
+evaluation: {{start: "a", sample_length: 12, temperatures: [1.0]}}
+registry: {{metric: perplexity, floor: 5000}}
+"""
+VERSES = """\
+title: Verses, started from prose
+source: {{path: verse.txt}}
+corpus: {{reader: lines, split: hash, validation: 0.2, test: 0.2}}
+tokens: {{kind: char, end: "*"}}
+batches: {{batch_size: 4, layout: documents}}
+model: {{kind: language_model, cell: lstm, embedding: 6, units: [7],
+        start_from: {{pipeline: prose}}}}
+training: {{epochs: 1, learning_rate: 0.02}}
+evaluation: {{start: "a", sample_length: 12, temperatures: [1.0]}}
+registry: {{metric: perplexity, floor: 5000}}
+"""
+
+
+def declared_characters(folder: Path) -> tuple[Path, Path]:
+    """Two language models of characters; the verses have one that the prose lacks."""
+    (folder / "prose.txt").write_text("a bad cab fed a dead bee. " * 120)
+    (folder / "verse.txt").write_text("".join(f"a bee ~ {'bad ' * (n % 7)}\n" for n in range(80)))
+    return declared(folder, "prose", CHARACTERS), declared(folder, "verse", VERSES)
 
 
 def declared_chain(folder: Path) -> tuple[Path, Path]:

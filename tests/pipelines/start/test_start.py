@@ -16,17 +16,18 @@ from pipelines.declaration.load import load_spec
 from pipelines.errors import FolioError, UsageError
 from pipelines.model.backend import load_keras
 from pipelines.model.keras_file import load_model
-from pipelines.model.network import build_model, copy_start
+from pipelines.model.network import build_model
 from pipelines.registry.references import resolve
 from pipelines.run.plan import plan
 from pipelines.run.upstream import chain
+from pipelines.start.weights import copy_start
 from pipelines.store.artifacts import silent
 from pipelines.store.lineage import stored
 from pipelines.store.settings import Settings
 from pipelines.tokens.vocabulary import Vocabulary
 from pipelines.upkeep.collect import collect, garbage, take_stock
 from pipelines.upkeep.garbage import Policy
-from tests.pipelines.start.chain import declared_chain, run
+from tests.pipelines.start.chain import declared_chain, declared_characters, run
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +60,37 @@ def test_it_has_the_vocabulary_and_starts_with_the_weights(
             strict=True,
         ):
             assert (np.array(read) == np.array(written)).all()
+
+
+def test_characters_that_the_other_lacks_are_added(tmp_path: Path) -> None:
+    """A language model of characters starts with all weights of the other, its output's too."""
+    settings = Settings.at(tmp_path / "home")
+    first, second = declared_characters(tmp_path)
+    run(first, settings)
+    run(second, settings)
+    found = {one.manifest["pipeline"]: one for one in stored(settings.store, "tokens")}
+    theirs, own = (Vocabulary.load(found[name].path / "vocabulary") for name in ("prose", "verse"))
+    assert own.tokens == (*theirs.tokens, "*", "~") and own.end == "*"
+    assert own.counts[-1] > 0 and len(own.counts) == own.size
+
+    load_keras("tensorflow")
+    (start,) = stored(settings.store, "start")
+    source = load_model(start.path / "model.keras")
+    spec = load_spec(str(second)).model
+    model = build_model(spec, own.size, training_batch=4, seed=5)
+    fresh = build_model(spec, own.size, training_batch=4, seed=5)
+    copied = copy_start(spec, source, model)
+    assert len(copied) == len(model.trainable_variables)
+    for read, begun, written in zip(
+        source.trainable_variables,
+        fresh.trainable_variables,
+        model.trainable_variables,
+        strict=True,
+    ):
+        known = tuple(slice(0, length) for length in read.shape)
+        expected = np.array(begun)
+        expected[known] = np.array(read)
+        np.testing.assert_array_equal(np.array(written), expected)
 
 
 @pytest.mark.long
