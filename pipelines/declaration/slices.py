@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 SliceKind = Literal["length", "unknown_rate", "part", "group", "speaker"]
-# The slices' upper limits: tokens, and the share of unknown tokens.
-EDGES: dict[str, tuple[float, ...]] = {"length": (100, 200, 400), "unknown_rate": (0.0, 0.01, 0.03)}
+# The slices' upper limits: tokens of a document, and the share of unknown ones.
+EDGES: dict[str, tuple[float, ...]] = {
+    "length": (25, 50, 100, 200, 400),
+    "unknown_rate": (0.0, 0.01, 0.03),
+}
 PARTS = 10  # of the test text, in order, with equal numbers of characters
 NAMED = ("group", "speaker")  # kinds whose slices are named in the text
 MOST_NAMED = 20  # slices of such a kind: those with the most text, and the rest as OTHERS
 OTHERS = "all others"
 LABELS = {
-    "length": "tokens read",
+    "length": "tokens of the document",
     "unknown_rate": "share of unknown tokens",
     "part": "part of the text",
     "group": "group",

@@ -25,6 +25,7 @@ from pipelines.model.scoring import Scored
 from pipelines.stats.binary import calibration_error, reliability_of, roc_auc
 from pipelines.stats.calibration import Calibration
 from pipelines.stats.classes import class_figures, confusion_cells, macro_f1
+from pipelines.store.artifacts import Artifact
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def evaluate_classifier(evaluation: Evaluation) -> ClassifierResult:
     own, calibration = _calibrated(evaluation)
     unknown_id = evaluation.test.metadata["unknown_id"]
     scored = evaluation.scored(evaluation.test, ids=True)
-    alone = predictions = predictions_table(scored, unknown_id, own, evaluation.test.classes)
+    found = predictions_table(scored, unknown_id, own, evaluation.test.classes)
+    alone = predictions = _with_lengths(found, evaluation.inputs["tokens"])
     if evaluation.mixture:
         ids, logit = (alone[name].to_numpy() for name in ("id", "logit"))
         predictions = _with_logit(alone, _mixed(evaluation, "test", ids, logit), calibration)
@@ -95,6 +97,14 @@ def _mixed(evaluation: Evaluation, split: str, ids: Sequence[str], logit: np.nda
     return mixture.logit(logit, counted[""][0][places])
 
 
+def _with_lengths(predictions: pa.Table, tokens: Artifact) -> pa.Table:
+    """The lengths of the whole documents, also where `tokens.max_tokens` has cut them."""
+    coded = tokens.table("tokens/test-", ["id", "length", "truncated"])
+    places = pc.index_in(predictions["id"], value_set=coded["id"].combine_chunks())
+    lengths = pc.add(coded["length"], coded["truncated"]).take(places)
+    return predictions.set_column(predictions.schema.get_field_index("length"), "length", lengths)
+
+
 def _with_logit(predictions: pa.Table, logit: np.ndarray, calibration: Calibration) -> pa.Table:
     """The same documents with other logits (documents,)."""
     label = predictions["label"].to_numpy()
@@ -114,7 +124,7 @@ def predictions_table(
     scored: Iterable[Scored], unknown_id: int, calibration: Calibration, classes: int = 2
 ) -> pa.Table:
     """One row per document, sorted by id: id, label, logit (unscaled), probability (of class 1) and
-    correct (calibrated), nats, length (tokens) and unknown_rate (share of unknown tokens).
+    correct (calibrated), nats, length (tokens read) and unknown_rate (share of unknown tokens).
 
     Of more than two classes, logit is a list, and there are, instead of probability, predicted (the
     class) and confidence (its probability).

@@ -157,8 +157,7 @@ def test_a_context_is_for_running_text(declare) -> None:
         (
             ("floor: 0.1", "slice_floors: {{length: {{over 500: 0.7}}}}"),
             "registry.slice_floors.length: no slice 'over 500'; known: up to "
-            "100, up to 200, up to 400, "
-            "over 400",
+            "25, up to 50, up to 100, up to 200, up to 400, over 400",
         ),
         (
             (

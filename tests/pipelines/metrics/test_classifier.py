@@ -65,7 +65,13 @@ def test_slices_sum_to_the_whole() -> None:
         name: {row["slice"]: row["documents"] for row in rows}
         for name, rows in metrics["slices"].items()
     }
-    assert counts["length"] == {"up to 100": 2, "up to 200": 2, "up to 400": 2, "over 400": 1}
+    assert counts["length"] == {
+        "up to 50": 1,
+        "up to 100": 1,
+        "up to 200": 2,
+        "up to 400": 2,
+        "over 400": 1,
+    }
     assert counts["unknown_rate"] == {"none": 2, "up to 1%": 2, "up to 3%": 2, "over 3%": 1}
 
 

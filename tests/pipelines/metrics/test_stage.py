@@ -289,6 +289,10 @@ def test_classifier_figures_are_those_of_the_predictions(made: Any) -> None:
     rows = pq.read_table(artifacts["metrics"].path / "predictions.parquet").to_pandas()
     assert len(rows) == artifacts["tokens"].counts["test"]["documents"]
     assert rows["id"].is_monotonic_increasing and rows["id"].is_unique
+    coded = artifacts["tokens"].table("tokens/test-", ["id", "length", "truncated"]).to_pandas()
+    coded = coded.set_index("id").loc[rows["id"]]
+    assert (coded["truncated"] > 0).any(), "no document is cut"
+    assert list(rows["length"]) == list(coded["length"] + coded["truncated"])
     given = np.where(rows["label"] == 1, rows["probability"], 1 - rows["probability"])
     assert metrics["sums"] == {
         "documents": len(rows),

@@ -221,6 +221,17 @@ def test_a_full_disk_wants_attention(home: Settings, monkeypatch: pytest.MonkeyP
     ]
 
 
+def test_small_folders_share_a_row_of_the_disk_table(home: Settings) -> None:
+    state = page_state(home, NOW)
+    sizes = {"store/model": 700, "mlflow": 280, "logs": 9, "loose": 8}
+    folders = [{"name": name, "bytes": size} for name, size in sizes.items()]
+    state["disk"] |= {"folders": folders, "total": sum(sizes.values())}
+    shown = Page(write_page(home.home, state)).text
+    table = shown[shown.rindex("store/model") :]
+    assert "280 Bytes" in table and "2 smaller folders" in table and "17 Bytes" in table
+    assert "logs" not in table and "loose" not in table
+
+
 def test_a_broken_registry_is_said_and_the_rest_shown(home: Settings) -> None:
     (home.home / "mlflow" / "mlflow.db").write_bytes(b"no database at all" * 99)
     state = page_state(home, NOW)
