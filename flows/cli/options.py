@@ -63,7 +63,7 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="change a value, for example training.epochs=2"
     ),
 ]
-Backend = Annotated[str | None, typer.Option(help="tensorflow, jax or torch, if installed")]
+Backend = Annotated[str | None, typer.Option(help="tensorflow, or jax if installed")]
 Only = Annotated[
     str | None,
     typer.Option(metavar="STAGE", help="rerun only this stage", autocompletion=stage_names),

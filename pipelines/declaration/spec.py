@@ -18,7 +18,7 @@ from pipelines.declaration.model_sections import BatchesSpec, ModelSpec, Registr
 from pipelines.declaration.model_size import too_large
 from pipelines.declaration.schedule_section import ScheduleSpec
 from pipelines.declaration.section_base import OPERATIONAL, Section, Seed
-from pipelines.declaration.slices import EDGES, NAMED, slice_names
+from pipelines.declaration.slices import of_slices
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.declaration.tune_section import TunedKey, TuneSpec
 
@@ -113,52 +113,19 @@ class Spec(Section):
             "corpus.unlabelled: only virtual adversarial training uses unlabelled documents; set "
             "training.adversarial.kind to virtual, or remove it",
         )
-        self._slices_agree()
+        problem = of_slices(self)
+        self._require(problem is None, problem or "")
         self._sampled_softmax_agrees()
         self._builder_agrees()
         self._start_agrees()
+        rows, devices = self.batches.batch_size, self.training.devices
+        self._require(
+            rows % devices == 0,
+            f"batches.batch_size {rows} cannot be divided among training.devices {devices}",
+        )
         problem = too_large(self.model, self.tokens, self.batches)
         self._require(problem is None, problem or "")
         return self
-
-    def _slices_agree(self) -> None:
-        slices, floors = self.evaluation.slices, self.registry.slice_floors
-        for kind, floor in floors.items():
-            self._require(
-                kind in slices,
-                f"registry.slice_floors.{kind}: is not measured; add it to evaluation.slices",
-            )
-            for name in floor if isinstance(floor, dict) and kind not in NAMED else ():
-                self._require(
-                    name in slice_names(kind),
-                    f"registry.slice_floors.{kind}: no slice "
-                    f"{name!r}; known: {', '.join(slice_names(kind))}",
-                )
-        if self.model.kind == "classifier":
-            other = next((kind for kind in slices if kind not in EDGES), None)
-            self._require(
-                other is None,
-                f"evaluation.slices {other} is for language models; a "
-                f"classifier has {' and '.join(EDGES)}",
-            )
-            self._require(
-                not floors or self.registry.metric in ("accuracy", "log_loss"),
-                f"registry.slice_floors: {self.registry.metric} is not measured for "
-                "slices; use metric accuracy or log_loss",
-            )
-        else:
-            self._require(
-                "length" not in slices or self.batches.layout == "documents",
-                "evaluation.slices length is for batches.layout documents; running text "
-                "has no lengths, use part",
-            )
-            self._require(
-                "group" not in slices
-                or self.corpus.group is not None
-                or self.corpus.reader in ("text", "files"),
-                f"evaluation.slices group: corpus.reader {self.corpus.reader} has neither "
-                "groups nor files; remove it",
-            )
 
     def _sampled_softmax_agrees(self) -> None:
         candidates, size = self.training.sampled_softmax, self.tokens.max_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from pipelines.declaration.model_sections import Share
 from pipelines.declaration.section_base import OPERATIONAL, Section, Seed, Tokens
@@ -110,12 +110,26 @@ class TrainingSpec(Section):
         description="at most this many seconds of work are lost on a kill",
         json_schema_extra=OPERATIONAL,
     )
-    backend: Literal["tensorflow", "jax", "torch"] = Field(
-        "tensorflow", description="Keras's backend; jax and torch must be installed"
+    backend: Literal["tensorflow", "jax"] = Field(
+        "tensorflow", description="Keras's backend; jax must be installed"
     )
+    devices: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1,
+        description="with backend jax: each batch is divided among so many GPUs or, without a GPU, "
+        "parts of the CPU",
+    )
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _tested(cls, value: object) -> object:
+        if value == "torch":
+            raise ValueError("torch is not tested with Folio's trainings; use tensorflow or jax")
+        return value
 
     @model_validator(mode="after")
     def _possible(self) -> TrainingSpec:
+        if self.devices > 1 and self.backend != "jax":
+            raise ValueError(f"several devices need backend jax, not {self.backend}")
         if self.adversarial and self.backend != "tensorflow":
             raise ValueError(
                 f"adversarial is written for tensorflow, not for {self.backend}; remove it"

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -93,6 +93,37 @@ def make_reproducible(keras: ModuleType) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+@contextmanager
+def shared_among(count: int) -> Iterator[None]:
+    """The batches of what is built in here are divided among so many devices of JAX; the weights
+    are the same on each. Raises FolioError if there are fewer."""
+    if count == 1:
+        yield
+        return
+    from keras import distribution
+
+    found = distribution.list_devices()
+    if len(found) < count:
+        raise FolioError(
+            f"training.devices {count}: JAX has {len(found)} here ({', '.join(found)}); declare "
+            "so many, or train on a machine that has more"
+        )
+    distribution.set_distribution(distribution.DataParallel(devices=found[:count]))
+    try:
+        yield
+    finally:
+        distribution.set_distribution(None)
+
+
+def divide_cpu(parts: int) -> None:
+    """JAX takes the CPU for so many devices, if this process has not used it yet."""
+    if parts > 1:
+        import jax
+
+        with suppress(RuntimeError):  # used already: `shared_among` counts what there is
+            jax.config.update("jax_num_cpu_devices", parts)
+
+
 def training_device(backend: str, gpu: GpuWish, say: Callable[[str], None]) -> str:
     """ "gpu" or "cpu": where keras on `backend` trains here.
 
@@ -116,10 +147,6 @@ def _has_gpu(backend: str) -> bool:
         import tensorflow as tf
 
         return bool(tf.config.list_physical_devices("GPU"))
-    if backend == "jax":
-        import jax
+    import jax
 
-        return jax.default_backend() == "gpu"
-    import torch
-
-    return torch.cuda.is_available()
+    return jax.default_backend() == "gpu"

@@ -17,7 +17,13 @@ from pipelines.declaration.label_checks import FOR_TWO_LABELS
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.errors import FolioError
-from pipelines.model.backend import load_keras, make_reproducible, training_device
+from pipelines.model.backend import (
+    divide_cpu,
+    load_keras,
+    make_reproducible,
+    shared_among,
+    training_device,
+)
 from pipelines.model.keras_file import load_model, save_model
 from pipelines.model.network import build_model
 from pipelines.model.own.builder import OwnNetworks
@@ -34,22 +40,23 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     _check_classes(train.classes, config["training"])
     has_more = inputs["batches"].files(f"batches/{UNLABELLED}/")
     unlabelled = Split(inputs["batches"], UNLABELLED) if has_more else None
-    keras = load_keras(config["training"].backend)
-    device = training_device(
-        config["training"].backend, work.gpu, lambda text: work.progress(0, None, text)
-    )
+    training: TrainingSpec = config["training"]
+    keras = load_keras(training.backend)
+    divide_cpu(training.devices)
+    device = training_device(training.backend, work.gpu, lambda text: work.progress(0, None, text))
     make_reproducible(keras)
-    start = load_model(inputs["start"].path / "model.keras") if "start" in inputs else None
     build = build_model
     if spec.builder:
         own = OwnFunction("model.builder", spec.builder, Path(config["code_folder"]))
         build = OwnNetworks(own, work.scratch)
-    trainer = Trainer(
-        spec, config["training"], config["seed"], train, validation, work, start, unlabelled, build
-    )
-    trainer.run()
-    model = trainer.best_model()
-    save_model(model, work.out / "model.keras")
+    with shared_among(training.devices):
+        start = load_model(inputs["start"].path / "model.keras") if "start" in inputs else None
+        trainer = Trainer(
+            spec, training, config["seed"], train, validation, work, start, unlabelled, build
+        )
+        trainer.run()
+        model = trainer.best_model()
+        save_model(model, work.out / "model.keras")
     declared = {
         "model": spec.model_dump(mode="json"),
         "vocabulary_size": train.metadata["vocabulary_size"],

@@ -267,6 +267,13 @@ def test_options_of_network_and_training_that_make_no_sense_are_refused(declare)
         (play, (sampled,), "sampled_softmax needs a language model with model.tie_embeddings"),
         (play, (tied, sampled, "training.label_smoothing=0.1"), "label_smoothing spreads targets"),
         (play, (tied, sampled, "tokens.max_size=8"), "8 draws no fewer than tokens.max_size 8"),
+        (play, ("training.devices=2",), "several devices need backend jax, not tensorflow"),
+        (
+            play,
+            ("training.devices=3", "training.backend=jax"),
+            r"batch_size \d+ cannot be divided among training.devices 3",
+        ),
+        (play, ("training.backend=torch",), "torch is not tested"),
     ]:
         with pytest.raises(UsageError, match=message) as error:
             load_spec(pipeline, overrides=given)

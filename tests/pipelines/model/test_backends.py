@@ -1,7 +1,7 @@
-"""Training on JAX and on PyTorch learns, and a kill changes no bit.
+"""Training on JAX learns, on one device and on several, and a kill changes no bit.
 
-Each backend draws other first weights, so their losses are compared elsewhere, on equal weights:
-fast/test_layers.py."""
+JAX draws other first weights than TensorFlow, so their losses are compared elsewhere, on equal
+weights: fast/test_layers.py."""
 
 from __future__ import annotations
 
@@ -11,58 +11,90 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.model.keras_file import load_model
 from tests.conftest import PROJECT
 from tests.pipelines.model.test_stage import batches
 
 __all__ = ["batches"]
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
+]
 KILL_AT = 14  # in the second epoch
+KINDS = ["language_model", "classifier"]
 
 
-def trained_on(backend: str, kind: str, data: Path, folder: Path, *kill_at: int) -> tuple[int, str]:
+def trained(kind: str, data: Path, folder: Path, devices: int = 1, kill_at: int = -1) -> str:
+    """What it says of its devices, and whether it was continued; empty if it was killed."""
+    arguments = (kind, data, folder, devices, kill_at)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.pipelines.model.train_on", *map(str, arguments)],
+        text=True,
+        capture_output=True,
+        cwd=PROJECT,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+    )
+    assert done.returncode == (0 if kill_at < 0 else -9), done.stderr[-3000:]
+    return done.stdout.strip()
+
+
+def history(folder: Path, column: str) -> list[float]:
+    return pq.read_table(folder / "out" / "history.parquet")[column].to_pylist()
+
+
+def test_it_learns(tmp_path: Path, batches: dict[str, Path]) -> None:
+    trained("language_model", batches["language_model"], tmp_path)
+    losses = history(tmp_path, "validation_loss")
+    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize(
+    "kind", ["language_model", pytest.param("classifier", marks=pytest.mark.long)]
+)
+def test_two_devices_learn_what_one_learns(
+    kind: str, tmp_path: Path, batches: dict[str, Path]
+) -> None:
+    assert trained(kind, batches[kind], tmp_path / "one") == "1 device, from the start"
+    assert trained(kind, batches[kind], tmp_path / "two", 2) == "2 devices, from the start"
+    for column in ("loss", "validation_loss"):
+        found = history(tmp_path / "two", column)
+        np.testing.assert_allclose(found, history(tmp_path / "one", column), rtol=1e-5)
+    one, two = (load_model(tmp_path / name / "out" / "model.keras") for name in ("one", "two"))
+    for mine, other in zip(one.trainable_variables, two.trainable_variables, strict=True):
+        np.testing.assert_allclose(np.array(mine), np.array(other), atol=1e-4)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kill_changes_no_bit(
+    kind: str, devices: int, tmp_path: Path, batches: dict[str, Path]
+) -> None:
+    data, whole, killed = batches[kind], tmp_path / "whole", tmp_path / "killed"
+    trained(kind, data, whole, devices)
+    assert not trained(kind, data, killed, devices, KILL_AT)
+    assert not (killed / "out" / "model.keras").exists()
+    assert trained(kind, data, killed, devices).endswith("continued")
+    for file in ("model.keras", "history.parquet"):
+        assert (killed / "out" / file).read_bytes() == (whole / "out" / file).read_bytes(), file
+
+
+def test_more_devices_than_there_are_is_one_line(tmp_path: Path, batches: dict[str, Path]) -> None:
+    """Where JAX has been used already, the CPU cannot be divided any more."""
     done = subprocess.run(
         [
             sys.executable,
-            "-m",
-            "tests.pipelines.model.train_on",
-            *(backend, kind, data, folder, *map(str, kill_at)),
+            "-c",
+            "import jax, sys; jax.devices(); from tests.pipelines.model.train_on import main; "
+            f"main('classifier', {str(batches['classifier'])!r}, {str(tmp_path)!r}, '2')",
         ],
         text=True,
         capture_output=True,
         cwd=PROJECT,
-        env=os.environ | {"KERAS_BACKEND": backend},
+        env=os.environ | {"KERAS_BACKEND": "jax"},
     )
-    assert done.returncode in (0, -9), done.stderr[-3000:]
-    return done.returncode, done.stdout.strip()
-
-
-def here(backend: str) -> None:
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
-
-
-@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.long)])
-def test_it_learns(backend: str, tmp_path: Path, batches: dict[str, Path]) -> None:
-    here(backend)
-    assert trained_on(backend, "language_model", batches["language_model"], tmp_path)[0] == 0
-    losses = pq.read_table(tmp_path / "out" / "history.parquet")["validation_loss"].to_pylist()
-    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.95 * losses[0]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-@pytest.mark.parametrize("kind", ["language_model", "classifier"])
-def test_a_kill_changes_no_bit(
-    backend: str, kind: str, tmp_path: Path, batches: dict[str, Path]
-) -> None:
-    here(backend)
-    data, whole, killed = batches[kind], tmp_path / "whole", tmp_path / "killed"
-    assert trained_on(backend, kind, data, whole) == (0, "False")
-    assert trained_on(backend, kind, data, killed, KILL_AT)[0] == -9
-    assert not (killed / "out" / "model.keras").exists()
-    assert trained_on(backend, kind, data, killed) == (0, "True")
-    for file in ("model.keras", "history.parquet"):
-        assert (killed / "out" / file).read_bytes() == (whole / "out" / file).read_bytes(), file
+    assert "FolioError: training.devices 2: JAX has 1 here (cpu:0)" in done.stderr

@@ -1,6 +1,6 @@
-"""Trains on a backend in a process of its own, since Keras keeps the one that it was imported with.
+"""Trains on JAX in a process of its own, since Keras keeps the backend it was imported with.
 
-python -m tests.pipelines.model.train_on BACKEND KIND BATCHES FOLDER [KILL_AT]
+python -m tests.pipelines.model.train_on KIND BATCHES FOLDER [DEVICES [KILL_AT]]
 """
 
 from __future__ import annotations
@@ -15,14 +15,24 @@ from tests.pipelines.model.test_stage import CLASSIFIER, TRAINING, WRITER, train
 SPECS = {"classifier": CLASSIFIER.model_copy(update={"units": (5,)}), "language_model": WRITER}
 
 
-def main(backend: str, kind: str, batches: str, folder: str, kill_at: str = "-1") -> None:
+def main(kind: str, batches: str, folder: str, devices: str = "1", kill_at: str = "-1") -> None:
+    used = set()
+
     def progress(done: float, total: float, unit: str) -> None:
+        from keras import distribution
+
+        shared = distribution.distribution()
+        used.add(1 if shared is None else shared.num_model_replicas)
         if done == int(kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    settings = TRAINING.model_copy(update={"backend": backend})
+    settings = TRAINING.model_copy(update={"backend": "jax", "devices": int(devices)})
     counts = train(Path(folder), Path(batches), SPECS[kind], settings, progress)
-    print(counts["resumed"])
+    (count,) = used
+    print(
+        f"{count} device{'s' if count > 1 else ''}, "
+        + ("continued" if counts["resumed"] else "from the start")
+    )
 
 
 if __name__ == "__main__":
