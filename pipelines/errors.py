@@ -41,6 +41,10 @@ class UnreachableError(FolioError):
     """A source's address did not answer: the only failure for which samples may be used instead."""
 
 
+class PendingError(FolioError):
+    """A stage would have to run, and only reuse was asked for."""
+
+
 class DamagedError(FolioError):
     """Bytes on disk differ from those that were published."""
 

@@ -63,7 +63,7 @@ ARROWS = {
         "tasks upkeep"
     ),
     "flows/serve": "errors flows/web registry report serving",
-    "flows/server": "errors files flows/web tasks",
+    "flows/server": "errors files flows/web store tasks",
     "flows/services": (
         "errors declaration files network flows/web store registry report tasks upkeep flows "
         "flows/server"

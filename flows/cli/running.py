@@ -11,6 +11,7 @@ from typing import Any
 
 from flows.display.console import NATIVE_LOG, Console, native_notices_to
 from pipelines.declaration.load import FULL, load_spec, pipeline_name
+from pipelines.errors import FolioError
 from pipelines.files.home import why_closed
 from pipelines.network.credentials import MIRROR, refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
@@ -19,6 +20,7 @@ from pipelines.run.retraining import retrain_plain
 from pipelines.run.upstream import chain
 from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
+from pipelines.upkeep.dashboard import dashboard_after
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def run_variants(
     refuse_invalid(wanted, options.profile)
     if why_closed(settings.home):
         return _reused(wanted, settings, options), 0
+    if (idle := _nothing_to_do(wanted, settings, options)) is not None:
+        return idle, 0
     with runner(settings, options) as run:
         ended = [run(name, overrides, options) for name, overrides in wanted]
     return [record for record, _ in ended], max((code_of(error) for _, error in ended), default=0)
@@ -139,21 +143,66 @@ def _reused(
     """The records of runs in a read-only home, where every artifact exists already. Needs no server
     and records nothing. Raises FolioError or OSError if a stage would have to run."""
     with Console() as console:
-        records = [
-            retrain_plain(
-                name,
-                options.profile,
-                overrides,
-                settings=replace(settings, mirror=options.mirror, offline=options.offline),
-                notice=console.notice,
-                selection=options.selection,
-                using=options.using,
-                recorded=False,
-            )
-            for name, overrides in wanted
-        ]
+        records = _all_reused(wanted, settings, options, console.notice)
         console.notice(f"nothing to do, and nothing recorded: {why_closed(settings.home)}")
     return records
+
+
+def _nothing_to_do(
+    wanted: list[Variant], settings: Settings, options: FlowOptions
+) -> list[dict[str, Any]] | None:
+    """The recorded runs if every stage of all of them is reused; else None, and nothing is
+    recorded: the flow does the work, and shows what fails.
+
+    Prefect is not imported. At another PREFECT_API_URL than the home's own, only its client can
+    report.
+    """
+    from flows.server.idle_runs import report
+    from flows.server.lifecycle import address_of
+
+    own = address_of(settings.home / "prefect")
+    if options.selection.forced or options.using or os.environ.get("PREFECT_API_URL", own) != own:
+        return None
+    notices: list[str] = []
+    try:
+        records = _all_reused(wanted, settings, options, notices.append)
+    except (FolioError, OSError):
+        return None
+    if any((record["drift"] or {}).get("drifted") for record in records):
+        return None  # Prefect gets an event
+    with Console() as console, dashboard_after(settings, console.notice):
+        for text in notices:
+            console.notice(text)
+        for record in records:
+            settings.runs.save(record)
+            report(settings.home, record, options.parameters, own)
+    return records
+
+
+def _all_reused(
+    wanted: list[Variant], settings: Settings, options: FlowOptions, notice: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """The records, unsaved. Raises PendingError if a stage would have to run."""
+    places = replace(
+        settings,
+        mirror=options.mirror or os.environ.get(MIRROR),
+        offline=options.offline,
+        allow_sample=options.allow_sample,
+        reuse_only=True,
+    )
+    return [
+        retrain_plain(
+            name,
+            options.profile,
+            overrides,
+            settings=places,
+            notice=notice,
+            selection=options.selection,
+            using=options.using,
+            recorded=False,
+        )
+        for name, overrides in wanted
+    ]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flows.server.environment import past_proxies, prefect_environment, reported, without_heartbeats
+from flows.server.idle_runs import deliver
 from flows.server.interrupts import terminations_unwind
 from flows.server.server_log import refusals_told
 from flows.server.server_process import (
@@ -54,6 +55,7 @@ def prefect_api(home: Path) -> Iterator[str]:
         folder = home.absolute() / "prefect"
         with shared_server(folder) as server, prefect_environment(addressed(server, folder)):
             await_health(server, folder)
+            deliver(home, server.url)
             with (
                 refusals_told(folder / "server.log"),
                 kept_alive(folder, server),

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 
 from flows.server.environment import changed, prefect_environment
+from flows.server.idle_runs import deliver
 from flows.server.interrupts import terminations_unwind
 from flows.server.lifecycle import addressed, revive, settle_password, shared_server
 from flows.server.server_process import Server, await_health
@@ -149,6 +150,7 @@ def _run(
             )
         page = processes.once([sys.executable, "-m", "flows.cli", "dashboard"])
         await_health(server, prefect)
+        deliver(home, server.url)
         for problem in _install(settings, notify):
             say(f"not deployed: {problem}")
         for pool in pools:

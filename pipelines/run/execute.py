@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import Any
 
 from pipelines.declaration.spec import Spec
-from pipelines.errors import UsageError
+from pipelines.errors import PendingError, UsageError
 from pipelines.files.home import CHECKOUT, PROJECT
 from pipelines.run.plan import Decision, Selection, decide
 from pipelines.run.upstream import started
@@ -67,6 +67,8 @@ def execute_stage(
         raise UsageError(
             f"there is no {stage.name} artifact to build on ({reason}); run without --only/--from"
         )
+    if action != "reuse" and settings.reuse_only:
+        raise PendingError(f"{spec.name}: {stage.name} must run ({reason})")
     if action != "reuse" or artifact is None:
         artifact, built = _obtain(stage, decision, spec, inputs, settings, run)
         if not built:

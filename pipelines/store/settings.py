@@ -29,6 +29,7 @@ class Settings:
     allow_sample: bool = False
     gpu: GpuWish = "any"
     progress: Callable[[str], Progress] = no_progress  # a stage's name to its progress callback
+    reuse_only: bool = False  # a stage that would have to run raises PendingError
 
     @classmethod
     def at(cls, home: Path, remote: str | None = None, **others: Any) -> Settings:
