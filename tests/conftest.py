@@ -25,6 +25,7 @@ from hypothesis import settings as hypothesis_settings
 
 from pipelines.declaration.load import load_spec
 from pipelines.declaration.spec import Spec
+from pipelines.model.backend import TENSORFLOW_THREADS
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.artifacts import MANIFEST, Artifact
@@ -42,6 +43,9 @@ needs_mirror = pytest.mark.skipif(
 # A suite in the background is started with interrupts ignored, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A process keeps the threads that it begins with: what predicts in one test trains in another.
+os.environ.setdefault(TENSORFLOW_THREADS, "2")
 
 # A busy machine is not a failure, and first examples import libraries.
 hypothesis_settings.register_profile("folio", deadline=None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.run.execute import git_commit
 from pipelines.store.artifacts import Artifact
+from pipelines.store.processor import another_processor, processors
 
+ROUNDED = ("tokens", "model", "mix", "metrics")  # stages that add up floats
 DRAWN = ("report.html", "plots/")  # earlier versions drew the report into the metrics
 
 
@@ -59,25 +62,36 @@ class Rebuilt:
         }
 
 
-def why(one: Rebuilt) -> str:
-    """The most likely cause of a different result, in one sentence."""
+def why(one: Rebuilt, figures: Iterable[dict[str, Any]] = ()) -> str:
+    """The most likely cause of a different result, in one sentence. `figures`: as `metric_rows`
+    gives them."""
     then, now = one.old.manifest, one.new.manifest
     reasons = list(one.changed)
     devices = [manifest["counts"].get("device") for manifest in (then, now)]
     if devices[0] != devices[1]:
         reasons.append(f"trained on {devices[0]} then, on {devices[1]} now")
+    if one.stage in ROUNDED and (other := another_processor(processors(then), processors(now))):
+        reasons.append(f"other processor ({other}): bits may differ, {_agreement(figures)}")
     if reasons:
         commits = [(commit or "unknown")[:12] for commit in (then["git_commit"], git_commit())]
         at = f" (commit {commits[0]} → {commits[1]})" if commits[0] != commits[1] else ""
         return "; ".join(reasons) + at
     if one.stage == "source":
         return "its origin now has other bytes"
-    if one.stage in ("model", "mix", "metrics"):
+    if one.stage in ROUNDED and not processors(then):
         return (
             "code, libraries and settings are the same; most likely another processor "
             "rounds sums differently"
         )
     return (
-        "code, libraries and settings are the same; the bytes depend on something that "
+        "code, libraries, settings and processor are the same; the bytes depend on something that "
         "no manifest records"
     )
+
+
+def _agreement(figures: Iterable[dict[str, Any]]) -> str:
+    """How far apart the figures are, relative to the old ones."""
+    apart = [
+        abs(row["delta"]) / (abs(row["old"]) or 1) for row in figures if row["delta"] is not None
+    ]
+    return f"figures agree within {max(apart):.2%}" if apart else "figures were not compared"

@@ -69,13 +69,14 @@ def reproduce(
         notice(f"{one.name}: {said}{one.remark}, {one.seconds:.1f} s")
     first = next((one for one in rebuilt if not one.agrees), None)
     metrics = [one for one in rebuilt if one.stage == "metrics"]
+    figures = metric_rows(metrics[0].old.manifest, metrics[0].new.manifest) if metrics else []
     return {
         "name": reference.name,
         "agrees": first is None,
         "first": first and first.name,
-        "why": first and why(first),
+        "why": first and why(first, figures),
         "stages": [one.as_json() for one in rebuilt],
-        "metrics": metric_rows(metrics[0].old.manifest, metrics[0].new.manifest) if metrics else [],
+        "metrics": figures,
     }
 
 

@@ -118,6 +118,11 @@ class TrainingSpec(Section):
         description="with backend jax: each batch is divided among so many GPUs or, without a GPU, "
         "parts of the CPU",
     )
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        2,
+        description="threads that share each operation on a CPU, whatever number of cores the "
+        "machine has: the last bits of the weights and the figures depend on it",
+    )
 
     @field_validator("backend", mode="before")
     @classmethod

@@ -25,7 +25,7 @@ from pipelines.store.artifacts import Inputs, Workspace
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
     """Score the test split. Returns the headline figures."""
-    make_reproducible(load_keras(config["training.backend"]))
+    make_reproducible(load_keras(config["training.backend"], threads=config["training.threads"]))
     declared = json.loads((inputs["model"].path / "model.json").read_bytes())
     spec, size = ModelSpec.model_validate(declared["model"]), declared["vocabulary_size"]
     evaluation = Evaluation(

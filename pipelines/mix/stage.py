@@ -39,7 +39,7 @@ VALIDATION = "validation"
 
 def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, Any]:
     """Returns the weight of the counting model, and the mixed model's figures on validation."""
-    make_reproducible(load_keras(config["training.backend"]))
+    make_reproducible(load_keras(config["training.backend"], threads=config["training.threads"]))
     declared = json.loads((inputs["model"].path / "model.json").read_bytes())
     model = load_model(inputs["model"].path / "model.keras")
     spec = ModelSpec.model_validate(declared["model"])

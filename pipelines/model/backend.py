@@ -23,14 +23,17 @@ PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 # none of that, and they are two fifths of the time that importing Keras takes.
 UNUSED = ("sklearn", "matplotlib", "pandas")
 
+JAX_THREADS, TENSORFLOW_THREADS = "PJRT_NPROC", "TF_NUM_INTRAOP_THREADS"
+
 TENSORFLOW_BYTES = 3_200_000_000  # of address space, for a small model on two cores
 
 
-def load_keras(backend: str, lean: bool = True) -> ModuleType:
-    """Import keras on `backend`. A process keeps the backend that it chose first.
+def load_keras(backend: str, lean: bool = True, threads: int | None = None) -> ModuleType:
+    """Import keras on `backend`. A process keeps the backend and the threads that it began with.
 
     `lean` leaves out what Folio does not use of Keras; in a process that runs other people's code
-    as well, Keras should be whole.
+    as well, Keras should be whole. `threads`: as `training.threads` declares, where every bit
+    counts; by default what the process has, or all cores.
     """
     if importlib.util.find_spec(PACKAGES[backend]) is None:
         raise UsageError(
@@ -41,6 +44,8 @@ def load_keras(backend: str, lean: bool = True) -> ModuleType:
         _require_memory(backend)
         os.environ["KERAS_BACKEND"] = backend
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # messages about CPU features
+    if threads:
+        _share_work(backend, threads)
     with _hidden(UNUSED) if lean else nullcontext():
         import keras
 
@@ -50,6 +55,33 @@ def load_keras(backend: str, lean: bool = True) -> ModuleType:
             f"{backend} pipeline in a separate command"
         )
     return keras
+
+
+def _share_work(backend: str, threads: int) -> None:
+    """Have each operation use so many threads: how it rounds sums depends on that. Raises
+    FolioError if this process has begun to compute with others."""
+    if backend == "jax":
+        if "jax" not in sys.modules:
+            os.environ[JAX_THREADS] = str(threads)
+        used = int(os.environ.get(JAX_THREADS, cores()))
+    else:
+        import tensorflow as tf
+
+        with suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        default = int(os.environ.get(TENSORFLOW_THREADS, cores()))
+        used = tf.config.threading.get_intra_op_parallelism_threads() or default
+    if used != threads:
+        raise FolioError(
+            f"this process already computes with {used} threads; run the pipeline with "
+            f"training.threads {threads} in a separate command"
+        )
+
+
+def cores() -> int:
+    """How many this process may use."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return len(allowed) or os.cpu_count() or 1
 
 
 @contextmanager

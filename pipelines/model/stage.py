@@ -41,7 +41,7 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
     has_more = inputs["batches"].files(f"batches/{UNLABELLED}/")
     unlabelled = Split(inputs["batches"], UNLABELLED) if has_more else None
     training: TrainingSpec = config["training"]
-    keras = load_keras(training.backend)
+    keras = load_keras(training.backend, threads=training.threads)
     divide_cpu(training.devices)
     device = training_device(training.backend, work.gpu, lambda text: work.progress(0, None, text))
     make_reproducible(keras)

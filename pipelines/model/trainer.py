@@ -22,6 +22,7 @@ from pipelines.model.scoring import Scorer
 from pipelines.model.train_step import compiled, learning_rate
 from pipelines.start.weights import copy_start
 from pipelines.store.artifacts import Workspace
+from pipelines.store.processor import processor
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +45,7 @@ class Position:
     history: list[dict[str, float]] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
     best_epoch: int = 0  # none yet
+    processors: list[str] = field(default_factory=list)  # on which it was trained
 
 
 class Trainer:
@@ -86,6 +88,8 @@ class Trainer:
         stored = checkpoints.load(self._path("checkpoint"), self.variables)
         if stored is not None:
             self.position, self.resumed = Position(**stored), True
+        if processor() not in self.position.processors:
+            self.position.processors.append(processor())
         while self.position.epoch < self.training.epochs and not self._patience_is_over():
             self._epoch()
 
@@ -113,6 +117,7 @@ class Trainer:
             "best": best,
             "epoch_seconds": self.position.epoch_seconds,
             "resumed": self.resumed,
+            "processors": self.position.processors,
         }
 
     def _epoch(self) -> None:

@@ -123,6 +123,7 @@ class Candidate:
             batch_size=self.above["batches"]["config"]["batches.batch_size"],
             labels=self.labels,
             store=self.store,
+            threads=metrics.manifest["config"].get("training.threads"),
         )
 
     def alike(self, known: Iterable[Version]) -> set[int]:

@@ -51,7 +51,8 @@ def held_out_digest(corpus: Mapping[str, Any]) -> str:
 @dataclass(frozen=True)
 class Challenger:
     """What describes a new model: its artifacts or their folders, the digest of its test documents,
-    the batch size, a classifier's labels. `store` may have the champion's artifacts."""
+    the batch size, a classifier's labels, and the threads that measured it. `store` may have the
+    champion's artifacts."""
 
     metrics: Path
     corpus: Artifact
@@ -60,6 +61,7 @@ class Challenger:
     batch_size: int
     labels: tuple[str, ...]
     store: Store = field(compare=False)
+    threads: int | None = None
 
     def evidence(
         self, champion: Mapping[str, str], find_package: Callable[[], Path], spec: RegistrySpec
@@ -144,7 +146,7 @@ class Challenger:
     def _rescored(self, package: Path) -> pa.Table:
         from pipelines.release.rescoring import rescored
 
-        return rescored(package, self.corpus, self.batch_size)
+        return rescored(package, self.corpus, self.batch_size, self.threads)
 
     def _unfair(self, package: Path) -> str | None:
         """Why the champion in `package` solves another task, regardless of its figures."""

@@ -30,14 +30,16 @@ Answers = list[dict[str, Any]]
 WIDTH = 256  # tokens of running text that are read at a time; the state is carried on
 
 
-def rescored(package: Path, corpus: Artifact, batch_size: int) -> pa.Table:
+def rescored(
+    package: Path, corpus: Artifact, batch_size: int, threads: int | None = None
+) -> pa.Table:
     """What the metrics stage would write about this model: predictions of a classifier (id, label,
     probability or predicted, nats, correct), segments of a language model.
 
     `batch_size` is that of the corpus's test batches. Raises FolioError if the package is not
     intact.
     """
-    predictor = Predictor.load(package)
+    predictor = Predictor.load(package, threads=threads)
     columns = ["id", "text", "label"]
     shards = [pq.read_table(shard, columns=columns) for shard in corpus.files("documents/test-")]
     if predictor.kind == "classifier":

@@ -17,6 +17,7 @@ from pipelines.run.upstream import started
 from pipelines.stages import Stage, stage_named
 from pipelines.store.artifacts import Artifact, Workspace
 from pipelines.store.live_progress import noted
+from pipelines.store.processor import processor
 from pipelines.store.settings import Settings
 
 
@@ -73,8 +74,15 @@ def execute_stage(
         artifact, built = _obtain(stage, decision, spec, inputs, settings, run)
         if not built:
             action, reason = "reuse", "built by another run in the meantime"
-    reason = "; ".join(filter(None, (reason, store.share(artifact))))
+    elsewise = _other_bytes(decision.artifact, artifact) if action == "rebuild" else None
+    reason = "; ".join(filter(None, (reason, elsewise, store.share(artifact))))
     return StageResult(stage.name, action, reason, round(time.perf_counter() - began, 3), artifact)
+
+
+def _other_bytes(before: Artifact | None, now: Artifact) -> str | None:
+    if before is None or before.digest == now.digest:
+        return None
+    return "rebuilt with other bytes than it had, so what was made of it runs again"
 
 
 def _obtain(
@@ -91,6 +99,7 @@ def _obtain(
         "seed": spec.select(stage.config).get("seed", spec.seed),
         "sample": spec.sample,
         "git_commit": git_commit(),
+        "processor": processor(),
         "run": run,
     }
     progress = settings.progress(stage.name)

@@ -2,7 +2,8 @@
 
 A key depends on the content of a stage's inputs. The keys of stages after one that must run are
 therefore not known yet: the plan then says `run`, and that they are reused if the inputs do not
-change.
+change. Of a damaged artifact the manifest tells what bytes it had: later stages are decided for
+these, on the condition that it is rebuilt with the same ones.
 """
 
 from __future__ import annotations
@@ -119,14 +120,29 @@ def plan(
     selection = selection.within(spec)
     decisions: list[Decision | Pending] = []
     artifacts: dict[str, Artifact] = {}
+    rebuilt: dict[str, list[str]] = {}  # {stage: the damaged ones that it is made from}
     for stage in STAGES:
         if stage.name not in selection.stages:
             continue
         decision = foreseen(stage, spec, artifacts, settings, selection)
+        reads = () if stage.upstream else stage.reads(selection.stages)
+        above = list(dict.fromkeys(name for read in reads for name in rebuilt.get(read, ())))
+        if isinstance(decision, Decision):
+            decision = _on_condition(decision, above)
+            if decision.action != "run" and decision.artifact is not None:
+                artifacts[stage.name] = decision.artifact
+        rebuilt[stage.name] = above + [stage.name] * (decision.action == "rebuild")
         decisions.append(decision)
-        if decision.reused is not None:
-            artifacts[stage.name] = decision.reused
     return decisions
+
+
+def _on_condition(decision: Decision, rebuilt: list[str]) -> Decision:
+    """With the condition that these are rebuilt as they were."""
+    if decision.action == "run" or not rebuilt:
+        return decision
+    are = "is" if len(rebuilt) == 1 else "are"
+    condition = f"if {' and '.join(rebuilt)} {are} rebuilt with the same bytes"
+    return replace(decision, reason=f"{decision.reason}, {condition}")
 
 
 def foreseen(

@@ -47,11 +47,13 @@ class Predictor:
         self.network = network_of(self.model, self.mixture)
 
     @classmethod
-    def load(cls, folder: Path, backend: str | None = None, lean: bool = True) -> Predictor:
+    def load(
+        cls, folder: Path, backend: str | None = None, lean: bool = True, threads: int | None = None
+    ) -> Predictor:
         """The package in `folder`, on `backend`, else on the one that this process already runs,
-        else on the one it was trained on; `lean` is that of `load_keras`. With the backend numpy,
-        Keras is not imported, unless a user's function has built the network. Raises FolioError if
-        the package is not intact."""
+        else on the one it was trained on; `lean` and `threads` are those of `load_keras`. With the
+        backend numpy, Keras is not imported, unless a user's function has built the network. Raises
+        FolioError if the package is not intact."""
         try:
             package = Package.read(folder)
             if backend == NUMPY and package.spec.builder is None:
@@ -59,7 +61,7 @@ class Predictor:
             backend = None if backend == NUMPY else backend
             keras = sys.modules.get("keras")
             running = keras.backend.backend() if keras else package.settings.backend
-            load_keras(backend or running, lean)
+            load_keras(backend or running, lean, threads)
             return cls(package)
         except DamagedError as error:
             raise FolioError(

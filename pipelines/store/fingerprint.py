@@ -22,6 +22,7 @@ CONTRACTS = {
     "pipelines.declaration.training_section",
     "pipelines.store.artifacts",
     "pipelines.store.own_code",
+    "pipelines.store.processor",
     "pipelines.errors",
     "pipelines.stages",
     "pipelines.network.addresses",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -147,12 +148,38 @@ def test_another_device_is_named(home: Settings, tmp_path: Path) -> None:
     assert found["why"] == "trained on gpu then, on cpu now"
 
 
+def test_another_processor_is_named_with_how_far_the_figures_are_apart(
+    home: Settings, tmp_path: Path
+) -> None:
+    def elsewhere(manifest: Manifest) -> None:
+        manifest["files"]["model.keras"]["sha256"] = "0" * 64
+        (here,) = manifest["counts"]["processors"]
+        manifest["counts"]["processors"] = [f"AuthenticAMD 25/17 {here.partition(' avx')[2]} amx_x"]
+
+    def measured_elsewhere(manifest: Manifest) -> None:
+        manifest["counts"]["perplexity"] *= 1.001
+
+    rewrite(home, "metrics", measured_elsewhere)
+    rewrite(home, "model", elsewhere)
+    found = reproduce(resolve("tiny-play@1", home), home, tmp_path / "again")
+    assert found["first"] == "model"
+    said = re.fullmatch(
+        r"other processor \(AuthenticAMD 25/17 .*→ .*, without amx_x\): bits may differ, "
+        r"figures agree within (.*)%",
+        found["why"],
+    )
+    assert said and float(said[1]) == pytest.approx(0.1, abs=0.02), found["why"]
+
+
 def test_when_nothing_changed_it_is_said_so(home: Settings, tmp_path: Path) -> None:
     rewrite(home, "corpus", other_bytes)
     found = reproduce(resolve("tiny-play@1", home), home, tmp_path / "again", "corpus")
     assert found["first"] == "corpus"
     assert found["why"].endswith("the bytes depend on something that no manifest records")
     model = artifact_of(home, "tiny-play", "model")
+    said = why(Rebuilt("model", model, model, [], 1.0))
+    assert said.startswith("code, libraries, settings and processor are the same")
+    del model.manifest["processor"], model.manifest["counts"]["processors"]  # as earlier versions
     assert why(Rebuilt("model", model, model, [], 1.0)).endswith(
         "most likely another processor rounds sums differently"
     )

@@ -325,6 +325,7 @@ def test_again_the_same_bytes(made: Any, name: str, tmp_path: Path) -> None:
         "evaluation": spec_of_evaluation(artifacts),
         "seed": 1,
         "training.backend": "tensorflow",
+        "training.threads": 2,
     }
     evaluation.build(
         {stage: artifacts[stage] for stage in INPUTS},

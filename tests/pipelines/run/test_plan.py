@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from pipelines.run.changes import changes
 from pipelines.run.plan import Selection, plan, recipe_of
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
-from tests.conftest import PROJECT, artifact_of
+from tests.conftest import PROJECT, artifact_of, rewritten
 from tests.plain_stages import NAMES, STAGES
 
 DATA_STAGES = Selection(stages=("source", "corpus", "tokens", "batches"))
@@ -150,10 +151,31 @@ def test_damage_is_seen_named_and_repaired(home: Settings, reviews: Path, harm: 
     assert said["tokens"][0] == "rebuild" and said["tokens"][1].startswith("artifact damaged")
     if harm != "no manifest":
         assert victim.name in said["tokens"][1]
+        below = {said[name] for name in ("batches", "model", "metrics", "release", "report")}
+        assert below == {("reuse", "nothing changed, if tokens is rebuilt with the same bytes")}
     record = retrain_plain(str(reviews), settings=home, notice=lambda text: None)
     done = {entry["stage"]: entry["action"] for entry in record["stages"]}
     assert done["tokens"] == "rebuild" and done["batches"] == "reuse"
     assert set(actions(home, reviews).values()) == {("reuse", "nothing changed")}
+
+
+def test_what_is_rebuilt_with_other_bytes_has_the_later_stages_run(
+    home: Settings, reviews: Path
+) -> None:
+    def other(manifest: dict[str, Any]) -> None:
+        manifest["files"]["vocabulary/settings.json"]["sha256"] = "0" * 64
+
+    rewritten(home, "tiny-reviews", "tokens", other)
+    assert actions(home, reviews)["batches"] == (
+        "reuse",
+        "nothing changed, if tokens is rebuilt with the same bytes",
+    )
+    until = Selection.of(until="batches")
+    record = retrain_plain(str(reviews), settings=home, notice=lambda text: None, selection=until)
+    tokens, batches = record["stages"][2:]
+    assert tokens["action"] == "rebuild"
+    assert tokens["reason"].endswith("other bytes than it had, so what was made of it runs again")
+    assert batches["action"] == "run"
 
 
 def test_a_changed_file_of_the_users_own_is_noticed(tmp_path: Path, play: Path) -> None:
