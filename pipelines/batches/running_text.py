@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
 WINDOW_TOKENS = 2**22  # in rows that are made at once
+BATCH_TOKENS = 2**20  # in batches that are made at once
 
 
 class TokenStream:
@@ -44,23 +44,25 @@ class TokenStream:
     def rows(self, width: int, batch_size: int) -> Iterator[pa.Table]:
         """Each token except the first is a target exactly once; only the last row is short."""
         last = len(self.ids) - 1
-        for first in range(0, last, width * batch_size):
-            yield self._batch(
-                range(first, min(first + width * batch_size, last), width), last, width
-            )
+        step = width * batch_size * _batches_at_once(width * batch_size)
+        for first in range(0, last, step):
+            starts = np.arange(first, min(first + step, last), width)
+            yield self._batch(starts, np.full(len(starts), last), width)
 
     def lanes(self, lanes: int, width: int) -> Iterator[pa.Table]:
         """Lane k reads its own part of the text from batch to batch."""
         whole, longer = divmod(len(self.ids) - 1, lanes)
         sizes = np.full(lanes, whole) + (np.arange(lanes) < longer)  # the longer lanes first,
         edges = np.concatenate([[0], np.cumsum(sizes)])  # so that rows keep their lane to the end
-        for offset in range(0, int(np.diff(edges).max()), width):
-            open_lanes = [
-                (first + offset, end) for first, end in pairwise(edges) if first + offset < end
-            ]
-            yield self._batch(
-                [start for start, _ in open_lanes], [end for _, end in open_lanes], width
-            )
+        first, end = edges[:-1], edges[1:]
+        full, step = int(sizes.min()) // width, _batches_at_once(lanes * width)
+        for number in range(0, full, step):  # several batches, in which no lane is short
+            offsets = np.arange(number, min(number + step, full)) * width
+            starts = (offsets[:, None] + first).ravel()
+            yield self._batch(starts, starts + width, width)
+        for offset in range(full * width, int(sizes.max()), width):
+            is_open = first + offset < end
+            yield self._batch(first[is_open] + offset, end[is_open], width)
 
     def windows(self, width: int) -> Iterator[pa.Table]:
         """Every `width` tokens of a document that are followed by another; each window starts one
@@ -78,20 +80,27 @@ class TokenStream:
             ]
             yield _table(rows[:, :-1], rows[:, 1:], lengths, names)
 
-    def _batch(self, first: Sequence[int], ends: int | list[int], width: int) -> pa.Table:
-        starts = np.asarray(first)
-        lengths = np.minimum(width, np.asarray(ends) - starts).astype(np.int32)
-        tokens = np.full((len(starts), width), self.pad_id, self.ids.dtype)
-        targets = tokens.copy()
-        for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-            tokens[row, :length] = self.ids[start : start + length]
-            targets[row, :length] = self.ids[start + 1 : start + length + 1]
+    def _batch(self, starts: np.ndarray, ends: np.ndarray, width: int) -> pa.Table:
+        """A row from each of `starts`, padded if its text ends within it."""
+        lengths = np.minimum(width, ends - starts).astype(np.int32)
+        place = np.arange(width)
+        inside = place < lengths[:, None]
+        at = np.where(inside, starts[:, None] + place, 0)
+        tokens, targets = (
+            np.where(inside, self.ids[at + shift], self.ids.dtype.type(self.pad_id))
+            for shift in (0, 1)
+        )
         documents = np.searchsorted(self.starts, starts, side="right") - 1
         names = [self._name(*place) for place in zip(starts, documents, strict=True)]
         return _table(tokens, targets, lengths, names)
 
     def _name(self, position: int, document: int) -> str:
         return f"{self.names[document]}@{position - self.starts[document]}"
+
+
+def _batches_at_once(tokens: int) -> int:
+    """A power of two, so that files begin where they would if batches came one by one."""
+    return 1 << min(max(1, BATCH_TOKENS // tokens).bit_length() - 1, 12)
 
 
 def _table(

@@ -252,7 +252,8 @@ def _write_sequences(
         buckets=[width],
     )
     for batch in stream.lanes(lanes, width) if lanes else stream.rows(width, batch_size):
-        writer.batch_size = batch.num_rows  # lanes of similar length end together
+        # Several batches, or one of the last, of those lanes that have not ended.
+        writer.batch_size = min(batch.num_rows, lanes or batch_size)
         writer.write(batch)
         work.progress(writer.real, len(stream.ids), f"{split} tokens batched")
     writer.close()
