@@ -4,6 +4,9 @@ PROFILE ?= quick
 MIRROR ?=
 WORKERS ?= 2
 ONLY ?=
+HOURS ?= 2
+SEED ?= 1
+ROWS ?=
 LONG ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -12,7 +15,7 @@ MIRROR_OPTION := $(if $(MIRROR),--mirror $(MIRROR))
 
 READY := $(VENV)/.ready $(VENV)/.installed
 
-.PHONY: help run test test-quick lint setup bench lock clean
+.PHONY: help run test test-quick lint setup bench torture lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +40,9 @@ lint: $(READY)  ## run ruff, its formatter and mypy
 
 bench: $(READY)  ## run the benchmarks, under 30 minutes; ONLY=prep for one, LONG=1 for all
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long) $(MIRROR_OPTION)
+
+torture: $(READY)  ## try each promise, HOURS=2 SEED=1; ROWS="kills plans" for some of them
+	$(BIN)/python -m torture --hours $(HOURS) --seed $(SEED) $(if $(ROWS),--only $(ROWS))
 
 setup: $(READY)  ## create .venv from requirements-dev.txt; for another Python: PYTHON=python3.13 VENV=.venv-3.13
 

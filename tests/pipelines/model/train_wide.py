@@ -15,9 +15,7 @@ from tests.pipelines.model.test_stage import TRAINING, WRITER, train
 WIDE = WRITER.model_copy(update={"units": (256,)})
 
 
-def main(
-    backend: str, batches: str, folder: str, kill_at: str = "-1", threads: str = "2"
-) -> None:
+def main(backend: str, batches: str, folder: str, kill_at: str = "-1", threads: str = "2") -> None:
     def progress(done: float, total: float, unit: str) -> None:
         if done == int(kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
