@@ -43,7 +43,7 @@ def main() -> int:
     if options.write:
         written(options.write, found, options.hours, options.seed)
     broken = any(trials.broken for _, trials in found)
-    homes.forge.close()
+    homes.close()
     if not broken:
         shutil.rmtree(folder, ignore_errors=True)
     else:

@@ -18,7 +18,7 @@ from torture.trials import Row, Trials
 from torture.wrong_files import FILES
 
 SECONDS, BYTES = 120, 8 << 30  # of a command; TensorFlow's libraries alone take 3 GiB of addresses
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1.5, 10**30, "", "x", "../..", "\x1b[2J", "a\nb", [], {}, [[]], {"a": 1},
     ".inf", ".nan", "2024-01-01", "${HOME}", "!!python/object:os.system", "&a [*a]", "9" * 5000,
 )  # fmt: skip

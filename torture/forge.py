@@ -35,16 +35,18 @@ IMPORTED = (
 
 
 class Forge:
-    """Starts such a process at a time. `copy`: the folder of the Folio that it imports."""
+    """Starts one such process at a time. `copy`: the folder of the Folio that it imports; `log`:
+    what it says itself."""
 
-    def __init__(self, copy: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, copy: Path, environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
         self._process = subprocess.Popen(
             [sys.executable, "-m", "torture.forge"],
             cwd=copy,
             env={**environment, "PYTHONPATH": str(copy)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=log.open("wb"),
             text=True,
         )
         self._answer()  # it is ready
@@ -71,7 +73,8 @@ class Forge:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("the process that forks others has ended")
+            said = self._log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"the process that forks others has ended: {said}")
         return json.loads(line)
 
 

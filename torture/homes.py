@@ -75,7 +75,11 @@ class Homes:
 
     @cached_property
     def forge(self) -> Forge:
-        return Forge(PROJECT, environment())
+        return Forge(PROJECT, environment(), self.folder / "forge.log")
+
+    def close(self) -> None:
+        if "forge" in vars(self):
+            self.forge.close()
 
     @cached_property
     def empty(self) -> Path:

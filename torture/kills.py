@@ -92,8 +92,8 @@ def _served(trials: Trials, home: Path, name: str, pace: dict[str, float]) -> No
     if trials.expect(last.code == 0, f"{name} after {done}: {last.code}: {last.err[-500:]}"):
         _no_orphan(trials, home, f"{name} after {done}")
         _at_rest(trials, home, name, done)
-    for process in processes_of(home):
-        process.kill()
+    for left in processes_of(home):
+        left.kill()
 
 
 def _harm_served(kind: str, process: subprocess.Popen[str], home: Path, trials: Trials) -> None:

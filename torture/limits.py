@@ -123,7 +123,7 @@ def _mounts(folder: Path) -> bool:
 
 def _mounted(folder: Path, options: str) -> None:
     folder.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"{options},mode=700", "folio-torture", folder]
+    command = ["mount", "-t", "tmpfs", "-o", f"{options},mode=700", "folio-torture", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
 
 

@@ -72,7 +72,7 @@ class World:
         shutil.copytree(PROJECT / "data" / "samples", self.folder / "texts")
         self.path = self.folder / "play.yaml"
         self.declare()
-        self.forge = Forge(self.copy, environment())
+        self.forge = Forge(self.copy, environment(), self.folder / "forge.log")
 
     def declare(self) -> None:
         self.path.write_text(yaml.safe_dump(self.declared), encoding="utf-8")
@@ -95,7 +95,8 @@ class World:
 
     def _asked(self, what: str) -> Any:
         log, answer = self.folder / "log", self.folder / "answer.json"
-        log.unlink(missing_ok=True), answer.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+        answer.unlink(missing_ok=True)
         given = [str(self.home), str(self.path), str(answer)]
         ended = self.forge.run(f"torture.work:{what}", given, self.home, log)
         if ended == 0:
@@ -166,10 +167,14 @@ def store(world: World, chance: random.Random) -> str:
 
 def registry(world: World, chance: random.Random) -> str:
     """As a user does it, by a command."""
-    name, command = world.path.stem, chance.choice(("promote", "rollback", "gc"))
-    given: list[Any] = {"promote": [name, chance.randint(1, 3)], "rollback": [name]}.get(
-        command, ["--yes", "--keep", "1", "--older-than", "0"]
-    )
+    name = world.path.stem
+    commands: dict[str, list[Any]] = {
+        "promote": [name, chance.randint(1, 3)],
+        "rollback": [name],
+        "gc": ["--yes", "--keep", "1", "--older-than", "0"],
+    }
+    command = chance.choice(list(commands))
+    given = commands[command]
     said = world.trials.homes.folio(world.home, command, *given)
     world.trials.expect(
         said.code == 0 or said.is_one_line,

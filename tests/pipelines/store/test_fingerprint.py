@@ -73,7 +73,7 @@ ROOMS = {
     "start": "start",
     "tokens": "files parallel tokens",
     "batches": "batches files parallel tokens",
-    "model": "batches files model",
+    "model": "batches files model start",
     # `corpus` says whether a text is written with blanks, so that words can be counted.
     "mix": "batches counting files mix model stats",
     "metrics": "batches corpus counting declaration files metrics mix model stats tokens",

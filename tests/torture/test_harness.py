@@ -1,0 +1,113 @@
+"""The harness notices what it is there to notice."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipelines.store.artifacts import Recipe, Store
+from tests.conftest import PROJECT
+from torture import __main__ as harness
+from torture.damage import HARMS
+from torture.trials import Row, Trials
+from torture.wrong_files import FILES
+
+FAILING = """
+import os, random, sys
+from pathlib import Path
+from torture.power import Recorder
+home = Path(sys.argv[1])
+recorder = Recorder(home, 5, random.Random(4))
+for name in ("fsync", "rename", "replace"):
+    setattr(os, name, recorder.watched(name, getattr(os, name)))
+def written(path, sync):
+    with path.open("w") as file:
+        file.write("content")
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+written(home / "synced", True)
+for number in range(40):
+    written(home / f"careless-{number}", False)
+(home / "sure").mkdir()
+os.rename(home / "synced", home / "sure" / "moved")
+folder = os.open(home / "sure", os.O_RDONLY)
+os.fsync(folder)
+os.rename(home / "sure" / "moved", home / "sure" / "again")
+os.fsync(folder)
+raise SystemExit("the power did not fail")
+"""
+
+
+def test_a_power_failure_takes_what_was_not_synced(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, tmp_path], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.returncode == -9, done.stderr
+    assert (tmp_path / "sure" / "again").read_text() == "content"  # synced, renamed, synced
+    careless = [path.stat().st_size for path in tmp_path.glob("careless-*")]
+    assert len(careless) == 40 and 0 in careless and 7 in careless
+    assert not list(tmp_path.rglob("*.before-*"))
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("seed", range(5))
+def test_each_harm_is_one(tmp_path: Path, harm: str, seed: int) -> None:
+    store = Store(tmp_path / "store")
+
+    def artifact(number: int):
+        recipe = Recipe("corpus", number, {"a": [1, {"b": 2}]}, {}, {}, {})
+        build = lambda work: (work.out / "a").write_text(f"text {number}") and {"rows": 3}  # noqa: E731
+        return store.obtain(recipe, build, manifest={})[0]
+
+    own, other = artifact(1), artifact(2)
+    HARMS[harm](own.path / "a", other.path / "a", random.Random(seed))
+    found = store.find("corpus", own.key)
+    assert found is None or store.damage(found)
+    assert store.damage(other) is None
+
+
+CLOCKED = ("a zip", "a tar")  # contain the time
+
+
+@pytest.mark.parametrize("what", [name for name in FILES if name not in (*CLOCKED, "a bomb")])
+def test_wrong_files_are_the_same_for_a_seed(what: str) -> None:
+    _, make = FILES[what]
+    assert make(random.Random(1)) == make(random.Random(1))
+
+
+def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, breaks: bool) -> int:
+    def tries(trials: Trials) -> None:
+        while trials.go_on():
+            trials.count("kills")
+            trials.expect(not breaks, "the end is another")
+
+    row = Row("kills", "a run survives", {"kills": 1000}, tries)
+    monkeypatch.setitem(sys.modules, "torture.kills", SimpleNamespace(ROW=row))
+    monkeypatch.setattr(harness, "Homes", lambda folder: SimpleNamespace(close=lambda: None))
+    page = tmp_path / "page.md"
+    page.write_text("Before\n<!-- figures -->\nold\n<!-- end of figures -->\nafter\n")
+    given = ["--only", "kills", "--hours", "0.00001", "--nice", "0", "--write", page]
+    monkeypatch.setattr(sys, "argv", ["torture", *map(str, given), "--folder", str(tmp_path)])
+    return harness.main()
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_broken_promise_is_counted_and_ends_red(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    breaks: bool,
+) -> None:
+    assert tried(monkeypatch, tmp_path, breaks) == breaks
+    said = capsys.readouterr().out
+    assert ("BROKEN: the end is another" in said) == breaks
+    row = next(line for line in said.splitlines() if line.startswith("| a run survives |"))
+    assert "1,000 kills" in row and row.endswith("| 0 |") != breaks
+    page = (tmp_path / "page.md").read_text()
+    assert row in page and "old" not in page and page.endswith("-->\nafter\n")
