@@ -49,11 +49,12 @@ def deployments(specs: Specs) -> dict[str, Any]:
 
 
 def _retrain(name: str, spec: Spec) -> dict[str, Any]:
+    said = f"Retrain {name}: {spec.title}" if spec.title else f"Retrain {name}"
     if spec.schedule is None:
-        return _deployment("retrain", name, CPU, {"pipeline": name}, spec.title)
+        return _deployment("retrain", name, CPU, {"pipeline": name}, said)
     when = {"cron": spec.schedule.cron, "timezone": spec.schedule.timezone}
     given = {"pipeline": name, "profile": spec.schedule.profile}
-    return _deployment("retrain", name, CPU, given, spec.title) | {"schedules": [when]}
+    return _deployment("retrain", name, CPU, given, said) | {"schedules": [when]}
 
 
 def _stage(name: str) -> dict[str, Any]:
@@ -95,7 +96,8 @@ def _deployment(
         "entrypoint": f"flows.{flow}.{flow}",
         "parameters": parameters or {},
         "work_pool": {"name": pool},
-        "tags": ["folio"],
+        "tags": ["folio", flow, *([name] if name != flow else [])],
+        "enforce_parameter_schema": True,
     }
 
 

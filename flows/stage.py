@@ -34,12 +34,12 @@ def stage(
         all_below: also rerun all later stages
         using: an earlier run whose artifacts the stage builds on
         profile: a profile of the declaration; default: full, or that of the run in using
-        overrides: key=value changes single values of the declaration
+        overrides: changes values of the declaration: training.epochs=2, one an item
         train_in: pool, here, or auto: the pool gpu if it has a worker
         require_gpu: fail if there is no GPU, instead of training on the CPU
         mirror: folder or address to look for files first; default: FOLIO_MIRROR
         offline: do not use the network
-        run: id of the run; default: a new one
+        run: name of the run; default: the Run Name above, if you chose it, or a new one
     """
     return retrain.fn(
         pipeline,

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from importlib import import_module
-from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas import filters
 from prefect.client.schemas.objects import WorkerStatus, WorkPool
-from prefect.client.schemas.responses import DeploymentResponse
-from prefect.utilities.callables import parameter_schema
 
 from flows.deployments import GPU, upstream
-from flows.deployments import deployments as declared
 from flows.services.automations import automations as declared_automations
 from flows.services.automations import follower_name
-from flows.services.installation import LIMITS, TAG, lets_commands_in
+from flows.services.deployed import declared, installed, undeployed
+from flows.services.installation import LIMITS, lets_commands_in
 from pipelines.declaration.load import load_catalog
 from pipelines.upkeep.findings import FIX, Finding, Repair
 
@@ -25,7 +19,7 @@ from pipelines.upkeep.findings import FIX, Finding, Repair
 def is_bare(client: SyncPrefectClient) -> bool:
     """Whether the server has nothing of Folio."""
     pools = {pool.name for pool in client.read_work_pools()}
-    return not pools & set(LIMITS) and not _installed(client)
+    return not pools & set(LIMITS) and not installed(client)
 
 
 def pools(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
@@ -105,39 +99,11 @@ def workers(client: SyncPrefectClient) -> Iterator[Finding]:
         )
 
 
-def _installed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
-    """{flow/name: deployment} of the deployments from prefect.yaml."""
-    ours = filters.DeploymentFilter(tags=filters.DeploymentFilterTags(all_=[TAG]))
-    return {
-        _full_name(one.entrypoint, one.name): one
-        for one in client.read_deployments(deployment_filter=ours, limit=200)
-    }
-
-
-def _full_name(entrypoint: str | None, name: str) -> str:
-    return f"{(entrypoint or '').rpartition('.')[2]}/{name}"
-
-
 def deployments(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
     specs, invalid = load_catalog()  # `declarations` reports these
-    wanted = {
-        _full_name(entry["entrypoint"], entry["name"]): entry
-        for entry in declared(specs)["deployments"]
-    }
-    found = {name: one for name, one in _installed(client).items() if one.name not in invalid}
-    wrong = [
-        *(f"{name} is missing" for name in wanted.keys() - found.keys()),
-        *(
-            f"{name} belongs to a pipeline that no longer exists"
-            for name in found.keys() - wanted.keys()
-        ),
-        *(
-            f"{name} differs from prefect.yaml in: {', '.join(parts)}"
-            for name in wanted.keys() & found.keys()
-            if (parts := list(_differences(wanted[name], found[name])))
-        ),
-    ]
-    for text in sorted(wrong):
+    found = {name: one for name, one in installed(client).items() if one.name not in invalid}
+    wrong = undeployed(declared(specs), found, invalid)
+    for text in wrong.values():
         yield Finding("deployments", "problem", text, FIX, again)
     off = sorted(
         name
@@ -155,34 +121,6 @@ def deployments(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
         yield Finding(
             "deployments", "ok", f"{len(found)}, as in prefect.yaml; all schedules are active"
         )
-
-
-def _differences(entry: dict[str, Any], found: DeploymentResponse) -> Iterator[str]:
-    """The parts of a deployment that differ from the declaration. The user may add schedules."""
-    if entry["entrypoint"] != found.entrypoint:
-        yield "entrypoint"
-    if entry["parameters"] != found.parameters:
-        yield "parameters"
-    if entry["work_pool"]["name"] != found.work_pool_name:
-        yield "work pool"
-    known = [
-        (getattr(one.schedule, "cron", None), getattr(one.schedule, "timezone", None))
-        for one in found.schedules
-    ]
-    if any((one["cron"], one["timezone"]) not in known for one in entry.get("schedules", ())):
-        yield "schedule"
-    if _form(entry["entrypoint"]) != _filled(found.parameter_openapi_schema or {}):
-        yield "form"
-
-
-def _form(entrypoint: str) -> dict[str, Any]:
-    module, _, name = entrypoint.rpartition(".")
-    return _filled(parameter_schema(getattr(import_module(module), name)).model_dump_for_openapi())
-
-
-def _filled(schema: dict[str, Any]) -> dict[str, Any]:
-    """As in JSON, without empty values."""
-    return {name: value for name, value in json.loads(json.dumps(schema)).items() if value}
 
 
 def automations(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:

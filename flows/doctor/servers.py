@@ -22,7 +22,6 @@ from flows.services.status import is_answering
 from flows.services.up import state_of
 from flows.web.reachable import answers, require_answer
 from pipelines.errors import FolioError
-from pipelines.files.home import made
 from pipelines.network.addresses import shown
 from pipelines.store.live_runs import dead_runs
 from pipelines.store.settings import Settings
@@ -195,12 +194,10 @@ def _in_time(check: Check) -> list[Finding]:
 
 def reinstall(settings: Settings, api: str) -> str:
     """Installs again what the server at `api` should have."""
-    log = settings.home / LOG
-    made(log.parent)
     with _client(settings, api, {}) as client:
         from flows.services.installation import install
 
-        install(client, log)
+        install(client)
     return "reinstalled work pools, deployments and automations"
 
 

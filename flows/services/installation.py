@@ -8,10 +8,8 @@ installs them on the server at PREFECT_API_URL, as `folio up` does on its own se
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Container, Mapping
-from pathlib import Path
+from collections.abc import Container
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -20,32 +18,28 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from flows.deployments import CPU, GPU, Specs, deployments, text_of, upstream
+from flows.deployments import CPU, GPU, Specs, upstream
 from flows.schedules import refuse_misread
-from flows.server.environment import changed
 from flows.services.automations import automations, install_automation, install_followers
+from flows.services.deployed import declared, deploy, installed, undeployed
 from pipelines.declaration.load import load_catalog
 from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError, UsageError
-from pipelines.files.home import home_folder, made, private_files
-from pipelines.files.machine import refusal_in
-from pipelines.files.whole_files import write_whole
+from pipelines.files.home import home_folder, private_files
 from pipelines.network.addresses import shown
 
 LIMITS = {CPU: None, GPU: 1}  # concurrency limit: one training per GPU
 # What would let a run in a process pool execute something other than its flow.
 EXECUTED = ("command", "env", "working_dir")
-TAG = "folio"
 
 
-def install(client: SyncPrefectClient, log: Path) -> dict[str, str]:
+def install(client: SyncPrefectClient) -> dict[str, str]:
     """Work pools, deployments and automations; existing ones are updated. Returns what is wrong
     with the declarations of pipelines that could not be deployed."""
     for pool, limit in LIMITS.items():
         _install_pool(client, pool, limit)
     specs, wrong = deployable()
-    _deploy(specs, log)
-    _remove_strangers(client, specs, wrong)
+    _deploy(client, specs, wrong)
     for automation in automations():
         install_automation(client, automation)
     install_followers(client, upstream(specs))
@@ -104,35 +98,14 @@ def lets_commands_in(pool: WorkPool) -> bool:
     return bool(named & set(EXECUTED)) or variables.get("additionalProperties") is not False
 
 
-def _deploy(specs: Specs, log: Path) -> None:
-    file = made(log.parents[1] / "up") / "prefect.yaml"
-    write_whole(file, text_of(specs))
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    command += ["--prefect-file", str(file)]
-    quiet: Mapping[str, str | None] = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": None}
-    done = subprocess.run(
-        command,
-        cwd=file.parent,
-        env=changed(os.environ, quiet),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    with log.open("a", encoding="utf-8") as printed:
-        printed.write(done.stdout + done.stderr)
-    if done.returncode:
-        why = refusal_in(done.stdout + done.stderr, log.parent) or f"see {log}"
-        raise FolioError(f"{file}: `prefect deploy --all` failed; {why}")
-
-
-def _remove_strangers(client: SyncPrefectClient, specs: Specs, wrong: Container[str]) -> None:
-    """Deployments of pipelines that are in no catalog any more. One that is not valid now keeps
-    its own."""
-    wanted = {(entry["entrypoint"], entry["name"]) for entry in deployments(specs)["deployments"]}
-    for found in client.read_deployments(limit=200):
-        known = found.name in wrong or (found.entrypoint, found.name) in wanted
-        if TAG in found.tags and not known:
-            client.delete_deployment(found.id)
+def _deploy(client: SyncPrefectClient, specs: Specs, wrong: Container[str]) -> None:
+    """What is as declared is left alone, with the schedules that its user paused or added."""
+    wanted, found = declared(specs), installed(client)
+    for name in undeployed(wanted, found, wrong):
+        if name in wanted:
+            deploy(client, wanted[name])
+        else:
+            client.delete_deployment(found[name].id)
 
 
 def main() -> None:
@@ -146,18 +119,15 @@ def main() -> None:
 def _install_there() -> None:
     from flows.server.lifecycle import prefect_api
     from flows.services.notifications import install_notifications
-    from flows.services.processes import LOG
 
     if not os.environ.get("PREFECT_API_URL"):
         raise FolioError(
             "PREFECT_API_URL: set it to the server, such as http://127.0.0.1:4200/api; "
             "folio up manages the server of a home"
         )
-    log = home_folder() / LOG
-    made(log.parent)
     with prefect_api(home_folder()) as url:
         with get_client(sync_client=True) as client:
-            for problem in install(client, log).values():
+            for problem in install(client).values():
                 print(f"not deployed: {problem}", file=sys.stderr)
         if address := os.environ.get("FOLIO_NOTIFY"):
             install_notifications(address)

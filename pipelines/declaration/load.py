@@ -130,6 +130,16 @@ def profile_names(pipeline: str) -> list[str]:
     return list(dict.fromkeys([FULL, *(profiles if isinstance(profiles, dict) else ())]))
 
 
+def profile_keys(pipeline: str) -> dict[str, set[str]]:
+    """{profile: the dotted keys that it sets}; full has those outside of the profiles too."""
+    data, _ = _read(declaration_file(pipeline))
+    _section_of_source(data)
+    profiles = data.pop("profiles", None) or {}
+    declared = profiles if isinstance(profiles, dict) else {}
+    found = {name: set(flat(changes or {}, data)) for name, changes in declared.items()}
+    return {FULL: set(), **found} | {FULL: found.get(FULL, set()) | set(flat(data, {}))}
+
+
 def load_catalog() -> tuple[dict[str, Spec], dict[str, str]]:
     """{name: declaration} of the pipelines in both catalogs, and {name: what is wrong} of those
     whose files are not valid: one does not hide the others."""

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from pipelines.declaration.load import FULL, absolute, has_sample, load_spec
-from pipelines.errors import FolioError, UnreachableError
+from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.files.machine import one_line, refusal_of
 from pipelines.network.credentials import refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
@@ -23,7 +23,7 @@ from pipelines.run.execute import StageResult, execute_stage
 from pipelines.run.namesake import refuse_namesake
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Decision, Selection, decide, foreseen
-from pipelines.run.stage_log import StageLog
+from pipelines.run.stage_log import StageLog, how_ended, staleness
 from pipelines.run.upstream import chain
 from pipelines.stages import STAGES, stage_named
 from pipelines.store.artifacts import Progress
@@ -70,6 +70,8 @@ class Retraining:
         refuse_namesake(pipeline, settings)
         self.selection = options.selection.within(self.spec)
         self.run = options.run or Runs.new_id(self.spec.name)
+        if options.recorded and options.attempt == 1 and settings.runs.has(self.run):
+            raise UsageError(f"there is a run {self.run} already; choose another name for this one")
         self.record: dict[str, Any] = {}
         self.drift: dict[str, Any] | None = None  # as returned by `drift.from_champion`
         self.notice, self._on_sample, self._log = notice, on_sample, StageLog()
@@ -91,7 +93,7 @@ class Retraining:
             self._log.failed(name, error, time.perf_counter() - started)
             raise
         self._log.ended(result)
-        self.notice(f"{self.spec.name} · {name}: {_ended(result)}")
+        self.notice(f"{self.spec.name} · {name}: {how_ended(result)}")
         for text in result.artifact.counts.get("notices", ()) if result.action != "reuse" else ():
             self.notice(f"{self.spec.name} · {name}: {text}")
         if name == "tokens":
@@ -212,7 +214,7 @@ class Retraining:
         seconds, stale = time.perf_counter() - self._clock, [] if error else self._stale()
         self.record = self._beginning() | self._log.summary(error, seconds, stale, self.drift)
         if self.record["stale"]:
-            self.notice(_staleness(self.spec.name, self.record["stale"]))
+            self.notice(staleness(self.spec.name, self.record["stale"]))
         try:
             with self._ending:
                 if self._options.recorded:
@@ -283,18 +285,3 @@ def retrain_plain(
 
 def _plain(stage: str) -> Call:
     return lambda run, *inputs: run.execute(stage, tuple(filter(None, inputs)))
-
-
-def _ended(result: StageResult) -> str:
-    if result.action == "reuse":
-        return f"reused ({result.reason})"
-    done = "rebuilt" if result.action == "rebuild" else "done"
-    return f"{done} in {result.seconds:.1f} s ({result.reason})"
-
-
-def _staleness(pipeline: str, stale: list[str]) -> str:
-    are = "is" if len(stale) == 1 else "are"
-    return (
-        f"{pipeline}: {', '.join(stale)} {are} no longer based on the current artifacts; "
-        f"bring up to date with: folio run {pipeline}"
-    )

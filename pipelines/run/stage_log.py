@@ -82,3 +82,18 @@ class StageLog:
     def _read(self, stage: str, name: str) -> dict[str, Any]:
         path = self._file(stage, name)
         return read_object(path) if path else {}
+
+
+def how_ended(result: StageResult) -> str:
+    if result.action == "reuse":
+        return f"reused ({result.reason})"
+    done = "rebuilt" if result.action == "rebuild" else "done"
+    return f"{done} in {result.seconds:.1f} s ({result.reason})"
+
+
+def staleness(pipeline: str, stale: list[str]) -> str:
+    are = "is" if len(stale) == 1 else "are"
+    return (
+        f"{pipeline}: {', '.join(stale)} {are} no longer based on the current artifacts; "
+        f"bring up to date with: folio run {pipeline}"
+    )

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pipelines.store.manifest import KEY
 KEEP_LOOKING = 200  # number of records to search for a stage's earlier manifest
 AHEAD = timedelta(minutes=5)  # a record dated later than this was written with a wrong clock
 LONGEST = 1e9  # seconds; 30 years
+STAMP, ID = "%Y%m%d-%H%M%S", re.compile(r"\d{8}-\d{6}-")  # how an id begins
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 Record = dict[str, Any]
 Kinds = tuple[type, ...]
@@ -70,7 +72,7 @@ class Runs:
         """Sorts by time, for one pipeline also within a second; unique even if two runs start at
         once."""
         now = time.time()
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+        stamp = time.strftime(STAMP, time.gmtime(now))
         return f"{stamp}-{pipeline}-{int(now % 1 * 16**3):03x}{secrets.randbelow(16**3):03x}"
 
     def save(self, record: Record) -> None:
@@ -104,7 +106,7 @@ class Runs:
         return found
 
     def _paths(self) -> list[Path]:
-        return sorted(self.folder.glob("[!.]*.json"), reverse=True)
+        return sorted(self.folder.glob("[!.]*.json"), key=_time_first, reverse=True)
 
     def checked(self, record: Record) -> Record:
         """Like `checked`, for a record that is to be saved here."""
@@ -138,6 +140,16 @@ class Runs:
                 if artifact:
                     return artifact.manifest
         return None
+
+
+def _time_first(path: Path) -> str:
+    """An id begins with its time. A name that somebody chose is placed by the time of its file."""
+    if ID.match(path.name):
+        return path.name
+    with suppress(OSError):  # it was just deleted
+        stamp = time.strftime(STAMP, time.gmtime(path.lstat().st_mtime))
+        return f"{stamp}-{path.name}"
+    return path.name
 
 
 def is_ahead(record: Record, now: datetime | None = None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,6 +178,40 @@ def test_a_run_that_is_tried_again_keeps_its_id(home: Path, play: Path) -> None:
         again = run_flow(retrain, flow_run=client.read_flow_run(first.id), parameters=given)
     assert (record["run"], record["attempt"]) == (again["run"], again["attempt"] - 1)
     assert [one["attempt"] for one in Runs(home / "runs")] == [2]
+
+
+def test_a_run_that_is_refused_before_it_begins_is_listed_and_on_the_dashboard(
+    prefect_home: Path, home: Path, play: Path
+) -> None:
+    with pytest.raises(UsageError, match="no profile 'qick'"):
+        retrain(str(play), profile="qick", run="with-a-typo")
+    with pytest.raises(UsageError, match="training.epocs") as caught:
+        retrain(str(play), overrides=["training.epocs=2"], run="with-another")
+    assert flow_run_of(prefect_home, "with-another")[:3] == ("FAILED", "Failed", str(caught.value))
+    listed = {record["run"]: record for record in Runs(home / "runs")}
+    assert {record["state"] for record in listed.values()} == {"failed"}
+    assert listed["with-another"]["error"] == str(caught.value) and len(listed) == 2
+    assert "with-a-typo" in dashboard_of(home) and "with-another" in dashboard_of(home)
+
+
+def test_a_run_has_the_name_that_was_chosen_for_it_unless_it_is_taken(
+    prefect_home: Path, home: Path, play: Path
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+
+    def named(name: str) -> dict[str, Any]:
+        given = {"pipeline": str(play), "until": "source"}
+        with get_client(sync_client=True) as client:
+            made = client.create_flow_run(retrain, name=name, parameters=given)
+        return run_flow(retrain, flow_run=made, parameters=given)
+
+    assert named("Before the fair")["run"] == "Before the fair"
+    assert re.match(r"\d{8}-\d{6}-tiny-play-", named("gamma3-hupyria")["run"])  # Prefect's own
+    assert [one["run"] for one in Runs(home / "runs")][1] == "Before the fair"  # the older one
+    with pytest.raises(UsageError, match="there is a run Before the fair already"):
+        named("Before the fair")
+    assert Runs(home / "runs").get("Before the fair")["state"] == "done"
 
 
 def test_an_unforeseen_error_is_one_line_too(

@@ -36,7 +36,7 @@ from flows.doctor.servers import skew_seconds
 from flows.server.lifecycle import shared_server
 from flows.server.server_process import Server, await_health
 from flows.services import sweeping
-from flows.services.installation import job_template, lets_commands_in
+from flows.services.installation import install, job_template, lets_commands_in
 from pipelines.store.live_runs import dead_runs
 from pipelines.store.settings import Settings
 from tests.flows.cli.test_cli import Folio, api, environment, folio
@@ -212,6 +212,22 @@ def test_no_run_can_name_what_a_worker_executes(installed: Home) -> None:
 
 
 @pytest.mark.long
+def test_a_wrong_value_is_refused_before_a_run_exists(installed: Home) -> None:
+    (words,) = (
+        one["id"]
+        for one in installed.api("POST", "/deployments/filter")
+        if (one["name"], one["entrypoint"]) == ("words", "flows.retrain.retrain")
+    )
+    begin = f"/deployments/{words}/create_flow_run"
+    for given in ({"profile": "qick"}, {"profile": "quick+qick"}, {"only": "mix"}):
+        with pytest.raises(httpx.HTTPStatusError, match="409"):
+            installed.api("POST", begin, parameters=given)
+    run = installed.api("POST", begin, parameters={"profile": "quick+full", "since": "tokens"})
+    assert run["parameters"]["pipeline"] == "words" and {"folio", "words"} <= set(run["tags"])
+    installed.api("DELETE", f"/flow_runs/{run['id']}")
+
+
+@pytest.mark.long
 def test_the_template_of_a_pool_of_another_type_is_the_users(installed: Home) -> None:
     own = {
         "job_configuration": {"command": "{{ command }}"},
@@ -236,6 +252,10 @@ def test_what_only_its_user_may_change_is_named(installed: Home) -> None:
     said = text(installed.told())
     assert "warning deployments retrain/words or one of its schedules is paused" in said
     assert "prefect work-queue resume default --pool cpu" in said
+    with installed.client() as client:
+        install(client)
+    (kept,) = installed.api("GET", f"/deployments/{words['id']}")["schedules"]
+    assert kept["id"] == words["schedules"][0]["id"] and not kept["active"]
     installed.api("PATCH", schedule, active=True)
     installed.api("PATCH", f"/work_queues/{queue['id']}", is_paused=False)
     installed.api("PATCH", "/work_pools/cpu", concurrency_limit=0)
