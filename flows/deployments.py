@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from pipelines.declaration.catalog import shipped_names
-from pipelines.declaration.load import load_spec
+from pipelines.declaration.load import load_spec, profile_keys
 from pipelines.declaration.spec import Spec
 from pipelines.files.home import SHIPPED
 
@@ -37,12 +37,13 @@ def shipped() -> dict[str, Spec]:
 
 
 def deployments(specs: Specs) -> dict[str, Any]:
-    """prefect.yaml as data: retrain/NAME, stage/NAME and (classifiers only) score/NAME in pool cpu,
-    train/train in pool gpu."""
+    """prefect.yaml as data: retrain/NAME, stage/NAME, score/NAME (classifiers) and approve/NAME
+    (those that declare registry.approval) in pool cpu, train/train in pool gpu."""
     listed = [
         *(_retrain(name, spec) for name, spec in specs.items()),
         *map(_stage, specs),
         *map(_score, classifiers(specs)),
+        *(_approve(name) for name in specs if "registry.approval" in all_keys(name)),
         _deployment("train", "train", GPU),
     ]
     return {"name": "folio", "pull": [], "deployments": listed}
@@ -67,6 +68,16 @@ def _score(name: str) -> dict[str, Any]:
     return _deployment(
         "score", name, CPU, {"pipeline": name}, f"Score new files with the champion of {name}"
     )
+
+
+def _approve(name: str) -> dict[str, Any]:
+    said = f"Ask a person whether a version of {name} becomes champion; started by a retraining"
+    return _deployment("approve", name, CPU, {"pipeline": name}, said)
+
+
+def all_keys(name: str) -> set[str]:
+    """That the declaration or one of its profiles sets."""
+    return set().union(*profile_keys(name).values())
 
 
 def classifiers(specs: Specs) -> list[str]:

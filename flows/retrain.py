@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect import State, flow
 from prefect.client.orchestration import get_client
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
@@ -49,7 +50,12 @@ from tasks.stages import (
 MAX_ATTEMPTS = 5  # how many processes may die in a run before it is given up
 
 
-GENERATED = re.compile(r"[a-z0-9]+-[a-z]+")  # Prefect's names for runs, such as gamma3-hupyria
+GREEK = (
+    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|"
+    "tau|upsilon|phi|chi|psi|omega"
+)
+# The names that Prefect's server and page give to runs, such as slick-manticore and psi209-cait-k.
+GENERATED = re.compile(rf"[a-z]+-[a-z]+|({GREEK})\d*(-[a-z]+){{1,3}}")
 
 
 def run_id() -> str:
@@ -116,6 +122,7 @@ def retrain(
             allow_sample=allow_sample,
             progress=console.progress,
             gpu="required" if require_gpu else "any",
+            log=get_run_logger().info,
         )
         with dashboard_after(settings, console.notice):
             try:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from prefect import State, flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,6 +58,7 @@ def train(order: TrainingOrder) -> State:
             home_folder(),
             gpu="required" if order.require_gpu else "preferred",
             progress=watched(pipeline_name(order.pipeline), console.progress, console.notice),
+            log=get_run_logger().info,
         )
         going_on = {
             "run": flow_run.name,

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import Artifact, LinkArtifact, MarkdownArtifact, TableArtifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
+from prefect.runtime import flow_run
 
 from pipelines.files.machine import one_line
 from pipelines.report.visible import visible
 from pipelines.run.execute import StageResult
 from pipelines.run.retraining import Notice
+from tasks.synchronous import in_thread
 
 MAX_ROWS = 200  # of a table
 
@@ -49,14 +59,12 @@ def publish_counts(pipeline: str, result: StageResult) -> None:
     rows = [{"count": name, "value": value} for name, value in flat(result.artifact.counts)]
     if len(rows) > MAX_ROWS:
         rows[MAX_ROWS:] = [{"count": "…", "value": f"{len(rows) - MAX_ROWS} more"}]
-    create_table_artifact(
-        rows,
-        artifact_key(pipeline, result.stage),
-        visible(
-            f"{result.stage} of {pipeline}: {result.action} ({result.reason}), "
-            f"{result.seconds:.1f} s\n\n`{result.artifact.path}`"
-        ),
+    said = (
+        f"{result.stage} of {pipeline}: {result.action} ({result.reason}), "
+        f"{result.seconds:.1f} s\n\n`{result.artifact.path}`"
     )
+    key = artifact_key(pipeline, result.stage)
+    put(TableArtifact(table=rows, key=key, description=visible(said)))
 
 
 def publish_pages(pipeline: str, result: StageResult, inputs: tuple[StageResult, ...]) -> None:
@@ -64,11 +72,32 @@ def publish_pages(pipeline: str, result: StageResult, inputs: tuple[StageResult,
     from pipelines.report.stage_pages import links, pages
 
     for page in pages(result.artifact, {one.stage: one.artifact for one in inputs}):
-        create_markdown_artifact(page.text, artifact_key(pipeline, page.name), page.title)
+        key = artifact_key(pipeline, page.name)
+        put(MarkdownArtifact(markdown=page.text, key=key, description=page.title))
     for link in links(result.artifact):
-        create_link_artifact(
-            link.address, link.title, artifact_key(pipeline, link.name), f"{link.title}: {pipeline}"
-        )
+        key, said = artifact_key(pipeline, link.name), f"{link.title}: {pipeline}"
+        put(LinkArtifact(link=link.address, link_text=link.title, key=key, description=said))
+
+
+def put(artifact: Artifact) -> None:
+    """One card a key: what an earlier attempt of this run published is replaced, in its place."""
+    if earlier := _earlier(str(artifact.key)):
+        data = in_thread(artifact.format())
+        with get_client(sync_client=True) as client:
+            client.update_artifact(
+                earlier, ArtifactUpdate(data=data, description=artifact.description)
+            )
+    else:
+        in_thread(artifact.create())
+
+
+def _earlier(key: str) -> UUID | None:
+    if flow_run.run_count < 2:
+        return None
+    run = ArtifactFilterFlowRunId(any_=[UUID(str(flow_run.id))])
+    wanted = ArtifactFilter(flow_run_id=run, key=ArtifactFilterKey(any_=[key]))
+    with get_client(sync_client=True) as client:
+        return next((one.id for one in client.read_artifacts(artifact_filter=wanted)), None)
 
 
 def flat(counts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -21,8 +21,13 @@ def emit_drift(pipeline: str, drift: dict[str, Any] | None, **origin: str) -> No
 def emit_champion(pipeline: str, release: StageResult | None, **origin: str) -> None:
     """An event if the release made its version champion, now or in an earlier attempt."""
     if release and release.action != "reuse" and release.artifact.counts["verdict"] == "promote":
-        payload = origin | {"version": release.artifact.counts["version"]}
-        emit_event(CHAMPION_EVENT, resource=_resource(pipeline), payload=payload)
+        emit_new_champion(pipeline, release.artifact.counts["version"], **origin)
+
+
+def emit_new_champion(pipeline: str, version: int, **origin: str) -> None:
+    """An event: that version is champion now."""
+    payload = origin | {"version": version}
+    emit_event(CHAMPION_EVENT, resource=_resource(pipeline), payload=payload)
 
 
 def resource_id(pipeline: str) -> str:

@@ -6,8 +6,9 @@ there, and this process takes it from there.
 
 from __future__ import annotations
 
+import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +25,16 @@ from pipelines.errors import FolioError
 from pipelines.run.plan import Decision
 from pipelines.run.retraining import Retraining
 from pipelines.store.artifacts import Progress
-from pipelines.store.live_progress import progress_of
+from pipelines.store.live_progress import lines_of, progress_of
 from tasks.synchronous import in_thread
 
 POOL = "gpu"
 DEPLOYMENT = "train/train"
 POLL_SECONDS = 1.0
+# A progress in Prefect, see pipelines/store/pace.py: 120 of 300 steps (40%), 12/s, 0:15 left · …
+COUNTED = re.compile(
+    r"(?P<done>[\d,.]+) of (?P<total>[\d,.]+) (?P<unit>\w+)[^·]*(· (?P<detail>.*))?"
+)
 MAX_TRIES = 5  # for a training whose process keeps dying; each continues from the last checkpoint
 
 
@@ -67,6 +72,7 @@ class PoolTraining:
     run: Retraining
     inputs: dict[str, str]  # {stage: the key of its artifact}
     progress: Progress
+    _told: int = field(default=0, init=False)  # lines of the training
 
     def __call__(self, decision: Decision) -> None:
         for attempt in range(1, MAX_TRIES + 1):
@@ -111,6 +117,7 @@ class PoolTraining:
             while not (training.state and training.state.is_final()):
                 time.sleep(POLL_SECONDS)
                 training = self._looked_at(training)
+            self._log_new_lines()
         except (KeyboardInterrupt, SystemExit):
             with get_client(sync_client=True) as client:
                 client.set_flow_run_state(training.id, Cancelling())
@@ -137,14 +144,25 @@ class PoolTraining:
 
     def _shown_from_the_home(self) -> bool:
         """A worker on this machine notes the steps there; another only tells Prefect a share."""
+        self._log_new_lines()
         found = progress_of(self.run.settings.runs.folder, self.run.run)
         if found is None or found["stage"] != "model" or not found["unit"]:
             return False
         self.progress(found["done"], found["total"], found["unit"])
         return True
 
+    def _log_new_lines(self) -> None:
+        for line in lines_of(self.run.settings.runs.folder, self.run.run)[self._told :]:
+            self._told += 1
+            self.run.log("model", line)
+
     def _show(self, artifact: Any) -> None:
-        if artifact is not None:
+        if artifact is None:
+            return
+        if found := COUNTED.match(artifact.description or ""):
+            done, total = (float(found[part].replace(",", "")) for part in ("done", "total"))
+            self.progress(done, total, " · ".join(filter(None, (found["unit"], found["detail"]))))
+        else:
             self.progress(float(artifact.data), 100, f"% of {artifact.description}")
 
 

@@ -10,6 +10,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from pipelines.run.retraining import Notice
 from pipelines.store.artifacts import Progress
+from pipelines.store.pace import Pace
 from tasks.artifacts import artifact_key, unseen
 from tasks.synchronous import in_thread
 
@@ -23,24 +24,25 @@ class ProgressArtifact:
     def __init__(self, key: str, notice: Notice) -> None:
         self._key, self._notice = key, notice
         self._id: UUID | None = None
-        self._due = 0.0
+        self._due, self._pace = 0.0, Pace()
         self._told = False
 
     def __call__(self, done: float, total: float | None, unit: str) -> None:
         started = time.monotonic()
+        said = self._pace.describe(done, total, unit, started)
         last = total is not None and done >= total
         if not total or (started < self._due and not last):
             return
         with unseen(self._tell, self._key):
-            self._publish(min(100.0, 100 * done / total), unit)
+            self._publish(min(100.0, 100 * done / total), said)
         ended = time.monotonic()
         self._due = ended + max(PROGRESS_SECONDS, PATIENCE * (ended - started))
 
-    def _publish(self, percent: float, unit: str) -> None:
+    def _publish(self, percent: float, said: str) -> None:
         if self._id is None:
-            self._id = in_thread(create_progress_artifact(percent, self._key, unit))
+            self._id = in_thread(create_progress_artifact(percent, self._key, said))
         else:
-            update_progress_artifact(self._id, percent, unit)
+            update_progress_artifact(self._id, percent, said)
 
     def _tell(self, text: str) -> None:
         if not self._told:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from prefect import State, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import TableArtifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 from prefect.states import Completed
@@ -17,7 +17,7 @@ from pipelines.run.retraining import Notice
 from pipelines.serving import score_file
 from pipelines.serving.score_file import Classifier, Order
 from pipelines.store.artifacts import Progress
-from tasks.artifacts import artifact_key, unseen
+from tasks.artifacts import artifact_key, put, unseen
 from tasks.events import emit_drift
 from tasks.failures import failed
 from tasks.reporting import note_task_run
@@ -53,10 +53,12 @@ def score(classifier: Classifier, order: Order, run: str, progress: Progress) ->
 def publish_scores(pipeline: str, summaries: Sequence[dict[str, Any]], notice: Notice) -> None:
     """A table of the scored files."""
     with unseen(notice, f"{pipeline}: the table of scored files"):
-        create_table_artifact(
-            [_row(one) for one in summaries],
-            artifact_key(pipeline, "scored"),
-            f"{len(summaries)} files scored by the champion of {pipeline}",
+        put(
+            TableArtifact(
+                table=[_row(one) for one in summaries],
+                key=artifact_key(pipeline, "scored"),
+                description=f"{len(summaries)} files scored by the champion of {pipeline}",
+            )
         )
 
 

@@ -13,6 +13,7 @@ from prefect.states import Completed
 
 from pipelines.run.execute import StageResult
 from pipelines.run.retraining import Retraining
+from tasks.approval import ask_for_approval
 from tasks.artifacts import publish
 from tasks.events import emit_champion, emit_drift
 from tasks.failures import failed
@@ -48,6 +49,7 @@ def stage_task(stage: str) -> Callable[[Callable[..., State]], StageTask]:
                 emit_drift(run.spec.name, run.drift, run=run.run)
             if stage == "release":
                 emit_champion(run.spec.name, result, run=run.run)
+                ask_for_approval(run.spec.name, result, run.notice)
             return result
 
         return call
@@ -111,7 +113,8 @@ def train_in_pool(run: Retraining, batches: StageResult, start: StageResult | No
     """Train on a worker of the work pool gpu."""
     inputs = list(filter(None, (batches, start)))
     keys = {result.stage: result.artifact.key for result in inputs}
-    training = PoolTraining(run, keys, run.settings.progress("model"))
+    progress = watched(run.spec.name, run.settings.progress, run.notice)
+    training = PoolTraining(run, keys, progress("model"))
     execute = partial(Retraining.execute_elsewhere, work=training)
     return attempt(run, "model", *inputs, execute=execute)
 

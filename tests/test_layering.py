@@ -55,7 +55,7 @@ ARROWS = {
     "served_model": "serving",
     "run": "errors declaration baselines files network stages store registry source report release",
     "audit": "errors declaration files network stages store registry report serving run",
-    "flows/display": "errors files store report run",
+    "flows/display": "errors files registry store report run",
     "tasks": "errors files store report serving run",
     "upkeep": "errors declaration files network stages store registry report model serving run",
     "flows": (

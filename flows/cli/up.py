@@ -22,6 +22,7 @@ from pipelines.files.home import made
 
 if TYPE_CHECKING:
     from flows.services.up import Ports
+    from pipelines.store.settings import Settings
 
 DOWN_SECONDS = 60
 Port = Annotated[int, typer.Option(min=1, max=65535)]
@@ -82,6 +83,8 @@ def up(
     here, ports = settings(), Ports(prefect_port, mlflow_port, dashboard_port)
     if state := state_of(here.home):
         print("already running", file=sys.stderr)
+        if state["ready"]:
+            _deploy_changes(here)
         return answer(state["addresses"], as_json, display.addresses)
     writable()
     require_choice(here.home, password)
@@ -90,6 +93,23 @@ def up(
         return _show(here.home, as_json, _detached(here.home, ports, notify, password, gpu))
     print("starting Prefect, MLflow and the workers …", file=sys.stderr)
     keep_up(here, ports, partial(_show, here.home, as_json), _say, notify, password, gpu)
+
+
+def _deploy_changes(here: Settings) -> None:
+    """What was declared since the services started, and what is still wrong."""
+    from flows.doctor.servers import reinstall
+    from flows.services.status import status_of
+
+    status = status_of(here)
+    before = status["undeployed"]
+    if not before:
+        return
+    reinstall(here, f"{status['addresses']['prefect']}/api")
+    left = status_of(here)["undeployed"] or {}
+    if done := sorted(before.keys() - left.keys()):
+        print(f"deployed: {', '.join(done)}", file=sys.stderr)
+    for text in left.values():
+        print(f"not deployed: {text}", file=sys.stderr)
 
 
 def _show(home: Path, as_json: bool, addresses: dict[str, Any]) -> None:

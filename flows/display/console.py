@@ -15,6 +15,7 @@ from flows.display.terminal import guarded, rich_console
 from pipelines.files.home import made
 from pipelines.report.visible import visible
 from pipelines.store.artifacts import Progress
+from pipelines.store.pace import Pace
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -68,32 +69,10 @@ class Console:
         self.close()
 
 
-class _Pace:
-    """Rate and remaining time for one kind of unit, since its first report."""
-
-    def __init__(self) -> None:
-        self._unit: str | None = None
-        self._first, self._start = 0.0, 0.0
-
-    def describe(self, done: float, total: float | None, unit: str, now: float) -> str:
-        kind, _, detail = unit.partition(" · ")
-        if kind != self._unit or done < self._first:
-            self._unit, self._first, self._start = kind, done, now
-        if not done and not total:
-            return unit  # a message without a count
-        rate = (done - self._first) / (now - self._start) if now > self._start else 0.0
-        parts = [_amount(done, total, kind)]
-        if rate:
-            parts.append(f"{_number(rate, kind)}/s")
-        if rate and total:
-            parts.append(f"{_duration((total - done) / rate)} left")
-        return ", ".join(parts) + (f" · {detail}" if detail else "")
-
-
 class _Log:
     def __init__(self, stage: str, stream: TextIO, clock: Callable[[], float]) -> None:
         self._stage, self._stream, self._clock = stage, stream, clock
-        self._pace, self._due = _Pace(), clock() + LOG_SECONDS
+        self._pace, self._due = Pace(), clock() + LOG_SECONDS
         self._said: str | None = None
 
     def __call__(self, done: float, total: float | None, unit: str) -> None:
@@ -108,7 +87,7 @@ class _Log:
 class _Bar:
     def __init__(self, stage: str, stream: TextIO, clock: Callable[[], float]) -> None:
         self._stage, self._stream, self._clock = stage, stream, clock
-        self._pace, self._due = _Pace(), 0.0
+        self._pace, self._due = Pace(), 0.0
         self._rich: RichProgress | None = None
 
     def __call__(self, done: float, total: float | None, unit: str) -> None:
@@ -142,24 +121,6 @@ class _Bar:
         if self._rich is not None:
             self._rich.stop()
             self._rich = None
-
-
-def _amount(done: float, total: float | None, kind: str) -> str:
-    if not total:
-        return f"{_number(done, kind)} {kind}"
-    return f"{_number(done, kind)} of {_number(total, kind)} {kind} ({100 * done / total:.0f}%)"
-
-
-def _number(value: float, kind: str) -> str:
-    if kind.startswith("bytes"):
-        return f"{value / 1e6:,.1f} M"
-    return f"{value:,.0f}" if value >= 10 else f"{value:,.1f}".removesuffix(".0")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _opened(log: Path) -> BinaryIO:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.display.console import Console
 from pipelines.errors import UsageError
-from pipelines.store.live_progress import progress_of
+from pipelines.store.live_progress import lines_of, progress_of
 from pipelines.store.live_runs import live_runs
 from pipelines.store.settings import Settings
 
@@ -19,10 +19,13 @@ def follow(settings: Settings, wanted: str) -> dict[str, Any]:
 
     Raises UsageError if there is no such run.
     """
-    runs, shown, stage = settings.runs.folder, None, None
+    runs, shown, stage, told = settings.runs.folder, None, None, 0
     run = _named(settings, wanted)
     with Console() as console:
         while run in _active(settings):
+            for line in lines_of(runs, run)[told:]:
+                console.notice(line)
+                told, stage = told + 1, None  # a notice ends the progress line
             found = progress_of(runs, run)
             if found is not None:
                 if found["stage"] != stage:

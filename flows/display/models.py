@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.display.lineage import drift
 from flows.display.tables import table
+from pipelines.registry.lookup import how_to_approve
 
 MOST_LIKELY, MOST_LISTED = 3, 20  # labels of a text, of a file
 
@@ -24,7 +25,7 @@ def models(listed: list[dict[str, Any]]) -> None:
                 version["version"],
                 ", ".join(version["aliases"]),
                 _metric(version),
-                version.get("verdict"),
+                "waits for approval" if version.get("waits") else version.get("verdict"),
                 _difference(version.get("evidence")),
                 version.get("created"),
             )
@@ -37,6 +38,9 @@ def models(listed: list[dict[str, Any]]) -> None:
             for name in ("reason", "baseline", "mix"):
                 if text := version.get(name):
                     print(f"version {version['version']}: {text}")
+            if version.get("waits"):
+                how = how_to_approve(listed[0]["name"], version["version"])
+                print(f"version {version['version']} {how}")
         return
     for model in listed:
         version = _in_use(model["versions"])

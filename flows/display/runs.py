@@ -10,6 +10,7 @@ from typing import Any
 from flows.display.lineage import drift
 from flows.display.tables import figures, table
 from pipelines.files.small_files import read_object
+from pipelines.registry.lookup import how_to_approve
 from pipelines.report.example import example_start, example_text
 
 ACTIONS = {"run": "run", "reuse": "reused", "rebuild": "rebuilt"}
@@ -94,6 +95,8 @@ def summary(records: list[dict[str, Any]]) -> None:
             print(f"  failed     {record['error']}")
         else:
             _outcome(record)
+        if waits := record.get("waits"):
+            print(f"  {how_to_approve(record['pipeline'], waits)}")
 
 
 def _outcome(record: dict[str, Any]) -> None:

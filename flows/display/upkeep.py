@@ -30,6 +30,10 @@ def status(running: dict[str, Any]) -> None:
             f"worker     {worker['worker']}: {worker['status']}, last heartbeat at "
             f"{worker['heard']}"
         )
+    for text in (running["undeployed"] or {}).values():
+        print(f"not deployed: {text}")
+    if running["undeployed"]:
+        print("to deploy what is declared: folio up")
     if running["runs"]:
         table(
             ("active run", "pipeline", "since", "pid"),

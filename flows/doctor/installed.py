@@ -11,7 +11,7 @@ from flows.deployments import GPU, upstream
 from flows.services.automations import automations as declared_automations
 from flows.services.automations import follower_name
 from flows.services.deployed import declared, installed, undeployed
-from flows.services.installation import LIMITS, lets_commands_in
+from flows.services.installation import LIMITS, deployable, lets_commands_in
 from pipelines.declaration.load import load_catalog
 from pipelines.upkeep.findings import FIX, Finding, Repair
 
@@ -100,7 +100,10 @@ def workers(client: SyncPrefectClient) -> Iterator[Finding]:
 
 
 def deployments(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
-    specs, invalid = load_catalog()  # `declarations` reports these
+    specs, invalid = deployable()
+    for name, problem in invalid.items():
+        if name not in load_catalog()[1]:  # `declarations` reports these
+            yield Finding("deployments", "problem", problem, "change schedule.cron in that file")
     found = {name: one for name, one in installed(client).items() if one.name not in invalid}
     wrong = undeployed(declared(specs), found, invalid)
     for text in wrong.values():
@@ -128,7 +131,7 @@ def automations(client: SyncPrefectClient, again: Repair) -> Iterator[Finding]:
     lost = {one.name: "a killed run may stay Running forever" for one in declared_automations()}
     lost |= {
         follower_name(name, above): f"a new champion of {above} does not retrain {name}"
-        for name, above in upstream(load_catalog()[0]).items()
+        for name, above in upstream(deployable()[0]).items()
     }
     wrong = [name for name in lost if name not in known or not known[name].enabled]
     for name in wrong:

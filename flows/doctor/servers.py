@@ -4,6 +4,7 @@ installed.py."""
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -197,7 +198,8 @@ def reinstall(settings: Settings, api: str) -> str:
     with _client(settings, api, {}) as client:
         from flows.services.installation import install
 
-        install(client)
+        here = state_of(settings.home) is not None  # all workers are those of folio up
+        install(client, sys.executable if here else None)
     return "reinstalled work pools, deployments and automations"
 
 

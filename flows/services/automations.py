@@ -50,7 +50,7 @@ def automations() -> list[AutomationCore]:
         match_related=[
             {
                 "prefect.resource.role": "flow",
-                "prefect.resource.name": ["retrain", "stage", "score"],
+                "prefect.resource.name": ["retrain", "stage", "score", "approve"],
             },
             {"prefect.resource.role": "deployment", "prefect.resource.id": "prefect.deployment.*"},
         ],

@@ -8,6 +8,8 @@ installs them on the server at PREFECT_API_URL, as `folio up` does on its own se
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 from collections.abc import Container
 from typing import Any
@@ -31,13 +33,17 @@ from pipelines.network.addresses import shown
 LIMITS = {CPU: None, GPU: 1}  # concurrency limit: one training per GPU
 # What would let a run in a process pool execute something other than its flow.
 EXECUTED = ("command", "env", "working_dir")
+OWN_COMMAND = re.compile(r"[^{}]+ -m prefect\.engine")
 
 
-def install(client: SyncPrefectClient) -> dict[str, str]:
+def install(client: SyncPrefectClient, python: str | None = None) -> dict[str, str]:
     """Work pools, deployments and automations; existing ones are updated. Returns what is wrong
-    with the declarations of pipelines that could not be deployed."""
+    with the declarations of pipelines that could not be deployed.
+
+    `python` is the interpreter of all workers, if they have the same.
+    """
     for pool, limit in LIMITS.items():
-        _install_pool(client, pool, limit)
+        _install_pool(client, pool, limit, job_template(python))
     specs, wrong = deployable()
     _deploy(client, specs, wrong)
     for automation in automations():
@@ -58,7 +64,9 @@ def deployable() -> tuple[dict[str, Spec], dict[str, str]]:
     return {name: spec for name, spec in specs.items() if name not in wrong}, wrong
 
 
-def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> None:
+def _install_pool(
+    client: SyncPrefectClient, name: str, limit: int | None, template: dict[str, Any]
+) -> None:
     """An existing pool keeps its limit, which the user sets to the number of GPUs; a pool of
     another type, such as docker, also keeps its template."""
     try:
@@ -69,23 +77,29 @@ def _install_pool(client: SyncPrefectClient, name: str, limit: int | None) -> No
                 name=name,
                 type=ProcessWorker.type,
                 concurrency_limit=limit,
-                base_job_template=job_template(),
+                base_job_template=template,
             )
         )
         return
     client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
     if found.type == ProcessWorker.type:
-        client.update_work_pool(name, WorkPoolUpdate(base_job_template=job_template()))
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
 
 
-def job_template() -> dict[str, Any]:
+def job_template(python: str | None = None) -> dict[str, Any]:
     """The template of the process worker, except that a run cannot set the command, directory or
-    environment. The server rejects a template that names a variable in only one of its halves."""
+    environment. The server rejects a template that names a variable in only one of its halves.
+
+    Without a command, a worker starts three processes one after another for a run, each of which
+    imports Prefect; with this one, a single one.
+    """
     template = ProcessWorker.get_default_base_job_template()
     for part in (template["job_configuration"], template["variables"]["properties"]):
         for name in EXECUTED:
             part.pop(name, None)
     template["variables"]["additionalProperties"] = False
+    if python:
+        template["job_configuration"]["command"] = shlex.join([python, "-m", "prefect.engine"])
     return template
 
 
@@ -94,7 +108,10 @@ def lets_commands_in(pool: WorkPool) -> bool:
     if pool.type != ProcessWorker.type:
         return False
     variables = pool.base_job_template.get("variables", {})
-    named = {*variables.get("properties", {}), *pool.base_job_template.get("job_configuration", {})}
+    fixed = dict(pool.base_job_template.get("job_configuration", {}))
+    if OWN_COMMAND.fullmatch(str(fixed.get("command"))):
+        del fixed["command"]
+    named = {*variables.get("properties", {}), *fixed}
     return bool(named & set(EXECUTED)) or variables.get("additionalProperties") is not False
 
 

@@ -22,12 +22,13 @@ NEXT_RUNS = 10  # shown
 
 
 def status_of(settings: Settings) -> dict[str, Any]:
-    """{up, addresses, answering, runs, left, workers, scheduled}.
+    """{up, addresses, answering, runs, left, workers, scheduled, undeployed}.
 
     `left`: {url, pid} of a Prefect server here that no run uses any more, else None.
 
-    `runs` are this home's active runs. Workers and scheduled runs are reported by the Prefect
-    server at PREFECT_API_URL, or by the home's own if it is running; else None.
+    `runs` are this home's active runs. Workers, scheduled runs and `undeployed`, {deployment: why
+    it is not as declared}, are reported by the Prefect server at PREFECT_API_URL, or by the home's
+    own if it is running; else None.
     """
     state = state_of(settings.home)
     addresses = state["addresses"] if state else {}
@@ -39,9 +40,11 @@ def status_of(settings: Settings) -> dict[str, Any]:
         "left": _left(settings),
         "workers": None,
         "scheduled": None,
+        "undeployed": None,
     }
     api = os.environ.get("PREFECT_API_URL") or address_of(settings.home / "prefect")
-    return found | (_asked(api, entrance(settings.home, api)) if api else {})
+    lasting = found["up"] or "PREFECT_API_URL" in os.environ  # more than the server of one run
+    return found | (_asked(api, entrance(settings.home, api), lasting) if api else {})
 
 
 def _left(settings: Settings) -> dict[str, Any] | None:
@@ -55,15 +58,27 @@ def is_answering(name: str, address: str | None) -> bool:
     return address is not None and answers(f"{address}{paths[name]}")
 
 
-def _asked(api: str, let_in: dict[str, str]) -> dict[str, Any]:
+def _asked(api: str, let_in: dict[str, str], lasting: bool) -> dict[str, Any]:
     with prefect_environment({"PREFECT_API_URL": api, **past_proxies(), **let_in}):
         from prefect.client.orchestration import get_client
 
         try:
             with get_client(sync_client=True) as client:
-                return {"workers": _workers(client), "scheduled": _scheduled(client)}
+                return {
+                    "workers": _workers(client),
+                    "scheduled": _scheduled(client),
+                    "undeployed": _undeployed(client) if lasting else None,
+                }
         except httpx.HTTPError:
             return {}
+
+
+def _undeployed(client: SyncPrefectClient) -> dict[str, str]:
+    from flows.services.deployed import declared, installed, undeployed
+    from flows.services.installation import deployable
+
+    specs, wrong = deployable()
+    return wrong | undeployed(declared(specs), installed(client), wrong)
 
 
 def _workers(client: SyncPrefectClient) -> list[dict[str, Any]]:

@@ -225,7 +225,7 @@ def _install(settings: Settings, notify: str | None) -> list[str]:
     from flows.services.sweeping import sweep
 
     with get_client(sync_client=True) as client:
-        wrong = install(client)
+        wrong = install(client, sys.executable)
     if notify:
         install_notifications(notify)
     sweep(settings.runs)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
+from typing import Any
 
 from flows.web.guard import Guard
 from flows.web.orphaned import end_when_unused
@@ -22,6 +24,7 @@ def main() -> None:
     from prefect.settings import get_current_settings
 
     end_when_unused()
+    list_artifacts_in_order()
     server = get_current_settings().server
     parser = argparse.ArgumentParser(
         prog="python -m flows.web.prefect_app",
@@ -40,6 +43,22 @@ def main() -> None:
         ws_ping_timeout=server.api.websocket_ping_timeout,
         log_level=server.logging_level.lower(),
     )
+
+
+def list_artifacts_in_order() -> None:
+    """On the page of a run, the oldest comes first, so that they are in the order of the stages; by
+    itself, Prefect sorts them by their ids, which are random."""
+    from prefect.server.database.dependencies import provide_database_interface
+    from prefect.server.schemas.sorting import ArtifactSort
+
+    given = ArtifactSort.as_sql_sort
+
+    def as_sql_sort(chosen: ArtifactSort) -> Iterable[Any]:
+        if chosen is not ArtifactSort.ID_DESC:
+            return given(chosen)
+        return [provide_database_interface().Artifact.created.asc()]
+
+    ArtifactSort.as_sql_sort = as_sql_sort  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

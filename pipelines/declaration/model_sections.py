@@ -104,6 +104,11 @@ class RegistrySpec(Section):
         "{spam: 0.9}",
     )
 
+    approval: Literal["automatic", "manual"] = Field(
+        "automatic",
+        description="manual: a model that would become champion waits until a person approves it",
+    )
+
     @property
     def of_classifiers(self) -> bool:
         return self.metric in ("accuracy", "log_loss", "roc_auc", "macro_f1")

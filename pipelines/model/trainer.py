@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,8 @@ class Trainer:
                 saved = now
         self._validate()
         position.epoch_seconds.append(round(before + time.monotonic() - started, 2))
+        seconds = position.epoch_seconds[-1]
+        self.work.log(epoch_line(position.history[-1], seconds, self.training.epochs))
         position.epoch, position.step, position.seconds = position.epoch + 1, 0, 0.0
         position.loss_sum = position.loss_weight = 0.0
         self._save()
@@ -262,6 +265,18 @@ class Trainer:
     def _patience_is_over(self) -> bool:
         patience, best = self.training.patience, self.position.best_epoch
         return patience is not None and best > 0 and self.position.epoch - best >= patience
+
+
+def epoch_line(row: dict[str, float], seconds: float, epochs: int) -> str:
+    """An epoch's figures, how fast it went, and how long the other epochs would take."""
+    epoch, rate = int(row["epoch"]), row["steps"] / max(seconds, 0.01)
+    figures = ", ".join(
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in row.items()
+        if name not in ("epoch", "steps")
+    )
+    left = timedelta(seconds=round(seconds * (epochs - epoch)))
+    return f"epoch {epoch}/{epochs}: {figures}; {rate:,.1f} steps/s, {left} left"
 
 
 def _rows(batch: Batch) -> dict[str, np.ndarray]:

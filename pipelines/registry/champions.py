@@ -18,7 +18,7 @@ from pipelines.errors import FolioError, UnreadableError
 from pipelines.files.small_files import read_object, set_aside
 from pipelines.files.whole_files import write_json
 from pipelines.registry.journal import DIGEST, Journal, Line, is_line, is_sealed, reigns, who
-from pipelines.registry.lookup import absent
+from pipelines.registry.lookup import VERDICT_TAG, absent, waits
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.registry.versions import (
     CHAMPION,
@@ -180,7 +180,7 @@ def promote(home: Path, name: str, number: int, reason: str) -> Line:
         lines = journal_of(home).lines(name)
         if lines and lines[-1]["champion"] == number:
             return lines[-1]
-        return record(
+        line = record(
             home,
             client,
             name,
@@ -190,6 +190,9 @@ def promote(home: Path, name: str, number: int, reason: str) -> Line:
             reason=reason,
             digests=digests(version.tags),
         )
+        if waits(version):
+            client.set_model_version_tag(name, str(number), VERDICT_TAG, "promote")
+        return line
 
 
 def rollback(home: Path, name: str, reason: str) -> Line:

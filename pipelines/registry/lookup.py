@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import UnreadableError, UsageError
 from pipelines.files.small_files import parse_object
 from pipelines.registry.figures import Figures
-from pipelines.registry.versions import CHAMPION, Version, champion_of, versions
+from pipelines.registry.versions import CHALLENGER, CHAMPION, Version, champion_of, versions
 
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
 
 PACKAGE = "package"  # the folder in the model with the package
 PACKAGE_TAG = "folio.package"  # the digest of a version's files and requirements
+VERDICT_TAG = "folio.verdict"
+WAITS: Literal["waits"] = "waits"  # the verdict on a version that a person has to approve
 NUMBER = (int, float)
 
 
@@ -57,6 +59,21 @@ def object_in(version: Version, tag: str, **keys: type | tuple[type, ...]) -> di
         return {}
 
 
+def waits(version: Version) -> bool:
+    """Whether it is the newest of its model and waits for approval. `promote` and `decline` change
+    the verdict."""
+    return version.tags.get(VERDICT_TAG) == WAITS and CHALLENGER in version.aliases
+
+
+def waiting(home: Path, name: str) -> int | None:
+    """The version of a model that waits for approval, if any."""
+    return next((one.number for one in versions(home, name) if waits(one)), None)
+
+
+def how_to_approve(name: str, number: int) -> str:
+    return f"waits for approval: folio promote {name} {number}"
+
+
 def _described(version: Version) -> dict[str, Any]:
     figures, metric = figures_of(version), version.tags.get("folio.metric")
     return {
@@ -64,7 +81,8 @@ def _described(version: Version) -> dict[str, Any]:
         "aliases": list(version.aliases),
         "metric": metric,
         "value": figures.value(metric) if metric else None,
-        "verdict": version.tags.get("folio.verdict"),
+        "verdict": version.tags.get(VERDICT_TAG),
+        "waits": waits(version),
         "reason": version.tags.get("folio.reason"),
         "baseline": version.tags.get("folio.baseline"),
         "mix": version.tags.get("folio.mix"),
@@ -112,6 +130,10 @@ def named_version(home: Path, name: str, version: int | None = None) -> Version:
     else:
         found = next((one for one in known if one.number == version), None)
     if found is None:
+        held = next((one for one in known if version is None and waits(one)), None)
+        if held:
+            how = how_to_approve(name, held.number)
+            raise UsageError(f"{name}: no version is champion; version {held.number} {how}")
         raise absent(name, version, [one.number for one in known])
     return found
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.baselines import Comparison, against_baselines
 from pipelines.declaration.slices import NAMED
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.registry.figures import Figures
+from pipelines.registry.lookup import WAITS
 
 if TYPE_CHECKING:
     from pipelines.release.evidence import Evidence
@@ -22,10 +23,11 @@ class Verdict:
     """`reason` is one sentence; `evidence` the comparison with the champion, if there was one.
 
     After both reject and inconclusive, the champion stays: reject means that the challenger is not
-    good enough, inconclusive that this test text cannot decide.
+    good enough, inconclusive that this test text cannot decide. It also stays while the challenger
+    waits for a person's approval.
     """
 
-    verdict: Literal["promote", "reject", "inconclusive"]
+    verdict: Literal["promote", "reject", "inconclusive", "waits"]
     reason: str
     evidence: Evidence | None = None
 
@@ -69,6 +71,13 @@ def judge(
             f"{figure} cannot be compared with champion version {champion.version}: {why}",
         )
     return _by_evidence(evidence, champion, spec)
+
+
+def held(verdict: Verdict, spec: RegistrySpec) -> Verdict:
+    """With manual approval, what would be promoted waits for a person."""
+    if spec.approval == "automatic" or verdict.verdict != "promote":
+        return verdict
+    return replace(verdict, verdict=WAITS, reason=f"{verdict.reason}; it waits for approval")
 
 
 # Floors

@@ -18,7 +18,7 @@ from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.registry.versions import CHALLENGER, CHAMPION, Version, asked, champion_of, versions
 from pipelines.release.candidate import Candidate
 from pipelines.release.drift import from_version
-from pipelines.release.gate import Verdict, judge
+from pipelines.release.gate import Verdict, held, judge
 from pipelines.release.mlflow_register import register
 from pipelines.serving.registered import load_champion
 from pipelines.store.artifacts import Inputs, Workspace
@@ -42,6 +42,8 @@ def build(inputs: Inputs, config: dict[str, Any], work: Workspace) -> dict[str, 
         work.progress(1, STEPS, "steps: comparing with the champion")
         known = versions(work.home, new.name)
         verdict = _judged(new, known, work.home)
+        if (standing := new.standing(known)) is None or standing != champion_of(known):
+            verdict = held(verdict, new.spec)
         work.progress(2, STEPS, "steps: opening the registry")
         with mlflow_at(work.home) as (mlflow, client):
             if champion_of(asked(client, work.home, new.name)) == champion_of(known):

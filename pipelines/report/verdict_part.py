@@ -33,6 +33,9 @@ def title(release: Mapping[str, Any]) -> str:
     version, champion = release["version"], release["champion"]
     if release["verdict"] == "promote":
         return f"Promoted: version {version} is champion"
+    if release["verdict"] == "waits":
+        promote = f"folio promote {release['name']} {version}"
+        return f"Version {version} waits for approval: {promote}"
     stays = f"version {champion} stays champion" if champion else "there is no champion"
     return f"{'Rejected' if release['verdict'] == 'reject' else 'Inconclusive'}: {stays}"
 

@@ -16,7 +16,7 @@ from pipelines.run.plan import Decision, Selection, decide
 from pipelines.run.upstream import started
 from pipelines.stages import Stage, stage_named
 from pipelines.store.artifacts import Artifact, Workspace
-from pipelines.store.live_progress import noted
+from pipelines.store.live_progress import kept, noted
 from pipelines.store.processor import processor
 from pipelines.store.settings import Settings
 
@@ -102,9 +102,10 @@ def _obtain(
         "processor": processor(),
         "run": run,
     }
-    progress = settings.progress(stage.name)
+    progress, log = settings.progress(stage.name), settings.log
     if run is not None:
         progress = noted(settings.runs.folder, run, stage.name, progress)
+        log = kept(settings.runs.folder, run, log)
     return settings.store_of(stage).obtain(
         decision.recipe,
         partial(_build, stage, spec, inputs),
@@ -114,6 +115,7 @@ def _obtain(
         mirror=settings.mirror,
         offline=settings.offline,
         gpu=settings.gpu,
+        log=log,
     )
 
 

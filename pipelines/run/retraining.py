@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipelines.declaration.load import FULL, absolute, has_sample, load_spec
 from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.files.machine import one_line, refusal_of
 from pipelines.network.credentials import refuse_secrets
+from pipelines.registry.lookup import WAITS, waiting
 from pipelines.run.earlier_run import EarlierRun
 from pipelines.run.execute import StageResult, execute_stage
 from pipelines.run.namesake import refuse_namesake
@@ -109,11 +111,18 @@ class Retraining:
         """The stage itself, as plain Python; `progress` replaces the settings' own."""
         if self._earlier is not None and self.selection.needs_existing(name):
             return self._earlier.result(name, self.settings.store)
-        settings = replace(self.settings, progress=progress or self.settings.progress)
+        settings = replace(
+            self.settings, progress=progress or self.settings.progress, log=partial(self.log, name)
+        )
         artifacts = {result.stage: result.artifact for result in inputs}
         return execute_stage(
             stage_named(name), self.spec, artifacts, settings, self.selection, self.run
         )
+
+    def log(self, stage: str, text: str) -> None:
+        """A line of a stage: for the one who watches, and where the settings keep lines."""
+        self.notice(f"{self.spec.name} · {stage}: {text}")
+        self.settings.log(text)
 
     def execute_elsewhere(
         self, name: str, inputs: tuple[StageResult, ...], work: Callable[[Decision], None]
@@ -213,6 +222,8 @@ class Retraining:
     ) -> None:
         seconds, stale = time.perf_counter() - self._clock, [] if error else self._stale()
         self.record = self._beginning() | self._log.summary(error, seconds, stale, self.drift)
+        if self.record["verdict"] == WAITS and not error:
+            self.record["waits"] = waiting(self.settings.home, self.spec.name)
         if self.record["stale"]:
             self.notice(staleness(self.spec.name, self.record["stale"]))
         try:

@@ -35,11 +35,16 @@ from pipelines.store.resource_use import Measurement
 from pipelines.store.times import utc
 
 Progress = Callable[[float, float | None, str], None]  # done, total if known, unit
+Log = Callable[[str], None]  # a line worth keeping, such as the figures of an epoch
 GpuWish = Literal["any", "preferred", "required"]  # preferred: a notice says if there is none
 
 
 def silent(done: float, total: float | None, unit: str) -> None:
     """A Progress that shows nothing."""
+
+
+def unheard(text: str) -> None:
+    """A Log that keeps nothing."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Workspace:
     mirror: str | None = None
     offline: bool = False
     gpu: GpuWish = "any"
+    log: Log = unheard
 
 
 Build = Callable[[Workspace], dict[str, Any]]
@@ -155,6 +161,7 @@ class Store:
         mirror: str | None = None,
         offline: bool = False,
         gpu: GpuWish = "any",
+        log: Log = unheard,
     ) -> tuple[Artifact, bool]:
         """The artifact of `recipe`, built if necessary; and whether it was built here.
 
@@ -168,15 +175,8 @@ class Store:
                 if found and sound and (waited or not force):
                     self.hold(found)
                     return found, False
-                work = Workspace(
-                    _emptied(folder / f".tmp-{recipe.key}"),
-                    _own(folder / f".work-{recipe.key}"),
-                    self.root.parent,
-                    progress,
-                    mirror,
-                    offline,
-                    gpu,
-                )
+                made = _emptied(folder / f".tmp-{recipe.key}"), _own(folder / f".work-{recipe.key}")
+                work = Workspace(*made, self.root.parent, progress, mirror, offline, gpu, log)
                 with ExitStack() as ending:
                     ending.callback(shutil.rmtree, work.out, ignore_errors=True)
                     built = self._build(recipe, build, work, manifest, found if sound else None)

@@ -1,6 +1,7 @@
 """How far an active run is, kept in the home so that other processes can show it.
 
 runs/.live/<run>.progress    stage, done, total, unit, seconds left
+    runs/.live/<run>.log         the lines that its stages log: one an epoch
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 from pipelines.errors import UnreadableError
 from pipelines.files.small_files import read_object
 from pipelines.files.whole_files import write_json
-from pipelines.store.artifacts import Progress
-from pipelines.store.live_runs import progress_file
+from pipelines.store.artifacts import Log, Progress
+from pipelines.store.live_runs import log_file, progress_file
 from pipelines.store.times import utc
 
 WRITE_SECONDS = 2.0  # between two writes
@@ -41,6 +42,26 @@ def progress_of(runs: Path, run: str) -> dict[str, Any] | None:
         return None
     numbers = (found.get("done"), found.get("total") or 0, found.get("left") or 0)
     return found if all(isinstance(one, int | float) for one in numbers) else None
+
+
+def kept(runs: Path, run: str, log: Log) -> Log:
+    """`log`, also kept in the home."""
+    path = log_file(runs, run)
+
+    def both(text: str) -> None:
+        log(text)
+        with suppress(OSError), path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    return both
+
+
+def lines_of(runs: Path, run: str) -> list[str]:
+    """The lines that an active run has logged so far."""
+    try:
+        return log_file(runs, run).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 class _Note:

@@ -48,12 +48,22 @@ def living(runs: Path, record: dict[str, Any]) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
-            progress_file(runs, record["run"]).unlink(missing_ok=True)
+            _forget_notes(runs, record["run"])
 
 
 def progress_file(runs: Path, run: str) -> Path:
     """Where pipelines/store/live_progress.py notes how far the run is."""
     return runs / LIVE / f"{run}.progress"
+
+
+def log_file(runs: Path, run: str) -> Path:
+    """Where it keeps the lines that the run's stages log."""
+    return runs / LIVE / f"{run}.log"
+
+
+def _forget_notes(runs: Path, run: str) -> None:
+    progress_file(runs, run).unlink(missing_ok=True)
+    log_file(runs, run).unlink(missing_ok=True)
 
 
 def live_runs(runs: Path) -> list[dict[str, Any]]:
@@ -75,7 +85,7 @@ def forget_dead(runs: Path, run: str) -> None:
     if path.is_file() and (file := try_lock(path)) is not None:
         with file:
             path.unlink(missing_ok=True)
-            progress_file(runs, run).unlink(missing_ok=True)
+            _forget_notes(runs, run)
     elif path.is_dir() or path.is_symlink():  # not the id of a run
         set_aside(path)
 

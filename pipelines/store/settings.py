@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.stages import Stage
-from pipelines.store.artifacts import GpuWish, Progress, Store, silent
+from pipelines.store.artifacts import GpuWish, Log, Progress, Store, silent, unheard
 from pipelines.store.run_records import Runs
 
 
@@ -30,6 +30,7 @@ class Settings:
     gpu: GpuWish = "any"
     progress: Callable[[str], Progress] = no_progress  # a stage's name to its progress callback
     reuse_only: bool = False  # a stage that would have to run raises PendingError
+    log: Log = unheard
 
     @classmethod
     def at(cls, home: Path, remote: str | None = None, **others: Any) -> Settings:

@@ -22,7 +22,7 @@ from pipelines.files.home import made
 from pipelines.files.machine import one_line
 from pipelines.files.whole_files import write_whole
 from pipelines.registry.champions import journal_of, reigns_of
-from pipelines.registry.lookup import list_models
+from pipelines.registry.lookup import how_to_approve, list_models
 from pipelines.registry.versions import CHAMPION
 from pipelines.report.links import addresses
 from pipelines.report.metric_chart import metric_chart
@@ -171,6 +171,10 @@ def _attention(pipeline: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "text": f"is late: a run was due {moment(fresh['due'])}, the last successful one "
             f"started {moment(fresh['last'])}",
         }
+    for version in pipeline["versions"]:
+        if version["waits"]:
+            how = how_to_approve(name, version["version"])
+            yield {"pipeline": name, "text": f"version {version['version']} {how}"}
     if last is not None and last["state"] == "failed":
         yield {"pipeline": name, "text": f"failed on {moment(last['started'])}: {last['error']}"}
 

@@ -22,6 +22,7 @@ from prefect.client.schemas.objects import Artifact as Shown
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from pipelines.errors import FolioError
 from pipelines.run.execute import StageResult
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
@@ -29,6 +30,7 @@ from pipelines.run.retraining import Retraining
 from pipelines.store.artifacts import Artifact, Progress
 from pipelines.store.settings import Settings
 from tasks.artifacts import MAX_ROWS, flat, publish, publish_counts, unseen
+from tasks.pool import COUNTED
 from tasks.progress import ProgressArtifact
 from tasks.reporting import settle
 from tasks.stages import build_corpus, download, evaluate, tokenize, train, write_batches
@@ -161,6 +163,39 @@ def test_a_task_publishes_what_its_stage_made_from_what_it_read(
         )
     }
     assert "MARIAN:" in shown["tiny-play-samples"].data
+    flow_run_id = str(next(iter(shown.values())).flow_run_id)
+    wanted = ("source", "corpus", "tokens", "batches", "model", "metrics")
+    listed = [key.removeprefix("tiny-play-") for key in on_the_page(flow_run_id)]
+    assert [name for name in listed if name in wanted] == list(wanted)
+    assert listed == [key.removeprefix("tiny-play-") for key in shown]  # by their time
+
+
+def on_the_page(flow_run_id: str) -> list[str]:
+    """The keys in the order in which Prefect's page asks for them, which names none."""
+    wanted = {"flow_run_id": {"any_": [flow_run_id]}, "type": {"not_any_": ["result"]}}
+    with get_client(sync_client=True) as client:
+        found = client.request("POST", "/artifacts/filter", json={"artifacts": wanted}).json()
+    return [one["key"] for one in found]
+
+
+@flow(retries=1)
+def published_twice(folder: str) -> str:
+    """As a run whose first attempt ended."""
+    attempt = flow_run.run_count
+    artifact = Artifact("tokens", "0" * 64, Path(folder), {"counts": {"attempt": attempt}})
+    publish_counts("tiny_play", StageResult("tokens", "run", "not built yet", 0.1, artifact))
+    if attempt == 1:
+        raise FolioError("the first attempt ends here")
+    return flow_run.id
+
+
+def test_a_second_attempt_replaces_the_card_of_the_first(
+    prefect_home: Path, tmp_path: Path
+) -> None:
+    flow_run_id = published_twice(str(tmp_path))
+    assert on_the_page(flow_run_id) == ["tiny-play-tokens"]
+    table = json.loads(shown_by(flow_run_id)["tiny-play-tokens"].data)
+    assert table == [{"count": "attempt", "value": "2"}]
 
 
 @pytest.fixture
@@ -298,9 +333,15 @@ def test_progress_is_shown_again_when_the_server_is_back(relay: Relay) -> None:
         return flow_run.id
 
     progress = shown_by(watched())["far"]
-    assert (progress.type, progress.data, progress.description) == (
-        "progress",
-        100.0,
-        "steps · loss 1.0",
+    assert (progress.type, progress.data) == ("progress", 100.0)
+    assert re.fullmatch(
+        r"8 of 8 steps \(100%\), [\d.]+/s, 0:00 left · loss 1.0", progress.description
+    )
+    far = COUNTED.match(progress.description)  # as the parent of a training elsewhere reads it
+    assert (far["done"], far["total"], far["unit"], far["detail"]) == (
+        "8",
+        "8",
+        "steps",
+        "loss 1.0",
     )
     assert len(notices) == 1 and notices[0].startswith("far is not shown in Prefect: ConnectError")

@@ -151,6 +151,7 @@ EXAMPLES: dict[str, Any] = {
     "registry.confidence": 0.99,
     "registry.slice_floors": {"length": 0.7},
     "registry.class_floor": 0.5,
+    "registry.approval": "manual",
     "schedule": {"cron": "0 3 * * *", "timezone": "Europe/Berlin"},
     "schedule.cron": "0 3 * * *",
     "schedule.timezone": "Europe/Berlin",

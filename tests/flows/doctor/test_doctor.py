@@ -39,6 +39,8 @@ from flows.services import sweeping
 from flows.services.installation import install, job_template, lets_commands_in
 from pipelines.store.live_runs import dead_runs
 from pipelines.store.settings import Settings
+from pipelines.upkeep.own_catalog import add, remove
+from tests.conftest import PLAY, declared
 from tests.flows.cli.test_cli import Folio, api, environment, folio
 from tests.pipelines.store.test_live_runs import hold
 from tests.prefect_server import migrated
@@ -189,6 +191,52 @@ def test_what_is_gone_or_switched_off_is_found_and_repaired(installed: Home) -> 
     gpu = installed.api("GET", "/work_pools/gpu")
     assert gpu["base_job_template"] == job_template() and gpu["concurrency_limit"] == 3
     installed.api("PATCH", "/work_pools/gpu", concurrency_limit=1)
+
+
+@pytest.mark.long
+def test_what_cannot_be_deployed_is_not_called_fixable(
+    installed: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule that Prefect would read otherwise: its pipeline's deployments were "missing", and
+    no repair made them."""
+    monkeypatch.setenv("FOLIO_HOME", str(installed.settings.home))
+    file = declared(tmp_path, "letters", PLAY + "schedule: {{cron: '0 3 1,15,31 * *'}}\n")
+    add(str(file), installed.settings)
+    told = installed.told(fix=True)
+    (finding,) = (one for one in told["findings"] if one["check"] == "deployments")
+    assert not finding["fixable"] and "letters: schedule.cron" in finding["text"]
+    declared(tmp_path, "letters", PLAY)
+    assert "retrain/letters is missing" in text(installed.told())
+    told = installed.told(fix=True)
+    assert not any(one["fixable"] for one in told["findings"]), text(told)
+    remove("letters")
+    assert "letters belongs to a pipeline that no longer exists" in text(installed.told())
+    assert "deployments" not in bad(installed.told(fix=True))
+
+
+@pytest.mark.long
+def test_whatever_is_called_fixable_is_fixed(installed: Home) -> None:
+    """Each kind of fault of a home, all at once; those of a server have their tests above."""
+    settings = installed.settings
+    home, store, runs = settings.home, settings.store.root, settings.runs.folder
+    (home / "runs").chmod(0o755)
+    damaged = next((store / "tokens").glob("[!.]*/tokens/*.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[1:])
+    (runs / "cut-short.json").write_text("{")
+    (home / "mlflow" / "journal.pending.json").write_text("{")
+    key, old = "0" * 64, time.time() - 3 * 86_400
+    (store / "model" / f".tmp-{key}").mkdir()
+    os.utime(store / "model" / f".tmp-{key}", (old, old))
+    killed = hold(runs, "20260102-000000-tiny-play-dead")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    (home / "dashboard" / "index.html").unlink(missing_ok=True)
+    fixable = {one["check"] for one in installed.told()["findings"] if one["fixable"]}
+    wanted = {"modes", "artifacts", "records", "journal", "leftovers", "runs", "dashboard"}
+    assert wanted <= fixable
+    told = installed.told(fix=True)
+    assert len(told["fixed"]) >= len(wanted) and "NOT fixed" not in str(told["fixed"])
+    assert not [one for one in told["findings"] if one["fixable"]], text(told)
 
 
 @pytest.mark.long

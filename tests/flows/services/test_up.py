@@ -330,6 +330,13 @@ def test_a_pipeline_of_ones_own_is_deployed_as_long_as_it_is_in_the_catalog(
     assert code == 0 and "0 3 * * * UTC, profile full: deployed" in said, complained
     [schedule] = up.api("GET", "/deployments/name/retrain/mine").json()["schedules"]
     assert schedule["schedule"]["cron"] == "0 3 * * *"
+    assert json.loads(up.said("status", "--json")[1])["undeployed"] == {}
+    declared(tmp_path, "mine", PLAY + "schedule: {{cron: '0 4 * * *'}}\n")
+    assert "not deployed: retrain/mine differs" in up.said("status")[1]
+    code, _, complained = up.said(*up.arguments())
+    assert code == 0 and "deployed: retrain/mine" in complained
+    [schedule] = up.api("GET", "/deployments/name/retrain/mine").json()["schedules"]
+    assert schedule["schedule"]["cron"] == "0 4 * * *"
     run = up.ended(up.begin("retrain/mine", pipeline="mine", until="source"))
     assert run["state_type"] == "COMPLETED"
     assert up.record(run["id"])["declared"] == str(file)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,7 @@ def train(
     settings: TrainingSpec = TRAINING,
     progress=lambda done, total, unit: None,
     start: Path | None = None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """`start`: a folder with the model.keras to start from."""
     out, scratch = folder / "out", folder / "scratch"
@@ -95,18 +98,22 @@ def train(
     return training.build(
         {"batches": artifact_in(batches)} | ({"start": artifact_in(start)} if start else {}),
         {"model": spec, "training": settings, "seed": 5, "code_folder": str(folder)},
-        Workspace(out, scratch, folder, progress),
+        Workspace(out, scratch, folder, progress, log=log),
     )
 
 
 def test_history_and_best_epoch(tmp_path: Path, batches: dict[str, Path]) -> None:
-    counts = train(tmp_path, batches["classifier"], CLASSIFIER)
+    logged: list[str] = []
+    counts = train(tmp_path, batches["classifier"], CLASSIFIER, log=logged.append)
     history = pq.read_table(tmp_path / "out" / "history.parquet").to_pylist()
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history[-1]["loss"] < history[0]["loss"]
     best = min(history, key=lambda row: row["validation_loss"])
     assert counts["best_epoch"] == best["epoch"] and counts["best"] == best
     assert counts["parameters"] > 0 and len(counts["epoch_seconds"]) == 3
+    assert [line.partition(":")[0] for line in logged] == [f"epoch {n}/3" for n in (1, 2, 3)]
+    assert f"loss {history[1]['loss']:.4g}, validation loss" in logged[1]
+    assert re.search(r"; [\d,.]+ steps/s, 0:00:00 left$", logged[2])
     declared = json.loads((tmp_path / "out" / "model.json").read_text())
     assert declared["model"]["units"] == [5, 4] and declared["vocabulary_size"] == 40
 

@@ -9,7 +9,7 @@ import pytest
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.registry.figures import Figures
 from pipelines.release.evidence import DOCUMENTS, SEGMENTS_OF_TEXT, Evidence
-from pipelines.release.gate import judge
+from pipelines.release.gate import Verdict, held, judge
 
 ACCURACY = RegistrySpec(metric="accuracy", floor=0.8)
 BITS = RegistrySpec(metric="bits_per_character", floor=4.0)
@@ -345,3 +345,12 @@ def test_no_class_may_fall_below_its_floor() -> None:
     missing = "there is a floor for the recall of class art, which is not a label"
     assert decided({"art": 0.1}) == ("reject", missing)
     assert decided(0.75, replace(known, sample=True))[1].startswith("accuracy 0.9 on the sample")
+
+
+def test_with_manual_approval_a_promotion_waits_and_nothing_else_does() -> None:
+    manual = RegistrySpec(metric="accuracy", approval="manual")
+    promoted = Verdict("promote", "better")
+    assert held(promoted, RegistrySpec(metric="accuracy")) is promoted
+    assert held(promoted, manual) == Verdict("waits", "better; it waits for approval")
+    rejected = Verdict("reject", "worse")
+    assert held(rejected, manual) is rejected
