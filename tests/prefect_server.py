@@ -7,15 +7,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from flows.server.lifecycle import prefect_api
 from tests.conftest import PROJECT
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +47,18 @@ def migrated(prefect_home: Path, home: Path) -> Path:
             new.execute(f"delete from {table}")
         new.commit()
     return home
+
+
+def require_pool(client: SyncPrefectClient, name: str = "cpu") -> None:
+    """The work pool, as `folio up` makes it."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    from flows.services.installation import job_template
+
+    with suppress(ObjectAlreadyExists):
+        pool = WorkPoolCreate(name=name, type="process", base_job_template=job_template())
+        client.create_work_pool(pool)
 
 
 def database(home: Path) -> Path:

@@ -32,6 +32,9 @@ def automations() -> list[AutomationCore]:
             "Crashed",
             "AwaitingRetry",
             "Nothing to do",
+            "Suspended",
+            "Not approved",
+            "Decided",
         )
     }
     silent = EventTrigger(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed, State
 
 from flows.deployments import CPU, GPU
-from pipelines.errors import UnreadableError
+from pipelines.errors import FolioError, UnreadableError
+from pipelines.registry.lookup import waiting
 from pipelines.store.live_runs import dead_runs, forget_dead, live_runs
 from pipelines.store.run_records import Runs
 
@@ -54,11 +56,14 @@ def stuck(client: SyncPrefectClient, runs: Runs) -> Iterator[tuple[FlowRun, Stat
     dead = {record["run"] for record in dead_runs(runs.folder)}
     live = {record["run"] for record in live_runs(runs.folder)}
     now = datetime.now(UTC)
-    for run in _flow_runs(client, BEGUN):
+    for run in _flow_runs(client, (*BEGUN, StateType.PAUSED)):
         if run.state is None:
             continue
         age = now - run.state.timestamp
-        if run.state.is_pending():
+        if run.state.is_paused():
+            if _is_decided(run, runs.folder.parent):
+                yield run, Completed(name="Decided", message="by command; see folio models")
+        elif run.state.is_pending():
             if age > PENDING_AT_MOST and run.work_pool_name in (CPU, GPU):
                 yield run, Crashed(message="its process was never started")
         elif run.name in dead:
@@ -67,6 +72,17 @@ def stuck(client: SyncPrefectClient, runs: Runs) -> Iterator[tuple[FlowRun, Stat
             record = runs.get(run.name)
             if now - _end_of(record) > UNTOLD_AT_MOST:
                 yield run, _recorded(record)
+
+
+def _is_decided(run: FlowRun, home: Path) -> bool:
+    """Whether it asks for the approval of a version that waits no longer."""
+    name, version = run.parameters.get("pipeline"), run.parameters.get("version")
+    if "approve" not in run.tags or not isinstance(name, str):
+        return False
+    try:
+        return waiting(home, name) != version
+    except FolioError:  # the registry does not answer
+        return False
 
 
 def _end_of(record: dict[str, Any]) -> datetime:

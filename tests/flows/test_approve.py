@@ -16,8 +16,9 @@ from prefect.flow_engine import run_flow
 from flows.approve import approve
 from flows.deployments import deployments
 from flows.retrain import retrain
+from flows.services.automations import automations
 from flows.services.deployed import deploy
-from flows.services.installation import install
+from flows.services.sweeping import sweep
 from pipelines.declaration.load import load_spec
 from pipelines.errors import UsageError
 from pipelines.registry.champions import history, promote
@@ -26,6 +27,7 @@ from pipelines.run.plan import plan
 from pipelines.store.settings import Settings
 from pipelines.upkeep.own_catalog import add
 from tests.conftest import PLAY, declared
+from tests.prefect_server import require_pool
 from tests.tasks.test_events import awaited
 
 MANUAL = ["registry.approval=manual"]
@@ -99,7 +101,7 @@ def asked(settings: Settings, tmp_path: Path) -> Iterator[FlowRun]:
         if one["entrypoint"] == "flows.approve.approve"
     )
     with get_client(sync_client=True) as client:
-        install(client)
+        require_pool(client)
         deploy(client, entry)
         deployment = client.read_deployment_by_name("approve/held-play")
         yield client.create_flow_run_from_deployment(deployment.id, parameters={"version": 1})
@@ -129,3 +131,21 @@ def test_a_person_answers_in_prefect(settings: Settings, asked: FlowRun, yes: bo
     assert state.is_completed() and (yes or state.name == "Not approved")
     (version,) = list_models(settings.home, "held-play")[0]["versions"]
     assert not version["waits"] and version["verdict"] == ("promote" if yes else "reject")
+
+
+@pytest.mark.long
+def test_an_answer_by_command_ends_the_question(settings: Settings, asked: FlowRun) -> None:
+    with pytest.raises(Pause):
+        carried_on(asked)
+    sweep(settings.runs)
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(asked.id).state.name == "Suspended"
+        promote(settings.home, "held-play", 1, "looks good")
+        sweep(settings.runs)
+        assert client.read_flow_run(asked.id).state.name == "Decided"
+
+
+def test_a_run_that_waits_for_an_answer_is_not_taken_for_a_silent_one() -> None:
+    silent = next(one for one in automations() if "silent" in one.name)
+    waits = {f"prefect.flow-run.{state}" for state in ("Suspended", "Not approved", "Decided")}
+    assert waits <= silent.trigger.expect

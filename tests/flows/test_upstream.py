@@ -19,11 +19,11 @@ from flows.cli.running import upstream_first
 from flows.deployments import CPU
 from flows.retrain import retrain
 from flows.services.automations import FOLLOWS, install_followers
-from flows.services.installation import job_template
 from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT
 from tests.pipelines.start.chain import chained, copied, declared_chain, pipelines
+from tests.prefect_server import require_pool
 
 __all__ = ["chained", "copied", "pipelines"]
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -35,22 +35,13 @@ def worker(prefect_home: Path, copied: Settings, monkeypatch: Any) -> Iterator[N
     """A worker of the pool cpu that runs flows on the copied home."""
     monkeypatch.setenv("FOLIO_HOME", str(copied.home))
     with get_client(sync_client=True) as client:
-        if CPU not in [pool.name for pool in client.read_work_pools()]:
-            client.create_work_pool(
-                _pool()  # as `folio up` makes it
-            )
+        require_pool(client)
     command = ["worker", "start", "--pool", CPU, "--type", "process"]
     process = subprocess.Popen([sys.executable, "-m", "prefect", *command], cwd=PROJECT)
     yield
     for one in [*psutil.Process(process.pid).children(recursive=True), process]:
         one.kill()
     process.wait()
-
-
-def _pool() -> Any:
-    from prefect.client.schemas.actions import WorkPoolCreate
-
-    return WorkPoolCreate(name=CPU, type="process", base_job_template=job_template())
 
 
 def deployed(pipeline: Path) -> None:

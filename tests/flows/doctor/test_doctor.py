@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -246,6 +247,9 @@ def test_no_run_can_name_what_a_worker_executes(installed: Home) -> None:
         for one in installed.api("POST", "/deployments/filter")
         if (one["name"], one["entrypoint"]) == ("words", "flows.retrain.retrain")
     )
+    # As `folio up` makes it: with the command of Prefect's engine, which no run can change.
+    installed.api("PATCH", "/work_pools/cpu", base_job_template=job_template(sys.executable))
+    assert "lets a run set the command" not in text(installed.told())
     for given in (
         {"command": "touch owned"},
         {"env": {"PYTHONPATH": "/tmp"}},
@@ -253,6 +257,11 @@ def test_no_run_can_name_what_a_worker_executes(installed: Home) -> None:
     ):
         with pytest.raises(httpx.HTTPStatusError, match="422"):
             installed.api("POST", f"/deployments/{words}/create_flow_run", job_variables=given)
+    other = job_template()
+    other["job_configuration"]["command"] = "touch owned"
+    installed.api("PATCH", "/work_pools/cpu", base_job_template=other)
+    assert "work pool cpu lets a run set the command" in text(installed.told())
+    installed.api("PATCH", "/work_pools/cpu", base_job_template=job_template())
     half = job_template()
     half["job_configuration"]["command"] = "{{ command }}"
     with pytest.raises(httpx.HTTPStatusError, match="422"):
