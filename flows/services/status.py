@@ -43,7 +43,7 @@ def status_of(settings: Settings) -> dict[str, Any]:
         "undeployed": None,
     }
     api = os.environ.get("PREFECT_API_URL") or address_of(settings.home / "prefect")
-    lasting = found["up"] or "PREFECT_API_URL" in os.environ  # more than the server of one run
+    lasting = bool(found["up"]) or "PREFECT_API_URL" in os.environ  # not the server of one run
     return found | (_asked(api, entrance(settings.home, api), lasting) if api else {})
 
 

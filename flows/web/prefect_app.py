@@ -58,7 +58,7 @@ def list_artifacts_in_order() -> None:
             return given(chosen)
         return [provide_database_interface().Artifact.created.asc()]
 
-    ArtifactSort.as_sql_sort = as_sql_sort  # type: ignore[method-assign]
+    ArtifactSort.as_sql_sort = as_sql_sort  # type: ignore[method-assign,assignment]
 
 
 if __name__ == "__main__":
