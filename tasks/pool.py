@@ -31,7 +31,7 @@ from tasks.synchronous import in_thread
 POOL = "gpu"
 DEPLOYMENT = "train/train"
 POLL_SECONDS = 1.0
-# A progress in Prefect, see pipelines/store/pace.py: 120 of 300 steps (40%), 12/s, 0:15 left · …
+# A progress in Prefect, see Pace: 120 of 300 steps (40%), 12/s, 0:15 left · …
 COUNTED = re.compile(
     r"(?P<done>[\d,.]+) of (?P<total>[\d,.]+) (?P<unit>\w+)[^·]*(· (?P<detail>.*))?"
 )

@@ -10,7 +10,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from pipelines.run.retraining import Notice
 from pipelines.store.artifacts import Progress
-from pipelines.store.pace import Pace
+from pipelines.store.live_progress import Pace
 from tasks.artifacts import artifact_key, unseen
 from tasks.synchronous import in_thread
 

@@ -15,7 +15,7 @@ from flows.display.terminal import guarded, rich_console
 from pipelines.files.home import made
 from pipelines.report.visible import visible
 from pipelines.store.artifacts import Progress
-from pipelines.store.pace import Pace
+from pipelines.store.live_progress import Pace
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

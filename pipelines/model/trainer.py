@@ -136,8 +136,7 @@ class Trainer:
                 saved = now
         self._validate()
         position.epoch_seconds.append(round(before + time.monotonic() - started, 2))
-        seconds = position.epoch_seconds[-1]
-        self.work.log(epoch_line(position.history[-1], seconds, self.training.epochs))
+        self.work.log(epoch_line(position, self.training.epochs))
         position.epoch, position.step, position.seconds = position.epoch + 1, 0, 0.0
         position.loss_sum = position.loss_weight = 0.0
         self._save()
@@ -267,14 +266,12 @@ class Trainer:
         return patience is not None and best > 0 and self.position.epoch - best >= patience
 
 
-def epoch_line(row: dict[str, float], seconds: float, epochs: int) -> str:
-    """An epoch's figures, how fast it went, and how long the other epochs would take."""
+def epoch_line(position: Position, epochs: int) -> str:
+    """The last epoch's figures, how fast it went, and how long the other epochs would take."""
+    row, seconds = position.history[-1], position.epoch_seconds[-1]
     epoch, rate = int(row["epoch"]), row["steps"] / max(seconds, 0.01)
-    figures = ", ".join(
-        f"{name.replace('_', ' ')} {value:.4g}"
-        for name, value in row.items()
-        if name not in ("epoch", "steps")
-    )
+    named = {name.replace("_", " "): row[name] for name in row if name not in ("epoch", "steps")}
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in named.items())
     left = timedelta(seconds=round(seconds * (epochs - epoch)))
     return f"epoch {epoch}/{epochs}: {figures}; {rate:,.1f} steps/s, {left} left"
 
