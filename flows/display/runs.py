@@ -109,7 +109,7 @@ def _outcome(record: dict[str, Any]) -> None:
         ("why", record.get("reason")),
         ("report", record["report"]),
         ("batches", folders.get("batches") and str(Path(folders["batches"]) / "batches")),
-        ("next", _next(record)),
+        ("next", None if record.get("waits") else _next(record)),
     ]
     for name, text in lines:
         if text:

@@ -74,6 +74,16 @@ def how_to_approve(name: str, number: int) -> str:
     return f"waits for approval: folio promote {name} {number}"
 
 
+def unchanged(artifact: Artifact, home: Path) -> str:
+    """Of an artifact that is reused, in words: a release may still wait for approval."""
+    if artifact.counts.get("verdict") != WAITS:
+        return "nothing changed"
+    name, version = artifact.manifest["config"]["name"], artifact.counts["version"]
+    if waiting(home, name) != version:
+        return "nothing changed"
+    return f"nothing changed; version {version} {how_to_approve(name, version)}"
+
+
 def _described(version: Version) -> dict[str, Any]:
     figures, metric = figures_of(version), version.tags.get("folio.metric")
     return {

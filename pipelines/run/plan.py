@@ -192,19 +192,9 @@ def decide(
         return Decision(stage.name, "reuse", f"{unasked}; its newest copy is used", recipe, found)
     if doubtful := doubt(named, found):
         return Decision(stage.name, "run", doubtful, recipe, found)
-    return Decision(stage.name, "reuse", _unchanged(found, settings.home), recipe, found)
+    from pipelines.registry.lookup import unchanged
 
-
-def _unchanged(found: Artifact, home: Path) -> str:
-    """In words; a release may still wait for approval."""
-    if found.counts.get("verdict") != "waits":
-        return "nothing changed"
-    from pipelines.registry.lookup import how_to_approve, waiting
-
-    name, version = found.manifest["config"]["name"], found.counts["version"]
-    if waiting(home, name) != version:
-        return "nothing changed"
-    return f"nothing changed; version {version} {how_to_approve(name, version)}"
+    return Decision(stage.name, "reuse", unchanged(found, settings.home), recipe, found)
 
 
 def _absent(
