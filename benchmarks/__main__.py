@@ -37,6 +37,7 @@ COMPARISONS = {  # name: its module, in the table's order
     "serve": "serve",
     "read": "read",
     "idle": "idle",
+    "scale": "scale",
     "flow": "flow",
 }
 LONG = ("prep20",)  # minutes, and gigabytes of disk: only on request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
@@ -80,7 +81,7 @@ class Runs:
         write_json(self.folder / f"{record['run']}.json", record)
 
     def __iter__(self) -> Iterator[Record]:
-        """Unreadable records are skipped; `unreadable` lists them."""
+        """Unreadable records are skipped; `read_all` has them."""
         ahead = []
         for path in self._paths():
             try:
@@ -93,17 +94,20 @@ class Runs:
                 yield record
         yield from ahead
 
-    def unreadable(self) -> dict[Path, UnreadableError]:
-        """The files that are not valid run records, and what is wrong with each."""
-        found = {}
+    def read_all(self) -> tuple[list[Record], dict[Path, UnreadableError]]:
+        """The records, and the files that are not valid ones, with what is wrong with each."""
+        found: tuple[list[Record], list[Record]] = [], []
+        unreadable = {}
         for path in self._paths():
             try:
-                read_record(path)
+                record = read_record(path)
             except FileNotFoundError:
                 continue
             except UnreadableError as error:
-                found[path] = error
-        return found
+                unreadable[path] = error
+            else:
+                found[is_ahead(record)].append(record)
+        return found[0] + found[1], unreadable
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("[!.]*.json"), key=_time_first, reverse=True)
@@ -203,7 +207,7 @@ def _moved(entry: Record, store: Path) -> Record:
     """With the artifact's path in this home, which may have been copied or moved."""
     if entry["path"] is None or entry["key"] is None:
         return entry
-    return entry | {"path": str(store / entry["stage"] / entry["key"])}
+    return entry | {"path": os.path.join(store, entry["stage"], entry["key"])}
 
 
 def is_time(text: object) -> bool:

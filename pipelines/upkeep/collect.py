@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,23 +34,24 @@ def take_stock(settings: Settings) -> Stock:
     home, now = settings.home, time.time()
     store = Store(settings.store.root)
     artifacts = list(stored(store))
+    records, unreadable = settings.runs.read_all()
     return Stock(
         now,
         settings.runs.folder,
         artifacts,
         {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
-        list(settings.runs),
+        records,
         live_runs(settings.runs.folder),
         versions(home),
         [
-            *leftovers_in(store),
+            *leftovers_in(store, {one.path for one in artifacts}),
             *_aged("comparison", home / "comparisons"),
             *_aged("log", home / "logs"),
             *_downloads(home),
             *remains(home, now),
         ],
         _reigns(home),
-        {path.stem for path in settings.runs.unreadable()},
+        {path.stem for path in unreadable},
     )
 
 
@@ -82,10 +83,10 @@ def _stages(store: Store) -> Iterator[Path]:
     return (path for path in sorted(store.root.glob("[!.]*")) if path.is_dir())
 
 
-def leftovers_in(store: Store) -> Iterator[Leftover]:
-    """Other items: partial work of active, killed or damaged stages, and locks."""
+def leftovers_in(store: Store, artifacts: Collection[Path] = ()) -> Iterator[Leftover]:
+    """All but these artifacts: partial work of active, killed or damaged stages, and locks."""
     for folder in _stages(store):
-        for path in sorted(folder.iterdir()):
+        for path in sorted(set(folder.iterdir()).difference(artifacts)):
             hidden = LEFTOVER.fullmatch(path.name)
             if hidden:
                 kind, key = HIDDEN[hidden[1]], hidden[2]

@@ -61,7 +61,8 @@ def page_state(settings: Settings, now: datetime) -> dict[str, Any]:
     """{written, pipelines, running, runs, disk, links, attention}: the page's contents, as JSON
     data."""
     made(settings.home)
-    records, attention = list(settings.runs), []
+    records, unreadable = settings.runs.read_all()
+    attention = []
     try:
         models = {model["name"]: model["versions"] for model in list_models(settings.home)}
     except FolioError as error:
@@ -74,7 +75,7 @@ def page_state(settings: Settings, now: datetime) -> dict[str, Any]:
         attention.append({"pipeline": None, "text": str(error)})
     attention += [
         {"pipeline": None, "text": f"{error}; that run is not listed"}
-        for error in settings.runs.unreadable().values()
+        for error in unreadable.values()
     ]
     ran = {record["pipeline"] for record in records}
     # `folio plan` reads every byte of the store and asks the network: that takes seconds.

@@ -139,7 +139,7 @@ def _close(home: Path) -> str:
 def records(settings: Settings) -> Iterator[Finding]:
     """Run records that are unreadable or dated in the future, and runs that take suspiciously
     long."""
-    for path, error in settings.runs.unreadable().items():
+    for path, error in settings.runs.read_all()[1].items():
         yield Finding(
             "records",
             "warning",

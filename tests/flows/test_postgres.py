@@ -106,6 +106,7 @@ def test_prefect_keeps_its_schedules_and_runs_in_postgresql(
     ) == [("cpu", "process", None), ("gpu", "process", 1)]
     assert server.rows("prefect", "select name from automation order by name") == [
         ("folio upstream: imdb follows imdb-lm",),
+        ("folio upstream: speeches follows mysterious-island",),
         ("folio: a crashed run is tried again",),
         ("folio: a silent run has crashed",),
     ]

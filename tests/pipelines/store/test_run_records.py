@@ -85,7 +85,7 @@ def test_a_record_that_says_what_no_run_wrote_is_none(
     path = tmp_path / "a-run.json"
     path.write_text(json.dumps(record("a-run") | change))
     assert [one["run"] for one in runs] == ["another"]
-    assert list(runs.unreadable()) == [path]
+    assert list(runs.read_all()[1]) == [path]
 
 
 def test_a_record_that_finds_no_room_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -103,7 +103,11 @@ def test_its_upstream_is_looked_for_beside_its_file(tmp_path: Path, home: Settin
     beside = project(tmp_path / "one")
     add(file, home)
     assert chain("second") == [beside]
-    assert upstream(load_catalog()[0]) == {"imdb": "imdb-lm", "second": "letters"}
+    assert upstream(load_catalog()[0]) == {
+        "imdb": "imdb-lm",
+        "speeches": "mysterious-island",
+        "second": "letters",
+    }
 
 
 def test_a_taken_name_is_refused(tmp_path: Path, home: Settings) -> None:
