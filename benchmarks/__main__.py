@@ -3,8 +3,10 @@
     python -m benchmarks [--only NAME…] [--mirror DIR] [--repeats 5] [--quick] [--long]
 
 Writes RESULTS.md, results.json and results.svg into benchmarks/ (--quick: data/benchmarks/quick/).
-With --only, earlier figures of the other comparisons are kept. PyTorch, JAX and Hugging Face
-tokenizers are measured if they are installed. On a GPU: python -m benchmarks.gpu
+With --only, earlier figures of the other comparisons are kept. Each measured row gets a line in
+history.jsonl, and the command fails if a goal was met before and its figure has fallen by more than
+a fifth on the same machine. PyTorch, JAX and Hugging Face tokenizers are measured if they are
+installed. On a GPU: python -m benchmarks.gpu
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks import machine, plot, results
+from benchmarks import history, machine, plot, results
 from benchmarks.harness import Conditions
-from pipelines.files.home import PROJECT
+from pipelines.files.home import PROJECT, made
+from pipelines.run.execute import git_commit
 
 COMPARISONS = {  # name: its module, in the table's order
     "prep": "prep",
@@ -62,12 +65,17 @@ def main() -> int:
             _say(f"FAILED {name}: {error}")
         _say(f"{name}: {time.perf_counter() - started:.0f} s")
     folder = conditions.home if options.quick else options.out
+    lost = [] if options.add else history.slower(history.read(folder), rows)
+    if not options.add:
+        history.append(made(folder), rows, git_commit())
     rows = results.merged(results.load(folder), rows, (*COMPARISONS, "gpu"))
     results.save(folder, rows, _command(options))
     plot.draw(rows, folder)
     print("\n".join(results.table(rows)))
     _say(f"written: {folder / results.PAGE}, {results.JSON}, {results.PLOT}")
-    return 1 if failed else 0
+    for line in lost:
+        _say(f"SLOWER {line}")
+    return 1 if failed or lost else 0
 
 
 def _usual(long: bool) -> list[str]:
