@@ -43,7 +43,7 @@ COMPARISONS = {  # name: its module, in the table's order
     "scale": "scale",
     "flow": "flow",
 }
-LONG = ("prep20",)  # minutes, and gigabytes of disk: only on request
+LONG = ("prep20", "scale")  # minutes to prepare: only on request
 MIRROR = PROJECT.parent / "shared" / "mirror"  # where the tests also find the real files
 
 
