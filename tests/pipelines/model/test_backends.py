@@ -46,12 +46,6 @@ def history(folder: Path, column: str) -> list[float]:
     return pq.read_table(folder / "out" / "history.parquet")[column].to_pylist()
 
 
-def test_it_learns(tmp_path: Path, batches: dict[str, Path]) -> None:
-    trained("language_model", batches["language_model"], tmp_path)
-    losses = history(tmp_path, "validation_loss")
-    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.95 * losses[0]
-
-
 @pytest.mark.parametrize(
     "kind", ["language_model", pytest.param("classifier", marks=pytest.mark.long)]
 )
@@ -60,9 +54,9 @@ def test_two_devices_learn_what_one_learns(
 ) -> None:
     assert trained(kind, batches[kind], tmp_path / "one") == "1 device, from the start"
     assert trained(kind, batches[kind], tmp_path / "two", 2) == "2 devices, from the start"
-    for column in ("loss", "validation_loss"):
-        found = history(tmp_path / "two", column)
-        np.testing.assert_allclose(found, history(tmp_path / "one", column), rtol=1e-5)
+    losses = history(tmp_path / "one", "loss")
+    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.95 * losses[0]
+    np.testing.assert_allclose(history(tmp_path / "two", "loss"), losses, rtol=1e-5)
     one, two = (load_model(tmp_path / name / "out" / "model.keras") for name in ("one", "two"))
     for mine, other in zip(one.trainable_variables, two.trainable_variables, strict=True):
         np.testing.assert_allclose(np.array(mine), np.array(other), atol=1e-4)
