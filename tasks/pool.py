@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
@@ -118,6 +119,8 @@ class PoolTraining:
                 time.sleep(POLL_SECONDS)
                 training = self._looked_at(training)
             self._log_new_lines()
+            with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+                self._show(_latest_progress(client, training.id))  # how it ended
         except (KeyboardInterrupt, SystemExit):
             with get_client(sync_client=True) as client:
                 client.set_flow_run_state(training.id, Cancelling())

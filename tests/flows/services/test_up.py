@@ -221,6 +221,14 @@ def test_a_training_killed_in_the_gpu_pool_ends_with_the_same_weights(
         == artifact_of(undisturbed, "shakespeare", "model").digest
     )
     assert up.record(run)["version"] == 1
+    logs = up.api("POST", "/logs/filter", logs={"flow_run_id": {"any_": [run]}}).json()
+    said = "\n".join(one["message"] for one in logs)
+    assert all(f"epoch {number}/3: loss" in said for number in (1, 2, 3))
+    shown = up.api("POST", "/artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}}).json()
+    (progress,) = (one for one in shown if one["type"] == "progress")
+    assert progress["data"] == 100 and "steps (100%)" in progress["description"]
+    (gpu,) = (one for one in up.api("POST", "/work_pools/filter").json() if one["name"] == "gpu")
+    assert gpu["base_job_template"]["job_configuration"]["command"].endswith("-m prefect.engine")
 
 
 def test_one_stage_is_repeated_through_its_deployment(up: Up) -> None:
