@@ -42,8 +42,9 @@ def up(
         typer.Option(
             metavar="URL|-",
             envvar="FOLIO_NOTIFY",
-            help="POST failures and crashes of runs to this address; - reads it from standard "
-            "input, where other users of the machine cannot see it",
+            help="send failures and crashes of runs there: https://… (JSON, or Slack's webhook), "
+            "mailtos://… (mail); - reads it from standard input, where other users of the machine "
+            "cannot see it",
         ),
     ] = None,
     password: Annotated[
@@ -88,7 +89,7 @@ def up(
         return answer(state["addresses"], as_json, display.addresses)
     writable()
     require_choice(here.home, password)
-    notify = sys.stdin.readline().strip() if notify == "-" else notify
+    notify = sys.stdin.read().strip() if notify == "-" else notify
     if detach:
         return _show(here.home, as_json, _detached(here.home, ports, notify, password, gpu))
     print("starting Prefect, MLflow and the workers …", file=sys.stderr)

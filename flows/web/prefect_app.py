@@ -23,6 +23,8 @@ def main() -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    import flows.web.mail  # noqa: F401  the server sends with it
+
     end_when_unused()
     list_artifacts_in_order()
     server = get_current_settings().server

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import socketserver
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, Queue
@@ -15,9 +21,11 @@ import pytest
 from prefect import State, flow
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Crashed, Failed
 
 from flows.services.notifications import AUTOMATIONS, BLOCK, install_notifications
+from flows.web.mail import Mail
 from pipelines.errors import FolioError, UsageError
 from tasks.failures import failed
 from tests.conftest import PROJECT
@@ -61,7 +69,10 @@ def receivers(prefect_home: Path) -> Iterator[tuple[Receiver, Receiver]]:
         for name in AUTOMATIONS.values():
             for found in client.read_automations_by_name(name):
                 client.delete_automation(found.id)
-    Webhook.delete(BLOCK)
+        for kind in (Webhook, Mail):
+            with suppress(ObjectNotFound):
+                for found in client.read_block_documents_by_type(kind.get_block_type_slug()):
+                    client.delete_block_document(found.id)
     for one in both:
         one.shutdown()
         one.server_close()
@@ -156,6 +167,104 @@ def test_the_last_address_alone_is_told(
         document = client.read_block_document_by_name(BLOCK, "webhook", include_secrets=False)
         assert "s3cret" not in str(document.data)  # what the server's page shows
     assert old.got.empty()
+
+
+class MailServer(socketserver.ThreadingTCPServer):
+    """Takes mail over SMTP, as little of it as is needed, and keeps who it is from and to, and
+    what."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Taking)
+        self.got: Queue[tuple[str, str, EmailMessage]] = Queue()
+        self.logins: list[str] = []
+
+
+class Taking(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self._say("220 here")
+        sender = recipient = ""
+        while line := self.rfile.readline().decode().strip():
+            verb = line.upper()
+            if verb.startswith(("EHLO", "HELO")):
+                self.wfile.write(b"250-here\r\n250 AUTH PLAIN\r\n")
+                continue
+            if verb.startswith("AUTH PLAIN"):
+                self.server.logins.append(base64.b64decode(line.split()[2]).decode())
+                self._say("235 welcome")
+                continue
+            if verb.startswith("MAIL FROM:"):
+                sender = line
+            elif verb.startswith("RCPT TO:"):
+                recipient = line
+            elif verb == "DATA":
+                self._say("354 go on")
+                self.server.got.put((sender, recipient, self._message()))
+            elif verb == "QUIT":
+                return self._say("221 bye")
+            self._say("250 ok")
+
+    def _say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+    def _message(self) -> EmailMessage:
+        lines = []
+        while (line := self.rfile.readline()) != b".\r\n":
+            lines.append(line.removeprefix(b"."))
+        return message_from_bytes(b"".join(lines), policy=default)
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    with MailServer() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_slack_and_mail_are_told_in_words(
+    prefect_home: Path,
+    receivers: tuple[Receiver, Receiver],
+    mail_server: MailServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FOLIO_PREFECT_UI", "http://127.0.0.1:4200")
+    slack, later = receivers
+    port = mail_server.server_address[1]
+    install_notifications(
+        f"slack+{slack.url}\n"
+        f"mailto://ann:s3cret@127.0.0.1:{port}?from=folio@example.org&to=ann@example.org\n"
+    )
+    ending("badly", return_state=True)
+    page = f"http://127.0.0.1:4200/runs/flow-run/{id_of(prefect_home, 'badly')}"
+    path, kind, message = slack.next()
+    assert (path, kind) == ("/hook?token=s3cret", "application/json")
+    plain = LINE.replace("<", "&lt;").replace(">", "&gt;")
+    assert message == {"text": f"retrain badly: Failed\n{plain}\n{page}"}
+    sender, recipient, mail = mail_server.got.get(timeout=WAIT_SECONDS)
+    assert "<folio@example.org>" in sender and "<ann@example.org>" in recipient
+    assert mail["Subject"] == "folio: retrain badly: Failed"
+    body = mail.get_body(("plain", "html")).get_content()
+    assert "is neither" in body and "否; fix corpus.labels" in body and page in body
+    assert mail_server.logins == ["\0ann\0s3cret"]
+    with get_client(sync_client=True) as client:
+        for name, kind in ((BLOCK, "webhook"), (f"{BLOCK}-2", "folio-mail")):
+            document = client.read_block_document_by_name(name, kind, include_secrets=False)
+            assert "s3cret" not in str(document.data)
+    install_notifications(later.url)  # the others' secrets are not kept
+    with get_client(sync_client=True) as client:
+        assert client.read_block_documents_by_type("folio-mail") == []
+        (document,) = client.read_block_documents_by_type("webhook")
+    assert document.name == BLOCK
+
+
+def test_a_wrong_address_for_mail_says_no_secret(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(UsageError, match=r"not an address for mail; write it like mailtos://") as e:
+        install_notifications("mailtos://ann:s3cret@:nowhere")
+    assert "s3cret" not in f"{e.value} {capfd.readouterr()} {caplog.text}"
 
 
 @pytest.mark.parametrize(
