@@ -123,19 +123,33 @@ def verify(name: OnlyName = None, as_json: AsJson = False) -> None:
 def export(
     name: Name,
     out: Annotated[Path, typer.Option(help="the new folder", metavar="FOLDER")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="mlflow: the whole model, texts in, answers out; savedmodel (TensorFlow) or onnx: "
+            "the network alone, with its vocabulary",
+        ),
+    ] = "mlflow",
     version: ModelVersion = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a registered model to a folder that MLflow loads anywhere, without Folio.
+    """Copy a registered model to a folder that loads anywhere, without Folio.
 
     \b
     Examples:
       folio export imdb --out ./imdb-model
       folio export imdb --version 3 --out ./imdb-3
+      folio export imdb --format onnx --out ./imdb-onnx
     """
+    from flows.display.console import NATIVE_LOG, native_notices_to
     from pipelines.serving.export import export as exported
 
-    answer(exported(settings().home, pipeline_name(name), version, out), as_json, display.exported)
+    home = settings().home
+    with native_notices_to(home / NATIVE_LOG):
+        found = exported(home, pipeline_name(name), version, out, kind)
+    answer(found, as_json, display.exported)
 
 
 def _moment(text: str) -> datetime:

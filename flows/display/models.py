@@ -167,4 +167,7 @@ def _of_labels(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 def exported(found: dict[str, Any]) -> None:
     print(f"{found['name']} version {found['version']}: {found['folder']}")
-    print(f'load it with  mlflow.pyfunc.load_model("{found["folder"]}")')
+    if found["format"] == "mlflow":
+        print(f'load it with  mlflow.pyfunc.load_model("{found["folder"]}")')
+    else:
+        print(f"{found['folder']}/README.md shows how to load it")
