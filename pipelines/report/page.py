@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipelines.report.visible import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
+WIDE = 6  # columns; fewer fit
+TABLE = re.compile(r"<table>(.*?<thead><tr>)(.*?)(</tr></thead>.*?)</table>", re.S)
+HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.S)
+ROW = re.compile(r"<tr\b[^>]*>.*?</tr>", re.S)
+CELL = re.compile(r"<t[hd]\b")
+TAG = re.compile(r"<[^>]+>")
 REPORT = "report.html"  # the page on a model
 # The name and format of each headline figure, and what it means.
 HEADLINES = {
@@ -137,3 +144,29 @@ def _megabytes(value: float | None) -> str:
 def _json(value: Any) -> str:
     """As in a declaration; escaping for the page comes later."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def stacked(page: str) -> str:
+    """The page, rendered from a template of ours, with wide tables ready for a phone: each cell
+    repeats the head of its column, and where the screen is narrow, the style sheet puts the cells
+    of a row under one another."""
+    return TABLE.sub(_stacked, page)
+
+
+def _stacked(table: re.Match[str]) -> str:
+    before, head, rest = table.groups()
+    names = [TAG.sub("", name) for name in HEAD.findall(head)]
+    if len(names) < WIDE or "<table" in before:
+        return table[0]
+    rows = ROW.sub(lambda row: _labelled(row[0], names), rest)
+    return f'<table class="stacked">{before}{head}{rows}</table>'
+
+
+def _labelled(row: str, names: list[str]) -> str:
+    labels = iter(names)
+
+    def cell(start: re.Match[str]) -> str:
+        name = next(labels, "")
+        return f'{start[0]} data-label="{name}"' if start[0] == "<td" else start[0]
+
+    return CELL.sub(cell, row)

@@ -19,7 +19,7 @@ from pipelines.report import data_part
 from pipelines.report.classifier_part import classifier_section
 from pipelines.report.headline import headline_figures
 from pipelines.report.language_part import language_section
-from pipelines.report.page import REPORT, Pictures, render
+from pipelines.report.page import REPORT, Pictures, render, stacked
 from pipelines.report.plots.training import training_curves
 from pipelines.report.verdict_part import verdict_section
 from pipelines.store.artifacts import Artifact, Inputs, Workspace
@@ -85,7 +85,7 @@ def write_report(
         settings=data_part.settings(inputs),
         pictures=pictures.uris,
     )
-    (out / REPORT).write_text(page, encoding="utf-8")
+    (out / REPORT).write_text(stacked(page), encoding="utf-8")
     return pictures
 
 
