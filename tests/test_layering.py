@@ -36,6 +36,7 @@ ARROWS = {
     "inspection": "errors declaration files store readers corpus source tokens",
     "registry": "errors files network stages store",
     "source": "errors declaration files network store",
+    "tracking": "errors files network registry store",
     "tokens": "errors parallel declaration files store",
     "start": "declaration store",
     "batches": "errors parallel declaration store tokens",
@@ -50,10 +51,13 @@ ARROWS = {
     ),
     "release": (
         "errors stats declaration baselines files store readers registry corpus tokens batches "
-        "mix metrics serving"
+        "mix metrics serving tracking"
     ),
     "served_model": "serving",
-    "run": "errors declaration baselines files network stages store registry source report release",
+    "run": (
+        "errors declaration baselines files network stages store registry source report release "
+        "tracking"
+    ),
     "audit": "errors declaration files network stages store registry report serving run",
     "flows/display": "errors files registry store report run",
     "tasks": "errors files store report serving run",
@@ -65,15 +69,15 @@ ARROWS = {
     "flows/serve": "errors flows/web registry report serving",
     "flows/server": "errors files flows/web store tasks",
     "flows/services": (
-        "errors declaration files network flows/web store registry report tasks upkeep flows "
-        "flows/server"
+        "errors declaration files network flows/web store registry report tracking tasks upkeep "
+        "flows flows/server"
     ),
     "flows/doctor": (
         "errors declaration files network flows/web store upkeep flows flows/server flows/services"
     ),
     "flows/cli": (
         "errors declaration files network stages flows/web store registry report serving run "
-        "source inspection audit flows/display upkeep flows flows/serve flows/server "
+        "tracking source inspection audit flows/display upkeep flows flows/serve flows/server "
         "flows/services flows/doctor"
     ),
     "folio": "errors declaration files store batches registry serving flows/cli",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
 
 import typer
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from pipelines.declaration.spec import Spec
     from pipelines.run.search import Search, Trial
     from pipelines.store.settings import Settings
+    from pipelines.tracking.nested import Parent
 
 MOST_FAILURES = 3  # in a row: then it is not the settings that are wrong
 
@@ -91,7 +95,7 @@ def compare(
     every = [own for variant in compared.tried for own in compared.overrides(variant)]
     refuse_invalid([(name, (*common, *own)) for own in every], profile)
     code = 0
-    with runner(here, options) as run:
+    with _parent_run(here, spec, "compare", uuid4().hex) as parent, runner(here, options) as run:
 
         def row(variant: Variant, until: str) -> Row:
             nonlocal code
@@ -100,7 +104,14 @@ def compare(
             code = max(code, *(code_of(error) for _, error in ended))
             return compared.row(variant, [record for record, _ in ended], here.store)
 
-        rows = compared.best_first([row(variant, compared.until) for variant in compared.tried])
+        def compared_with(variant: Variant) -> Row:
+            found = row(variant, compared.until)
+            parent.add(compared.tried_as(found))
+            return found
+
+        rows = compared.best_first([compared_with(variant) for variant in compared.tried])
+        if rows[0]["error"] is None:
+            parent.choose(compared.tried_as(rows[0]), len(rows))
         if compared.split == VALIDATION and rows[0]["error"] is None:
             rows[0] = row(rows[0]["variant"], TEST_STAGE)
     folder = here.home / "comparisons" / rows[0]["trainings"][-1]["run"]
@@ -162,9 +173,12 @@ def tune(
         profile, until=BEFORE_TEST, mirror=mirror, offline=offline, allow_sample=allow_sample
     )
     most = trials or (20 if hours is None else None)
-    with search_in(here.home, spec) as search:
+    with (
+        search_in(here.home, spec) as search,
+        _parent_run(here, spec, "tune", search.folder.name) as parent,
+    ):
         try:
-            _search(search, (name, common), here, options, most, hours)
+            _search(search, (name, common), here, options, most, hours, parent)
         except BaseException:
             _said(f"{len(search.trials)} trials are kept; to continue, give the same command again")
             raise
@@ -197,6 +211,7 @@ def _search(
     options: FlowOptions,
     most: int | None,
     hours: float | None,
+    parent: Parent,
 ) -> None:
     """Trains trials until there are as many as asked for, or the time is over. What the settings
     are not to blame for ends it; that trial is repeated when the search continues."""
@@ -210,6 +225,9 @@ def _search(
         while len(search.trials) < goal and time.monotonic() < end:
             trial = _tried(search, pipeline, here, options, run)
             _said(display.trial(trial, search.best, most))
+            parent.add(search.tried_as(trial))
+            if search.best:
+                parent.choose(search.tried_as(search.best), len(search.trials))
             failures = failures + 1 if trial.error else 0
             if failures == MOST_FAILURES:
                 raise FolioError(f"{failures} trials failed one after another: {trial.error}")
@@ -234,6 +252,18 @@ def _tried(
     if not isinstance(error, FolioError) or isinstance(error, UnreachableError):
         raise error
     return search.fail(variant, one_line(error), record["run"])
+
+
+@contextmanager
+def _parent_run(here: Settings, spec: Spec, command: str, search: str) -> Iterator[Parent]:
+    """The run in MLflow under which those of the variants stand."""
+    from pipelines.tracking.nested import parent_run
+
+    def notice(text: str) -> None:
+        print(f"{command}: {text}", file=sys.stderr, flush=True)
+
+    with parent_run(here.home, spec.name, f"{command} {spec.name}", search, notice) as parent:
+        yield parent
 
 
 def _said(text: str) -> None:

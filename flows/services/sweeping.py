@@ -19,10 +19,12 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed, State
 
 from flows.deployments import CPU, GPU
+from pipelines.declaration.load import pipeline_name
 from pipelines.errors import FolioError, UnreadableError
 from pipelines.registry.lookup import waiting
 from pipelines.store.live_runs import dead_runs, forget_dead, live_runs
 from pipelines.store.run_records import Runs
+from pipelines.tracking.live import end_killed
 
 PENDING_AT_MOST = timedelta(minutes=5)  # a process is started within seconds
 UNTOLD_AT_MOST = timedelta(minutes=5)  # an ended run tries to report to Prefect for a minute
@@ -46,9 +48,20 @@ def sweep(runs: Runs) -> list[str]:
             if not runs.has(record["run"]):
                 with suppress(UnreadableError):  # of a training, or not completely known
                     runs.save(runs.checked(_record(record)))
+            _end_training(runs, record)
             forget_dead(runs.folder, record["run"])
             swept.append(record["run"])
     return swept
+
+
+def _end_training(runs: Runs, record: dict[str, Any]) -> None:
+    """In MLflow, unless another process is at it. A tracking server that is away changes nothing:
+    when the run is continued, so is its training."""
+    run, pipeline = record.get("part_of", record["run"]), record.get("pipeline")
+    busy = {one.get("part_of", one["run"]) for one in live_runs(runs.folder)}
+    if pipeline and run not in busy:
+        with suppress(Exception):  # the libraries raise many kinds
+            end_killed(runs.folder.parent, pipeline_name(pipeline), run)
 
 
 def stuck(client: SyncPrefectClient, runs: Runs) -> Iterator[tuple[FlowRun, State]]:

@@ -34,3 +34,12 @@ def write_whole(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """A file name in it that is not UTF-8 is written readably: no record fails for one."""
     write_whole(path, readable(json.dumps(value, indent=1, ensure_ascii=False), "\\\\"))
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in it on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

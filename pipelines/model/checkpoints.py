@@ -7,6 +7,7 @@ JSON, the position: epoch, step, running sums, history, best epoch. Read without
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
     import keras
 
 POSITION = "position"
+
+
+@dataclass
+class Position:
+    """The position of the training; with the variables, everything that the next step depends
+    on."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_weight: float = 0.0
+    tokens: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=list)
+    best_epoch: int = 0  # none yet
+    processors: list[str] = field(default_factory=list)  # on which it was trained
 
 
 def save(path: Path, variables: list[keras.Variable], position: dict[str, Any]) -> None:

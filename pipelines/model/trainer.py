@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import timedelta
 from itertools import chain, count
 from pathlib import Path
@@ -18,6 +18,7 @@ from pipelines.declaration.model_sections import ModelSpec
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.errors import FolioError
 from pipelines.model import checkpoints, sampled_softmax
+from pipelines.model.checkpoints import Position
 from pipelines.model.network import build_model, copy_weights
 from pipelines.model.scoring import Scorer
 from pipelines.model.train_step import compiled, learning_rate
@@ -30,23 +31,6 @@ if TYPE_CHECKING:
 
 
 Arguments = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]  # x, y, weight
-
-
-@dataclass
-class Position:
-    """The position of the training; with the variables, everything that the next step depends
-    on."""
-
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    loss_weight: float = 0.0
-    tokens: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-    epoch_seconds: list[float] = field(default_factory=list)
-    best_epoch: int = 0  # none yet
-    processors: list[str] = field(default_factory=list)  # on which it was trained
 
 
 class Trainer:
@@ -89,6 +73,7 @@ class Trainer:
         stored = checkpoints.load(self._path("checkpoint"), self.variables)
         if stored is not None:
             self.position, self.resumed = Position(**stored), True
+            self._tell_epochs()
         if processor() not in self.position.processors:
             self.position.processors.append(processor())
         while self.position.epoch < self.training.epochs and not self._patience_is_over():
@@ -140,6 +125,10 @@ class Trainer:
         position.epoch, position.step, position.seconds = position.epoch + 1, 0, 0.0
         position.loss_sum = position.loss_weight = 0.0
         self._save()
+        self._tell_epochs()
+
+    def _tell_epochs(self) -> None:
+        self.work.epochs(self.position.history, self.position.epoch_seconds)
 
     def _shuffles(self) -> bool:
         """As declared; by default shuffled, except with a carried state, which reads the text in

@@ -24,7 +24,7 @@ NUMBER = (int, float)
 
 def list_models(home: Path, name: str | None = None) -> list[dict[str, Any]]:
     """[{name, versions: [{version, aliases, metric, value, verdict, reason, baseline, mix, sample,
-    evidence, created}]}], oldest version first; of all models, or of one."""
+    evidence, created, mlflow_run}]}], oldest version first; of all models, or of one."""
     models: dict[str, list[dict[str, Any]]] = {}
     for version in versions(home, name):
         models.setdefault(version.name, []).append(_described(version))
@@ -100,6 +100,7 @@ def _described(version: Version) -> dict[str, Any]:
         "evidence": object_in(version, "folio.evidence", effect=NUMBER, low=NUMBER, high=NUMBER)
         or None,
         "created": version.created,
+        "mlflow_run": version.run,
     }
 
 

@@ -56,6 +56,7 @@ class Row(NamedTuple):
     number: int
     created: int
     location: str
+    run: str | None
 
 
 def read_versions(
@@ -77,7 +78,7 @@ def read_versions(
     ):
         aliases.setdefault((model, number), []).append(alias)
     rows = database.execute(
-        "SELECT name, version, creation_time, coalesce(storage_location, source) "
+        "SELECT name, version, creation_time, coalesce(storage_location, source), run_id "
         "FROM model_versions WHERE current_stage != ? AND (? IS NULL OR name = ?) "
         "ORDER BY name, version",
         (DELETED, name, name),

@@ -6,19 +6,21 @@ Changes made in MLflow's UI are seen as well.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import FolioError
+from pipelines.errors import FolioError, UnreadableError
 from pipelines.files.digests import digest_json
 from pipelines.files.home import made
 from pipelines.files.names import unsafe
+from pipelines.files.small_files import parse_object
 from pipelines.files.sqlite_file import path_of, read_only
 from pipelines.network.addresses import shown
 from pipelines.registry.home_artifacts import ARTIFACTS, LOCK_SECONDS, SCHEME, local_path, own_roots
@@ -29,13 +31,14 @@ from pipelines.store.times import utc
 if TYPE_CHECKING:
     import mlflow
 
+LINEAGE = "folio.lineage"  # a tag
 CHAMPION, CHALLENGER = "champion", "challenger"  # the aliases
 
 
 @dataclass(frozen=True)
 class Version:
     """A registered version. `location` is its folder here, or an address that MLflow fetches
-    from."""
+    from; `run` is the id of its run in MLflow."""
 
     name: str
     number: int
@@ -43,6 +46,7 @@ class Version:
     location: str
     tags: dict[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    run: str | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -90,8 +94,28 @@ def _read(
         for root in roots:
             location = location.replace(root, f"{SCHEME}:/", 1)
         where = _here(location, uri)
-        found.append(Version(row.name, row.number, utc(row.created / 1000), where, tags, aliases))
+        created, noted = utc(row.created / 1000), expanded(tags)
+        found.append(Version(row.name, row.number, created, where, noted, aliases, row.run))
     return found
+
+
+def bundled(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a version as MLflow keeps them: the keys and digests of the lineage, which are
+    for programs, in one tag, so that a page shows what a person reads."""
+    inner = {key: value for key, value in tags.items() if key.endswith((".key", ".digest"))}
+    return {key: value for key, value in tags.items() if key not in inner} | {
+        LINEAGE: json.dumps(inner)
+    }
+
+
+def expanded(tags: Mapping[str, str]) -> dict[str, str]:
+    """The inverse. Earlier versions of Folio wrote a tag for each; such a tag is preferred."""
+    own = dict(tags)
+    try:
+        inner = parse_object(own.pop(LINEAGE, "{}").encode(), LINEAGE)
+    except UnreadableError:  # edited in MLflow's UI
+        inner = {}
+    return {key: str(value) for key, value in inner.items()} | own
 
 
 def _here(location: str, uri: str) -> str:
@@ -121,8 +145,9 @@ def asked(client: mlflow.MlflowClient, home: Path, name: str | None = None) -> l
                     number,
                     utc(one.creation_timestamp / 1000),
                     location,
-                    dict(one.tags),
+                    expanded(one.tags),
                     tuple(aliases.get(number, ())),
+                    one.run_id,
                 )
             )
     return sorted(found, key=lambda version: (version.name, version.number))

@@ -7,18 +7,20 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from pipelines.registry.home_artifacts import ARTIFACTS, SCHEME
 from pipelines.registry.lookup import PACKAGE
-from pipelines.registry.mlflow_access import is_own, tracking_uri
-from pipelines.release.mlflow_run import fill_run
+from pipelines.registry.versions import bundled
+from pipelines.release.mlflow_run import fill_run, unregistered
+from pipelines.tracking.runs import MODEL, VERSION, artifact_location
 
 if TYPE_CHECKING:
     import mlflow
 
     from pipelines.release.candidate import Candidate
 
+READ = {  # by people
+    f"folio.{key}" for key in ("verdict", "reason", "baseline", "mix", "profile", "seed", "sample")
+}
 LOADER = "pipelines.serving.mlflow_model"
 
 
@@ -29,9 +31,19 @@ def register(
     name, folder = new.name, new.folder
     settings = json.loads((folder / PACKAGE / "package.json").read_bytes())
     experiment = _experiment(client, home, name)
-    with mlflow.start_run(experiment_id=experiment, run_name=new.run, description=new.card) as run:
-        mlflow.set_tags(tags)
-        mlflow.log_params(new.parameters)
+    trained = unregistered(client, experiment, new.inputs["model"])
+    with mlflow.start_run(
+        trained and trained.info.run_id,
+        experiment_id=None if trained else experiment,
+        run_name=new.run,
+        description=new.card,
+    ) as run:
+        mlflow.set_tags(
+            {f"folio.{key}": tags[f"folio.{key}"] for key in READ if f"folio.{key}" in tags}
+        )
+        mlflow.log_params(
+            {key: value for key, value in new.parameters.items() if key not in run.data.params}
+        )
         mlflow.log_metrics(
             {
                 key: value
@@ -54,11 +66,16 @@ def register(
         name,
         logged.model_uri,
         run.info.run_id,
-        tags=dict(tags),
+        tags=bundled(tags),
         description=new.card,
         model_id=logged.model_id,
         await_creation_for=30,
     )
+    client.set_tag(run.info.run_id, VERSION, version.version)
+    if trained:
+        client.delete_tag(run.info.run_id, MODEL)
+        if trained.info.end_time:  # its duration stays that of the training
+            client.set_terminated(run.info.run_id, end_time=trained.info.end_time)
     return int(version.version)
 
 
@@ -66,19 +83,10 @@ def _experiment(client: mlflow.MlflowClient, home: Path, name: str) -> str:
     """The pipeline's experiment; its files are in this home unless a server stores them."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(name, artifact_location=_location(home, name))
+        return client.create_experiment(name, artifact_location=artifact_location(home, name))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return found.experiment_id
-
-
-def _location(home: Path, name: str) -> str | None:
-    from mlflow.store.db.db_types import DATABASE_ENGINES
-
-    if is_own(home):
-        return f"{SCHEME}:/{name}"
-    direct = urlsplit(tracking_uri(home)).scheme.partition("+")[0] in DATABASE_ENGINES
-    return (home.absolute() / "mlflow" / ARTIFACTS / name).as_uri() if direct else None
 
 
 def _signature(kind: str, labels: list[str]) -> Any:

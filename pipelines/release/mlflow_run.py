@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,19 +10,30 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from pipelines.store.artifacts import Artifact, Inputs
+from pipelines.tracking.live import points_of
+from pipelines.tracking.runs import MODEL, training_tag
 
 if TYPE_CHECKING:
     import mlflow
-    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import DatasetInput, Metric, Run
 
 MOST_PER_CALL = 1000  # MLflow's limit
 CONTEXTS = {"train": "training", "test": "testing"}
 CONTEXT = "mlflow.data.context"
 
 
+def unregistered(client: mlflow.MlflowClient, experiment: str, model: Artifact) -> Run | None:
+    """The run in which the model was trained, unless a version has it already."""
+    wanted = f"tags.`{MODEL}` = '{training_tag(model.key)}'"
+    newest = ["attributes.start_time DESC"]
+    return next(iter(client.search_runs([experiment], wanted, order_by=newest)), None)
+
+
 def fill_run(client: mlflow.MlflowClient, run_id: str, inputs: Inputs, samples: Any) -> None:
-    """`inputs` has the model and the corpus; `samples` are generated texts, if any."""
-    curves = list(_curves(inputs["model"]))
+    """`inputs` has the model and the corpus; `samples` are generated texts, if any. Epochs that the
+    run has already, from its training, are left as they are."""
+    known = {point.step for point in client.get_metric_history(run_id, "loss")}
+    curves = [point for point in _curves(inputs["model"]) if point.step not in known]
     for first in range(0, len(curves), MOST_PER_CALL):
         client.log_batch(run_id, curves[first : first + MOST_PER_CALL])
     client.log_inputs(run_id, datasets=list(_data_sets(inputs["corpus"])))
@@ -38,15 +48,12 @@ def _curves(model: Artifact) -> Iterator[Metric]:
     """Each column of the history as a metric, a step an epoch, at the time when that ended."""
     from mlflow.entities import Metric
 
-    history = pq.read_table(model.path / "history.parquet").drop_columns(["steps"]).to_pylist()
+    history = pq.read_table(model.path / "history.parquet").to_pylist()
     seconds = model.counts["epoch_seconds"]
     ended = datetime.fromisoformat(model.manifest["created"]).timestamp() - sum(seconds)
     for row, took in zip(history, seconds, strict=True):
         ended += took
-        epoch = row.pop("epoch")
-        for name, value in {**row, "epoch_seconds": took}.items():
-            if value is not None and math.isfinite(value):
-                yield Metric(name, value, int(1000 * ended), epoch)
+        yield from (Metric(*point) for point in points_of(row, took, int(1000 * ended)))
 
 
 def _data_sets(corpus: Artifact) -> Iterator[DatasetInput]:

@@ -15,7 +15,15 @@ from pipelines.registry.champions import digests, journal_of, record, settle
 from pipelines.registry.journal import withdrawn
 from pipelines.registry.lookup import PACKAGE_TAG, figures_of
 from pipelines.registry.mlflow_access import mlflow_at
-from pipelines.registry.versions import CHALLENGER, CHAMPION, Version, asked, champion_of, versions
+from pipelines.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    Version,
+    asked,
+    bundled,
+    champion_of,
+    versions,
+)
 from pipelines.release.candidate import Candidate
 from pipelines.release.drift import from_version
 from pipelines.release.gate import Verdict, held, judge
@@ -100,7 +108,7 @@ def _registered(
     standing = new.standing(asked(client, home, new.name))
     if standing is None:
         return register(mlflow, client, home, new, tags)
-    for key, value in tags.items():
+    for key, value in bundled(tags).items():
         client.set_model_version_tag(new.name, str(standing.number), key, value)
     return standing.number
 
@@ -156,6 +164,7 @@ def _release(
         "verdict": verdict.verdict,
         "package": version.tags[PACKAGE_TAG],
         "registered": version.created,
+        "mlflow_run": version.run,
         "reason": verdict.reason,
         "champion": crowned,
         "metric": metric,

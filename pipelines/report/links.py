@@ -39,3 +39,9 @@ def version_address(model: str, version: int) -> str | None:
     """Of a model version, in MLflow's UI."""
     server = addresses()["mlflow"]
     return f"{server}/#/models/{quote(model)}/versions/{version}" if server else None
+
+
+def run_address(run: str | None) -> str | None:
+    """Of an MLflow run, in its UI."""
+    server = addresses()["mlflow"]
+    return f"{server}/#/runs/{quote(run)}" if server and run else None

@@ -19,7 +19,7 @@ from pipelines.declaration.data_sections import ALL_SPLITS
 from pipelines.report.classifier_part import confused_pairs, confusion_cells
 from pipelines.report.data_part import FEWEST_FOR_HISTOGRAM, document_lengths, documents_read
 from pipelines.report.headline import headline_figures
-from pipelines.report.links import report_address, version_address
+from pipelines.report.links import report_address, run_address, version_address
 from pipelines.report.page import shown_figure
 from pipelines.report.plots.classifier import FEW_CLASSES, class_confusion, confusion_matrix
 from pipelines.report.plots.data import length_histogram, padding_bars
@@ -65,7 +65,10 @@ def links(artifact: Artifact) -> list[Link]:
         release = _read(artifact, "release.json")
         address = version_address(release["name"], release["version"])
         title = f"Version {release['version']} in MLflow"
-        return [Link("version", title, address)] if address else []
+        found = [Link("version", title, address)] if address else []
+        if training := run_address(release.get("mlflow_run")):
+            found.append(Link("training", "The run with its curves in MLflow", training))
+        return found
     return []
 
 

@@ -19,6 +19,7 @@ from pipelines.files.home import made
 from pipelines.run.grid import MOST_VARIANTS, Grid, Variant, label, overrides, variants
 from pipelines.run.validation import measured, validation_figure
 from pipelines.store.artifacts import Artifact, Store
+from pipelines.tracking.nested import Tried
 
 VALIDATION, TEST = "validation", "test"
 TEST_STAGE = "metrics"  # the stage that reads the test split
@@ -87,6 +88,18 @@ class Comparison:
             "parameters": trainings[0]["parameters"],
             "trainings": trainings,
         }
+
+    def tried_as(self, row: Row) -> Tried:
+        """A row as MLflow shows it: with the figure on validation, whatever ranks."""
+        measure = measured(self.spec.registry.metric)
+        return Tried(
+            label(row["variant"]),
+            row["variant"],
+            tuple(one["run"] for one in row["trainings"]),
+            f"validation_{measure}",
+            row[VALIDATION][measure]["mean"] if row["error"] is None else None,
+            row["error"],
+        )
 
     def best_first(self, rows: list[Row]) -> list[Row]:
         """Rows by the mean of their figure, failed ones last."""

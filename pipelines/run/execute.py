@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -15,10 +15,13 @@ from pipelines.files.home import CHECKOUT, PROJECT
 from pipelines.run.plan import Decision, Selection, decide
 from pipelines.run.upstream import started
 from pipelines.stages import Stage, stage_named
-from pipelines.store.artifacts import Artifact, Workspace
+from pipelines.store.artifacts import Artifact, Recipe, Workspace
 from pipelines.store.live_progress import kept, noted
 from pipelines.store.processor import processor
 from pipelines.store.settings import Settings
+from pipelines.tracking.live import Training, training_run
+
+TRAINED = "model"  # the stage with epochs
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,15 @@ def _obtain(
         "processor": processor(),
         "run": run,
     }
-    progress, log = settings.progress(stage.name), settings.log
+    progress, log, training = settings.progress(stage.name), settings.log, None
     if run is not None:
         progress = noted(settings.runs.folder, run, stage.name, progress)
         log = kept(settings.runs.folder, run, log)
+        if stage.name == TRAINED:
+            training = _training(decision.recipe, settings, run, origin)
     return settings.store_of(stage).obtain(
         decision.recipe,
-        partial(_build, stage, spec, inputs),
+        partial(_build, stage, spec, inputs, training),
         manifest=origin,
         force=decision.artifact is not None,
         progress=progress,
@@ -119,10 +124,27 @@ def _obtain(
     )
 
 
+def _training(recipe: Recipe, settings: Settings, run: str, origin: Mapping[str, Any]) -> Training:
+    tags = {"folio.profile": str(origin["profile"])}
+    if origin["sample"]:
+        tags["folio.sample"] = "true"
+    if origin["git_commit"]:
+        tags["mlflow.source.git.commit"] = origin["git_commit"]
+    return Training(settings.home, origin["pipeline"], run, recipe.key, recipe.config, tags)
+
+
 def _build(
-    stage: Stage, spec: Spec, inputs: Mapping[str, Artifact], work: Workspace
+    stage: Stage,
+    spec: Spec,
+    inputs: Mapping[str, Artifact],
+    training: Training | None,
+    work: Workspace,
 ) -> dict[str, Any]:
-    return stage.build(inputs, spec.select(stage.config), work)
+    config = spec.select(stage.config)
+    if training is None:
+        return stage.build(inputs, config, work)
+    with training_run(training, work.log) as epochs:
+        return stage.build(inputs, config, replace(work, epochs=epochs))
 
 
 def draw_report(inputs: Mapping[str, Artifact], settings: Settings) -> Artifact:

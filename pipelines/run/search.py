@@ -31,9 +31,10 @@ from pipelines.files.home import made
 from pipelines.files.locks import try_lock
 from pipelines.files.sqlite_file import address_of
 from pipelines.files.whole_files import write_json
-from pipelines.run.grid import Variant
+from pipelines.run.grid import Variant, label
 from pipelines.run.validation import measured, validation_figure
 from pipelines.store.artifacts import Store
+from pipelines.tracking.nested import Tried
 
 if TYPE_CHECKING:
     import optuna
@@ -121,6 +122,17 @@ class Search:
     def fail(self, variant: Variant, error: str, run: str | None = None) -> Trial:
         """These settings cannot be trained; the sampler takes them for the worst."""
         return self._finished(variant, None, run, error)
+
+    def tried_as(self, trial: Trial) -> Tried:
+        """A trial as MLflow shows it."""
+        return Tried(
+            f"trial {trial.number}: {label(trial.variant)}",
+            trial.variant,
+            (trial.run or f"trial {trial.number} of {self.folder.name}",),
+            f"validation_{self.measure}",
+            trial.value,
+            trial.error,
+        )
 
     def _finished(
         self, variant: Variant, value: float | None, run: str | None, error: str | None

@@ -27,7 +27,7 @@ from pipelines.errors import DamagedError, FolioError, UnreadableError
 from pipelines.files.home import made
 from pipelines.files.locks import share, try_lock
 from pipelines.files.names import unsafe
-from pipelines.files.whole_files import write_whole
+from pipelines.files.whole_files import sync_folder, write_whole
 from pipelines.store import manifest as manifests
 from pipelines.store.manifest import KEY, MANIFEST, Artifact, Recipe
 from pipelines.store.remote import SharedStore
@@ -36,6 +36,8 @@ from pipelines.store.times import utc
 
 Progress = Callable[[float, float | None, str], None]  # done, total if known, unit
 Log = Callable[[str], None]  # a line worth keeping, such as the figures of an epoch
+# The row of each epoch that has ended, and its seconds.
+Epochs = Callable[[list[dict[str, float]], list[float]], None]
 GpuWish = Literal["any", "preferred", "required"]  # preferred: a notice says if there is none
 
 
@@ -59,6 +61,7 @@ class Workspace:
     offline: bool = False
     gpu: GpuWish = "any"
     log: Log = unheard
+    epochs: Epochs = lambda history, seconds: None
 
 
 Build = Callable[[Workspace], dict[str, Any]]
@@ -226,9 +229,9 @@ class Store:
         if os.path.lexists(final):  # damaged or superseded: kept for inspection, never read again
             self.set_aside(recipe.stage, recipe.key)
         for folder in sorted({path.parent for path in work.out.rglob("*")}):
-            _sync_folder(folder)
+            sync_folder(folder)
         work.out.rename(final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
         shutil.rmtree(work.scratch, ignore_errors=True)
 
     @contextmanager
@@ -275,14 +278,6 @@ def lock_of(folder: Path, key: str) -> Path:
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _own(path: Path) -> Path:

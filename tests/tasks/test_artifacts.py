@@ -23,6 +23,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from pipelines.errors import FolioError
+from pipelines.registry.versions import versions
 from pipelines.run.execute import StageResult
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
@@ -113,6 +114,10 @@ def test_links_lead_to_the_report_and_to_the_version(
     )
     assert shown["version"].data == (
         "[Version 1 in MLflow](http://127.0.0.1:5000/#/models/tiny-play/versions/1)"
+    )
+    (version,) = versions(trained.home, "tiny-play")
+    assert shown["training"].data == (
+        f"[The run with its curves in MLflow](http://127.0.0.1:5000/#/runs/{version.run})"
     )
 
 

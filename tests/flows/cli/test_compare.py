@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.store.lineage import stored
 from pipelines.store.settings import Settings
+from pipelines.tracking.runs import PARENT
 from tests.conftest import PLAY, declared
 from tests.flows.cli.test_cli import FOLIO, Folio, api, assert_one_line, command, environment
 
@@ -78,8 +80,18 @@ def test_only_the_best_variant_reads_the_test_split(
     assert means == sorted(means, reverse=True)
 
 
+def in_mlflow(home: Path, pipeline: str) -> tuple[Any, list[Any]]:
+    """The one parent run, and those under it, oldest first."""
+    with mlflow_at(home) as (_, client):
+        experiment = client.get_experiment_by_name(pipeline)
+        runs = client.search_runs([experiment.experiment_id], order_by=["start_time"])
+    (parent,) = [run for run in runs if "folio.search" in run.data.tags]
+    nested = [run for run in runs if run.data.tags.get(PARENT) == parent.info.run_id]
+    return parent, nested
+
+
 @pytest.mark.long
-def test_seeds_alone_and_a_variant_that_fails(command: Folio, play: Path) -> None:
+def test_seeds_alone_and_a_variant_that_fails(command: Folio, play: Path, tmp_path: Path) -> None:
     """The other variants are compared, and the command says that one failed."""
     one_epoch = ("--set", "training.epochs=1")
     tried = ("--grid", "batches.sequence_length=100000,50")
@@ -89,6 +101,15 @@ def test_seeds_alone_and_a_variant_that_fails(command: Folio, play: Path) -> Non
     assert best["error"] is None and best["test"]["bits_per_character"]["sd"] is None
     assert failed["variant"] == {"batches.sequence_length": 100000} and failed["error"]
     assert failed["validation"] == failed["test"] == {}
+    parent, nested = in_mlflow(tmp_path / "home", "tiny-play")
+    assert (parent.info.run_name, parent.info.status) == ("compare tiny-play", "FINISHED")
+    assert parent.data.tags["folio.choice"] == "sequence_length 50"
+    assert [run.info.status for run in nested] == ["FAILED", "FINISHED"]
+    value = best["validation"]["bits_per_character"]["mean"]
+    assert nested[1].data.metrics["best_validation_bits_per_character"] == value
+    assert nested[1].data.params["batches.sequence_length"] == "50"
+    assert nested[1].info.run_name == best["trainings"][0]["run"]
+    assert not [name for run in nested for name in run.data.metrics if "test" in name]
 
     alone = command("compare", str(play), *one_epoch, "--seeds", "2", "--json")
     (row,) = json.loads(alone.stdout)["rows"]
@@ -175,6 +196,12 @@ def test_a_search_that_is_interrupted_and_killed_ends_like_any_other(
     assert found["best"]["value"] == min(values) and found["split"] == "validation"
     assert [values[number - 1] for number in found["ranked"]] == sorted(values)
     assert measured(Settings.at(tmp_path / "home")) == set()
+    for home in ("home", "interrupted"):  # the same parent was continued, the killed trial too
+        parent, nested = in_mlflow(tmp_path / home, "mine")
+        assert (parent.info.run_name, parent.info.status) == ("tune mine", "FINISHED")
+        assert [run.data.metrics["best_validation_bits_per_character"] for run in nested] == values
+        assert all(run.info.status == "FINISHED" for run in nested)
+        assert f"trial {found['best']['number']}: " in parent.data.tags["folio.choice"]
 
     shown = command("tune", path, "--trials", "2")  # there are more already: nothing runs
     assert shown.returncode == 0 and "3 trials" in shown.stdout and not shown.stderr

@@ -64,7 +64,7 @@ def test_the_run_has_the_splits_and_the_samples(trained: Settings, tmp_path: Pat
                 "| accuracy | 0.",
                 "Compared with counting: ",
                 "Documents: train 248, validation 68, test 84; sources: `reviews.csv`",
-                "Weakest parts of the test split (accuracy): unknown rate `",
+                "Weakest parts of the test split (accuracy): length `",
                 "Of a text it reads its last 40.",
                 "`folio predict tiny-reviews`",
             ],

@@ -251,6 +251,10 @@ def test_tags_tell_the_lineage(release: Release, home: Path, trained: Settings) 
     with mlflow_at(home) as (mlflow, client):
         version = client.get_model_version(NAME, "1")
         run = mlflow.get_run(version.run_id)
+    shown = [key for key in version.tags if key.endswith((".key", ".digest"))]
+    assert not shown and len(run.data.tags) < 15, (shown, run.data.tags)
+    (version,) = versions(home, NAME)
+    assert version.run == run.info.run_id
     for stage in ("source", "corpus", "tokens", "batches", "model"):
         assert version.tags[f"folio.{stage}.key"] == artifact_of(trained, REVIEWS, stage).key
     digest = artifact_of(trained, REVIEWS, "source").digest

@@ -1,0 +1,1 @@
+"""MLflow runs of trainings, written while these last, without importing MLflow."""
