@@ -96,9 +96,16 @@ def test_no_password_has_a_default() -> None:
     ]
 
 
+def _is_at_hand() -> bool:
+    asked = (["docker", "compose", "version"], ["docker", "info"])
+    return shutil.which("docker") is not None and not any(
+        subprocess.run(command, capture_output=True).returncode for command in asked
+    )
+
+
 def composed(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    if shutil.which("docker") is None:
-        pytest.skip("Docker is not at hand")
+    if not _is_at_hand():
+        pytest.skip("Docker with compose, and its daemon, are not at hand")
     return subprocess.run(
         ["docker", "compose", "-f", FOLDER / "compose.yaml", *command],
         env=os.environ | environment,

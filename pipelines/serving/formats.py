@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MLFLOW, SAVEDMODEL, ONNX = FORMATS = ("mlflow", "savedmodel", "onnx")
 FILES = {SAVEDMODEL: "saved_model", ONNX: "model.onnx"}
-CLASSIFIER_OUTPUT = "logit"
+CLASSIFIER_OUTPUT, NEXT = "logit", "next_"
 OPSET = 18  # of ONNX: the newest that tf2onnx writes
 LOADS = {
     SAVEDMODEL: (
@@ -46,7 +46,7 @@ outputs = dict(zip(names, network.run(names, inputs)))""",
 }
 README = """# {title}
 
-The network alone, without Folio and Keras. `pip install {library} numpy`, then in this folder:
+The network alone, which needs no Folio. `pip install {library} numpy`, then in this folder:
 
 ```python
 {code}
@@ -65,7 +65,7 @@ CLASSIFIER = """- `logit`: {labels} {mixed}"""
 TWO = "the probability of `{}` is `1 / (1 + exp(-logit / {}))`, and it is predicted above {}."
 MANY = "the probabilities of {} are `softmax(logit / {})`."
 WRITER = """- `logits` (texts, longest, tokens): `softmax(logits)` are the probabilities of the next
-  token after each. `state_0` and so on: zeros for a new text; to continue it, what came out."""
+  token after each. `state_0` and so on: zeros for a new text; to continue it, `next_state_0`."""
 MIXED = "Folio also mixes it with a counting model, which is not part of this."
 
 
@@ -98,7 +98,7 @@ def _read(folder: Path) -> Package:
         package = Package.read(folder)
     except DamagedError as error:
         raise FolioError(f"{folder}: not a complete model package ({error})") from error
-    if package.spec.builder:
+    if package.spec.builder is not None:
         raise FolioError(
             f"{package.settings.pipeline}: model.builder makes its network, which only Keras and "
             "that function can load; export it without --format"
@@ -117,10 +117,18 @@ def _function(network: keras.Model) -> tuple[Any, list[Any]]:
 
     def answer(*values: Any) -> dict[str, Any]:
         given = {spec.name: value for spec, value in zip(signature, values, strict=True)}
-        found = network(given, training=False)
-        return found if isinstance(found, dict) else {CLASSIFIER_OUTPUT: found}
+        return named(network(given, training=False))
 
     return tf.function(answer, input_signature=signature), signature
+
+
+def named(outputs: Any) -> dict[str, Any]:
+    """What a network gives, under names that no input has: ONNX has one name space."""
+    if not isinstance(outputs, dict):
+        return {CLASSIFIER_OUTPUT: outputs}
+    return {
+        NEXT + name if name.startswith("state_") else name: one for name, one in outputs.items()
+    }
 
 
 def _write_savedmodel(network: keras.Model, path: Path) -> None:

@@ -100,7 +100,9 @@ def crash(name: str) -> str:
 
 
 def id_of(prefect_home: Path, name: str) -> str:
-    return rows(prefect_home, "select id from flow_run where name = ?", name)[0][0]
+    return rows(prefect_home, "select id from flow_run where name = ? order by created desc", name)[
+        0
+    ][0]
 
 
 def test_a_failure_and_a_crash_arrive_and_nothing_else(

@@ -158,6 +158,7 @@ def test_the_first_version_is_champion(release: Release, home: Path) -> None:
         "sample": False,
         "package": told.tags["folio.package"],
         "registered": told.created,
+        "mlflow_run": told.run,
         "uri": f"models:/{NAME}@champion",
         "floor": 0.3,
         "margin": 0.0,

@@ -1,4 +1,4 @@
-"""Exported networks give what Keras gives, in processes that have neither Folio nor Keras."""
+"""Exported networks give what Keras gives, in processes without Folio."""
 
 from __future__ import annotations
 
@@ -45,11 +45,10 @@ def code_of(folder: Path) -> str:
 
 def outputs_of(folder: Path, kind: str) -> dict[str, np.ndarray[Any, Any]]:
     """What the example computes."""
-    more = "'tensorflow', 'keras'" if kind == "onnx" else "'keras'"
+    more = "'tensorflow', 'keras'" if kind == "onnx" else "'flows'"
     code = HIDE.format(more=more) + code_of(folder) + "np.savez('out.npz', **outputs)\n"
-    subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     with np.load(folder / "out.npz") as found:
         return dict(found)
 
@@ -65,10 +64,7 @@ def expected(package: Path) -> dict[str, np.ndarray[Any, Any]]:
     for one in network.inputs:
         if one.name not in given:
             given[one.name] = np.zeros((2, one.shape[1]), np.float32)
-    found = network(given)
-    if not isinstance(found, dict):
-        found = {"logit": found}
-    return {name: value.numpy() for name, value in found.items()}
+    return {name: value.numpy() for name, value in formats.named(network(given)).items()}
 
 
 def packed(settings: Settings, name: str) -> Path:
@@ -125,8 +121,7 @@ def test_other_cells_too(spec: dict[str, Any], tmp_path: Path) -> None:
     for one in network.inputs:
         if one.name not in given:
             given[one.name] = draw.normal(0, 0.5, (3, one.shape[1])).astype(np.float32)
-    want = network(given)
-    want = want if isinstance(want, dict) else {"logit": want}
+    want = formats.named(network(given))
     formats._write_savedmodel(network, tmp_path / "saved")
     formats._write_onnx(network, tmp_path / "model.onnx")
     loaded = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
