@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,6 +36,9 @@ from flows.cli.options import (
 from flows.display import runs as display
 from pipelines.declaration.load import pipeline_name
 from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipelines.store.settings import Settings
 
 PENDING = 3
 
@@ -231,7 +234,21 @@ def show(
         entry["manifest"] = artifact and artifact.manifest | {
             "config": config_shown(artifact.manifest["config"])
         }
-    answer(record, as_json, display.run)
+    answer(record | {"mlflow": _in_mlflow(here, record)}, as_json, display.run)
+
+
+def _in_mlflow(here: Settings, record: dict[str, Any]) -> str | None:
+    """The address of the training's page, if a version was registered and MLflow's UI is up."""
+    from flows.services.up import state_of
+    from pipelines.files.small_files import read_object
+    from pipelines.report.links import run_address
+
+    key = next((one["key"] for one in record["stages"] if one["stage"] == "release"), None)
+    release = here.store.find("release", key or "")
+    if release is None:
+        return None
+    server = (state_of(here.home) or {"addresses": {}})["addresses"].get("mlflow")
+    return run_address(read_object(release.path / "release.json").get("mlflow_run"), server)
 
 
 @app.command()

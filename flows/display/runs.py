@@ -178,6 +178,8 @@ def run(record: dict[str, Any]) -> None:
         drift(record["drift"])
     if record["report"]:
         print(f"report   {record['report']}")
+    if record.get("mlflow"):
+        print(f"mlflow   {record['mlflow']}")
 
 
 def _lineage(entry: dict[str, Any]) -> tuple[str, str, str]:

@@ -81,7 +81,7 @@ ROOMS = {
     # and what it was made of; the code of `serving` is in the package.
     "release": (
         "baselines batches corpus counting declaration files metrics mix model numpy_network "
-        "readers registry release serving stats store tokens"
+        "readers registry release serving stats store tokens tracking"
     ),
     "report": "baselines corpus declaration report stats store tokens",
 }
