@@ -144,9 +144,10 @@ def test_links_where_the_environment_names_the_pages(
     assert links(report) == links(release) == []
     monkeypatch.setenv("FOLIO_DASHBOARD", "http://127.0.0.1:8080/")
     monkeypatch.setenv("FOLIO_MLFLOW_UI", "http://127.0.0.1:5000")
-    (page,), (version,) = links(report), links(release)
+    (page,), (version, training) = links(report), links(release)
     address = f"http://127.0.0.1:8080/store/report/{report.key}/report.html"
     assert page == Link("page", "The report", address)
     assert (trained.home / page.address.removeprefix("http://127.0.0.1:8080/")).is_file()
     assert version.address == "http://127.0.0.1:5000/#/models/tiny-play/versions/1"
+    assert training.address.startswith("http://127.0.0.1:5000/#/runs/")
     assert links(artifact_of(trained, "tiny-play", "model")) == []
