@@ -108,7 +108,8 @@ def test_seeds_alone_and_a_variant_that_fails(command: Folio, play: Path, tmp_pa
     value = best["validation"]["bits_per_character"]["mean"]
     assert nested[1].data.metrics["best_validation_bits_per_character"] == value
     assert nested[1].data.params["batches.sequence_length"] == "50"
-    assert nested[1].info.run_name == best["trainings"][0]["run"]
+    (model,) = stored(Settings.at(tmp_path / "home").store, "model")
+    assert nested[1].info.run_name == model.manifest["run"]
     assert not [name for run in nested for name in run.data.metrics if "test" in name]
 
     alone = command("compare", str(play), *one_epoch, "--seeds", "2", "--json")
