@@ -53,6 +53,7 @@ ARROWS = {
         "errors stats declaration baselines files store readers registry corpus tokens batches "
         "mix metrics serving tracking"
     ),
+    "export": "errors files model registry serving store",
     "served_model": "serving",
     "run": (
         "errors declaration baselines files network stages store registry source report release "
@@ -77,8 +78,8 @@ ARROWS = {
     ),
     "flows/cli": (
         "errors declaration files network stages flows/web store registry report serving run "
-        "tracking source inspection audit flows/display upkeep flows flows/serve flows/server "
-        "flows/services flows/doctor"
+        "export tracking source inspection audit flows/display upkeep flows flows/serve "
+        "flows/server flows/services flows/doctor"
     ),
     "folio": "errors declaration files store batches registry serving flows/cli",
 }

@@ -128,8 +128,8 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="mlflow: the whole model, texts in, answers out; savedmodel (TensorFlow) or onnx: "
-            "the network alone, with its vocabulary",
+            help="mlflow: the whole model, texts in, answers out; light: the same with Python and "
+            "NumPy alone; savedmodel (TensorFlow) or onnx: the network, with its vocabulary",
         ),
     ] = "mlflow",
     version: ModelVersion = None,
@@ -141,10 +141,11 @@ def export(
     Examples:
       folio export imdb --out ./imdb-model
       folio export imdb --version 3 --out ./imdb-3
+      folio export imdb --format light --out ./imdb-light
       folio export imdb --format onnx --out ./imdb-onnx
     """
     from flows.display.console import NATIVE_LOG, native_notices_to
-    from pipelines.serving.export import export as exported
+    from pipelines.export.export import export as exported
 
     home = settings().home
     with native_notices_to(home / NATIVE_LOG):

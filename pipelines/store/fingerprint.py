@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -41,25 +42,42 @@ COMMENT = re.compile(r"#.*")
 def code_fingerprint(module: str, files: tuple[str, ...] = ()) -> dict[str, str]:
     """{project file: digest} of a module, of all project modules that it imports, and of
     `files`."""
-    pending, seen = [module], {name: digest_file(PROJECT / name) for name in files}
+    found = {*files, *_reached(module, _project_imports)}
+    return {name: digest_file(PROJECT / name) for name in sorted(found)}
+
+
+def code_of(module: str) -> list[str]:
+    """The project files of a module and of everything that it imports, with their packages."""
+    found = _reached(module, _imports)
+    packages = {f"{folder}/__init__.py" for name in found for folder in Path(name).parents[:-1]}
+    return sorted({*found, *packages})
+
+
+def _reached(module: str, imports: Callable[[str], frozenset[str]]) -> set[str]:
+    """The files of a module, of those that `imports` finds in it, and so on."""
+    pending, seen = [module], set()
     while pending:
-        name = pending.pop()
-        path = _module_path(name)
+        path = _module_path(pending.pop())
         relative = str(path.relative_to(PROJECT))
         if relative not in seen:
-            seen[relative] = digest_file(path)
-            pending += _project_imports(path.read_text(encoding="utf-8"))
-    return dict(sorted(seen.items()))
+            seen.add(relative)
+            pending += imports(path.read_text(encoding="utf-8"))
+    return seen
+
+
+def _project_imports(source: str) -> frozenset[str]:
+    """Without the contracts."""
+    return _imports(source) - CONTRACTS
 
 
 @cache
-def _project_imports(source: str) -> tuple[str, ...]:
+def _imports(source: str) -> frozenset[str]:
     names: set[str] = set()
     for package, listed, module in IMPORT.findall(source):
         names.add(package or module)
         for part in COMMENT.sub("", listed).strip("()").split(","):
             names |= {f"{package}.{name}" for name in part.split()[:1]}  # not what follows `as`
-    return tuple(name for name in names - CONTRACTS if _module_path(name).is_file())
+    return frozenset(name for name in names if _module_path(name).is_file())
 
 
 def _module_path(name: str) -> Path:

@@ -17,13 +17,13 @@ import pytest
 from flows.services.mlflow_process import command, environment
 from flows.web.reachable import answers
 from pipelines.errors import FolioError, UsageError
+from pipelines.export.export import export
 from pipelines.registry.champions import promote, rollback
 from pipelines.registry.home_artifacts import SCHEME, local_path
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.registry.mlflow_private import LOCATIONS, SCHEMA, absolute_roots, relocate
 from pipelines.registry.versions import is_within, versions
 from pipelines.run.retraining import retrain_plain
-from pipelines.serving.export import export
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings

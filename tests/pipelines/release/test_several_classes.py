@@ -20,10 +20,10 @@ from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_
 
 import folio
 from pipelines.errors import FolioError
+from pipelines.export.export import export
 from pipelines.release.fair_comparison import _other_labels
 from pipelines.report.stage_pages import pages
 from pipelines.run.retraining import retrain_plain
-from pipelines.serving.export import export
 from pipelines.serving.predictor import NUMPY, Predictor
 from pipelines.serving.registered import load_champion
 from pipelines.serving.score_file import Classifier, Order, score_file

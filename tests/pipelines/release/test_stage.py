@@ -26,6 +26,7 @@ import pytest
 from pipelines.baselines import baseline_line
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.errors import FolioError
+from pipelines.export.export import export
 from pipelines.files.digests import digest_file, digest_json
 from pipelines.registry.champions import journal_of
 from pipelines.registry.lookup import champions, list_models
@@ -39,7 +40,6 @@ from pipelines.registry.versions import (
     versions,
 )
 from pipelines.release.stage import build
-from pipelines.serving.export import export
 from pipelines.serving.mlflow_model import ServedModel
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.registered import load_champion

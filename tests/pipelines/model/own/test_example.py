@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.export.export import export
 from pipelines.registry.versions import versions
 from pipelines.run.plan import plan
 from pipelines.run.retraining import retrain_plain
-from pipelines.serving.export import export
 from pipelines.serving.predictor import NUMPY, Predictor
 from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings

@@ -17,7 +17,7 @@ from pipelines.serving.package import SETTINGS, VOCABULARY, Package
 if TYPE_CHECKING:
     import keras
 
-MLFLOW, SAVEDMODEL, ONNX = FORMATS = ("mlflow", "savedmodel", "onnx")
+MLFLOW, LIGHT, SAVEDMODEL, ONNX = FORMATS = ("mlflow", "light", "savedmodel", "onnx")
 FILES = {SAVEDMODEL: "saved_model", ONNX: "model.onnx"}
 CLASSIFIER_OUTPUT, NEXT = "logit", "next_"
 OPSET = 18  # of ONNX: the newest that tf2onnx writes

@@ -14,9 +14,10 @@ import pytest
 
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.errors import FolioError, UsageError
+from pipelines.export import formats
+from pipelines.export.export import export
+from pipelines.export.light import write_light
 from pipelines.model.backend import load_keras
-from pipelines.serving import formats
-from pipelines.serving.export import export
 from pipelines.serving.networks import keras_network
 from pipelines.serving.package import Package
 from pipelines.store.settings import Settings
@@ -155,4 +156,6 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
     (package / "package.json").write_text(json.dumps(settings | {"files": None}))
     with pytest.raises(FolioError, match=r"model\.builder makes its network"):
         formats.write_format(out, package, "savedmodel", "tiny-play")
+    with pytest.raises(FolioError, match=r"model\.builder makes its network"):
+        write_light(out, package, "tiny-play")
     assert not list((tmp_path / "folder").glob("**/*"))

@@ -1,5 +1,5 @@
-"""A registered version as a folder that MLflow, TensorFlow or an ONNX runtime loads anywhere,
-without Folio and its registry."""
+"""A registered version as a folder that MLflow, TensorFlow, an ONNX runtime or Python alone loads
+anywhere, without Folio and its registry."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UsageError, did_you_mean
+from pipelines.export.formats import FORMATS, LIGHT, MLFLOW, write_format
+from pipelines.export.light import write_light
 from pipelines.files.home import made
 from pipelines.registry.lookup import named_version
 from pipelines.registry.versions import fetched
-from pipelines.serving.formats import FORMATS, MLFLOW, write_format
 from pipelines.serving.registered import package_of
 
 
@@ -35,6 +36,8 @@ def export(
     try:
         if kind == MLFLOW:
             shutil.copytree(fetched(home, found), partial, ignore=lambda *_: {"__pycache__"})
+        elif kind == LIGHT:
+            write_light(partial, package, f"{name} version {found.number}")
         else:
             write_format(partial, package, kind, f"{name} version {found.number}")
         partial.rename(out)
