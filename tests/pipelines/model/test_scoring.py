@@ -80,7 +80,10 @@ def scored_rows(model, spec: ModelSpec, split: Split) -> dict[str, tuple[np.ndar
     return rows
 
 
-@pytest.fixture(params=[2**24, 3 * VOCABULARY * 4], ids=["whole batches", "slices"])
+@pytest.fixture(
+    params=[2**24, pytest.param(3 * VOCABULARY * 4, marks=pytest.mark.long)],
+    ids=["whole batches", "slices"],
+)
 def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in slices of a few steps, with the state carried between them."""
     monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", request.param)

@@ -90,7 +90,14 @@ def test_weights_are_a_function_of_the_seed(
 @pytest.mark.usefixtures("nothing_to_draw_from")
 @pytest.mark.parametrize(
     "spec",
-    [classifier("lstm"), classifier("simple"), writer("gru"), writer("peephole")],
+    [
+        classifier("lstm"),
+        writer("gru"),
+        *(
+            pytest.param(kind(cell), marks=pytest.mark.long)
+            for kind, cell in ((classifier, "simple"), (writer, "peephole"))
+        ),
+    ],
     ids=lambda spec: f"{spec.kind}-{spec.cell}",
 )
 def test_a_step_draws_from_no_global_generator(spec: ModelSpec) -> None:

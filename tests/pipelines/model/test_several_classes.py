@@ -73,7 +73,7 @@ def test_batches_have_the_number_of_each_class(five: Path) -> None:
         assert (real.sum(axis=1) % CLASSES == labels).all()
 
 
-@pytest.mark.parametrize("loop", ["fit", "custom"])
+@pytest.mark.parametrize("loop", ["fit", pytest.param("custom", marks=pytest.mark.long)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_the_loss_is_a_smoothed_cross_entropy_of_the_rows_with_weight(
     five: Path, loop: str, smoothing: float

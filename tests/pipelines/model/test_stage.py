@@ -186,6 +186,7 @@ def test_truncation_cuts_the_gradient_and_carries_the_state(
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.long
 def test_patience_stops_early(tmp_path: Path, batches: dict[str, Path]) -> None:
     settings = TrainingSpec(epochs=40, learning_rate=0.3, patience=2)
     counts = train(tmp_path, batches["classifier"], CLASSIFIER, settings)

@@ -81,7 +81,9 @@ def test_no_mistake_is_no_pair() -> None:
     assert confused_pairs([[0, 0, 5], [1, 1, 5]], []) == []
 
 
-@pytest.mark.parametrize("classes", [3, 15, 30, 50])
+@pytest.mark.parametrize(
+    "classes", [3, *(pytest.param(count, marks=pytest.mark.long) for count in (15, 30)), 50]
+)
 def test_the_confusion_matrix_is_as_large_as_its_classes_need(classes: int) -> None:
     random, names = np.random.default_rng(1), [f"a long name of {n}" for n in range(classes)]
     cells = [[i, j, int(random.integers(1, 9999))] for i in range(classes) for j in range(classes)]

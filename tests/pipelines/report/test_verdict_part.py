@@ -30,7 +30,7 @@ from tests.plain_stages import inputs_of
 HOSTILE = "<script>alert('1')</script> <!-- drift -->"
 
 
-@pytest.fixture(params=["tiny-reviews", "tiny-play"])
+@pytest.fixture(params=["tiny-reviews", pytest.param("tiny-play", marks=pytest.mark.long)])
 def one(request: pytest.FixtureRequest, trained: Settings) -> SimpleNamespace:
     name = request.param
     inputs = {

@@ -55,6 +55,8 @@ def test_classes_that_do_not_occur_have_no_figures() -> None:
     assert macro_f1(label, unanswered) == pytest.approx(expected)
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_intervals_are_those_of_resampled_documents() -> None:
     random, drawn, effects = np.random.default_rng(9), [], []
     for _ in range(RESAMPLES):

@@ -87,8 +87,8 @@ def outputs_and_gradients(layer: Any, x: Any, mask: Any, states: Any, scales: An
     return found + tape.gradient(total, [x, *states, *variables])
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
+@pytest.mark.parametrize("masked", [pytest.param(False, marks=pytest.mark.long), True])
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", pytest.param("SimpleRNN", marks=pytest.mark.long)])
 def test_outputs_and_gradients_are_those_of_keras(
     recurrent: ModuleType, cell: str, masked: bool
 ) -> None:
@@ -110,7 +110,7 @@ def test_outputs_and_gradients_are_those_of_keras(
 
 
 @pytest.mark.parametrize("rows", [2 * FEATURES - 1, 2 * FEATURES])  # the second is too large
-@pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", pytest.param("SimpleRNN", marks=pytest.mark.long)])
 def test_a_small_table_is_multiplied_once_and_learns_the_same(
     recurrent: ModuleType, cell: str, rows: int
 ) -> None:
@@ -152,7 +152,7 @@ def uses_the_written_gradient(layer: Any, x: Any, training: bool = True) -> bool
     return any(op.type == "IdentityN" for op in traced.graph.get_operations())
 
 
-@pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", pytest.param("SimpleRNN", marks=pytest.mark.long)])
 def test_only_what_is_supported_leaves_keras(recurrent: ModuleType, cell: str) -> None:
     import keras
 
