@@ -22,7 +22,7 @@ from torture.homes import Homes
 from torture.summary import table, written
 from torture.trials import Row, Trials
 
-ROWS = ("kills", "damage", "plans", "bad_input", "limits", "together")
+ROWS = ("kills", "damage", "plans", "bad_input", "limits", "together", "doors")
 
 
 def main() -> int:

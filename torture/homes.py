@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from pipelines.files.home import PROJECT
+from pipelines.files.home import PROJECT, private_files
 from pipelines.files.locks import is_locked
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.registry.versions import versions
@@ -86,7 +86,7 @@ class Homes:
         """A home whose MLflow database is made: that takes seconds."""
         home = self.folder / "empty"
         home.mkdir(parents=True, mode=0o700)
-        with mlflow_at(home) as (_, client):
+        with private_files(), mlflow_at(home) as (_, client):
             client.search_registered_models()
         return home
 
@@ -138,12 +138,10 @@ class Homes:
         options["env"] = environment() | {"FOLIO_HOME": str(home)} | options.pop("env", {})
         return subprocess.Popen(
             [sys.executable, "-m", "folio", *map(str, arguments)],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            **options,
         )
 
 

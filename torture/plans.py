@@ -212,6 +212,8 @@ def _step(trials: Trials, world: World, edits: list[str]) -> None:
         refused = "Traceback" not in world.said and world.said.count("folio: ") == 1
         trials.expect(refused, f"after {edits}: plan: {world.said}")
         trials.count("refused in a line")
+        world.declared = yaml.safe_load(PLAY)  # or all that follow would be refused as well
+        world.declare()
         return
     done = world.run()
     if done is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.declaration.load import load_spec
 from pipelines.errors import FolioError
+from pipelines.files.home import private_files
 from pipelines.files.machine import one_line
 from pipelines.run.plan import plan
 from pipelines.run.retraining import retrain_plain
@@ -31,7 +32,8 @@ def foresee(home: str, pipeline: str, answer: str) -> int:
 
 def _answered(answer: str | None, work: Any) -> int:
     try:
-        found = work()
+        with private_files():
+            found = work()
     except FolioError as error:
         print(f"folio: {one_line(error)}", file=sys.stderr)
         return error.exit_code

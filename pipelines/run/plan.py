@@ -129,7 +129,9 @@ def plan(
         above = list(dict.fromkeys(name for read in reads for name in rebuilt.get(read, ())))
         if isinstance(decision, Decision):
             decision = _on_condition(decision, above)
-            if decision.action != "run" and decision.artifact is not None:
+            # What a release says depends on the registry too: rebuilt, it is seldom the same.
+            known = decision.action == "reuse" or (decision.action == "rebuild" and stage.shared)
+            if known and decision.artifact is not None:
                 artifacts[stage.name] = decision.artifact
         rebuilt[stage.name] = above + [stage.name] * (decision.action == "rebuild")
         decisions.append(decision)

@@ -159,6 +159,21 @@ def test_damage_is_seen_named_and_repaired(home: Settings, reviews: Path, harm: 
     assert set(actions(home, reviews).values()) == {("reuse", "nothing changed")}
 
 
+def test_a_damaged_release_says_nothing_about_the_report(home: Settings, reviews: Path) -> None:
+    """Rebuilt it compares with the champion of now, so its bytes are others."""
+    path = artifact_of(home, "tiny-reviews", "release").path / "release.json"
+    path.write_bytes(path.read_bytes()[:-2])
+    said = actions(home, reviews)
+    assert said["release"][0] == "rebuild"
+    assert said["report"] == (
+        "run",
+        "release must run first; reused if the input bytes do not change",
+    )
+    record = retrain_plain(str(reviews), settings=home, notice=lambda text: None)
+    done = {entry["stage"]: entry["action"] for entry in record["stages"]}
+    assert done["release"] == "rebuild" and done["report"] == "run"
+
+
 def test_what_is_rebuilt_with_other_bytes_has_the_later_stages_run(
     home: Settings, reviews: Path
 ) -> None:
