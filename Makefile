@@ -4,6 +4,7 @@ PROFILE ?= quick
 MIRROR ?=
 WORKERS ?= 2
 ONLY ?=
+FEED ?=
 HOURS ?= 2
 SEED ?= 1
 ROWS ?=
@@ -15,7 +16,7 @@ MIRROR_OPTION := $(if $(MIRROR),--mirror $(MIRROR))
 
 READY := $(VENV)/.ready $(VENV)/.installed
 
-.PHONY: help run test test-quick lint setup bench torture lock clean
+.PHONY: help run test test-quick lint setup bench torture audit sbom lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,12 @@ bench: $(READY)  ## run the benchmarks, under 30 minutes; ONLY=prep for one, LON
 
 torture: $(READY)  ## try each promise, HOURS=2 SEED=1; ROWS="kills plans" for some of them
 	$(BIN)/python -m torture --hours $(HOURS) --seed $(SEED) $(if $(ROWS),--only $(ROWS))
+
+audit: $(READY)  ## the locked versions against FEED=DIR, a folder of records of osv.dev
+	$(BIN)/python -m supply audit "$(FEED)"
+
+sbom: $(READY)  ## print the bill of materials (CycloneDX); `python -m supply licences` lists licences
+	@$(BIN)/python -m supply sbom
 
 setup: $(READY)  ## create .venv from requirements-dev.txt; for another Python: PYTHON=python3.13 VENV=.venv-3.13
 
