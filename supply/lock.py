@@ -35,12 +35,12 @@ def licence(package: Package) -> str | None:
         said = metadata.metadata(package.name)
     except metadata.PackageNotFoundError:
         return None
-    if expression := said.get("License-Expression"):
-        return str(expression)
+    if expression := said.get_all("License-Expression"):
+        return str(expression[0])
     named = [
         value.removeprefix(CLASSIFIER)
         for value in said.get_all("Classifier") or ()
         if value.startswith(CLASSIFIER)
     ]
-    text = (said.get("License") or "").strip()
+    text = "".join(said.get_all("License") or ()).strip()
     return ", ".join(named) or (text.splitlines()[0][:80] if text else None)
