@@ -94,7 +94,8 @@ def wrong_prefect(words: list[str]) -> str | None:
 def wrong_module(words: list[str]) -> str | None:
     if words[1:2] != ["-m"] or not (PROJECT / words[2].split(".")[0]).is_dir():
         return None  # not ours
-    path = PROJECT.joinpath(*words[2].split(".")).with_suffix(".py")
+    named = PROJECT.joinpath(*words[2].split("."))
+    path = named / "__main__.py" if named.is_dir() else named.with_suffix(".py")
     if not path.is_file():
         return "no such module"
     return None if "__main__" in path.read_text(encoding="utf-8") else "it does nothing when run"
