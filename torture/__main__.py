@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from importlib import import_module
@@ -28,6 +29,7 @@ ROWS = ("kills", "damage", "plans", "bad_input", "limits", "together", "doors")
 def main() -> int:
     options = _options()
     os.nice(options.nice)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped
     rows = [import_module(f"torture.{name}").ROW for name in options.only or ROWS]
     folder = Path(tempfile.mkdtemp(prefix="folio-torture-", dir=options.folder))
     homes = Homes(folder)

@@ -43,12 +43,17 @@ def _watch(folder: Path, unused_seconds: float) -> None:
 
 def _end_unless_joined(folder: Path) -> None:
     """A run that wants to join waits for start.lock, which the end of this process frees."""
+    if not folder.is_dir():
+        _end()  # with its home deleted, nobody can join
     start = try_lock(folder / "start.lock")
     if start is None:
         return  # it is being joined or stopped
     with start:
-        if is_locked(folder / "users.lock"):
-            return
-        os.killpg(0, signal.SIGTERM)
-        time.sleep(STOP_SECONDS)
-        os.killpg(0, signal.SIGKILL)
+        if not is_locked(folder / "users.lock"):
+            _end()
+
+
+def _end() -> None:
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    os.killpg(0, signal.SIGKILL)

@@ -41,3 +41,17 @@ def test_it_lives_while_it_is_used_and_ends_soon_after(
         assert server.poll() is None
     assert server.wait(5) == -15
     server.stdout.close()
+
+
+@pytest.mark.slow
+def test_it_ends_when_its_home_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "prefect"
+    folder.mkdir()
+    monkeypatch.setenv("_FOLIO_SERVER_FOLDER", str(folder))
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout and server.stdout.readline() == "up\n"
+    folder.rmdir()
+    assert server.wait(20) == -15
+    server.stdout.close()
