@@ -43,8 +43,8 @@ def up(
             metavar="URL|-",
             envvar="FOLIO_NOTIFY",
             help="send failures and crashes of runs there: https://… (JSON, or Slack's webhook), "
-            "mailtos://… (mail); - reads it from standard input, where other users of the machine "
-            "cannot see it",
+            "mailtos://… (mail); - reads a line of standard input, where other users of the "
+            "machine cannot see it",
         ),
     ] = None,
     password: Annotated[
@@ -89,7 +89,7 @@ def up(
         return answer(state["addresses"], as_json, display.addresses)
     writable()
     require_choice(here.home, password)
-    notify = sys.stdin.read().strip() if notify == "-" else notify
+    notify = sys.stdin.readline().strip() if notify == "-" else notify
     if detach:
         return _show(here.home, as_json, _detached(here.home, ports, notify, password, gpu))
     print("starting Prefect, MLflow and the workers …", file=sys.stderr)

@@ -140,7 +140,9 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
     trained: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "folder" / "out"
-    with pytest.raises(UsageError, match="--format onx: give mlflow, savedmodel, onnx; did you"):
+    with pytest.raises(
+        UsageError, match="--format onx: give mlflow, light, savedmodel, onnx; did you"
+    ):
         export(trained.home, "tiny-play", None, out, "onx")
     with monkeypatch.context() as patch:
         patch.setattr(sys, "path", [])  # nothing is installed

@@ -91,7 +91,8 @@ def test_a_moved_home_answers_and_changes_its_champion(
 
 def test_an_exported_model_is_complete_or_not_there(moved: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "model"
-    assert export(moved, PLAY, None, out) == {"name": PLAY, "version": 1, "folder": str(out)}
+    found = {"name": PLAY, "version": 1, "format": "mlflow", "folder": str(out)}
+    assert export(moved, PLAY, None, out) == found
     assert Predictor.load(out / "data" / "package").next_tokens("MARIAN:", 3) == answer(moved)
     with pytest.raises(UsageError, match="exists already; name another folder"):
         export(moved, PLAY, None, out)

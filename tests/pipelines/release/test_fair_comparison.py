@@ -38,6 +38,7 @@ def challenger(home: Settings, name: str, **changes: Any) -> Challenger:
             "batch_size": 16,
             "labels": ("negative", "positive"),
             "store": home.store,
+            "threads": 2,
         }
         | changes,
     )
