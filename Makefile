@@ -28,7 +28,7 @@ run: $(READY)  ## retrain shakespeare and imdb; MIRROR=DIR reads the files from 
 # The tests start hundreds of processes: none is to compile Folio again, whatever the user has set.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: $(READY)  ## run the tests, 7 minutes; LONG=1 for all, 20; LONG=3/10 for a tenth of the long ones
+test: $(READY)  ## run the tests, 10 minutes; LONG=1 for all; LONG=3/10 for a tenth of the long ones
 	$(PYTEST) $(if $(findstring /,$(LONG)),--long $(LONG),$(if $(LONG),,-m "not long"))
 
 test-quick: $(READY)  ## run the tests without training or servers, some 75 s

@@ -1,8 +1,8 @@
 """Runs with nothing to do reach Prefect over plain HTTP: importing Prefect would take longer.
 
-prefect/idle/RUN.json    a run that no server has yet; the next one that is up gets it
+prefect/idle/RUN.json    a run that no server knows yet; the next server gets it
 
-Prefect dates a run by when it hears of it; the message says when it ran. Tested with Prefect 3.8.
+Prefect shows the time of the report; the message says when the run was. Tested with Prefect 3.8.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FLOW, STATE = "retrain", "Nothing to do"
 
 
 def report(home: Path, record: Record, parameters: dict[str, Any], api: str | None) -> None:
-    """Tell the home's server, or the next one if none is up."""
+    """Report a run to the home's server, or to the next one if none is up."""
     own = {name: record[name] for name in ("profile", "overrides", "run")}
     write_json(
         made(_folder(home)) / f"{record['run']}.json",
@@ -42,14 +42,14 @@ def report(home: Path, record: Record, parameters: dict[str, Any], api: str | No
 
 
 def deliver(home: Path, api: str) -> None:
-    """Tell the home's server of the runs that wait. If it does not take them, they wait on."""
+    """Report the waiting runs to the home's server. What it does not accept keeps waiting."""
     if not (waiting := sorted(_folder(home).glob("*.json"))):
         return
     server = _Server(api, auth_string(home))
     try:
         flow = server.post("/flows/", {"name": FLOW})["id"]
         for path in waiting:
-            _tell(server, flow, read_object(path, run=str, started=str, tags=list, parameters=dict))
+            _send(server, flow, read_object(path, run=str, started=str, tags=list, parameters=dict))
             path.unlink(missing_ok=True)
     except (OSError, HTTPException, ValueError, KeyError, UnreadableError):
         return
@@ -59,13 +59,13 @@ def _folder(home: Path) -> Path:
     return home / "prefect" / "idle"
 
 
-def _tell(server: _Server, flow: str, run: dict[str, Any]) -> None:
+def _send(server: _Server, flow: str, run: dict[str, Any]) -> None:
     begun = {
         "flow_id": flow,
         "name": run["run"],
         "parameters": run["parameters"],
         "tags": run["tags"],
-        "idempotency_key": run["run"],  # told twice, it is still one run
+        "idempotency_key": run["run"],  # reported twice, it is still one run
         "state": {"type": "RUNNING"},
     }
     key = server.post("/flow_runs/", begun)["id"]

@@ -1,4 +1,4 @@
-"""A run with nothing to do takes no Prefect, and yet Prefect hears of it."""
+"""A run with nothing to do does not import Prefect, and is still on Prefect's page."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def waiting(home: Path) -> list[str]:
     return sorted(path.stem for path in (home / "prefect" / "idle").glob("*.json"))
 
 
-def test_prefect_hears_of_it_now_or_from_the_next_server(
+def test_the_servers_page_has_it_now_or_once_there_is_a_server(
     new_home: Path, trained: Settings, play: Path
 ) -> None:
     shutil.copytree(trained.home, new_home, dirs_exist_ok=True)
@@ -61,8 +61,8 @@ def test_prefect_hears_of_it_now_or_from_the_next_server(
     assert server.stdout is not None and server.stdin is not None
     url = server.stdout.readline()
     assert url.startswith("http")
-    told = f"every stage was reused, at {first['started']}"
-    assert rows(new_home, STATES, first["run"]) == [(first["run"], "Nothing to do", told)]
+    message = f"every stage was reused, at {first['started']}"
+    assert rows(new_home, STATES, first["run"]) == [(first["run"], "Nothing to do", message)]
     second, imported = run(new_home, play)
     assert not imported and not waiting(new_home)
     assert rows(new_home, STATES, second["run"])[0][:2] == (second["run"], "Nothing to do")
@@ -80,7 +80,7 @@ def test_what_must_run_is_left_to_the_flow(new_home: Path, trained: Settings, pl
 def test_a_server_that_does_not_take_it_is_asked_again(
     prefect_home: Path, tmp_path: Path, trained: Settings
 ) -> None:
-    """Told twice, it is one run."""
+    """Reported twice, it is one run."""
     record = next(iter(trained.runs)) | {"sample": True}
     api = os.environ["PREFECT_API_URL"]
     report(tmp_path, record, {}, "http://127.0.0.1:9/api")  # nothing listens there
