@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,11 @@ def deliver(home: Path, api: str) -> None:
     try:
         flow = server.post("/flows/", {"name": FLOW})["id"]
         for path in waiting:
-            _send(server, flow, read_object(path, run=str, started=str, tags=list, parameters=dict))
+            with suppress(UnreadableError):  # it does not keep the others back
+                run = read_object(path, run=str, started=str, tags=list, parameters=dict)
+                _send(server, flow, run)
             path.unlink(missing_ok=True)
-    except (OSError, HTTPException, ValueError, KeyError, UnreadableError):
+    except (OSError, HTTPException, ValueError, KeyError):
         return
 
 

@@ -86,6 +86,7 @@ def test_a_server_that_does_not_take_it_is_asked_again(
     report(tmp_path, record, {}, "http://127.0.0.1:9/api")  # nothing listens there
     report(tmp_path, record, {}, api.replace("/api", "/nowhere"))
     assert waiting(tmp_path) == [record["run"]]
+    (tmp_path / "prefect" / "idle" / "0.json").write_text("half a fi")  # keeps no other back
     for _ in range(2):
         report(tmp_path, record, {"train_in": "auto"}, None)
         deliver(tmp_path, api)
