@@ -11,7 +11,7 @@ from typing import Any
 
 from flows.display.console import NATIVE_LOG, Console, native_notices_to
 from pipelines.declaration.load import FULL, load_spec, pipeline_name
-from pipelines.errors import FolioError
+from pipelines.errors import FolioError, PendingError
 from pipelines.files.home import why_closed
 from pipelines.network.credentials import MIRROR, refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
@@ -142,9 +142,13 @@ def _reused(
 ) -> list[dict[str, Any]]:
     """The records of runs in a read-only home, where every artifact exists already. Needs no server
     and records nothing. Raises FolioError or OSError if a stage would have to run."""
+    closed = why_closed(settings.home)
     with Console() as console:
-        records = _all_reused(wanted, settings, options, console.notice)
-        console.notice(f"nothing to do, and nothing recorded: {why_closed(settings.home)}")
+        try:
+            records = _all_reused(wanted, settings, options, console.notice)
+        except PendingError as error:
+            raise FolioError(f"{closed}; {error}") from error
+        console.notice(f"nothing to do, and nothing recorded: {closed}")
     return records
 
 

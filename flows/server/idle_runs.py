@@ -8,6 +8,7 @@ Prefect shows the time of the report; the message says when the run was. Tested 
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64encode
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
@@ -23,6 +24,7 @@ from pipelines.files.whole_files import write_json
 from pipelines.store.run_records import Record
 
 SECONDS = 30  # for an answer: a server that has just started is slow
+PAUSES = (0.5, 1.0, 2.0)  # after "not now": its database is locked while others write
 FLOW, STATE = "retrain", "Nothing to do"
 
 
@@ -77,6 +79,10 @@ def _send(server: _Server, flow: str, run: dict[str, Any]) -> None:
     server.post(f"/flow_runs/{key}/set_state", {"state": ended, "force": True})
 
 
+class BusyError(OSError):
+    """The server may answer when it is asked again, as Prefect's own client does."""
+
+
 class _Server:
     """A local Prefect server."""
 
@@ -89,10 +95,20 @@ class _Server:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer. Raises OSError if there is none or it is a refusal."""
+        for pause in PAUSES:
+            try:
+                return self._posted(path, body)
+            except BusyError:
+                time.sleep(pause)
+        return self._posted(path, body)
+
+    def _posted(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         connection = HTTPConnection(*self._place, timeout=SECONDS)
         try:
             connection.request("POST", self._path + path, json.dumps(body), self._headers)
             answer = connection.getresponse()
+            if answer.status >= 500:
+                raise BusyError(f"{path}: {answer.status}")
             if answer.status >= 300:
                 raise OSError(f"{path}: {answer.status}")
             return json.load(answer)

@@ -45,11 +45,15 @@ READS = [
     ["verify"],
     ["lineage", "tiny-play@champion"],
     ["lineage", "--of", "play.txt"],
-    ["diff", "tiny-play@1", "tiny-reviews@1"],
+    ["diff", "tiny-play@1", "tiny-play@champion"],
     ["reproduce", "tiny-play@1", "--until", "tokens"],
     ["report"],
     ["gc"],
     ["status"],
+    ["check", "{play}"],
+    ["schema"],
+    ["init", "{samples}/reviews.csv", "--out", "{out}/made.yaml"],
+    ["export", "tiny-reviews", "--out", "{out}/exported", "--format", "light"],
 ]
 WRITES = [
     ["run", "{play}", "--set", "tokens.lower=true"],
@@ -60,9 +64,12 @@ WRITES = [
     ["rollback", "tiny-play"],
     ["gc", "--yes"],
     ["doctor", "--fix"],
+    ["add", "{play}"],
+    ["remove", "tiny-play"],
     ["up"],
 ]
 OTHERS = [["doctor"], ["down"]]  # say more than one line, and that nothing is to be stopped
+UNENDING = {"serve"}  # answers until it is stopped
 LEFT_OUT = "-dac_override,-dac_read_search,-fowner"  # what makes root bound by permissions
 
 
@@ -160,7 +167,7 @@ def test_on_a_home_that_is_mounted_read_only_each_command_works_or_says_so(
     home: Path, names: dict[str, Path]
 ) -> None:
     told = said(home, "mounted", [*READS, *WRITES, *OTHERS], names, *NAMESPACE)
-    assert {words.split()[0] for words in told} == set(get_command(app).commands)
+    assert {words.split()[0] for words in told} == set(get_command(app).commands) - UNENDING
     line = f"FOLIO_HOME={home}: the home is read-only (its file system is mounted read-only)"
     for words, one in told.items():
         assert_in_words(one)
