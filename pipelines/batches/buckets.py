@@ -8,13 +8,22 @@ MAX_CANDIDATES = 4096  # distinct lengths tried as widths; if there are more, ne
 
 
 def best_widths(lengths: np.ndarray, count: int, batch_size: int) -> list[int]:
-    """At most `count` widths, ascending, that minimize the slots that training computes for
-    `lengths` (n,): a bucket's last batch is filled up with empty rows to `batch_size`.
+    """The same for `lengths` (n,), one by one."""
+    distinct, rows = np.unique(np.maximum(lengths, 1), return_counts=True)
+    return best_widths_of(distinct, rows, count, batch_size)
+
+
+def best_widths_of(
+    distinct: np.ndarray, rows: np.ndarray, count: int, batch_size: int
+) -> list[int]:
+    """At most `count` widths, ascending, that minimize the slots that training computes for rows
+    of `distinct` lengths (n,) of which there are `rows` (n,): a bucket's last batch is filled up
+    with empty rows to `batch_size`.
 
     Dynamic programming over the distinct lengths: with the first i of them in buckets whose last
     width is the i-th, cost[i] = min over j < i of cost_before[j] + width_i · filled rows(j, i).
     """
-    distinct, rows = _candidates(lengths)
+    distinct, rows = _candidates(distinct, rows)
     cumulative = np.concatenate([[0], np.cumsum(rows)])  # (candidates + 1,)
     size = len(distinct)
     cost = np.full(size + 1, np.inf)
@@ -39,8 +48,7 @@ def best_widths(lengths: np.ndarray, count: int, batch_size: int) -> list[int]:
     return sorted(widths)
 
 
-def _candidates(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    distinct, rows = np.unique(np.maximum(lengths, 1), return_counts=True)
+def _candidates(distinct: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(distinct) == 0:
         return np.array([1]), np.array([0])
     if len(distinct) <= MAX_CANDIDATES:

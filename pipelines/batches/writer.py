@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -16,28 +19,48 @@ BATCHES_PER_FILE = 4096
 SUMMED = ("batches", "rows", "slots", "tokens", "padding")
 
 
-class BatchWriter:
-    """Writes row groups of `batch_size` rows to `<folder>/<name>-NNNN.parquet`.
+@dataclass
+class Written:
+    """Sums over rows of one width. `predicted` counts the targets in the loss, `predicted_text`
+    those that are not markers."""
 
-    Rows that do not fill a batch wait for the next ones; `close` writes the rest. `predicted`
-    counts the targets in the loss, `predicted_text` those that are not markers.
-    """
+    batches: int = 0
+    rows: int = 0
+    tokens: int = 0
+    predicted: int = 0
+    predicted_text: int = 0
+
+    def add(self, more: Mapping[str, int]) -> None:
+        for name, value in more.items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def counts(self, width: int) -> dict[str, Any]:
+        slots = self.rows * width
+        return {
+            "width": width,
+            "batches": self.batches,
+            "rows": self.rows,
+            "slots": slots,
+            "tokens": self.tokens,
+            "padding": slots - self.tokens,
+            "padding_share": round(1 - self.tokens / slots, 4) if slots else 0.0,
+        }
+
+
+class BatchWriter:
+    """Writes row groups of `batch_size` rows to a file. Rows that do not fill a batch wait for the
+    next ones; the end of the `with` block writes the rest."""
 
     def __init__(
-        self,
-        folder: Path,
-        name: str,
-        schema: pa.Schema,
-        batch_size: int,
-        markers: tuple[int, ...] = (),
+        self, path: Path, schema: pa.Schema, batch_size: int, markers: tuple[int, ...] = ()
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.name, self.schema, self.batch_size = folder, name, schema, batch_size
-        self.markers = markers
-        self.batches = self.rows = self.real = self.predicted = self.predicted_text = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.schema, self.batch_size, self.markers = schema, batch_size, markers
+        self.written = Written()
         self._waiting: pa.Table | None = None
-        self._writer: pq.ParquetWriter | None = None
-        self._parts = 0
+        self._writer = pq.ParquetWriter(
+            path, schema, compression="zstd", use_dictionary=False, write_statistics=False
+        )
 
     def write(self, table: pa.Table) -> None:
         table = table.cast(self.schema)
@@ -49,11 +72,18 @@ class BatchWriter:
         self._write(table.slice(0, whole))
         self._waiting = table.slice(whole)
 
-    def close(self) -> None:
-        if self._waiting is not None:
+    def __enter__(self) -> BatchWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._waiting is not None and error is None:
             self._write(self._waiting)
-        if self._writer is not None:
-            self._writer.close()
+        self._writer.close()
 
     def _count_targets(self, table: pa.Table) -> None:
         targets = matrix(table["targets"])
@@ -61,39 +91,16 @@ class BatchWriter:
         place = np.arange(targets.shape[1])
         last_only = json.loads(self.schema.metadata[b"predict"]) == "last"
         chosen = targets[place == lengths - 1 if last_only else place < lengths]
-        self.predicted += len(chosen)
-        self.predicted_text += len(chosen) - int(np.isin(chosen, self.markers).sum())
-
-    def counts(self, width: int) -> dict[str, Any]:
-        slots = self.rows * width
-        return {
-            "width": width,
-            "batches": self.batches,
-            "rows": self.rows,
-            "slots": slots,
-            "tokens": self.real,
-            "padding": slots - self.real,
-            "padding_share": round(1 - self.real / slots, 4) if slots else 0.0,
-        }
+        self.written.predicted += len(chosen)
+        self.written.predicted_text += len(chosen) - int(np.isin(chosen, self.markers).sum())
 
     def _write(self, table: pa.Table) -> None:
-        for start in range(0, table.num_rows, self.batch_size * BATCHES_PER_FILE):
-            part = table.slice(start, self.batch_size * BATCHES_PER_FILE)
-            if self._writer is None or self.batches >= self._parts * BATCHES_PER_FILE:
-                self._writer = self._next_file()
-            self._writer.write_table(part, row_group_size=self.batch_size)
-            self.batches += -(-part.num_rows // self.batch_size)
-            self.rows += part.num_rows
-            self.real += int(part["length"].to_numpy().sum())
-
-    def _next_file(self) -> pq.ParquetWriter:
-        if self._writer is not None:
-            self._writer.close()
-        path = self.folder / f"{self.name}-{self._parts:04}.parquet"
-        self._parts += 1
-        return pq.ParquetWriter(
-            path, self.schema, compression="zstd", use_dictionary=False, write_statistics=False
-        )
+        if not table.num_rows:
+            return
+        self._writer.write_table(table, row_group_size=self.batch_size)
+        self.written.batches += -(-table.num_rows // self.batch_size)
+        self.written.rows += table.num_rows
+        self.written.tokens += int(table["length"].to_numpy().sum())
 
 
 def schema(
@@ -113,9 +120,9 @@ def schema(
     )
 
 
-def total(writers: list[BatchWriter], widths: list[int]) -> dict[str, Any]:
+def total(written: Mapping[int, Written]) -> dict[str, Any]:
     """Counts over all widths, and for each that has rows."""
-    per_width = [w.counts(width) for w, width in zip(writers, widths, strict=True) if w.rows]
+    per_width = [sums.counts(width) for width, sums in written.items() if sums.rows]
     sums = {key: sum(row[key] for row in per_width) for key in SUMMED}
     share = sums["padding"] / sums["slots"] if sums["slots"] else 0.0
     return sums | {"padding_share": round(share, 4), "per_width": per_width}

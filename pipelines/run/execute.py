@@ -121,6 +121,7 @@ def _obtain(
         offline=settings.offline,
         gpu=settings.gpu,
         log=log,
+        steps=settings.steps,
     )
 
 

@@ -28,6 +28,8 @@ from pipelines.files.home import made
 from pipelines.files.locks import share, try_lock
 from pipelines.files.names import unsafe
 from pipelines.files.whole_files import sync_folder, write_whole
+from pipelines.steps.here import HERE
+from pipelines.steps.step import Executor
 from pipelines.store import manifest as manifests
 from pipelines.store.manifest import KEY, MANIFEST, Artifact, Recipe
 from pipelines.store.remote import SharedStore
@@ -62,6 +64,7 @@ class Workspace:
     gpu: GpuWish = "any"
     log: Log = unheard
     epochs: Epochs = lambda history, seconds: None
+    steps: Executor = HERE
 
 
 Build = Callable[[Workspace], dict[str, Any]]
@@ -120,7 +123,7 @@ class Store:
         return manifests.damage(artifact.path, artifact.manifest["files"], self.digests)
 
     def remains(self, stage: str, key: str) -> str | None:
-        """Why the artifact's folder is not an artifact; None if it is one, or does not exist."""
+        """Why the artifact's folder is none; None if it is one, or does not exist."""
         try:
             if _names_one(stage, key):
                 manifests.read(self.root / stage / key)
@@ -165,6 +168,7 @@ class Store:
         offline: bool = False,
         gpu: GpuWish = "any",
         log: Log = unheard,
+        steps: Executor = HERE,
     ) -> tuple[Artifact, bool]:
         """The artifact of `recipe`, built if necessary; and whether it was built here.
 
@@ -179,7 +183,8 @@ class Store:
                     self.hold(found)
                     return found, False
                 made = _emptied(folder / f".tmp-{recipe.key}"), _own(folder / f".work-{recipe.key}")
-                work = Workspace(*made, self.root.parent, progress, mirror, offline, gpu, log)
+                home = self.root.parent
+                work = Workspace(*made, home, progress, mirror, offline, gpu, log, steps=steps)
                 with ExitStack() as ending:
                     ending.callback(shutil.rmtree, work.out, ignore_errors=True)
                     built = self._build(recipe, build, work, manifest, found if sound else None)

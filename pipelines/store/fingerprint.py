@@ -12,7 +12,7 @@ from pipelines.files.digests import digest_file
 from pipelines.files.home import PROJECT
 
 # Their entire effect on a stage is in its configuration and inputs, which are in the key already,
-# or in messages.
+# or in messages, or in where and when its files are written.
 CONTRACTS = {
     "pipelines.declaration.spec",
     "pipelines.declaration.section_base",
@@ -21,6 +21,8 @@ CONTRACTS = {
     "pipelines.declaration.evaluation_section",
     "pipelines.declaration.model_sections",
     "pipelines.declaration.training_section",
+    "pipelines.steps.here",
+    "pipelines.steps.step",
     "pipelines.store.artifacts",
     "pipelines.store.own_code",
     "pipelines.store.processor",

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.stages import Stage
+from pipelines.steps.here import HERE
+from pipelines.steps.step import Executor
 from pipelines.store.artifacts import GpuWish, Log, Progress, Store, silent, unheard
 from pipelines.store.run_records import Runs
 
@@ -31,6 +33,7 @@ class Settings:
     progress: Callable[[str], Progress] = no_progress  # a stage's name to its progress callback
     reuse_only: bool = False  # a stage that would have to run raises PendingError
     log: Log = unheard
+    steps: Executor = HERE  # where the parts of the data stages are done
 
     @classmethod
     def at(cls, home: Path, remote: str | None = None, **others: Any) -> Settings:

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
 from pipelines.declaration.model_sections import TokensSpec
 from pipelines.errors import FolioError
-from pipelines.parallel import mapped
+from pipelines.steps.step import Done, Step
 from pipelines.store.artifacts import Workspace
 from pipelines.tokens import subwords
+from pipelines.tokens.shard_steps import (
+    count_characters,
+    count_words,
+    learn_subwords,
+    measure,
+    sample,
+    steps_of,
+    summed,
+)
 from pipelines.tokens.vocabulary import SPECIAL, Vocabulary
-from pipelines.tokens.words import UNSPACED, has_marks, split_words
+from pipelines.tokens.words import UNSPACED
 
 MOSTLY = 0.5  # share of the characters
 
 
-def started_from(vocabulary: Vocabulary, shards: Sequence[Path], spec: TokensSpec) -> Vocabulary:
+def started_from(
+    vocabulary: Vocabulary, shards: Sequence[Path], spec: TokensSpec, work: Workspace
+) -> Vocabulary:
     """Another model's, with this pipeline's markers. Characters that it lacks are added at its
     end; words and subwords are not: their markers must be among its tokens."""
     added: list[str] = []
     if spec.kind == "char":
-        counts = _count_characters(shards, spec)
+        counts = _count_characters(shards, spec, work)
         added = sorted({*_markers(spec, counts), *counts} - set(vocabulary.tokens))
     vocabulary = replace(
         vocabulary,
@@ -56,7 +66,7 @@ def learn(
     if spec.kind == "subword":
         return _learn_subwords(shards, spec, work), []
     counts, marked = (
-        (_count_characters(shards, spec), False)
+        (_count_characters(shards, spec, work), False)
         if spec.kind == "char"
         else _count_words(shards, spec, work)
     )
@@ -103,14 +113,22 @@ def _unspaced(counts: Counter[str]) -> list[str]:
 
 
 def _learn_subwords(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Vocabulary:
-    def read() -> Iterator[pl.Series]:
-        for done, texts in enumerate(_texts(shards), 1):
-            yield texts
-            work.progress(done, None, "train shards read for subwords")
+    """From every n-th line of all the text, so that time is bounded."""
 
-    model = subwords.train(
-        read, spec.max_size or subwords.DEFAULT_SIZE, spec.lower, spec.begin, spec.end
-    )
+    def run(steps: Sequence[Step], unit: str = "train shards read for subwords") -> list[Done]:
+        return work.steps.run(work.scratch, steps, work.progress, unit)
+
+    measured = run(steps_of("measure", measure, shards, lower=spec.lower))
+    stride = subwords.stride_of(sum(one.found["characters"] for one in measured))
+    steps, first = [], 0
+    for shard, one in zip(shards, measured, strict=True):
+        steps += steps_of("sample", sample, [shard], lower=spec.lower, stride=stride, first=first)
+        first += one.found["lines"]
+    names = [name for one in run(steps) for name in one.files]
+    breaks = any(one.found["breaks"] for one in measured)
+    arguments = {"samples": names, "breaks": breaks, "spec": spec}
+    run([Step("learn-subwords", learn_subwords, arguments)], "vocabularies learned")
+    model = (work.scratch / "subwords.model").read_bytes()
     tokens = subwords.pieces(subwords.load(model))
     return Vocabulary(
         spec.kind,
@@ -141,21 +159,10 @@ def _markers(spec: TokensSpec, counts: Counter[str]) -> dict[str, int]:
     return dict(Counter(marker for marker in (spec.begin, spec.end) if marker))
 
 
-def _texts(shards: Sequence[Path]) -> Iterator[pl.Series]:
-    for shard in shards:
-        yield pl.read_parquet(shard, columns=["text"])["text"]
-
-
-def _count_characters(shards: Sequence[Path], spec: TokensSpec) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for texts in _texts(shards):
-        for text in texts:
-            folded = text.lower() if spec.lower else text
-            points, numbers = np.unique(
-                np.frombuffer(folded.encode("utf-32-le"), np.uint32), return_counts=True
-            )
-            counts.update({chr(p): int(n) for p, n in zip(points, numbers, strict=True)})
-    return counts
+def _count_characters(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Counter[str]:
+    steps = steps_of("count", count_characters, shards, spec=spec)
+    done = work.steps.run(work.scratch, steps, work.progress, "train shards counted")
+    return Counter(dict(summed(work.scratch, done).iter_rows()))
 
 
 def _count_words(
@@ -163,20 +170,7 @@ def _count_words(
 ) -> tuple[Counter[str], bool]:
     """And whether some have marks. If none has, the vocabulary is that of earlier versions, with
     the same bytes: nothing that was learned from it must be learned again."""
-
-    def counted(texts: pl.Series) -> tuple[pl.DataFrame, bool]:
-        words = split_words(texts, spec.lower, spec.words).explode(empty_as_null=False)
-        counts = (
-            words.alias("text")
-            .to_frame()
-            .group_by("text")
-            .agg(pl.len().cast(pl.UInt64).alias("count"))
-        )
-        return counts, has_marks(texts)
-
-    total, marked = pl.DataFrame(schema={"text": pl.String, "count": pl.UInt64}), False
-    for done, (shard, has_some) in enumerate(mapped(counted, _texts(shards)), 1):
-        total = pl.concat([total, shard]).group_by("text").agg(pl.col("count").sum())
-        marked = marked or has_some
-        work.progress(done, None, "train shards counted")
-    return Counter(dict(total.iter_rows())), marked
+    steps = steps_of("count", count_words, shards, spec=spec)
+    done = work.steps.run(work.scratch, steps, work.progress, "train shards counted")
+    total = Counter(dict(summed(work.scratch, done).iter_rows()))
+    return total, any(one.found["marked"] for one in done)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.errors import DamagedError, FolioError
 
 if TYPE_CHECKING:
-    import polars as pl
     import sentencepiece
 
 DEFAULT_SIZE = 8000  # pieces
@@ -31,25 +30,21 @@ SEEDS = 100_000
 THREADS = 2  # sums of floats depend on it, so it is fixed on every machine
 
 
-def train(
-    read: Callable[[], Iterable[pl.Series]],
-    size: int,
-    lower: bool,
-    begin: str | None,
-    end: str | None,
-) -> bytes:
-    """The model file's bytes, with `size` pieces: the same for the same texts.
+def stride_of(characters: int) -> int:
+    """Every which line is read for learning, of a text with so many characters."""
+    return max(1, -(-characters // SAMPLE_CHARACTERS))
 
-    `read` reads the texts anew each time. Ids 0 to 3 are the unknown piece, `begin` (else <s>),
-    `end` (else </s>) and padding. Raises FolioError if the text does not fit `size`.
+
+def learned(
+    lines: Sequence[str], breaks: bool, size: int, begin: str | None, end: str | None
+) -> bytes:
+    """The model file's bytes, with `size` pieces: the same for the same lines.
+
+    `breaks` says whether the whole text has line breaks. Ids 0 to 3 are the unknown piece, `begin`
+    (else <s>), `end` (else </s>) and padding. Raises FolioError if the text does not fit `size`.
     """
     import sentencepiece
 
-    characters, breaks = 0, False
-    for texts in read():
-        characters += int(texts.str.len_chars().sum())
-        breaks = breaks or bool(texts.str.contains("\n", literal=True).any())
-    lines = list(_sample(read(), max(1, -(-characters // SAMPLE_CHARACTERS)), lower))
     if not lines:
         raise FolioError("corpus train split: no text to learn subwords from")
     alphabet = set().union(*lines)
@@ -90,21 +85,19 @@ def train(
     return file.getvalue()
 
 
-def _sample(shards: Iterable[pl.Series], stride: int, lower: bool) -> Iterator[str]:
-    """Every `stride`-th line of the texts, over their whole length."""
-    number = 0
-    for texts in shards:
-        for text in texts:
-            for line in _lines(text.lower() if lower else text):
-                if number % stride == 0:
-                    yield line
-                number += 1
+def sampled(texts: Iterable[str], stride: int, lower: bool, first: int = 0) -> Iterator[str]:
+    """Every `stride`-th of the lines, which are numbered from `first`."""
+    for number, line in enumerate(lines_of(texts, lower), first):
+        if number % stride == 0:
+            yield line
 
 
-def _lines(text: str) -> Iterator[str]:
-    for line in RESERVED.split(text):
-        for first in range(0, len(line), LINE_CHARACTERS):
-            yield line[first : first + LINE_CHARACTERS]
+def lines_of(texts: Iterable[str], lower: bool) -> Iterator[str]:
+    """The texts in parts that SentencePiece reads."""
+    for text in texts:
+        for line in RESERVED.split(text.lower() if lower else text):
+            for first in range(0, len(line), LINE_CHARACTERS):
+                yield line[first : first + LINE_CHARACTERS]
 
 
 def _clearer(error: Exception, size: int) -> FolioError:

@@ -71,8 +71,8 @@ ROOMS = {
     "source": "files network source store",
     "corpus": "corpus parallel readers",
     "start": "start",
-    "tokens": "files parallel tokens",
-    "batches": "batches files parallel tokens",
+    "tokens": "files tokens",
+    "batches": "batches files tokens",
     "model": "batches files model start",
     # `corpus` says whether a text is written with blanks, so that words can be counted.
     "mix": "batches counting files mix model stats",

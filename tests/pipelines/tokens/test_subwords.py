@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,7 +112,9 @@ def test_the_same_text_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def train(texts: list[str], size: int) -> Vocabulary:
-    model = subwords.train(lambda: [pl.Series(texts, dtype=pl.String)], size, False, None, None)
+    stride = subwords.stride_of(sum(map(len, texts)))
+    lines = list(subwords.sampled(texts, stride, False))
+    model = subwords.learned(lines, any("\n" in text for text in texts), size, None, None)
     pieces = subwords.pieces(subwords.load(model))
     return Vocabulary(
         "subword", False, pieces, (0,) * len(pieces), pad_id=3, unknown_id=0, model=model
@@ -149,7 +150,7 @@ def test_too_small_a_size_is_named() -> None:
 )
 def test_a_marker_that_cannot_be_one_is_refused(begin: str | None, end: str, message: str) -> None:
     with pytest.raises(FolioError, match=message):
-        subwords.train(lambda: [pl.Series(TEXTS)], 90, False, begin, end)
+        subwords.learned(TEXTS, False, 90, begin, end)
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["\n\n", "\0"]])
@@ -171,7 +172,7 @@ def test_a_large_text_is_sampled_from_end_to_end(monkeypatch: pytest.MonkeyPatch
     assert train(texts, 20).unknown_in("北南") == []
     monkeypatch.setattr(subwords, "SAMPLE_CHARACTERS", 400)
     assert train(texts, 13).unknown_in("北南") == ["北"]  # each second line was read
-    assert list(subwords._sample([pl.Series(texts)], 50, False)) == texts[::50]
+    assert list(subwords.sampled(texts, 50, False)) == texts[::50]
 
 
 def test_a_damaged_model_file_is_said(tmp_path: Path) -> None:
