@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import traceback
 from importlib import import_module
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from torture.homes import Homes
 from torture.summary import table, written
 from torture.trials import Row, Trials
 
-ROWS = ("kills", "damage", "plans", "bad_input", "limits", "together", "doors")
+ROWS = ("kills", "damage", "plans", "bad_input", "limits", "together", "doors", "nights")
 
 
 def main() -> int:
@@ -39,7 +40,11 @@ def main() -> int:
         seconds = options.hours * 3600 * row.share / shares
         print(f"{row.name}: {row.promise} ({seconds:,.0f} s)", flush=True)
         trials = Trials(homes, folder / row.name, f"{options.seed}-{row.name}", seconds)
-        row.tries(trials)
+        try:
+            row.tries(trials)
+        except Exception as error:  # the other rows are tried all the same
+            traceback.print_exc()
+            trials.broke(f"{row.name} ended early: {error!r}")
         found.append((row, trials))
     print(table(found))
     if options.write:

@@ -43,11 +43,14 @@ class Trials:
         self._began: float | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def go_on(self) -> bool:
-        """Whether there is time for another trial; the time runs from the first question on."""
+    def left(self) -> float:
+        """Seconds for further trials; the time runs from the first question on."""
         if self._began is None:
             self._began = time.monotonic()
-        return time.monotonic() - self._began < self.seconds
+        return self._began + self.seconds - time.monotonic()
+
+    def go_on(self) -> bool:
+        return self.left() > 0
 
     def count(self, what: str, number: int = 1) -> None:
         self.counted[what] += number

@@ -42,7 +42,7 @@ class Console:
     def notice(self, text: str) -> None:
         """Print a separate line; this ends the progress line, if any."""
         self.close()
-        print(text, file=self._stream, flush=True)
+        _shown(text, self._stream)
 
     def progress(self, stage: str) -> Progress:
         """The Progress of one stage; the next notice ends it."""
@@ -69,6 +69,15 @@ class Console:
         self.close()
 
 
+def _shown(text: str, stream: TextIO) -> None:
+    """If the reader is gone, such as a killed worker, the run goes on and shows nothing more."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())
+
+
 class _Log:
     def __init__(self, stage: str, stream: TextIO, clock: Callable[[], float]) -> None:
         self._stage, self._stream, self._clock = stage, stream, clock
@@ -81,7 +90,7 @@ class _Log:
         news = not done and not total and unit != self._said
         if news or now >= self._due:
             self._due, self._said = now + LOG_SECONDS, unit
-            print(f"{self._stage}: {text}", file=self._stream, flush=True)
+            _shown(f"{self._stage}: {text}", self._stream)
 
 
 class _Bar:

@@ -34,6 +34,7 @@ class Kept:
     command: list[str]
     environment: Mapping[str, str]
     process: subprocess.Popen[bytes]
+    whole: bool
     started: float = field(default_factory=time.monotonic)
     pause: float = 0.5
     due: float | None = None  # when to restart it
@@ -46,10 +47,16 @@ class Processes:
         made(log.parent)
         self._log, self._say = log, say
         self._kept: dict[str, Kept] = {}
+        self._sessions: set[int] = set()  # of all processes that were ever started
         adopt_orphans()
 
-    def start(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
-        self._kept[name] = Kept(command, environment, self._started(command, environment))
+    def start(
+        self, name: str, command: list[str], environment: Mapping[str, str], whole: bool = False
+    ) -> None:
+        """`whole`: when it dies, what it has started ends too, and frees the port; else that goes
+        on, as the runs of a worker do."""
+        process = self._started(command, environment)
+        self._kept[name] = Kept(command, environment, process, whole)
 
     def once(self, command: list[str]) -> subprocess.Popen[bytes]:
         """Starts a process that is not restarted."""
@@ -64,8 +71,9 @@ class Processes:
         collect_orphans({kept.process.pid for kept in self._kept.values()})
 
     def stop(self) -> None:
-        """End all processes and their descendants."""
+        """End all processes and their descendants, with those of processes that were killed."""
         below = [process for kept in self._kept.values() for process in family(kept.process.pid)]
+        below += _in_sessions(self._sessions)
         for kept in self._kept.values():
             if kept.process.poll() is None:
                 kept.process.terminate()
@@ -90,6 +98,8 @@ class Processes:
             lived = now - kept.started
             kept.pause = 0.5 if lived > LONGEST_PAUSE else min(LONGEST_PAUSE, 2 * kept.pause)
             kept.due = now + kept.pause
+            if kept.whole:
+                end(_in_sessions({kept.process.pid}))
             self._say(f"{name} ended ({_told(status)}); restarting it in {kept.pause:g} s")
         elif now >= kept.due:
             kept.process = self._started(kept.command, kept.environment)
@@ -99,7 +109,7 @@ class Processes:
         self, command: list[str], environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -109,6 +119,8 @@ class Processes:
                 start_new_session=True,
                 preexec_fn=_as_child,
             )
+        self._sessions.add(process.pid)
+        return process
 
 
 def _as_child() -> None:
@@ -140,6 +152,16 @@ def family(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.Error:
         return []
+
+
+def _in_sessions(leaders: set[int]) -> list[psutil.Process]:
+    """Our descendants in the sessions of these processes, which may be gone, but not themselves."""
+    found = []
+    for process in family(os.getpid()):
+        with suppress(ProcessLookupError):
+            if process.pid not in leaders and os.getsid(process.pid) in leaders:
+                found.append(process)
+    return found
 
 
 def end(processes: list[psutil.Process]) -> None:

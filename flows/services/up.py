@@ -147,6 +147,7 @@ def _run(
                 "MLflow",
                 mlflow_process.command(home, ports.mlflow),
                 changed(os.environ, mlflow_process.environment(home)),
+                whole=True,
             )
         page = processes.once([sys.executable, "-m", "flows.cli", "dashboard"])
         await_health(server, prefect)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from flows.web.guard import Guard
 from flows.web.orphaned import end_when_unused
+
+EARLIER_EVENT = timedelta(seconds=5)  # how long an event waits for the one before it
 
 
 def main() -> None:
@@ -27,6 +30,7 @@ def main() -> None:
 
     end_when_unused()
     list_artifacts_in_order()
+    wait_briefly_for_earlier_events()
     server = get_current_settings().server
     parser = argparse.ArgumentParser(
         prog="python -m flows.web.prefect_app",
@@ -61,6 +65,15 @@ def list_artifacts_in_order() -> None:
         return [provide_database_interface().Artifact.created.asc()]
 
     ArtifactSort.as_sql_sort = as_sql_sort  # type: ignore[method-assign,assignment]
+
+
+def wait_briefly_for_earlier_events() -> None:
+    """Else a crashed run of a schedule is tried again a quarter of an hour late: so long Prefect
+    holds back an event, and all that follow, if it has not seen the one before. It never sees it
+    for the first state of a scheduled run, nor after its own restart."""
+    from prefect.server.events.ordering import memory
+
+    memory.PRECEDING_EVENT_LOOKBACK = EARLIER_EVENT
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,8 @@ from pipelines.store.artifacts import Recipe, Store
 from tests.conftest import PROJECT
 from torture import __main__ as harness
 from torture.damage import HARMS
+from torture.homes import Homes
+from torture.nights import none_is_missing
 from torture.trials import Row, Trials
 from torture.wrong_files import FILES
 
@@ -81,6 +84,26 @@ def test_wrong_files_are_the_same_for_a_seed(what: str) -> None:
     assert make(random.Random(1)) == make(random.Random(1))
 
 
+@pytest.mark.parametrize(
+    ("minutes", "found"),
+    [
+        ([3, 1, 2], []),
+        ([1, 3], ["not started"]),
+        ([1, 2, 2], ["two starts"]),
+        ([], ["has started nothing"]),
+    ],
+)
+def test_a_lost_and_a_double_night_are_noticed(
+    tmp_path: Path, minutes: list[int], found: list[str]
+) -> None:
+    trials = Trials(Homes(tmp_path), tmp_path, "1", 0)
+    now = datetime.now(UTC).replace(microsecond=0)
+    times = [(now - timedelta(minutes=minute)).isoformat() for minute in minutes]
+    none_is_missing(trials, "play", [{"expected_start_time": time} for time in times])
+    assert len(trials.broken) == len(found)
+    assert all(part in text for part, text in zip(found, trials.broken, strict=True))
+
+
 def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, breaks: bool) -> int:
     def tries(trials: Trials) -> None:
         while trials.go_on():
@@ -95,6 +118,15 @@ def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, breaks: bool) -> int:
     given = ["--only", "kills", "--hours", "0.00001", "--nice", "0", "--write", page]
     monkeypatch.setattr(sys, "argv", ["torture", *map(str, given), "--folder", str(tmp_path)])
     return harness.main()
+
+
+def test_a_row_that_ends_early_is_broken_and_the_figures_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Trials, "count", lambda *_: 1 / 0)
+    assert tried(monkeypatch, tmp_path, breaks=False) == 1
+    said = capsys.readouterr().out
+    assert "BROKEN: kills ended early: ZeroDivisionError" in said and "| a run survives |" in said
 
 
 @pytest.mark.parametrize("breaks", [False, True])

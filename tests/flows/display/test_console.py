@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 from flows.display.console import LOG_SECONDS, Console
 
@@ -75,3 +76,17 @@ def test_a_terminal_shows_one_line_that_a_notice_ends() -> None:
         assert shown.endswith("imdb · model: done in 30.0 s (not built yet)\n")
         console.notice("the next")
     assert stream.getvalue().removeprefix(shown) == "the next\n"
+
+
+def test_a_reader_that_is_gone_does_not_end_the_run() -> None:
+    """A worker is killed, and the run that it has started goes on."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream:
+        console, clock = Console(stream, Clock()), Clock()
+        console.notice("the first line")
+        report = Console(stream, clock).progress("tokens")
+        for _ in range(3):
+            clock.now += LOG_SECONDS
+            report(1, 2, "reviews")
+        console.notice("another line")
