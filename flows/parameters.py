@@ -44,3 +44,11 @@ TrainIn = Annotated[
         "the pool if it has a worker"
     ),
 ]
+Cluster = Annotated[
+    str,
+    Field(
+        pattern=r"^(local:[1-9][0-9]{0,2}|(tcp|tls)://[^/?#@]+:[0-9]+/?)$",
+        description="tcp://host:port or tls://host:port of a Dask scheduler, whose workers do the "
+        "stages corpus, tokens and batches, or local:N for N processes; default: FOLIO_CLUSTER",
+    ),
+]

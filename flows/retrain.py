@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.display.console import Console
-from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, TrainIn
+from flows.parameters import Cluster, Mirror, Override, Pipeline, Profile, StageName, TrainIn
+from pipelines.cluster.address import CLUSTER
+from pipelines.cluster.engine import engine
 from pipelines.declaration.load import FULL, absolute, pipeline_name
 from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, private_files
@@ -90,6 +93,7 @@ def retrain(
     mirror: Mirror | None = None,
     offline: bool = False,
     allow_sample: bool = False,
+    cluster: Cluster | None = None,
     run: str | None = None,
 ) -> dict[str, Any] | State:
     """Retrain one pipeline; unchanged stages are reused. Returns the run's record.
@@ -107,6 +111,7 @@ def retrain(
         mirror: folder or address to look for files first; default: FOLIO_MIRROR
         offline: do not use the network
         allow_sample: if the source cannot be reached, use the small sample text
+        cluster: a Dask cluster for the stages corpus, tokens and batches; default: FOLIO_CLUSTER
         run: name of the run; default: the Run Name above, if you chose it, or a new one
     """
     if flow_run.run_count > MAX_ATTEMPTS:
@@ -134,13 +139,16 @@ def retrain(
                     flow_run.name,
                     flow_run.run_count,
                 )
-                with Retraining(
-                    pipeline,
-                    options,
-                    settings=settings,
-                    notice=console.notice,
-                    on_sample=tag_as_sample,
-                ) as job:
+                with (
+                    engine(cluster or os.environ.get(CLUSTER)) as steps,
+                    Retraining(
+                        pipeline,
+                        options,
+                        settings=replace(settings, steps=steps),
+                        notice=console.notice,
+                        on_sample=tag_as_sample,
+                    ) as job,
+                ):
                     _stages(job, train_in)
             except Exception as error:
                 _record_refused(settings.runs, pipeline, profile, error)

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import State, flow
 
-from flows.parameters import Mirror, Override, Pipeline, Profile, StageName, TrainIn
+from flows.parameters import Cluster, Mirror, Override, Pipeline, Profile, StageName, TrainIn
 from flows.retrain import retrain, run_id
 
 
@@ -24,6 +24,7 @@ def stage(
     require_gpu: bool = False,
     mirror: Mirror | None = None,
     offline: bool = False,
+    cluster: Cluster | None = None,
     run: str | None = None,
 ) -> dict[str, Any] | State:
     """Rerun one stage of a pipeline on the existing artifacts. Returns the run's record.
@@ -39,6 +40,7 @@ def stage(
         require_gpu: fail if there is no GPU, instead of training on the CPU
         mirror: folder or address to look for files first; default: FOLIO_MIRROR
         offline: do not use the network
+        cluster: a Dask cluster for the stages corpus, tokens and batches; default: FOLIO_CLUSTER
         run: name of the run; default: the Run Name above, if you chose it, or a new one
     """
     return retrain.fn(
@@ -52,4 +54,5 @@ def stage(
         require_gpu=require_gpu,
         mirror=mirror,
         offline=offline,
+        cluster=cluster,
     )

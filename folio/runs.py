@@ -22,6 +22,7 @@ def run(
     allow_sample: bool = False,
     with_upstream: bool = False,
     require_gpu: bool = False,
+    cluster: str | None = None,
 ) -> dict[str, Any]:
     """Retrain a pipeline as `folio run` does, and return the record that `folio show` shows.
 
@@ -30,7 +31,7 @@ def run(
     the command's options. Raises FolioError, with one line, if the run fails; UsageError if it
     could not start.
     """
-    given = {"--profile": profile, "--until": until, "--backend": backend}
+    given = {"--profile": profile, "--until": until, "--backend": backend, "--cluster": cluster}
     flags = {
         "--offline": offline,
         "--allow-sample": allow_sample,

@@ -32,6 +32,7 @@ ARROWS = {
     "flows/web": "errors files network",
     "steps": "errors files parallel",
     "store": "errors files network stages steps",
+    "cluster": "errors files stages steps store",
     "readers": "errors parallel declaration store",
     "corpus": "errors parallel declaration store readers",
     "inspection": "errors declaration files store readers corpus source tokens",
@@ -65,7 +66,7 @@ ARROWS = {
     "tasks": "errors files store report serving run",
     "upkeep": "errors declaration files network stages store registry report model serving run",
     "flows": (
-        "errors declaration files network stages store registry serving run flows/display "
+        "errors declaration files network stages cluster store registry serving run flows/display "
         "tasks upkeep"
     ),
     "flows/serve": "errors flows/web registry report serving",
@@ -78,8 +79,8 @@ ARROWS = {
         "errors declaration files network flows/web store upkeep flows flows/server flows/services"
     ),
     "flows/cli": (
-        "errors declaration files network stages flows/web store registry report serving run "
-        "export tracking source inspection audit flows/display upkeep flows flows/serve "
+        "errors declaration files network stages cluster flows/web store registry report serving "
+        "run export tracking source inspection audit flows/display upkeep flows flows/serve "
         "flows/server flows/services flows/doctor"
     ),
     "folio": "errors declaration files store batches registry serving flows/cli",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.cluster.address import CLUSTER
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import why_closed
 from pipelines.network.credentials import MIRROR
@@ -105,6 +106,15 @@ Offline = Annotated[bool, typer.Option("--offline", help="do not use the network
 AllowSample = Annotated[
     bool,
     typer.Option("--allow-sample", help="use the small sample text if a source cannot be reached"),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        envvar=CLUSTER,
+        help="do the stages corpus, tokens and batches on a Dask cluster: tcp://host:port, "
+        "tls://host:port, or local:N for N processes",
+    ),
 ]
 Delimiter = Annotated[
     str | None,

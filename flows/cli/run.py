@@ -11,6 +11,7 @@ from flows.cli.options import (
     AllowSample,
     AsJson,
     Backend,
+    Cluster,
     Mirror,
     Name,
     Offline,
@@ -130,6 +131,7 @@ def run(
     mirror: Mirror = None,
     offline: Offline = False,
     allow_sample: AllowSample = False,
+    cluster: Cluster = None,
     with_upstream: Annotated[
         bool,
         typer.Option(
@@ -151,9 +153,11 @@ def run(
       folio run ./mine.yaml --mirror /srv/texts
       folio run imdb --with-upstream
       folio run imdb --no-register
+      folio run imdb --cluster tcp://scheduler:8786
     """
     from flows.cli.declarations import notice_unscheduled
     from flows.cli.running import FlowOptions, run_upstream, run_variants, upstream_first
+    from pipelines.cluster.address import checked
 
     own = overridden(overrides, backend)
     if no_register:
@@ -173,6 +177,7 @@ def run(
         mirror=mirror,
         offline=offline,
         allow_sample=allow_sample,
+        cluster=checked(cluster),
     )
     wanted = [(name, own) for name in names]
     notice_unscheduled(names)

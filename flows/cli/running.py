@@ -38,6 +38,7 @@ class FlowOptions:
     mirror: str | None = None
     offline: bool = False
     allow_sample: bool = False
+    cluster: str | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The cluster: other processes, here or elsewhere, that do the steps of the data stages."""
