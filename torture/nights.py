@@ -179,7 +179,7 @@ def _up(nights: Nights) -> Iterator[None]:
         yield
         said = trials.homes.folio(nights.home, "down", seconds=120)
         trials.expect(said.code == 0, f"folio down: {said.code}: {said.err[-500:]}")
-        left = processes_of(nights.home)
+        _, left = psutil.wait_procs(processes_of(nights.home), 15)
         trials.expect(not left, f"after folio down: {[_command(one)[:80] for one in left]}")
     finally:
         for one in processes_of(nights.home):

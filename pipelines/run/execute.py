@@ -22,6 +22,7 @@ from pipelines.store.settings import Settings
 from pipelines.tracking.live import Training, training_run
 
 TRAINED = "model"  # the stage with epochs
+BY_ANOTHER = "built by another run in the meantime"  # why it is reused after all
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def execute_stage(
     if action != "reuse" or artifact is None:
         artifact, built = _obtain(stage, decision, spec, inputs, settings, run)
         if not built:
-            action, reason = "reuse", "built by another run in the meantime"
+            action, reason = "reuse", BY_ANOTHER
     elsewise = _other_bytes(decision.artifact, artifact) if action == "rebuild" else None
     reason = "; ".join(filter(None, (reason, elsewise, store.share(artifact))))
     return StageResult(stage.name, action, reason, round(time.perf_counter() - began, 3), artifact)

@@ -21,7 +21,7 @@ from pipelines.files.machine import one_line, refusal_of
 from pipelines.network.credentials import refuse_secrets
 from pipelines.registry.lookup import WAITS, waiting
 from pipelines.run.earlier_run import EarlierRun
-from pipelines.run.execute import StageResult, execute_stage
+from pipelines.run.execute import BY_ANOTHER, StageResult, execute_stage
 from pipelines.run.namesake import refuse_namesake
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Decision, Selection, decide, foreseen
@@ -136,13 +136,11 @@ class Retraining:
             return self.execute(name, inputs)
         work(decision)
         artifact = self.settings.store.open(name, decision.recipe.key)
-        return StageResult(
-            name,
-            decision.action,
-            decision.reason,
-            round(time.perf_counter() - started, 3),
-            artifact,
-        )
+        action: str = decision.action
+        reason = decision.reason
+        if artifact.manifest.get("run") != self.run:
+            action, reason = "reuse", BY_ANOTHER
+        return StageResult(name, action, reason, round(time.perf_counter() - started, 3), artifact)
 
     def decide(self, name: str, inputs: tuple[StageResult, ...]) -> Decision:
         """The decision on a stage whose inputs are known."""

@@ -14,10 +14,11 @@ import pytest
 from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.files.home import home_folder
 from pipelines.files.machine import one_line
-from pipelines.run.execute import git_commit
+from pipelines.run.execute import execute_stage, git_commit
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining, retrain_plain
+from pipelines.stages import stage_named
 from pipelines.store.artifacts import MANIFEST
 from pipelines.store.live_runs import live_runs
 from pipelines.store.settings import Settings
@@ -403,3 +404,23 @@ def test_equal_keys_are_equal_bytes_in_every_home(
         assert [name for name in files[0] if files[0][name] != files[1][name]] == []
     assert "metrics.json" in files[0]
     assert [one["stage"] for one in made["stages"]] == [*NAMES[:6], "report"]
+
+
+@pytest.mark.parametrize("maker", ["the run itself", "another"])
+def test_what_another_process_was_asked_for_may_be_of_another_run(
+    settings: Settings, play: Path, maker: str
+) -> None:
+    """Two runs order the same training: one of them trains, and each says which it was."""
+    only = Selection(stages=("source",))
+    with Retraining(str(play), RunOptions(selection=only), settings=settings) as run:
+        made_by = run.run if maker == "the run itself" else "another"
+
+        def elsewhere(_: object) -> None:
+            execute_stage(stage_named("source"), run.spec, {}, settings, only, made_by)
+
+        run.stage("source", lambda run: run.execute_elsewhere("source", (), elsewhere))
+    (stage,) = run.record["stages"]
+    expected = ("reuse", "built by another run in the meantime")
+    if maker == "the run itself":
+        expected = ("run", "not built yet")
+    assert (stage["action"], stage["reason"]) == expected
