@@ -37,14 +37,15 @@ def shipped() -> dict[str, Spec]:
 
 
 def deployments(specs: Specs) -> dict[str, Any]:
-    """prefect.yaml as data: retrain/NAME, stage/NAME, score/NAME (classifiers) and approve/NAME
-    (those that declare registry.approval) in pool cpu, train/train in pool gpu."""
+    """prefect.yaml as data: retrain/NAME, stage/NAME-stage, score/NAME-score and
+    approve/NAME-approve (those that declare registry.approval) in pool cpu, train/train in pool
+    gpu."""
     listed = [
         *(_retrain(name, spec) for name, spec in specs.items()),
         *map(_stage, specs),
         *map(_score, classifiers(specs)),
         *(_approve(name) for name in specs if "registry.approval" in all_keys(name)),
-        _deployment("train", "train", GPU),
+        _deployment("train", "train", GPU, "The model stage of a run in another process", {}),
     ]
     return {"name": "folio", "pull": [], "deployments": listed}
 
@@ -52,27 +53,23 @@ def deployments(specs: Specs) -> dict[str, Any]:
 def _retrain(name: str, spec: Spec) -> dict[str, Any]:
     said = f"Retrain {name}: {spec.title}" if spec.title else f"Retrain {name}"
     if spec.schedule is None:
-        return _deployment("retrain", name, CPU, {"pipeline": name}, said)
+        return _of_pipeline("retrain", name, said)
     when = {"cron": spec.schedule.cron, "timezone": spec.schedule.timezone}
-    given = {"pipeline": name, "profile": spec.schedule.profile}
-    return _deployment("retrain", name, CPU, given, said) | {"schedules": [when]}
+    given = {"profile": spec.schedule.profile}
+    return _of_pipeline("retrain", name, said, given) | {"schedules": [when]}
 
 
 def _stage(name: str) -> dict[str, Any]:
-    return _deployment(
-        "stage", name, CPU, {"pipeline": name, "stage": "metrics"}, f"Rerun one stage of {name}"
-    )
+    return _of_pipeline("stage", name, f"Rerun one stage of {name}", {"stage": "metrics"})
 
 
 def _score(name: str) -> dict[str, Any]:
-    return _deployment(
-        "score", name, CPU, {"pipeline": name}, f"Score new files with the champion of {name}"
-    )
+    return _of_pipeline("score", name, f"Score new files with the champion of {name}")
 
 
 def _approve(name: str) -> dict[str, Any]:
     said = f"Ask a person whether a version of {name} becomes champion; started by a retraining"
-    return _deployment("approve", name, CPU, {"pipeline": name}, said)
+    return _of_pipeline("approve", name, said)
 
 
 def all_keys(name: str) -> set[str]:
@@ -94,20 +91,29 @@ def upstream(specs: Specs) -> dict[str, str]:
     return found
 
 
+def deployment_name(flow: str, pipeline: str) -> str:
+    """Prefect lists deployments by this name, without the flow."""
+    return pipeline if flow == "retrain" else f"{pipeline}-{flow}"
+
+
+def _of_pipeline(
+    flow: str, pipeline: str, description: str, parameters: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    given = {"pipeline": pipeline, **(parameters or {})}
+    made = _deployment(flow, deployment_name(flow, pipeline), CPU, description, given)
+    return made | {"tags": [*made["tags"], pipeline]}
+
+
 def _deployment(
-    flow: str,
-    name: str,
-    pool: str,
-    parameters: dict[str, Any] | None = None,
-    description: str = "The model stage of a run in another process",
+    flow: str, name: str, pool: str, description: str, parameters: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "name": name,
         "description": description,
         "entrypoint": f"flows.{flow}.{flow}",
-        "parameters": parameters or {},
+        "parameters": parameters,
         "work_pool": {"name": pool},
-        "tags": ["folio", flow, *([name] if name != flow else [])],
+        "tags": ["folio", flow],
         "enforce_parameter_schema": True,
     }
 

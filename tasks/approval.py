@@ -20,7 +20,7 @@ def ask_for_approval(pipeline: str, release: StageResult | None, notice: Notice)
     if not release or release.action == "reuse" or release.artifact.counts["verdict"] != "waits":
         return
     with unseen(notice, f"{pipeline}: the question for approval"):
-        if _can_ask(deployment := f"approve/{pipeline}"):
+        if _can_ask(deployment := f"approve/{pipeline}-approve"):
             in_thread(
                 run_deployment(
                     deployment,

@@ -17,19 +17,17 @@ def table(
     headers: Iterable[str], rows: Iterable[Iterable[Any]], numbers: tuple[str, ...] = NUMBERS
 ) -> None:
     """Print a table; the columns in `numbers` are right-aligned. Elsewhere than on a terminal, the
-    cells are separated by tabs, whole, for cut and awk."""
+    cells are separated by tabs, whole, for cut and awk. A word (an id, a time) is never broken: on
+    a terminal that is too narrow, a row goes on below itself.
+    """
+    lines = [[text(cell) for cell in cells] for cells in (headers, *rows)]
     if not sys.stdout.isatty():
-        for cells in (headers, *rows):
-            print("\t".join(" ".join(text(cell).split()) for cell in cells))
+        for cells in lines:
+            print("\t".join(" ".join(cell.split()) for cell in cells))
         return
-    from rich.table import Table
+    from flows.display.terminal_table import show
 
-    shown = Table(box=None, header_style="bold", pad_edge=False)
-    for header in headers:
-        shown.add_column(header, overflow="fold", justify="right" if header in numbers else "left")
-    for row in rows:
-        shown.add_row(*(text(cell) for cell in row))
-    print_wide(shown)
+    show(lines, numbers)
 
 
 def print_wide(shown: Any) -> None:

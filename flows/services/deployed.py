@@ -16,6 +16,7 @@ from flows.deployments import Specs, deployments
 from flows.forms import form
 
 TAG = "folio"
+UNSCHEDULED = ("flows.stage.stage", "flows.score.score")  # their schedules are all their user's
 Entry = dict[str, Any]  # of `deployments`
 
 
@@ -40,21 +41,40 @@ def installed(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
     }
 
 
+def earlier_name(name: str) -> str:
+    """What FLOW/PIPELINE-FLOW was called before: FLOW/PIPELINE."""
+    flow, _, deployment = name.partition("/")
+    return f"{flow}/{deployment.removesuffix(f'-{flow}')}"
+
+
 def undeployed(
     wanted: dict[str, Entry], found: dict[str, DeploymentResponse], invalid: Container[str]
 ) -> dict[str, str]:
     """{FLOW/NAME: why it is not as declared}. A pipeline that is not valid now keeps its own."""
-    strange = {name for name, one in found.items() if one.name not in invalid} - wanted.keys()
+    kept = {name for name, one in found.items() if one.parameters.get("pipeline") in invalid}
+    strange = found.keys() - kept - wanted.keys()
     wrong = {name: f"{name} is missing" for name in wanted.keys() - found.keys()}
-    wrong |= {name: f"{name} belongs to a pipeline that no longer exists" for name in strange}
+    wrong |= {name: f"{name} is no longer declared" for name in strange}
     for name in wanted.keys() & found.keys():
         if parts := list(_differences(wanted[name], found[name])):
             wrong[name] = f"{name} differs from prefect.yaml in: {', '.join(parts)}"
     return dict(sorted(wrong.items()))
 
 
-def deploy(client: SyncPrefectClient, entry: Entry) -> None:
-    """Make the deployment, or replace the one with its name."""
+def deploy(
+    client: SyncPrefectClient, entry: Entry, before: DeploymentResponse | None = None
+) -> None:
+    """Make the deployment, or replace the one `before`; what has no declared schedule keeps its
+    user's."""
+    declared = [
+        DeploymentScheduleCreate(schedule=CronSchedule(**one)) for one in entry.get("schedules", ())
+    ]
+    users = [
+        DeploymentScheduleCreate(
+            schedule=one.schedule, active=one.active, parameters=one.parameters, slug=one.slug
+        )
+        for one in (before.schedules if before and entry["entrypoint"] in UNSCHEDULED else ())
+    ]
     client.create_deployment(
         client.create_flow_from_name(entry["entrypoint"].rpartition(".")[2]),
         entry["name"],
@@ -63,10 +83,7 @@ def deploy(client: SyncPrefectClient, entry: Entry) -> None:
         entrypoint=entry["entrypoint"],
         parameters=entry["parameters"],
         work_pool_name=entry["work_pool"]["name"],
-        schedules=[
-            DeploymentScheduleCreate(schedule=CronSchedule(**one))
-            for one in entry.get("schedules", ())
-        ],
+        schedules=[*declared, *users],
         parameter_openapi_schema=_form(entry),
         enforce_parameter_schema=entry["enforce_parameter_schema"],
         paused=False,

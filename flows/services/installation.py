@@ -23,7 +23,7 @@ from prefect.workers.process import ProcessWorker
 from flows.deployments import CPU, GPU, Specs, upstream
 from flows.schedules import refuse_misread
 from flows.services.automations import automations, install_automation, install_followers
-from flows.services.deployed import declared, deploy, installed, undeployed
+from flows.services.deployed import declared, deploy, earlier_name, installed, undeployed
 from pipelines.declaration.load import load_catalog
 from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError, UsageError
@@ -45,7 +45,7 @@ def install(client: SyncPrefectClient, python: str | None = None) -> dict[str, s
     for pool, limit in LIMITS.items():
         _install_pool(client, pool, limit, job_template(python))
     specs, wrong = deployable()
-    _deploy(client, specs, wrong)
+    install_deployments(client, specs, wrong)
     for automation in automations():
         install_automation(client, automation)
     install_followers(client, upstream(specs))
@@ -115,12 +115,12 @@ def lets_commands_in(pool: WorkPool) -> bool:
     return bool(named & set(EXECUTED)) or variables.get("additionalProperties") is not False
 
 
-def _deploy(client: SyncPrefectClient, specs: Specs, wrong: Container[str]) -> None:
+def install_deployments(client: SyncPrefectClient, specs: Specs, wrong: Container[str]) -> None:
     """What is as declared is left alone, with the schedules that its user paused or added."""
     wanted, found = declared(specs), installed(client)
     for name in undeployed(wanted, found, wrong):
         if name in wanted:
-            deploy(client, wanted[name])
+            deploy(client, wanted[name], found.get(name) or found.get(earlier_name(name)))
         else:
             client.delete_deployment(found[name].id)
 

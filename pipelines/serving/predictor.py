@@ -27,6 +27,7 @@ NUMPY = "numpy"  # not a backend of Keras
 CHUNK = 512  # tokens of a long start that are read at once
 UNITS = {"char": "characters", "word": "words", "subword": "subwords"}
 Watch = Callable[[np.ndarray, list[np.ndarray]], None]
+INSTEAD = {"classifier": "use predict", "language_model": "use generate or next_tokens"}
 SHOWN = 10  # number of unknown characters or words to list in an error
 
 
@@ -48,14 +49,22 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, folder: Path, backend: str | None = None, lean: bool = True, threads: int | None = None
+        cls,
+        folder: Path,
+        backend: str | None = None,
+        lean: bool = True,
+        threads: int | None = None,
+        kind: str | None = None,
     ) -> Predictor:
         """The package in `folder`, on `backend`, else on the one that this process already runs,
         else on the one it was trained on; `lean` and `threads` are those of `load_keras`. With the
         backend numpy, Keras is not imported, unless a user's function has built the network. Raises
-        FolioError if the package is not intact."""
+        FolioError if the package is not intact, UsageError if it is not of `kind`: before anything
+        heavy is imported."""
         try:
             package = Package.read(folder)
+            if kind is not None:
+                _require(package.settings.pipeline, package.settings.kind, kind)
             if backend == NUMPY and package.spec.builder is None:
                 return cls(package, numpy_network(package))
             backend = None if backend == NUMPY else backend
@@ -97,7 +106,7 @@ class Predictor:
 
     def judged(self, texts: Iterable[Any], watch: Watch | None = None) -> list[dict[str, Any]]:
         """The same rows, but with probabilities as an array (labels,), which takes less memory."""
-        self._require("classifier", "use generate or next_tokens")
+        _require(self.pipeline, self.kind, "classifier")
         return [row for group in groups(texts) for row in self._judge(group, watch)]
 
     def _judge(self, group: list[Any], watch: Watch | None) -> list[dict[str, Any]]:
@@ -162,7 +171,7 @@ class Predictor:
 
         They follow the last `self.context` tokens, or all if that is None.
         """
-        self._require("language_model", "use predict")
+        _require(self.pipeline, self.kind, "language_model")
         if top < 1:
             raise UsageError(f"top {top}: give at least 1")
         ids = self._start(text, replace_unknown)[-(self.context or 0) :]
@@ -194,7 +203,7 @@ class Predictor:
         `replace_unknown` replaces them by the unknown token. Raises UsageError on impossible
         values.
         """
-        self._require("language_model", "use predict")
+        _require(self.pipeline, self.kind, "language_model")
         starts = [start for start in starts for _ in range(count)]
         coded = {text: self._start(text, replace_unknown) for text in starts}
         never, reads = self.vocabulary.never_drawn, self.context if context is None else context
@@ -272,9 +281,10 @@ class Predictor:
             states = {name: outputs[name] for name in names}
         return outputs["logits"][0, length[0] - 1]
 
-    def _require(self, kind: str, instead: str) -> None:
-        if self.kind != kind:
-            raise UsageError(f"{self.pipeline} is a {self.kind.replace('_', ' ')}: {instead}")
+
+def _require(pipeline: str, kind: str, wanted: str) -> None:
+    if kind != wanted:
+        raise UsageError(f"{pipeline} is a {kind.replace('_', ' ')}: {INSTEAD[kind]}")
 
 
 def _problem(text: Any, may_be_empty: bool = False) -> str | None:

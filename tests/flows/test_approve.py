@@ -103,7 +103,7 @@ def asked(settings: Settings, tmp_path: Path) -> Iterator[FlowRun]:
     with get_client(sync_client=True) as client:
         require_pool(client)
         deploy(client, entry)
-        deployment = client.read_deployment_by_name("approve/held-play")
+        deployment = client.read_deployment_by_name("approve/held-play-approve")
         yield client.create_flow_run_from_deployment(deployment.id, parameters={"version": 1})
         client.delete_deployment(deployment.id)
 

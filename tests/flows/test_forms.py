@@ -58,6 +58,7 @@ def test_a_stage_that_the_pipeline_does_not_have_is_not_offered() -> None:
 
 def test_deployments_are_told_apart() -> None:
     listed = deployments(shipped())["deployments"]
+    assert len({one["name"] for one in listed}) == len(listed)
     assert len({one["description"] for one in listed}) == len(listed)
     assert len({tuple(one["tags"]) for one in listed}) == len(listed)
     assert all(one["tags"][0] == "folio" and one["enforce_parameter_schema"] for one in listed)

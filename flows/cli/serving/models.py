@@ -224,7 +224,7 @@ def generate(
     """
     starts, heat = start or [""], _temperature(temperature, scale)
     light = len(starts) * count * length <= LIGHT_TOKENS
-    with _predictor(name, version, light) as predictor:
+    with _predictor(name, version, light, "language_model") as predictor:
         made = predictor.generate(
             starts,
             length=length,
@@ -288,8 +288,11 @@ def _tell(notice: str | None) -> None:
 
 
 @contextlib.contextmanager
-def _predictor(name: str, version: int | None, light: bool) -> Iterator[Predictor]:
-    """`light`: on NumPy, which answers before Keras is imported."""
+def _predictor(
+    name: str, version: int | None, light: bool, kind: str | None = None
+) -> Iterator[Predictor]:
+    """`light`: on NumPy, which answers before Keras is imported. Raises UsageError for a model that
+    is not of `kind`."""
     from flows.display.console import NATIVE_LOG, native_notices_to
     from pipelines.serving.predictor import NUMPY, Predictor
     from pipelines.serving.registered import load_champion
@@ -297,4 +300,4 @@ def _predictor(name: str, version: int | None, light: bool) -> Iterator[Predicto
     home = settings().home
     folder = load_champion(home, pipeline_name(name), version)
     with native_notices_to(home / NATIVE_LOG):
-        yield Predictor.load(folder, NUMPY if light else None)
+        yield Predictor.load(folder, NUMPY if light else None, kind=kind)

@@ -158,7 +158,7 @@ def test_what_is_gone_or_switched_off_is_found_and_repaired(installed: Home) -> 
         concurrency_limit=3,
         base_job_template=ProcessWorker.get_default_base_job_template(),
     )
-    installed.api("DELETE", f"/deployments/{deployments['stage/words']['id']}")
+    installed.api("DELETE", f"/deployments/{deployments['stage/words-stage']['id']}")
     installed.api("PATCH", f"/deployments/{words['id']}", parameters={"pipeline": "hamlet"})
     installed.api(
         "POST",
@@ -179,9 +179,9 @@ def test_what_is_gone_or_switched_off_is_found_and_repaired(installed: Home) -> 
     for part in (
         "problem pools work pool gpu is paused",
         "problem pools work pool gpu lets a run set the command",
-        "stage/words is missing",
+        "stage/words-stage is missing",
         "retrain/words differs from prefect.yaml in: parameters",
-        "retrain/hamlet belongs to a pipeline that no longer exists",
+        "retrain/hamlet is no longer declared",
         "“folio: a silent run has crashed” is disabled",
         "“folio: a crashed run is tried again” is missing",
         "“folio upstream: imdb follows imdb-lm” is missing: a new champion of imdb-lm does not",
@@ -213,7 +213,7 @@ def test_what_cannot_be_deployed_is_not_called_fixable(
     told = installed.told(fix=True)
     assert not any(one["fixable"] for one in told["findings"]), text(told)
     remove("letters")
-    assert "letters belongs to a pipeline that no longer exists" in text(installed.told())
+    assert "retrain/letters is no longer declared" in text(installed.told())
     assert "deployments" not in bad(installed.told(fix=True))
 
 

@@ -234,7 +234,9 @@ def test_a_training_killed_in_the_gpu_pool_ends_with_the_same_weights(
 def test_one_stage_is_repeated_through_its_deployment(up: Up) -> None:
     first = Runs(up.home / "runs").get("latest")
     run = up.ended(
-        up.begin("stage/shakespeare", pipeline="shakespeare", stage="metrics", using=first["run"])
+        up.begin(
+            "stage/shakespeare-stage", pipeline="shakespeare", stage="metrics", using=first["run"]
+        )
     )
     assert run["state_type"] == "COMPLETED"
     record = up.record(run["id"])
@@ -304,7 +306,7 @@ def test_a_pipeline_that_is_no_more_fails_with_one_line(up: Up) -> None:
 
 
 def test_scoring_without_a_champion_fails_with_one_line(up: Up) -> None:
-    state = up.ended(up.begin("score/imdb"))["state"]
+    state = up.ended(up.begin("score/imdb-score"))["state"]
     assert state["type"] == "FAILED"
     assert state["message"].startswith("imdb: no model is registered; train one with: folio run")
 
@@ -417,7 +419,7 @@ def test_no_secret_stands_on_a_command_line_and_temporary_files_are_private(up: 
 def test_a_command_in_the_job_variables_is_refused(up: Up, tmp_path: Path) -> None:
     answer = up.api(
         "POST",
-        f"/deployments/{up.deployment('score/imdb')}/create_flow_run",
+        f"/deployments/{up.deployment('score/imdb-score')}/create_flow_run",
         state={"type": "SCHEDULED"},
         job_variables={"command": f"touch {tmp_path / 'owned'}"},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,24 @@ def test_nothing_heavy_is_imported(name: str, trained: Settings) -> None:
     )
     (answer,), heavy = json.loads(run.stdout)
     assert answer and heavy == []
+
+
+def test_a_classifier_is_refused_before_anything_heavy_is_imported(trained: Settings) -> None:
+    code = (
+        "import sys\n"
+        "from flows.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print([name for name in ('keras', 'tensorflow', 'mlflow') if name in sys.modules])"
+    )
+    asked = ("generate", REVIEWS, "--length", "9000")  # long enough for Keras
+    done = subprocess.run(
+        [sys.executable, "-c", code, *asked],
+        cwd=PROJECT,
+        env=os.environ | {"FOLIO_HOME": str(trained.home)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.strip()) == (2, "[]")
+    assert done.stderr == f"folio: {REVIEWS} is a classifier: use predict\n"
