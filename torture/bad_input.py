@@ -1,11 +1,13 @@
-"""Files, archives, declarations, servers and command lines that are wrong: each gets one clear
-line, in bounded time and memory."""
+"""Files, archives, declarations, servers, command lines and API calls that are wrong: each gets one
+clear line, in bounded time and memory."""
 
 from __future__ import annotations
 
 import resource
 import shutil
 import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,14 @@ from typing import Any
 import yaml
 
 from pipelines.files.home import PROJECT
+from torture.bad_calls import a_request, from_python, servers
 from torture.homes import PIPELINES
 from torture.trials import Row, Trials
 from torture.wrong_files import FILES
+from torture.wrong_values import GIVEN, MARKS, harmed
 
+WITH_SERVERS = 300  # seconds: in fewer, there is no time to start them
 SECONDS, BYTES = 120, 8 << 30  # of a command; TensorFlow's libraries alone take 3 GiB of addresses
-VALUES: tuple[Any, ...] = (
-    None, True, -1, 0, 1.5, 10**30, "", "x", "../..", "\x1b[2J", "a\nb", [], {}, [[]], {"a": 1},
-    ".inf", ".nan", "2024-01-01", "${HOME}", "!!python/object:os.system", "&a [*a]", "9" * 5000,
-)  # fmt: skip
-MARKS = ("\t", "{", "\0", "]", ": :", "%", "&x", "*x", "\u2028", "---")
 WORDS = (
     "plan", "run", "check", "show", "models", "promote", "rollback", "predict", "generate",
     "report", "gc", "lineage", "diff", "export", "add", "remove", "list", "schema", "champion",
@@ -32,18 +32,20 @@ OPTIONS = (
     "--json", "--set", "--profile", "--only", "--until", "--seed", "--length", "--temperature",
     "--yes", "--keep", "--file", "--out", "--mirror", "--version", "--top", "--nonsense", "--",
 )  # fmt: skip
-GIVEN = (
-    "play", "nothing", "play@1", "play@99", "../../etc/passwd", "", " ", "-1", "1e9", "nan",
-    "\x1b[31m", "a=b", "training.epochs=0", "training.epochs", "x" * 5000, "/dev/null",
-    "/dev/zero", ".", "é\udcff",
-)  # fmt: skip
+
+Kind = Callable[[Trials, Path], None]
 
 
 def tries(trials: Trials) -> None:
     home = trials.homes.new(trials.folder / "home", trials.homes.trained)
-    kinds = (a_file, a_declaration, a_command, a_server)
-    while trials.go_on():
-        trials.random.choices(kinds, (3, 3, 3, 1))[0](trials, home)
+    kinds: list[Kind] = [a_file, a_declaration, a_command]
+    kinds = kinds * 3 + [a_server]
+    with ExitStack() as stack:
+        if trials.seconds >= WITH_SERVERS:
+            these = stack.enter_context(servers(trials, home))
+            kinds += [from_python] + [lambda trials, home: a_request(trials, these)] * 20
+        while trials.go_on():
+            trials.random.choice(kinds)(trials, home)
 
 
 def a_file(trials: Trials, home: Path) -> None:
@@ -66,26 +68,14 @@ def a_file(trials: Trials, home: Path) -> None:
 
 
 def a_declaration(trials: Trials, home: Path) -> None:
-    declared: Any = _declared(trials, trials.random.choice(list(PIPELINES)), {})
-    place: Any = declared
-    while True:
-        key = trials.random.choice(list(place))
-        if not isinstance(place[key], dict) or trials.random.random() < 0.2:
-            break
-        place = place[key]
-    harm = trials.random.choice(("value", "key", "removed", "text"))
-    if harm == "value":
-        place[key] = trials.random.choice(VALUES)
-    elif harm == "key":
-        place[trials.random.choice(("colour", "", "1", "a.b", "é", key.upper()))] = place[key]
-    elif harm == "removed":
-        del place[key]
+    declared = _declared(trials, trials.random.choice(list(PIPELINES)), {})
+    harm = "text" if trials.random.random() < 0.25 else harmed(trials.random, declared)
     path = _written(trials, declared)
     if harm == "text":
         text = path.read_text(encoding="utf-8")
         cut = trials.random.randrange(len(text))
         path.write_text(text[:cut] + trials.random.choice(MARKS) + text[cut:], encoding="utf-8")
-    _asked(trials, home, f"declaration, {harm} of {key}", "plan", path)
+    _asked(trials, home, f"declaration, {harm}", "plan", path)
 
 
 def a_command(trials: Trials, home: Path) -> None:
@@ -184,4 +174,4 @@ def _is_usage(err: str) -> bool:
     return len(err.strip().splitlines()) <= 4
 
 
-ROW = Row("bad input", "bad input gets one clear line", {"inputs": 2000}, tries)
+ROW = Row("bad input", "bad input gets one clear line", {"inputs": 2000, "API calls": 5000}, tries)

@@ -59,7 +59,7 @@ def tries(trials: Trials) -> None:
     home = trials.homes.new(trials.folder / "home", trials.homes.trained)
     (home / "secret.txt").write_text(MARK)
     (home / "secret.txt").chmod(0o600)
-    with _up(trials, home) as servers:
+    with running(trials, home) as servers:
         kinds: list[Callable[[], None]] = [lambda: _site(trials, servers)] * 40
         kinds += [lambda: _traversal(trials, servers)] * 30
         kinds += [lambda: _terminal(trials, home), lambda: _model(trials, home)]
@@ -70,7 +70,8 @@ def tries(trials: Trials) -> None:
 
 
 @contextmanager
-def _up(trials: Trials, home: Path) -> Iterator[dict[str, str]]:
+def running(trials: Trials, home: Path) -> Iterator[dict[str, str]]:
+    """The addresses of a `folio up`."""
     ports = [f"--{name}-port={free_port()}" for name in ("prefect", "mlflow", "dashboard")]
     said = trials.homes.folio(home, "up", "--detach", "--no-gpu", "--no-password", *ports)
     try:

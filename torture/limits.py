@@ -1,5 +1,6 @@
 """The machine refuses something in the middle of a run: no space, a read-only home, no memory, no
-file handles. One line, nothing half-published, and the next run on a sound machine ends well."""
+file handles. One line, nothing half-published, and the next run on a sound machine ends well. A
+clock that is set back or forward between two runs is no reason to refuse."""
 
 from __future__ import annotations
 
@@ -8,22 +9,32 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from torture.homes import PIPELINES, content_of, unrest
+import psutil
+
+from torture.homes import PIPELINES, content_of, processes_of, unrest
 from torture.trials import Row, Trials
 
 STEP = 1 << 20
 Limit = Callable[[], None]
 UNMOUNT = ["umount", "--lazy"]
+CLOCKS = ("-400d", "-3d", "-2h", "-90s", "+90s", "+2h", "+3d", "+400d")  # beside the machine's own
+# Debian's package libfaketime: whoever asks for the time gets another, in all processes of a run.
+OTHER_TIME = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
 
 
 def tries(trials: Trials) -> None:
-    kinds = [memory, handles, file_size]
+    kinds: list[Callable[[Trials], None]] = [memory, handles, file_size]
     if _mounts(trials.folder / "probe"):
         kinds += [disk, disk, read_only]
     else:
         trials.skip("a full disk and a read-only home: this user may not mount a small disk")
+    if preloaded := next(OTHER_TIME, None):
+        kinds += [partial(clock, preloaded=preloaded)]
+    else:
+        trials.skip("a clock that is set: libfaketime is not installed (apt-get install faketime)")
     while trials.go_on():
         trials.random.choice(kinds)(trials)
 
@@ -53,6 +64,25 @@ def read_only(trials: Trials) -> None:
     subprocess.run(["mount", "-o", "remount,rw", home], check=True)
     _sound(trials, home, "after a read-only home")
     subprocess.run([*UNMOUNT, home], check=True)
+
+
+def clock(trials: Trials, preloaded: Path) -> None:
+    """A run is killed with all that it started, the clock is set, and it is run again."""
+    home, name = trials.homes.new(trials.folder / "home"), trials.random.choice(list(PIPELINES))
+    declared, clocks = trials.homes.declared(name), trials.random.sample(CLOCKS, 2)
+    first, then = ({"LD_PRELOAD": str(preloaded), "FAKETIME": one} for one in clocks)
+    process = trials.homes.started(home, "run", declared, env=first)
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=trials.random.uniform(1, 60))
+    for one in processes_of(home):
+        with suppress(psutil.Error):
+            one.kill()
+    process.communicate()
+    said = trials.homes.folio(home, "run", declared, env=then)
+    trials.count("clocks set")
+    what = f"a clock of {clocks[0]}, then {clocks[1]}"
+    trials.expect(said.code == 0, f"{what}: {name}: exit code {said.code}: {said.err[-600:]}")
+    _sound(trials, home, f"after {what}")
 
 
 def memory(trials: Trials) -> None:
@@ -129,7 +159,7 @@ def _mounted(folder: Path, options: str) -> None:
 
 ROW = Row(
     "limits",
-    "a full disk, a read-only home, no memory, no handles: nothing half-published",
-    {"runs under a limit": 500},
+    "a full disk, a read-only home, no memory, no handles, another time: nothing half-published",
+    {"runs under a limit": 500, "clocks set": 50},
     tries,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -14,11 +15,13 @@ import pytest
 from pipelines.store.artifacts import Recipe, Store
 from tests.conftest import PROJECT
 from torture import __main__ as harness
+from torture.bad_calls import is_clear
 from torture.damage import HARMS
 from torture.homes import Homes
 from torture.nights import none_is_missing
 from torture.trials import Row, Trials
 from torture.wrong_files import FILES
+from torture.wrong_values import body, harmed
 
 FAILING = """
 import os, random, sys
@@ -102,6 +105,34 @@ def test_a_lost_and_a_double_night_are_noticed(
     none_is_missing(trials, "play", [{"expected_start_time": time} for time in times])
     assert len(trials.broken) == len(found)
     assert all(part in text for part, text in zip(found, trials.broken, strict=True))
+
+
+def test_wrong_calls_are_the_same_for_a_seed_and_mostly_wrong() -> None:
+    right = {"texts": ["a film"], "options": {"top": 3}}
+    made = [[body(random.Random(seed), right) for seed in range(200)] for _ in range(2)]
+    assert made[0] == made[1]
+    assert right == {"texts": ["a film"], "options": {"top": 3}}
+    same = sum(content == json.dumps(right).encode() for _, content in made[0])
+    assert same < 10
+
+
+def test_a_declaration_is_harmed_at_any_depth() -> None:
+    found = {harmed(random.Random(seed), {"a": 1, "b": {"c": 2, "d": {}}}) for seed in range(200)}
+    assert {"value of a", "key of c", "removed of b", "value of d"} <= found
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "clear"),
+    [
+        (200, b"{}", True),
+        (422, b'{"detail": "texts: missing"}', True),
+        (422, b'{"detail": "two\\nlines"}', False),
+        (500, b'{"detail": "an error in Folio"}', False),
+        (0, b"", False),
+    ],
+)
+def test_an_unclear_answer_is_noticed(status: int, answer: bytes, clear: bool) -> None:
+    assert is_clear(status, answer) == clear
 
 
 def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, breaks: bool) -> int:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -247,36 +247,49 @@ def test_one_stage_is_repeated_through_its_deployment(up: Up) -> None:
     assert record["profile"] == "quick" and record["metrics"] == first["metrics"]
 
 
-def test_a_schedule_fires_by_itself_and_finds_nothing_to_do(up: Up) -> None:
-    schedule = [
-        {
-            "schedule": {"cron": "* * * * *", "timezone": "UTC"},
-            "active": True,
-            "parameters": SHAKESPEARE,
-        }
-    ]
+@contextmanager
+def every_minute(up: Up, parameters: dict[str, Any]) -> Iterator[None]:
+    """A schedule of `retrain/shakespeare` while inside."""
     deployment = up.deployment("retrain/shakespeare")
+    when = {"cron": "* * * * *", "timezone": "UTC"}
     made = httpx.post(
         f"http://127.0.0.1:{up.ports[0]}/api/deployments/{deployment}/schedules",
-        json=schedule,
+        json=[{"schedule": when, "active": True, "parameters": parameters}],
         auth=up.auth,
     ).json()
-
-    def fired() -> dict[str, Any] | None:
-        runs = up.api(
-            "POST",
-            "/flow_runs/filter",
-            flow_runs={
-                "tags": {"all_": ["auto-scheduled"]},
-                "state": {"type": {"any_": ["COMPLETED"]}},
-            },
-        ).json()
-        return runs[0] if runs else None
-
-    run = wait_for(fired, pause=ASKED_EVERY)
-    assert run["state_name"] == "Nothing to do" and run["auto_scheduled"]
-    assert up.record(run["id"])["state"] == "nothing-to-do"
+    yield
     up.api("DELETE", f"/deployments/{deployment}/schedules/{made[0]['id']}")
+
+
+def fired(up: Up, state: str) -> dict[str, Any] | None:
+    """A run of a schedule in that state."""
+    tags, states = {"all_": ["auto-scheduled"]}, {"type": {"any_": [state]}}
+    found = up.api("POST", "/flow_runs/filter", flow_runs={"tags": tags, "state": states}).json()
+    return found[0] if found else None
+
+
+def test_a_schedule_fires_by_itself_and_finds_nothing_to_do(up: Up) -> None:
+    with every_minute(up, SHAKESPEARE):
+        run = wait_for(lambda: fired(up, "COMPLETED"), pause=ASKED_EVERY)
+        assert run["state_name"] == "Nothing to do" and run["auto_scheduled"]
+        assert up.record(run["id"])["state"] == "nothing-to-do"
+
+
+def test_a_scheduled_run_that_is_killed_goes_on_within_minutes(up: Up) -> None:
+    """Prefect has seen no event of its first state, and would hold all that follow back."""
+    with every_minute(up, SHAKESPEARE | {"overrides": [*SMALL, "seed=5"], "train_in": "here"}):
+        run = wait_for(lambda: fired(up, "RUNNING"), pause=ASKED_EVERY)
+        pid = wait_for(lambda: is_live(up, run["id"]))
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: up.flow_run(run["id"])["state_type"] == "CRASHED", pause=ASKED_EVERY)
+    ended = up.ended(run["id"])
+    assert (ended["state_type"], ended["run_count"]) == ("COMPLETED", 2)
+
+
+def is_live(up: Up, run: str) -> int | None:
+    """The process of a run that has its name."""
+    name = up.flow_run(run)["name"]
+    return next((one["pid"] for one in live_runs(up.home / "runs") if one["run"] == name), None)
 
 
 @pytest.mark.parametrize(
