@@ -226,6 +226,15 @@ def delete_version(
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # it contains something else
             folder.parent.rmdir()
+        if (files := _run_folder(client, home, found.run_id)) is not None:
+            shutil.rmtree(files, ignore_errors=True)
     client.delete_model_version(version.name, found.version)
     if alone and found.source and found.run_id:
         delete_for_good(client, found.source.removeprefix("models:/"), found.run_id)
+
+
+def _run_folder(client: mlflow.MlflowClient, home: Path, run: str | None) -> Path | None:
+    """The folder in this home with the files of a run: samples, the report."""
+    path = local_path(client.get_run(run).info.artifact_uri, registry_uri(home)) if run else None
+    own = (home / "mlflow").resolve()
+    return path.parent if path and own in path.resolve().parents else None

@@ -8,7 +8,7 @@ chance: with few documents, chance alone can give a large index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,41 @@ from typing import Any
 import numpy as np
 
 from pipelines.corpus.class_names import labels_of
+from pipelines.declaration.spec import Spec
+from pipelines.errors import FolioError
+from pipelines.files.machine import one_line
 from pipelines.registry.versions import Version, champion_of, versions
 from pipelines.stats.two_samples import LENGTH, of_classes, of_shares, of_unknown, of_values
 from pipelines.store.artifacts import Artifact, Store
+from pipelines.store.settings import Settings
 from pipelines.tokens.lengths import documents_by_length
 from pipelines.tokens.vocabulary import Vocabulary
+
+
+def compared_texts(
+    settings: Settings,
+    spec: Spec,
+    corpus: Artifact,
+    tokens: Artifact,
+    new: bool,
+    notice: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """Like `from_champion`; tells what has drifted, and an error, which does not stop a run."""
+    try:
+        found = from_champion(
+            settings.home, settings.store, spec.name, spec.sample, corpus, tokens, new
+        )
+    except (FolioError, OSError, KeyError) as error:
+        notice(
+            f"{spec.name}: the text could not be compared with the champion's: {one_line(error)}"
+        )
+        return None
+    if found and found["drifted"]:
+        notice(
+            f"{spec.name}: the text has drifted from what version {found['version']} was trained "
+            f"on: {', '.join(found['drifted'])}"
+        )
+    return found
 
 
 def from_champion(

@@ -100,6 +100,8 @@ class Retraining:
             self.notice(f"{self.spec.name} · {name}: {text}")
         if name == "tokens":
             self._compare_texts()
+        if name == "report":
+            self._show_report(result)
         return result
 
     def execute(
@@ -148,31 +150,30 @@ class Retraining:
         return decide(stage_named(name), self.spec, artifacts, self.settings, self.selection)
 
     def _compare_texts(self) -> None:
-        """Compared with the champion's training text. An error in this does not stop a run."""
-        from pipelines.release.drift import from_champion
+        from pipelines.release.drift import compared_texts
 
         corpus, tokens = self._log["corpus"], self._log["tokens"]
+        self.drift = compared_texts(
+            self.settings,
+            self.spec,
+            corpus.artifact,
+            tokens.artifact,
+            any(one.action != "reuse" for one in (corpus, tokens)),
+            self.notice,
+        )
+
+    def _show_report(self, report: StageResult) -> None:
+        """In MLflow too, if a version was registered. An error in this does not stop a run."""
+        from pipelines.tracking.report_files import attach_report
+
+        release = self._log.artifacts.get("release")
+        version = release.counts["version"] if release else None
+        if report.action == "reuse" or version is None:
+            return
         try:
-            self.drift = from_champion(
-                self.settings.home,
-                self.settings.store,
-                self.spec.name,
-                self.spec.sample,
-                corpus.artifact,
-                tokens.artifact,
-                new=any(one.action != "reuse" for one in (corpus, tokens)),
-            )
-        except (FolioError, OSError, KeyError) as error:
-            self.notice(
-                f"{self.spec.name}: the text could not be compared with the champion's: "
-                f"{one_line(error)}"
-            )
-        if self.drift and self.drift["drifted"]:
-            self.notice(
-                f"{self.spec.name}: the text has drifted from what version "
-                f"{self.drift['version']} was trained on: "
-                f"{', '.join(self.drift['drifted'])}"
-            )
+            attach_report(self.settings.home, self.spec.name, version, report.artifact.path)
+        except (FolioError, OSError) as error:
+            self.notice(f"{self.spec.name}: the report is not in MLflow: {one_line(error)}")
 
     def _call(self, name: str, call: Call, inputs: tuple[StageResult | None, ...]) -> StageResult:
         try:

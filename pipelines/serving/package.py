@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.declaration.section_base import MOST_LABELS
-from pipelines.errors import DamagedError, FolioError
+from pipelines.errors import DamagedError, FolioError, UsageError
 from pipelines.files.digests import digest_file
 from pipelines.files.names import unsafe
 from pipelines.files.small_files import read_object
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SETTINGS, DECLARED, MODEL, VOCABULARY = "package.json", "model.json", "model.keras", "vocabulary"
 MIX = "mix"
+INSTEAD = {"classifier": "use predict", "language_model": "use generate or next_tokens"}
 
 
 class Cut(BaseModel):
@@ -65,6 +66,12 @@ class PackageSettings(BaseModel):
     normal_form: Literal["NFC"] | None = None
     mix: Literal["nb-svm", "n-gram"] | None = None
     files: dict[str, str] | None = None
+
+
+def require_kind(pipeline: str, kind: str, wanted: str | None) -> None:
+    """Raises UsageError if a model is of another kind than the wanted one."""
+    if wanted and kind != wanted:
+        raise UsageError(f"{pipeline} is a {kind.replace('_', ' ')}: {INSTEAD[kind]}")
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,13 @@ from pipelines.readers.cleaning import composed, unix_lines, without_tags
 from pipelines.serving.answers import Chance, answer, named
 from pipelines.serving.batching import MAX_TOKENS, groups, model_inputs, rows_by_length
 from pipelines.serving.networks import Network, keras_network, numpy_network
-from pipelines.serving.package import Package, Scaling
+from pipelines.serving.package import Package, Scaling, require_kind
 from pipelines.stats.calibration import Calibration
 
 NUMPY = "numpy"  # not a backend of Keras
 CHUNK = 512  # tokens of a long start that are read at once
 UNITS = {"char": "characters", "word": "words", "subword": "subwords"}
 Watch = Callable[[np.ndarray, list[np.ndarray]], None]
-INSTEAD = {"classifier": "use predict", "language_model": "use generate or next_tokens"}
 SHOWN = 10  # number of unknown characters or words to list in an error
 
 
@@ -63,8 +62,7 @@ class Predictor:
         heavy is imported."""
         try:
             package = Package.read(folder)
-            if kind is not None:
-                _require(package.settings.pipeline, package.settings.kind, kind)
+            require_kind(package.settings.pipeline, package.settings.kind, kind)
             if backend == NUMPY and package.spec.builder is None:
                 return cls(package, numpy_network(package))
             backend = None if backend == NUMPY else backend
@@ -106,7 +104,7 @@ class Predictor:
 
     def judged(self, texts: Iterable[Any], watch: Watch | None = None) -> list[dict[str, Any]]:
         """The same rows, but with probabilities as an array (labels,), which takes less memory."""
-        _require(self.pipeline, self.kind, "classifier")
+        require_kind(self.pipeline, self.kind, "classifier")
         return [row for group in groups(texts) for row in self._judge(group, watch)]
 
     def _judge(self, group: list[Any], watch: Watch | None) -> list[dict[str, Any]]:
@@ -171,7 +169,7 @@ class Predictor:
 
         They follow the last `self.context` tokens, or all if that is None.
         """
-        _require(self.pipeline, self.kind, "language_model")
+        require_kind(self.pipeline, self.kind, "language_model")
         if top < 1:
             raise UsageError(f"top {top}: give at least 1")
         ids = self._start(text, replace_unknown)[-(self.context or 0) :]
@@ -203,7 +201,7 @@ class Predictor:
         `replace_unknown` replaces them by the unknown token. Raises UsageError on impossible
         values.
         """
-        _require(self.pipeline, self.kind, "language_model")
+        require_kind(self.pipeline, self.kind, "language_model")
         starts = [start for start in starts for _ in range(count)]
         coded = {text: self._start(text, replace_unknown) for text in starts}
         never, reads = self.vocabulary.never_drawn, self.context if context is None else context
@@ -280,11 +278,6 @@ class Predictor:
             outputs = self.network.predict_on_batch({"tokens": tokens, "length": length, **states})
             states = {name: outputs[name] for name in names}
         return outputs["logits"][0, length[0] - 1]
-
-
-def _require(pipeline: str, kind: str, wanted: str) -> None:
-    if kind != wanted:
-        raise UsageError(f"{pipeline} is a {kind.replace('_', ' ')}: {INSTEAD[kind]}")
 
 
 def _problem(text: Any, may_be_empty: bool = False) -> str | None:

@@ -29,6 +29,7 @@ from pipelines.store.live_runs import live_runs
 from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 from tests.conftest import PLAY, PROJECT, artifact_of, declared
+from tests.tasks.test_events import awaited
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -380,7 +381,7 @@ def test_without_a_worker_for_trainings(tmp_path: Path) -> None:
     pid = (state_of(home) or {})["pid"]
     code, said, complained = bare.said("down", "--json")
     assert (code, json.loads(said)) == (0, {"stopped": pid}), complained
-    assert bare.processes() == []
+    assert awaited(lambda: not bare.processes())
 
 
 def test_a_port_that_is_taken_is_named(up: Up, tmp_path: Path) -> None:

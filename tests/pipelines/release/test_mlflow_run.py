@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ import pytest
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.release.model_card import model_card
 from pipelines.store.settings import Settings
+from pipelines.tracking.report_files import FOLDER
 from tests.conftest import artifact_of
 
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
@@ -34,6 +36,7 @@ def test_the_run_has_a_point_for_each_epoch(name: str, trained: Settings) -> Non
         assert len(points) == 2 and points[0].timestamp < points[1].timestamp
     assert run.info.run_name == model.manifest["run"]
     assert run.data.metrics["training_seconds"] == sum(model.counts["epoch_seconds"])
+    assert run.data.tags["mlflow.source.name"] == "folio"
     assert run.data.tags["mlflow.source.git.commit"] == model.manifest["git_commit"]
 
 
@@ -52,6 +55,17 @@ def test_the_run_has_the_splits_and_the_samples(trained: Settings, tmp_path: Pat
         assert found[context] == (f"{PLAY} {split}", corpus.digest[:12], counts)
     metrics = json.loads((artifact_of(trained, PLAY, "metrics").path / "metrics.json").read_text())
     assert json.loads(Path(path).read_text()) == metrics["samples"]
+
+
+@pytest.mark.parametrize("name", [REVIEWS, PLAY])
+def test_the_run_has_the_report_and_its_plots(name: str, trained: Settings, tmp_path: Path) -> None:
+    report = artifact_of(trained, name, "report")
+    with mlflow_at(trained.home) as (_, client):
+        run = client.get_model_version(name, "1").run_id
+        got = Path(client.download_artifacts(run, FOLDER, str(tmp_path)))
+    files = {str(path.relative_to(got)) for path in got.rglob("*") if path.is_file()}
+    assert files == report.manifest["files"].keys() and "plots/training.png" in files
+    assert all((got / one).read_bytes() == (report.path / one).read_bytes() for one in files)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +102,10 @@ def test_a_version_is_described(name: str, lines: list[str], trained: Settings) 
         model, run = client.get_registered_model(name), client.get_run(version.run_id)
     for line in lines:
         assert line in version.description, version.description
+    assert f'mlflow.pyfunc.load_model("models:/{name}@champion")' in version.description
+    figure = "accuracy" if name == REVIEWS else "bits per character"
+    interval = rf"\| {figure} \| [0-9.]+ \| [0-9.]+ to [0-9.]+ \|"
+    assert re.search(interval, version.description), version.description
     assert model.description == run.data.tags["mlflow.note.content"] == version.description
 
 

@@ -178,6 +178,12 @@ def test_old_versions_go_with_their_files_and_rows(
         "reject",
         "reject",
     ]
+    with mlflow_at(here.home) as (_, client):  # as the report and samples are kept
+        for version in versions(here.home, "films"):
+            client.log_text(version.run, "a page", "report/report.html")
+    films_only = here.home / "mlflow" / "artifacts" / "films"
+    runs = [path.parent for path in films_only.glob("*/artifacts/report")]
+    assert len(runs) == 6
     stock = take_stock(here)
     items = garbage(stock, here, Policy(runs=2))
     assert [(item.name, item.path, item.bytes) for item in items] == [
@@ -191,7 +197,7 @@ def test_old_versions_go_with_their_files_and_rows(
     ]
     assert [v.number for v in versions(here.home, "films")] == [2, 3, 4, 5, 6]
     assert [folder.exists() for folder in folders] == [False, *[True] * 5]
-    assert not folders[0].parent.exists()
+    assert not folders[0].parent.exists() and sum(run.exists() for run in runs) == 5
     with closing(sqlite3.connect(here.home / "mlflow" / "mlflow.db")) as database:
         for table in ("runs", "logged_models"):
             (count,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()
