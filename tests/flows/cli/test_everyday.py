@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
-from tests.conftest import PLAY, declared
+from tests.conftest import PLAY, PROJECT, declared
 from tests.flows.cli.test_cli import (
     FOLIO,
     Folio,
@@ -186,6 +187,20 @@ def test_an_interrupt_reaches_what_was_started_in_the_background(
     os.kill(waiting.pid, signal.SIGINT)
     _, said = waiting.communicate(timeout=60)
     assert waiting.returncode == 130 and said.splitlines()[-1].startswith("folio: interrupted")
+
+
+def test_a_suite_in_the_background_hands_no_ignored_interrupt_down() -> None:
+    """`make test &` starts pytest so; its tests interrupt what they start."""
+    child = "print(next(line for line in open('/proc/self/status') if line.startswith('SigIgn')))"
+    suite = (
+        "import signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        "import tests.conftest; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", suite, child], capture_output=True, text=True, cwd=PROJECT
+    )
+    ignored = int(done.stdout.split()[1], 16)
+    assert not ignored & 1 << (signal.SIGINT - 1), done.stderr
 
 
 def caught(status: Path) -> bool:

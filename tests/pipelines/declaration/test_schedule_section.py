@@ -23,6 +23,7 @@ from tests.conftest import REVIEWS
         ("0 3 * * L5", "weekday 'L5' is not read the same by Prefect"),
         ("0 3 LW * *", "day 'LW' is not read the same"),
         ("0 3 */2 * 1", r"day '\*/2' together with weekday '1' is not read the same"),
+        ("0 0 */2 * 1", r"day '\*/2' together with weekday '1' is not read the same"),
         ("0 3 1 * */2", r"day '1' together with weekday '\*/2'"),
         ("0 3 L * 1", "day 'L' together with weekday '1'"),
         ("0 3 1 * fri#1", "day '1' together with weekday 'fri#1'"),

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -404,6 +405,25 @@ def test_equal_keys_are_equal_bytes_in_every_home(
         assert [name for name in files[0] if files[0][name] != files[1][name]] == []
     assert "metrics.json" in files[0]
     assert [one["stage"] for one in made["stages"]] == [*NAMES[:6], "report"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("letters", "kind"), [("a word of it ", "char"), ("a word of it ", "word"), ("a", "char")]
+)
+def test_a_text_in_one_line_becomes_batches_in_bounded_time(
+    settings: Settings, declare, letters: str, kind: str
+) -> None:
+    """4 MB here, for 100: the processor time of the data stages grows with the text, not faster."""
+    path = declare("one-line", PLAY)
+    text = path.parent / "line.txt"
+    text.write_text(letters * (4_000_000 // len(letters)))
+    given = [f"source.path={text}", f"tokens.kind={kind}", "batches.batch_size=512"]
+    selection = Selection(stages=("source", "corpus", "tokens", "batches"))
+    began = time.process_time()
+    record = retrain_plain(str(path), None, tuple(given), settings=settings, selection=selection)
+    assert [one["action"] for one in record["stages"]] == ["run"] * 4
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize("maker", ["the run itself", "another"])
