@@ -55,7 +55,7 @@ setup: $(READY)  ## create .venv from requirements-dev.txt; for another Python: 
 
 # The newest versions that pyproject.toml allows; `git diff` shows what changed.
 lock:  ## rewrite requirements.txt and requirements-dev.txt; needs uv
-	uv pip compile $(LOCK) --extra postgresql --output-file requirements.txt
+	uv pip compile $(LOCK) --extra postgresql --extra s3 --output-file requirements.txt
 	uv pip compile $(LOCK) --extra dev --output-file requirements-dev.txt
 
 # --no-compile halves the time: Python compiles what is imported, and most is not.

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.store.resource_use import Measurement
+from pipelines.files.resource_use import Measurement
 
 Turn = Callable[[], float]  # one measurement: seconds, or items per second
 

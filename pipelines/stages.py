@@ -26,6 +26,7 @@ class Stage:
     when: str | None = None  # only pipelines that declare this key have the stage
     upstream: bool = False  # its inputs are those of another pipeline's version
     shared: bool = True  # published to FOLIO_STORE; False: it belongs to this home only
+    unfinished: tuple[str, ...] = ()  # partial work that FOLIO_STORE gets too; the last first
     version: int = 1  # increase it when the meaning of the files changes without a code change here
 
     def reads(self, stages: Container[str]) -> tuple[str, ...]:
@@ -87,6 +88,7 @@ STAGES = (
         ("keras", "numpy", "backend"),
         own_code="model.builder",
         optional=("start",),
+        unfinished=("checkpoint.npz", "best-*.npz"),
     ),
     Stage(
         "mix",

@@ -66,8 +66,11 @@ def execute_stage(
     decision = decide(stage, spec, inputs, settings, selection)
     action, reason, artifact = decision.action, decision.reason, decision.artifact
     reason = start.named_in(reason) if start else reason
-    if action == "reuse" and artifact is not None and not store.hold(artifact):
-        action, reason = "run", "its artifact was just removed"
+    said = None
+    if action == "reuse" and artifact is not None:
+        artifact, said = store.share(artifact)
+        if not store.hold(artifact):
+            action, reason = "run", "its artifact was just removed"
     if action != "reuse" and selection.needs_existing(stage.name):
         raise UsageError(
             f"there is no {stage.name} artifact to build on ({reason}); run without --only/--from"
@@ -76,10 +79,11 @@ def execute_stage(
         raise PendingError(f"{spec.name}: {stage.name} must run ({reason})")
     if action != "reuse" or artifact is None:
         artifact, built = _obtain(stage, decision, spec, inputs, settings, run)
+        artifact, said = store.share(artifact)
         if not built:
             action, reason = "reuse", BY_ANOTHER
     elsewise = _other_bytes(decision.artifact, artifact) if action == "rebuild" else None
-    reason = "; ".join(filter(None, (reason, elsewise, store.share(artifact))))
+    reason = "; ".join(filter(None, (reason, elsewise, said)))
     return StageResult(stage.name, action, reason, round(time.perf_counter() - began, 3), artifact)
 
 

@@ -1,9 +1,8 @@
 """Decides for each stage whether it would run, and says exactly why. `run` uses the same code.
 
-A key depends on the content of a stage's inputs. The keys of stages after one that must run are
-therefore not known yet: the plan then says `run`, and that they are reused if the inputs do not
-change. Of a damaged artifact the manifest tells what bytes it had: later stages are decided for
-these, on the condition that it is rebuilt with the same ones.
+A key depends on the content of a stage's inputs, so those of stages after one that must run are
+not known yet: the plan says `run`, and that they are reused if the inputs do not change. For stages
+after a damaged artifact, it assumes that this one is rebuilt with the bytes in its manifest.
 """
 
 from __future__ import annotations
@@ -185,7 +184,9 @@ def decide(
     if found is None:
         return _absent(recipe, spec, settings, store, unasked)
     if problem := store.damage(found):
-        return Decision(stage.name, "rebuild", f"artifact damaged: {problem}", recipe, found)
+        if (mended := store.mended(found)) is None:
+            return Decision(stage.name, "rebuild", f"artifact damaged: {problem}", recipe, found)
+        found = mended
     if stage.name == "release" and (why := _unregistered(found, settings.home)):
         return Decision(stage.name, "run", why, recipe, found)
     if forced:
@@ -202,9 +203,9 @@ def decide(
 def _absent(
     recipe: Recipe, spec: Spec, settings: Settings, store: Store, unasked: str | None
 ) -> Decision:
+    unshared = store.unshared(recipe.stage, recipe.key)
     if harm := store.remains(recipe.stage, recipe.key):
         return Decision(recipe.stage, "rebuild", f"artifact damaged: {harm}", recipe)
-    unshared = store.unshared(recipe.stage, recipe.key)
     previous = settings.runs.previous_manifest(store, spec.name, recipe.stage)
     reasons = filter(None, (why_changed(recipe, previous), unasked, unshared))
     return Decision(recipe.stage, "run", "; ".join(reasons), recipe)

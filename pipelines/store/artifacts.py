@@ -17,7 +17,7 @@ import shutil
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,13 +27,13 @@ from pipelines.errors import DamagedError, FolioError, UnreadableError
 from pipelines.files.home import made
 from pipelines.files.locks import share, try_lock
 from pipelines.files.names import unsafe
+from pipelines.files.resource_use import Measurement
 from pipelines.files.whole_files import sync_folder, write_whole
 from pipelines.steps.here import HERE
 from pipelines.steps.step import Executor
 from pipelines.store import manifest as manifests
 from pipelines.store.manifest import KEY, MANIFEST, Artifact, Recipe
-from pipelines.store.remote import SharedStore
-from pipelines.store.resource_use import Measurement
+from pipelines.store.sharing import Sharing, lock_of, set_aside
 from pipelines.store.times import utc
 
 Progress = Callable[[float, float | None, str], None]  # done, total if known, unit
@@ -81,41 +81,44 @@ class Store:
         self.digests = digests
         self._held: list[int] = []  # descriptors, see `hold`
         weakref.finalize(self, _close, self._held)
-        self.remote = SharedStore(shared) if shared else None
+        self.sharing = Sharing(root, shared) if shared else None
+        self.remote = self.sharing.remote if self.sharing else None
 
     @cached_property
     def local(self) -> Store:
         """The same artifacts without the shared store."""
         return self if self.remote is None else Store(self.root, digests=self.digests)
 
-    def find(self, stage: str, key: str) -> Artifact | None:
+    def find(self, stage: str, key: str, *, holds_lock: bool = False) -> Artifact | None:
         """The artifact, its files unchecked, or None if it has no complete manifest.
 
-        Fetches it from the shared store if this one does not have it.
+        Takes it from the shared store if this one does not have it. `holds_lock`: that of the key.
         """
+        path = self.root / stage / key
         if not _names_one(stage, key):
             return None
-        path = self.root / stage / key
-        if self.remote is not None and not os.path.lexists(path):
-            self.remote.fetch(stage, key, path)
-        try:
-            return Artifact(stage, key, path, manifests.read(path))
-        except (FileNotFoundError, UnreadableError):
-            return None
+        for _ in range(2):
+            with suppress(FileNotFoundError, UnreadableError):
+                return Artifact(stage, key, path, manifests.read(path))
+            if not self.sharing or not self.sharing.take(stage, key, holds_lock=holds_lock):
+                return None
+        return None
+
+    def mended(self, artifact: Artifact) -> Artifact | None:
+        """A damaged artifact, taken again from the shared store; None if that has no whole one."""
+        stage, key = artifact.stage, artifact.key
+        if self.sharing and self.sharing.take(stage, key, over=True):
+            return self.find(stage, key)
+        self.unshared(stage, key)  # raises an error if the shared store is unreachable
+        return None
 
     def newest(self, recipe: Recipe) -> Artifact | None:
         """The latest artifact here that differs from `recipe` only in its inputs."""
-        fixed = {"version", "config", "code", "libraries"}
-        found = [
-            self.find(recipe.stage, path.parent.name)
-            for path in (self.root / recipe.stage).glob(f"[!.]*/{MANIFEST}")
-        ]
-        alike = [
-            artifact
-            for artifact in found
-            if artifact is not None
-            and all(artifact.manifest[name] == getattr(recipe, name) for name in fixed)
-        ]
+        fixed, folder = ("version", "config", "code", "libraries"), self.root / recipe.stage
+        names = [path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST}")]
+        found = filter(None, (self.find(recipe.stage, name) for name in names))
+        same = {name: getattr(recipe, name) for name in fixed}
+        alike = [one for one in found if same.items() <= one.manifest.items()]
         return max(alike, key=lambda artifact: artifact.manifest["created"], default=None)
 
     def damage(self, artifact: Artifact) -> str | None:
@@ -134,14 +137,13 @@ class Store:
         return None
 
     def unshared(self, stage: str, key: str) -> str | None:
-        """Why the shared store could not provide the artifact, if something is wrong."""
+        """Why the shared store could not provide the artifact, if something is wrong with it there.
+        Raises SharedStoreError if that store is unreachable."""
         return self.remote.note(stage, key) if self.remote else None
 
     def set_aside(self, stage: str, key: str) -> Path:
-        """Move the artifact's folder aside; the caller holds the key's lock. Returns its new
-        path."""
-        aside = made(self.root / ".damaged") / f"{stage}-{key}-{time.time_ns()}"
-        return (self.root / stage / key).rename(aside)
+        """As `sharing.set_aside`."""
+        return set_aside(self.root, stage, key)
 
     def open(self, stage: str, key: str) -> Artifact:
         """The artifact, checked. Raises DamagedError if it is missing or damaged."""
@@ -177,7 +179,7 @@ class Store:
         folder = self.root / recipe.stage
         try:
             with self._lock(recipe, progress) as waited:
-                found = self.find(recipe.stage, recipe.key)
+                found = self.find(recipe.stage, recipe.key, holds_lock=True)
                 sound = found is not None and self.damage(found) is None
                 if found and sound and (waited or not force):
                     self.hold(found)
@@ -185,10 +187,12 @@ class Store:
                 made = _emptied(folder / f".tmp-{recipe.key}"), _own(folder / f".work-{recipe.key}")
                 home = self.root.parent
                 work = Workspace(*made, home, progress, mirror, offline, gpu, log, steps=steps)
-                with ExitStack() as ending:
-                    ending.callback(shutil.rmtree, work.out, ignore_errors=True)
+                build = self.sharing.going_on(recipe, build) if self.sharing else build
+                try:
                     built = self._build(recipe, build, work, manifest, found if sound else None)
                     self.hold(built)
+                finally:
+                    shutil.rmtree(work.out, ignore_errors=True)
                 return built, True
         except OSError as error:
             error.filename = error.filename or str(folder)  # `refusal_of` reads it
@@ -226,13 +230,15 @@ class Store:
             }
         )
         write_whole(work.out / MANIFEST, manifests.text_of(manifest))
+        if self.sharing:
+            manifest = self.sharing.settle(recipe, work.out, manifest)
         self._publish(recipe, work)
         return Artifact(recipe.stage, recipe.key, self.root / recipe.stage / recipe.key, manifest)
 
     def _publish(self, recipe: Recipe, work: Workspace) -> None:
         final = self.root / recipe.stage / recipe.key
         if os.path.lexists(final):  # damaged or superseded: kept for inspection, never read again
-            self.set_aside(recipe.stage, recipe.key)
+            set_aside(self.root, recipe.stage, recipe.key)
         for folder in sorted({path.parent for path in work.out.rglob("*")}):
             sync_folder(folder)
         work.out.rename(final)
@@ -251,12 +257,10 @@ class Store:
         with file:
             yield waited
 
-    def share(self, artifact: Artifact) -> str | None:
-        """Also publish it in the shared store if that lacks it. Returns a notice if that was
-        repaired or could not be reached."""
-        if self.remote is None:
-            return None
-        return self.remote.offer(artifact.stage, artifact.key, artifact.manifest, artifact.path)
+    def share(self, artifact: Artifact) -> tuple[Artifact, str | None]:
+        """The artifact after an exchange with the shared store, and a notice, see `Sharing.share`.
+        What one holds is not exchanged."""
+        return self.sharing.share(artifact) if self.sharing else (artifact, None)
 
     def hold(self, artifact: Artifact) -> bool:
         """Keep the artifact from being removed while this Store exists; False: it is gone."""
@@ -273,11 +277,6 @@ def _names_one(stage: str, key: str) -> bool:
     """Whether this is a valid artifact name: run records and a registry's tags may contain
     anything."""
     return not unsafe(stage) and KEY.fullmatch(str(key)) is not None
-
-
-def lock_of(folder: Path, key: str) -> Path:
-    """The lock for writing or removing anything of a key, in a stage's folder."""
-    return folder / f".lock-{key}"
 
 
 def _close(descriptors: list[int]) -> None:

@@ -95,7 +95,7 @@ def test_homes_with_registries_of_their_own_share_no_release(
     bucket = tmp_path / "bucket"
     shared = Store(trained.store.root, f"file://{bucket}")
     for artifact in stored(shared):  # with releases, as it was once
-        assert shared.share(artifact) is None
+        assert shared.share(artifact) == (artifact, None)
     one, other = (
         Settings.at(tmp_path / name, remote=f"file://{bucket}") for name in ("one", "other")
     )

@@ -19,35 +19,21 @@ from pipelines.source.object_stores import version_at
 from pipelines.store.settings import Settings
 from tests.conftest import PLAY, declared, spec_of
 from tests.pipelines.inspection.test_proposal import PLAY as TEXT
+from tests.s3_server import client
 
 SOURCE = Selection.of(until="source")
 Put = Callable[[str, str], None]  # (name, text)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Put]]:
-    """A bucket of a real S3 server on 127.0.0.1."""
-    pytest.importorskip("s3fs", reason="installed with folio[s3]")
-    moto = pytest.importorskip("moto.server", reason="the S3 server")
-    import boto3
+def server(s3: str, bucket: str) -> tuple[str, Put]:
+    """A place of the test's own in a bucket of a real S3 server on 127.0.0.1."""
+    to, (name, place) = client(s3), bucket.removeprefix("s3://").split("/", 1)
 
-    running = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    url = "http://{}:{}".format(*running.get_host_and_port())
-    for name, value in (
-        ("AWS_ENDPOINT_URL", url),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("NO_PROXY", "127.0.0.1"),
-    ):
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=url)
-    client.create_bucket(Bucket="texts")
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    yield "s3://texts", lambda name, text: client.put_object(Bucket="texts", Key=name, Body=text)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    running.stop()
+    def put(key: str, text: str) -> None:
+        to.put_object(Bucket=name, Key=f"{place}/{key}", Body=text)
+
+    return bucket, put
 
 
 @pytest.fixture
@@ -71,7 +57,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Put]]:
 
 
 @pytest.fixture(params=["server", "memory"])
-def bucket(request: pytest.FixtureRequest) -> tuple[str, Put]:
+def texts(request: pytest.FixtureRequest) -> tuple[str, Put]:
     return request.getfixturevalue(request.param)
 
 
@@ -90,9 +76,9 @@ def source_of(file: Path, settings: Settings, **asked: Any) -> Any:
 
 @pytest.mark.slow
 def test_a_file_is_fetched_and_fetched_again_when_it_has_changed(
-    tmp_path: Path, bucket: tuple[str, Put]
+    tmp_path: Path, texts: tuple[str, Put]
 ) -> None:
-    address, put = bucket
+    address, put = texts
     put("plays/a b.txt", TEXT)
     file, settings = (
         pipeline(tmp_path, f"{address}/plays/a%20b.txt"),
@@ -112,8 +98,8 @@ def test_a_file_is_fetched_and_fetched_again_when_it_has_changed(
 
 
 @pytest.mark.slow
-def test_what_is_refused_or_missing(tmp_path: Path, bucket: tuple[str, Put]) -> None:
-    address, put = bucket
+def test_what_is_refused_or_missing(tmp_path: Path, texts: tuple[str, Put]) -> None:
+    address, put = texts
     put("a.txt", TEXT)
     settings = Settings.at(tmp_path / "home")
     digest = f", sha256: '{64 * '0'}'"
@@ -133,8 +119,8 @@ def test_what_is_refused_or_missing(tmp_path: Path, bucket: tuple[str, Put]) -> 
 
 
 @pytest.mark.slow
-def test_a_mirror_may_be_a_bucket(tmp_path: Path, bucket: tuple[str, Put]) -> None:
-    address, put = bucket
+def test_a_mirror_may_be_a_bucket(tmp_path: Path, texts: tuple[str, Put]) -> None:
+    address, put = texts
     put("mirror/play.txt", TEXT)
     file = pipeline(tmp_path, "http://127.0.0.1:9/nowhere/play.txt")
     settings = Settings.at(tmp_path / "home", mirror=f"{address}/mirror")
@@ -152,6 +138,7 @@ def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     with pytest.raises(UnreachableError, match=r"s3://texts/a\.txt: no answer"):
         version_at("s3://texts/a.txt")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_a_remote_store_serves_another_machine(tmp_path: Path) -> None:
     remote = f"file://{tmp_path / 'remote'}"
     here = Store(tmp_path / "here", remote)
     made, _ = here.obtain(recipe(), write("abc"), manifest={})
-    assert here.share(made) is None
+    assert here.share(made) == (made, None)
     other = Store(tmp_path / "there", remote)
     found, built = other.obtain(recipe(), write("not this"), manifest={})
     assert not built and found.digest == made.digest

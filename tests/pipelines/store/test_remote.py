@@ -1,16 +1,17 @@
-"""The shared store: what others wrote there is checked, and nothing that is wrong with it stops a
-run."""
+"""The shared store, in a folder and in a bucket: what others wrote there is checked, repaired or
+made again, and all homes have the same bytes of a key."""
 
 from __future__ import annotations
 
-import importlib.util
+import itertools
 import json
 import os
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from pipelines.errors import UsageError
 from pipelines.files.digests import digest_json
 from pipelines.run.execute import execute_stage
 from pipelines.run.plan import Selection, plan
+from pipelines.shared.place import SharedStoreError
 from pipelines.stages import stage_named
 from pipelines.store.artifacts import Artifact, Recipe, Store, Workspace
 from pipelines.store.manifest import MANIFEST, RECIPE, SEAL
 from pipelines.store.settings import Settings
+from pipelines.store.sharing import FIRST, IN_USE
 from tests.conftest import spec_of
 
 RECIPE_HERE = Recipe("corpus", 1, {"a": 1}, {}, {}, {})
@@ -46,17 +49,15 @@ def writing(text: str) -> Callable[[Workspace], dict[str, Any]]:
 def obtained(store: Store, text: str) -> tuple[Artifact, bool, str | None]:
     """The artifact, whether it was built, and what there is to say of sharing it."""
     artifact, built = store.obtain(RECIPE_HERE, writing(text), manifest={})
-    return artifact, built, store.share(artifact)
+    artifact, said = store.share(artifact)
+    return artifact, built, said
 
 
-@pytest.fixture(params=["file", "memory"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["file", "s3"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "file":
-        yield f"file://{tmp_path}/shared"
-        return
-    name = f"/{tmp_path.name}-{time.time_ns()}"
-    yield f"memory:/{name}"
-    fsspec.filesystem("memory").rm(name, recursive=True)
+        return f"file://{tmp_path}/shared"
+    return request.getfixturevalue("bucket")
 
 
 @pytest.fixture
@@ -98,13 +99,10 @@ def resealed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any, str], No
 
     def harm(system: Any, path: str) -> None:
         told = json.loads(system.cat_file(f"{path}/{MANIFEST}"))
-        before = told["digest"]
         change(told)
         told["digest"] = digest_json({name: one["sha256"] for name, one in told["files"].items()})
         told[SEAL] = digest_json({name: value for name, value in told.items() if name != SEAL})
         system.pipe_file(f"{path}/{MANIFEST}", json.dumps(told).encode())
-        if told["digest"] != before:
-            system.copy(f"{path}/{before}", f"{path}/{told['digest']}", recursive=True)
 
     return harm
 
@@ -113,7 +111,8 @@ def data(act: Callable[[Any, str], Any]) -> Callable[[Any, str], None]:
     """Something done to a file of the artifact."""
 
     def harm(system: Any, path: str) -> None:
-        act(system, next(name for name in system.find(path) if name.endswith("deep/data.txt")))
+        digest = sha256(b"abc").hexdigest()
+        act(system, f"{path.rpartition('/corpus/')[0]}/blobs/{digest[:2]}/{digest}")
 
     return harm
 
@@ -139,7 +138,7 @@ HARMS: dict[str, tuple[Callable[[Any, str], None], str]] = {
     "too long": (resealed(named("x" * 300)), "is too long"),
     "a file and a folder of one name": (
         resealed(lambda told: told["files"].update({"more.txt/x": told["files"]["deep/data.txt"]})),
-        "more.txt/x",
+        "more.txt",
     ),
     "another size": (
         resealed(lambda told: told["files"]["deep/data.txt"].update(bytes=2)),
@@ -152,7 +151,14 @@ HARMS: dict[str, tuple[Callable[[Any, str], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("harm", HARMS)
+IN_A_BUCKET = ("cut", "empty", "file missing", "file cut", "file changed")  # others: as in a folder
+
+
+@pytest.mark.parametrize(
+    ("address", "harm"),
+    [*(("file", harm) for harm in HARMS), *(("s3", harm) for harm in IN_A_BUCKET)],
+    indirect=["address"],
+)
 def test_what_is_not_whole_is_no_artifact_and_is_repaired(
     address: str, place: tuple[Any, str], tmp_path: Path, harm: str
 ) -> None:
@@ -174,7 +180,7 @@ def test_what_is_not_whole_is_no_artifact_and_is_repaired(
     assert not built and said is None and (taken.path / "deep" / "data.txt").read_text() == "abc"
 
 
-@pytest.mark.parametrize("harm", ["cut", "empty", "file missing", "file cut"])
+@pytest.mark.parametrize("harm", ["cut", "file missing", "file cut"])
 def test_who_has_it_already_repairs_it(
     address: str, place: tuple[Any, str], tmp_path: Path, harm: str
 ) -> None:
@@ -190,7 +196,8 @@ def test_who_has_it_already_repairs_it(
 def test_a_folder_in_the_place_of_the_manifest_is_said(tmp_path: Path) -> None:
     (tmp_path / "shared" / "corpus" / KEY / MANIFEST).mkdir(parents=True)
     _, built, said = obtained(Store(tmp_path / "one", str(tmp_path / "shared")), "abc")
-    assert built and said is not None and said.startswith("not shared: FOLIO_STORE=")
+    assert built and said is not None
+    assert said.startswith("not shared: ") and "a folder stands in the place" in said
 
 
 def test_what_was_shared_before_manifests_had_seals_is_taken(
@@ -212,64 +219,83 @@ def test_what_was_shared_before_manifests_had_seals_is_taken(
 # Two at once
 
 
-def test_the_first_whole_one_stays(address: str, tmp_path: Path) -> None:
-    first, second = Store(tmp_path / "one", address), Store(tmp_path / "two", address)
-    assert second.find("corpus", KEY) is None
-    alone, _, _ = obtained(Store(tmp_path / "two"), "xyz")  # made before anything was shared
-    obtained(first, "abc")
-    assert second.share(alone) is None
-    taken, _, _ = obtained(Store(tmp_path / "three", address), "not this")
-    assert (taken.path / "more.txt").read_text() == "abcabc"
+def test_the_one_that_is_late_takes_what_the_first_made(address: str, tmp_path: Path) -> None:
+    """Whether it built at the same time, or long before it knew of the others."""
+    late = Store(tmp_path / "late", address)
+
+    def build(work: Workspace) -> dict[str, Any]:
+        obtained(Store(tmp_path / "first", address), "abc")  # while this one builds
+        return writing("xyz")(work)
+
+    artifact, built = late.obtain(RECIPE_HERE, build, manifest={})
+    artifact, said = late.share(artifact)
+    assert built and said == FIRST
+    alone, _, _ = obtained(Store(tmp_path / "alone"), "uvw")
+    knows_now = Store(tmp_path / "alone", address)
+    theirs, said = knows_now.share(alone)
+    assert said == FIRST and knows_now.share(theirs) == (theirs, None)
+    for store, found in ((late, artifact), (knows_now, theirs)):
+        assert (found.path / "more.txt").read_text() == "abcabc" and store.damage(found) is None
+    assert len(list((tmp_path / "alone" / ".damaged").iterdir())) == 1  # kept for a while
 
 
-def test_two_that_made_other_bytes_never_mix(address: str, tmp_path: Path) -> None:
-    """Both upload at once, and a third takes what is there all the time: always one or the other,
-    whole."""
-    texts = ("a" * 300_000, "b" * 300_000)
-    stores = [Store(tmp_path / text[0], address) for text in texts]
-    made = [
-        Store(tmp_path / text[0]).obtain(RECIPE_HERE, writing(text), manifest={})[0]
-        for text in texts
-    ]
-    for attempt in range(6):
-        ready = threading.Barrier(2)
-        said: list[str | None] = []
+def test_what_a_run_uses_is_not_replaced_under_it(address: str, tmp_path: Path) -> None:
+    obtained(Store(tmp_path / "first", address), "abc")
+    running = Store(tmp_path / "other")
+    used, _ = running.obtain(RECIPE_HERE, writing("xyz"), manifest={})
+    assert running.hold(used)
+    _, said = Store(tmp_path / "other", address).share(used)
+    assert said == IN_USE and (used.path / "more.txt").read_text() == "xyzxyz"
+    del running
+    assert Store(tmp_path / "other", address).share(used)[1] == FIRST
 
-        def upload(
-            store: Store, artifact: Artifact, ready: threading.Barrier, said: list[str | None]
-        ) -> None:
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_several_that_make_other_bytes_at_once_have_the_same_in_the_end(
+    address: str, tmp_path: Path, attempt: int
+) -> None:
+    """And one that takes what is there all the while never gets a mixture."""
+    texts = [letter * 300_000 for letter in "abc"]
+    ready, stop, seen = threading.Barrier(3), threading.Event(), set()
+
+    def make(text: str) -> Artifact:
+        def build(work: Workspace) -> dict[str, Any]:
             ready.wait()
-            said.append(store.share(artifact))
+            return writing(text)(work)
 
-        threads = [
-            threading.Thread(target=upload, args=(*pair, ready, said))
-            for pair in zip(stores, made, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert said == [None, None]
-        third = Store(tmp_path / f"third-{attempt}", address)
-        taken = third.find("corpus", KEY)
-        assert third.unshared("corpus", KEY) is None
-        assert taken is not None and third.damage(taken) is None
-        assert taken.digest in {one.digest for one in made}
-        system, root = fsspec.url_to_fs(address)
-        system.rm(f"{root}/corpus", recursive=True)
+        store = Store(tmp_path / text[0], address)
+        return store.share(store.obtain(RECIPE_HERE, build, manifest={})[0])[0]
+
+    def watch() -> None:
+        for turn in itertools.count():
+            ends = stop.is_set()
+            other = Store(tmp_path / f"watch-{turn}", address)
+            if found := other.find("corpus", KEY):
+                assert other.damage(found) is None
+                seen.add(found.digest)
+            assert other.unshared("corpus", KEY) is None
+            if ends:
+                return
+
+    with ThreadPoolExecutor(4) as pool:
+        watching = pool.submit(watch)
+        made = list(pool.map(make, texts))
+        stop.set()
+        watching.result()
+    assert len({one.digest for one in made} | seen) == 1 and seen
+    assert len({(one.path / "more.txt").read_bytes() for one in made}) == 1
 
 
 def test_a_killed_upload_is_no_artifact_and_is_finished(tmp_path: Path) -> None:
-    address = str(tmp_path / "shared")
-    made, _, _ = obtained(Store(tmp_path / "one", address), "abc")
-    there = tmp_path / "shared" / "corpus" / KEY
-    (there / MANIFEST).unlink()
-    (there / made.digest / "more.txt").write_bytes(b"a")
+    address, there = str(tmp_path / "shared"), tmp_path / "shared"
+    obtained(Store(tmp_path / "one", address), "abc")
+    (there / "corpus" / KEY / MANIFEST).unlink()
+    next((there / "blobs").rglob(sha256(b"abcabc").hexdigest())).write_bytes(b"a")
     other = Store(tmp_path / "other", address)
     _, built, said = obtained(other, "abc")
     assert built and said is None
     assert not obtained(Store(tmp_path / "third", address), "not this")[1]
-    assert [path.name for path in there.iterdir() if path.name.startswith(".")] == []
+    assert [path for path in there.rglob("*") if path.name.startswith(".")] == []
 
 
 # A place that does not answer
@@ -291,31 +317,41 @@ def corpus(tmp_path: Path, reviews: Path) -> Callable[[str | None], tuple[list[A
     return both
 
 
-def test_a_run_goes_on_without_a_place_that_does_not_answer(
-    corpus: Callable[..., Any], tmp_path: Path
-) -> None:
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    """An address where nothing answers."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        place = f"http://user:secret@127.0.0.1:{unused.getsockname()[1]}/folio"
-        planned, done = corpus(place)
-    for reason in (planned[0].reason, *(one.reason for one in done)):
-        assert "FOLIO_STORE=http://" in reason and "cannot be read (" in reason
-        assert "secret" not in reason and "\n" not in reason
-    assert {one.action for one in done} == {"run"}
+        yield f"http://user:secret@127.0.0.1:{unused.getsockname()[1]}/folio"
+
+
+def test_a_place_that_does_not_answer_is_a_notice_if_all_is_here_and_else_an_error(
+    corpus: Callable[..., Any], nowhere: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SharedStoreError) as caught:
+        corpus(nowhere)
+    said = str(caught.value)
+    assert said.startswith("FOLIO_STORE=http://") and "there is no source artifact" in said
+    assert "secret" not in said and "\n" not in said and caught.value.exit_code == 1
+    corpus(None)
+    planned, done = corpus(nowhere)
+    assert {one.action for one in (*planned, *done)} == {"reuse"}
+    first, second = (one.reason for one in done)
+    assert "not shared: FOLIO_STORE=http://" in first and "secret" not in first
+    assert second == "nothing changed"  # it is said once
     planned, done = corpus(f"file://{tmp_path}/shared")  # what was made then is shared now
     assert {(one.action, one.reason) for one in (*planned, *done)} == {("reuse", "nothing changed")}
     assert len(list((tmp_path / "shared").glob(f"*/*/{MANIFEST}"))) == 2
 
 
-def test_a_place_that_cannot_be_written_is_said(corpus: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["shared", "gone/shared"])
+def test_a_folder_that_cannot_be_is_one_error(
+    corpus: Callable[..., Any], tmp_path: Path, place: str
+) -> None:
     (tmp_path / "shared").write_text("a file")
-    _, done = corpus(f"{tmp_path}/shared")
-    assert {one.action for one in done} == {"run"}
-    assert all(
-        f"not shared: FOLIO_STORE={tmp_path}/shared: cannot be written (" in one.reason
-        and one.reason.count("cannot be written") == 1
-        for one in done
-    )
+    with pytest.raises(SharedStoreError, match=r"FOLIO_STORE=.*(shared|gone) is not a folder"):
+        corpus(f"{tmp_path}/{place}")
+    assert not (tmp_path / "gone").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
@@ -334,7 +370,7 @@ def test_a_place_that_one_may_only_read_serves(tmp_path_factory: pytest.TempPath
             store = Store(folder / "mine" / "store", str(folder / "shared"))
             _, built, said = obtained(store, "not this")
             other, _ = store.obtain(Recipe("corpus", 2, {}, {}, {}, {}), writing("x"), manifest={})
-            refused = store.share(other)
+            _, refused = store.share(other)
         finally:
             os.seteuid(0)
     finally:
@@ -349,14 +385,12 @@ def test_a_place_that_one_may_only_read_serves(tmp_path_factory: pytest.TempPath
     [
         ("foo://user:secret@host/x", "not an address that fsspec supports"),
         ("no-such-protocol://user:secret@host/x", "not an address that fsspec supports"),
-        ("s3://bucket/folio?token=secret", "the package for it is not installed"),
+        ("memory://user:secret@folio", "is seen by one process only"),
     ],
 )
 def test_an_address_that_cannot_be_right_is_one_line(
     tmp_path: Path, address: str, why: str
 ) -> None:
-    if address.startswith("s3") and importlib.util.find_spec("s3fs"):
-        pytest.skip("s3fs is installed here")
     with pytest.raises(UsageError, match=why) as caught:
         Store(tmp_path, address).find("corpus", KEY)
     said = str(caught.value)
