@@ -107,7 +107,7 @@ class Store:
     def mended(self, artifact: Artifact) -> Artifact | None:
         """A damaged artifact, taken again from the shared store; None if that has no whole one."""
         stage, key = artifact.stage, artifact.key
-        if self.sharing and self.sharing.take(stage, key, over=True):
+        if self.sharing and self.sharing.take(stage, key, over="any"):
             return self.find(stage, key)
         self.unshared(stage, key)  # raises an error if the shared store is unreachable
         return None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.errors import UnreadableError
 from pipelines.files.home import made
@@ -27,6 +27,7 @@ UNFINISHED = {stage.name: stage.unfinished for stage in STAGES}
 SHARED = frozenset(stage.name for stage in STAGES if stage.shared)
 FIRST = "another home had made other bytes of it first; its artifact was taken"
 IN_USE = "another home made other bytes of it first; they are taken once no run uses these"
+Over = Literal["no artifact", "unused", "any"]
 Build = Callable[[Any], dict[str, Any]]  # with a Workspace
 
 
@@ -50,10 +51,12 @@ class Sharing:
         self._ending: set[tuple[str, str]] = set()  # whose unfinished work is to be deleted
         self._announced: tuple[homes.Keeps, float] = {}, 0.0
 
-    def take(self, stage: str, key: str, *, holds_lock: bool = False, over: bool = False) -> bool:
+    def take(
+        self, stage: str, key: str, *, holds_lock: bool = False, over: Over = "no artifact"
+    ) -> bool:
         """Put the shared store's copy where the artifact belongs, and say whether that was
-        possible. What stands there is set aside if it is no artifact; with `over`, in any case,
-        unless a run uses it."""
+        possible. What stands there is set aside if it is `over`: no artifact, one that no run
+        uses, or any, such as a damaged one."""
         final = self.root / stage / key
         partial = final.with_name(f".fetch-{key}-{time.time_ns()}")
         try:
@@ -72,7 +75,7 @@ class Sharing:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _make_room(self, stage: str, key: str, over: bool) -> bool:
+    def _make_room(self, stage: str, key: str, over: Over) -> bool:
         final = self.root / stage / key
         if not os.path.lexists(final):
             return True
@@ -81,10 +84,13 @@ class Sharing:
         except UnreadableError:
             pass
         else:
-            used = try_lock(final / MANIFEST) if over else None  # runs that use it hold it shared
-            if used is None:
+            if over == "no artifact":
                 return False
-            used.close()
+            if over == "unused":
+                unused = try_lock(final / MANIFEST)  # runs that use it hold it shared
+                if unused is None:
+                    return False
+                unused.close()
         set_aside(self.root, stage, key)
         return True
 
@@ -127,7 +133,7 @@ class Sharing:
             offer = self.remote.offer(stage, key, artifact.manifest, artifact.path)
             if offer.stands is not Stands.OTHERS:
                 return artifact, offer
-            if self.take(stage, key, over=True):
+            if self.take(stage, key, over="unused"):
                 theirs = Artifact(stage, key, artifact.path, manifests.read(artifact.path))
                 return theirs, Offer(Stands.OTHERS, FIRST)
         why = self.remote.unreachable or self.remote.note(stage, key) or IN_USE
