@@ -32,15 +32,17 @@ def automations() -> list[AutomationCore]:
             "Crashed",
             "AwaitingRetry",
             "Nothing to do",
-            "Suspended",
-            "Not approved",
-            "Decided",
         )
     }
     silent = EventTrigger(
         after={"prefect.flow-run.heartbeat"},
         expect={"prefect.flow-run.heartbeat", *ended},
         match={"prefect.resource.id": "prefect.flow-run.*"},
+        # Not approve: it is suspended at once, and its heartbeat may arrive after that.
+        match_related={
+            "prefect.resource.role": "flow",
+            "prefect.resource.name": ["retrain", "stage", "score", "train"],
+        },
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
