@@ -8,6 +8,7 @@ FEED ?=
 HOURS ?= 2
 SEED ?= 1
 ROWS ?=
+TRIALS ?=
 LONG ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -43,7 +44,7 @@ bench: $(READY)  ## run the benchmarks, under 30 minutes; ONLY=prep for one, LON
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long) $(MIRROR_OPTION)
 
 torture: $(READY)  ## try each promise, HOURS=2 SEED=1; ROWS="kills plans" for some of them
-	$(BIN)/python -m torture --hours $(HOURS) --seed $(SEED) $(if $(ROWS),--only $(ROWS))
+	$(BIN)/python -m torture --hours $(HOURS) --seed $(SEED) $(if $(TRIALS),--trials $(TRIALS)) $(if $(ROWS),--only $(ROWS))
 
 audit: $(READY)  ## the locked versions against FEED=DIR, a folder of records of osv.dev
 	$(BIN)/python -m supply audit "$(FEED)"

@@ -1,6 +1,6 @@
 """Tries each promise for its share of the time, and prints what was reached beside the goal.
 
-    python -m torture [--hours 2] [--seed 1] [--only kills …] [--write docs/trust.md]
+    python -m torture [--hours 2] [--seed 1] [--trials 5] [--only kills …] [--write docs/trust.md]
 
 The same seed gives the same sequence of trials, if not the same moments. The exit code is 1 if a
 promise broke.
@@ -39,7 +39,9 @@ def main() -> int:
     for row in rows:
         seconds = options.hours * 3600 * row.share / shares
         print(f"{row.name}: {row.promise} ({seconds:,.0f} s)", flush=True)
-        trials = Trials(homes, folder / row.name, f"{options.seed}-{row.name}", seconds)
+        trials = Trials(
+            homes, folder / row.name, f"{options.seed}-{row.name}", seconds, options.trials
+        )
         try:
             row.tries(trials)
         except Exception as error:  # the other rows are tried all the same
@@ -62,6 +64,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--seed", default="1")
+    parser.add_argument(
+        "--trials", type=int, help="at most so many in a row: the same ones on any machine"
+    )
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW")
     parser.add_argument("--write", type=Path, metavar="FILE", help="the page of figures")
     parser.add_argument("--folder", type=Path, help="where the temporary homes are")

@@ -40,9 +40,10 @@ VICTIMS = {  # {what: what its command line has}
     "a run": "prefect.engine",
     "the Prefect server": "prefect_app",
     "MLflow": "mlflow server",
+    "folio up": "flows.cli up",
     "everything": "",
 }
-OFTEN = (4, 4, 1, 1, 1)  # how often each is chosen
+OFTEN = (4, 4, 1, 1, 1, 1)  # how often each is chosen
 
 
 @dataclass
@@ -104,14 +105,15 @@ class Nights:
     def kill(self) -> None:
         """One of VICTIMS, with `kill -9`."""
         (what,) = self.trials.random.choices(list(VICTIMS), OFTEN)
+        servers = [one for one in processes_of(self.home) if "prefect.engine" not in _command(one)]
         found = [one for one in processes_of(self.home) if VICTIMS[what] in _command(one)]
         victims = [self.trials.random.choice(found)] if VICTIMS[what] and found else found
         for one in victims:
             with suppress(psutil.Error):
                 one.kill()
         self.trials.count("kills", bool(victims))
-        if what == "everything":
-            psutil.wait_procs(found, 10)
+        if what in ("folio up", "everything"):  # the former's processes end by themselves
+            psutil.wait_procs(servers, 30)
             self.up()
 
     def change(self) -> None:

@@ -34,6 +34,7 @@ class Trials:
     folder: Path
     seed: str
     seconds: float
+    most: int | None = None  # trials; None: as many as there is time for
     counted: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -41,6 +42,7 @@ class Trials:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self._began: float | None = None
+        self._begun = 0  # trials
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def left(self) -> float:
@@ -50,7 +52,9 @@ class Trials:
         return self._began + self.seconds - time.monotonic()
 
     def go_on(self) -> bool:
-        return self.left() > 0
+        """Whether to begin another trial."""
+        self._begun += 1
+        return self.left() > 0 and (self.most is None or self._begun <= self.most)
 
     def count(self, what: str, number: int = 1) -> None:
         self.counted[what] += number

@@ -64,10 +64,12 @@ def check_train(
     if not spec.labelled:
         return
     if len(labels) < 2:
-        raise FolioError(
-            f"every document of the train split has the label {labels[0]!r} (column "
-            f"{spec.label_column!r}); a classifier needs two labels"
+        have = (
+            f"every document of the train split has the label {labels[0]!r}"
+            if labels
+            else ("no document of the train split has a label")
         )
+        raise FolioError(f"{have} (column {spec.label_column!r}); a classifier needs two labels")
     fates = zip(listing.labels, assignment.fates, strict=True)
     found = Counter(label for label, fate in fates if fate == TRAIN)
     missing = [label for value, label in enumerate(labels) if not found[float(value)]]

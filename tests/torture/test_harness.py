@@ -135,6 +135,12 @@ def test_an_unclear_answer_is_noticed(status: int, answer: bytes, clear: bool) -
     assert is_clear(status, answer) == clear
 
 
+def test_a_number_of_trials_is_the_same_on_any_machine(tmp_path: Path) -> None:
+    trials = Trials(Homes(tmp_path), tmp_path, "1", seconds=1000, most=3)
+    assert [trials.go_on() for _ in range(5)] == [True, True, True, False, False]
+    assert not Trials(Homes(tmp_path), tmp_path, "1", seconds=0, most=3).go_on()
+
+
 def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, breaks: bool) -> int:
     def tries(trials: Trials) -> None:
         while trials.go_on():

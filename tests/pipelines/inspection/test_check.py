@@ -116,6 +116,18 @@ def test_labels_that_are_rare_or_missing(tmp_path: Path) -> None:
     assert "no document of the train split has the label 'spam'" in stop.text
 
 
+def test_a_table_of_which_no_row_can_be_read(tmp_path: Path) -> None:
+    """In an encoding that is not read: no label is left to be learned."""
+    data = "body,kind\nbästä,1\nschön,0\n".encode("cp1252")
+    found = report(tmp_path, "a.csv", data, CLASSIFIER.replace(", labels: [ham, spam]", ""))
+    told = [finding.text for finding in found.findings]
+    assert any("100.0% of 2 documents cannot be used" in text for text in told)
+    assert (
+        "no document of the train split has a label (column 'kind'); a classifier needs two labels"
+        in told
+    )
+
+
 def test_a_licence_frame_and_other_files(tmp_path: Path) -> None:
     play = (PROJECT / "data" / "samples" / "play.txt").read_text(encoding="utf-8")
     frame = "*** {} OF THE PROJECT GUTENBERG EBOOK A PLAY ***\n"
