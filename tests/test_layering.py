@@ -35,7 +35,7 @@ ARROWS = {
     "store": "errors files network stages steps shared",
     "cluster": "errors files stages steps store",
     "readers": "errors parallel declaration store",
-    "corpus": "errors parallel declaration store readers",
+    "corpus": "errors declaration steps store readers",
     "inspection": "errors declaration files store readers corpus source tokens",
     "registry": "errors files network stages store",
     "source": "errors declaration files network store",

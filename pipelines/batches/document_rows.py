@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipelines.batches import writer
 from pipelines.batches.buckets import assign, best_widths_of
 from pipelines.batches.columns import column, padded
-from pipelines.batches.layout import Layout, file_names
+from pipelines.batches.layout import Layout, file_names, rows_of_files
 from pipelines.batches.tokenized_split import TokenizedSplit
 from pipelines.batches.writer import BatchWriter, Written
 from pipelines.errors import FolioError
@@ -38,7 +38,9 @@ def write_documents(
     steps, places = [], []
     for split in splits:
         for at, width in enumerate(widths):
-            files = _files(pieces[split, width], writer.BATCHES_PER_FILE * layout.spec.batch_size)
+            some, size = pieces[split, width], layout.spec.batch_size
+            rows = (piece.rows for piece in some)
+            files = _files(some, rows_of_files(rows, size, writer.BATCHES_PER_FILE))
             for name, parts in zip(file_names(split, width, len(files)), files, strict=True):
                 arguments = {"name": name, "split": split, "parts": parts, "number": at}
                 how = {"widths": widths, "layout": layout}
@@ -119,19 +121,18 @@ def _batch(table: pa.Table) -> pa.RecordBatch:
     return next(iter(table.to_batches()), empty)
 
 
-def _files(pieces: list[Piece], rows: int) -> list[list[Piece]]:
-    """The pieces of each file of so many rows."""
-    files: list[list[Piece]] = []
-    room = 0
-    for piece in pieces:
-        first, left = piece.first, piece.rows
-        while left:
-            if not room:
-                files.append([])
-                room = rows
-            count = min(room, left)
-            files[-1].append(Piece(piece.file, first, count))
-            first, left, room = first + count, left - count, room - count
+def _files(pieces: list[Piece], sizes: list[int]) -> list[list[Piece]]:
+    """The pieces of each file, of so many rows."""
+    files, left = [], list(reversed(pieces))
+    for room in sizes:
+        files.append(list[Piece]())
+        while room:
+            piece = left.pop()
+            rows = min(room, piece.rows)
+            files[-1].append(piece._replace(rows=rows))
+            if rows < piece.rows:
+                left.append(Piece(piece.file, piece.first + rows, piece.rows - rows))
+            room -= rows
     return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,30 @@ class Layout:
             "targets" if self.language_model else "label",
             self.metadata | metadata | {"batch_size": batch_size, "split": split},
         )
+
+
+def rows_of_files(written: Iterable[int], batch_size: int, batches_per_file: int) -> list[int]:
+    """How many rows each file of a width has, if so many rows are `written` at a time: whole
+    batches at once, and the rest with the next ones. A file is full when it has enough batches
+    after a write; its bytes depend on that, and so do the digests of earlier versions."""
+    files: list[int] = []
+    batches = waiting = 0
+
+    def write(rows: int) -> None:
+        nonlocal batches
+        for start in range(0, rows, batch_size * batches_per_file):
+            part = min(rows - start, batch_size * batches_per_file)
+            if batches >= len(files) * batches_per_file:
+                files.append(0)
+            files[-1] += part
+            batches += -(-part // batch_size)
+
+    for rows in written:
+        whole = (waiting + rows) // batch_size * batch_size
+        write(whole)
+        waiting += rows - whole
+    write(waiting)
+    return files
 
 
 def file_names(split: str, width: int, count: int) -> list[str]:

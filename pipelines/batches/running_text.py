@@ -89,11 +89,11 @@ class TokenStream:
         edges = np.concatenate([[0], np.cumsum(sizes)])  # so that rows keep their lane to the end
         return edges[:-1], edges[1:]
 
-    def windows(self, width: int, rows: int, first: int, stop: int) -> Iterator[pa.Table]:
+    def windows(self, width: int, first: int, stop: int) -> Iterator[pa.Table]:
         """Every `width` tokens of a document that are followed by another; each window starts one
-        token later. Those from `first` to before `stop`, of batches of `rows` windows."""
-        begin, end = self._positions(width, first * rows, stop * rows)
-        step = max(1, WINDOW_TOKENS // width)
+        token later. Those with the numbers from `first` to before `stop`."""
+        begin, end = self._positions(width, first, stop)
+        step = _window_step(width)
         for number in range(begin // step * step, end, step):
             starts = np.arange(max(number, begin), min(number + step, end))
             document = np.searchsorted(self.starts, starts, side="right") - 1
@@ -104,14 +104,28 @@ class TokenStream:
             names = self._names(starts[inside], document[inside])
             yield _table(found[:, :-1], found[:, 1:], lengths, names)
 
+    def windows_at_once(self, width: int) -> list[int]:
+        """How many windows there are in each table that `windows` yields of all."""
+        last, step = len(self.ids) - width, _window_step(width)
+        edges = np.minimum(np.arange(0, last + step, step), max(last, 0))
+        documents = np.minimum(
+            np.searchsorted(self.starts, edges, side="right") - 1, len(self.starts) - 2
+        )
+        windows = self._windows(width)
+        inside = np.minimum(edges - self.starts[documents], np.diff(windows)[documents])
+        return np.diff(windows[documents] + inside).tolist()
+
+    def _windows(self, width: int) -> np.ndarray:
+        """(documents + 1,) the windows before each document."""
+        return np.concatenate([[0], np.cumsum(np.maximum(np.diff(self.starts) - width, 0))])
+
     def _positions(self, width: int, first: int, stop: int) -> tuple[int, int]:
         """Where the window with the number `first` starts, and after which position the last one
         before `stop` does."""
-        windows = np.cumsum(np.maximum(np.diff(self.starts) - width, 0))
-        stop = min(stop, int(windows[-1]))
-        documents = np.searchsorted(windows, [first, stop - 1], side="right")
-        before = np.where(documents > 0, windows[documents - 1], 0)
-        begin, last = self.starts[documents] + [first, stop - 1] - before
+        windows = self._windows(width)
+        numbers = np.array([first, stop - 1])
+        documents = np.searchsorted(windows, numbers, side="right") - 1
+        begin, last = self.starts[documents] + numbers - windows[documents]
         return int(begin), int(last) + 1
 
     def _batch(self, starts: np.ndarray, ends: np.ndarray, width: int) -> pa.Table:
@@ -131,6 +145,11 @@ class TokenStream:
         names = self.names.take(pa.array(documents)).to_pylist()
         places = (positions - self.starts[documents]).tolist()
         return [f"{name}@{place}" for name, place in zip(names, places, strict=True)]
+
+
+def _window_step(width: int) -> int:
+    """Positions at which the windows of one table start."""
+    return max(1, WINDOW_TOKENS // width)
 
 
 def _batches_at_once(tokens: int) -> int:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import pickle
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from pipelines.cluster.address import processes
-from pipelines.cluster.agreement import difference, fingerprint
+from pipelines.cluster.agreement import Description, difference, fingerprint
 from pipelines.cluster.local import local_cluster
-from pipelines.cluster.worker import description, do, sees, unseen
+from pipelines.cluster.worker import sees, unseen
 from pipelines.errors import FolioError, first_line
 from pipelines.steps.step import Done, Report, Step
 
 ANSWER_SECONDS = 10  # for the scheduler to answer
 WORKER_SECONDS = 60  # for the first worker to come
 TICK_SECONDS = 2.0  # between counts of the workers
+CLOSE_SECONDS = 5  # for the cluster to take leave
+# What Dask's client raises when the scheduler is not there any more.
+GONE = (OSError, TimeoutError, asyncio.CancelledError, CancelledError)
 
 
 class Dask:
@@ -48,13 +54,13 @@ class Dask:
         """How many there are now."""
         try:
             return len(self._client.nthreads())
-        except (OSError, TimeoutError):
+        except GONE:
             return 0
 
     def close(self) -> None:
         for one in (self._client, self._cluster):
             if one is not None:
-                one.close()
+                one.close(timeout=CLOSE_SECONDS)
         self._client = self._cluster = None
 
     def _connected(self, report: Report) -> Any:
@@ -89,6 +95,13 @@ class Dask:
 
     def _agree(self, client: Any, place: Path) -> None:
         """Raises FolioError if a worker would write other bytes, or does not see the folder."""
+
+        def description() -> Description:
+            """Inside a function, so that it is sent whole: see `_sent_whole`."""
+            from pipelines.cluster.agreement import described
+
+            return described()
+
         for worker, found in sorted(client.run(description, on_error="return").items()):
             if isinstance(found, BaseException):
                 raise FolioError(
@@ -109,11 +122,10 @@ class _Waiting:
         self._dask, self._client, self._steps = dask, client, steps
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._futures: list[Any] = []
-        umask, run = _umask(), uuid4().hex
+        run = uuid4().hex
         for number, step in enumerate(steps):
-            future = client.submit(
-                do, str(place), step, fingerprint(), umask, key=f"{step.name}-{run}", pure=False
-            )
+            given = pickle.dumps((str(place), step, fingerprint(), _umask()))
+            future = client.submit(_sent_whole(), given, key=f"{step.name}-{run}", pure=False)
             future.add_done_callback(lambda _, number=number: self._ended.put(number))
             self._futures.append(future)
 
@@ -132,41 +144,66 @@ class _Waiting:
                 said = f"{unit} · {_counted(self._dask.workers())}"
                 continue
             if self._futures[number].status == "finished":
-                found[number] = self._futures[number].result()
+                found[number] = self._result(number)
                 done, needed = done + 1, needed - (number < first)
             elif number < first:
                 needed = number - sum(other < number for other in found)
                 first = number
-                self._client.cancel(self._futures[number + 1 :])
+                self._cancelled(self._futures[number + 1 :])
         if first < total:
             raise self._error(first)
         report(total, total, said)
         return [found[number] for number in range(total)]
 
+    def _result(self, number: int) -> Done:
+        """Of a step that is finished."""
+        try:
+            return self._futures[number].result()
+        except GONE as error:
+            raise self._gone() from error
+
     def _error(self, number: int) -> BaseException:
-        step, address = self._steps[number].name, self._dask.address
+        """Of a step that failed, or was given up."""
         try:
             error = self._futures[number].exception(timeout=ANSWER_SECONDS)
-        except Exception as problem:
-            error = problem
-        name = type(error).__name__
-        if name == "KilledWorker":
+        except GONE:
+            return self._gone()
+        if type(error).__name__ == "KilledWorker":
             return FolioError(
-                f"cluster {address}: step {step} ended several workers, one after another: they "
-                "need more memory, or their logs say more; finished steps are kept"
+                f"cluster {self._dask.address}: step {self._steps[number].name} ended several "
+                "workers, one after another: they need more memory, or their logs say more; "
+                "finished steps are kept"
             )
-        if error is None or name in ("CancelledError", "FutureCancelledError", "CommClosedError"):
-            return FolioError(
-                f"cluster {address}: the scheduler is gone; start it and run again: finished steps "
-                "are kept"
-            )
-        return error
+        return error or self._gone()
+
+    def _gone(self) -> FolioError:
+        return FolioError(
+            f"cluster {self._dask.address}: the scheduler is gone; start it and run again: "
+            "finished steps are kept"
+        )
 
     def cancel(self) -> None:
         """What is not finished is not needed any more."""
-        if rest := [future for future in self._futures if not future.done()]:
-            with suppress(OSError, TimeoutError):  # the scheduler may be gone
-                self._client.cancel(rest, force=True)
+        self._cancelled([future for future in self._futures if not future.done()])
+
+    def _cancelled(self, futures: list[Any]) -> None:
+        if futures and self._client.status == "running":
+            with suppress(*GONE):
+                self._client.cancel(futures, force=True)
+
+
+def _sent_whole() -> Callable[[bytes], Done]:
+    """What a worker calls with a pickled step. A worker that cannot read what it is sent asks for
+    it for ever; this can be read without Folio, and fails there with an error."""
+
+    def call(given: bytes) -> Done:
+        import pickle
+
+        from pipelines.cluster.worker import do
+
+        return do(*pickle.loads(given))
+
+    return call
 
 
 def _counted(workers: int) -> str:

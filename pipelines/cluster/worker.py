@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
-from pipelines.cluster.agreement import Description, described, fingerprint
+from pipelines.cluster.agreement import fingerprint
 from pipelines.errors import FolioError
 from pipelines.steps.step import Done, Step, run_step
 
-
-def description() -> Description:
-    """Of this worker."""
-    return described()
+ALONE = threading.Lock()  # a process has one umask, and readers change other things of it
 
 
 def sees(place: str) -> bool:
@@ -32,11 +30,12 @@ def do(place: str, step: Step, wanted: str, umask: int) -> Done:
         )
     if not sees(place):
         raise FolioError(unseen(address, place))
-    before = os.umask(umask)  # what it writes becomes a part of the home
-    try:
-        return run_step(Path(place), step)
-    finally:
-        os.umask(before)
+    with ALONE:
+        before = os.umask(umask)  # what it writes becomes a part of the home
+        try:
+            return run_step(Path(place), step)
+        finally:
+            os.umask(before)
 
 
 def unseen(address: str, place: str) -> str:

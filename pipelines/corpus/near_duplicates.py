@@ -7,16 +7,15 @@ its sketch, and the sketches of some of the others at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.corpus.sketches import HASH_BITS, SKETCH, Sketches, edges_of, in_characters, sketched
-from pipelines.parallel import mapped
+from pipelines.corpus.sketches import HASH_BITS, SKETCH, Sketches, edges_of, sketched
 
 ALIKE = 0.5  # share of common sequences; two reviews of the same film share a few percent
 KEYS = 8  # number of smallest hashes by which similar documents are found
@@ -34,28 +33,8 @@ class Pair(NamedTuple):
     similarity: float
 
 
-Texts = Iterable[tuple[np.ndarray, pa.Array]]  # batches: document numbers and texts
-
-
-def near_duplicates(test: Texts, others: Texts) -> Iterator[Pair]:
-    """Those of `others` that are similar to one of `test`, in the given order."""
-    index = _Index.of(test)
-    if not len(index.numbers):
-        return
-
-    def alike(batch: tuple[np.ndarray, pa.Array]) -> list[Pair]:
-        numbers, texts = batch
-        found = index.most_alike(sketched(texts, index.characters))
-        return [
-            Pair(int(numbers[one]), int(index.numbers[other]), float(share))
-            for one, other, share in zip(*found, strict=True)
-        ]
-
-    yield from chain.from_iterable(mapped(alike, others))
-
-
 @dataclass(frozen=True)
-class _Index:
+class Index:
     """The sketches of the test documents; `keys` (sorted) and `owners` say who has which of the
     smallest hashes."""
 
@@ -63,29 +42,46 @@ class _Index:
     sketches: Sketches
     keys: np.ndarray
     owners: np.ndarray
-    characters: bool
 
     @classmethod
-    def of(cls, test: Texts) -> _Index:
-        batches = iter(test)
-        first = list(islice(batches, 1))
-        characters = bool(first) and in_characters(first[0][1])
-        numbers, sketches = [np.empty(0, np.int64)], [NO_SKETCHES]
-        for some, found in mapped(
-            lambda batch: (batch[0], sketched(batch[1], characters)), chain(first, batches)
-        ):
-            numbers.append(some)
-            sketches.append(found)
-        whole = Sketches(
-            np.concatenate([each.hashes for each in sketches]),
-            edges_of(np.concatenate([each.sizes for each in sketches])),
-        )
+    def of(cls, numbers: Sequence[np.ndarray], sketches: Sequence[Sketches]) -> Index:
+        """Of batches of documents: their numbers and sketches."""
+        whole = joined(sketches)
         smallest = whole.first(KEYS)
         order = np.argsort(smallest.hashes, kind="stable")
         owners = np.repeat(np.arange(len(smallest.sizes), dtype=np.int32), smallest.sizes)
-        return cls(
-            np.concatenate(numbers), whole, smallest.hashes[order], owners[order], characters
+        every = np.concatenate([np.empty(0, np.int64), *numbers])
+        return cls(every, whole, smallest.hashes[order], owners[order])
+
+    def save(self, folder: Path) -> None:
+        for name, values in self._arrays.items():
+            np.save(folder / f"{name}.npy", values)
+
+    @classmethod
+    def load(cls, folder: Path) -> Index:
+        """Its arrays are mapped."""
+        numbers, hashes, edges, keys, owners = (
+            _mapped(folder / f"{name}.npy")
+            for name in ("numbers", "hashes", "edges", "keys", "owners")
         )
+        return cls(numbers, Sketches(hashes, edges), keys, owners)
+
+    @property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {
+            "numbers": self.numbers,
+            "hashes": self.sketches.hashes,
+            "edges": self.sketches.edges,
+            "keys": self.keys,
+            "owners": self.owners,
+        }
+
+    def pairs(
+        self, numbers: np.ndarray, texts: pa.Array, characters: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The fields of the Pairs of those documents that are similar to one of test."""
+        ones, others, shares = self.most_alike(sketched(texts, characters))
+        return numbers[ones], self.numbers[others], shares
 
     def most_alike(self, sketches: Sketches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For the sketches that are ALIKE to a test document: their positions, the test document's
@@ -119,6 +115,20 @@ class _Index:
         places = np.repeat(np.arange(len(smallest.sizes)), smallest.sizes)
         pairs = np.unique(np.repeat(places, counts) << 32 | owners)
         return pairs >> 32, pairs & (2**32 - 1)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except ValueError:  # an empty one cannot be
+        return np.load(path)
+
+
+def joined(sketches: Sequence[Sketches]) -> Sketches:
+    return Sketches(
+        np.concatenate([NO_SKETCHES.hashes, *(each.hashes for each in sketches)]),
+        edges_of(np.concatenate([NO_SKETCHES.sizes, *(each.sizes for each in sketches)])),
+    )
 
 
 def similarities(ones: Sketches, others: Sketches) -> np.ndarray:

@@ -1,11 +1,17 @@
-"""Writes documents to Parquet: the shards of each split, the quarantine, the near-duplicates."""
+"""Writes documents to Parquet: the shards of each split, the quarantine, the near-duplicates.
+
+Which documents make a shard follows from the lengths of the texts alone, so each shard is a step of
+its own. Within a file the documents come in the batches of `text_cache.edges_of`, on which its
+bytes depend.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +20,9 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus.near_duplicates import Pair
 from pipelines.corpus.splits import CUT, OFFICIAL_TEST, Assignment, Listing
-from pipelines.corpus.text_cache import names, spooled
+from pipelines.corpus.text_cache import EXCERPT_CHARACTERS, Piece, Texts, edges_of
 from pipelines.declaration.data_sections import ALL_SPLITS, SPLITS, UNLABELLED
-from pipelines.parallel import mapped
+from pipelines.steps.step import Step, move
 from pipelines.store.artifacts import Workspace
 
 DOCUMENTS = pa.schema(
@@ -37,72 +43,185 @@ LEAKS = pa.schema(
         ("similarity", pa.float64()),
     ]
 )
+DECIDED = pa.schema([("fate", pa.string()), ("label", pa.float32()), ("group", pa.string())])
 SHARD_DOCUMENTS, SHARD_CHARACTERS = 10_000, 16 * 2**20
-EXCERPT_CHARACTERS = 200
 PARQUET = {"compression": "zstd", "use_dictionary": ["split", "reason"]}
 Row = tuple[Any, ...]
+Cuts = Mapping[int, list[tuple[str, int, int]]]  # by document: split, start, stop
 Leak = tuple[Pair, str]  # near-duplicates of test documents, and the split they were in
 
 
+class Shard(NamedTuple):
+    """The documents of a split from number `first` to before `stop`."""
+
+    name: str
+    split: str
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one split: the number of each document, and the characters of what it gives."""
+
+    documents: np.ndarray
+    characters: np.ndarray
+
+    @classmethod
+    def of(cls, split: str, listing: Listing, assignment: Assignment) -> Rows:
+        lengths = np.array(listing.characters, np.int64)
+        wanted = np.fromiter((fate == split for fate in assignment.fates), bool, len(listing))
+        for number, cuts in assignment.cuts.items():
+            for piece, start, stop in cuts:
+                if piece == split:
+                    wanted[number], lengths[number] = True, stop - start
+        documents = np.flatnonzero(wanted)
+        return cls(documents, lengths[documents])
+
+    def shards(self, split: str) -> list[Shard]:
+        """Each as large as it may be, in order; their names sort so, too."""
+        total = np.concatenate([[0], np.cumsum(self.characters)])
+        edges, rows = [0], len(self.documents)
+        while (start := edges[-1]) < rows:
+            full = int(np.searchsorted(total, total[start] + SHARD_CHARACTERS))
+            edges.append(min(start + SHARD_DOCUMENTS, full, rows))
+        digits = max(4, len(str(len(edges) - 2)))
+        return [
+            Shard(
+                f"{split}-{number:0{digits}}",
+                split,
+                int(self.documents[first]),
+                int(self.documents[stop - 1]) + 1,
+            )
+            for number, (first, stop) in enumerate(pairwise(edges))
+        ]
+
+    def totals(self, labels: Sequence[float | None], classes: int) -> dict[str, Any]:
+        """documents, characters and positives (label 1); of more than two classes `by_label`."""
+        known = [label for at in self.documents.tolist() if (label := labels[at]) is not None]
+        by_label = np.bincount(np.array(known, np.int64), minlength=max(classes, 2)).tolist()
+        found = {"documents": len(self.documents), "characters": int(self.characters.sum())}
+        return found | ({"positives": by_label[1]} if classes <= 2 else {"by_label": by_label})
+
+
 def write(
-    spool: Path,
+    texts: Texts,
     listing: Listing,
     assignment: Assignment,
     leaks: list[Leak],
     classes: int,
     work: Workspace,
 ) -> dict[str, dict[str, Any]]:
-    """Writes the spooled texts to their split's shards or to the quarantine.
+    """Writes the texts to their split's shards or to the quarantine.
 
     Returns documents, characters and positives (label 1) of each split; of more than two classes
     `by_label`, the documents of each.
     """
-    (work.out / "documents").mkdir()
+    edges = edges_of(np.array(listing.characters, np.int64))
+    _write_decisions(work.scratch / "decided.arrow", texts, listing, assignment)
     more = [UNLABELLED] if UNLABELLED in assignment.fates else []
-    buffers = {split: Shards(split, classes) for split in (*SPLITS, *more)}
-    with pq.ParquetWriter(work.out / "quarantine.parquet", QUARANTINE, **PARQUET) as quarantine:
-        rows = _rows(spool, listing, assignment, work)
-        shards = _shards(_without_quarantined(rows, quarantine), buffers)
-        for _ in mapped(partial(_write_shard, work.out / "documents"), shards):
-            pass
-    work.progress(len(listing), len(listing), "documents written")
-    pq.write_table(_leak_table(leaks, spool), work.out / "near_duplicates.parquet", **PARQUET)
-    return {split: buffer.totals for split, buffer in buffers.items()}
+    rows = {split: Rows.of(split, listing, assignment) for split in (*SPLITS, *more)}
+    shards = [shard for split, some in rows.items() for shard in some.shards(split)]
+    _write_shards(shards, texts, edges, assignment.cuts, work)
+    _write_quarantine(texts, edges, assignment.fates, work)
+    pq.write_table(_leak_table(leaks, texts), work.out / "near_duplicates.parquet", **PARQUET)
+    return {split: some.totals(listing.labels, classes) for split, some in rows.items()}
 
 
-def _rows(
-    spool: Path, listing: Listing, assignment: Assignment, work: Workspace
-) -> Iterator[pa.Table]:
-    """DOCUMENTS of everything read; `split` may also be a reason for quarantine. One row per
-    document, or several if the contiguous split cuts it."""
-    at = 0
-    for batch in spooled(spool):
-        here = slice(at, at + batch.num_rows)
-        table = _table(
-            (
-                batch["id"],
-                assignment.fates[here],
-                batch["text"],
-                listing.labels[here],
-                listing.groups[here],
-            )
-        )
-        if CUT in assignment.fates[here]:
-            rows = zip(*table.to_pydict().values(), strict=True)
-            pieces = [
-                piece
-                for index, row in enumerate(rows, at)
-                for piece in _pieces(row, assignment.cuts.get(index))
+def _write_decisions(path: Path, texts: Texts, listing: Listing, assignment: Assignment) -> None:
+    """What is decided on each document: a record batch for each piece."""
+    columns: tuple[list[Any], ...] = (assignment.fates, listing.labels, listing.groups)
+    partial = path.with_name(f".{path.name}")  # a step of a run that died may still map the other
+    with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, DECIDED) as found:
+        for piece in texts.pieces:
+            arrays = [
+                pa.array(column[piece.first : piece.stop], kind.type)
+                for column, kind in zip(columns, DECIDED, strict=True)
             ]
-            table = _table(zip(*pieces, strict=True))
-        yield table
-        at += batch.num_rows
-        work.progress(at, len(listing), "documents written")
+            found.write_batch(pa.record_batch(arrays, schema=DECIDED))
+    partial.replace(path)
 
 
-def _table(columns: Iterable[Sequence[Any]]) -> pa.Table:
-    arrays = [pa.array(column, kind.type) for column, kind in zip(columns, DOCUMENTS, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=DOCUMENTS)
+def _write_shards(
+    shards: Sequence[Shard], texts: Texts, edges: np.ndarray, cuts: Cuts, work: Workspace
+) -> None:
+    steps = []
+    for shard in shards:
+        first, stop = shard.first, shard.stop
+        inner = edges[(edges > first) & (edges < stop)].tolist()
+        arguments: dict[str, Any] = {
+            "shard": shard,
+            "pieces": _numbered(texts, first, stop),
+            "edges": [first, *inner, stop],
+            "cuts": {number: cut for number, cut in cuts.items() if first <= number < stop},
+        }
+        steps.append(Step(f"write-{shard.name}", write_shard, arguments))
+    (work.out / "documents").mkdir()
+    for done in work.steps.run(work.scratch, steps, work.progress, "shards written"):
+        move(work.scratch, work.out, list(done.files))
+
+
+def _numbered(texts: Texts, first: int, stop: int) -> list[tuple[int, Piece]]:
+    """The pieces with these documents, and which ones of all they are."""
+    return [
+        (number, piece)
+        for number, piece in enumerate(texts.pieces)
+        if piece.first < stop and piece.stop > first
+    ]
+
+
+def write_shard(
+    place: Path,
+    out: Path,
+    shard: Shard,
+    pieces: list[tuple[int, Piece]],
+    edges: list[int],
+    cuts: Cuts,
+) -> dict[str, Any]:
+    """Writes documents/<shard>.parquet. `edges` are where its batches begin and end."""
+    batches = [
+        _batch(place, shard.split, pieces, first, stop, cuts) for first, stop in pairwise(edges)
+    ]
+    (out / "documents").mkdir()
+    path = out / "documents" / f"{shard.name}.parquet"
+    pq.write_table(pa.concat_tables(batches), path, **PARQUET)
+    return {}
+
+
+def _batch(
+    place: Path, split: str, pieces: list[tuple[int, Piece]], first: int, stop: int, cuts: Cuts
+) -> pa.Table:
+    """The rows of a split among these documents, in one chunk."""
+    some = [_table(place, number, piece, split, first, stop) for number, piece in pieces]
+    table = pa.concat_tables(some)
+    if any(first <= number < stop for number in cuts):
+        rows = [
+            piece
+            for number, *row in zip(*table.to_pydict().values(), strict=True)
+            for piece in _pieces(tuple(row), cuts.get(number))
+        ]
+        chosen = [row for row in rows if row[1] == split]
+        columns = zip(*chosen, strict=True) if chosen else [[] for _ in DOCUMENTS]
+        return pa.table(
+            [pa.array(c, f.type) for c, f in zip(columns, DOCUMENTS, strict=True)], DOCUMENTS
+        )
+    return table.drop_columns("number").combine_chunks()
+
+
+def _table(place: Path, number: int, piece: Piece, split: str, first: int, stop: int) -> pa.Table:
+    """DOCUMENTS of a piece in this split, or cut, with their numbers."""
+    with pa.memory_map(str(place / "decided.arrow")) as file:
+        decided = pa.ipc.open_file(file).get_batch(number)
+    tables = []
+    for at, batch in Texts(place, [piece]).numbered(first=first, stop=stop):
+        here = decided.slice(at - piece.first, batch.num_rows)
+        wanted = pc.is_in(here["fate"], pa.array([split, CUT]))
+        numbers = pa.array(np.arange(at, at + batch.num_rows))
+        columns = (numbers, batch["id"], here["fate"], batch["text"], here["label"], here["group"])
+        names = ["number", *DOCUMENTS.names]
+        tables.append(pa.table([column.filter(wanted) for column in columns], names))
+    schema = pa.schema([("number", pa.int64()), *DOCUMENTS])
+    return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
 def _pieces(row: Row, cuts: list[tuple[str, int, int]] | None) -> Iterator[Row]:
@@ -114,86 +233,61 @@ def _pieces(row: Row, cuts: list[tuple[str, int, int]] | None) -> Iterator[Row]:
             yield f"{name}#{split}", split, text[start:stop], *rest
 
 
-def _without_quarantined(
-    rows: Iterable[pa.Table], quarantine: pq.ParquetWriter
-) -> Iterator[pa.Table]:
-    """Those in a split; the others go to the quarantine."""
-    for table in rows:
-        kept = pc.is_in(table["split"], pa.array(ALL_SPLITS))
-        yield table.filter(kept)
-        aside = table.filter(
-            pc.invert(pc.is_in(table["split"], pa.array((*ALL_SPLITS, OFFICIAL_TEST))))
-        )
-        if aside.num_rows:
-            excerpts = pc.utf8_slice_codeunits(aside["text"], 0, EXCERPT_CHARACTERS)
-            quarantine.write_table(pa.table([aside["id"], aside["split"], excerpts], QUARANTINE))
+def _write_quarantine(
+    texts: Texts, edges: np.ndarray, fates: Sequence[str], work: Workspace
+) -> None:
+    kept = (*ALL_SPLITS, OFFICIAL_TEST, CUT)
+    aside = np.fromiter((fate not in kept for fate in fates), bool, len(fates))
+    steps = [
+        Step(f"quarantine-{number:06}", set_aside, {"number": number, "piece": piece, "kept": kept})
+        for number, piece in enumerate(texts.pieces)
+        if aside[piece.first : piece.stop].any()
+    ]
+    done = work.steps.run(work.scratch, steps, work.progress, "parts of the quarantine written")
+    found = (pq.read_table(work.scratch / name) for one in done for name in one.files)
+    with pq.ParquetWriter(work.out / "quarantine.parquet", QUARANTINE, **PARQUET) as quarantine:
+        for table in _by_batch(found, edges):
+            quarantine.write_table(table)
 
 
-def _shards(rows: Iterable[pa.Table], buffers: dict[str, Shards]) -> Iterator[tuple[str, pa.Table]]:
-    """(name, rows) of the shards of all splits, as they fill up."""
-    for table in rows:
-        for split, buffer in buffers.items():
-            yield from buffer.add(table.filter(pc.equal(table["split"], split)))
-    for buffer in buffers.values():
-        yield from buffer.rest()
+def set_aside(
+    place: Path, out: Path, number: int, piece: Piece, kept: tuple[str, ...]
+) -> dict[str, Any]:
+    """Writes aside/<piece>.parquet: QUARANTINE of a piece, with the documents' numbers."""
+    with pa.memory_map(str(place / "decided.arrow")) as file:
+        decided = pa.ipc.open_file(file).get_batch(number)
+    tables = []
+    for at, batch in Texts(place, [piece]).numbered():
+        fates = decided["fate"].slice(at - piece.first, batch.num_rows)
+        aside = pc.invert(pc.is_in(fates, pa.array(kept)))
+        excerpts = pc.utf8_slice_codeunits(batch["text"].filter(aside), 0, EXCERPT_CHARACTERS)
+        numbers = pa.array(np.arange(at, at + batch.num_rows)).filter(aside)
+        columns = [numbers, batch["id"].filter(aside), fates.filter(aside), excerpts]
+        tables.append(pa.table(columns, ["number", *QUARANTINE.names]))
+    (out / "aside").mkdir()
+    pq.write_table(pa.concat_tables(tables), out / "aside" / f"{number:06}.parquet")
+    return {}
 
 
-def _write_shard(folder: Path, shard: tuple[str, pa.Table]) -> None:
-    name, rows = shard
-    pq.write_table(rows, folder / f"{name}.parquet", **PARQUET)
+def _by_batch(tables: Iterable[pa.Table], edges: np.ndarray) -> Iterator[pa.Table]:
+    """Their rows, those of one batch of documents together, without numbers."""
+    waiting: list[pa.Table] = []
+    batch = -1
+    for table in tables:
+        batches = np.searchsorted(edges, table["number"].to_numpy(), side="right")
+        for at in np.unique(batches).tolist():
+            if waiting and at != batch:
+                yield pa.concat_tables(waiting).combine_chunks()
+                waiting = []
+            batch = at
+            waiting.append(table.filter(pa.array(batches == at)).select(QUARANTINE.names))
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
 
 
-def _leak_table(leaks: list[Leak], spool: Path) -> pa.Table:
-    wanted = {number: "" for pair, _ in leaks for number in (pair.document, pair.test)}
-    for number, name in enumerate(names(spool) if wanted else ()):
-        if number in wanted:
-            wanted[number] = name
+def _leak_table(leaks: list[Leak], texts: Texts) -> pa.Table:
+    names = texts.names_of({number for pair, _ in leaks for number in (pair.document, pair.test)})
     rows = [
-        (wanted[pair.document], split, wanted[pair.test], pair.similarity) for pair, split in leaks
+        (names[pair.document], split, names[pair.test], pair.similarity) for pair, split in leaks
     ]
     return pa.Table.from_pylist([dict(zip(LEAKS.names, row, strict=True)) for row in rows], LEAKS)
-
-
-class Shards:
-    """The rows of one split, until there are enough for a shard."""
-
-    def __init__(self, split: str, classes: int) -> None:
-        self.split, self.number = split, 0
-        self._by_label = np.zeros(max(classes, 2), np.int64)
-        self.waiting = DOCUMENTS.empty_table()
-        self.characters = np.empty(0, np.int64)  # of each waiting text
-        self._documents = self._characters = 0
-
-    def add(self, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-        """The full shards: (name, rows)."""
-        characters = pc.utf8_length(rows["text"]).to_numpy()
-        self._documents += rows.num_rows
-        self._characters += int(characters.sum())
-        numbers = rows["label"].drop_null().to_numpy().astype(np.int64)
-        self._by_label += np.bincount(numbers, minlength=len(self._by_label))
-        self.waiting = pa.concat_tables([self.waiting, rows])
-        self.characters = np.concatenate([self.characters, characters])
-        while len(self.characters) >= (size := self._size()):
-            yield self._taken(size)
-
-    @property
-    def totals(self) -> dict[str, Any]:
-        found = {"documents": self._documents, "characters": self._characters}
-        if len(self._by_label) == 2:
-            return found | {"positives": int(self._by_label[1])}
-        return found | {"by_label": self._by_label.tolist()}
-
-    def rest(self) -> Iterator[tuple[str, pa.Table]]:
-        if len(self.characters):
-            yield self._taken(len(self.characters))
-
-    def _size(self) -> int:
-        """Rows of the next shard."""
-        enough = int(np.searchsorted(np.cumsum(self.characters), SHARD_CHARACTERS)) + 1
-        return min(SHARD_DOCUMENTS, enough)
-
-    def _taken(self, size: int) -> tuple[str, pa.Table]:
-        shard, self.waiting = self.waiting.slice(0, size), self.waiting.slice(size)
-        self.characters = self.characters[size:]
-        self.number += 1
-        return f"{self.split}-{self.number - 1:04d}", shard

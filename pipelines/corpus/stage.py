@@ -1,24 +1,24 @@
 """The corpus stage: raw files to documents by split, and a quarantine with reasons.
 
 The split of a document may depend on files that come last (film lists, the test folder). So the
-texts and ids wait in a spool on disk while groups and digests decide. Memory holds some documents
-at a time, a few dozen bytes per document, and for test documents also a sketch.
+texts and ids wait on disk while groups and digests decide. Reading, comparing and writing are
+steps; the decisions are made here. Memory holds a few dozen bytes per document, and for test
+documents also a sketch.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from pipelines.corpus.class_numbers import check_occurrences, check_train, renumbered
-from pipelines.corpus.near_duplicates import near_duplicates
-from pipelines.corpus.shards import EXCERPT_CHARACTERS, Leak, write
+from pipelines.corpus.comparing import near_duplicates
+from pipelines.corpus.reading import Own, read_source
+from pipelines.corpus.shards import Leak, write
 from pipelines.corpus.splits import (
     CUT,
     NEAR_DUPLICATE_OF_TEST,
@@ -31,17 +31,16 @@ from pipelines.corpus.splits import (
     Listing,
     assign_splits,
 )
-from pipelines.corpus.text_cache import SPOOL, chosen, document_batches, names
-from pipelines.corpus.transform import DROPPED, transformed
+from pipelines.corpus.text_cache import Texts
+from pipelines.corpus.transform import DROPPED
 from pipelines.corpus.unlabelled import set_repeats_aside
 from pipelines.declaration.data_sections import SPLITS, UNLABELLED
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
-from pipelines.readers.cleaning import NORMAL_FORM, text_digest
-from pipelines.readers.documents import Document, Notes
-from pipelines.readers.read import film_of, read
+from pipelines.readers.cleaning import NORMAL_FORM
+from pipelines.readers.documents import Notes
+from pipelines.readers.labelled_folders import film_of
 from pipelines.store.artifacts import Artifact, Workspace
-from pipelines.store.own_code import OwnFunction
 
 SHOWN = 5  # lines to list in a notice
 
@@ -58,12 +57,12 @@ def build(
     """
     spec, notes = config["corpus"], Notes()
     divided = divide(inputs["source"], spec, config["seed"], notes, work, config["code_folder"])
-    spool, listing, assignment, labels = divided
+    texts, listing, assignment, labels = divided
     if spec.unlabelled:
-        set_repeats_aside(spool, listing, assignment)
-    pairs = _near_duplicates(spool, assignment, spec, work)
-    splits = write(spool, listing, assignment, pairs, len(labels), work)
-    _empty(work.scratch)
+        set_repeats_aside(texts, listing, assignment, work)
+    pairs = _near_duplicates(divided, spec, work)
+    splits = write(texts, listing, assignment, pairs, len(labels), work)
+    empty(work.scratch)
     found = Counter(split for _, split in pairs)
     return (
         _counts(listing, assignment, notes, splits)
@@ -73,10 +72,9 @@ def build(
 
 
 class Divided(NamedTuple):
-    """All documents that were read, and the decision on each; their texts and ids are in the
-    spool."""
+    """All documents that were read, and the decision on each."""
 
-    spool: Path
+    texts: Texts
     listing: Listing
     assignment: Assignment
     labels: list[str]  # in the order of their numbers
@@ -88,43 +86,30 @@ def divide(
     """Reads and divides the documents; `folder` has the code of `corpus.transform`. What is wrong
     goes to `notes.wrong`: if that returns, the next step follows, so that everything else that is
     wrong is found too."""
-    _empty(work.scratch)
-    spool = work.scratch / "texts.arrow"
-    documents = read(source, spec, notes)
-    if spec.transform:
-        own = OwnFunction("corpus.transform", spec.transform, Path(folder))
-        documents = transformed(documents, spec, own, notes)
-    documents = _of_length(_until_wrong(documents, notes), spec, notes)
-    listing = _spool(documents, spool, notes, work)
+    texts, listing = read_source(source, spec, notes, Own.of(spec, folder), work)
     assignment = Assignment([why or TRAIN for why in listing.reasons])
     if notes.on_error is None:  # else the one below says more
-        _check_quarantine(assignment, spool, spec, notes)
+        _check_quarantine(assignment, texts, spec, notes)
     with notes.told():
-        check_occurrences(listing, names(spool), spec, notes)
+        check_occurrences(listing, texts.names(), spec, notes)
     with notes.told():
         if spec.group and spec.reader == "labelled-folders":
             listing.groups = [
                 None if part == UNLABELLED else film_of(name, notes.films)
-                for name, part in zip(names(spool), listing.parts, strict=True)
+                for name, part in zip(texts.names(), listing.parts, strict=True)
             ]
     with notes.told():
         assignment = assign_splits(listing, spec, seed)
     labels = renumbered(listing, assignment, spec, notes)
     with notes.told():
-        _check_quarantine(assignment, spool, spec, notes)
+        _check_quarantine(assignment, texts, spec, notes)
     with notes.told():
         check_train(listing, assignment, labels, spec)
-    return Divided(spool, listing, assignment, labels)
+    return Divided(texts, listing, assignment, labels)
 
 
-def _until_wrong(documents: Iterator[Document], notes: Notes) -> Iterator[Document]:
-    """A reader that has raised an error cannot continue."""
-    with notes.told():
-        yield from documents
-
-
-def _empty(folder: Path) -> None:
-    """A killed earlier attempt may have left its spool."""
+def empty(folder: Path) -> None:
+    """Removes all that is in a folder."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -132,53 +117,7 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-def _of_length(documents: Iterator[Document], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    """Those within `corpus.length` characters; the others are counted as left out."""
-    if spec.length is None:
-        yield from documents
-        return
-    fewest, most = spec.length
-    for document in documents:
-        if document.reason is None and len(document.text) < fewest:
-            notes.left_out["too short"] += 1
-        elif document.reason is None and len(document.text) > most:
-            notes.left_out["too long"] += 1
-        else:
-            yield document
-
-
-def _spool(documents: Iterator[Document], path: Path, notes: Notes, work: Workspace) -> Listing:
-    """Writes ids and texts to `path` in batches; returns everything else about them."""
-    listing = Listing()
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, SPOOL) as writer:
-        for batch in document_batches(documents):
-            for document in batch:
-                _enter(listing, document)
-            columns = zip(
-                *((d.id, d.text[:EXCERPT_CHARACTERS] if d.reason else d.text) for d in batch),
-                strict=True,
-            )
-            writer.write(pa.record_batch(list(map(pa.array, columns)), schema=SPOOL))
-            work.progress(len(listing), None, "documents read")
-    if not len(listing):
-        if notes.left_out:
-            raise FolioError(
-                f"all {notes.left_out.total():,} documents are left out "
-                f"({_listed(notes.left_out)}); fix corpus.length or corpus.markup"
-            )
-        raise FolioError("the source contains no documents; check its files and corpus.reader")
-    return listing
-
-
-def _enter(listing: Listing, document: Document) -> None:
-    digest = None if document.reason else text_digest(document.text)
-    undivided = document.reason or (UNLABELLED if document.part == UNLABELLED else None)
-    listing.add(
-        len(document.text), digest, document.label, document.group, document.part, undivided
-    )
-
-
-def _check_quarantine(assignment: Assignment, spool: Path, spec: CorpusSpec, notes: Notes) -> None:
+def _check_quarantine(assignment: Assignment, texts: Texts, spec: CorpusSpec, notes: Notes) -> None:
     reasons = assignment.reasons
     del reasons[DROPPED]  # on purpose
     if not spec.labelled:  # short speeches naturally repeat; that does not indicate a wrong source
@@ -187,7 +126,7 @@ def _check_quarantine(assignment: Assignment, spool: Path, spec: CorpusSpec, not
     if share <= spec.max_quarantined:
         return
     worst = assignment.fates.index(reasons.most_common(1)[0][0])
-    example = next(islice(names(spool), worst, None))
+    example = next(islice(texts.names(), worst, None))
     wrong = ""
     if notes.other_labels:
         labels = ", ".join(repr(label) for label, _ in notes.other_labels.most_common(3))
@@ -201,16 +140,13 @@ def _check_quarantine(assignment: Assignment, spool: Path, spec: CorpusSpec, not
     )
 
 
-def _near_duplicates(
-    spool: Path, assignment: Assignment, spec: CorpusSpec, work: Workspace
-) -> list[Leak]:
+def _near_duplicates(divided: Divided, spec: CorpusSpec, work: Workspace) -> list[Leak]:
     """Near-duplicates between train or validation and test, with their splits before any are
     dropped."""
-    fates, found = assignment.fates, []
-    others = chosen(spool, fates, (TRAIN, VALIDATION))
-    for pair in near_duplicates(chosen(spool, fates, (TEST, OFFICIAL_TEST)), others):
-        found.append((pair, fates[pair.document]))
-        work.progress(pair.document, len(fates), "documents compared with the test part")
+    texts, listing, fates = divided.texts, divided.listing, divided.assignment.fates
+    test, others = (TEST, OFFICIAL_TEST), (TRAIN, VALIDATION)
+    pairs = near_duplicates(texts, listing.characters, fates, test, others, work)
+    found = [(pair, fates[pair.document]) for pair in pairs]
     for pair, _ in found if spec.duplicates == "drop" else ():
         fates[pair.document] = NEAR_DUPLICATE_OF_TEST
     if found and TRAIN not in fates and CUT not in fates:

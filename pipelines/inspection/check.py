@@ -13,8 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.corpus.splits import CUT, Assignment
-from pipelines.corpus.stage import Divided, divide
-from pipelines.corpus.text_cache import spooled
+from pipelines.corpus.stage import Divided, divide, empty
 from pipelines.declaration.data_sections import ALL_SPLITS, SPLITS, TEST, TRAIN, VALIDATION
 from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError
@@ -63,6 +62,7 @@ class Report:
 
 def check(source: Artifact, spec: Spec, scratch: Path, progress: Progress) -> Report:
     """Reads and divides the source as the corpus stage does. Writes only into `scratch`."""
+    empty(scratch)  # of an earlier check
     faults = Faults()
     notes = Notes(on_error=faults.add)
     work = Workspace(scratch, scratch, scratch, progress)
@@ -118,7 +118,7 @@ def _quarantined(divided: Divided) -> Iterator[Finding]:
 def _examples(divided: Divided, reasons: Counter[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {why: [] for why in reasons}
     fates, at = divided.assignment.fates, 0
-    for batch in spooled(divided.spool):
+    for batch in divided.texts.batches():
         for index in range(batch.num_rows):
             listed = found.get(fates[at + index])
             if listed is not None and len(listed) < EXAMPLES:
@@ -182,7 +182,7 @@ def _lengths(divided: Divided, spec: Spec) -> Iterator[np.ndarray]:
     if tokens.kind == "char":
         yield np.array(divided.listing.characters, np.int64)
         return
-    for batch in spooled(divided.spool, ["text"]):
+    for batch in divided.texts.batches(["text"]):
         words = split_words(pl.Series("text", batch["text"]), tokens.lower, tokens.words)
         yield words.list.len().to_numpy().astype(np.int64)
 

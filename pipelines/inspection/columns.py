@@ -12,6 +12,7 @@ from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.inspection.material import Material
 from pipelines.readers.documents import Notes
+from pipelines.readers.read import READERS
 from pipelines.readers.tables import Row, csv_rows, json_rows, parquet_rows
 
 ROWS, CELLS, CHARACTERS = 20_000, 2_000_000, 32 * 2**20  # that are read to choose the columns
@@ -93,9 +94,10 @@ def _rows(material: Material) -> Iterator[Row]:
     notes = Notes(on_error=lambda error: None)
     given = {"split": "hash", "encoding": material.encoding, "delimiter": material.delimiter}
     spec = CorpusSpec(reader=material.reader, **given)
+    files = READERS[material.reader].files(material.source, spec, notes)
     if material.reader == "parquet":
-        return parquet_rows(material.source, spec, notes, every_column=True)
-    return (csv_rows if material.reader == "csv" else json_rows)(material.source, spec, notes)
+        return parquet_rows(files, spec, notes, every_column=True)
+    return (csv_rows if material.reader == "csv" else json_rows)(files, spec, notes)
 
 
 def _may_be_label(column: Column, rows: int) -> bool:

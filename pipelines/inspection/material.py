@@ -17,8 +17,8 @@ from pipelines.readers.archives import read_members
 from pipelines.readers.cleaning import composed
 from pipelines.readers.csv_rows import DELIMITERS, cells_of
 from pipelines.readers.file_names import is_junk
+from pipelines.readers.labelled_folders import ARCHIVES, is_labelled
 from pipelines.readers.packed import File, unpacked
-from pipelines.readers.read import ARCHIVES, is_labelled
 from pipelines.readers.tables import CSV, JSON_LINES, PARQUET
 from pipelines.source.own_folders import matched
 from pipelines.store.artifacts import Artifact

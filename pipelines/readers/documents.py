@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,17 @@ class Notes:
     on_error: Callable[[FolioError], None] | None = None  # what is wrong with a row; or raise it
     doubts: list[str] = field(default_factory=list)  # lines that may belong to a licence frame
     films: dict[str, list[str]] = field(default_factory=dict)  # train/pos: film of each line
+    homes: list[str | None] = field(default_factory=list)  # where labelled folders were found
+
+    def found_in(self, home: str | None) -> None:
+        """Raises FolioError if documents were found in another home: it is another corpus."""
+        if home not in self.homes:
+            self.homes.append(home)
+        if len(self.homes) > 1:
+            raise FolioError(
+                f"two corpora in one source: {' and '.join(map(str, self.homes))}; reader "
+                "labelled-folders needs exactly one"
+            )
 
     def wrong(self, error: FolioError) -> None:
         if self.on_error is None:
@@ -65,7 +76,12 @@ class Notes:
             self.on_error(error)
 
 
-Reader = Callable[[Artifact, CorpusSpec, Notes], Iterator[Document]]
+class Reader(NamedTuple):
+    """`files` lists what there is to read, in an order that depends only on the names; `read` reads
+    some of it. Both raise FolioError for what does not match the declaration."""
+
+    files: Callable[[Artifact, CorpusSpec, Notes], list[File]]
+    read: Callable[[Iterable[File], CorpusSpec, Notes], Iterator[Document]]
 
 
 def source_paths(source: Artifact, notes: Notes) -> list[Path]:

@@ -6,7 +6,7 @@ Texts can have any size: they are read line by line, and only one document is he
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 
@@ -36,9 +36,9 @@ HEADINGS = {"ARTICLE": "title", "SECTION": "section heading"}
 LINE_END = re.compile(r"_NEWLINE_|\n")
 
 
-def read_lines(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def read_lines(files: Iterable[File], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """Each non-blank line, named `file:line`, without its line end."""
-    for file in _texts(source, spec, notes):
+    for file in files:
         for number, line in _body_lines(file, spec, notes):
             if line.isspace():
                 notes.ignored["blank lines"] += 1
@@ -46,9 +46,9 @@ def read_lines(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Doc
                 yield _document(file.name, number, line, spec)
 
 
-def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def read_paragraphs(files: Iterable[File], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """Each paragraph between blank lines, named `file:its first line`, with its line breaks."""
-    for file in _texts(source, spec, notes):
+    for file in files:
         first, characters, lines = 0, 0, list[str]()
         for number, line in _body_lines(file, spec, notes):
             if lines and (line.isspace() or number != first + len(lines)):  # or after a frame
@@ -67,7 +67,7 @@ def read_paragraphs(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterato
             yield _document(file.name, first, "".join(lines), spec)
 
 
-def _texts(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[File]:
+def text_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[File]:
     """The source's only file, whatever its name, or the files of a folder that match the glob."""
     files = source_files(source, notes)
     return files if len(files) == 1 else matching_files(files, spec, notes)
@@ -108,14 +108,18 @@ def _document(name: str, number: int, text: str, spec: CorpusSpec) -> Document:
     return Document(f"{name}:{number}", text)
 
 
-def read_records(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+def record_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[File]:
+    return [File(path.name, path) for path in source.files(SHARDS)]
+
+
+def read_records(files: Iterable[File], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
     """The records of the source's Parquet shards, named `split/record` (from 0, as in TFDS).
 
     With markup, each record is an article whose paragraphs are documents, named
     `split/record#paragraph` (from 1); titles, headings and empty paragraphs are left out.
     """
-    for path in source.files(SHARDS):
-        with pq.ParquetFile(path) as shard:
+    for file in files:
+        with pq.ParquetFile(file.path) as shard:
             split = shard.schema_arrow.metadata[b"split"].decode()
             for batch in shard.iter_batches(RECORDS_AT_A_TIME):
                 rows = batch.to_pydict()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from pipelines.declaration.data_sections import UNLABELLED
@@ -38,16 +38,28 @@ class Row(NamedTuple):
     cells: Sequence[str]
 
 
-def read_csv(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    return _documents(csv_rows(source, spec, notes), spec, notes)
+def read_csv(files: Iterable[File], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    return _documents(csv_rows(files, spec, notes), spec, notes)
 
 
-def read_jsonl(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    return _documents(json_rows(source, spec, notes), spec, notes)
+def read_jsonl(files: Iterable[File], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    return _documents(json_rows(files, spec, notes), spec, notes)
 
 
-def read_parquet(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
-    return _documents(parquet_rows(source, spec, notes), spec, notes)
+def read_parquet(files: Iterable[File], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
+    return _documents(parquet_rows(files, spec, notes), spec, notes)
+
+
+def csv_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[File]:
+    return _tables(source, CSV, notes)
+
+
+def json_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[File]:
+    return _tables(source, JSON_LINES, notes)
+
+
+def parquet_files(source: Artifact, spec: CorpusSpec, notes: Notes) -> list[File]:
+    return _tables(source, PARQUET, notes)
 
 
 def _documents(rows: Iterator[Row], spec: CorpusSpec, notes: Notes) -> Iterator[Document]:
@@ -78,9 +90,9 @@ def _tables(source: Artifact, endings: Sequence[str], notes: Notes) -> list[File
 # CSV
 
 
-def csv_rows(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Row]:
+def csv_rows(files: Iterable[File], spec: CorpusSpec, notes: Notes) -> Iterator[Row]:
     with long_fields():
-        for file in _tables(source, CSV, notes):
+        for file in files:
             with text_lines_of(file.open(), file.name, "", spec.encoding) as text:
                 yield from _csv_rows(text, file.name, spec, notes)
 
@@ -105,8 +117,8 @@ def _csv_rows(file: TextIO, name: str, spec: CorpusSpec, notes: Notes) -> Iterat
 # JSON lines
 
 
-def json_rows(source: Artifact, spec: CorpusSpec, notes: Notes) -> Iterator[Row]:
-    for file in _tables(source, JSON_LINES, notes):
+def json_rows(files: Iterable[File], spec: CorpusSpec, notes: Notes) -> Iterator[Row]:
+    for file in files:
         with text_lines_of(file.open(), file.name, encoding=spec.encoding) as text:
             yield from _json_rows(text, file.name, notes)
 
@@ -158,12 +170,12 @@ def _cell(value: Any) -> str:
 
 
 def parquet_rows(
-    source: Artifact, spec: CorpusSpec, notes: Notes, every_column: bool = False
+    files: Iterable[File], spec: CorpusSpec, notes: Notes, every_column: bool = False
 ) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for file in _tables(source, PARQUET, notes):
+    for file in files:
         try:
             with _seekable(file) as stream, pq.ParquetFile(stream) as table:
                 header = table.schema_arrow.names

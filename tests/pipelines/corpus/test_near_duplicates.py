@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.corpus.near_duplicates import ALIKE, Pair, near_duplicates
-from pipelines.corpus.sketches import LENGTH
+from pipelines.corpus.near_duplicates import ALIKE, Index, Pair
+from pipelines.corpus.sketches import LENGTH, in_characters, sketched
 from tests.pipelines.corpus.test_stage import BOOK, Built, table
 
 
@@ -28,7 +28,15 @@ def found(test: Sequence[str], others: Sequence[str], at_once: int = 3) -> dict[
         ]
         for texts in (test, others)
     ]
-    return {pair.document: pair for pair in near_duplicates(*batches)}
+    characters = bool(test) and in_characters(batches[0][0][1])
+    sketches = [sketched(texts, characters) for _, texts in batches[0]]
+    index = Index.of([numbers for numbers, _ in batches[0]], sketches)
+    pairs = [
+        Pair(int(document), int(test), float(share))
+        for batch in batches[1]
+        for document, test, share in zip(*index.pairs(*batch, characters), strict=True)
+    ]
+    return {pair.document: pair for pair in pairs}
 
 
 def strings(text: str, characters: bool = False) -> set[tuple[str, ...]]:

@@ -14,7 +14,8 @@ from pipelines.files.home import made
 from pipelines.readers import cleaning
 from pipelines.readers.cleaning import composed, decoded, text_digest, without_tags
 from pipelines.readers.documents import Document, Notes
-from pipelines.readers.read import film_of, read
+from pipelines.readers.labelled_folders import film_of
+from pipelines.readers.read import read
 from tests.conftest import artifact_in
 
 START = "*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***"
