@@ -43,7 +43,7 @@ def deployments(specs: Specs) -> dict[str, Any]:
     listed = [
         *(_retrain(name, spec) for name, spec in specs.items()),
         *map(_stage, specs),
-        *map(_score, classifiers(specs)),
+        *map(_score, specs),
         *(_approve(name) for name in specs if "registry.approval" in all_keys(name)),
         _deployment("train", "train", GPU, "The model stage of a run in another process", {}),
     ]
@@ -75,10 +75,6 @@ def _approve(name: str) -> dict[str, Any]:
 def all_keys(name: str) -> set[str]:
     """That the declaration or one of its profiles sets."""
     return set().union(*profile_keys(name).values())
-
-
-def classifiers(specs: Specs) -> list[str]:
-    return [name for name, spec in specs.items() if spec.model.kind == "classifier"]
 
 
 def upstream(specs: Specs) -> dict[str, str]:

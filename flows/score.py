@@ -17,8 +17,9 @@ from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, private_files, users_files
 from pipelines.files.machine import one_line
 from pipelines.registry.lookup import named_version
-from pipelines.serving.score_file import Classifier, Order
-from pipelines.serving.score_folder import INBOX, OUTBOX, is_up_to_date, orders
+from pipelines.scoring.score_file import RegisteredModel
+from pipelines.scoring.score_folder import INBOX, OUTBOX, is_up_to_date, orders
+from pipelines.scoring.score_order import Order
 from tasks.failures import failed
 from tasks.progress import watched
 from tasks.scoring import publish_scores
@@ -37,10 +38,10 @@ def score(
     """Score the files that the current champion has not scored. Returns their summaries.
 
     Args:
-        pipeline: a classifier that has a champion
+        pipeline: one that has a champion
         file: a .csv or .parquet file, or a folder of them; default: the home's inbox/PIPELINE
         out: the folder of the scores, or one file's output file; default: scored/PIPELINE
-        column: the column with the texts; default: text, or the only text column
+        column: the column with the texts; default: the declared one, text, or the only text column
         prefix: prefix for the names of the added columns
         spreadsheet_safe: prevent formulas in a .csv output file
     """
@@ -61,8 +62,7 @@ def score(
                     data=[],
                     message=f"{places[0]}: everything is scored by version {champion.number}",
                 )
-            classifier = Classifier.load(home, name, champion.number)
-            return _scored(classifier, todo, console)
+            return _scored(RegisteredModel.find(home, name, champion.number), todo, console)
         except Exception as error:
             return failed(error)
 
@@ -72,21 +72,21 @@ def _place(home: Path, given: str | None, folder: str, name: str) -> Path:
     return home / (Path(given).expanduser() if given else Path(folder) / name)
 
 
-def _scored(classifier: Classifier, todo: list[Order], console: Console) -> State:
+def _scored(model: RegisteredModel, todo: list[Order], console: Console) -> State:
     """Scores the files; an unreadable one does not keep the others from being scored."""
     summaries, problems = [], []
-    progress = watched(classifier.name, console.progress, console.notice)
+    progress = watched(model.name, console.progress, console.notice)
     for order in todo:
         try:
             with users_files(order.out):
                 order.out.parent.mkdir(parents=True, exist_ok=True)
-                summaries.append(score_one(classifier, order, flow_run.name, progress("score")))
-            console.notice(f"{classifier.name} · {order.file.name}: {summaries[-1]['rows']:,} rows")
+                summaries.append(score_one(model, order, flow_run.name, progress("score")))
+            console.notice(f"{model.name} · {order.file.name}: {summaries[-1]['rows']:,} rows")
         except (FolioError, OSError) as error:
             problems.append(error)
-            console.notice(f"{classifier.name} · {order.file.name}: {one_line(error)}")
+            console.notice(f"{model.name} · {order.file.name}: {one_line(error)}")
     if summaries:
-        publish_scores(classifier.name, summaries, console.notice)
+        publish_scores(model.name, summaries, console.notice)
     if problems:
         return Failed(
             data=problems[0],

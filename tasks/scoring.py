@@ -14,8 +14,9 @@ from prefect.states import Completed
 
 from pipelines.report.visible import visible
 from pipelines.run.retraining import Notice
-from pipelines.serving import score_file
-from pipelines.serving.score_file import Classifier, Order
+from pipelines.scoring import score_file
+from pipelines.scoring.score_file import RegisteredModel
+from pipelines.scoring.score_order import Order
 from pipelines.store.artifacts import Progress
 from tasks.artifacts import artifact_key, put, unseen
 from tasks.events import emit_drift
@@ -27,26 +28,26 @@ MOST_LISTED = 10  # labels
 
 @task(
     name="score_file",
-    task_run_name="{classifier.name} · {order.file.name}",
+    task_run_name="{model.name} · {order.file.name}",
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def _score(classifier: Classifier, order: Order, progress: Progress) -> State:
+def _score(model: RegisteredModel, order: Order, progress: Progress) -> State:
     note_task_run(str(task_run.id))
     try:
-        summary = score_file.score_file(classifier, order, progress)
+        summary = score_file.score_file(model, order, progress)
     except Exception as error:
         return failed(error)
     return Completed(message=f"{summary['rows']:,} rows", data=summary)
 
 
-def score(classifier: Classifier, order: Order, run: str, progress: Progress) -> dict[str, Any]:
+def score(model: RegisteredModel, order: Order, run: str, progress: Progress) -> dict[str, Any]:
     """Score one file and return the summary; emits an event if the text has drifted. Raises what
     `score_file` raises."""
-    state = _score(classifier, order, progress, return_state=True)
+    state = _score(model, order, progress, return_state=True)
     # Prefect returns the data of the task's State, not that State.
     summary = cast(dict[str, Any], state.result())
-    emit_drift(classifier.name, summary["drift"], run=run, file=summary["file"], out=summary["out"])
+    emit_drift(model.name, summary["drift"], run=run, file=summary["file"], out=summary["out"])
     return summary
 
 
@@ -63,7 +64,8 @@ def publish_scores(pipeline: str, summaries: Sequence[dict[str, Any]], notice: N
 
 
 def _row(summary: dict[str, Any]) -> dict[str, Any]:
-    drift, labels = summary["drift"], summary["labels"]
+    drift, labels = summary["drift"], summary.get("labels", {})
+    figures = ("bits_per_character", "perplexity")  # of a language model
     frequent = dict(Counter(labels).most_common(MOST_LISTED))
     return {
         "file": visible(summary["file"]),
@@ -71,6 +73,7 @@ def _row(summary: dict[str, Any]) -> dict[str, Any]:
         "version": summary["version"],
         "rows": summary["rows"],
         **{label: rows for label, rows in labels.items() if label in frequent},
+        **{name.replace("_", " "): summary[name] for name in figures if name in summary},
         "not scored": sum(summary["errors"].values()),
         "drifted": "unknown" if drift is None else ", ".join(drift["drifted"]) or "no",
         "seconds": summary["seconds"],

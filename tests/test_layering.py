@@ -50,8 +50,10 @@ ARROWS = {
     "metrics": "errors stats declaration store corpus tokens batches model counting mix",
     "numpy_network": "errors declaration model",
     "serving": (
-        "errors stats declaration files store readers registry tokens model numpy_network mix"
+        "errors stats declaration files store readers registry tokens batches model numpy_network "
+        "mix"
     ),
+    "scoring": "errors declaration files readers registry serving store",
     "release": (
         "errors stats declaration baselines files store readers registry corpus tokens batches "
         "mix metrics serving tracking"
@@ -64,10 +66,10 @@ ARROWS = {
     ),
     "audit": "errors declaration files network stages store registry report serving run",
     "flows/display": "errors files registry store report run",
-    "tasks": "errors files store report serving run",
+    "tasks": "errors files store report scoring run",
     "upkeep": "errors declaration files network stages store registry report model serving run",
     "flows": (
-        "errors declaration files network stages cluster store registry serving run flows/display "
+        "errors declaration files network stages cluster store registry scoring run flows/display "
         "tasks upkeep"
     ),
     "flows/serve": "errors flows/web registry report serving",
@@ -81,8 +83,8 @@ ARROWS = {
     ),
     "flows/cli": (
         "errors declaration files network stages cluster flows/web store registry report serving "
-        "run export tracking source inspection audit flows/display upkeep flows flows/serve "
-        "flows/server flows/services flows/doctor"
+        "scoring run export tracking source inspection audit flows/display upkeep flows "
+        "flows/serve flows/server flows/services flows/doctor"
     ),
     "folio": "errors declaration files store batches registry serving flows/cli",
 }

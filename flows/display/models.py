@@ -138,7 +138,13 @@ def scored(summary: dict[str, Any]) -> None:
         f"{summary['out']}: {summary['rows']:,} rows of column {summary['column']!r} by "
         f"{summary['model']} version {summary['version']}{sample} in {summary['seconds']:.1f} s"
     )
-    rows = _of_labels(summary["labels"])
+    if summary.get("bits_per_character") is not None:
+        sums = summary["sums"]
+        print(
+            f"bits per character {summary['bits_per_character']:.4f}, perplexity "
+            f"{summary['perplexity']:.4f}: {sums['tokens']:,} tokens predicted"
+        )
+    rows = _of_labels(summary.get("labels", {"scored": summary["scored"]}))
     rows += [(f"not scored: {why}", count) for why, count in summary["errors"].items()]
     table(
         ("answer", "rows", "share"),

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.baselines import baseline_line, mix_line
 from pipelines.corpus.class_names import labels_of
+from pipelines.declaration.data_sections import LABELLED_READERS, TABLE_READERS
 from pipelines.declaration.spec import RegistrySpec
 from pipelines.files.digests import digest_json
 from pipelines.files.home import PROJECT
@@ -23,7 +24,7 @@ from pipelines.release.fair_comparison import Challenger, held_out_digest
 from pipelines.release.mlflow_register import LOADER
 from pipelines.release.model_card import model_card
 from pipelines.serving.registered import digests_in
-from pipelines.store.artifacts import Inputs, Store
+from pipelines.store.artifacts import Artifact, Inputs, Store
 from pipelines.store.fingerprint import code_fingerprint, library_version
 from pipelines.store.lineage import Graph, stored
 
@@ -181,15 +182,27 @@ def _stage(
         labels=labels,
         sample=config["sample"],
         measured=metrics,
-        normal_form=inputs["corpus"].counts.get("normal_form"),
+        texts=_reading(inputs["corpus"]),
     )
-    write_statistics(folder / PACKAGE, inputs["tokens"], inputs["metrics"], len(labels))
+    layout = metrics.get("layout")
+    write_statistics(folder / PACKAGE, inputs["tokens"], inputs["metrics"], len(labels), layout)
     seal(folder / PACKAGE)
     modules = {f"pipelines/{name}.py" for name in CONTRACTS} | set(code_fingerprint(LOADER))
     packages = {f"{folder}/__init__.py" for name in modules for folder in Path(name).parents[:-1]}
     for name in sorted(modules | packages):
         (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / name, folder / "code" / name)
+
+
+def _reading(corpus: Artifact) -> dict[str, Any]:
+    """How the corpus was read, for `write_package`."""
+    config = corpus.manifest["config"]
+    reader = config.get("corpus.reader")
+    return {
+        "normal_form": corpus.counts.get("normal_form"),
+        "html_breaks": reader in LABELLED_READERS,
+        "text_column": config.get("corpus.text_column") if reader in TABLE_READERS else None,
+    }
 
 
 def _tags(

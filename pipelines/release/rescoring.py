@@ -14,13 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.batches.columns import padded
 from pipelines.batches.dataset import Batch
 from pipelines.metrics.segments import Segments
 from pipelines.mix.mixed_scorer import scorer_of
 from pipelines.serving.predictor import Predictor
+from pipelines.serving.text_costs import coded, predicting
 from pipelines.stats.classes import NONE
-from pipelines.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from pipelines.store.artifacts import Artifact
@@ -87,13 +86,10 @@ def _of_several(labels: list[str], rows: Answers, label: np.ndarray) -> dict[str
 
 
 def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Table:
-    vocabulary, settings = predictor.vocabulary, predictor.tokens
+    vocabulary = predictor.vocabulary
     names, texts = documents["id"].to_pylist(), documents["text"].to_pylist()
-    ids = [_marked(vocabulary.encode(text), vocabulary) for text in texts]
-    most, keep = settings.max_tokens, settings.keep
-    lengths = np.array([len(row) if most is None else min(len(row), most) for row in ids])
-    first = np.array([len(row) for row in ids]) - lengths if keep == "last" else 0 * lengths
-    ids = [row[a : a + n] for row, a, n in zip(ids, first, lengths, strict=True)]
+    ids, first, _ = coded(texts, vocabulary, predictor.tokens)
+    lengths = np.array([len(row) for row in ids])
     text = InMemoryBatches(
         names, ids, vocabulary.pad_id, batch_size, predictor.layout, predictor.window
     )
@@ -101,11 +97,6 @@ def _read(predictor: Predictor, documents: pa.Table, batch_size: int) -> pa.Tabl
     for scored in scorer_of(predictor.network, predictor.spec).batches(text, ids=True):
         segments.add(scored)
     return segments.table()
-
-
-def _marked(ids: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    begin, end = ([] if one is None else [one] for one in (vocabulary.begin_id, vocabulary.end_id))
-    return np.concatenate([begin, ids, end]).astype(vocabulary.id_type)
 
 
 @dataclass(frozen=True)
@@ -162,18 +153,4 @@ class InMemoryBatches:
                 )
 
     def _batch(self, rows: list[np.ndarray], names: list[str], width: int) -> Batch:
-        """Rows with one token more than they read: each predicts the next."""
-        lengths = np.array([len(row) - 1 for row in rows], np.int32)
-        tokens, targets = (
-            padded(np.concatenate(parts), lengths, width, self.pad_id)
-            for parts in ([row[:-1] for row in rows], [row[1:] for row in rows])
-        )
-        return Batch(
-            tokens.astype(np.int32),
-            lengths,
-            targets.astype(np.int32),
-            np.ones(len(rows), np.float32),
-            names,
-            self.pad_id,
-            predicts_last=self.layout == "windows",
-        )
+        return predicting(rows, width, self.pad_id, self.layout == "windows", names)

@@ -1,4 +1,4 @@
-"""What a classifier answers: one row for each text."""
+"""What a classifier answers, one row for each text; and why a text gets no answer."""
 
 from __future__ import annotations
 
@@ -40,3 +40,20 @@ def of_each(row: dict[str, Any], labels: Sequence[str]) -> Sequence[float | None
     if len(labels) > 2:
         return row["probabilities"].tolist()
     return [1 - row["positive_probability"], row["positive_probability"]]
+
+
+def problem_of(text: Any, may_be_empty: bool = False) -> str | None:
+    """Why a text cannot be read, or None."""
+    if text is None:
+        return "there is no text"
+    if not isinstance(text, str):
+        return f"not a text but {type(text).__name__}"
+    if not may_be_empty and not text.strip():
+        return "the text is empty"
+    return None if printable(text) == text else "the text is not valid Unicode"
+
+
+def printable(text: Any) -> str:
+    if not isinstance(text, str):
+        return repr(text)[:200]
+    return text if text.isascii() else text.encode(errors="replace").decode()

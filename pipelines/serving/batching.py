@@ -46,11 +46,11 @@ def rows_by_length(
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         if lengths[i] > MAX_TOKENS:
             break
-        width = _width(lengths[i], most, few_shapes)
+        width = width_of(lengths[i], most, few_shapes)
         if batch and (
             len(batch) == MAX_ROWS
             or (len(batch) + 1) * width > MAX_SLOTS
-            or width > spread * _width(lengths[batch[0]], most, few_shapes)
+            or width > spread * width_of(lengths[batch[0]], most, few_shapes)
         ):
             yield batch
             batch = []
@@ -65,7 +65,7 @@ def model_inputs(
     """Tokens (rows, width) and length (rows,); with `few_shapes`, padded to a small number of
     shapes, for a backend that compiles each one."""
     height = 1 << (len(rows) - 1).bit_length() if few_shapes else len(rows)
-    width = _width(max(map(len, rows)), most, few_shapes)
+    width = width_of(max(map(len, rows)), most, few_shapes)
     tokens = np.full((height, width), pad_id, np.int32)
     length = np.ones(height, np.int32)  # a row of padding alone crashes cuDNN
     for i, row in enumerate(rows):
@@ -73,7 +73,7 @@ def model_inputs(
     return tokens, length
 
 
-def _width(length: int, most: int | None, few: bool) -> int:
+def width_of(length: int, most: int | None, few: bool) -> int:
     """The smallest of 8, 16, 24, … (with `few`: of 16, 24, 32, 48, 64, 96, …) and of `most` that
     fits `length` tokens."""
     width = -(-length // 8) * 8

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -64,6 +65,8 @@ class PackageSettings(BaseModel):
     layout: Literal["documents", "rows", "lanes", "windows"] | None = None
     calibration: Scaling | None = None
     normal_form: Literal["NFC"] | None = None
+    html_breaks: bool = False
+    text_column: str | None = None
     mix: Literal["nb-svm", "n-gram"] | None = None
     files: dict[str, str] | None = None
 
@@ -117,6 +120,18 @@ class Package:
         return cls(settings, spec, vocabulary, folder / MODEL, mixture)
 
 
+@contextmanager
+def complete(folder: Path) -> Iterator[None]:
+    """Says what to do if the package in `folder`, read inside, is damaged. Raises FolioError."""
+    try:
+        yield
+    except DamagedError as error:
+        raise FolioError(
+            f"{folder}: not a complete model package ({error}); fetch it again, or "
+            "run the pipeline's release again"
+        ) from error
+
+
 def write_package(
     folder: Path,
     model: Artifact,
@@ -127,7 +142,7 @@ def write_package(
     labels: tuple[str, ...],
     sample: bool,
     measured: Mapping[str, Any],
-    normal_form: str | None = None,
+    texts: Mapping[str, Any] | None = None,
 ) -> None:
     """Put a trained model, its vocabulary and what it is mixed with into `folder`, which must not
     exist yet.
@@ -135,8 +150,9 @@ def write_package(
     `measured` is the contents of metrics.json. The package keeps, for a language model, `window`
     (tokens of each window that it was trained on, if it was), `context` (tokens that it reads
     before the next one, if not all) and `layout` (of its test batches); for a classifier
-    `calibration`. `normal_form` is that of the texts it was trained on. Raises FolioError if model
-    and vocabulary do not match.
+    `calibration`. `texts` says how those it was trained on were read: `normal_form`, `html_breaks`
+    (`<br />` became a line break) and `text_column` (of a table). Raises FolioError if model and
+    vocabulary do not match.
     """
     declared = json.loads((model.path / DECLARED).read_bytes())
     vocabulary = tokens.path / VOCABULARY
@@ -169,7 +185,10 @@ def write_package(
             "labels": list(labels),
             "backend": model.manifest["config"]["training.backend"],
             "sample": sample,
-            "normal_form": normal_form,
+            "normal_form": None,
+            "html_breaks": False,
+            "text_column": None,
+            **(texts or {}),
             **({"mix": mix.manifest["config"]["mix"]} if mix is not None else {}),
         },
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import DamagedError, FolioError, UsageError
+from pipelines.errors import FolioError, UsageError
 from pipelines.mix.mixed_network import network_of
 from pipelines.mix.mixtures import ClassifierMixture
 from pipelines.model.backend import load_keras
@@ -17,10 +17,10 @@ from pipelines.model.decoding import state_widths
 from pipelines.model.sampling import continuation, sample, zero_states
 from pipelines.numpy_network.network import NumpyNetwork
 from pipelines.readers.cleaning import composed, unix_lines, without_tags
-from pipelines.serving.answers import Chance, answer, named
+from pipelines.serving.answers import Chance, answer, named, printable, problem_of
 from pipelines.serving.batching import MAX_TOKENS, groups, model_inputs, rows_by_length
 from pipelines.serving.networks import Network, keras_network, numpy_network
-from pipelines.serving.package import Package, Scaling, require_kind
+from pipelines.serving.package import Package, Scaling, complete, require_kind
 from pipelines.stats.calibration import Calibration
 
 NUMPY = "numpy"  # not a backend of Keras
@@ -40,6 +40,7 @@ class Predictor:
         self.labels, self.sample, self.tokens = settings.labels, settings.sample, settings.tokens
         self.window, self.context = settings.window, settings.context
         self._layout, self._composed = settings.layout, settings.normal_form is not None
+        self._breaks = settings.html_breaks or settings.kind == "classifier"
         self.calibration = Calibration(**(settings.calibration or Scaling()).model_dump())
         self.spec, self.vocabulary = package.spec, package.vocabulary
         self.model = keras_network(package) if model is None else model
@@ -60,24 +61,30 @@ class Predictor:
         backend numpy, Keras is not imported, unless a user's function has built the network. Raises
         FolioError if the package is not intact, UsageError if it is not of `kind`: before anything
         heavy is imported."""
-        try:
+        with complete(folder):
             package = Package.read(folder)
             require_kind(package.settings.pipeline, package.settings.kind, kind)
-            if backend == NUMPY and package.spec.builder is None:
-                return cls(package, numpy_network(package))
-            backend = None if backend == NUMPY else backend
-            keras = sys.modules.get("keras")
-            running = keras.backend.backend() if keras else package.settings.backend
-            load_keras(backend or running, lean, threads)
-            return cls(package)
-        except DamagedError as error:
-            raise FolioError(
-                f"{folder}: not a complete model package ({error}); fetch it again, or "
-                "run the pipeline's release again"
-            ) from error
+            return cls.of(package, backend, lean, threads)
+
+    @classmethod
+    def of(
+        cls,
+        package: Package,
+        backend: str | None = None,
+        lean: bool = True,
+        threads: int | None = None,
+    ) -> Predictor:
+        """As `load`, of a package that has been read. Raises DamagedError if it is not intact."""
+        if backend == NUMPY and package.spec.builder is None:
+            return cls(package, numpy_network(package))
+        backend = None if backend == NUMPY else backend
+        keras = sys.modules.get("keras")
+        running = keras.backend.backend() if keras else package.settings.backend
+        load_keras(backend or running, lean, threads)
+        return cls(package)
 
     @property
-    def _few_shapes(self) -> bool:
+    def few_shapes(self) -> bool:
         """JAX compiles each shape; the others are faster without padding to fewer shapes."""
         if isinstance(self.model, NumpyNetwork):
             return False
@@ -108,9 +115,9 @@ class Predictor:
         return [row for group in groups(texts) for row in self._judge(group, watch)]
 
     def _judge(self, group: list[Any], watch: Watch | None) -> list[dict[str, Any]]:
-        errors = [_problem(text) for text in group]
+        errors = [problem_of(text) for text in group]
         sound = [text for text, error in zip(group, errors, strict=True) if not error]
-        cleaned = [without_tags(self._cleaned(text)) for text in sound]
+        cleaned = [self.cleaned(text) for text in sound]
         lengths, ids = self._encode(cleaned)
         if watch is not None:
             watch(lengths, ids)
@@ -120,7 +127,7 @@ class Predictor:
             chance = None if error else next(chances)
             why = error or f"the text has more than {MAX_TOKENS:,} tokens"
             found = (self.labels, self.calibration.threshold)
-            rows.append(answer(_printable(text), why if chance is None else chance, *found))
+            rows.append(answer(printable(text), why if chance is None else chance, *found))
         return rows
 
     def _encode(self, cleaned: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -136,18 +143,19 @@ class Predictor:
         unknown = np.array([self.vocabulary.unknown_id])
         return lengths, [row.to_numpy() if len(row) else unknown for row in rows]
 
-    def _cleaned(self, text: str) -> str:
+    def cleaned(self, text: str) -> str:
         """As the texts that the model was trained on; earlier versions did not compose them."""
-        return composed(unix_lines(text)) if self._composed else unix_lines(text)
+        text = composed(unix_lines(text)) if self._composed else unix_lines(text)
+        return without_tags(text) if self._breaks else text
 
     def _probabilities(self, cleaned: list[str], ids: list[np.ndarray]) -> list[Chance | None]:
         """Of the second label, or of more than two (labels,), per text, in order; None for a text
         that is too long."""
         chances: list[Chance | None] = [None] * len(ids)
         most = self.tokens.max_tokens
-        for rows in rows_by_length([len(row) for row in ids], most, self._few_shapes):
+        for rows in rows_by_length([len(row) for row in ids], most, self.few_shapes):
             tokens, length = model_inputs(
-                [ids[i] for i in rows], self.vocabulary.pad_id, most, self._few_shapes
+                [ids[i] for i in rows], self.vocabulary.pad_id, most, self.few_shapes
             )
             logits = self.model.predict_on_batch({"tokens": tokens, "length": length})
             logit = logits[: len(rows)].astype(np.float64)
@@ -232,7 +240,7 @@ class Predictor:
         """A notice on `texts` with fewer tokens than the windows that the model was trained on."""
         if self.window is None:
             return None
-        lengths = {text: len(self.vocabulary.encode(self._cleaned(text))) for text in texts}
+        lengths = {text: len(self.vocabulary.encode(self.cleaned(text))) for text in texts}
         short = [(text, length) for text, length in lengths.items() if length < self.window]
         if not short:
             return None
@@ -246,10 +254,10 @@ class Predictor:
     def _start(self, text: str, replace_unknown: bool) -> np.ndarray:
         """Ids of a start, after the token that begins documents if there is one; otherwise an empty
         start becomes a line break, if the vocabulary has it."""
-        problem = _problem(text, may_be_empty=True)
+        problem = problem_of(text, may_be_empty=True)
         if problem:
-            raise UsageError(f"start {_printable(text)!r}: {problem}")
-        cleaned = self._cleaned(text)
+            raise UsageError(f"start {printable(text)!r}: {problem}")
+        cleaned = self.cleaned(text)
         unknown = self.vocabulary.unknown_in(cleaned)
         if unknown and not replace_unknown:
             named = ", ".join(repr(part) for part in unknown[:SHOWN])
@@ -273,25 +281,8 @@ class Predictor:
         states = dict(zip(names, zero_states(self.spec, 1, self.network), strict=True))
         for first in range(0, len(ids), CHUNK):
             tokens, length = model_inputs(
-                [ids[first : first + CHUNK]], self.vocabulary.pad_id, few_shapes=self._few_shapes
+                [ids[first : first + CHUNK]], self.vocabulary.pad_id, few_shapes=self.few_shapes
             )
             outputs = self.network.predict_on_batch({"tokens": tokens, "length": length, **states})
             states = {name: outputs[name] for name in names}
         return outputs["logits"][0, length[0] - 1]
-
-
-def _problem(text: Any, may_be_empty: bool = False) -> str | None:
-    """Why a text cannot be read, or None."""
-    if text is None:
-        return "there is no text"
-    if not isinstance(text, str):
-        return f"not a text but {type(text).__name__}"
-    if not may_be_empty and not text.strip():
-        return "the text is empty"
-    return None if _printable(text) == text else "the text is not valid Unicode"
-
-
-def _printable(text: Any) -> str:
-    if not isinstance(text, str):
-        return repr(text)[:200]
-    return text if text.isascii() else text.encode(errors="replace").decode()

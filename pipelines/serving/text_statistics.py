@@ -1,15 +1,18 @@
-"""Statistics of a classifier's training text and predictions, small enough for its package.
+"""Statistics of a model's training text and predictions, small enough for its package.
 
 They allow a comparison with the texts to score, wherever the package is and without the original
 artifacts. `profile.json` contains, of the training text, `lengths` ([tokens before truncation,
-documents]), of the validation split `unknown` (tokens unknown, known), and of the held-out
-predictions `scores` (documents by probability of the second label, in SCORE_BINS). Of more than two
-labels, `scores` are by probability of the predicted one, and `labels` are documents by prediction.
+documents]; none of running text), of the validation split `unknown` (tokens unknown, known), and of
+the held-out predictions `scores` (documents by score, in SCORE_BINS). A score is the probability of
+the second label. Of more than two labels it is that of the predicted one, and `labels` are
+documents by prediction. Of a language model it is `cost_score`, if each document was read on its
+own.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,17 +23,18 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import UnreadableError
 from pipelines.files.small_files import read_object
-from pipelines.stats.two_samples import LENGTH, of_classes, of_unknown, of_values
+from pipelines.stats.two_samples import FEWEST, LENGTH, of_classes, of_unknown, of_values
 from pipelines.store.artifacts import Artifact
 from pipelines.tokens.lengths import documents_by_length
 
 FILE = "profile.json"
 SCORE_BINS = 1000  # of equal width between 0 and 1
+MOST_BITS = 32  # of a token, in `cost_score`
 
 
 @dataclass
 class TextStatistics:
-    """Counts of some texts and of a classifier's predictions for them."""
+    """Counts of some texts and of a model's predictions for them."""
 
     unknown_id: int
     lengths: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
@@ -45,28 +49,55 @@ class TextStatistics:
         unknown = int((flat == self.unknown_id).sum())
         self.unknown = (self.unknown[0] + unknown, self.unknown[1] + len(flat) - unknown)
 
-    def see_scores(self, probabilities: np.ndarray) -> None:
-        """Add predictions: (texts,) probabilities of the second label, or of the predicted one."""
-        self.scores = self.scores + binned(probabilities)
+    def see_scores(self, scores: np.ndarray) -> None:
+        """Add predictions: (texts,) scores between 0 and 1."""
+        self.scores = self.scores + binned(scores)
 
 
-def write_statistics(package: Path, tokens: Artifact, metrics: Artifact, classes: int) -> None:
-    """Put the statistics of a classifier into its package folder."""
+def write_statistics(
+    package: Path, tokens: Artifact, metrics: Artifact, classes: int, layout: str | None
+) -> None:
+    """Put the statistics of a model into its package folder. `layout` is that in which a language
+    model read the test split."""
     path = metrics.path / "predictions.parquet"
-    if "label" not in pq.read_schema(path).names:
-        return  # a language model
-    lengths = documents_by_length(tokens, "train")
+    language_model = "label" not in pq.read_schema(path).names
+    statistics = _of_text(tokens, layout != "lanes") | (
+        {"scores": _costs(path, layout).tolist()} if language_model else _of_labels(path, classes)
+    )
+    (package / FILE).write_text(json.dumps(statistics) + "\n", encoding="utf-8")
+
+
+def _of_text(tokens: Artifact, documents: bool) -> dict[str, Any]:
+    """`documents`: their lengths mean something."""
+    lengths = documents_by_length(tokens, "train") if documents else np.zeros(1, np.int64)
     validation = tokens.counts["validation"]
-    score = "probability" if classes == 2 else "confidence"
-    statistics = {
+    return {
         "lengths": [[int(n), int(lengths[n])] for n in np.flatnonzero(lengths)],
         "unknown": [validation["unknown"], validation["tokens"] - validation["unknown"]],
-        "scores": binned(pq.read_table(path, columns=[score])[score].to_numpy()).tolist(),
     }
+
+
+def _of_labels(predictions: Path, classes: int) -> dict[str, Any]:
+    score = "probability" if classes == 2 else "confidence"
+    scores = pq.read_table(predictions, columns=[score])[score].to_numpy()
+    found: dict[str, Any] = {"scores": binned(scores).tolist()}
     if classes > 2:
-        predicted = pq.read_table(path, columns=["predicted"])["predicted"].to_numpy()
-        statistics["labels"] = np.bincount(predicted, minlength=classes).tolist()
-    (package / FILE).write_text(json.dumps(statistics) + "\n", encoding="utf-8")
+        predicted = pq.read_table(predictions, columns=["predicted"])["predicted"].to_numpy()
+        found["labels"] = np.bincount(predicted, minlength=classes).tolist()
+    return found
+
+
+def _costs(predictions: Path, layout: str | None) -> np.ndarray:
+    """Documents by `cost_score`; none if the rows are no documents."""
+    if layout != "documents":
+        return np.zeros(SCORE_BINS, np.int64)
+    rows = pq.read_table(predictions, columns=["nats", "tokens"])
+    return binned(cost_score(rows["nats"].to_numpy(), rows["tokens"].to_numpy()))
+
+
+def cost_score(nats: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """(texts,): bits per predicted token, as a share of MOST_BITS."""
+    return nats / math.log(2) / np.maximum(tokens, 1) / MOST_BITS
 
 
 def read_statistics(package: Path) -> TextStatistics | None:
@@ -76,8 +107,8 @@ def read_statistics(package: Path) -> TextStatistics | None:
     """
     try:
         noted = read_object(package / FILE, lengths=list, unknown=list, scores=list)
-        places, counts = np.array(noted["lengths"], np.int64).T
-        lengths = np.bincount(places, counts).astype(np.int64)
+        places, counts = np.array(noted["lengths"] or np.empty((0, 2)), np.int64).T
+        lengths = np.bincount(places, counts, 1).astype(np.int64)
         unknown, known = map(int, noted["unknown"])
         scores = np.array(noted["scores"], np.int64)
         labels = np.array(noted["labels"], np.int64) if "labels" in noted else None
@@ -100,20 +131,28 @@ def _not_packed(package: Path) -> UnreadableError:
 def compared(
     old: TextStatistics, new: TextStatistics, labels: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The measures, as in `drift.measures`, of a package's statistics and of new text."""
+    """The measures, as in `drift.measures`, of a package's statistics and of new text; `labels` are
+    those of a classifier."""
     rows = list(of_values(LENGTH, old.lengths, new.lengths))
-    if rows and sum(old.unknown):  # otherwise there is too little text
+    if new.lengths.sum() >= FEWEST and sum(old.unknown):
         rows.append(of_unknown(old.unknown, new.unknown))
-    scored = labels[1] if len(labels) == 2 else "the predicted label"
-    rows += of_values(f"median probability of {scored}", old.scores, new.scores, 1 / SCORE_BINS)
+    name, unit = _score_of(labels)
+    rows += of_values(f"median {name}", old.scores, new.scores, unit / SCORE_BINS)
     if len(labels) > 2 and old.labels is not None and new.labels is not None:
         rows += of_classes(labels, old.labels, new.labels)
     return rows
 
 
-def binned(probabilities: np.ndarray) -> np.ndarray:
-    """(texts,) probabilities to counts (SCORE_BINS,)."""
-    places = np.minimum((probabilities * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+def _score_of(labels: Sequence[str]) -> tuple[str, float]:
+    """What a score is called, and what 1 stands for."""
+    if not labels:
+        return "bits per token", MOST_BITS
+    return f"probability of {labels[1] if len(labels) == 2 else 'the predicted label'}", 1
+
+
+def binned(scores: np.ndarray) -> np.ndarray:
+    """(texts,) scores to counts (SCORE_BINS,)."""
+    places = np.minimum((scores * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
     return np.bincount(places, minlength=SCORE_BINS)
 
 

@@ -18,8 +18,8 @@ from pipelines.files.locks import try_lock
 from pipelines.registry.champions import journal_of
 from pipelines.registry.versions import versions
 from pipelines.run.retraining import retrain_plain
-from pipelines.serving.score_file import Order
-from pipelines.serving.score_folder import summary_of
+from pipelines.scoring.score_folder import summary_of
+from pipelines.scoring.score_order import Order
 from pipelines.serving.text_statistics import FILE, read_statistics
 from pipelines.source.download import delete_partial, is_complete
 from pipelines.store.settings import Settings

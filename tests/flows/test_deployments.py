@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.schedules import CronSchedule
 
-from flows.deployments import FILE, GPU, classifiers, deployments, shipped
+from flows.deployments import FILE, GPU, deployments, shipped
 from flows.services.deployed import declared, deploy, installed
 from flows.services.installation import install_deployments
 from pipelines.declaration.catalog import shipped_names
@@ -31,7 +31,7 @@ def test_the_file_is_what_the_declarations_give() -> None:
 
 def test_each_pipeline_is_retrained_by_its_schedule_and_its_stages_can_be_repeated() -> None:
     found = {(entry["entrypoint"].split(".")[1], entry["name"]): entry for entry in LISTED}
-    assert len(found) == len(LISTED) == 2 * len(shipped_names()) + len(classifiers(shipped())) + 1
+    assert len(found) == len(LISTED) == 3 * len(shipped_names()) + 1
     for name in shipped_names():
         schedule = load_spec(name).schedule
         retrain = found["retrain", name]
@@ -42,11 +42,12 @@ def test_each_pipeline_is_retrained_by_its_schedule_and_its_stages_can_be_repeat
         assert "schedules" not in found["stage", f"{name}-stage"]
 
 
-def test_each_classifier_scores_when_it_is_asked_or_scheduled_to() -> None:
-    assert classifiers(shipped()) == ["imdb"]
-    [entry] = [entry for entry in LISTED if entry["entrypoint"] == "flows.score.score"]
-    assert entry["name"] == "imdb-score" and entry["parameters"] == {"pipeline": "imdb"}
-    assert entry["work_pool"] == {"name": "cpu"} and "schedules" not in entry
+def test_each_pipeline_scores_when_it_is_asked_or_scheduled_to() -> None:
+    scoring = [entry for entry in LISTED if entry["entrypoint"] == "flows.score.score"]
+    assert [entry["name"] for entry in scoring] == [f"{name}-score" for name in shipped_names()]
+    for entry in scoring:
+        assert entry["parameters"] == {"pipeline": entry["name"].removesuffix("-score")}
+        assert entry["work_pool"] == {"name": "cpu"} and "schedules" not in entry
 
 
 def test_training_alone_lives_in_the_pool_gpu() -> None:

@@ -47,13 +47,13 @@ def inbox(home: Path, trained: Settings) -> Path:
     return folder
 
 
-def table_of(prefect_home: Path, run: str) -> list[dict]:
+def table_of(prefect_home: Path, run: str, name: str = NAME) -> list[dict]:
     found = rows(
         prefect_home,
         "select a.data from artifact a join flow_run f on "
         "f.id = a.flow_run_id where f.name = ? and a.key = ?",
         run,
-        f"{NAME}-scored",
+        f"{name}-scored",
     )
     return [row for (data,) in found for row in json.loads(json.loads(data))]
 
@@ -119,7 +119,7 @@ def test_a_bad_file_fails_the_run_and_keeps_no_other_from_being_scored(
         ("imdb", {}, "imdb: no model is registered; train one with: folio run imdb"),
         (NAME, {"file": "nowhere"}, "home/nowhere: no such file or folder"),
         (NAME, {"column": "riview"}, r"no column 'riview'; did you mean review?"),
-        ("tiny-play", {"file": str(SAMPLE)}, "tiny-play is a language model"),
+        ("tiny-play", {"file": str(SAMPLE)}, r"reviews.csv: no column 'text'; name the one"),
     ],
 )
 def test_what_cannot_be_scored_fails_with_one_line(
@@ -129,6 +129,21 @@ def test_what_cannot_be_scored_fails_with_one_line(
         score(pipeline, **given)
     kind, _, said, _ = flow_run_of(prefect_home, latest_run(prefect_home))
     assert kind == "FAILED" and "\n" not in said and message.partition(";")[0][-20:] in said
+
+
+def test_a_language_model_scores_what_is_new(prefect_home: Path, home: Path) -> None:
+    folder = home / "inbox" / "tiny-play"
+    folder.mkdir(parents=True)
+    pl.DataFrame({"line": ["Who goes there?", "", "A friend."]}).write_csv(folder / "lines.csv")
+    [summary] = score("tiny-play")
+    out = home / "scored" / "tiny-play" / "lines.csv.scored.parquet"
+    rows = pq.read_table(out).to_pylist()
+    assert [row["error"] for row in rows] == [None, "the text is empty", None]
+    assert summary["column"] == "line" and 0 < summary["bits_per_character"] < 20
+    [shown] = table_of(prefect_home, latest_run(prefect_home), "tiny-play")
+    assert shown["bits per character"] == summary["bits_per_character"]
+    assert (shown["rows"], shown["not scored"], shown["drifted"]) == (3, 1, "no")
+    assert score("tiny-play") == []
 
 
 # The command
@@ -144,7 +159,8 @@ def test_the_command_scores_a_file(
     assert done.returncode == 0, done.stderr
     assert f"{out}: " in done.stdout and "version 1 was trained on" in done.stdout
     assert_one_line(command(*wish), 2, "scored.parquet already exists", "--force")
-    summary = json.loads(command(*wish, "--force", "--json").stdout)
+    unnamed = command(*wish[:-2], "--force", "--json")  # its declaration names the column
+    summary = json.loads(unnamed.stdout)
     assert summary == json.loads((tmp_path / "scored.parquet.json").read_bytes())
     assert summary["rows"] == pq.read_metadata(out).num_rows > 300
     for wrong, *said in (
@@ -154,9 +170,27 @@ def test_the_command_scores_a_file(
         (("predict", NAME, "a", "--file", str(SAMPLE), "--out", "x.csv"), "either"),
         (("predict", NAME, "a", "--out", "x.csv"), "--file"),
         (("predict", NAME), "--file"),
-        (("predict", "tiny-play", *wish[2:], "--force"), "language model"),
+        (("predict", "tiny-play", *wish[2:], "--force", "--all"), "language model"),
     ):
         assert_one_line(command(*wrong), 2, *said)
+
+
+def test_the_command_says_what_a_file_costs_a_language_model(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = in_process({"FOLIO_HOME": str(home)}, monkeypatch, capfd)
+    (tmp_path / "in.csv").write_text('line\nWho goes there?\n""\nA friend.\n')
+    wish = ("--file", str(tmp_path / "in.csv"), "--out", str(tmp_path / "out.csv"))
+    done = command("predict", "tiny-play", *wish)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "3 rows of column 'line' by tiny-play version 1" in lines[0]
+    assert lines[1].startswith("bits per character ") and "22 tokens predicted" in lines[1]
+    assert lines[3].split() == ["scored", "2", "66.7%"]
+    assert lines[4].split("\t")[0] == "not scored: the text is empty"
+    rows = pl.read_csv(tmp_path / "out.csv")
+    assert rows.columns == ["line", "bits_per_character", "tokens", "characters", "error"]
+    assert rows["tokens"].to_list() == [14, None, 8]
 
 
 @pytest.mark.long

@@ -49,18 +49,14 @@ def predict(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="with --file: the output file, .parquet or .csv, with all input columns and "
-            "the predictions",
-            metavar="FILE",
-        ),
+        typer.Option(help="with --file: a .csv or .parquet file to write", metavar="FILE"),
     ] = None,
     column: Annotated[
         str | None,
         typer.Option(
             help="with --file: the column to read",
             metavar="NAME",
-            show_default="text, or the only text column",
+            show_default="the declared one, text, or the only text column",
         ),
     ] = None,
     prefix: Annotated[
@@ -90,7 +86,7 @@ def predict(
     version: ModelVersion = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the labels of texts, or their next tokens.
+    """Predict the labels of texts, or their next tokens; or score a file.
 
     \b
     Examples:
@@ -98,6 +94,7 @@ def predict(
       folio predict imdb - < reviews.txt
       folio predict imdb --file reviews.csv --column review --out scored.parquet
       folio predict words "some of them looks like" --top 5
+      folio predict speeches --file lines.csv --out costs.parquet
     """
     if file is not None:
         if texts or out is None:
@@ -167,13 +164,13 @@ def _asked(
 
 def _score_file(name: str, version: int | None, as_json: bool, **order: Any) -> None:
     from flows.display.console import NATIVE_LOG, Console, native_notices_to
-    from pipelines.serving.score_file import Classifier, Order, check, score_file
+    from pipelines.scoring.score_file import RegisteredModel, score_file
+    from pipelines.scoring.score_order import Order
 
     home, wanted = settings().home, Order(**order)
-    check(wanted)
     with native_notices_to(home / NATIVE_LOG), Console() as console, users_files(wanted.out):
-        classifier = Classifier.load(home, pipeline_name(name), version)
-        summary = score_file(classifier, wanted, console.progress("predict"))
+        model = RegisteredModel.find(home, pipeline_name(name), version)
+        summary = score_file(model, wanted, console.progress("predict"))
     answer(summary, as_json, display.scored)
 
 

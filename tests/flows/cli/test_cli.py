@@ -333,6 +333,18 @@ def test_what_the_readme_shows(folio: Folio, command: Folio, ready: None) -> Non
     assert shown["stages"][0]["manifest"]["counts"]
 
 
+def test_several_texts_from_each_start(command: Folio, ready: None) -> None:
+    wish = ("--start", "MARIAN:", "--start", "ROBIN:", "--count", "3", "--length", "20")
+    made = json.loads(command("generate", "tiny-play", *wish, "--json").stdout)
+    assert [one["start"] for one in made] == ["MARIAN:"] * 3 + ["ROBIN:"] * 3
+    for texts in (made[:3], made[3:]):
+        assert len({one["text"] for one in texts}) == 3
+    assert {len(one["text"]) for one in made} == {20}
+    one = json.loads(command("generate", "tiny-play", *wish[:2], *wish[-2:], "--json").stdout)
+    assert one == made[:1]
+    assert_one_line(command("generate", "tiny-play", "--count", "0"), 2, "--count")
+
+
 def test_a_window_of_words(folio: Folio, command: Folio, writers: Settings, tmp_path: Path) -> None:
     shutil.copytree(writers.home, tmp_path / "home")
     notice = "tiny-words: only 3 of the 4 words that it was trained on: 'some of them'\n"

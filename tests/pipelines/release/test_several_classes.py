@@ -24,9 +24,10 @@ from pipelines.export.export import export
 from pipelines.release.fair_comparison import _other_labels
 from pipelines.report.stage_pages import pages
 from pipelines.run.retraining import retrain_plain
+from pipelines.scoring.score_file import RegisteredModel, score_file
+from pipelines.scoring.score_order import Order
 from pipelines.serving.predictor import NUMPY, Predictor
 from pipelines.serving.registered import load_champion
-from pipelines.serving.score_file import Classifier, Order, score_file
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of, made_once, retrained, spec_of
 
@@ -151,7 +152,7 @@ def test_a_scored_file_has_the_best_label_or_all(
     home: Settings, tmp_path: Path, every: bool
 ) -> None:
     topics(tmp_path, [*rows(60, seed=7), ["", "film"]])
-    classifier = Classifier.load(home.home, NAME)
+    classifier = RegisteredModel.find(home.home, NAME)
     out = tmp_path / "out.parquet"
     summary = score_file(classifier, Order(tmp_path / "topics.csv", out, every=every))
     scored = pq.read_table(out)
@@ -160,7 +161,9 @@ def test_a_scored_file_has_the_best_label_or_all(
     assert list(summary["labels"]) == LABELS and sum(summary["labels"].values()) == 60
     assert summary["errors"] == {"the text is empty": 1}
     for row, one in zip(
-        scored.to_pylist(), classifier.predictor.predict(scored["text"].to_pylist()), strict=True
+        scored.to_pylist(),
+        classifier.predictor(light=True).predict(scored["text"].to_pylist()),
+        strict=True,
     ):
         assert (row["label"], row["probability"]) == (one["label"], one["probability"])
         if every and row["label"]:

@@ -59,6 +59,32 @@ def test_a_language_model_predicts_and_writes_as_keras_does(
         assert light.generate(["", ""], **wish) == keras.generate(["", ""], **wish)
 
 
+SCORING = """
+import json, sys
+from pathlib import Path
+from pipelines.scoring.score_file import RegisteredModel, score_file
+from pipelines.scoring.score_order import Order
+model = RegisteredModel.find(Path(sys.argv[1]), sys.argv[2])
+summary = score_file(model, Order(Path(sys.argv[3]), Path(sys.argv[4])))
+heavy = [name for name in ("keras", "tensorflow", "mlflow") if name in sys.modules]
+print(json.dumps([summary["scored"], heavy]))
+"""
+
+
+@pytest.mark.parametrize("name", [REVIEWS, PLAY])
+def test_a_short_file_imports_nothing_heavy(name: str, trained: Settings, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text\nfine\nA fine film.\n")
+    given = [trained.home, name, tmp_path / "in.csv", tmp_path / "out.csv"]
+    run = subprocess.run(
+        [sys.executable, "-c", SCORING, *given],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(run.stdout) == [2, []]
+
+
 @pytest.mark.parametrize("name", [REVIEWS, PLAY])
 def test_nothing_heavy_is_imported(name: str, trained: Settings) -> None:
     folder = load_champion(trained.home, name)

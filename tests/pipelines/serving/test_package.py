@@ -15,10 +15,10 @@ import pytest
 
 from pipelines.errors import FolioError
 from pipelines.model.backend import load_keras
+from pipelines.scoring.score_file import RegisteredModel
 from pipelines.serving.package import Package
 from pipelines.serving.predictor import Predictor
 from pipelines.serving.registered import load_champion
-from pipelines.serving.score_file import Classifier
 from pipelines.store.settings import Settings
 from pipelines.tokens.vocabulary import Vocabulary
 from tests.conftest import PROJECT
@@ -97,7 +97,7 @@ def test_a_registered_package_is_the_one_that_was_registered(
     what = alter(package)
     said = refused(lambda: load_champion(home, NAME), f"{NAME} version 1: (.*\\()?{what}")
     assert "folio rollback" in said and str(home) in said
-    refused(lambda: Classifier.load(home, NAME), what)
+    refused(lambda: RegisteredModel.find(home, NAME), what)
 
 
 def test_predict_refuses_it_in_a_line(home: Path) -> None:

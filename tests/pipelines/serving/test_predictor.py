@@ -97,6 +97,8 @@ def test_a_package_is_whole_and_its_bytes_depend_on_the_model_alone(
         "backend": "tensorflow",
         "sample": False,
         "normal_form": None,
+        "html_breaks": False,
+        "text_column": None,
     }
 
 

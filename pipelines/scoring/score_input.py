@@ -25,7 +25,7 @@ BUFFER_BYTES = 2**20  # of a Parquet column read at a time
 
 @dataclass(frozen=True)
 class Window:
-    """Some rows: all columns as they are stored, the texts to classify (None if missing), and for
+    """Some rows: all columns as they are stored, the texts to score (None if missing), and for
     the progress how much of the file has been read, the total, and the unit."""
 
     table: pa.Table
@@ -45,18 +45,23 @@ class Source(Protocol):
 
 
 def open_source(
-    path: Path, column: str | None = None, delimiter: str | None = None, encoding: str | None = None
+    path: Path,
+    column: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    declared: str | None = None,
 ) -> Source:
-    """The file and its text column: the given one, else `text`, else the only text column. Raises
-    UsageError for another kind of file or column, FolioError for a malformed file."""
+    """The file and its text column: the given one, else the one that the pipeline declared, else
+    `text`, else the only text column. Raises UsageError for another kind of file or column,
+    FolioError for a malformed file."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     if path.suffix.lower() in (*CSV, ".tsv"):
-        return CsvSource(path, column, delimiter, encoding)
+        return CsvSource(path, column, delimiter, encoding, declared)
     if delimiter or encoding:
         raise UsageError(f"{path}: --delimiter and --encoding are for .csv")
     if path.suffix.lower() in PARQUET:
-        return ParquetSource(path, column)
+        return ParquetSource(path, column, declared)
     raise UsageError(f"{path}: neither .csv nor .parquet; give the file one of these endings")
 
 
@@ -64,9 +69,15 @@ class CsvSource:
     """Every column is text. Invalid UTF-8 counts as an error, and is stored with U+FFFD."""
 
     def __init__(
-        self, path: Path, column: str | None, delimiter: str | None, encoding: str | None
+        self,
+        path: Path,
+        column: str | None,
+        delimiter: str | None,
+        encoding: str | None,
+        declared: str | None,
     ) -> None:
-        self._path, self._named = path, [[column or TEXT]]
+        self._path = path
+        self._named = [[name] for name in ([column] if column else [declared, TEXT]) if name]
         try:
             self._delimiter = delimiter and one_character(delimiter)
             self._encoding = encoding and known_encoding(encoding)
@@ -79,7 +90,7 @@ class CsvSource:
                 f"{path.name}: the file is empty; its first row must contain the column names"
             )
         names = [_shown(name) for name in header]
-        self.column = _chosen(path.name, names, names, column)
+        self.column = _chosen(path.name, names, names, column, declared)
         self._at = names.index(self.column)
         self.schema = pa.schema([(name, pa.string()) for name in names])
 
@@ -115,15 +126,14 @@ class CsvSource:
 class ParquetSource:
     """Columns of any types; the text column contains strings."""
 
-    def __init__(self, path: Path, column: str | None) -> None:
+    def __init__(self, path: Path, column: str | None, declared: str | None) -> None:
         self._path = path
         with _readable(path), pq.ParquetFile(path) as file:
             self.schema, self._rows = file.schema_arrow, file.metadata.num_rows
             self._at_once = _rows_at_once(file.metadata)
         names = self.schema.names
-        self.column = _chosen(
-            path.name, names, [field.name for field in self.schema if _is_text(field.type)], column
-        )
+        of_text = [field.name for field in self.schema if _is_text(field.type)]
+        self.column = _chosen(path.name, names, of_text, column, declared)
 
     def windows(self) -> Iterator[Window]:
         done = 0
@@ -169,11 +179,19 @@ def _is_text(type_: pa.DataType) -> bool:
     )
 
 
-def _chosen(name: str, names: Sequence[str], of_text: Sequence[str], wanted: str | None) -> str:
+def _chosen(
+    name: str,
+    names: Sequence[str],
+    of_text: Sequence[str],
+    wanted: str | None,
+    declared: str | None,
+) -> str:
     twice = next((one for one in names if list(names).count(one) > 1), None)
     if twice is not None:
         raise FolioError(f"{name}: two columns {twice!r}; rename one of them")
     listed = f"text columns: {', '.join(of_text)[:200] or 'none'}"
+    if wanted is None and declared in of_text:
+        return str(declared)
     if wanted is None and TEXT not in names:
         if len(of_text) == 1:
             return of_text[0]

@@ -15,8 +15,9 @@ from typing import Any
 from pipelines.errors import UnreadableError, UsageError
 from pipelines.files.small_files import read_object
 from pipelines.registry.versions import Version
-from pipelines.serving.score_file import Order, digest_of, identity_of
-from pipelines.serving.score_input import CSV, PARQUET
+from pipelines.scoring.score_file import digest_of, identity_of
+from pipelines.scoring.score_input import CSV, PARQUET
+from pipelines.scoring.score_order import Order
 
 SCORED = ".scored.parquet"
 INBOX, OUTBOX = "inbox", "scored"  # in the home, one folder per pipeline

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +20,13 @@ import pytest
 
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.digests import digest_file
-from pipelines.serving import batching, score_input
-from pipelines.serving import score_file as module
-from pipelines.serving.score_file import Classifier, Order, score_file
-from pipelines.serving.score_folder import SCORED, is_up_to_date, orders
-from pipelines.serving.spreadsheet import harmless
+from pipelines.scoring import score_file as module
+from pipelines.scoring import score_input
+from pipelines.scoring.score_file import RegisteredModel, score_file
+from pipelines.scoring.score_folder import SCORED, is_up_to_date, orders
+from pipelines.scoring.score_order import Order
+from pipelines.scoring.spreadsheet import harmless
+from pipelines.serving import batching
 from pipelines.serving.text_statistics import FILE
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, held_out
@@ -31,8 +38,8 @@ ANSWERS = ["label", "probability", "positive_probability", "error"]
 
 
 @pytest.fixture(scope="module")
-def classifier(trained: Settings) -> Classifier:
-    return Classifier.load(trained.home, NAME)
+def classifier(trained: Settings) -> RegisteredModel:
+    return RegisteredModel.find(trained.home, NAME)
 
 
 def parquet(path: Path, **columns: Any) -> Path:
@@ -46,7 +53,7 @@ def table(path: Path, *rows: bytes) -> Path:
 
 
 def scored(
-    classifier: Classifier, file: Path, out: str = "scored.parquet", **options: Any
+    classifier: RegisteredModel, file: Path, out: str = "scored.parquet", **options: Any
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The summary and the rows of the output."""
     order = Order(file, file.parent / out, **options)
@@ -57,12 +64,12 @@ def scored(
 
 
 def test_the_answers_are_those_that_each_text_gets_alone(
-    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_input, "GROUP_TEXTS", 3)  # three windows
     file = parquet(tmp_path / "in.parquet", number=pa.array(range(7), pa.int16()), text=TEXTS)
     summary, rows = scored(classifier, file)
-    alone = [classifier.predictor.predict([text])[0] for text in TEXTS]
+    alone = [classifier.predictor().predict([text])[0] for text in TEXTS]
     assert [row["number"] for row in rows] == list(range(7))
     assert [row["text"] for row in rows] == TEXTS
     for row, one in zip(rows, alone, strict=True):
@@ -79,7 +86,7 @@ def test_the_answers_are_those_that_each_text_gets_alone(
 
 
 def test_a_csv_file_in_and_out(
-    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "GROUP_TEXTS", 100)
     shutil.copyfile(SAMPLE, tmp_path / "reviews.csv")
@@ -95,7 +102,7 @@ def test_a_csv_file_in_and_out(
     assert list(pd.read_csv(tmp_path / "scored.csv").columns) == [*given[0], *ANSWERS]
 
 
-def test_what_a_csv_row_may_be(classifier: Classifier, tmp_path: Path) -> None:
+def test_what_a_csv_row_may_be(classifier: RegisteredModel, tmp_path: Path) -> None:
     file = table(
         tmp_path / "in.csv",
         b"\xef\xbb\xbfid,text",
@@ -119,21 +126,21 @@ def test_what_a_csv_row_may_be(classifier: Classifier, tmp_path: Path) -> None:
     assert summary["errors"] == {"the text is empty": 2, "the text is not valid Unicode": 1}
 
 
-def test_a_huge_text_is_one_row_among_others(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_huge_text_is_one_row_among_others(classifier: RegisteredModel, tmp_path: Path) -> None:
     huge = "word " * 2_000_000 + "good " * 40
     for file in (
         table(tmp_path / "in.csv", b"text", b"fine", huge.encode(), b"dull"),
         parquet(tmp_path / "in.parquet", text=["fine", huge, "dull"]),
     ):
         _, rows = scored(classifier, file, force=True)
-        short = classifier.predictor.predict(["good " * 40])[0]
+        short = classifier.predictor().predict(["good " * 40])[0]
         assert rows[1]["positive_probability"] == pytest.approx(
             short["positive_probability"], abs=1e-6
         )
         assert rows[0]["label"] and rows[2]["label"] and rows[1]["text"] == huge
 
 
-def test_a_parquet_column_that_is_not_utf_8(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_parquet_column_that_is_not_utf_8(classifier: RegisteredModel, tmp_path: Path) -> None:
     broken = pa.array([b"fine", b"caf\xe9", None], pa.binary()).view(pa.string())
     summary, _ = scored(classifier, parquet(tmp_path / "in.parquet", text=broken), "scored.csv")
     assert summary["errors"] == {"the text is not valid Unicode": 1, "there is no text": 1}
@@ -142,13 +149,15 @@ def test_a_parquet_column_that_is_not_utf_8(classifier: Classifier, tmp_path: Pa
 @pytest.mark.parametrize(
     "type_", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
 )
-def test_other_types_of_text(classifier: Classifier, tmp_path: Path, type_: pa.DataType) -> None:
+def test_other_types_of_text(
+    classifier: RegisteredModel, tmp_path: Path, type_: pa.DataType
+) -> None:
     texts = pa.array(["fine", None, "fine"]).cast(type_)
     _, rows = scored(classifier, parquet(tmp_path / "in.parquet", text=texts))
     assert [row["label"] is None for row in rows] == [False, True, False]
 
 
-def test_no_rows_are_no_rows(classifier: Classifier, tmp_path: Path) -> None:
+def test_no_rows_are_no_rows(classifier: RegisteredModel, tmp_path: Path) -> None:
     for file in (
         table(tmp_path / "in.csv", b"text"),
         parquet(tmp_path / "in.parquet", text=pa.array([], pa.string())),
@@ -157,18 +166,33 @@ def test_no_rows_are_no_rows(classifier: Classifier, tmp_path: Path) -> None:
         assert rows == [] and summary["rows"] == 0 and summary["drift"]["measures"] == []
 
 
-def test_which_column_is_read(classifier: Classifier, tmp_path: Path) -> None:
+def test_which_column_is_read(classifier: RegisteredModel, tmp_path: Path) -> None:
     file = parquet(tmp_path / "a.parquet", n=[1], review=["fine"])
     assert scored(classifier, file)[0]["column"] == "review"  # the only one with text
+    file = parquet(tmp_path / "b.parquet", text=["fine"], review=["dull"], body=["long"])
+    assert scored(classifier, file, force=True)[0]["column"] == "review"  # as declared
+    assert scored(classifier, file, force=True, column="body")[0]["column"] == "body"
+    other = parquet(tmp_path / "c.parquet", text=["fine"], review=[1], body=["long"])
+    assert scored(classifier, other, force=True)[0]["column"] == "text"
+    table(tmp_path / "in.csv", b"# a note", b"number;text;review", b"1;fine;dull")
+    assert scored(classifier, tmp_path / "in.csv", force=True)[0]["column"] == "review"
+
+
+def test_a_version_that_knows_no_column_reads_text(
+    classifier: RegisteredModel, tmp_path: Path
+) -> None:
+    settings = classifier.package.settings.model_copy(update={"text_column": None})
+    earlier = replace(classifier, package=replace(classifier.package, settings=settings))
     file = parquet(tmp_path / "b.parquet", text=["fine"], review=["dull"])
-    assert scored(classifier, file, force=True)[0]["column"] == "text"
-    assert scored(classifier, file, force=True, column="review")[0]["column"] == "review"
+    assert scored(earlier, file)[0]["column"] == "text"
+    with pytest.raises(UsageError, match=r"no column 'text'; .* \(text columns: body, review\)"):
+        scored(earlier, parquet(file, body=["fine"], review=["dull"]), force=True)
 
 
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        ((b"id,review", b"1,a"), {}, r"no column 'text'; name the one .* \(text columns: id, rev"),
+        ((b"id,body", b"1,a"), {}, r"no column 'text'; name the one .* \(text columns: id, body"),
         ((b"id,review", b"1,a"), {"column": "reviw"}, "no column 'reviw'; did you mean review?"),
         ((b"text,text", b"1,a"), {}, "two columns 'text'"),
         ((b"text,label", b"a,b"), {}, "already has a column 'label'; .* --prefix predicted_"),
@@ -177,7 +201,7 @@ def test_which_column_is_read(classifier: Classifier, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_csv_file_is_one_line_before_anything_is_written(
-    classifier: Classifier,
+    classifier: RegisteredModel,
     tmp_path: Path,
     rows: tuple[bytes, ...],
     options: dict[str, Any],
@@ -198,7 +222,7 @@ def test_a_wrong_csv_file_is_one_line_before_anything_is_written(
     ],
 )
 def test_a_malformed_row_leaves_no_output(
-    classifier: Classifier,
+    classifier: RegisteredModel,
     tmp_path: Path,
     bad: bytes,
     message: str,
@@ -215,18 +239,20 @@ def test_a_malformed_row_leaves_no_output(
 @pytest.mark.parametrize("name", ["in.csv", "in.tsv"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_delimiters_are_found_as_in_training(
-    classifier: Classifier, tmp_path: Path, mark: str, name: str, encoding: str
+    classifier: RegisteredModel, tmp_path: Path, mark: str, name: str, encoding: str
 ) -> None:
     text = f"sep={mark}\n\nid{mark}text\n1{mark}fine, naïve\n"
     (tmp_path / name).write_bytes(text.encode(encoding))
     (found,) = scored(classifier, tmp_path / name)[1]
     assert (found["id"], found["text"], found["error"]) == ("1", "fine, naïve", None)
-    (tmp_path / name).write_text(f"id{mark}review\n1{mark}fine\n", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"no column 'text'.*text columns: id, review"):
+    (tmp_path / name).write_text(f"id{mark}body\n1{mark}fine\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"no column 'text'.*text columns: id, body"):
         scored(classifier, tmp_path / name, force=True)
 
 
-def test_a_delimiter_and_an_encoding_that_are_given(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_delimiter_and_an_encoding_that_are_given(
+    classifier: RegisteredModel, tmp_path: Path
+) -> None:
     (tmp_path / "in.csv").write_bytes("id~text\n1~fine, naïve\n".encode("cp1252"))
     summary, (found,) = scored(classifier, tmp_path / "in.csv", delimiter="~", encoding="cp1252")
     assert (found["text"], found["error"]) == ("fine, naïve", None)
@@ -243,10 +269,10 @@ def test_a_delimiter_and_an_encoding_that_are_given(classifier: Classifier, tmp_
 
 
 def test_a_column_without_text_and_a_file_that_is_none(
-    classifier: Classifier, tmp_path: Path
+    classifier: RegisteredModel, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"'text' contains no text \(text columns: review\)"):
-        scored(classifier, parquet(tmp_path / "n.parquet", text=[1.5], review=["a"]))
+    with pytest.raises(UsageError, match=r"'text' contains no text \(text columns: body\)"):
+        scored(classifier, parquet(tmp_path / "n.parquet", text=[1.5], body=["a"]))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(FolioError, match=r"broken.parquet: not a complete Parquet file"):
         scored(classifier, tmp_path / "broken.parquet")
@@ -257,7 +283,9 @@ def test_a_column_without_text_and_a_file_that_is_none(
         scored(classifier, tmp_path / "notes.txt")
 
 
-def test_a_file_damaged_further_on_leaves_no_output(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_file_damaged_further_on_leaves_no_output(
+    classifier: RegisteredModel, tmp_path: Path
+) -> None:
     file = parquet(tmp_path / "in.parquet", text=[f"film {n}" for n in range(5000)])
     data = bytearray(file.read_bytes())
     data[40:4000] = bytes(3960)
@@ -267,7 +295,7 @@ def test_a_file_damaged_further_on_leaves_no_output(classifier: Classifier, tmp_
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_nothing_that_is_there_is_lost(classifier: Classifier, tmp_path: Path) -> None:
+def test_nothing_that_is_there_is_lost(classifier: RegisteredModel, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"], tags=[["a", "b"]])
     (tmp_path / "out.parquet").write_text("precious")
     with pytest.raises(UsageError, match=r"out.parquet already exists.* --force"):
@@ -286,14 +314,14 @@ def test_nothing_that_is_there_is_lost(classifier: Classifier, tmp_path: Path) -
         scored(classifier, file, "out.parquet")
 
 
-def test_added_names_can_be_others(classifier: Classifier, tmp_path: Path) -> None:
+def test_added_names_can_be_others(classifier: RegisteredModel, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"], label=["positive"])
     _, [row] = scored(classifier, file, prefix="predicted_")
     assert list(row) == ["text", "label", *(f"predicted_{name}" for name in ANSWERS)]
 
 
 def test_a_full_disk_is_one_line(
-    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: RegisteredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"])
     monkeypatch.setattr("os.fsync", lambda _: Path("/dev/full").write_text("x"))
@@ -302,16 +330,36 @@ def test_a_full_disk_is_one_line(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_language_model_scores_no_file(trained: Settings) -> None:
-    with pytest.raises(UsageError, match="tiny-play is a language model"):
-        Classifier.load(trained.home, "tiny-play")
+def test_a_killed_scoring_leaves_nothing_to_the_next(
+    classifier: RegisteredModel, trained: Settings, tmp_path: Path
+) -> None:
+    texts = [f"a film of {n} words, dull and long" for n in range(100_000)]
+    file, out = parquet(tmp_path / "in.parquet", text=texts), tmp_path / "scored.parquet"
+    scoring = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "predict", NAME, "--file", file, "--out", out],
+        cwd=PROJECT,
+        env=os.environ | {"FOLIO_HOME": str(trained.home)},
+        stderr=subprocess.DEVNULL,
+    )
+    while not any(draft.stat().st_size for draft in tmp_path.glob(".scored.parquet.*")):
+        assert scoring.poll() is None
+        time.sleep(0.05)
+    scoring.kill()
+    scoring.wait()
+    assert list(tmp_path.glob(".scored*")) and not out.exists()
+    scored(classifier, parquet(file, text=["fine"]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "in.parquet",
+        "scored.parquet",
+        "scored.parquet.json",
+    ]
 
 
 # Drift
 
 
 def test_the_held_out_text_has_not_drifted_and_another_has(
-    classifier: Classifier, trained: Settings, tmp_path: Path
+    classifier: RegisteredModel, trained: Settings, tmp_path: Path
 ) -> None:
     texts = held_out(trained, NAME)
     drift = scored(classifier, parquet(tmp_path / "a.parquet", text=texts))[0]["drift"]
@@ -332,10 +380,12 @@ def test_the_held_out_text_has_not_drifted_and_another_has(
     ]
 
 
-def test_a_package_without_statistics_tells_nothing(classifier: Classifier, tmp_path: Path) -> None:
-    earlier = shutil.copytree(classifier.package, tmp_path / "package")
+def test_a_package_without_statistics_tells_nothing(
+    classifier: RegisteredModel, tmp_path: Path
+) -> None:
+    earlier = shutil.copytree(classifier.folder, tmp_path / "package")
     (earlier / FILE).unlink()
-    old = Classifier(classifier.version, earlier, classifier.predictor)
+    old = replace(classifier, folder=earlier)
     assert scored(old, parquet(tmp_path / "in.parquet", text=["fine"]))[0]["drift"] is None
 
 
@@ -343,7 +393,7 @@ def test_a_package_without_statistics_tells_nothing(classifier: Classifier, tmp_
 
 
 def test_only_what_is_new_changed_or_spoiled_is_scored_again(
-    classifier: Classifier, tmp_path: Path
+    classifier: RegisteredModel, tmp_path: Path
 ) -> None:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir(), out.mkdir()
@@ -376,11 +426,11 @@ def test_only_what_is_new_changed_or_spoiled_is_scored_again(
     (out / f"b.csv{SCORED}.json").write_text("[1")
     assert pending() == ["b.csv"] and pending() == []
     assert pending(column="text") == ["a.parquet", "b.csv"]
-    newer = Classifier(module.Version(NAME, 2, "", ""), classifier.package, classifier.predictor)
+    newer = replace(classifier, version=module.Version(NAME, 2, "", ""))
     assert not is_up_to_date(orders(inbox, out, "text")[0], newer.version)
 
 
-def test_one_file_may_go_to_a_name_of_its_own(classifier: Classifier, tmp_path: Path) -> None:
+def test_one_file_may_go_to_a_name_of_its_own(classifier: RegisteredModel, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["fine"])
     (precious := tmp_path / "out.csv").write_text("precious")
     [order] = orders(file, precious)
@@ -417,7 +467,7 @@ def test_no_text_cell_is_a_formula_and_no_number_changes(kind: pa.DataType) -> N
     ]
 
 
-def test_a_spreadsheet_safe_csv_file(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_spreadsheet_safe_csv_file(classifier: RegisteredModel, tmp_path: Path) -> None:
     file = tmp_path / "in.csv"
     with file.open("w", encoding="utf-8", newline="") as rows:
         csv.writer(rows).writerows(
@@ -442,7 +492,7 @@ def test_a_spreadsheet_safe_csv_file(classifier: Classifier, tmp_path: Path) -> 
         assert [safe[name] for name in ANSWERS] == [plain[name] for name in ANSWERS]
 
 
-def test_spreadsheet_safe_is_for_csv(classifier: Classifier, tmp_path: Path) -> None:
+def test_spreadsheet_safe_is_for_csv(classifier: RegisteredModel, tmp_path: Path) -> None:
     file = parquet(tmp_path / "in.parquet", text=["=1 a film", b"\xff".decode("latin-1")])
     with pytest.raises(UsageError, match=r"scored\.parquet: --spreadsheet-safe needs a \.csv file"):
         score_file(classifier, Order(file, tmp_path / "scored.parquet", spreadsheet_safe=True))
@@ -456,7 +506,7 @@ def test_spreadsheet_safe_is_for_csv(classifier: Classifier, tmp_path: Path) -> 
 
 
 def test_scores_made_before_it_could_be_asked_for_stay(
-    classifier: Classifier, tmp_path: Path
+    classifier: RegisteredModel, tmp_path: Path
 ) -> None:
     file = parquet(tmp_path / "in.parquet", text=["a film"])
     scored(classifier, file)
