@@ -67,7 +67,9 @@ ARROWS = {
     "audit": "errors declaration files network stages store registry report serving run",
     "flows/display": "errors files registry store report run",
     "tasks": "errors files store report scoring run",
-    "upkeep": "errors declaration files network stages store registry report model serving run",
+    "upkeep": (
+        "errors declaration files network stages shared store registry report model serving run"
+    ),
     "flows": (
         "errors declaration files network stages cluster store registry scoring run flows/display "
         "tasks upkeep"

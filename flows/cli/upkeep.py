@@ -44,7 +44,8 @@ def gc(
 ) -> None:
     """List what can be deleted, with sizes; delete it with --yes.
 
-    Anything that a champion, a rollback target or a live run needs is kept.
+    Anything that a champion, a rollback target or a live run needs is kept. In FOLIO_STORE, so is
+    what any home has.
 
     \b
     Examples:
@@ -54,6 +55,7 @@ def gc(
     from flows.services.history import ended_before
     from pipelines.upkeep.collect import collect, garbage, take_stock
     from pipelines.upkeep.garbage import Policy
+    from pipelines.upkeep.shared_garbage import collect_shared, shared_garbage
 
     here, policy = (writable if yes else settings)(), Policy(keep, older_than)
     problems: list[str] = []
@@ -68,7 +70,11 @@ def gc(
     if yes:
         items = collect(items, here, policy, stock.now, problems.append)
         past = _forgotten(here.home, past)
-    items += _listed(past, older_than)
+    going = {item.path for item in items if item.kind == "artifact" and item.path}
+    shared = shared_garbage(here, going, policy, stock.now, _note)
+    if yes:
+        shared = collect_shared(shared, here, policy, stock.now, problems.append)
+    items += shared + _listed(past, older_than)
     _say_what_is_left_alone(here)
     show = partial(display.garbage, again=_again(policy))
     answer(_document(items, not yes), as_json, show)
@@ -83,14 +89,15 @@ def gc(
 def _say_what_is_left_alone(here: Settings) -> None:
     from pipelines.registry.mlflow_access import is_own
 
-    if here.store.remote is not None:
-        print(f"kept: {here.store.remote}, which others may use", file=sys.stderr)
     if not is_own(here.home):
-        print(
+        _note(
             "kept: the model versions, because MLFLOW_TRACKING_URI or "
-            "MLFLOW_REGISTRY_URI names a registry that others may use",
-            file=sys.stderr,
+            "MLFLOW_REGISTRY_URI names a registry that others may use"
         )
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _forgotten(home: Path, past: list[FlowRun]) -> list[FlowRun]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipelines.shared.place import Place
 HOMES = "homes"
 VALID_DAYS = 30
 Keeps = Mapping[str, Collection[str]]  # {stage: keys}
+Lists = Mapping[str, tuple[float, set[tuple[str, str]]]]  # as `lists` gives them
 
 
 def list_name(root: Path) -> str:
@@ -29,12 +31,12 @@ def list_name(root: Path) -> str:
     return f"{HOMES}/{sha256(who.encode()).hexdigest()[:16]}.json"
 
 
-def announce(place: Place, root: Path, keeps: Keeps, now: float) -> None:
-    """Write the list of a home; `now` in seconds since 1970."""
+def announce(place: Place, root: Path, keeps: Keeps) -> None:
+    """Write the list of the home whose artifacts are in `root`."""
     told = {
         "host": socket.gethostname(),
         "keeps": {stage: sorted(keys) for stage, keys in sorted(keeps.items())},
-        "expires": now + VALID_DAYS * 86_400,
+        "expires": time.time() + VALID_DAYS * 86_400,
     }
     place.write(list_name(root), json.dumps(told).encode())
 
@@ -53,3 +55,8 @@ def lists(place: Place) -> dict[str, tuple[float, set[tuple[str, str]]]]:
         kept = {(stage, str(key)) for stage, keys in told["keeps"].items() for key in keys}
         found[name] = float(told["expires"]), kept
     return found
+
+
+def needed(lists: Lists, now: float) -> set[tuple[str, str]]:
+    """What the lists that are still valid at a time name."""
+    return {one for expires, keys in lists.values() if expires > now for one in keys}

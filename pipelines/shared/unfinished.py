@@ -58,11 +58,18 @@ class Unfinished:
     writes nothing."""
 
     def __init__(
-        self, place: Place, below: str, scratch: Path, names: tuple[str, ...], work: Work
+        self,
+        place: Place,
+        below: str,
+        scratch: Path,
+        names: tuple[str, ...],
+        work: Work,
+        copied: Callable[[], None] = lambda: None,
     ) -> None:
+        """`copied` is called in another thread whenever a state was copied."""
         self.place, self.below, self.scratch, self.names = place, below, scratch, names
         self._progress, self._say = work.progress, work.log
-        self._uploads = _Uploads(place, below)
+        self._uploads = _Uploads(place, below, copied)
         self._moments = 0
         for left in scratch.glob(".shared-*"):  # of a process that was killed
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -159,8 +166,8 @@ class Unfinished:
 class _Uploads:
     """Copies moments in a thread: the newest, if they come faster than they are copied."""
 
-    def __init__(self, place: Place, below: str) -> None:
-        self._place, self._below = place, below
+    def __init__(self, place: Place, below: str, copied: Callable[[], None]) -> None:
+        self._place, self._below, self._copied = place, below, copied
         self._changed = threading.Condition()
         self._next: tuple[int, Path] | None = None
         self._ended = False
@@ -220,6 +227,7 @@ class _Uploads:
         before, self._before = self._before, name
         if before is not None and before != name:
             self._place.delete(before)
+        self._copied()
 
 
 def _link(path: Path, target: Path) -> None:

@@ -148,7 +148,7 @@ class Sharing:
             return
         self._announced = keeps, now
         with suppress(SharedStoreError):  # one that may only be read
-            homes.announce(self.remote.place, self.root, keeps, now)
+            homes.announce(self.remote.place, self.root, keeps)
 
     def going_on(self, recipe: Recipe, build: Build) -> Build:
         """Builds as `build` does, but goes on from what another home has done of it, and lets
@@ -159,7 +159,7 @@ class Sharing:
 
         def going_on(work: Any) -> dict[str, Any]:
             below = unfinished_work(recipe.stage, recipe.key)
-            shared = Unfinished(self.remote.place, below, work.scratch, names, work)
+            shared = Unfinished(self.remote.place, below, work.scratch, names, work, self.announce)
             shared.resume()
             done = False
             try:

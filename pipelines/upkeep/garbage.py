@@ -61,7 +61,8 @@ class Stock:
 
 @dataclass(frozen=True)
 class Item:
-    """One item that can be deleted, and why. `key` and `version` identify it for deletion."""
+    """One item that can be deleted, and why. `key`, `version` and `objects` (of the shared store)
+    identify it for deletion."""
 
     kind: str
     name: str
@@ -70,6 +71,7 @@ class Item:
     bytes: int = 0
     key: str | None = field(default=None, repr=False)
     version: Version | None = field(default=None, repr=False)
+    objects: tuple[str, ...] = field(default=(), repr=False)
 
     def as_json(self) -> dict[str, Any]:
         return {

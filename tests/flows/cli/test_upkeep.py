@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from pipelines.store.lineage import stored
 from pipelines.store.settings import Settings
 from tests.flows.cli.test_cli import Folio, api, assert_one_line, command, environment, folio
 from tests.pipelines.upkeep.test_collect import unneeded
@@ -59,12 +61,36 @@ def test_gc_says_what_it_leaves_alone(
     folio: Folio, environment: dict[str, str], tmp_path: Path
 ) -> None:
     environment |= {
-        "FOLIO_STORE": f"file://{tmp_path}/far",
+        "FOLIO_STORE": f"file://{tmp_path}/gone/far",
         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/far.db",
     }
     done = folio("gc", "--json")
     assert json.loads(done.stdout)["items"] == []
     assert "FOLIO_STORE" in done.stderr and "MLFLOW_TRACKING_URI" in done.stderr
+
+
+@pytest.mark.long
+def test_gc_deletes_in_the_shared_store_what_no_home_has(
+    command: Folio, here: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = Settings.at(here.home, f"file://{tmp_path}/far")
+    monkeypatch.setenv("FOLIO_STORE", f"file://{tmp_path}/far")
+    paths = unneeded(here, "tiny-play")
+    for artifact in stored(shared.store):
+        if artifact.stage not in ("release", "report"):
+            shared.store.share(artifact)
+    there = [tmp_path / "far" / path.parent.name / path.name / "manifest.json" for path in paths]
+    manifests = set((tmp_path / "far").glob("*/*/manifest.json"))
+    assert there and set(there) <= manifests
+    for path in (tmp_path / "far").rglob("*"):
+        os.utime(path, times=(1, 1))
+    items = json.loads(command("gc", "--json").stdout)["items"]
+    listed = [item for item in items if item["kind"] == "shared artifact"]
+    assert len(listed) == len(there) and all(item["path"] is None for item in listed)
+    assert set((tmp_path / "far").glob("*/*/manifest.json")) == manifests
+    done = json.loads(command("gc", "--yes", "--json").stdout)
+    assert done["items"] == items
+    assert set((tmp_path / "far").glob("*/*/manifest.json")) == manifests - set(there)
 
 
 def test_gc_without_the_server_that_it_was_told_of(
