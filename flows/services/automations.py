@@ -15,7 +15,9 @@ from prefect.states import StateType
 from tasks.events import CHAMPION_EVENT, resource_id
 
 FOLLOWS = "folio upstream: "
-SILENCE = timedelta(seconds=75)  # two heartbeats missed; one comes every 30 s
+# Six heartbeats missed. On SQLite, a busy Prefect server stores none for a minute and more; a run
+# whose process is dead on this machine is found by its free lock, in seconds.
+SILENCE = timedelta(seconds=180)
 
 
 AFTERMATH = timedelta(seconds=20)  # a retry waits for the worker's second report of the death

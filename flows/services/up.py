@@ -42,7 +42,7 @@ TEND_SECONDS = 1.0
 SWEEP_SECONDS = 15.0
 READY_SECONDS = 90
 WORKER_QUERY_SECONDS = 2  # how often a worker polls for work; Prefect's 10 s feel slow here
-HEARTBEAT_SECONDS = 30  # Prefect's minimum; installation.py waits for two and a half
+HEARTBEAT_SECONDS = 30  # Prefect's minimum; automations.py waits for six
 POOLS = CPU, GPU = ("cpu", "gpu")
 
 

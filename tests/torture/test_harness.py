@@ -6,7 +6,7 @@ import json
 import random
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ from torture import __main__ as harness
 from torture.bad_calls import is_clear
 from torture.damage import HARMS
 from torture.homes import Homes
-from torture.nights import none_is_missing
+from torture.nights import NIGHT, none_is_missing
 from torture.trials import Row, Trials
 from torture.wrong_files import FILES
 from torture.wrong_values import body, harmed
@@ -88,7 +88,7 @@ def test_wrong_files_are_the_same_for_a_seed(what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "found"),
+    ("nights", "found"),
     [
         ([3, 1, 2], []),
         ([1, 3], ["not started"]),
@@ -97,11 +97,11 @@ def test_wrong_files_are_the_same_for_a_seed(what: str) -> None:
     ],
 )
 def test_a_lost_and_a_double_night_are_noticed(
-    tmp_path: Path, minutes: list[int], found: list[str]
+    tmp_path: Path, nights: list[int], found: list[str]
 ) -> None:
     trials = Trials(Homes(tmp_path), tmp_path, "1", 0)
     now = datetime.now(UTC).replace(microsecond=0)
-    times = [(now - timedelta(minutes=minute)).isoformat() for minute in minutes]
+    times = [(now - night * NIGHT).isoformat() for night in nights]
     none_is_missing(trials, "play", [{"expected_start_time": time} for time in times])
     assert len(trials.broken) == len(found)
     assert all(part in text for part, text in zip(found, trials.broken, strict=True))
