@@ -81,7 +81,8 @@ ARROWS = {
         "flows flows/server"
     ),
     "flows/doctor": (
-        "errors declaration files network flows/web store upkeep flows flows/server flows/services"
+        "errors declaration files network cluster flows/web store upkeep flows flows/server "
+        "flows/services"
     ),
     "flows/cli": (
         "errors declaration files network stages cluster flows/web store registry report serving "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from flows.doctor.cluster import cluster
 from flows.doctor.servers import servers
 from pipelines.errors import FolioError
 from pipelines.files.machine import one_line
@@ -35,6 +36,7 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
             "declarations": partial(pipeline_health.declarations, settings),
             "schedules": partial(pipeline_health.schedules, settings),
             "server": partial(servers, settings),
+            "cluster": cluster,
             "registry": partial(pipeline_health.registry, settings.home),
             "artifacts": partial(store_health.artifacts, settings, depth.digests),
             "damaged": partial(store_health.set_aside, settings),

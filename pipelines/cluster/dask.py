@@ -6,7 +6,7 @@ import asyncio
 import os
 import pickle
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +49,12 @@ class Dask:
             return waiting.results(report, unit)
         finally:
             waiting.cancel()
+
+    def look(self) -> tuple[int, list[str]]:
+        """How many workers there are, and a line for each that would be refused. Raises FolioError
+        if no scheduler answers."""
+        self._client = self._client or self._opened()
+        return self.workers(), list(self._differences(self._client))
 
     def workers(self) -> int:
         """How many there are now."""
@@ -95,6 +101,14 @@ class Dask:
 
     def _agree(self, client: Any, place: Path) -> None:
         """Raises FolioError if a worker would write other bytes, or does not see the folder."""
+        for wrong in self._differences(client):
+            raise FolioError(wrong)
+        for worker, found in sorted(client.run(sees, str(place), on_error="return").items()):
+            if found is not True:
+                raise FolioError(unseen(worker, str(place)))
+
+    def _differences(self, client: Any) -> Iterator[str]:
+        """A line for each worker that would write other bytes."""
 
         def description() -> Description:
             """Inside a function, so that it is sent whole: see `_sent_whole`."""
@@ -104,15 +118,10 @@ class Dask:
 
         for worker, found in sorted(client.run(description, on_error="return").items()):
             if isinstance(found, BaseException):
-                raise FolioError(
-                    f"worker {worker} cannot use Folio ({first_line(found)[:200]}); install the "
-                    "same Folio there"
-                ) from found
-            if wrong := difference(worker, found):
-                raise FolioError(wrong)
-        for worker, found in sorted(client.run(sees, str(place), on_error="return").items()):
-            if found is not True:
-                raise FolioError(unseen(worker, str(place)))
+                why = first_line(found)[:200]
+                yield f"worker {worker} cannot use Folio ({why}); install the same Folio there"
+            elif wrong := difference(worker, found):
+                yield wrong
 
 
 class _Waiting:

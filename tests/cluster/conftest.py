@@ -48,6 +48,7 @@ SECONDS = 60  # for a process to be ready
 class Cluster:
     address: str
     scheduler: subprocess.Popen[bytes]
+    add: Callable[[], None]  # one more worker
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
 
@@ -115,13 +116,17 @@ def _cluster(folder: Path, workers: int, environment: dict[str, str]) -> Iterato
         while not file.is_file() or not file.read_text():
             assert scheduler.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
-        cluster = Cluster(json.loads(file.read_text())["address"], scheduler)
-        for _ in range(workers):
-            given = [cluster.address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        address = json.loads(file.read_text())["address"]
+
+        def add() -> None:
+            given = [address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
             where = ["--local-directory", str(folder), "--death-timeout", "30"]
-            cluster.workers.append(
-                running.enter_context(_process("worker", *given, *where, **environment))
-            )
+            worker = _process("worker", *given, *where, **environment)
+            cluster.workers.append(running.enter_context(worker))
+
+        cluster = Cluster(address, scheduler, add)
+        for _ in range(workers):
+            add()
         yield cluster
 
 

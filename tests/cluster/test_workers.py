@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.doctor.cluster import cluster as doctors
 from pipelines.cluster import dask
-from pipelines.cluster.address import checked
+from pipelines.cluster.address import CLUSTER, checked
 from pipelines.cluster.agreement import described, difference
 from pipelines.cluster.dask import Dask
 from pipelines.cluster.engine import engine
@@ -136,3 +137,20 @@ def test_a_scheduler_that_ends_is_said(tmp_path: Path, start: Start) -> None:
     with engine(cluster.address) as dask_, pytest.raises(FolioError, match="the scheduler is gone"):
         dask_.run(tmp_path, steps, ended, "steps")
     assert list((tmp_path / "done").iterdir())
+
+
+@pytest.mark.long
+def test_doctor_knows_the_cluster(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CLUSTER, raising=False)
+    assert list(doctors()) == []
+    monkeypatch.setenv(CLUSTER, "local:3")
+    assert [one.state for one in doctors()] == ["ok"]
+    cluster = start(0)
+    monkeypatch.setenv(CLUSTER, cluster.address)
+    (found,) = doctors()
+    assert found.state == "problem" and found.remedy == f"dask worker {cluster.address}"
+    cluster.add()
+    with Dask(cluster.address)._opened() as client:
+        client.wait_for_workers(1)
+    (found,) = doctors()
+    assert found.state == "ok" and "1 worker with this Folio" in found.text
