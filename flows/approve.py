@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from prefect import State, flow
 from prefect.flow_runs import suspend_flow_run
-from prefect.input import RunInput
+from prefect.input import RunInput, keyset_from_base_key
+from prefect.input.actions import delete_flow_run_input, read_flow_run_input
 from prefect.states import Completed
 from pydantic import Field
 
@@ -20,6 +21,7 @@ from pipelines.registry.lookup import named_version, waits
 from tasks.events import emit_new_champion
 from tasks.failures import failed
 
+KEY = "approval"  # of the question within the run
 TIMEOUT_SECONDS = 7 * 24 * 3600  # then the run fails, and the version stays as it is
 ASKED = """\
 **Shall version {version} of {pipeline} become champion?** The promotion gate says: {reason}
@@ -57,14 +59,25 @@ def _decided(pipeline: str, version: int) -> State:
     said = ASKED.format(
         pipeline=pipeline, version=version, reason=asked.tags.get("folio.reason", "promote")
     )
-    answer = suspend_flow_run(
-        wait_for_input=Approval.with_initial_data(description=said),
-        timeout=TIMEOUT_SECONDS,
-        key="approval",
-    )
+    answer = _answer(said)
     if not answer.approve:
         decline(home, pipeline, version, answer.reason)
         return Completed(name="Not approved", message=f"{pipeline} version {version} is not used")
     promote(home, pipeline, version, answer.reason)
     emit_new_champion(pipeline, version)
     return Completed(message=f"{pipeline} version {version} is champion")
+
+
+def _answer(said: str) -> Approval:
+    """A run that died after it had asked finds the answer here, or asks again."""
+    keys = keyset_from_base_key(f"suspended-{KEY}")
+    if (given := read_flow_run_input(keys["response"])) is not None:
+        return Approval.model_validate(given)
+    for name in keys.values():
+        if read_flow_run_input(str(name)) is not None:
+            delete_flow_run_input(str(name))
+    return suspend_flow_run(
+        wait_for_input=Approval.with_initial_data(description=said),
+        timeout=TIMEOUT_SECONDS,
+        key=KEY,
+    )
