@@ -38,6 +38,7 @@ def examine(settings: Settings, depth: Depth) -> list[Finding]:
             "server": partial(servers, settings),
             "cluster": cluster,
             "registry": partial(pipeline_health.registry, settings.home),
+            "shared store": partial(store_health.shared_store, settings),
             "artifacts": partial(store_health.artifacts, settings, depth.digests),
             "damaged": partial(store_health.set_aside, settings),
             "leftovers": partial(store_health.leftovers, settings),

@@ -206,7 +206,7 @@ def _absent(
     unshared = store.unshared(recipe.stage, recipe.key)
     if harm := store.remains(recipe.stage, recipe.key):
         return Decision(recipe.stage, "rebuild", f"artifact damaged: {harm}", recipe)
-    previous = settings.runs.previous_manifest(store, spec.name, recipe.stage)
+    previous = settings.runs.previous_manifest(store.local, spec.name, recipe.stage)
     reasons = filter(None, (why_changed(recipe, previous), unasked, unshared))
     return Decision(recipe.stage, "run", "; ".join(reasons), recipe)
 

@@ -19,6 +19,7 @@ from pipelines.files.home import is_shared
 from pipelines.files.locks import try_lock
 from pipelines.registry.champions import journal_of, pending_path, read_pending
 from pipelines.report.page import moment
+from pipelines.shared import homes
 from pipelines.store.artifacts import Store, lock_of
 from pipelines.store.lineage import stored
 from pipelines.store.live_runs import LIVE, live_runs
@@ -223,3 +224,13 @@ def _long(live: Iterable[dict], now: datetime) -> Iterator[Finding]:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def shared_store(settings: Settings) -> Iterator[Finding]:
+    """Whether FOLIO_STORE answers, if it is set. Raises FolioError if not."""
+    if settings.store.remote is not None:
+        valid = [
+            one for one in homes.lists(settings.store.remote.place).values() if one[0] > time.time()
+        ]
+        text = f"{settings.store.remote} answers; homes that use it: {len(valid)}"
+        yield Finding("shared store", "ok", text)

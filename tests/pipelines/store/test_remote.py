@@ -22,6 +22,7 @@ import pytest
 from pipelines.declaration.spec import Spec
 from pipelines.errors import UsageError
 from pipelines.files.digests import digest_json
+from pipelines.files.home import private_files
 from pipelines.run.execute import execute_stage
 from pipelines.run.plan import Selection, plan
 from pipelines.shared.place import SharedStoreError
@@ -77,6 +78,24 @@ def test_what_one_home_makes_another_takes(address: str, tmp_path: Path) -> None
     assert taken.manifest == made.manifest and other.damage(taken) is None
     assert sorted(path.name for path in taken.path.parent.iterdir()) == [f".lock-{KEY}", KEY]
     assert Store(tmp_path / "alone").find("corpus", KEY) is None
+
+
+def test_what_is_written_to_a_folder_is_not_as_private_as_a_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOLIO_HOME", str(tmp_path / "one"))
+    before = os.umask(0o022)
+    try:
+        with private_files():
+            store = Store(tmp_path / "one" / "store", f"file://{tmp_path}/shared")
+            artifact, _, _ = obtained(store, "abc")
+    finally:
+        os.umask(before)
+    modes = {
+        path.is_dir(): path.stat().st_mode & 0o777 for path in (tmp_path / "shared").rglob("*")
+    }
+    assert modes == {True: 0o755, False: 0o644}
+    assert (artifact.path / MANIFEST).stat().st_mode & 0o777 == 0o600
 
 
 # What others wrote there

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -22,7 +23,7 @@ from pipelines.run.plan import Selection
 from pipelines.shared import blobs
 from pipelines.shared.place import Place, SharedStoreError
 from pipelines.stages import stage_named
-from pipelines.store.artifacts import Store, Workspace
+from pipelines.store.artifacts import Artifact, Store, Workspace
 from pipelines.store.manifest import MANIFEST
 from pipelines.store.settings import Settings
 from supply.lock import locked
@@ -31,6 +32,7 @@ from tests.pipelines.store.test_remote import KEY, RECIPE_HERE, obtained, writin
 from tests.s3_server import BUCKET, client
 
 SELECTION = Selection.of(until="corpus")
+FILES = 150
 NOWHERE = "http://127.0.0.1:9"
 Run = Callable[[str, str | None], list[StageResult]]
 
@@ -247,6 +249,44 @@ def test_10_mlflow_keeps_its_files_in_the_same_bucket(bucket: str, tmp_path: Pat
     files = get_artifact_repository(f"{bucket}/mlflow")
     files.log_artifact(str(tmp_path / "model.keras"))
     assert Place(bucket).read("mlflow/model.keras") == b"weights"
+
+
+@pytest.mark.long
+def test_a_host_that_is_killed_while_it_uploads_leaves_nothing_that_counts(
+    bucket: str, tmp_path: Path
+) -> None:
+    """And it goes on where it was killed, once it runs again."""
+    code = (
+        "import sys; from pathlib import Path; "
+        "from tests.pipelines.store.test_shared_faults import upload; "
+        "upload(Path(sys.argv[1]), sys.argv[2])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "one"), bucket]
+    killed = subprocess.Popen(command, cwd=PROJECT)
+    place, end = Place(bucket), time.monotonic() + 60
+    while len(place.names("blobs")) < 5:
+        assert time.monotonic() < end and killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert len(place.names("blobs")) < FILES and place.names("corpus") == {}
+    other = Store(tmp_path / "other", bucket)
+    assert other.find("corpus", KEY) is None and other.unshared("corpus", KEY) is None
+    made = upload(tmp_path / "one", bucket)
+    found = other.find("corpus", KEY)
+    assert found is not None and found.digest == made.digest and other.damage(found) is None
+
+
+def upload(home: Path, address: str) -> Artifact:
+    """Makes and shares an artifact of many files."""
+
+    def build(work: Workspace) -> dict[str, Any]:
+        for number in range(FILES):
+            (work.out / f"{number:03}.txt").write_text(str(number))
+        return {}
+
+    store = Store(home, address)
+    return store.share(store.obtain(RECIPE_HERE, build, manifest={})[0])[0]
 
 
 @contextmanager

@@ -1,10 +1,12 @@
-"""folio gc in the shared store: what any home has stays, and nothing else that is old."""
+"""folio gc and folio doctor in the shared store: what any home has stays, and nothing else that is
+old."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,10 @@ from pipelines.shared import homes
 from pipelines.shared.place import Place
 from pipelines.store.artifacts import Artifact, Recipe
 from pipelines.store.settings import Settings
+from pipelines.upkeep.findings import Finding, examined
 from pipelines.upkeep.garbage import DAY, Item, Policy
 from pipelines.upkeep.shared_garbage import collect_shared, shared_garbage
+from pipelines.upkeep.store_health import shared_store
 from tests.pipelines.store.test_remote import writing
 
 LATER = 8 * DAY
@@ -139,3 +143,17 @@ def test_if_not_all_can_be_read_nothing_is_deleted(bucket: str, tmp_path: Path) 
     nowhere = home(tmp_path, "three", f"{tmp_path}/gone/shared")
     assert shared_garbage(nowhere, (), POLICY, later, said.append) == []
     assert "is not a folder" in said[-1] and "\n" not in said[-1]
+
+
+def test_doctor_says_whether_it_answers(bucket: str, tmp_path: Path) -> None:
+    def findings(address: str | None) -> list[Finding]:
+        settings = Settings.at(tmp_path / "one", address)
+        return examined({"shared store": partial(shared_store, settings)})
+
+    made(home(tmp_path, "one", bucket), 1, "abc")
+    (fine,) = findings(bucket)
+    assert fine.state == "ok" and fine.text.endswith("answers; homes that use it: 1")
+    (missing,) = findings("s3://no-such-bucket/folio")
+    assert missing.state == "problem" and "there is no such bucket" in missing.text
+    assert missing.remedy == "fix the address, or create the bucket"
+    assert findings(None) == []
