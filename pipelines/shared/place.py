@@ -150,19 +150,18 @@ class Place:
 
     def names(self, below: str) -> dict[str, Found]:
         """All objects whose names begin with `below`, a folder."""
-        path = self._path(below)
+        path, start = self._path(below), len(self._at[1]) + 1
+        if self.folder is not None:
+            with self._asked():
+                files = list(shared_folder.listed(Path(path)))
+            return {str(one)[start:]: Found(at.st_size, at.st_mtime) for one, at in files}
         try:
             with self._asked():
                 self._files.invalidate_cache()
                 entries = self._files.find(path, detail=True)
         except NOT_THERE:
             return {}
-        start = len(self._at[1]) + 1
-        return {
-            name[start:]: _found(entry)
-            for name, entry in entries.items()
-            if not name.rpartition("/")[2].startswith(".")  # being written
-        }
+        return {name[start:]: _found(entry) for name, entry in entries.items()}
 
     # Writing
 

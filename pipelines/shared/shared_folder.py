@@ -9,7 +9,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipelines.files.home import USERS_UMASK, home_folder
@@ -47,6 +47,15 @@ def put(path: Path, source: Path, root: Path) -> None:
     with _partial(path, root) as partial:
         shutil.copyfile(source, partial)
         partial.replace(path)
+
+
+def listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All whole files in a folder and below; none if there is no folder. Raises OSError if one
+    cannot be read."""
+    for path in (Path(above, name) for above, _, names in os.walk(folder) for name in names):
+        with suppress(FileNotFoundError):  # it was just deleted
+            if not path.name.startswith("."):
+                yield path, path.stat()
 
 
 def remove_empty(folder: Path, root: Path) -> None:

@@ -27,7 +27,7 @@ from pipelines.shared.place import Place, SharedStoreError
 
 UNFINISHED = "unfinished"
 NAME = re.compile(r"(\d{15})-([0-9a-f]{64})\.tar")
-NOTE = ".shared.json"  # {"done", "of": what the file was that is written last}
+NOTE = ".shared.json"  # {"done": how far it was when it was last copied}
 MOMENT, PACKED, TAKEN = ".shared-moment", ".shared-packed", ".shared-taken"
 Progress = Callable[[float, float | None, str], None]
 
@@ -73,8 +73,8 @@ class Unfinished:
         self._moments = 0
         for left in scratch.glob(".shared-*"):  # of a process that was killed
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        noted = self._noted()
-        self._seen = self._last() if noted is not None and noted == self._last() else None
+        self._seen: tuple[int, int, int] | None = None  # as `_last`, when it was last copied
+        self._told: str | None = None
 
     # Going on
 
@@ -86,6 +86,7 @@ class Unfinished:
                 match = NAME.fullmatch(name.rpartition("/")[2])
                 if match and int(match[1]) > self._done() and self._taken(name, match[2]):
                     self._note(int(match[1]))
+                    self._seen = self._last()
                     self._say(f"goes on from what another home did before (step {int(match[1]):,})")
                     return
         except SharedStoreError as error:
@@ -124,7 +125,9 @@ class Unfinished:
             _link(path, moment / path.name)
         self._note(int(done))
         self._uploads.add(int(done), moment)
-        if problem := self._uploads.problem():
+        problem = self._uploads.problem()
+        if problem is not None and problem != self._told:
+            self._told = problem
             self._say(f"others cannot go on with this work if it is killed: {problem}")
 
     def close(self, at_once: bool) -> None:
@@ -138,21 +141,16 @@ class Unfinished:
             if path.is_file() and any(fnmatchcase(path.name, name) for name in self.names)
         ]
 
-    def _last(self) -> list[int] | None:
+    def _last(self) -> tuple[int, int, int] | None:
         """What tells apart the states of the file that is written last."""
         try:
             there = (self.scratch / self.names[0]).stat()
         except FileNotFoundError:
             return None
-        return [there.st_ino, there.st_mtime_ns, there.st_size]
+        return there.st_ino, there.st_mtime_ns, there.st_size
 
     def _note(self, done: int) -> None:
-        write_json(self.scratch / NOTE, {"done": done, "of": self._last()})
-
-    def _noted(self) -> list[int] | None:
-        with suppress(FileNotFoundError, UnreadableError):
-            return read_object(self.scratch / NOTE, of=list)["of"]
-        return None
+        write_json(self.scratch / NOTE, {"done": done})
 
     def _done(self) -> int:
         """How far the work here is, at least."""
