@@ -18,6 +18,9 @@ from pipelines.files.home import home_folder, private_files
 from pipelines.registry.approval import decline
 from pipelines.registry.champions import promote
 from pipelines.registry.lookup import named_version, waits
+from pipelines.run.retraining import on_stderr
+from pipelines.store.settings import Settings
+from pipelines.upkeep.dashboard import dashboard_after
 from tasks.events import emit_new_champion
 from tasks.failures import failed
 
@@ -60,10 +63,11 @@ def _decided(pipeline: str, version: int) -> State:
         pipeline=pipeline, version=version, reason=asked.tags.get("folio.reason", "promote")
     )
     answer = _answer(said)
+    with dashboard_after(Settings.at(home), on_stderr):
+        change = promote if answer.approve else decline
+        change(home, pipeline, version, answer.reason)
     if not answer.approve:
-        decline(home, pipeline, version, answer.reason)
         return Completed(name="Not approved", message=f"{pipeline} version {version} is not used")
-    promote(home, pipeline, version, answer.reason)
     emit_new_champion(pipeline, version)
     return Completed(message=f"{pipeline} version {version} is champion")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Annotated
@@ -66,7 +68,9 @@ def promote(
     """
     from pipelines.registry.champions import promote as promoted
 
-    answer(promoted(writable().home, pipeline_name(name), version, reason), as_json, display.moved)
+    with _on_the_dashboard() as home:
+        line = promoted(home, pipeline_name(name), version, reason)
+    answer(line, as_json, display.moved)
 
 
 @app.command()
@@ -82,7 +86,20 @@ def rollback(name: Name, reason: Reason = "by hand", as_json: AsJson = False) ->
     """
     from pipelines.registry.champions import rollback as rolled_back
 
-    answer(rolled_back(writable().home, pipeline_name(name), reason), as_json, display.moved)
+    with _on_the_dashboard() as home:
+        line = rolled_back(home, pipeline_name(name), reason)
+    answer(line, as_json, display.moved)
+
+
+@contextlib.contextmanager
+def _on_the_dashboard() -> Iterator[Path]:
+    """The home; its page is written again after the block."""
+    from pipelines.run.retraining import on_stderr
+    from pipelines.upkeep.dashboard import dashboard_after
+
+    here = writable()
+    with dashboard_after(here, on_stderr):
+        yield here.home
 
 
 @app.command()

@@ -107,7 +107,7 @@ def remove(
 
 def _deployed(here: Settings) -> bool:
     """Brings the deployments up to date if `folio up` runs here."""
-    from flows.services.up import state_of
+    from flows.services.up_state import state_of
 
     state = state_of(here.home)
     if not (state and state["ready"] and state["addresses"]["prefect"]):

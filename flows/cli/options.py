@@ -167,10 +167,12 @@ def answered() -> bool:
 
 def settings(**others: Any) -> Settings:
     """Where Folio keeps its data; `others` are fields of Settings, such as mirror."""
+    from flows.services.up_state import link_to_servers
     from pipelines.files.home import home_folder
     from pipelines.store.settings import Settings
 
-    return Settings.at(home_folder(), **others)
+    link_to_servers(home := home_folder())
+    return Settings.at(home, **others)
 
 
 def writable() -> Settings:

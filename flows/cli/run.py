@@ -244,7 +244,6 @@ def show(
 
 def _in_mlflow(here: Settings, record: dict[str, Any]) -> str | None:
     """The address of the training's page, if a version was registered and MLflow's UI is up."""
-    from flows.services.up import state_of
     from pipelines.files.small_files import read_object
     from pipelines.report.links import run_address
 
@@ -252,8 +251,7 @@ def _in_mlflow(here: Settings, record: dict[str, Any]) -> str | None:
     release = here.store.find("release", key or "")
     if release is None:
         return None
-    server = (state_of(here.home) or {"addresses": {}})["addresses"].get("mlflow")
-    return run_address(read_object(release.path / "release.json").get("mlflow_run"), server)
+    return run_address(read_object(release.path / "release.json").get("mlflow_run"))
 
 
 @app.command()

@@ -78,7 +78,8 @@ def up(
       folio up --no-gpu
       folio up --notify https://example.org/hook
     """
-    from flows.services.up import Ports, keep_up, state_of
+    from flows.services.up import Ports, keep_up
+    from flows.services.up_state import state_of
     from flows.web.passwords import require_choice
 
     here, ports = settings(), Ports(prefect_port, mlflow_port, dashboard_port)
@@ -130,7 +131,7 @@ def _detached(
 ) -> dict[str, Any]:
     """Starts a separate `folio up` and returns its addresses once it is ready."""
     from flows.services.processes import LOG
-    from flows.services.up import state_of
+    from flows.services.up_state import state_of
 
     log = home / LOG
     made(log.parent)
@@ -175,7 +176,7 @@ def _last_line(log: Path, begin: int) -> str:
 @app.command()
 def down(as_json: AsJson = False) -> None:
     """Stop what `folio up` started; active runs continue later."""
-    from flows.services.up import state_of
+    from flows.services.up_state import state_of
 
     here = settings()
     state = state_of(here.home)

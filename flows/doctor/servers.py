@@ -20,7 +20,7 @@ from flows.server.environment import past_proxies, prefect_environment
 from flows.server.lifecycle import address_of, entrance, prefect_api, stop_unused, unused
 from flows.services.processes import LOG
 from flows.services.status import is_answering
-from flows.services.up import state_of
+from flows.services.up_state import state_of
 from flows.web.reachable import answers, require_answer
 from pipelines.errors import FolioError
 from pipelines.network.addresses import shown

@@ -9,7 +9,7 @@ import httpx
 
 from flows.server.environment import past_proxies, prefect_environment
 from flows.server.lifecycle import address_of, entrance, unused
-from flows.services.up import state_of
+from flows.services.up_state import state_of
 from flows.web.reachable import answers
 from pipelines.store.live_runs import live_runs
 from pipelines.store.settings import Settings

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -30,10 +29,9 @@ from flows.services import mlflow_process
 from flows.services.processes import LOG, Processes
 from flows.web.home_pages import FIRST, served
 from flows.web.reachable import answers
-from pipelines.errors import FolioError, UnreadableError, UsageError
+from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import made
 from pipelines.files.locks import is_locked, try_lock
-from pipelines.files.small_files import read_object
 from pipelines.files.whole_files import write_json
 from pipelines.store.settings import Settings
 from pipelines.upkeep.running import reloading
@@ -51,17 +49,6 @@ class Ports:
     prefect: int = 4200
     mlflow: int = 5000
     dashboard: int = 8080
-
-
-def state_of(home: Path) -> dict[str, Any] | None:
-    """The contents of up.json while `folio up` runs in this home, else None."""
-    folder = home / "up"
-    if not is_locked(folder / "lock"):
-        return None
-    try:
-        return read_object(folder / "up.json", pid=int, ready=bool, addresses=dict)
-    except (FileNotFoundError, UnreadableError):  # just started, or the file is damaged
-        return {"pid": None, "ready": False, "addresses": {}}
 
 
 def keep_up(

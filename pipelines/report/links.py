@@ -41,7 +41,7 @@ def version_address(model: str, version: int) -> str | None:
     return f"{server}/#/models/{quote(model)}/versions/{version}" if server else None
 
 
-def run_address(run: str | None, server: str | None = None) -> str | None:
-    """Of an MLflow run, in its UI at `server`, or at the one that the environment names."""
-    server = addresses()["mlflow"] or server
+def run_address(run: str | None) -> str | None:
+    """Of an MLflow run, in its UI."""
+    server = addresses()["mlflow"]
     return f"{server}/#/runs/{quote(run)}" if server and run else None

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.services.up import state_of
+from flows.services.up_state import state_of
 from pipelines.errors import UnreadableError, UsageError
 from pipelines.files.locks import try_lock
 from pipelines.registry.champions import journal_of

@@ -41,17 +41,20 @@ def one_line(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> 
         assert part in line
 
 
-def test_promote_and_roll_back(folio: Folio) -> None:
+def test_promote_and_roll_back(folio: Folio, home: Path) -> None:
     promoted = folio("promote", NAME, "2", "--reason", "a better ear")
     assert promoted.stdout == f"{NAME}: version 2 is champion (before: version 1)\n", (
         promoted.stderr
     )
+    page = home / "dashboard" / "index.html"
+    assert "champion: version 2, " in page.read_text(encoding="utf-8")
     now = folio("champion", NAME, "--json")
     line = json.loads(now.stdout)
     assert (line["version"], line["action"], line["reason"]) == (2, "promote", "a better ear")
     assert folio("champion", NAME).stdout.startswith(f"{NAME}: version 2, champion since 20")
     rolled = folio("rollback", NAME, "--json")
     assert json.loads(rolled.stdout)["champion"] == 1
+    assert "champion: version 1, " in page.read_text(encoding="utf-8")
     answer = json.loads(folio("predict", NAME, "A film to remember.", "--json").stdout)
     assert answer[0]["label"] in ("negative", "positive")
     told = folio("models", NAME, "--history")

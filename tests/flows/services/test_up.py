@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from flows.server.server_process import free_port
-from flows.services.up import state_of
+from flows.services.up_state import state_of
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.live_runs import live_runs
 from pipelines.store.run_records import Runs
