@@ -15,6 +15,7 @@ from pipelines.run.execute import StageResult
 from pipelines.run.retraining import Retraining
 from tasks.approval import ask_for_approval
 from tasks.artifacts import publish
+from tasks.cluster_steps import execute as in_steps
 from tasks.events import emit_champion, emit_drift
 from tasks.failures import failed
 from tasks.pool import PoolTraining
@@ -79,7 +80,7 @@ def download(run: Retraining) -> State:
 @stage_task("corpus")
 def build_corpus(run: Retraining, source: StageResult) -> State:
     """Turn raw files into documents, each in a split."""
-    return attempt(run, "corpus", source)
+    return attempt(run, "corpus", source, execute=in_steps)
 
 
 @stage_task("start")
@@ -91,13 +92,13 @@ def take_start(run: Retraining) -> State:
 @stage_task("tokens")
 def tokenize(run: Retraining, corpus: StageResult, start: StageResult | None) -> State:
     """Turn documents into token ids, with the vocabulary."""
-    return attempt(run, "tokens", *filter(None, (corpus, start)))
+    return attempt(run, "tokens", *filter(None, (corpus, start)), execute=in_steps)
 
 
 @stage_task("batches")
 def write_batches(run: Retraining, tokens: StageResult) -> State:
     """Turn token ids into padded batches."""
-    return attempt(run, "batches", tokens)
+    return attempt(run, "batches", tokens, execute=in_steps)
 
 
 @stage_task("model")

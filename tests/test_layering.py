@@ -66,7 +66,7 @@ ARROWS = {
     ),
     "audit": "errors declaration files network stages store registry report serving run",
     "flows/display": "errors files registry store report run",
-    "tasks": "errors files store report scoring run",
+    "tasks": "errors files cluster store report scoring run",
     "upkeep": (
         "errors declaration files network stages shared store registry report model serving run"
     ),

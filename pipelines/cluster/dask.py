@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from pipelines.cluster.address import processes
@@ -28,6 +28,16 @@ CLOSE_SECONDS = 5  # for the cluster to take leave
 GONE = (OSError, TimeoutError, asyncio.CancelledError, CancelledError)
 
 
+class Ran(NamedTuple):
+    """A step that a worker has done: in which process, how long, and how much memory that had at
+    most."""
+
+    step: str
+    where: str
+    seconds: float
+    peak_bytes: int
+
+
 class Dask:
     """An Executor on the cluster at `address`, see `address.checked`. It connects when there is
     something to do."""
@@ -36,6 +46,12 @@ class Dask:
         self.address = address
         self._cluster: Any = None
         self._client: Any = None
+        self._ran: list[Ran] = []
+
+    def taken(self) -> list[Ran]:
+        """The steps that were done since the last call."""
+        ran, self._ran = self._ran, []
+        return ran
 
     def run(
         self, place: Path, steps: Sequence[Step], report: Report, unit: str, threads: int = 2
@@ -46,9 +62,13 @@ class Dask:
         self._agree(client, place)
         waiting = _Waiting(self, client, place, steps)
         try:
-            return waiting.results(report, unit)
+            done = waiting.results(report, unit)
         finally:
             waiting.cancel()
+        for step, one in zip(steps, done, strict=True):
+            how = one.ran
+            self._ran.append(Ran(step.name, how["where"], how["seconds"], how["peak_bytes"]))
+        return done
 
     def look(self) -> tuple[int, list[str]]:
         """How many workers there are, and a line for each that would be refused. Raises FolioError

@@ -179,49 +179,45 @@ def write_shard(
     cuts: Cuts,
 ) -> dict[str, Any]:
     """Writes documents/<shard>.parquet. `edges` are where its batches begin and end."""
-    batches = [
-        _batch(place, shard.split, pieces, first, stop, cuts) for first, stop in pairwise(edges)
-    ]
+    found: list[list[pa.Table]] = [[] for _ in edges[1:]]
+    for number, piece in pieces:
+        for table in _rows(place, number, piece, shard):
+            places = np.searchsorted(edges, table["number"].to_numpy(), side="right") - 1
+            for at in np.unique(places).tolist():
+                found[at].append(table.filter(pa.array(places == at)))
+    batches = [_batch(tables, shard.split, cuts) for tables in found if tables]
     (out / "documents").mkdir()
     path = out / "documents" / f"{shard.name}.parquet"
     pq.write_table(pa.concat_tables(batches), path, **PARQUET)
     return {}
 
 
-def _batch(
-    place: Path, split: str, pieces: list[tuple[int, Piece]], first: int, stop: int, cuts: Cuts
-) -> pa.Table:
-    """The rows of a split among these documents, in one chunk."""
-    some = [_table(place, number, piece, split, first, stop) for number, piece in pieces]
-    table = pa.concat_tables(some)
-    if any(first <= number < stop for number in cuts):
-        rows = [
-            piece
-            for number, *row in zip(*table.to_pydict().values(), strict=True)
-            for piece in _pieces(tuple(row), cuts.get(number))
-        ]
-        chosen = [row for row in rows if row[1] == split]
-        columns = zip(*chosen, strict=True) if chosen else [[] for _ in DOCUMENTS]
-        return pa.table(
-            [pa.array(c, f.type) for c, f in zip(columns, DOCUMENTS, strict=True)], DOCUMENTS
-        )
-    return table.drop_columns("number").combine_chunks()
-
-
-def _table(place: Path, number: int, piece: Piece, split: str, first: int, stop: int) -> pa.Table:
-    """DOCUMENTS of a piece in this split, or cut, with their numbers."""
+def _rows(place: Path, number: int, piece: Piece, shard: Shard) -> Iterator[pa.Table]:
+    """DOCUMENTS of a piece in the shard's split, or cut, with their numbers."""
     with pa.memory_map(str(place / "decided.arrow")) as file:
         decided = pa.ipc.open_file(file).get_batch(number)
-    tables = []
-    for at, batch in Texts(place, [piece]).numbered(first=first, stop=stop):
+    for at, batch in Texts(place, [piece]).numbered(first=shard.first, stop=shard.stop):
         here = decided.slice(at - piece.first, batch.num_rows)
-        wanted = pc.is_in(here["fate"], pa.array([split, CUT]))
+        wanted = pc.is_in(here["fate"], pa.array([shard.split, CUT]))
         numbers = pa.array(np.arange(at, at + batch.num_rows))
         columns = (numbers, batch["id"], here["fate"], batch["text"], here["label"], here["group"])
-        names = ["number", *DOCUMENTS.names]
-        tables.append(pa.table([column.filter(wanted) for column in columns], names))
-    schema = pa.schema([("number", pa.int64()), *DOCUMENTS])
-    return pa.concat_tables(tables) if tables else schema.empty_table()
+        yield pa.table([column.filter(wanted) for column in columns], ["number", *DOCUMENTS.names])
+
+
+def _batch(tables: list[pa.Table], split: str, cuts: Cuts) -> pa.Table:
+    """The rows of a split among the documents of one batch, in one chunk."""
+    table = pa.concat_tables(tables)
+    if not cuts or not cuts.keys() & set(table["number"].to_pylist()):
+        return table.drop_columns("number").combine_chunks()
+    rows = [
+        piece
+        for number, *row in zip(*table.to_pydict().values(), strict=True)
+        for piece in _pieces(tuple(row), cuts.get(number))
+    ]
+    chosen = [row for row in rows if row[1] == split]
+    columns = zip(*chosen, strict=True) if chosen else [()] * len(DOCUMENTS)
+    arrays = [pa.array(column, kind.type) for column, kind in zip(columns, DOCUMENTS, strict=True)]
+    return pa.table(arrays, DOCUMENTS)
 
 
 def _pieces(row: Row, cuts: list[tuple[str, int, int]] | None) -> Iterator[Row]:

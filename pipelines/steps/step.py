@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import socket
 import tempfile
@@ -42,7 +43,7 @@ class Step:
 
 class Done(NamedTuple):
     """`found` is what the function returned; `files` are its files by name, in `place`, with their
-    bytes and sha256; `ran` says where and how long."""
+    bytes and sha256; `ran` says where, how long, and with how much memory."""
 
     found: dict[str, Any]
     files: dict[str, dict[str, Any]]
@@ -66,14 +67,14 @@ def run_step(place: Path, step: Step) -> Done:
     marker = place / DONE / f"{step.name}.json"
     if (found := finished(place, marker)) is not None:
         return found
-    began, used = time.perf_counter(), time.thread_time()
+    began = time.perf_counter()
     out = Path(tempfile.mkdtemp(prefix=f".{step.name}-", dir=place))
     try:
         answer = step.function(place, out, **step.arguments)
         ran = {
             "where": f"{socket.gethostname()}:{os.getpid()}",
             "seconds": round(time.perf_counter() - began, 3),
-            "cpu_seconds": round(time.thread_time() - used, 3),
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
         done = Done(answer, _described(out), ran)
         _keep(out, place, done.files)

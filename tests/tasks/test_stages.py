@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect import flow
 
+from pipelines.cluster.engine import engine
 from pipelines.run.options import RunOptions
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import Retraining
@@ -19,12 +22,15 @@ from tests.prefect_server import rows
 
 
 @flow(flow_run_name="{name}")
-def two_stages(name: str, pipeline: str, home: str) -> dict[str, Any]:
-    with Retraining(
-        pipeline,
-        RunOptions(selection=Selection(stages=("source", "corpus")), run=name),
-        settings=Settings.at(Path(home)),
-    ) as run:
+def two_stages(name: str, pipeline: str, home: str, cluster: str | None = None) -> dict[str, Any]:
+    with (
+        engine(cluster) as steps,
+        Retraining(
+            pipeline,
+            RunOptions(selection=Selection(stages=("source", "corpus")), run=name),
+            settings=Settings.at(Path(home), steps=steps),
+        ) as run,
+    ):
         assert build_corpus(run, download(run)) is not None
     return run.record
 
@@ -76,3 +82,25 @@ def test_an_unexpected_error_fails_the_task_and_the_flow_and_reaches_the_caller(
     assert rows(prefect_home, "select state_name from flow_run where name = ?", "astonished") == [
         ("Failed",)
     ]
+
+
+@pytest.mark.long
+def test_a_stage_on_a_cluster_shows_its_steps(
+    prefect_home: Path, tmp_path: Path, play: Path
+) -> None:
+    two_stages("clustered", str(play), str(tmp_path), "local:1")
+    ((described, data),) = rows(
+        prefect_home,
+        "select description, data from artifact where key = ?",
+        "tiny-play-corpus-steps",
+    )
+    assert described.startswith("corpus of tiny-play: ") and described.endswith(" on 1 workers")
+    table = json.loads(data)
+    table = json.loads(table) if isinstance(table, str) else table
+    steps = {row["step"]: row for row in table}
+    assert "write-train-0000" in steps and "text-000000" in steps
+    assert steps["write-train-0000"]["process"].startswith(socket.gethostname())
+    ((percent,),) = rows(
+        prefect_home, "select data from artifact where key = ?", "tiny-play-progress"
+    )
+    assert float(percent) == 100
