@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.errors import UnreadableError
 from pipelines.parallel import mapped
-from pipelines.shared.place import Found, Place
+from pipelines.shared.place import Found, Place, SharedStoreError
 
 BLOBS = "blobs"
 COPIES = 8  # at a time
@@ -80,8 +81,8 @@ def put(place: Place, files: Files, folder: Path, again: bool = False) -> None:
 
 def take(place: Place, files: Files, folder: Path, older: tuple[str, ...] = ()) -> None:
     """Copy files from their blobs to a folder, each checked by size and digest. What has no blob is
-    looked for by its name below the places in `older`. Raises UnreadableError for what is
-    damaged."""
+    looked for by its name below the places in `older`. Raises UnreadableError for what is damaged,
+    after deleting it: a home that has it will put it back."""
 
     def copy(item: tuple[str, Mapping[str, Any]]) -> None:
         name, one = item
@@ -94,6 +95,9 @@ def take(place: Place, files: Files, folder: Path, older: tuple[str, ...] = ()) 
                 raise UnreadableError(f"{name} is not a valid file name") from error
             raise
         if digest != one["sha256"]:
+            if digest:  # as long as it should be: who has it would not notice
+                with suppress(SharedStoreError):
+                    place.delete(blob(one["sha256"]))
             raise UnreadableError(f"{name} is not what was published")
 
     large = [item for item in files.items() if item[1]["bytes"] >= LARGE]

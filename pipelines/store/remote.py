@@ -69,9 +69,10 @@ class SharedStore:
         Raises SharedStoreError if it is unreachable: it may have the artifact.
         """
         if why := self.unreachable:
+            what, _, remedy = why.partition("; ")
             raise SharedStoreError(
-                f"{why}, or unset FOLIO_STORE to make it here: there is no {stage} artifact "
-                f"{key[:12]} in this home"
+                f"{what}, and this home has no {stage} artifact {key[:12]}; {remedy}, or unset "
+                "FOLIO_STORE to make it here"
             )
         return self._notes.get((stage, key))
 

@@ -55,7 +55,10 @@ def obtained(store: Store, text: str) -> tuple[Artifact, bool, str | None]:
     return artifact, built, said
 
 
-@pytest.fixture(params=["file", "s3"])
+S3 = pytest.param("s3", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["file", S3])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "file":
         return f"file://{tmp_path}/shared"
@@ -176,7 +179,10 @@ IN_A_BUCKET = ("cut", "empty", "file missing", "file cut", "file changed")  # ot
 
 @pytest.mark.parametrize(
     ("address", "harm"),
-    [*(("file", harm) for harm in HARMS), *(("s3", harm) for harm in IN_A_BUCKET)],
+    [
+        *(("file", harm) for harm in HARMS),
+        *(pytest.param("s3", harm, marks=pytest.mark.slow) for harm in IN_A_BUCKET),
+    ],
     indirect=["address"],
 )
 def test_what_is_not_whole_is_no_artifact_and_is_repaired(
@@ -352,7 +358,7 @@ def test_a_place_that_does_not_answer_is_a_notice_if_all_is_here_and_else_an_err
     with pytest.raises(SharedStoreError) as caught:
         corpus(nowhere)
     said = str(caught.value)
-    assert said.startswith("FOLIO_STORE=http://") and "there is no source artifact" in said
+    assert said.startswith("FOLIO_STORE=http://") and "this home has no source artifact" in said
     assert "secret" not in said and "\n" not in said and caught.value.exit_code == 1
     corpus(None)
     planned, done = corpus(nowhere)
@@ -407,6 +413,7 @@ def test_a_place_that_one_may_only_read_serves(tmp_path_factory: pytest.TempPath
         ("foo://user:secret@host/x", "not an address that fsspec supports"),
         ("no-such-protocol://user:secret@host/x", "not an address that fsspec supports"),
         ("memory://user:secret@folio", "is seen by one process only"),
+        ("abfs://user:secret@host/x", "the package for it is not installed"),
     ],
 )
 def test_an_address_that_cannot_be_right_is_one_line(

@@ -31,6 +31,7 @@ from tests.conftest import spec_of
 from tests.pipelines.store.test_remote import KEY, RECIPE_HERE, obtained, writing
 from tests.s3_server import BUCKET, client
 
+pytestmark = pytest.mark.slow
 SELECTION = Selection.of(until="corpus")
 FILES = 150
 NOWHERE = "http://127.0.0.1:9"
@@ -95,15 +96,21 @@ def test_1_unreachable_is_one_error_of_the_command_if_not_all_is_here(
     assert "unset FOLIO_STORE to make it here" in done.stderr
 
 
-def test_2_a_missing_object_is_put_back_by_one_who_has_it(bucket: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["is missing", "is not what was published"])
+def test_2_a_damaged_object_is_put_back_by_one_who_has_it(
+    bucket: str, tmp_path: Path, damage: str
+) -> None:
     one = Store(tmp_path / "one", bucket)
     obtained(one, "abc")
     place, name = blob(bucket, b"abcabc")
-    place.delete(name)
+    if damage == "is missing":
+        place.delete(name)
+    else:
+        place.write(name, b"abcabd")  # as long as it was
     other = Store(tmp_path / "other", bucket)
     assert other.find("corpus", KEY) is None
     said = other.unshared("corpus", KEY)
-    assert said is not None and one_line(said) and "more.txt is missing" in said
+    assert said is not None and one_line(said) and f"more.txt {damage}" in said
     assert list((tmp_path / "other").rglob(".fetch-*")) == []
     assert obtained(one, "abc")[2] == f"the damaged copy in FOLIO_STORE={bucket} was replaced"
     assert place.read(name) == b"abcabc"

@@ -23,6 +23,7 @@ from tests.forked import exit_code
 from tests.pipelines.model.test_stage import TRAINING, WRITER, batches
 
 __all__ = ["batches"]
+pytestmark = pytest.mark.slow
 RECIPE = Recipe("model", 1, {}, {}, {}, {})
 BELOW = unfinished_work("model", RECIPE.key)
 NAMES = ("last.txt", "best-*.txt")

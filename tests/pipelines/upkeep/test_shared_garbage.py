@@ -21,6 +21,7 @@ from pipelines.upkeep.shared_garbage import collect_shared, shared_garbage
 from pipelines.upkeep.store_health import shared_store
 from tests.pipelines.store.test_remote import writing
 
+pytestmark = pytest.mark.slow
 LATER = 8 * DAY
 POLICY = Policy()
 
