@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Model:
         )
 
 
-def load(reference: str) -> Model:
+def load(reference: str | PathLike[str]) -> Model:
     """The model that `NAME@champion`, `NAME@VERSION` or NAME (its champion) names.
 
     Raises FolioError if there is none, or if its files are not those that were registered.
@@ -68,9 +69,19 @@ def load(reference: str) -> Model:
     from pipelines.serving.registered import package_of
 
     home = home_folder()
-    version = _version(reference)
+    version = _version(named(reference))
     # Other code of this process may want the parts of Keras that Folio does not use.
     return Model(version, Predictor.load(package_of(home, version), lean=False))
+
+
+def named(reference: str | PathLike[str]) -> str:
+    """Raises UsageError if it would not stand in one line."""
+    from pipelines.errors import UsageError
+
+    name = fspath(reference)
+    if not name.isprintable():
+        raise UsageError(f"{name!r}: a name has no line breaks and no control characters")
+    return name
 
 
 def _version(reference: str) -> Version:

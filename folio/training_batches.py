@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from os import PathLike
 from typing import TYPE_CHECKING, Any
+
+from folio.models import named
 
 if TYPE_CHECKING:
     import duckdb
@@ -115,7 +118,7 @@ class Batches:
         return f"<folio batches {self.path}>"
 
 
-def batches(reference: str) -> Batches:
+def batches(reference: str | PathLike[str]) -> Batches:
     """The batches of a pipeline's latest run, of a model (`imdb@champion`) or of a run.
 
     Raises UsageError if there are none.
@@ -124,7 +127,7 @@ def batches(reference: str) -> Batches:
     from pipelines.store.settings import Settings
 
     settings = Settings.at(home_folder())
-    return Batches(settings.store.open("batches", _key(reference, settings)))
+    return Batches(settings.store.open("batches", _key(named(reference), settings)))
 
 
 def _key(reference: str, settings: Any) -> str:

@@ -33,7 +33,7 @@ from pipelines.steps.here import HERE
 from pipelines.steps.step import Executor
 from pipelines.store import manifest as manifests
 from pipelines.store.manifest import KEY, MANIFEST, Artifact, Recipe
-from pipelines.store.sharing import Sharing, lock_of, set_aside
+from pipelines.store.sharing import Sharing, drop_work, lock_of, set_aside
 from pipelines.store.times import utc
 
 Progress = Callable[[float, float | None, str], None]  # done, total if known, unit
@@ -270,6 +270,7 @@ class Store:
         self._held.append(descriptor)
         with suppress(OSError):  # a read-only store
             os.utime(descriptor)  # when it was last used
+            drop_work(artifact)
         return True
 
 

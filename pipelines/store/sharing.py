@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,19 @@ Build = Callable[[Any], dict[str, Any]]  # with a Workspace
 def lock_of(folder: Path, key: str) -> Path:
     """The lock for writing or removing anything of a key, in a stage's folder."""
     return folder / f".lock-{key}"
+
+
+def drop_work(artifact: Artifact) -> None:
+    """What is left of the work on it, if its run was killed just after it had published. What is
+    newer belongs to another attempt, which will be continued."""
+    folder = artifact.path.parent
+    work = folder / f".work-{artifact.key}"
+    if work.is_dir() and (lock := try_lock(lock_of(folder, artifact.key))) is not None:
+        published = datetime.fromisoformat(artifact.manifest["created"]).timestamp() + 1
+        with lock:
+            files = (path for path in work.rglob("*") if not path.is_dir())
+            if all(path.lstat().st_mtime <= published for path in files):
+                shutil.rmtree(work, ignore_errors=True)
 
 
 def set_aside(root: Path, stage: str, key: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import folio
@@ -54,3 +56,16 @@ def test_a_model_that_is_not_there_is_named(trained: Settings, reference: str, p
     with pytest.raises(folio.FolioError) as error:
         folio.load(reference)
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize("reference", [None, [], {}, 7])
+def test_what_is_no_name_is_refused_as_python_does(reference: object) -> None:
+    for call in (folio.load, folio.batches, folio.run):
+        with pytest.raises(TypeError, match="expected str"):
+            call(reference)
+
+
+@pytest.mark.parametrize("call", [folio.load, folio.batches])
+def test_a_name_of_two_lines_is_refused_in_one(call: Callable[[str], object]) -> None:
+    with pytest.raises(folio.UsageError, match=r"^'a\\nb': a name has no line breaks"):
+        call("a\nb")

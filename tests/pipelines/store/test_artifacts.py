@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -14,6 +15,7 @@ import pytest
 
 from pipelines.errors import DamagedError, FolioError
 from pipelines.store.artifacts import MANIFEST, Recipe, Store, Workspace
+from pipelines.store.sharing import lock_of
 from tests.conftest import PROJECT
 
 
@@ -51,6 +53,23 @@ def test_an_artifact_is_published_once_and_reused(tmp_path: Path) -> None:
     assert manifest["counts"] == {"rows": 3}
     assert manifest["files"]["deep/data.txt"]["bytes"] == 3
     assert manifest["wall_seconds"] >= 0 and manifest["peak_memory_bytes"] > 0
+
+
+@pytest.mark.parametrize(("later", "kept"), [(-5.0, False), (60.0, True)])
+def test_work_that_a_kill_left_after_publishing_is_dropped_when_the_artifact_is_used(
+    tmp_path: Path, later: float, kept: bool
+) -> None:
+    """Newer work is a forced rebuild's, which was killed too and will be continued."""
+    store = Store(tmp_path / "store")
+    found, _ = store.obtain(recipe(), write("abc"), manifest={})
+    work = found.path.with_name(f".work-{found.key}")
+    (work / "steps").mkdir(parents=True)
+    (work / "steps" / "done").write_text("x")
+    os.utime(work / "steps" / "done", (time.time() + later,) * 2)
+    with lock_of(found.path.parent, found.key).open("a") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        assert store.hold(found) and work.exists()  # somebody works there
+    assert store.hold(found) and work.exists() == kept
 
 
 def test_the_key_covers_everything_that_decides_the_bytes() -> None:
