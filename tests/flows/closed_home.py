@@ -1,7 +1,9 @@
-"""Calls all commands in a home that can only be read. Prints what each of them said, as JSON.
+"""Calls commands in a home that can only be read, or is mounted elsewhere and hidden where it was.
+Prints what each of them said, as JSON.
 
     unshare --map-root-user --mount python -m tests.flows.closed_home mounted HOME COMMANDS
     setpriv --bounding-set=… python -m tests.flows.closed_home as-it-is HOME COMMANDS
+    unshare --map-root-user --mount python -m tests.flows.closed_home elsewhere HOME COMMANDS
 
 COMMANDS is a JSON list of lists of words. One process calls them all: each would load TensorFlow.
 """
@@ -23,6 +25,11 @@ def all_said(how: str, home: str, commands: list[list[str]]) -> list[dict[str, A
     if how == "mounted":
         subprocess.run(["mount", "--bind", home, home], check=True)
         subprocess.run(["mount", "-o", "remount,bind,ro", home], check=True)
+    if how == "elsewhere":
+        Path(other := f"{home}-elsewhere").mkdir()
+        subprocess.run(["mount", "--bind", home, other], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0", "none", home], check=True)
+        home = other
     os.environ["FOLIO_HOME"] = home
     return [said(words) for words in commands]
 

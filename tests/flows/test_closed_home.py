@@ -14,6 +14,7 @@ import pytest
 from typer.main import get_command
 
 from flows.cli.main import app
+from pipelines.registry.versions import versions
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT
 from tests.flows.test_full_disk import NAMESPACE, may_mount
@@ -224,3 +225,33 @@ def test_a_home_that_may_not_even_be_read_is_named(home: Path, names: dict[str, 
         assert_in_words(one)
         assert_closed(one, f"FOLIO_HOME={home}: the home can be neither read nor written")
     home.chmod(0o700)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.skipif(not may_mount(), reason="nothing can be mounted here (unshare --mount)")
+def test_a_home_elsewhere_needs_nothing_of_the_place_where_it_was(
+    home: Path, names: dict[str, Path], copied: bool
+) -> None:
+    """Mounted elsewhere, or copied and mounted; the original place is hidden."""
+    if copied:
+        shutil.copytree(home, copy := home.with_name("copy"), symlinks=True)
+        hidden, home = home, copy
+        given_away(hidden, 0, 0)
+    commands = [
+        ["predict", "tiny-reviews", "A fine film."],
+        ["plan", "{play}"],
+        ["run", "{play}", "--set", "training.epochs=1", "--set", "registry.floor=9"],
+        ["promote", "tiny-play", "2"],
+        ["generate", "tiny-play", "--length", "5"],
+        ["rollback", "tiny-play"],
+        ["gc", "--yes", "--keep", "1"],
+        ["predict", "tiny-reviews", "A fine film."],
+        ["verify"],
+    ]
+    told = said(home, "elsewhere", commands, names, *(bound() if copied else ()), *NAMESPACE)
+    for one in told.values():
+        assert one["code"] == 0 and str(home) + "/" not in one["err"], one
+    assert "version 2 is champion" in told["promote tiny-play 2"]["out"]
+    assert "version 1" in told["rollback tiny-play"]["out"]
+    assert [one.number for one in versions(home, "tiny-play")] == [1, 2]

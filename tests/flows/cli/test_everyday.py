@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -158,7 +159,9 @@ def test_two_pipelines_are_not_compared(command: Folio, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_run_that_registers_nothing(command: Folio, tmp_path: Path) -> None:
     file = write(tmp_path, PLAY)
-    [record] = json.loads(command("run", file, "--no-register", "--json").stdout)
+    ran = command("run", file, "--no-register", "--json")
+    [record] = json.loads(ran.stdout)
+    assert re.findall(r"^mine · model: epoch (\d+)/2: loss \d", ran.stderr, re.M) == ["1", "2"]
     done = [entry["stage"] for entry in record["stages"]]
     assert done[-2:] == ["metrics", "report"] and "release" not in done
     assert record["metrics"] and record["version"] is None and record["report"]

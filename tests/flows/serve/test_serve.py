@@ -46,7 +46,7 @@ def serving(
     )
     try:
         found = re.search(r"http://[\d.:]+", process.stdout.readline())
-        assert found, process.communicate()
+        assert found and found[0].startswith("http://127.0.0.1:"), process.communicate()
         with httpx.Client(base_url=found[0], timeout=60) as client:
             yield client, process
     finally:

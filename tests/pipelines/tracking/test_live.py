@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
-from flows.services.mlflow_process import command, environment
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.run.plan import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from pipelines.tracking.live import end_killed
-from tests.conftest import PROJECT, artifact_of
+from tests.conftest import artifact_of
 from tests.forked import exit_code
 from tests.pipelines.tracking.watched_training import failing_training, killed_training
-from tests.postgres import free_port
 
 NAME = "tiny-reviews"
 UNTIL_MODEL = Selection.of(until="model")
@@ -113,32 +107,6 @@ def test_a_server_that_is_away_is_one_line(
     assert train(settings, reviews, selection=UNTIL_MODEL)["state"] == "done"
     (line,) = [text for text in said if "MLflow" in text]
     assert "127.0.0.1:9" in line and "\n" not in line and "secret" not in line
-
-
-@pytest.fixture(scope="module")
-def server(empty_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """MLflow's own, of a home without a password."""
-    home, port = tmp_path_factory.mktemp("server") / "home", free_port()
-    shutil.copytree(empty_registry, home)
-    own = os.environ | {key: value for key, value in environment(home).items() if value}
-    address = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command(home, port), env=own, cwd=PROJECT) as process:
-        try:
-            _await(f"{address}/health")
-            yield address
-        finally:
-            process.terminate()
-
-
-def _await(address: str) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            if requests.get(address, timeout=1).ok:
-                return
-        except requests.RequestException:
-            time.sleep(0.2)
-    raise AssertionError(address)
 
 
 @pytest.mark.long

@@ -92,6 +92,12 @@ def test_seeds_of_a_variant_stand_under_it(home: Path) -> None:
     assert found["cell gru"].data.metrics["best_validation_accuracy"] == 0.6
 
 
+@pytest.mark.long
+def test_a_server_gets_the_same(home: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    test_seeds_of_a_variant_stand_under_it(home)
+
+
 def test_a_server_that_is_away_is_one_line(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
