@@ -62,8 +62,9 @@ class Said:
 
     @property
     def is_one_line(self) -> bool:
-        """An error as a user should see it."""
+        """An error as a user should see it; `folio run` tells it at the end of what it has done."""
         errors = [line for line in self.err.splitlines() if line.startswith("folio: ")]
+        errors += [line for line in self.out.splitlines() if line.startswith("  failed ")]
         return self.code in (1, 2) and len(errors) == 1 and "Traceback" not in self.out + self.err
 
 

@@ -17,7 +17,7 @@ from tests.conftest import PROJECT
 from torture import __main__ as harness
 from torture.bad_calls import is_clear
 from torture.damage import HARMS
-from torture.homes import Homes
+from torture.homes import Homes, Said
 from torture.nights import NIGHT, none_is_missing
 from torture.trials import Row, Trials
 from torture.wrong_files import FILES
@@ -139,6 +139,21 @@ def test_a_number_of_trials_is_the_same_on_any_machine(tmp_path: Path) -> None:
     trials = Trials(Homes(tmp_path), tmp_path, "1", seconds=1000, most=3)
     assert [trials.go_on() for _ in range(5)] == [True, True, True, False, False]
     assert not Trials(Homes(tmp_path), tmp_path, "1", seconds=0, most=3).go_on()
+
+
+@pytest.mark.parametrize(
+    ("code", "out", "err", "one"),
+    [
+        (2, "", "folio: no such file\n", True),
+        (1, "play: failed in 3 s\n  failed     too little memory: give more\n", "", True),
+        (1, "", "", False),
+        (1, "", "folio: a\nfolio: b\n", False),
+        (1, "", "Traceback\nfolio: a\n", False),
+        (0, "", "folio: a\n", False),
+    ],
+)
+def test_what_is_one_line(code: int, out: str, err: str, one: bool) -> None:
+    assert Said(code, out, err, 1.0).is_one_line == one
 
 
 def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, breaks: bool) -> int:
