@@ -31,6 +31,7 @@ from pipelines.run.execute import git_commit
 COMPARISONS = {  # name: its module, in the table's order
     "prep": "prep",
     "prep20": "prep20",
+    "cluster": "cluster",
     "imdb-epoch": "imdb_epoch",
     "char": "char",
     "backends": "backends",
@@ -43,7 +44,7 @@ COMPARISONS = {  # name: its module, in the table's order
     "scale": "scale",
     "flow": "flow",
 }
-LONG = ("prep20", "scale")  # minutes to prepare: only on request
+LONG = ("prep20", "cluster", "scale")  # minutes to prepare: only on request
 MIRROR = PROJECT.parent / "shared" / "mirror"  # where the tests also find the real files
 
 

@@ -67,14 +67,15 @@ def _declared(archive: Path, copies: int) -> tuple[str, ...]:
     )
 
 
-def write(source: Path, archive: Path, copies: int) -> None:
-    """An archive in aclImdb's layout with that many copies of all labelled reviews."""
+def write(source: Path, archive: Path, copies: int, first: int = 0) -> None:
+    """An archive in aclImdb's layout with that many copies of all labelled reviews, which are
+    numbered from `first`."""
     reviews = list(archived(source))
     with (
         gzip.open(archive, "wb", compresslevel=1) as zipped,
         tarfile.open(fileobj=zipped, mode="w|") as members,
     ):
-        for copy in range(copies):
+        for copy in range(first, first + copies):
             for number, text in enumerate(reviews):
                 label = "pos" if number % 2 else "neg"
                 member = tarfile.TarInfo(f"aclImdb/train/{label}/{copy}{number:05}_1.txt")

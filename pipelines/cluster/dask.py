@@ -6,6 +6,7 @@ import asyncio
 import os
 import pickle
 import queue
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -75,6 +76,10 @@ class Dask:
         if no scheduler answers."""
         self._client = self._client or self._opened()
         return self.workers(), list(self._differences(self._client))
+
+    def cpu_seconds(self) -> list[float]:
+        """What each worker has used."""
+        return list(self._client.run(time.process_time).values())
 
     def workers(self) -> int:
         """How many there are now."""
