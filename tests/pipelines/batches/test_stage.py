@@ -21,6 +21,7 @@ from pipelines.batches import running_text, writer
 from pipelines.batches import stage as batches
 from pipelines.batches.buckets import assign, best_widths
 from pipelines.batches.dataset import Split
+from pipelines.batches.layout import rows_of_files
 from pipelines.declaration.model_sections import BatchesSpec
 from pipelines.errors import FolioError
 from pipelines.store.artifacts import Workspace
@@ -400,6 +401,20 @@ def test_the_same_tokens_give_the_same_bytes(
         build(tmp_path / name, spec, kind, stateful, **rows)
     first = bytes_in(tmp_path / "a")
     assert len(first) >= 3 and first == bytes_in(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("written", "files"),
+    [
+        ([62], [8] * 7 + [6]),  # 31 batches of 2, 4 a file
+        ([7, 7, 7], [14, 6, 1]),  # a file that is not full takes all of the next write
+        ([1], [1]),
+        ([], []),
+        ([3, 0, 5], [8]),
+    ],
+)
+def test_a_file_is_full_after_a_write(written: list[int], files: list[int]) -> None:
+    assert rows_of_files(written, 2, 4) == files
 
 
 def test_a_bucket_fills_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
