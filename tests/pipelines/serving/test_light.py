@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +100,10 @@ def test_nothing_heavy_is_imported(name: str, trained: Settings) -> None:
     assert answer and heavy == []
 
 
-def test_a_classifier_is_refused_before_anything_heavy_is_imported(trained: Settings) -> None:
+def test_a_classifier_is_refused_before_anything_heavy_is_imported(
+    trained: Settings, tmp_path: Path
+) -> None:
+    home = shutil.copytree(trained.home, tmp_path / "home")
     code = (
         "import sys\n"
         "from flows.cli.main import main\n"
@@ -112,7 +116,7 @@ def test_a_classifier_is_refused_before_anything_heavy_is_imported(trained: Sett
     done = subprocess.run(
         [sys.executable, "-c", code, *asked],
         cwd=PROJECT,
-        env=os.environ | {"FOLIO_HOME": str(trained.home)},
+        env=os.environ | {"FOLIO_HOME": str(home)},
         capture_output=True,
         text=True,
     )

@@ -22,6 +22,8 @@ import pytest
 from pipelines.corpus import stage as corpus
 from pipelines.declaration.spec import CorpusSpec, SourceSpec
 from pipelines.errors import FolioError, UnreachableError
+from pipelines.readers.documents import Notes
+from pipelines.readers.read import READERS, documents_of
 from pipelines.source import stage as sources
 from pipelines.source import text_shards
 from pipelines.source.tfds_library import load_tfds
@@ -240,9 +242,10 @@ def test_articles_become_paragraphs(
 
 def test_records_without_markup(prepared: Callable[[str], Path], run: Run, tmp_path: Path) -> None:
     built = run(prepared("tfrecord"), tfds_feature="wikidata_id")
-    notes = corpus.Notes()
+    notes = Notes()
     spec = CorpusSpec(reader="tfds", split="hash", length=(3, 9))
-    found = list(corpus.read(artifact_in(built.out), spec, notes))
+    files = READERS["tfds"].files(artifact_in(built.out), spec, notes)
+    found = list(documents_of("tfds", files, spec, notes))
     assert {document.text for document in found} == {f"Q{i}" for i in range(29)}
     assert {document.id for document in found} >= {"train/19", "validation/0", "test/4"}
 

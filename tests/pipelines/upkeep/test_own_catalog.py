@@ -76,7 +76,7 @@ def test_it_is_deployed_as_folios_own(tmp_path: Path, home: Settings) -> None:
     specs, _ = load_catalog()
     listed = yaml.safe_load(text_of(specs))["deployments"]
     assert listed == deployments(specs)["deployments"]
-    found = {entry["entrypoint"]: entry for entry in listed if entry["name"] == "letters"}
+    found = {entry["entrypoint"]: entry for entry in listed if "letters" in entry["tags"]}
     assert found["flows.retrain.retrain"]["schedules"] == [
         {"cron": "0 3 * * *", "timezone": "Europe/Berlin"}
     ]
