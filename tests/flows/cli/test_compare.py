@@ -209,6 +209,7 @@ def test_a_search_that_is_interrupted_and_killed_ends_like_any_other(
     assert found["yaml"] in shown.stdout and "--profile tuned" in shown.stdout
 
 
+@pytest.mark.long
 def test_settings_that_cannot_be_trained_are_failed_trials(command: Folio, play: Path) -> None:
     """Ends when it is always so: then there is something else that is wrong."""
     space = ("--space", "batches.sequence_length=[100000, 200000]")

@@ -70,6 +70,7 @@ def test_the_servers_page_has_it_now_or_once_there_is_a_server(
     assert server.wait() == 0
 
 
+@pytest.mark.long
 def test_what_must_run_is_left_to_the_flow(new_home: Path, trained: Settings, play: Path) -> None:
     shutil.copytree(trained.home, new_home, dirs_exist_ok=True)
     record, imported = run(new_home, play, "--only", "report")

@@ -237,7 +237,7 @@ def test_old_records_comparisons_and_logs_go(here: Settings) -> None:
         here.runs.save(record | {"run": run, "started": started})
         (here.home / "comparisons" / run).mkdir(parents=True)
         aged(here.home / "comparisons" / run, 99)
-    (here.home / "logs").mkdir()
+    (here.home / "logs").mkdir(exist_ok=True)
     (here.home / "logs" / "native.log").write_text("much")
     assert collected(here, Policy(runs=4)) == []
     gone = collected(here, Policy(runs=3))
