@@ -113,6 +113,8 @@ def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
         return _files()
     if is_one_of(MEMORY, errno.ENOMEM):
         return _memory()
+    if number == errno.ENAMETOOLONG and paths:
+        return f"{str(paths[0])[:80]}…: no file can have so long a name; use a shorter one"
     if is_one_of(UNCLEAR):
         return why_closed(_home()) or _full_by_now(paths) or _files_by_now()
     return None

@@ -81,6 +81,14 @@ def test_too_many_open_files_are_named() -> None:
     assert set(told.values()) == {"too many open files: the limit is 32; raise it: ulimit -n 1024"}
 
 
+def test_too_long_a_name_is_said_and_cut(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        (tmp_path / ("9" * 5000)).stat()
+    line = one_line(caught.value)
+    assert line.endswith("…: no file can have so long a name; use a shorter one")
+    assert len(line) < 200
+
+
 def test_other_errors_are_left_to_their_own_words(tmp_path: Path) -> None:
     assert refusal_of(UsageError("no space left on device: such a text quotes anything")) is None
     assert refusal_of(FileNotFoundError(2, "No such file or directory", "/nowhere")) is None
