@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -18,73 +19,64 @@ FOLLOWS = "folio upstream: "
 # Six heartbeats missed. On SQLite, a busy Prefect server stores none for a minute and more; a run
 # whose process is dead on this machine is found by its free lock, in seconds.
 SILENCE = timedelta(seconds=180)
-
-
 AFTERMATH = timedelta(seconds=20)  # a retry waits for the worker's second report of the death
+ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", "Nothing to do")
+EACH_RUN: dict[str, Any] = {
+    "match": {"prefect.resource.id": "prefect.flow-run.*"},
+    "for_each": {"prefect.resource.id"},
+    "posture": Posture.Proactive,
+    "threshold": 1,
+}
 
 
 def automations() -> list[AutomationCore]:
-    """Mark silent runs as crashed, and retry the crashed runs of workers."""
-    ended = {
-        f"prefect.flow-run.{state}"
-        for state in (
-            "Completed",
-            "Failed",
-            "Cancelled",
-            "Crashed",
-            "AwaitingRetry",
-            "Nothing to do",
-        )
-    }
-    silent = EventTrigger(
+    return [_silent_has_crashed(), _crashed_is_tried_again()]
+
+
+def _silent_has_crashed() -> AutomationCore:
+    trigger = EventTrigger(
         after={"prefect.flow-run.heartbeat"},
-        expect={"prefect.flow-run.heartbeat", *ended},
-        match={"prefect.resource.id": "prefect.flow-run.*"},
+        expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in ENDS)},
         # Not approve: it is suspended at once, and its heartbeat may arrive after that.
-        match_related={
-            "prefect.resource.role": "flow",
-            "prefect.resource.name": ["retrain", "stage", "score", "train"],
-        },
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
+        match_related=_of_flows("retrain", "stage", "score", "train"),
         within=SILENCE,
+        **EACH_RUN,
     )
-    crashed = EventTrigger(
+    return AutomationCore(
+        name="folio: a silent run has crashed",
+        trigger=trigger,
+        enabled=True,
+        description="A run without heartbeats does not stay Running forever",
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat")],
+    )
+
+
+def _crashed_is_tried_again() -> AutomationCore:
+    """Only what a worker ran: it has a deployment."""
+    trigger = EventTrigger(
         after={"prefect.flow-run.Crashed"},
         expect={"prefect.flow-run.AwaitingRetry"},
-        match={"prefect.resource.id": "prefect.flow-run.*"},
         match_related=[
-            {
-                "prefect.resource.role": "flow",
-                "prefect.resource.name": ["retrain", "stage", "score", "approve"],
-            },
+            _of_flows("retrain", "stage", "score", "approve"),
             {"prefect.resource.role": "deployment", "prefect.resource.id": "prefect.deployment.*"},
         ],
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
         within=AFTERMATH,
+        **EACH_RUN,
     )
     again = "its process died; retried from the published artifacts"
-    return [
-        AutomationCore(
-            name="folio: a silent run has crashed",
-            trigger=silent,
-            enabled=True,
-            description="A run without heartbeats does not stay Running forever",
-            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat")],
-        ),
-        AutomationCore(
-            name="folio: a crashed run is tried again",
-            trigger=crashed,
-            enabled=True,
-            description="It continues from the last artifact or the last checkpoint",
-            actions=[
-                ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=again)
-            ],
-        ),
-    ]
+    return AutomationCore(
+        name="folio: a crashed run is tried again",
+        trigger=trigger,
+        enabled=True,
+        description="It continues from the last artifact or the last checkpoint",
+        actions=[
+            ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=again)
+        ],
+    )
+
+
+def _of_flows(*names: str) -> dict[str, Any]:
+    return {"prefect.resource.role": "flow", "prefect.resource.name": list(names)}
 
 
 def follower_name(pipeline: str, upstream: str) -> str:
