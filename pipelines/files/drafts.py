@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from pipelines.files.locks import try_lock
+from pipelines.files.whole_files import replacing
 
 DRAFT = re.compile(r"\..+\.\d+\.folio")
 LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # of file systems that know no locks
@@ -22,16 +23,11 @@ LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # of file systems that k
 
 @contextmanager
 def drafted(path: Path) -> Iterator[Path]:
-    """As `whole_files.replacing`, with a draft that `sweep` removes if this process is killed."""
+    """As `replacing`, with a draft that `sweep` removes if this process is killed."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.folio")
-    with closing(held) if (held := _held(draft)) else nullcontext():
-        try:
-            yield draft
-            with draft.open("rb+") as file:
-                os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+    held = _held(draft)
+    with closing(held) if held else nullcontext(), replacing(path, draft):
+        yield draft
 
 
 def sweep(folder: Path) -> None:

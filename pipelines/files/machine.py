@@ -48,9 +48,8 @@ def refusal_of(error: BaseException) -> str | None:
             return found
     if isinstance(error, FolioError) and not why_closed(_home()):
         return None
-    return next(
-        filter(None, (explain(one) for one in chain for explain in (_unmade, _forbidden))), None
-    )
+    reasons = (_unmade, _forbidden, _too_long)
+    return next(filter(None, (explain(one) for one in chain for explain in reasons)), None)
 
 
 def refusal_in(text: str, near: Path) -> str | None:
@@ -113,8 +112,6 @@ def _known(number: int | None, text: str, paths: list[Path]) -> str | None:
         return _files()
     if is_one_of(MEMORY, errno.ENOMEM):
         return _memory()
-    if number == errno.ENAMETOOLONG and paths:
-        return f"{str(paths[0])[:80]}…: no file can have so long a name; use a shorter one"
     if is_one_of(UNCLEAR):
         return why_closed(_home()) or _full_by_now(paths) or _files_by_now()
     return None
@@ -190,6 +187,14 @@ def _forbidden(error: BaseException) -> str | None:
         f"{path}: {error.strerror}; another user created it: give the home {home} to one "
         "user, or share it with a group (FOLIO_SHARED_HOME=group)"
     )
+
+
+def _too_long(error: BaseException) -> str | None:
+    """For a name that no file can have."""
+    path = next(_paths(error), None)
+    if path is None or getattr(error, "errno", None) != errno.ENAMETOOLONG:
+        return None
+    return f"{str(path)[:80]}…: no file can have so long a name; use a shorter one"
 
 
 def _unmade(error: BaseException) -> str | None:

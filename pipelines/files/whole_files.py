@@ -13,10 +13,10 @@ from pipelines.errors import readable
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to: the file replaces `path` once it is completely on disk, and is
-    removed on failure."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+def replacing(path: Path, partial: Path | None = None) -> Iterator[Path]:
+    """A temporary path to write to, beside `path` unless it is given: the file replaces `path` once
+    it is completely on disk, and is removed on failure."""
+    partial = partial or path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield partial
         with partial.open("rb+") as file:
