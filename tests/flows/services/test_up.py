@@ -113,14 +113,15 @@ class Up:
         out, err = process.communicate(timeout=PATIENCE)
         return process.returncode, out, err
 
-    def api(self, method: str, path: str, **body: Any) -> httpx.Response:
-        """The server's answer; while its SQLite is busy it asks to come again, as here."""
+    def api(self, method: str, path: str, *items: Any, **body: Any) -> httpx.Response:
+        """The server's answer to an object or to a list; while its SQLite is busy it asks to come
+        again, as here."""
 
         def asked() -> httpx.Response:
             return self.client.request(
                 method,
                 f"http://127.0.0.1:{self.ports[0]}/api{path}",
-                json=body or None,
+                json=list(items) or body or None,
                 auth=self.auth,
             )
 
@@ -252,14 +253,13 @@ def test_one_stage_is_repeated_through_its_deployment(up: Up) -> None:
 def every_minute(up: Up, parameters: dict[str, Any]) -> Iterator[None]:
     """A schedule of `retrain/shakespeare` while inside."""
     deployment = up.deployment("retrain/shakespeare")
-    when = {"cron": "* * * * *", "timezone": "UTC"}
-    made = httpx.post(
-        f"http://127.0.0.1:{up.ports[0]}/api/deployments/{deployment}/schedules",
-        json=[{"schedule": when, "active": True, "parameters": parameters}],
-        auth=up.auth,
-    ).json()
+    when = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
+    answer = up.api(
+        "POST", f"/deployments/{deployment}/schedules", when | {"parameters": parameters}
+    )
+    assert answer.status_code == 201, answer.text
     yield
-    up.api("DELETE", f"/deployments/{deployment}/schedules/{made[0]['id']}")
+    up.api("DELETE", f"/deployments/{deployment}/schedules/{answer.json()[0]['id']}")
 
 
 def fired(up: Up, state: str) -> dict[str, Any] | None:
