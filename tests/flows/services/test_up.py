@@ -263,23 +263,23 @@ def every_minute(up: Up, parameters: dict[str, Any]) -> Iterator[None]:
 
 
 def fired(up: Up, state: str) -> dict[str, Any] | None:
-    """A run of a schedule in that state."""
-    tags, states = {"all_": ["auto-scheduled"]}, {"type": {"any_": [state]}}
+    """A run of a schedule in the state with that name."""
+    tags, states = {"all_": ["auto-scheduled"]}, {"name": {"any_": [state]}}
     found = up.api("POST", "/flow_runs/filter", flow_runs={"tags": tags, "state": states}).json()
     return found[0] if found else None
 
 
 def test_a_schedule_fires_by_itself_and_finds_nothing_to_do(up: Up) -> None:
     with every_minute(up, SHAKESPEARE):
-        run = wait_for(lambda: fired(up, "COMPLETED"), pause=ASKED_EVERY)
-        assert run["state_name"] == "Nothing to do" and run["auto_scheduled"]
+        run = wait_for(lambda: fired(up, "Nothing to do"), pause=ASKED_EVERY)
+        assert run["state_type"] == "COMPLETED" and run["auto_scheduled"]
         assert up.record(run["id"])["state"] == "nothing-to-do"
 
 
 def test_a_scheduled_run_that_is_killed_goes_on_within_minutes(up: Up) -> None:
     """Prefect has seen no event of its first state, and would hold all that follow back."""
     with every_minute(up, SHAKESPEARE | {"overrides": [*SMALL, "seed=5"], "train_in": "here"}):
-        run = wait_for(lambda: fired(up, "RUNNING"), pause=ASKED_EVERY)
+        run = wait_for(lambda: fired(up, "Running"), pause=ASKED_EVERY)
         pid = wait_for(lambda: is_live(up, run["id"]))
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: up.flow_run(run["id"])["state_type"] == "CRASHED", pause=ASKED_EVERY)
