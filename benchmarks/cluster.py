@@ -57,7 +57,7 @@ def run(folder: str, source: str, workers: int) -> Cost:
     """The data stages in a new home, in this process if there are no workers."""
     from pipelines.cluster.dask import Dask
     from pipelines.cluster.engine import engine
-    from pipelines.run.plan import Selection
+    from pipelines.run.options import Selection
     from pipelines.run.retraining import retrain_plain
     from pipelines.store.settings import Settings
 

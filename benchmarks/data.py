@@ -12,7 +12,7 @@ from pipelines.batches.dataset import Batch, Split
 from pipelines.declaration.load import load_spec
 from pipelines.declaration.spec import Spec
 from pipelines.files.home import PROJECT
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.artifacts import Artifact, Workspace
 from pipelines.store.manifest import read

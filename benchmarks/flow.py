@@ -13,7 +13,7 @@ from benchmarks.data import SAMPLES, quiet
 from benchmarks.harness import Conditions, Side, Turn, take_turns, timed
 from benchmarks.idle import server
 from benchmarks.results import Row
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 

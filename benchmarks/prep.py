@@ -17,7 +17,7 @@ from benchmarks import notebook
 from benchmarks.data import imdb, made, quiet, texts
 from benchmarks.harness import Conditions, Side, Turn, apart, take_turns, timed
 from benchmarks.results import Row, skipped
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 

@@ -26,8 +26,7 @@ from pipelines.files.home import home_folder, private_files
 from pipelines.files.machine import one_line
 from pipelines.files.names import unsafe
 from pipelines.network.credentials import MIRROR, looked_up_by
-from pipelines.run.options import RunOptions
-from pipelines.run.plan import Selection
+from pipelines.run.options import RunOptions, Selection
 from pipelines.run.retraining import Retraining
 from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings

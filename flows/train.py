@@ -18,7 +18,8 @@ from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, private_files
 from pipelines.run.changes import why_changed
 from pipelines.run.execute import StageResult, execute_stage
-from pipelines.run.plan import Selection, recipe_of
+from pipelines.run.options import Selection
+from pipelines.run.plan import recipe_of
 from pipelines.stages import stage_named
 from pipelines.store.artifacts import Recipe
 from pipelines.store.live_runs import living

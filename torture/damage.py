@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipelines.run.execute import OTHERWISE
 from torture.homes import PIPELINES, content_of, registered
 from torture.trials import Row, Trials
 
@@ -126,6 +127,8 @@ def _healed(
     given = [str(home), str(trials.homes.declared(name)), str(answer)]
     ended = trials.homes.forge.run("torture.work:run", given, home, log)
     if ended == 1 and _is_one_line(log):
+        said = log.read_text(errors="replace")
+        trials.expect(OTHERWISE not in said, f"{what}: {said}")
         trials.count("refused in a line")
         return False
     if not trials.expect(ended == 0, f"{what}: run ends with {ended}: {log.read_text()[-400:]}"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ CODE = (
     "pipelines/declaration/spec.py",
     "flows/retrain.py",
 )
+CONDITION = re.compile(r", if [\w ]+ (is|are) rebuilt with the same bytes$")
 LIBRARIES = ("polars", "pyarrow", "numpy", "keras", "tensorflow", "mlflow", "jinja2", "scipy")
 
 
@@ -228,11 +230,11 @@ def _step(trials: Trials, world: World, edits: list[str]) -> None:
 
 
 def _is_kept(action: str, reason: str, did: str, why: str) -> bool:
-    """A stage after one that must run may be reused, if that gave the same bytes; one whose inputs
-    are rebuilt is decided on the condition that they come out as they were."""
+    """A stage after one that must run may be reused, if that gave the same bytes. One whose inputs
+    are rebuilt is decided on the condition that they come out as they were: else the run stops."""
     if "must run first" in reason:
         return did in ("run", "reuse", "rebuild") and (did != "run" or why != "nothing changed")
-    return did == action and (why == reason or ", if " in reason)
+    return did == action and why == CONDITION.sub("", reason)
 
 
 ROW = Row(

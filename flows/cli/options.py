@@ -13,7 +13,7 @@ from pipelines.files.home import why_closed
 from pipelines.network.credentials import MIRROR
 
 if TYPE_CHECKING:
-    from pipelines.run.plan import Selection
+    from pipelines.run.options import Selection
     from pipelines.store.settings import Settings
 
 
@@ -194,7 +194,7 @@ def stage(name: str | None) -> str | None:
 
 
 def selection(only: str | None, since: str | None) -> Selection:
-    from pipelines.run.plan import Selection
+    from pipelines.run.options import Selection
 
     return Selection.of(stage(only), stage(since))
 

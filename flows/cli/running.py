@@ -15,7 +15,7 @@ from pipelines.errors import FolioError, PendingError
 from pipelines.files.home import why_closed
 from pipelines.network.credentials import MIRROR, refuse_secrets
 from pipelines.run.earlier_run import EarlierRun
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.run.upstream import chain
 from pipelines.store.run_records import Runs

@@ -23,7 +23,7 @@ from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError, UsageError
 from pipelines.network.addresses import HIDDEN, config_shown, identity
 from pipelines.registry.references import Reference
-from pipelines.run.changes import changes
+from pipelines.run.changes import changes, listed
 from pipelines.run.execute import execute_stage
 from pipelines.run.plan import recipe_of
 from pipelines.stages import NAMES, STAGES, Stage
@@ -65,7 +65,7 @@ def reproduce(
     rebuilt: list[Rebuilt] = []
     for one in _rebuild(wanted, settings, scratch, notice):
         rebuilt.append(one)
-        said = "agrees" if one.agrees else f"DIFFERS in {_listed(one.files)}"
+        said = "agrees" if one.agrees else f"DIFFERS in {listed(one.files)}"
         notice(f"{one.name}: {said}{one.remark}, {one.seconds:.1f} s")
     first = next((one for one in rebuilt if not one.agrees), None)
     metrics = [one for one in rebuilt if one.stage == "metrics"]
@@ -261,8 +261,3 @@ def _section(name: str, value: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.model_validate(value)
     return value
-
-
-def _listed(names: list[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

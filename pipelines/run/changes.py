@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.network.addresses import config_shown
@@ -85,6 +85,12 @@ def _changed_inputs(recipe: Recipe, before: Mapping[str, str]) -> list[str]:
 def differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     """The keys whose values differ."""
     return sorted(k for k in now.keys() | before.keys() if now.get(k) != before.get(k))
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many there are besides."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _short(value: Any) -> str:

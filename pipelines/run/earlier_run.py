@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.declaration.load import pipeline_name
 from pipelines.errors import FolioError, UsageError
 from pipelines.run.execute import StageResult
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.store.artifacts import Store
 from pipelines.store.settings import Settings
 

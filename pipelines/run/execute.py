@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
 from pipelines.declaration.spec import Spec
-from pipelines.errors import PendingError, UsageError
+from pipelines.errors import FolioError, PendingError, UsageError
 from pipelines.files.home import CHECKOUT, PROJECT
-from pipelines.run.plan import Decision, Selection, decide
+from pipelines.run.changes import differing, listed
+from pipelines.run.options import Selection
+from pipelines.run.plan import Decision, decide
 from pipelines.run.upstream import started
 from pipelines.stages import Stage, stage_named
 from pipelines.store.artifacts import Artifact, Recipe, Workspace
 from pipelines.store.live_progress import kept, noted
-from pipelines.store.processor import processor
+from pipelines.store.processor import another_processor, processor, processors
 from pipelines.store.settings import Settings
 from pipelines.tracking.live import Training, training_run
 
 TRAINED = "model"  # the stage with epochs
 BY_ANOTHER = "built by another run in the meantime"  # why it is reused after all
+OTHERWISE = "rebuilt with other bytes than it had"
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """The result of one stage. `seconds` is wall time, including the checks."""
+    """The result of one stage. `seconds` is wall time, including the checks. `former` is the
+    damaged artifact that was rebuilt with other bytes, if it was."""
 
     stage: str
     action: str
     reason: str
     seconds: float
     artifact: Artifact
+    former: Artifact | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -82,15 +87,36 @@ def execute_stage(
         artifact, said = store.share(artifact)
         if not built:
             action, reason = "reuse", BY_ANOTHER
-    elsewise = _other_bytes(decision.artifact, artifact) if action == "rebuild" else None
-    reason = "; ".join(filter(None, (reason, elsewise, said)))
-    return StageResult(stage.name, action, reason, round(time.perf_counter() - began, 3), artifact)
+    former = replaced(decision, artifact)
+    reason = "; ".join(filter(None, (reason, OTHERWISE if former else None, said)))
+    seconds = round(time.perf_counter() - began, 3)
+    return StageResult(stage.name, action, reason, seconds, artifact, former)
 
 
-def _other_bytes(before: Artifact | None, now: Artifact) -> str | None:
-    if before is None or before.digest == now.digest:
+def replaced(decision: Decision, artifact: Artifact) -> Artifact | None:
+    """The damaged artifact that was to be rebuilt, if this one has other bytes. Those of a release
+    and a report may be others."""
+    before = decision.artifact if decision.action == "rebuild" else None
+    if before is None or before.digest == artifact.digest:
         return None
-    return "rebuilt with other bytes than it had, so what was made of it runs again"
+    return before if stage_named(decision.stage).shared else None
+
+
+def refuse_other_bytes(pipeline: str, result: StageResult, below: Sequence[str]) -> None:
+    """Raises FolioError if an artifact was rebuilt with other bytes, and the stages `below`, which
+    were made of those that it had, were to be reused."""
+    if result.former is None or not below:
+        return
+    now, before = result.artifact, result.former
+    files = listed(differing(now.manifest["files"], before.manifest["files"]))
+    other = another_processor(processors(before.manifest), processors(now.manifest))
+    made_there = f", made on another processor: {other}" if other else ""
+    was = "was" if len(below) == 1 else "were"
+    raise FolioError(
+        f"{pipeline}: {result.stage} artifact {now.key[:12]} was damaged, and {OTHERWISE} "
+        f"({files}{made_there}); {', '.join(below)} {was} made of the former bytes, so the run "
+        "stopped here. `folio plan` shows what must run now; run again to do it"
+    )
 
 
 def _obtain(

@@ -2,7 +2,8 @@
 
 A key depends on the content of a stage's inputs, so those of stages after one that must run are
 not known yet: the plan says `run`, and that they are reused if the inputs do not change. For stages
-after a damaged artifact, it assumes that this one is rebuilt with the bytes in its manifest.
+after a damaged artifact, it assumes that this one is rebuilt with the bytes in its manifest; a run
+stops if it is not.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from pipelines.files.digests import digest_file
 from pipelines.files.names import unsafe
 from pipelines.network.addresses import identity
 from pipelines.run.changes import why_changed
+from pipelines.run.options import Selection
 from pipelines.run.upstream import started
 from pipelines.source.own_folders import matched, refuse_own_folders
 from pipelines.source.remote_version import doubt, must_be_asked, versions
-from pipelines.stages import NAMES, STAGES, Stage
+from pipelines.stages import STAGES, Stage
 from pipelines.store.artifacts import Artifact, Recipe, Store
 from pipelines.store.fingerprint import code_fingerprint, library_version
 from pipelines.store.own_code import OwnFunction
@@ -40,6 +42,7 @@ class Pending:
     reason: str
     action: Action = "run"
     reused: None = None
+    condition: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {"stage": self.stage, "action": self.action, "reason": self.reason, "key": None}
@@ -49,7 +52,8 @@ class Pending:
 class Decision:
     """The decision on one stage whose inputs are known.
 
-    `artifact` is the existing one: to be reused, or else to be built again.
+    `artifact` is the existing one: to be reused, or else to be built again. The decision holds if
+    the stages in `condition` are rebuilt with the bytes that they had.
     """
 
     stage: str
@@ -57,6 +61,7 @@ class Decision:
     reason: str
     recipe: Recipe
     artifact: Artifact | None = None
+    condition: tuple[str, ...] = ()
 
     @property
     def reused(self) -> Artifact | None:
@@ -71,57 +76,48 @@ class Decision:
         }
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which stages a run covers, and which of them are rerun even if nothing changed."""
-
-    stages: tuple[str, ...] = NAMES
-    forced: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls, only: str | None = None, since: str | None = None, until: str | None = None
-    ) -> Selection:
-        """`only` one stage, or all `since` one are rerun on the existing earlier artifacts.
-
-        `until` leaves out later stages; it does not force a rerun.
-        """
-        if sum(map(bool, (only, since, until))) > 1:
-            raise UsageError("--only, --from and --until are mutually exclusive")
-        if until:
-            return cls(_up_to(until))
-        if only:
-            return cls(_up_to(only), (only,))
-        if since:
-            return cls(NAMES, NAMES[NAMES.index(since) :])
-        return cls()
-
-    def within(self, spec: Spec) -> Selection:
-        """Without the stages that the pipeline does not have."""
-        has = tuple(stage.name for stage in STAGES if spec.declares(stage.when))
-        return replace(self, stages=tuple(name for name in self.stages if name in has))
-
-    def needs_existing(self, stage: str) -> bool:
-        """Before a rerun stage nothing is built: existing artifacts are used."""
-        return bool(self.forced) and NAMES.index(stage) < NAMES.index(self.forced[0])
-
-
-def _up_to(stage: str) -> tuple[str, ...]:
-    """The stages up to one, and the report if there are figures to report."""
-    stages = NAMES[: NAMES.index(stage) + 1]
-    return (*stages, "report") if stage in ("metrics", "release") else stages
-
-
 def plan(
     spec: Spec, settings: Settings, selection: Selection = Selection()
 ) -> list[Decision | Pending]:
     """The decisions on all selected stages, upstream first."""
-    selection = selection.within(spec)
+    return _plan(spec, settings, selection.within(spec), {})
+
+
+def made_of(
+    former: Artifact,
+    artifacts: Mapping[str, Artifact],
+    spec: Spec,
+    settings: Settings,
+    selection: Selection,
+) -> list[str]:
+    """The stages that a run reuses only if `former`, a damaged artifact, is rebuilt with the bytes
+    that it had. `artifacts` are those of the stages before."""
+    known = {**artifacts, former.stage: former}
+    later = _plan(spec, settings, selection, known, former.stage)
+    return [one.stage for one in later if one.reused and former.stage in one.condition]
+
+
+def outdated(artifacts: Mapping[str, Artifact], spec: Spec, settings: Settings) -> list[str]:
+    """The other stages of the pipeline that are not based on these artifacts."""
+    others = _plan(spec, settings, Selection().within(spec), artifacts)
+    return [one.stage for one in others if not one.reused]
+
+
+def _plan(
+    spec: Spec,
+    settings: Settings,
+    selection: Selection,
+    known: Mapping[str, Artifact],
+    damaged: str | None = None,
+) -> list[Decision | Pending]:
+    """The decisions on the stages that are not `known`; the artifact of `damaged` is."""
     decisions: list[Decision | Pending] = []
-    artifacts: dict[str, Artifact] = {}
+    artifacts = dict(known)
     rebuilt: dict[str, list[str]] = {}  # {stage: the damaged ones that it is made from}
     for stage in STAGES:
-        if stage.name not in selection.stages:
+        if stage.name == damaged:
+            rebuilt[stage.name] = [stage.name]
+        if stage.name not in selection.stages or stage.name in known:
             continue
         decision = foreseen(stage, spec, artifacts, settings, selection)
         reads = () if stage.upstream else stage.reads(selection.stages)
@@ -129,8 +125,8 @@ def plan(
         if isinstance(decision, Decision):
             decision = _on_condition(decision, above)
             # What a release says depends on the registry too: rebuilt, it is seldom the same.
-            known = decision.action == "reuse" or (decision.action == "rebuild" and stage.shared)
-            if known and decision.artifact is not None:
+            same = decision.action == "reuse" or (decision.action == "rebuild" and stage.shared)
+            if same and decision.artifact is not None:
                 artifacts[stage.name] = decision.artifact
         rebuilt[stage.name] = above + [stage.name] * (decision.action == "rebuild")
         decisions.append(decision)
@@ -143,7 +139,7 @@ def _on_condition(decision: Decision, rebuilt: list[str]) -> Decision:
         return decision
     are = "is" if len(rebuilt) == 1 else "are"
     condition = f"if {' and '.join(rebuilt)} {are} rebuilt with the same bytes"
-    return replace(decision, reason=f"{decision.reason}, {condition}")
+    return replace(decision, reason=f"{decision.reason}, {condition}", condition=tuple(rebuilt))
 
 
 def foreseen(

@@ -21,10 +21,16 @@ from pipelines.files.machine import one_line, refusal_of
 from pipelines.network.credentials import refuse_secrets
 from pipelines.registry.lookup import WAITS, waiting
 from pipelines.run.earlier_run import EarlierRun
-from pipelines.run.execute import BY_ANOTHER, StageResult, execute_stage
+from pipelines.run.execute import (
+    BY_ANOTHER,
+    StageResult,
+    execute_stage,
+    refuse_other_bytes,
+    replaced,
+)
 from pipelines.run.namesake import refuse_namesake
 from pipelines.run.options import RunOptions
-from pipelines.run.plan import Decision, Selection, decide, foreseen
+from pipelines.run.plan import Decision, decide, made_of, outdated
 from pipelines.run.stage_log import StageLog, how_ended, staleness
 from pipelines.run.upstream import chain
 from pipelines.stages import STAGES, stage_named
@@ -98,11 +104,19 @@ class Retraining:
         self.notice(f"{self.spec.name} · {name}: {how_ended(result)}")
         for text in result.artifact.counts.get("notices", ()) if result.action != "reuse" else ():
             self.notice(f"{self.spec.name} · {name}: {text}")
+        refuse_other_bytes(self.spec.name, result, self._spared(result))
         if name == "tokens":
             self._compare_texts()
         if name == "report":
             self._show_report(result)
         return result
+
+    def _spared(self, result: StageResult) -> list[str]:
+        """What was to be reused if this artifact had been rebuilt as it was."""
+        if result.former is None or result.stage in self.selection.forced:
+            return []
+        before = self._log.artifacts
+        return made_of(result.former, before, self.spec, self.settings, self.selection)
 
     def execute(
         self,
@@ -142,7 +156,8 @@ class Retraining:
         reason = decision.reason
         if artifact.manifest.get("run") != self.run:
             action, reason = "reuse", BY_ANOTHER
-        return StageResult(name, action, reason, round(time.perf_counter() - started, 3), artifact)
+        seconds, former = round(time.perf_counter() - started, 3), replaced(decision, artifact)
+        return StageResult(name, action, reason, seconds, artifact, former)
 
     def decide(self, name: str, inputs: tuple[StageResult, ...]) -> Decision:
         """The decision on a stage whose inputs are known."""
@@ -232,9 +247,7 @@ class Retraining:
         except OSError as problem:
             if error is None:
                 raise self._unwritable(problem) from problem
-            self.notice(
-                str(self._unwritable(problem))
-            )  # the error that ended the run is more important
+            self.notice(str(self._unwritable(problem)))  # the run's own error is more important
 
     def _unwritable(self, problem: OSError) -> FolioError:
         why = refusal_of(problem) or f"{problem.strerror}; fix it (permissions) and run again"
@@ -260,17 +273,7 @@ class Retraining:
         """The later stages that are no longer based on the current artifacts."""
         if not self.selection.forced:
             return []
-        artifacts, stale = self._log.artifacts, []
-        for stage in STAGES:
-            if stage.name in self.selection.stages or not self.spec.declares(stage.when):
-                continue
-            every = Selection().within(self.spec)
-            decision = foreseen(stage, self.spec, artifacts, self.settings, every)
-            if decision.reused is not None:
-                artifacts[stage.name] = decision.reused
-            else:
-                stale.append(stage.name)
-        return stale
+        return outdated(self._log.artifacts, self.spec, self.settings)
 
 
 def retrain_plain(

@@ -16,7 +16,7 @@ from pathlib import Path
 from pipelines.batches import writer
 from pipelines.cluster.engine import engine
 from pipelines.corpus import reading, shards
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.steps.step import Done, Executor, Report, Step
 from pipelines.store.settings import Settings

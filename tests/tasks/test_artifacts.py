@@ -25,8 +25,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from pipelines.errors import FolioError
 from pipelines.registry.versions import versions
 from pipelines.run.execute import StageResult
-from pipelines.run.options import RunOptions
-from pipelines.run.plan import Selection
+from pipelines.run.options import RunOptions, Selection
 from pipelines.run.retraining import Retraining
 from pipelines.store.artifacts import Artifact, Progress
 from pipelines.store.settings import Settings

@@ -11,8 +11,7 @@ import pytest
 from prefect import flow
 
 from pipelines.cluster.engine import engine
-from pipelines.run.options import RunOptions
-from pipelines.run.plan import Selection
+from pipelines.run.options import RunOptions, Selection
 from pipelines.run.retraining import Retraining
 from pipelines.store.settings import Settings
 from tasks.failures import UNFORESEEN

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from tests.conftest import PLAY, PROJECT, declared

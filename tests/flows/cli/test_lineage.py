@@ -15,7 +15,7 @@ from flows.display import lineage as display_lineage
 from flows.server.lifecycle import prefect_api
 from pipelines.audit.difference import difference
 from pipelines.registry.references import resolve
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from pipelines.upkeep.collect import collect, garbage, take_stock

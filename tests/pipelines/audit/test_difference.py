@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.audit.difference import difference
 from pipelines.registry.references import of_run, resolve
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from tests.plain_stages import NAMES

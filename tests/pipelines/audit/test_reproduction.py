@@ -17,7 +17,7 @@ from pipelines.audit.reproduction import reproduce, spec_from
 from pipelines.declaration.spec import operational, plain
 from pipelines.errors import FolioError, UsageError
 from pipelines.registry.references import resolve
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.artifacts import Artifact
 from pipelines.store.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 from pipelines.errors import UsageError
 from pipelines.files.home import home_folder, made, private_files, users_files, why_closed
 from pipelines.files.machine import refusal_of
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from pipelines.upkeep import home_modes

@@ -78,7 +78,7 @@ def test_one_bad_name_leaves_the_dashboard_of_the_others(tmp_path: Path) -> None
 
 
 def only_source() -> dict:
-    from pipelines.run.plan import Selection
+    from pipelines.run.options import Selection
 
     return {"selection": Selection.of(until="source")}
 

@@ -20,7 +20,7 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.network.addresses import config_shown, identity
 from pipelines.network.credentials import looked_up_by, refuse_secrets, resolved
 from pipelines.registry.references import resolve
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store import manifest
 from pipelines.store.artifacts import MANIFEST, Artifact

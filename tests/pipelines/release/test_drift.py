@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.release.drift import from_champion
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.stats.two_samples import ALARM, chi_square, kolmogorov_smirnov, stability_index
 from pipelines.store.settings import Settings

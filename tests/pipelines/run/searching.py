@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.declaration.load import load_spec
 from pipelines.run.grid import overrides
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.run.search import search_in
 from pipelines.store.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import UsageError
 from pipelines.run.namesake import refuse_namesake
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from tests.conftest import PLAY, PROJECT, declared

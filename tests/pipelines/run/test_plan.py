@@ -6,17 +6,17 @@ import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipelines.declaration.load import load_spec
 from pipelines.errors import UsageError
 from pipelines.run.changes import changes
-from pipelines.run.plan import Selection, plan, recipe_of
+from pipelines.run.options import Selection
+from pipelines.run.plan import plan, recipe_of
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
-from tests.conftest import PROJECT, artifact_of, rewritten
+from tests.conftest import PROJECT, artifact_of
 from tests.plain_stages import NAMES, STAGES
 
 DATA_STAGES = Selection(stages=("source", "corpus", "tokens", "batches"))
@@ -172,25 +172,6 @@ def test_a_damaged_release_says_nothing_about_the_report(home: Settings, reviews
     record = retrain_plain(str(reviews), settings=home, notice=lambda text: None)
     done = {entry["stage"]: entry["action"] for entry in record["stages"]}
     assert done["release"] == "rebuild" and done["report"] == "run"
-
-
-def test_what_is_rebuilt_with_other_bytes_has_the_later_stages_run(
-    home: Settings, reviews: Path
-) -> None:
-    def other(manifest: dict[str, Any]) -> None:
-        manifest["files"]["vocabulary/settings.json"]["sha256"] = "0" * 64
-
-    rewritten(home, "tiny-reviews", "tokens", other)
-    assert actions(home, reviews)["batches"] == (
-        "reuse",
-        "nothing changed, if tokens is rebuilt with the same bytes",
-    )
-    until = Selection.of(until="batches")
-    record = retrain_plain(str(reviews), settings=home, notice=lambda text: None, selection=until)
-    tokens, batches = record["stages"][2:]
-    assert tokens["action"] == "rebuild"
-    assert tokens["reason"].endswith("other bytes than it had, so what was made of it runs again")
-    assert batches["action"] == "run"
 
 
 def test_a_changed_file_of_the_users_own_is_noticed(tmp_path: Path, play: Path) -> None:

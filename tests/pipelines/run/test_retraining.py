@@ -16,8 +16,7 @@ from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.files.home import home_folder
 from pipelines.files.machine import one_line
 from pipelines.run.execute import execute_stage, git_commit
-from pipelines.run.options import RunOptions
-from pipelines.run.plan import Selection
+from pipelines.run.options import RunOptions, Selection
 from pipelines.run.retraining import Retraining, retrain_plain
 from pipelines.stages import stage_named
 from pipelines.store.artifacts import MANIFEST

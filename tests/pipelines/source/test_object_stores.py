@@ -13,7 +13,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from pipelines.errors import FolioError, UnreachableError, UsageError
 from pipelines.network.http_answers import MissingError
-from pipelines.run.plan import Selection, plan
+from pipelines.run.options import Selection
+from pipelines.run.plan import plan
 from pipelines.run.retraining import retrain_plain
 from pipelines.source.object_stores import version_at
 from pipelines.store.settings import Settings

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import UsageError
-from pipelines.run.plan import Selection, plan
+from pipelines.run.options import Selection
+from pipelines.run.plan import plan
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from tests.conftest import PLAY, declared

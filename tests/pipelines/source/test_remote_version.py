@@ -19,7 +19,8 @@ import pytest
 from pipelines.declaration.load import load_spec
 from pipelines.declaration.spec import SourceSpec
 from pipelines.errors import UnreachableError, UsageError
-from pipelines.run.plan import Selection, plan
+from pipelines.run.options import Selection
+from pipelines.run.plan import plan
 from pipelines.run.retraining import retrain_plain
 from pipelines.source import remote_version
 from pipelines.store.settings import Settings

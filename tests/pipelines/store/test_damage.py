@@ -18,7 +18,8 @@ from pipelines.errors import FolioError, UsageError
 from pipelines.files.digests import digest_json
 from pipelines.registry.references import resolve
 from pipelines.run.execute import execute_stage
-from pipelines.run.plan import Selection, local_digests, plan
+from pipelines.run.options import Selection
+from pipelines.run.plan import local_digests, plan
 from pipelines.stages import stage_named
 from pipelines.store.artifacts import Artifact, Recipe, Store, Workspace
 from pipelines.store.lineage import stored

@@ -262,7 +262,7 @@ def test_a_folder_of_files_is_told_file_by_file(tmp_path: Path) -> None:
         "model: {kind: language_model}\nregistry: {metric: perplexity}\n"
     )
     home = Settings.at(tmp_path / "home")
-    from pipelines.run.plan import Selection
+    from pipelines.run.options import Selection
 
     run = retrain_plain(
         str(tmp_path / "mine.yaml"),

@@ -24,7 +24,8 @@ from pipelines.errors import UsageError
 from pipelines.files.digests import digest_json
 from pipelines.files.home import private_files
 from pipelines.run.execute import execute_stage
-from pipelines.run.plan import Selection, plan
+from pipelines.run.options import Selection
+from pipelines.run.plan import plan
 from pipelines.shared.place import SharedStoreError
 from pipelines.stages import stage_named
 from pipelines.store.artifacts import Artifact, Recipe, Store, Workspace

@@ -19,7 +19,7 @@ import pytest
 from pipelines.errors import UsageError
 from pipelines.files.home import PROJECT
 from pipelines.run.execute import StageResult, execute_stage
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.shared import blobs
 from pipelines.shared.place import Place, SharedStoreError
 from pipelines.stages import stage_named

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.registry.mlflow_access import mlflow_at
-from pipelines.run.plan import Selection
+from pipelines.run.options import Selection
 from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from pipelines.tracking.live import end_killed

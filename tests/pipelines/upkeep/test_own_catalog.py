@@ -14,7 +14,8 @@ from pipelines.declaration.catalog import catalog_names, declaration_file, own_n
 from pipelines.declaration.load import absolute, load_catalog, load_spec
 from pipelines.errors import UsageError
 from pipelines.run.namesake import refuse_namesake
-from pipelines.run.plan import Selection, plan
+from pipelines.run.options import Selection
+from pipelines.run.plan import plan
 from pipelines.run.retraining import retrain_plain
 from pipelines.run.upstream import chain
 from pipelines.store.settings import Settings
