@@ -16,6 +16,7 @@ from benchmarks.results import Row
 from pipelines.registry.champions import journal_of
 from pipelines.registry.mlflow_access import mlflow_at
 from pipelines.registry.versions import versions
+from pipelines.store.artifacts import Store
 from pipelines.store.manifest import Recipe
 from pipelines.store.settings import Settings
 from pipelines.store.times import utc
@@ -69,8 +70,8 @@ def _fill(home: Path, runs: int, registered: int, artifacts: int) -> None:
         for stage in STAGES
     }
     there = sum(len(list((home / "store" / stage).glob("[!.]*/manifest.json"))) for stage in STAGES)
-    for number in range(there, artifacts):
-        _publish(settings, first[STAGES[number % len(STAGES)]], number)
+    for number in range(there, artifacts):  # a store holds what it has published
+        _publish(Settings.at(home).store, first[STAGES[number % len(STAGES)]], number)
 
 
 def _register(home: Path, wanted: int) -> None:
@@ -94,7 +95,7 @@ def _journal(home: Path, number: int) -> None:
     journal.append(journal.sealed(entry | numbers))
 
 
-def _publish(settings: Settings, like: dict[str, Any], number: int) -> None:
+def _publish(store: Store, like: dict[str, Any], number: int) -> None:
     """An artifact of one small file, with the manifest of another one's stage."""
     recipe = Recipe(
         like["stage"],
@@ -110,4 +111,4 @@ def _publish(settings: Settings, like: dict[str, Any], number: int) -> None:
         (work.out / "data").write_bytes(b"%d" % number)
         return {}
 
-    settings.store.obtain(recipe, build, manifest=origin | {"git_commit": None})
+    store.obtain(recipe, build, manifest=origin | {"git_commit": None})

@@ -59,7 +59,7 @@ def gc(
 
     here, policy = (writable if yes else settings)(), Policy(keep, older_than)
     problems: list[str] = []
-    stock = take_stock(here)
+    stock = take_stock(here, glance=not yes)
     items = garbage(stock, here, policy)
     recorded = {record["run"] for record in stock.records} - {item.name for item in items}
     past = [

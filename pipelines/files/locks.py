@@ -59,7 +59,8 @@ def is_locked(path: Path, alone: bool = False) -> bool:
     """
     how = fcntl.LOCK_SH if alone else fcntl.LOCK_EX
     try:
-        with path.open("r+" if os.access(path, os.W_OK) else "r") as file:
+        mode = "rb+" if os.access(path, os.W_OK) else "rb"
+        with open(path, mode, buffering=0) as file:
             return not _locked(file.fileno(), how | fcntl.LOCK_NB)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False

@@ -6,7 +6,6 @@ They are joined to a local folder only if they cannot leave it.
 from __future__ import annotations
 
 import unicodedata
-from pathlib import PurePosixPath
 
 from pipelines.errors import NOT_UTF8, UsageError
 
@@ -27,7 +26,7 @@ def unsafe(name: object) -> str | None:
         return "has a control character"  # other unprintable characters: unusual spaces, joiners
     if "\\" in name:
         return "has a backslash"
-    if PurePosixPath(name).is_absolute():
+    if name.startswith("/"):
         return "is absolute"
     if any(part in ("", ".", "..") for part in name.split("/")):
         return "has an empty part, or one that points elsewhere"

@@ -7,6 +7,7 @@ folder) raises one UnreadableError with a message, so that one bad file does not
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,14 @@ def read_object(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
 
     Raises FileNotFoundError if there is nothing, UnreadableError for anything else.
     """
+    return parse_object(read_bytes(path), str(path), **keys)
+
+
+def read_bytes(path: Path) -> bytes:
+    """What a small file holds. Raises FileNotFoundError or UnreadableError, like `read_object`."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        with open(path, "rb", buffering=0) as file:
+            data = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise UnreadableError(f"{path}: a link to nothing") from error
@@ -32,7 +38,7 @@ def read_object(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
         raise UnreadableError(f"{path}: cannot be read ({error.strerror or error})") from error
     if len(data) > MAX_BYTES:
         raise UnreadableError(f"{path}: larger than {MAX_BYTES:,} bytes")
-    return parse_object(data, str(path), **keys)
+    return data
 
 
 def parse_object(data: bytes, where: str, **keys: type | tuple[type, ...]) -> dict[str, Any]:

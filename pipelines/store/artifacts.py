@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from pipelines.errors import DamagedError, FolioError, UnreadableError
 from pipelines.files.home import made
+from pipelines.files.listing import difference, listed
 from pipelines.files.locks import share, try_lock
 from pipelines.files.names import unsafe
 from pipelines.files.resource_use import Measurement
@@ -123,7 +124,7 @@ class Store:
 
     def damage(self, artifact: Artifact) -> str | None:
         """What is wrong with the files, in words, or None if they are unchanged."""
-        return manifests.damage(artifact.path, artifact.manifest["files"], self.digests)
+        return difference(artifact.path, artifact.manifest["files"], MANIFEST, self.digests)
 
     def remains(self, stage: str, key: str) -> str | None:
         """Why the artifact's folder is none; None if it is one, or does not exist."""
@@ -142,7 +143,6 @@ class Store:
         return self.remote.note(stage, key) if self.remote else None
 
     def set_aside(self, stage: str, key: str) -> Path:
-        """As `sharing.set_aside`."""
         return set_aside(self.root, stage, key)
 
     def open(self, stage: str, key: str) -> Artifact:
@@ -211,7 +211,7 @@ class Store:
     ) -> Artifact:
         with Measurement() as measured:
             counts = build(work)
-        files = manifests.listed(work.out)
+        files = listed(work.out)
         digest = manifests.content_digest(files)
         if standing is not None and standing.digest == digest:
             shutil.rmtree(work.scratch, ignore_errors=True)

@@ -6,8 +6,11 @@ the one used is the newest that existed when the other was made.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from pipelines.network.addresses import config_shown
@@ -34,11 +37,17 @@ TOLD = (
 
 def stored(store: Store, stage: str = "[!.]*") -> Iterator[Artifact]:
     """The artifacts of a store that are on this machine: all, or those of one stage."""
-    for path in sorted(store.root.glob(f"{stage}/[!.]*")):
-        if KEY.fullmatch(path.name):
-            artifact = store.find(path.parent.name, path.name)
-            if artifact is not None:
-                yield artifact
+    for path in folders(store, stage):
+        artifact = store.find(path.parent.name, path.name)
+        if artifact is not None:
+            yield artifact
+
+
+def folders(store: Store, stage: str = "[!.]*") -> Iterator[Path]:
+    """Where artifacts can be: everything that is called like one."""
+    for folder in sorted(store.root.glob(stage)):
+        with suppress(NotADirectoryError):
+            yield from (folder / name for name in sorted(filter(KEY.fullmatch, os.listdir(folder))))
 
 
 class Graph:

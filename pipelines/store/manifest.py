@@ -10,16 +10,19 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from pipelines.errors import FolioError, UnreadableError
-from pipelines.files.digests import digest_file, digest_json
+from pipelines.files.digests import digest_bytes, digest_json
+from pipelines.files.listing import kind_of
 from pipelines.files.names import unsafe
-from pipelines.files.small_files import MAX_BYTES, parse_object, read_object
+from pipelines.files.small_files import MAX_BYTES, parse_object, read_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,7 +100,11 @@ class Recipe:
 
 def key_of(recipe: Mapping[str, Any]) -> str:
     """The key of a recipe, or of a manifest that contains one."""
-    return digest_json({name: recipe[name] for name in RECIPE} | {"key": None, "sealed": True})
+    return digest_json(_keyed(recipe))
+
+
+def _keyed(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: recipe[name] for name in RECIPE} | {"key": None, "sealed": True}
 
 
 def _unsealed_key_of(recipe: Mapping[str, Any]) -> str:
@@ -107,7 +114,11 @@ def _unsealed_key_of(recipe: Mapping[str, Any]) -> str:
 
 def content_digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     """Digest of the content only: equal files have equal digests, however they were made."""
-    return digest_json({name: entry["sha256"] for name, entry in files.items()})
+    return digest_json(_contents(files))
+
+
+def _contents(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: entry["sha256"] for name, entry in files.items()}
 
 
 def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +139,11 @@ def text_of(manifest: Mapping[str, Any]) -> str:
 
 
 def _seal_of(manifest: Mapping[str, Any]) -> str:
-    return digest_json({name: value for name, value in manifest.items() if name != SEAL})
+    return digest_json(_under_seal(manifest))
+
+
+def _under_seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in manifest.items() if name != SEAL}
 
 
 # Reading
@@ -140,14 +155,16 @@ def read(folder: Path) -> dict[str, Any]:
     Raises FileNotFoundError if there is none, UnreadableError if it is invalid.
     """
     _expect(folder, stat.S_ISDIR, "its folder")
+    path, stage, key = folder / MANIFEST, folder.parent.name, folder.name
     try:
-        _expect(folder / MANIFEST, stat.S_ISREG, MANIFEST)
-        found = read_object(folder / MANIFEST)
+        _expect(path, stat.S_ISREG, MANIFEST)
+        data = read_bytes(path)
+        whole = _quickly(data, stage, key)
+        return whole or _checked(parse_object(data, str(path)), stage, key)
     except FileNotFoundError as error:
         raise UnreadableError(f"{MANIFEST} is missing") from error
     except UnreadableError as error:
         raise UnreadableError(str(error).removeprefix(f"{folder}{os.sep}")) from error
-    return _checked(found, folder.parent.name, folder.name)
 
 
 def parse(data: bytes, stage: str, key: str) -> dict[str, Any]:
@@ -155,27 +172,33 @@ def parse(data: bytes, stage: str, key: str) -> dict[str, Any]:
     return _checked(parse_object(data, MANIFEST), stage, key)
 
 
+def _quickly(data: bytes, stage: str, key: str) -> dict[str, Any] | None:
+    """The manifest, if orjson reads it and writes what its digests are of, as it does nearly all;
+    None otherwise. A home has thousands, and this takes a fifth of the time of json."""
+    try:
+        found = orjson.loads(data)
+        if not isinstance(found, dict) or (found.get("stage"), found.get("key")) != (stage, key):
+            return None
+        digests = (found["digest"], key, found[SEAL])
+        parts = (_contents(found["files"]), _keyed(found), _under_seal(found))
+        for digest, part in zip(digests, parts, strict=True):
+            if digest != digest_bytes(orjson.dumps(part, option=orjson.OPT_SORT_KEYS)):
+                return None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return None if _misshapen(found) else found
+
+
 def _expect(path: Path, kind: Any, called: str) -> None:
     """Raises UnreadableError if `path` is of another kind; never follows links."""
     try:
-        mode = path.lstat().st_mode
+        mode = os.lstat(path).st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(str(path)) from error
     except OSError as error:
         raise UnreadableError(f"{called} cannot be read ({error.strerror})") from error
     if not kind(mode):
-        raise UnreadableError(f"{_kind(mode)} stands in the place of {called}")
-
-
-def _kind(mode: int) -> str:
-    for kind, called in (
-        (stat.S_ISLNK, "a link"),
-        (stat.S_ISDIR, "a folder"),
-        (stat.S_ISREG, "a file"),
-    ):
-        if kind(mode):
-            return called
-    return "a special file"
+        raise UnreadableError(f"{kind_of(mode)} stands in the place of {called}")
 
 
 def _checked(found: dict[str, Any], stage: str, key: str) -> dict[str, Any]:
@@ -220,77 +243,3 @@ def _disagreement(found: Mapping[str, Any], stage: str, key: str) -> str | None:
     except (ValueError, RecursionError):  # values or nesting that Folio does not write
         whole = False
     return None if whole else CHANGED
-
-
-# The files
-
-
-def listed(folder: Path) -> dict[str, dict[str, Any]]:
-    """{name: {bytes, sha256}} of all files in a folder, each synced to the disk.
-
-    Raises FolioError for anything that is not a file, or has a name not allowed in a manifest.
-    """
-    found = dict(_below(folder))
-    for name, there in found.items():
-        wrong = (
-            f"its name {reason}"
-            if (reason := unsafe(name))
-            else None
-            if stat.S_ISREG(there.st_mode)
-            else f"it is {_kind(there.st_mode)}"
-        )
-        if wrong:
-            raise FolioError(
-                f"{name!a}: cannot be published, because {wrong}; rename or remove the "
-                "file that it was made from"
-            )
-    return {name: _entry(folder / name) for name in sorted(found, key=lambda name: name.split("/"))}
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-    return {"bytes": path.stat().st_size, "sha256": digest_file(path)}
-
-
-def damage(folder: Path, files: Mapping[str, Mapping[str, Any]], digests: bool) -> str | None:
-    """How the files of an artifact differ from its manifest, in words.
-
-    Empty folders are ignored: no reader looks into them.
-    """
-    try:
-        found = dict(_below(folder))
-        found.pop(MANIFEST, None)
-        for name, there in found.items():
-            if not stat.S_ISREG(there.st_mode):
-                return f"{_kind(there.st_mode)} stands in the place of {_shown(name)}"
-        for name, entry in files.items():
-            if name not in found:
-                return f"{name} is missing"
-            if found[name].st_size != entry["bytes"] or (
-                digests and digest_file(folder / name) != entry["sha256"]
-            ):
-                return f"{name} is not what was published"
-        added = min(found.keys() - files.keys(), default=None)
-        return added and f"{_shown(added)} was added after it was published"
-    except OSError as error:
-        return f"{error.filename or folder} cannot be read ({error.strerror or error})"
-
-
-def _below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """(name, what it is) of everything in a folder that is not a folder itself. Follows no
-    links."""
-    pending = [""]
-    while pending:
-        prefix = pending.pop()
-        with os.scandir(folder / prefix) as entries:
-            for entry in entries:
-                name = f"{prefix}{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(f"{name}/")
-                else:
-                    yield name, entry.stat(follow_symlinks=False)
-
-
-def _shown(name: str) -> str:
-    return ascii(name) if unsafe(name) else name

@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,16 +71,22 @@ def changed(path: Path) -> float:
     return max((found.st_mtime for found in _found(path)), default=0.0)
 
 
-def _found(path: Path) -> Iterator[os.stat_result]:
-    inside = (
-        (
-            os.path.join(folder, name)
-            for folder, folders, files in os.walk(path)
-            for name in [*folders, *files]
-        )
-        if not path.is_symlink()
-        else ()
-    )
-    for one in (path, *inside):
-        with suppress(FileNotFoundError):  # an active run moves its files
-            yield os.lstat(one)
+def _found(path: Path) -> list[os.stat_result]:
+    """What it is, and everything below it; follows no links. An active run moves its files."""
+    found, pending = [], [os.fspath(path)]
+    with suppress(FileNotFoundError):
+        found.append(os.lstat(path))
+    while pending:
+        try:
+            entries = os.scandir(pending.pop())
+        except OSError:  # a file, or what may not be read
+            continue
+        with entries:
+            for entry in entries:
+                try:
+                    found.append(entry.stat(follow_symlinks=False))
+                except FileNotFoundError:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+    return found

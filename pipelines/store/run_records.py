@@ -59,6 +59,10 @@ OF_A_STAGE: dict[str, tuple[Any, Kinds]] = {
     "path": (None, TEXT),
     "key": (None, TEXT),
 }
+KINDS = ALWAYS | {name: kinds for name, (_, kinds) in ELSE.items()}
+KINDS_OF_A_STAGE = {name: kinds for name, (_, kinds) in OF_A_STAGE.items()}
+MISSING = {name: default for name, (default, _) in ELSE.items()}
+MISSING_OF_A_STAGE = {name: default for name, (default, _) in OF_A_STAGE.items()}
 OF_DRIFT = {"version", "same_text", "measures", "drifted"}
 
 
@@ -146,6 +150,17 @@ class Runs:
         return None
 
 
+class RunsRead(Runs):
+    """The records as they were when they were read."""
+
+    def __init__(self, folder: Path, records: list[Record]) -> None:
+        super().__init__(folder)
+        self._records = records
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+
 def _time_first(path: Path) -> str:
     """An id begins with its time. A name that somebody chose is placed by the time of its file."""
     if ID.match(path.name):
@@ -169,9 +184,8 @@ def read_record(path: Path) -> Record:
 def checked(found: Record, path: Path) -> Record:
     """The record of any version of Folio, with missing fields filled in; `path` is its file. Raises
     UnreadableError if it is invalid."""
-    record = {name: found.get(name, default) for name, (default, _) in ELSE.items()} | found
-    kinds = ALWAYS | {name: own for name, (_, own) in ELSE.items()}
-    for name, kind in kinds.items():
+    record = MISSING | found
+    for name, kind in KINDS.items():
         if not isinstance(record.get(name), kind):
             raise UnreadableError(f"{path}: its {name!r} is missing or has the wrong type")
     if record["run"] != path.stem or unsafe(record["run"]):
@@ -182,7 +196,7 @@ def checked(found: Record, path: Path) -> Record:
         raise UnreadableError(f"{path}: its 'started' is not a valid time")
     if record["drift"] is not None and not record["drift"].keys() >= OF_DRIFT:
         raise UnreadableError(f"{path}: its 'drift' is incomplete")
-    store = path.absolute().parent.parent / "store"
+    store = str(path.absolute().parent.parent / "store")
     stages = [_moved(_stage(entry, path), store) for entry in record["stages"]]
     folder = next((one["path"] for one in stages if one["stage"] == "report"), None)
     report = record["report"] and folder and str(Path(folder) / Path(record["report"]).name)
@@ -191,19 +205,18 @@ def checked(found: Record, path: Path) -> Record:
 
 def _stage(found: Any, path: Path) -> Record:
     """A stage's entry; its name and key must be those of a folder in the store."""
-    entry = found if isinstance(found, dict) else {}
-    entry = {name: entry.get(name, default) for name, (default, _) in OF_A_STAGE.items()} | entry
+    entry = MISSING_OF_A_STAGE | (found if isinstance(found, dict) else {})
     right = (
         entry.get("stage") in NAMES
         and (entry["key"] is None or bool(KEY.fullmatch(str(entry["key"]))))
-        and all(isinstance(entry[name], kinds) for name, (_, kinds) in OF_A_STAGE.items())
+        and all(isinstance(entry[name], kinds) for name, kinds in KINDS_OF_A_STAGE.items())
     )
     if not right:
         raise UnreadableError(f"{path}: the entry of a stage is invalid")
     return entry
 
 
-def _moved(entry: Record, store: Path) -> Record:
+def _moved(entry: Record, store: str) -> Record:
     """With the artifact's path in this home, which may have been copied or moved."""
     if entry["path"] is None or entry["key"] is None:
         return entry

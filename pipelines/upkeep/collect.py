@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -13,12 +14,13 @@ from pipelines.registry.champions import journal_of
 from pipelines.registry.journal import reigns
 from pipelines.registry.mlflow_access import is_own, mlflow_at
 from pipelines.registry.versions import asked, delete_version, download_folder, is_within, versions
-from pipelines.store.artifacts import KEY, MANIFEST, Store, lock_of
+from pipelines.store.artifacts import KEY, MANIFEST, Artifact, Store, lock_of
 from pipelines.store.lineage import stored
 from pipelines.store.live_runs import live_runs
 from pipelines.store.removal import REMOVED, changed, discard, remove, size_of
 from pipelines.store.settings import Settings
 from pipelines.upkeep.garbage import Item, Leftover, Policy, Stock, collectable, kept_versions
+from pipelines.upkeep.glances import glances
 
 HIDDEN = {"tmp": "unfinished", "fetch": "unfinished copy", "work": "partial work", "lock": "lock"}
 LEFTOVER = re.compile(rf"\.({'|'.join(HIDDEN)})-([0-9a-f]{{64}})(-\d+)?")
@@ -29,11 +31,12 @@ HOUR = 3600.0  # seconds; small files are written much faster
 Notice = Callable[[str], None]
 
 
-def take_stock(settings: Settings) -> Stock:
-    """What there is on this machine; a shared store is not read."""
+def take_stock(settings: Settings, glance: bool = False) -> Stock:
+    """What there is on this machine; a shared store is not read. With `glance`, for a list alone,
+    manifests that were read before are not read again."""
     home, now = settings.home, time.time()
     store = Store(settings.store.root)
-    artifacts = list(stored(store))
+    artifacts = glances(store) if glance else list(stored(store))
     records, unreadable = settings.runs.read_all()
     return Stock(
         now,
@@ -44,7 +47,7 @@ def take_stock(settings: Settings) -> Stock:
         live_runs(settings.runs.folder),
         versions(home),
         [
-            *leftovers_in(store, {one.path for one in artifacts}),
+            *leftovers_in(store, artifacts),
             *_aged("comparison", home / "comparisons"),
             *_aged("log", home / "logs"),
             *_downloads(home),
@@ -83,17 +86,25 @@ def _stages(store: Store) -> Iterator[Path]:
     return (path for path in sorted(store.root.glob("[!.]*")) if path.is_dir())
 
 
-def leftovers_in(store: Store, artifacts: Collection[Path] = ()) -> Iterator[Leftover]:
-    """All but these artifacts: partial work of active, killed or damaged stages, and locks."""
+def leftovers_in(store: Store, artifacts: Collection[Artifact] = ()) -> Iterator[Leftover]:
+    """All but these artifacts and their locks: partial work of active, killed or damaged stages,
+    and other locks."""
+    known = {(one.stage, one.key) for one in artifacts}
     for folder in _stages(store):
-        for path in sorted(set(folder.iterdir()).difference(artifacts)):
-            hidden = LEFTOVER.fullmatch(path.name)
-            if hidden:
+        for name in sorted(os.listdir(folder)):
+            if hidden := LEFTOVER.fullmatch(name):
                 kind, key = HIDDEN[hidden[1]], hidden[2]
-            elif KEY.fullmatch(path.name) and store.remains(folder.name, path.name):
-                kind, key = "damaged artifact", path.name
+                if kind == "lock" and (folder.name, key) in known:
+                    continue
+            elif (
+                KEY.fullmatch(name)
+                and (folder.name, name) not in known
+                and store.remains(folder.name, name)
+            ):
+                kind, key = "damaged artifact", name
             else:
                 continue
+            path = folder / name
             yield Leftover(kind, path, changed(path), key, is_locked(lock_of(folder, key)))
     for path in sorted((store.root / ".damaged").glob("*")):
         moved = path.name.rpartition("-")[2]  # in nanoseconds; moving it kept its own times

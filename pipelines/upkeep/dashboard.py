@@ -30,6 +30,7 @@ from pipelines.report.page import moment, render
 from pipelines.run.freshness import freshness
 from pipelines.run.plan import plan
 from pipelines.store.artifacts import Store
+from pipelines.store.run_records import RunsRead
 from pipelines.store.settings import Settings
 from pipelines.store.times import utc
 from pipelines.upkeep.disk import disk_usage
@@ -79,7 +80,12 @@ def page_state(settings: Settings, now: datetime) -> dict[str, Any]:
     ]
     ran = {record["pipeline"] for record in records}
     # `folio plan` reads every byte of the store and asks the network: that takes seconds.
-    glance = replace(settings, store=Store(settings.store.root, digests=False), offline=True)
+    glance = replace(
+        settings,
+        store=Store(settings.store.root, digests=False),
+        runs=RunsRead(settings.runs.folder, records),
+        offline=True,
+    )
     pipelines = [
         _pipeline(
             name,

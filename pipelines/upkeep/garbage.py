@@ -8,7 +8,7 @@ that run made.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,27 +131,33 @@ def _roots(stock: Stock, policy: Policy) -> Iterator[Artifact]:
     records = [*recent(stock.records, policy.runs), *_told(stock.records, serving)]
     named |= {(entry["stage"], entry["key"]) for record in records for entry in record["stages"]}
     numbers = {(version.name, version.number) for version in serving}
+    may_be_needed = _may_be_needed_by_a_run(stock, policy)
     for one in stock.artifacts:
         if (
             (one.stage, one.key) in named
             or one.path in stock.used
             or _released(one) in numbers
-            or _may_be_needed_by_a_run(one, stock, policy)
+            or may_be_needed(one)
         ):
             yield one
 
 
-def _may_be_needed_by_a_run(artifact: Artifact, stock: Stock, policy: Policy) -> bool:
+def _may_be_needed_by_a_run(stock: Stock, policy: Policy) -> Callable[[Artifact], bool]:
     """Made since the oldest of the live runs started, or recently by a run that was killed: such a
     run has no record, and the next one continues from its artifacts."""
-    created = artifact.manifest["created"]
-    if any(created >= record.get("started", "") for record in stock.live):
-        return True
-    run = artifact.manifest.get("run")
-    if run in stock.unread:
-        return True
-    recorded = any(record["run"] == run for record in stock.records)
-    return not recorded and created > utc(stock.now - policy.days * DAY)
+    started = [record.get("started", "") for record in stock.live]
+    recorded = {record["run"] for record in stock.records}
+    young = utc(stock.now - policy.days * DAY)
+
+    def may_be_needed(artifact: Artifact) -> bool:
+        created, run = artifact.manifest["created"], artifact.manifest.get("run")
+        return (
+            any(created >= moment for moment in started)
+            or run in stock.unread
+            or (run not in recorded and created > young)
+        )
+
+    return may_be_needed
 
 
 def recent(records: Iterable[Record], count: int) -> list[Record]:

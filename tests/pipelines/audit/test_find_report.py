@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.audit.find_report import print_pdf, report_of
 from pipelines.errors import FolioError, UsageError
-from pipelines.store.manifest import listed
+from pipelines.files.listing import listed
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of, republished
 from tests.pipelines.upkeep.test_dashboard_browser import CHROMIUM
