@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import numpy as np
 
-from pipelines.corpus.splits import TRAIN, Assignment, Listing
+from pipelines.corpus.division.listing import Listing
+from pipelines.corpus.division.splits import TRAIN, Assignment
+from pipelines.corpus.text_cache import Texts
 from pipelines.declaration.data_sections import SPLITS, CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.readers.documents import Notes
@@ -14,27 +15,23 @@ from pipelines.readers.labels import in_order
 NOT_IN_TRAIN = "label-not-in-train"
 
 
-def check_occurrences(
-    listing: Listing, names: Iterable[str], spec: CorpusSpec, notes: Notes
-) -> None:
+def check_occurrences(listing: Listing, texts: Texts, spec: CorpusSpec, notes: Notes) -> None:
     """Raises FolioError for a label that occurs once: it can be learned or measured, not both.
-    `names` are the documents'. Two declared labels are as they are."""
+    Two declared labels are as they are."""
     labels = spec.labels or notes.labels.names
     if not spec.labelled or (spec.labels and len(labels) == 2):
         return
-    usable = zip(listing.labels, listing.reasons, strict=True)
-    found = Counter(label for label, reason in usable if reason is None and label is not None)
-    once = {label for label, number in found.items() if number == 1}
-    if not once:
+    usable = np.where(listing.usable(), listing.labels, np.nan)
+    once = np.flatnonzero(by_label(usable, len(labels)) == 1)
+    if not len(once):
         return
-    for name, label, reason in zip(names, listing.labels, listing.reasons, strict=True):
-        if label in once and reason is None:
-            more = f" (as {len(once) - 1:,} more labels do)" if len(once) > 1 else ""
-            raise FolioError(
-                f"{name}: the label {labels[int(label)]!r} occurs only here{more}, so it cannot be "
-                "both learned and tested; fix it, give more documents, or list in corpus.labels "
-                "only those to learn"
-            )
+    first = int(np.flatnonzero(np.isin(usable, once))[0])
+    more = f" (as {len(once) - 1:,} more labels do)" if len(once) > 1 else ""
+    raise FolioError(
+        f"{texts.names_of([first])[first]}: the label {labels[int(usable[first])]!r} occurs only "
+        f"here{more}, so it cannot be both learned and tested; fix it, give more documents, or "
+        "list in corpus.labels only those to learn"
+    )
 
 
 def renumbered(
@@ -45,15 +42,13 @@ def renumbered(
     if spec.labels or not spec.labelled:
         return list(spec.labels or ())
     fates, names = assignment.fates, notes.labels.names
-    fated = zip(listing.labels, fates, strict=True)
-    found = {label for label, fate in fated if fate == TRAIN and label is not None}
-    chosen = in_order([names[int(label)] for label in found])
-    numbers = {float(names.index(name)): float(number) for number, name in enumerate(chosen)}
-    for index, label in enumerate(listing.labels):
-        if label is not None:
-            listing.labels[index] = numbers.get(label)
-            if label not in numbers and fates[index] in SPLITS:
-                fates[index] = NOT_IN_TRAIN
+    in_train = by_label(listing.labels[fates.among(TRAIN)], len(names))
+    chosen = in_order([names[label] for label in np.flatnonzero(in_train).tolist()])
+    numbers = np.full(len(names) + 1, np.nan, np.float32)
+    numbers[[names.index(name) for name in chosen]] = np.arange(len(chosen))
+    labelled = ~np.isnan(listing.labels)
+    listing.labels = numbers[np.where(labelled, listing.labels, len(names)).astype(np.int64)]
+    fates.put(labelled & np.isnan(listing.labels) & fates.among(*SPLITS), NOT_IN_TRAIN)
     return chosen
 
 
@@ -70,18 +65,22 @@ def check_train(
             else ("no document of the train split has a label")
         )
         raise FolioError(f"{have} (column {spec.label_column!r}); a classifier needs two labels")
-    fates = zip(listing.labels, assignment.fates, strict=True)
-    found = Counter(label for label, fate in fates if fate == TRAIN)
-    missing = [label for value, label in enumerate(labels) if not found[float(value)]]
+    found = by_label(listing.labels[assignment.fates.among(TRAIN)], len(labels))
+    missing = [label for value, label in enumerate(labels) if not found[value]]
     if not missing:
         return
     others = ""
     if len(labels) == 2:
         there = 1 - labels.index(missing[0])
-        others = f", {found[float(there)]:,} have {labels[there]!r}"
+        others = f", {found[there]:,} have {labels[there]!r}"
     elif len(missing) > 1:
         others = f", nor {len(missing) - 1:,} more of the {len(labels):,} labels"
     raise FolioError(
         f"no document of the train split has the label {missing[0]!r} (corpus.labels){others}; fix "
         "corpus.labels, or give more documents"
     )
+
+
+def by_label(labels: np.ndarray, count: int) -> np.ndarray:
+    """How many there are of each of `count` labels."""
+    return np.bincount(labels[~np.isnan(labels)].astype(np.int64), minlength=count)

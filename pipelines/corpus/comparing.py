@@ -6,7 +6,7 @@ each piece of the others is then compared.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.corpus.division.listing import Categories
 from pipelines.corpus.near_duplicates import Index, Pair, joined
 from pipelines.corpus.sketches import Sketches, in_characters, sketched
 from pipelines.corpus.text_cache import Piece, Texts, edges_of
@@ -25,8 +26,8 @@ TESTED, OTHER = 1, 2  # the roles of documents; 0: not compared
 
 def near_duplicates(
     texts: Texts,
-    characters: Sequence[int],
-    fates: Sequence[str],
+    characters: np.ndarray,
+    fates: Categories,
     test: Collection[str],
     others: Collection[str],
     work: Workspace,
@@ -34,8 +35,7 @@ def near_duplicates(
     """The documents with a fate in `others` that are similar to one with a fate in `test`, in their
     order. `characters` are the lengths of all texts."""
     name = "-".join(sorted(others))
-    numbers = dict.fromkeys(test, TESTED) | dict.fromkeys(others, OTHER)
-    roles = np.fromiter((numbers.get(fate, 0) for fate in fates), np.uint8, len(fates))
+    roles = np.where(fates.among(*test), TESTED, fates.among(*others) * OTHER).astype(np.uint8)
     tested = np.flatnonzero(roles == TESTED)
     if not len(tested):
         return []
@@ -61,10 +61,10 @@ def near_duplicates(
     return [pair for file in found for pair in _pairs(work.scratch / file)]
 
 
-def _by_characters(texts: Texts, characters: Sequence[int], roles: np.ndarray) -> bool:
+def _by_characters(texts: Texts, characters: np.ndarray, roles: np.ndarray) -> bool:
     """Whether sequences of characters are compared, not of words: the first batch with a test
     document decides."""
-    edges = edges_of(np.array(characters, np.int64))
+    edges = edges_of(characters)
     first = int(np.flatnonzero(roles == TESTED)[0])
     at = int(np.searchsorted(edges, first, side="right")) - 1
     found = list(_chosen(texts, roles, TESTED, int(edges[at]), int(edges[at + 1])))

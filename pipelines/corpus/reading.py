@@ -6,7 +6,6 @@ on. The parts follow from the source alone, and come together in the order of it
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.corpus.splits import Listing
+from pipelines.corpus.division.listing import Entries, Listing, shared
 from pipelines.corpus.text_cache import (
     EXCERPT_CHARACTERS,
     Piece,
@@ -38,17 +37,6 @@ from pipelines.store.artifacts import Artifact, Workspace
 from pipelines.store.own_code import OwnFunction
 
 PART_BYTES, PART_FILES = 32 * 2**20, 2000  # of the source, when a part is full
-LISTING = pl.Schema(
-    {
-        "characters": pl.Int64,
-        "digest_begin": pl.UInt64,
-        "digest_end": pl.UInt64,
-        "label": pl.Float64,
-        "group": pl.String,
-        "part": pl.String,
-        "reason": pl.String,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ def read_source(
     source: Artifact, spec: CorpusSpec, notes: Notes, own: Own | None, work: Workspace
 ) -> tuple[Texts, Listing]:
     """All documents, and what the readers noted. Raises FolioError if there are none."""
-    texts, listing = Texts(work.scratch, []), Listing()
+    texts, listing = Texts(work.scratch, []), Listing.of_size(0)
     with notes.told():
         for reader in readers(spec, notes):
             parts = portions(READERS[reader].files(source, spec, notes))
@@ -136,7 +124,7 @@ def read_part(
     documents = _of_length(_until_wrong(documents, notes), spec, notes)
     for folder in ("texts", "listing"):
         (out / folder).mkdir()
-    texts, listing = PieceWriter(out / "texts", f"{number:06}"), Listing()
+    texts, listing = PieceWriter(out / "texts", f"{number:06}"), Entries()
     for batch in document_batches(documents):
         for document in batch:
             _enter(listing, document)
@@ -144,7 +132,7 @@ def read_part(
         texts.write([d.id for d in batch], shown)
         tell(len(listing), None, "documents read")
     texts.close()
-    _frame(listing).write_ipc(out / "listing" / f"{number:06}.arrow")
+    listing.frame().write_ipc(out / "listing" / f"{number:06}.arrow")
     return {"pieces": texts.counts, "errors": errors, "notes": _as_json(notes)}
 
 
@@ -169,27 +157,11 @@ def _of_length(documents: Iterator[Document], spec: CorpusSpec, notes: Notes) ->
             yield document
 
 
-def _enter(listing: Listing, document: Document) -> None:
+def _enter(listing: Entries, document: Document) -> None:
     digest = None if document.reason else text_digest(document.text)
     undivided = document.reason or (UNLABELLED if document.part == UNLABELLED else None)
     listing.add(
         len(document.text), digest, document.label, document.group, document.part, undivided
-    )
-
-
-def _frame(listing: Listing) -> pl.DataFrame:
-    digests = np.frombuffer(listing.digests, np.uint64).reshape(-1, 2)
-    return pl.DataFrame(
-        {
-            "characters": np.array(listing.characters, np.int64),
-            "digest_begin": digests[:, 0],
-            "digest_end": digests[:, 1],
-            "label": listing.labels,
-            "group": listing.groups,
-            "part": listing.parts,
-            "reason": listing.reasons,
-        },
-        schema=LISTING,
     )
 
 
@@ -201,15 +173,17 @@ def _as_json(notes: Notes) -> dict[str, Any]:
 
 def _together(done: Sequence[Done], notes: Notes, place: Path) -> tuple[Texts, Listing]:
     """The documents of all parts, numbered in their order."""
-    pieces, listing = list[Piece](), Listing()
+    pieces = list[Piece]()
+    listing = Listing.of_size(sum(sum(one.found["pieces"].values()) for one in done))
+    at = 0
     for number, one in enumerate(done):
         _note(one.found, notes)
         numbers = _labels(one.found["notes"]["labels"], notes, f"part {number + 1} of the source")
-        at = len(listing)
+        frame = pl.read_ipc(place / "listing" / f"{number:06}.arrow")
+        listing.fill(at, _with_labels(frame, numbers) if numbers else frame)
         for name, count in one.found["pieces"].items():
             pieces.append(Piece(f"texts/{name}", at, at + count))
             at += count
-        _extend(listing, pl.read_ipc(place / "listing" / f"{number:06}.arrow"), numbers)
     return Texts(place, pieces), listing
 
 
@@ -235,24 +209,19 @@ def _labels(names: Sequence[str], notes: Notes, place: str) -> list[float | None
     return [notes.labels.value_of(name, place) for name in names]
 
 
-def _extend(listing: Listing, more: pl.DataFrame, numbers: list[float | None]) -> None:
-    labels = more["label"].to_list()
-    if numbers:
-        labels = [None if label is None else numbers[int(label)] for label in labels]
-    listing.labels += labels
-    listing.groups += more["group"].to_list()
-    listing.parts += more["part"].to_list()
-    listing.reasons += more["reason"].to_list()
-    listing.digests += more.select("digest_begin", "digest_end").to_numpy().tobytes()
-    listing.characters.extend(array("q", more["characters"].to_numpy().tobytes()))
+def _with_labels(frame: pl.DataFrame, numbers: list[float | None]) -> pl.DataFrame:
+    """Labels have the number at their place in `numbers`."""
+    there = frame["label"].is_not_null()
+    found = np.array([*numbers, None], np.float32)[
+        frame["label"].fill_null(len(numbers)).to_numpy().astype(np.int64)
+    ]
+    return frame.with_columns(pl.Series("label", found).set(~there, None))
 
 
 def _refuse_same_names(texts: Texts) -> None:
     """Raises FolioError if two parts have a document of the same name."""
     hashes = [pl.Series(batch["id"]).hash().to_numpy() for batch in texts.batches(["id"])]
-    every = np.concatenate([np.empty(0, np.uint64), *hashes])
-    ordered = np.sort(every)
-    twice = np.flatnonzero(np.isin(every, ordered[1:][ordered[1:] == ordered[:-1]]))
+    twice = shared(np.concatenate([np.empty(0, np.uint64), *hashes]))
     seen: set[str] = set()
     for name in texts.names_of(twice.tolist()).values():
         if name in seen:

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.corpus.division.listing import Categories, Listing
+from pipelines.corpus.division.splits import CUT, OFFICIAL_TEST, Assignment
 from pipelines.corpus.near_duplicates import Pair
-from pipelines.corpus.splits import CUT, OFFICIAL_TEST, Assignment, Listing
 from pipelines.corpus.text_cache import EXCERPT_CHARACTERS, Piece, Texts, edges_of
 from pipelines.declaration.data_sections import ALL_SPLITS, SPLITS, UNLABELLED
 from pipelines.steps.step import Step, move
@@ -69,14 +70,18 @@ class Rows:
 
     @classmethod
     def of(cls, split: str, listing: Listing, assignment: Assignment) -> Rows:
-        lengths = np.array(listing.characters, np.int64)
-        wanted = np.fromiter((fate == split for fate in assignment.fates), bool, len(listing))
-        for number, cuts in assignment.cuts.items():
-            for piece, start, stop in cuts:
-                if piece == split:
-                    wanted[number], lengths[number] = True, stop - start
+        own = {
+            number: stop - start
+            for number, cuts in assignment.cuts.items()
+            for piece, start, stop in cuts
+            if piece == split
+        }
+        wanted = assignment.fates.among(split)
+        wanted[list(own)] = True
         documents = np.flatnonzero(wanted)
-        return cls(documents, lengths[documents])
+        characters = listing.characters[documents]
+        characters[np.searchsorted(documents, list(own))] = list(own.values())
+        return cls(documents, characters)
 
     def shards(self, split: str) -> list[Shard]:
         """Each as large as it may be, in order; their names sort so, too."""
@@ -96,10 +101,11 @@ class Rows:
             for number, (first, stop) in enumerate(pairwise(edges))
         ]
 
-    def totals(self, labels: Sequence[float | None], classes: int) -> dict[str, Any]:
+    def totals(self, labels: np.ndarray, classes: int) -> dict[str, Any]:
         """documents, characters and positives (label 1); of more than two classes `by_label`."""
-        known = [label for at in self.documents.tolist() if (label := labels[at]) is not None]
-        by_label = np.bincount(np.array(known, np.int64), minlength=max(classes, 2)).tolist()
+        own = labels[self.documents]
+        known = own[~np.isnan(own)].astype(np.int64)
+        by_label = np.bincount(known, minlength=max(classes, 2)).tolist()
         found = {"documents": len(self.documents), "characters": int(self.characters.sum())}
         return found | ({"positives": by_label[1]} if classes <= 2 else {"by_label": by_label})
 
@@ -117,7 +123,7 @@ def write(
     Returns documents, characters and positives (label 1) of each split; of more than two classes
     `by_label`, the documents of each.
     """
-    edges = edges_of(np.array(listing.characters, np.int64))
+    edges = edges_of(listing.characters)
     _write_decisions(work.scratch / "decided.arrow", texts, listing, assignment)
     more = [UNLABELLED] if UNLABELLED in assignment.fates else []
     rows = {split: Rows.of(split, listing, assignment) for split in (*SPLITS, *more)}
@@ -130,13 +136,13 @@ def write(
 
 def _write_decisions(path: Path, texts: Texts, listing: Listing, assignment: Assignment) -> None:
     """What is decided on each document: a record batch for each piece."""
-    columns: tuple[list[Any], ...] = (assignment.fates, listing.labels, listing.groups)
     partial = path.with_name(f".{path.name}")  # a step of a run that died may still map the other
     with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, DECIDED) as found:
         for piece in texts.pieces:
             arrays = [
-                pa.array(column[piece.first : piece.stop], kind.type)
-                for column, kind in zip(columns, DECIDED, strict=True)
+                assignment.fates.arrow(piece.first, piece.stop),
+                pa.array(listing.labels[piece.first : piece.stop], from_pandas=True),
+                listing.groups.arrow(piece.first, piece.stop),
             ]
             found.write_batch(pa.record_batch(arrays, schema=DECIDED))
     partial.replace(path)
@@ -229,11 +235,9 @@ def _pieces(row: Row, cuts: list[tuple[str, int, int]] | None) -> Iterator[Row]:
             yield f"{name}#{split}", split, text[start:stop], *rest
 
 
-def _write_quarantine(
-    texts: Texts, edges: np.ndarray, fates: Sequence[str], work: Workspace
-) -> None:
+def _write_quarantine(texts: Texts, edges: np.ndarray, fates: Categories, work: Workspace) -> None:
     kept = (*ALL_SPLITS, OFFICIAL_TEST, CUT)
-    aside = np.fromiter((fate not in kept for fate in fates), bool, len(fates))
+    aside = ~fates.among(*kept)
     steps = [
         Step(f"quarantine-{number:06}", set_aside, {"number": number, "piece": piece, "kept": kept})
         for number, piece in enumerate(texts.pieces)

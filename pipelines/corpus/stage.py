@@ -2,8 +2,8 @@
 
 The split of a document may depend on files that come last (film lists, the test folder). So the
 texts and ids wait on disk while groups and digests decide. Reading, comparing and writing are
-steps; the decisions are made here. Memory holds a few dozen bytes per document, and for test
-documents also a sketch.
+steps; the decisions are made here. Memory holds some 40 bytes of each document in columns, and a
+name of each group.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+
 from pipelines.corpus.class_numbers import check_occurrences, check_train, renumbered
 from pipelines.corpus.comparing import near_duplicates
-from pipelines.corpus.reading import Own, read_source
-from pipelines.corpus.shards import Leak, write
-from pipelines.corpus.splits import (
+from pipelines.corpus.division.listing import Categories, Listing
+from pipelines.corpus.division.splits import (
     CUT,
     NEAR_DUPLICATE_OF_TEST,
     OFFICIAL_TEST,
@@ -28,9 +29,11 @@ from pipelines.corpus.splits import (
     TRAIN,
     VALIDATION,
     Assignment,
-    Listing,
     assign_splits,
+    undivided,
 )
+from pipelines.corpus.reading import Own, read_source
+from pipelines.corpus.shards import Leak, write
 from pipelines.corpus.text_cache import Texts
 from pipelines.corpus.transform import DROPPED
 from pipelines.corpus.unlabelled import set_repeats_aside
@@ -87,17 +90,14 @@ def divide(
     goes to `notes.wrong`: if that returns, the next step follows, so that everything else that is
     wrong is found too."""
     texts, listing = read_source(source, spec, notes, Own.of(spec, folder), work)
-    assignment = Assignment([why or TRAIN for why in listing.reasons])
+    assignment = undivided(listing)
     if notes.on_error is None:  # else the one below says more
         _check_quarantine(assignment, texts, spec, notes)
     with notes.told():
-        check_occurrences(listing, texts.names(), spec, notes)
+        check_occurrences(listing, texts, spec, notes)
     with notes.told():
         if spec.group and spec.reader == "labelled-folders":
-            listing.groups = [
-                None if part == UNLABELLED else film_of(name, notes.films)
-                for name, part in zip(texts.names(), listing.parts, strict=True)
-            ]
+            listing.groups = _films(texts, listing, notes)
     with notes.told():
         assignment = assign_splits(listing, spec, seed)
     labels = renumbered(listing, assignment, spec, notes)
@@ -106,6 +106,17 @@ def divide(
     with notes.told():
         check_train(listing, assignment, labels, spec)
     return Divided(texts, listing, assignment, labels)
+
+
+def _films(texts: Texts, listing: Listing, notes: Notes) -> Categories:
+    """The film of each document; none for one without a label."""
+    found = Categories.none(len(listing), np.uint32)
+    divided = ~listing.parts.among(UNLABELLED)
+    for at, batch in texts.numbered(["id"]):
+        names = zip(batch["id"].to_pylist(), divided[at : at + batch.num_rows], strict=True)
+        films = [film_of(name, notes.films) if has else None for name, has in names]
+        found.fill(at, pa.array(films, pa.string()))
+    return found
 
 
 def empty(folder: Path) -> None:
@@ -125,8 +136,8 @@ def _check_quarantine(assignment: Assignment, texts: Texts, spec: CorpusSpec, no
     share = reasons.total() / len(assignment.fates)
     if share <= spec.max_quarantined:
         return
-    worst = assignment.fates.index(reasons.most_common(1)[0][0])
-    example = next(islice(texts.names(), worst, None))
+    worst = int(assignment.fates.where(reasons.most_common(1)[0][0])[0])
+    example = texts.names_of([worst])[worst]
     wrong = ""
     if notes.other_labels:
         labels = ", ".join(repr(label) for label, _ in notes.other_labels.most_common(3))
@@ -146,9 +157,9 @@ def _near_duplicates(divided: Divided, spec: CorpusSpec, work: Workspace) -> lis
     texts, listing, fates = divided.texts, divided.listing, divided.assignment.fates
     test, others = (TEST, OFFICIAL_TEST), (TRAIN, VALIDATION)
     pairs = near_duplicates(texts, listing.characters, fates, test, others, work)
-    found = [(pair, fates[pair.document]) for pair in pairs]
-    for pair, _ in found if spec.duplicates == "drop" else ():
-        fates[pair.document] = NEAR_DUPLICATE_OF_TEST
+    found = [(pair, fates[pair.document] or "") for pair in pairs]
+    if spec.duplicates == "drop":
+        fates.put(np.array([pair.document for pair in pairs], np.int64), NEAR_DUPLICATE_OF_TEST)
     if found and TRAIN not in fates and CUT not in fates:
         raise FolioError(
             "corpus.duplicates drop leaves nothing to train on: every document nearly "
@@ -165,7 +176,7 @@ def _counts(
     listing: Listing, assignment: Assignment, notes: Notes, splits: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     left_out, quarantined = Counter(notes.left_out), assignment.reasons.total()
-    left_out[OFFICIAL_TEST] = assignment.fates.count(OFFICIAL_TEST)
+    left_out[OFFICIAL_TEST] = assignment.fates.counts()[OFFICIAL_TEST]
     read = len(listing) + notes.left_out.total()
     pieces = sum(len(cut) - 1 for cut in assignment.cuts.values())
     kept = sum(totals["documents"] for totals in splits.values()) - pieces
@@ -208,11 +219,8 @@ def _sorted(numbers: Counter[str]) -> dict[str, int]:
 
 def _straddling_groups(listing: Listing, assignment: Assignment) -> int:
     """How many groups an official split has in both parts (aclImdb: one film)."""
-    first: dict[str, str] = {}
-    return len(
-        {
-            group
-            for group, fate in zip(listing.groups, assignment.fates, strict=True)
-            if group is not None and fate in SPLITS and first.setdefault(group, fate) != fate
-        }
-    )
+    groups, splits = listing.groups, np.zeros(len(listing.groups.names), np.int64)
+    for split in SPLITS:
+        codes = groups.codes[assignment.fates.among(split)]
+        splits += np.bincount(codes, minlength=len(splits)) > 0
+    return int((splits[1:] > 1).sum())

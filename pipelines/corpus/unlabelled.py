@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pipelines.corpus.comparing import near_duplicates
-from pipelines.corpus.splits import DUPLICATE, DUPLICATE_OF_TEST, Assignment, Listing
+from pipelines.corpus.division.listing import Listing
+from pipelines.corpus.division.splits import Assignment
+from pipelines.corpus.division.splits import set_repeats_aside as set_equal_aside
 from pipelines.corpus.text_cache import Texts
-from pipelines.declaration.data_sections import SPLITS, TEST, UNLABELLED, VALIDATION
+from pipelines.declaration.data_sections import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 from pipelines.errors import FolioError
 from pipelines.store.artifacts import Workspace
 
@@ -21,17 +25,12 @@ def set_repeats_aside(
         raise FolioError(
             "corpus.unlabelled: the source has no documents without a label; set it to false"
         )
-    seen = {
-        listing.digest(index): DUPLICATE_OF_TEST if fate == TEST else DUPLICATE
-        for index, fate in enumerate(fates)
-        if fate in SPLITS
-    }
-    for index in [index for index, fate in enumerate(fates) if fate == UNLABELLED]:
-        fates[index] = seen.get(listing.digest(index), UNLABELLED)
-        seen.setdefault(listing.digest(index), DUPLICATE)
+    chosen = fates.among(*SPLITS, UNLABELLED)
+    first = {TEST: 2, VALIDATION: 1, TRAIN: 1}
+    set_equal_aside(listing, fates, kept=SPLITS, among=chosen, first=first)
     held_out, others = (VALIDATION, TEST), (UNLABELLED,)
-    for pair in near_duplicates(texts, listing.characters, fates, held_out, others, work):
-        fates[pair.document] = NEAR_DUPLICATE_OF_HELD_OUT
+    pairs = near_duplicates(texts, listing.characters, fates, held_out, others, work)
+    fates.put(np.array([pair.document for pair in pairs], np.int64), NEAR_DUPLICATE_OF_HELD_OUT)
     if UNLABELLED not in fates:
         raise FolioError(
             "corpus.unlabelled: all documents without a label repeat others; set it to false"

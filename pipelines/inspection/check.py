@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.corpus.splits import CUT, Assignment
+from pipelines.corpus.class_numbers import by_label
+from pipelines.corpus.division.splits import CUT, Assignment
 from pipelines.corpus.stage import Divided, divide, empty
 from pipelines.declaration.data_sections import ALL_SPLITS, SPLITS, TEST, TRAIN, VALIDATION
 from pipelines.declaration.spec import Spec
@@ -80,7 +81,7 @@ def check(source: Artifact, spec: Spec, scratch: Path, progress: Progress) -> Re
         *_cut(divided, spec),
         *_noted(notes),
     ]
-    fates = Counter(divided.assignment.fates)
+    fates = divided.assignment.fates.counts()
     fates.update(piece[0] for cut in divided.assignment.cuts.values() for piece in cut)
     splits = {split: fates[split] for split in ALL_SPLITS if fates[split]}
     return Report(len(divided.listing), splits, labels, findings)
@@ -120,7 +121,7 @@ def _examples(divided: Divided, reasons: Counter[str]) -> dict[str, list[str]]:
     fates, at = divided.assignment.fates, 0
     for batch in divided.texts.batches():
         for index in range(batch.num_rows):
-            listed = found.get(fates[at + index])
+            listed = found.get(fates[at + index] or "")
             if listed is not None and len(listed) < EXAMPLES:
                 text = " ".join(batch["text"][index].as_py()[: 4 * EXCERPT].split())
                 listed.append(f"{batch['id'][index].as_py()}: {text[:EXCERPT]}".rstrip(": "))
@@ -130,9 +131,13 @@ def _examples(divided: Divided, reasons: Counter[str]) -> dict[str, list[str]]:
 
 def _labels(divided: Divided) -> dict[str, dict[str, int]]:
     """{label: {split: documents}}"""
-    pairs = Counter(zip(divided.listing.labels, divided.assignment.fates, strict=True))
+    labels, fates = divided.listing.labels, divided.assignment.fates
+    numbers = {
+        split: by_label(labels[fates.among(split)], len(divided.labels)).tolist()
+        for split in SPLITS
+    }
     return {
-        label: {split: pairs[float(number), split] for split in SPLITS}
+        label: {split: numbers[split][number] for split in SPLITS}
         for number, label in enumerate(divided.labels)
     }
 
@@ -164,7 +169,7 @@ def _cut(divided: Divided, spec: Spec) -> Iterator[Finding]:
     most = spec.tokens.max_tokens
     if most is None or spec.tokens.kind == "subword":  # its tokens are not known yet
         return
-    kept = np.isin(divided.assignment.fates, [*ALL_SPLITS, CUT])
+    kept = divided.assignment.fates.among(*ALL_SPLITS, CUT)
     lengths = np.concatenate([np.zeros(0, np.int64), *_lengths(divided, spec)])[kept]
     longer = int((lengths > most).sum())
     if longer:
@@ -180,7 +185,7 @@ def _cut(divided: Divided, spec: Spec) -> Iterator[Finding]:
 def _lengths(divided: Divided, spec: Spec) -> Iterator[np.ndarray]:
     tokens = spec.tokens
     if tokens.kind == "char":
-        yield np.array(divided.listing.characters, np.int64)
+        yield divided.listing.characters
         return
     for batch in divided.texts.batches(["text"]):
         words = split_words(pl.Series("text", batch["text"]), tokens.lower, tokens.words)

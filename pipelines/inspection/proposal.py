@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pipelines.corpus.division.listing import Categories
 from pipelines.declaration.catalog import CATALOG, shipped_names
 from pipelines.declaration.data_sections import TABLE_READERS
 from pipelines.declaration.reading.invalid import slug
@@ -60,7 +63,7 @@ class Proposal:
                 corpus |= {"labels": labels} if listed else {}
             chosen = classifier(survey, corpus, labels)
         else:
-            survey.listing.groups = [None] * len(survey.listing)
+            survey.listing.groups = Categories.none(survey.documents, np.uint32)
             chosen = language_model(survey, corpus)
         return cls(material, columns, survey, notes, labels, rare, chosen)
 
@@ -94,8 +97,10 @@ class Proposal:
         """The texts of each label, the most frequent first."""
         if self.columns:
             return dict(self.survey.labels.most_common())
-        found = Counter(number for number in self.survey.listing.labels if number is not None)
-        return {self.labels[int(number)]: count for number, count in found.most_common()}
+        labels = self.survey.listing.labels
+        numbers = labels[~np.isnan(labels)].astype(np.int64)
+        found = Counter(dict(enumerate(np.bincount(numbers).tolist())))
+        return {self.labels[number]: count for number, count in (+found).most_common()}
 
     def text(self, file: Path) -> str:
         """The declaration, as `file` will hold it."""

@@ -7,7 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.corpus.splits import REPEATS, Listing, assign_splits
+import numpy as np
+
+from pipelines.corpus.division.listing import Categories, Listing
+from pipelines.corpus.division.splits import REPEATS, assign_splits
 from pipelines.declaration.data_sections import TRAIN
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
@@ -51,26 +54,24 @@ def _labelled(survey: Survey, labels: list[str]) -> Listing:
     """The listing with the labels' numbers; without groups, which are what the labels are read
     from."""
     listing = survey.listing
-    if not any(group is not None for group in listing.groups):
+    if not listing.groups.counts():
         return listing
     numbers = {label: float(number) for number, label in enumerate(labels)}
-    values = [None if group is None else numbers.get(group) for group in listing.groups]
-    reasons = [
-        why or (NO_LABEL if value is None else None)
-        for why, value in zip(listing.reasons, values, strict=True)
-    ]
-    return replace(listing, labels=values, reasons=reasons, groups=[None] * len(listing))
+    by_group = np.array([numbers.get(name or "", np.nan) for name in listing.groups.names])
+    by_group[0] = np.nan  # no label
+    values = by_group[listing.groups.codes].astype(np.float32)
+    reasons = listing.reasons.copy()
+    reasons.put(listing.usable() & np.isnan(values), NO_LABEL)
+    nothing = Categories.none(len(listing), np.uint32)
+    return replace(listing, labels=values, reasons=reasons, groups=nothing)
 
 
 def _reasons(listing: Listing, corpus: dict[str, Any], labels: list[str]) -> Counter[str]:
     """Of the quarantine. Raises FolioError if train lacks a label."""
     spec = CorpusSpec.model_construct(**{"group": None, "duplicates": "count"} | corpus)
     assignment = assign_splits(listing, spec, SEED)
-    in_train = {
-        label
-        for label, fate in zip(listing.labels, assignment.fates, strict=True)
-        if fate == TRAIN and label is not None
-    }
+    found = listing.labels[assignment.fates.among(TRAIN)]
+    in_train = np.unique(found[~np.isnan(found)])
     if len(in_train) < len(labels):
         raise FolioError(f"only {len(in_train)} of {len(labels)} labels are in the train split")
     return assignment.reasons

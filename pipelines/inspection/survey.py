@@ -6,11 +6,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pipelines.corpus.splits import Listing
+from pipelines.corpus.division.listing import Entries, Listing
 from pipelines.readers.cleaning import text_digest
 from pipelines.readers.documents import Document, Notes
 from pipelines.store.artifacts import Progress
@@ -26,9 +27,9 @@ SHOWN_EVERY = 1000  # documents
 
 @dataclass
 class Survey:
-    """Counts over the documents that a reader returns. Memory: some 60 bytes a document."""
+    """Counts over the documents that a reader returns. `listing` is there once all are added."""
 
-    listing: Listing = field(default_factory=Listing)
+    entries: Entries = field(default_factory=Entries)
     reasons: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)  # as they are written
     letters: Counter[str] = field(default_factory=Counter)
@@ -40,14 +41,14 @@ class Survey:
         survey = cls()
         for document in documents:
             survey.add(document)
-            if len(survey.listing) % SHOWN_EVERY == 0:
-                progress(len(survey.listing), None, "documents read")
+            if survey.documents % SHOWN_EVERY == 0:
+                progress(survey.documents, None, "documents read")
         return survey
 
     def add(self, document: Document) -> None:
         text, reason = document.text, document.reason
         digest = None if reason else text_digest(text)
-        self.listing.add(len(text), digest, document.label, document.group, document.part, reason)
+        self.entries.add(len(text), digest, document.label, document.group, document.part, reason)
         if reason:
             self.reasons[reason] += 1
             return
@@ -58,9 +59,13 @@ class Survey:
         self.words += text.count(" ") + text.count("\n") + 1
         self.first = self.first or text[:200]
 
+    @cached_property
+    def listing(self) -> Listing:
+        return self.entries.listing()
+
     @property
     def documents(self) -> int:
-        return len(self.listing)
+        return len(self.entries)
 
     @property
     def usable(self) -> int:
@@ -68,20 +73,18 @@ class Survey:
 
     @property
     def characters(self) -> int:
-        lengths, reasons = self.listing.characters, self.listing.reasons
-        return sum(n for n, why in zip(lengths, reasons, strict=True) if why is None)
+        return int(self.listing.characters[self.listing.usable()].sum())
 
     @property
     def repeats(self) -> int:
         """Texts that equal an earlier one."""
-        found = [self.listing.digest(index) for index in self.listing.repeated()]
-        return len(found) - len(set(found))
+        found = self.listing.digests[self.listing.repeated()]
+        return len(found) - len(np.unique(found, axis=0))
 
     def quantile(self, share: float) -> int:
         """Characters that this share of the texts has at most."""
-        lengths = np.array(self.listing.characters)
-        kept = np.array([why is None for why in self.listing.reasons], dtype=bool)
-        return int(np.quantile(lengths[kept], share)) if kept.any() else 0
+        lengths = self.listing.characters[self.listing.usable()]
+        return int(np.quantile(lengths, share)) if len(lengths) else 0
 
     @property
     def scripts(self) -> dict[str, float]:
@@ -105,7 +108,7 @@ class Survey:
             "characters": self.characters,
             "words": self.words if self.has_blanks else None,
             "lengths": {f"{share:.0%}": self.quantile(share) for share in QUANTILES}
-            | {"longest": max(self.listing.characters, default=0)},
+            | {"longest": int(self.listing.characters.max(initial=0))},
             "scripts": {name.lower(): round(share, 3) for name, share in self.scripts.items()},
             "distinct_characters": len(self.letters),
             "repeats": self.repeats,

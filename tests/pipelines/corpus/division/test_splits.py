@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus.splits import Assignment, Listing, assign_splits, carve
+from pipelines.corpus.division.carving import carve
+from pipelines.corpus.division.listing import Entries, Listing
+from pipelines.corpus.division.splits import Assignment, assign_splits
 from pipelines.declaration.data_sections import SPLITS
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
@@ -21,8 +23,17 @@ def listing(
     parts: list[str | None] | None = None,
     labels: list[float] | None = None,
 ) -> Listing:
+    return entries(texts, groups, parts, labels).listing()
+
+
+def entries(
+    texts: list[str],
+    groups: list[str | None] | None = None,
+    parts: list[str | None] | None = None,
+    labels: list[float] | None = None,
+) -> Entries:
     n = len(texts)
-    found = Listing()
+    found = Entries()
     for row in zip(
         texts,
         labels or [float(i % 2) for i in range(n)],
@@ -49,11 +60,13 @@ def test_official_keeps_test_and_carves_whole_groups() -> None:
     parts = ["train"] * 300 + ["test"] * 100
     groups = [f"film {i // 7}" for i in range(400)]
     assignment = split(listing(TEXTS, groups, parts), split="official", validation=61)
-    assert assignment.fates[300:] == ["test"] * 100
-    count = Counter(assignment.fates)
+    assert assignment.fates.values()[300:] == ["test"] * 100
+    count = Counter(assignment.fates.values())
     assert abs(count["validation"] - 61) <= 3
-    validation = {g for g, f in zip(groups, assignment.fates, strict=True) if f == "validation"}
-    train = {g for g, f in zip(groups, assignment.fates, strict=True) if f == "train"}
+    validation = {
+        g for g, f in zip(groups, assignment.fates.values(), strict=True) if f == "validation"
+    }
+    train = {g for g, f in zip(groups, assignment.fates.values(), strict=True) if f == "train"}
     assert not validation & train
 
 
@@ -61,21 +74,21 @@ def test_carve_is_balanced_when_the_groups_are_not() -> None:
     labels = [float(i % 20 < 5) for i in range(400)]  # groups of five with one label each
     found = listing(TEXTS, [f"film {i // 5}" for i in range(400)], labels=labels)
     for seed in range(8):
-        taken = carve(range(400), found, 100, seed)
+        taken = carve(np.arange(400), found, 100, seed)
         assert (len(taken), sum(labels[i] for i in taken)) == (100, 25)
 
 
 def test_carve_takes_what_is_nearest() -> None:
     found = listing(TEXTS[:20], [f"film {i // 10}" for i in range(20)])
-    assert len(carve(range(20), found, 6, seed=1)) == 10
-    assert len(carve(range(20), found, 4, seed=1)) == 0
-    assert len(carve(range(20), found, 13, seed=1)) == 10
+    assert len(carve(np.arange(20), found, 6, seed=1)) == 10
+    assert len(carve(np.arange(20), found, 4, seed=1)) == 0
+    assert len(carve(np.arange(20), found, 13, seed=1)) == 10
 
 
 def test_official_repeats() -> None:
     texts = ["a", "b", "a", "c", "c", "d", "e", "f", "b", "c"]
     parts = ["train", "train", "train", "test", "test", "train", "train", "train", "train", "train"]
-    fates = split(listing(texts, parts=parts), split="official", validation=1).fates
+    fates = split(listing(texts, parts=parts), split="official", validation=1).fates.values()
     assert fates[2] == fates[8] == "duplicate"
     assert fates[9] == "duplicate-of-test"
     assert fates[3] == fates[4] == "test"
@@ -88,28 +101,34 @@ def test_within_train_divides_the_train_part_alone() -> None:
     texts[10] = texts[9]
     assignment = split(listing(texts, parts=parts), split="within-train", validation=0.1, test=0.2)
     alone = split(listing(texts[:299]), split="hash", validation=0.1, test=0.2)
-    assert assignment.fates[:299] == alone.fates and set(alone.fates) > set(SPLITS)
-    assert assignment.fates[299] == "duplicate-of-test"
-    assert assignment.fates[300:] == ["official test"] * 100
+    assert assignment.fates.values()[:299] == alone.fates.values() and set(
+        alone.fates.values()
+    ) > set(SPLITS)
+    assert assignment.fates.values()[299] == "duplicate-of-test"
+    assert assignment.fates.values()[300:] == ["official test"] * 100
     assert assignment.reasons == Counter({"duplicate": 1, "duplicate-of-test": 1})
 
 
 def test_hash_is_stable_when_others_come_and_go() -> None:
     before = dict(
-        zip(TEXTS, split(listing(TEXTS), split="hash", validation=0.1, test=0.2).fates, strict=True)
+        zip(
+            TEXTS,
+            split(listing(TEXTS), split="hash", validation=0.1, test=0.2).fates.values(),
+            strict=True,
+        )
     )
     fewer = TEXTS[::-3]
-    after = split(listing(fewer), split="hash", validation=0.1, test=0.2).fates
+    after = split(listing(fewer), split="hash", validation=0.1, test=0.2).fates.values()
     assert after == [before[text] for text in fewer]
     count = Counter(before.values())
     assert 15 < count["validation"] < 65 and 50 < count["test"] < 110
-    other = split(listing(TEXTS), seed=4, split="hash", validation=0.1, test=0.2).fates
+    other = split(listing(TEXTS), seed=4, split="hash", validation=0.1, test=0.2).fates.values()
     assert other != list(before.values())
 
 
 def test_hash_by_group_and_by_counts() -> None:
     groups = [f"author {i % 40}" for i in range(400)]
-    fates = split(listing(TEXTS, groups), split="hash", validation=40, test=80).fates
+    fates = split(listing(TEXTS, groups), split="hash", validation=40, test=80).fates.values()
     where: dict[str, set[str]] = {}
     for group, fate in zip(groups, fates, strict=True):
         where.setdefault(group, set()).add(fate)
@@ -120,8 +139,10 @@ def test_hash_by_group_and_by_counts() -> None:
 def test_repeats_of_unsplit_text_keep_the_one_in_test() -> None:
     groups = [f"author {i}" for i in range(300)]  # so that equal texts fall into several splits
     texts = [f"text {i % 100}" for i in range(300)]
-    alone = split(listing(TEXTS[:300], groups), split="hash", validation=0.3, test=0.3).fates
-    fates = split(listing(texts, groups), split="hash", validation=0.3, test=0.3).fates
+    alone = split(
+        listing(TEXTS[:300], groups), split="hash", validation=0.3, test=0.3
+    ).fates.values()
+    fates = split(listing(texts, groups), split="hash", validation=0.3, test=0.3).fates.values()
     for text in range(100):
         copies = [text, text + 100, text + 200]
         kept = [i for i in copies if fates[i] in SPLITS]
@@ -134,15 +155,18 @@ def test_repeats_of_unsplit_text_keep_the_one_in_test() -> None:
 
 def test_shuffled_gives_exact_counts() -> None:
     texts = TEXTS + TEXTS[:20]
-    fates = split(listing(texts), split="shuffled", validation=50, test=200).fates
+    fates = split(listing(texts), split="shuffled", validation=50, test=200).fates.values()
     assert Counter(fates) == {"train": 150, "validation": 50, "test": 200, "duplicate": 20}
     assert fates[400:] == ["duplicate"] * 20
-    assert fates != split(listing(texts), seed=4, split="shuffled", validation=50, test=200).fates
+    assert (
+        fates
+        != split(listing(texts), seed=4, split="shuffled", validation=50, test=200).fates.values()
+    )
 
 
 def test_shuffled_keeps_groups_whole() -> None:
     groups = [f"film {i // 8}" for i in range(400)]
-    fates = split(listing(TEXTS, groups), split="shuffled", validation=40, test=80).fates
+    fates = split(listing(TEXTS, groups), split="shuffled", validation=40, test=80).fates.values()
     assert Counter(fates) == {"train": 280, "validation": 40, "test": 80}
     assert all(len(set(fates[i : i + 8])) == 1 for i in range(0, 400, 8))
 
@@ -155,11 +179,11 @@ def test_contiguous_pieces_tile_the_text(lengths: list[int], data: st.DataObject
     validation = data.draw(st.integers(1, total - 2))
     test = data.draw(st.integers(1, total - 1 - validation))
     found = listing([f"{i:03d}" for i in range(len(lengths))])
-    found.characters = array("q", lengths)
+    found.characters = np.array(lengths)
     assignment = split(found, split="contiguous", validation=validation, test=test)
     order = []
     for index, length in enumerate(lengths):
-        pieces = assignment.cuts.get(index) or [(assignment.fates[index], 0, length)]
+        pieces = assignment.cuts.get(index) or [(assignment.fates.values()[index], 0, length)]
         for name, start, stop in pieces:
             order += [name] * (stop - start)
         assert [pieces[0][1], pieces[-1][2]] == [0, length]
@@ -171,7 +195,7 @@ def test_contiguous_pieces_tile_the_text(lengths: list[int], data: st.DataObject
 @given(st.lists(st.integers(1, 40), min_size=6, max_size=30))
 def test_contiguous_documents_stay_whole_and_in_order(lengths: list[int]) -> None:
     found = listing([f"{i:03d}" for i in range(len(lengths))])
-    found.characters = array("q", lengths)
+    found.characters = np.array(lengths)
     share = max(lengths) / sum(lengths)  # enough that each part gets a document
     if 3 * share >= 1:
         return
@@ -179,19 +203,22 @@ def test_contiguous_documents_stay_whole_and_in_order(lengths: list[int]) -> Non
         found, CorpusSpec(reader="lines", split="contiguous", validation=share, test=share), seed=3
     )
     assert not assignment.cuts
-    assert assignment.fates == sorted(assignment.fates, key=SPLITS.index)
+    assert assignment.fates.values() == sorted(assignment.fates.values(), key=SPLITS.index)
     for part in ("validation", "test"):
-        held = sum(n for n, fate in zip(lengths, assignment.fates, strict=True) if fate == part)
+        held = sum(
+            n for n, fate in zip(lengths, assignment.fates.values(), strict=True) if fate == part
+        )
         assert abs(held - max(lengths)) <= max(lengths)
 
 
 @given(st.lists(st.integers(0, 12)))
 def test_repeated_finds_what_equal_texts_share(numbers: list[int]) -> None:
-    found = listing([f"text {number}" for number in numbers])
+    found = entries([f"text {number}" for number in numbers])
     found.add(3, None, reason="empty")
     found.add(3, None, reason="empty")
     count = Counter(numbers)
-    assert found.repeated() == [i for i, number in enumerate(numbers) if count[number] > 1]
+    repeated = found.listing().repeated().tolist()
+    assert repeated == [i for i, number in enumerate(numbers) if count[number] > 1]
     assert len(found) == len(numbers) + 2
 
 
