@@ -28,7 +28,10 @@ def decoded(data: bytes, encoding: str | None = None) -> str | None:
     without a byte order mark, or UTF-16 with one."""
     wide = data.startswith(UTF_16) and len(data) > 2
     try:
-        return unix_lines(data.decode(_codec(encoding, wide)))
+        codec = _codec(encoding, wide)
+        if codec == "utf-8-sig":  # Python's own is five times as slow
+            data, codec = data.removeprefix(BOM), "utf-8"
+        return unix_lines(data.decode(codec))
     except UnicodeError:  # that of UTF-16 without a mark is no UnicodeDecodeError
         return None
 

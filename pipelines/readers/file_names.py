@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from pipelines.errors import FolioError
@@ -17,8 +18,13 @@ GLOB = re.compile(r"(\*\*/)|(\*+)|(\?)|(\[!?[^]]+\])|(.)", re.DOTALL)
 
 def is_junk(name: str) -> bool:
     """Whether a file with this path was added by a system or an editor: it is no document."""
-    *folders, file = name.split("/")
-    return file.startswith("._") or file in JUNK_FILES or not JUNK_FOLDERS.isdisjoint(folders)
+    folder, _, file = name.rpartition("/")
+    return file.startswith("._") or file in JUNK_FILES or _of_junk(folder)
+
+
+@lru_cache(1000)
+def _of_junk(folder: str) -> bool:
+    return not JUNK_FOLDERS.isdisjoint(folder.split("/"))
 
 
 def matcher(glob: str) -> re.Pattern[str]:

@@ -38,7 +38,8 @@ def started_from(
     added: list[str] = []
     if spec.kind == "char":
         counts = _count_characters(shards, spec, work)
-        added = sorted({*_markers(spec, counts), *counts} - set(vocabulary.tokens))
+        found = {*_markers(spec, counts), *counts["text"].to_list()}
+        added = sorted(found - set(vocabulary.tokens))
     vocabulary = replace(
         vocabulary,
         tokens=(*vocabulary.tokens, *added),
@@ -71,19 +72,20 @@ def learn(
         else _count_words(shards, spec, work)
     )
     markers = _markers(spec, counts)
-    kept = [(token, count) for token, count in counts.items() if count >= spec.min_count]
-    if not kept:
+    kept = counts.filter(pl.col("count") >= spec.min_count)
+    if kept.is_empty():
         raise FolioError(
             f"corpus train split: no {spec.kind} occurs {spec.min_count} times; reduce "
             "tokens.min_count or give more text"
         )
-    kept.sort(key=lambda item: (-item[1], item[0]))  # most frequent first, then by spelling
+    # The most frequent first, then by spelling.
+    kept = kept.sort("count", "text", descending=[True, False])
     if spec.max_size is not None:
-        kept = kept[: max(spec.max_size - len(SPECIAL) - len(markers), 1)]
+        kept = kept.head(max(spec.max_size - len(SPECIAL) - len(markers), 1))
     if spec.kind == "char":
-        kept.sort()
-    unknown = counts.total() - sum(count for _, count in kept)
-    tokens, numbers = zip(*kept, strict=True)
+        kept = kept.sort("text")
+    unknown = int(counts["count"].sum()) - int(kept["count"].sum())
+    tokens, numbers = kept["text"].to_list(), kept["count"].to_list()
     train = sum(pq.read_metadata(shard).num_rows for shard in shards)
     learned = Vocabulary(
         spec.kind,
@@ -98,12 +100,11 @@ def learn(
     return learned, _unspaced(counts) if spec.kind == "word" else []
 
 
-def _unspaced(counts: Counter[str]) -> list[str]:
+def _unspaced(counts: pl.DataFrame) -> list[str]:
     """A notice if most of the text has no blanks between its words."""
-    found = pl.DataFrame({"word": list(counts), "count": list(counts.values())})
-    characters = pl.col("word").str.len_chars() * pl.col("count")
-    unspaced = found.select(characters.filter(pl.col("word").str.contains(UNSPACED)).sum())
-    share = unspaced.item() / found.select(characters.sum()).item()
+    characters = pl.col("text").str.len_chars() * pl.col("count")
+    unspaced = counts.select(characters.filter(pl.col("text").str.contains(UNSPACED)).sum())
+    share = unspaced.item() / counts.select(characters.sum()).item()
     if share < MOSTLY:
         return []
     return [
@@ -144,33 +145,35 @@ def _learn_subwords(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -
     )
 
 
-def _markers(spec: TokensSpec, counts: Counter[str]) -> dict[str, int]:
+def _markers(spec: TokensSpec, counts: pl.DataFrame) -> dict[str, int]:
     """{marker: how many documents have it}. Raises FolioError if it occurs in the text."""
     for name in ("begin", "end"):
         marker = getattr(spec, name)
-        if marker in counts or marker in SPECIAL:
+        if marker is None:
+            continue
+        there = int(counts.filter(pl.col("text") == marker)["count"].sum())
+        if there or marker in SPECIAL:
             raise FolioError(
-                f"tokens.{name} {marker!r}: the train text contains it {counts[marker]} "
+                f"tokens.{name} {marker!r}: the train text contains it {there} "
                 f"times, so it cannot mark where a document {name}s; choose one that does "
                 f"not occur in the text, such as '<{name}>'"
-                if marker in counts
+                if there
                 else f"tokens.{name} {marker!r}: every vocabulary has this token; choose another"
             )
     return dict(Counter(marker for marker in (spec.begin, spec.end) if marker))
 
 
-def _count_characters(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> Counter[str]:
+def _count_characters(shards: Sequence[Path], spec: TokensSpec, work: Workspace) -> pl.DataFrame:
     steps = steps_of("count", count_characters, shards, spec=spec)
     done = work.steps.run(work.scratch, steps, work.progress, "train shards counted")
-    return Counter(dict(summed(work.scratch, done).iter_rows()))
+    return summed(work.scratch, done)
 
 
 def _count_words(
     shards: Sequence[Path], spec: TokensSpec, work: Workspace
-) -> tuple[Counter[str], bool]:
+) -> tuple[pl.DataFrame, bool]:
     """And whether some have marks. If none has, the vocabulary is that of earlier versions, with
     the same bytes: nothing that was learned from it must be learned again."""
     steps = steps_of("count", count_words, shards, spec=spec)
     done = work.steps.run(work.scratch, steps, work.progress, "train shards counted")
-    total = Counter(dict(summed(work.scratch, done).iter_rows()))
-    return total, any(one.found["marked"] for one in done)
+    return summed(work.scratch, done), any(one.found["marked"] for one in done)

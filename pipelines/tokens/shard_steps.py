@@ -18,10 +18,11 @@ from pipelines.files.digests import digest_file
 from pipelines.steps.step import Done, Step, move
 from pipelines.store.artifacts import Workspace
 from pipelines.tokens import subwords
+from pipelines.tokens.coded_words import CodedWords
 from pipelines.tokens.vocabulary import TOKENS_FILE, Vocabulary
-from pipelines.tokens.words import has_marks, split_words
+from pipelines.tokens.words import has_marks
 
-VOCABULARY = "vocabulary"
+VOCABULARY, WORDS = "vocabulary", "words"
 COUNTS = pl.Schema({"text": pl.String, "count": pl.UInt64})
 
 
@@ -38,18 +39,13 @@ def steps_of(name: str, function: Any, shards: Iterable[Path], **arguments: Any)
 
 
 def count_words(place: Path, out: Path, shard: str, spec: TokensSpec) -> dict[str, Any]:
-    """Writes counts/<shard>.arrow: each word and how often it occurs. `marked`: some have
-    marks."""
+    """Writes counts/<shard>.arrow: each word and how often it occurs; and what `encode` needs of
+    the words, so that they are not split twice. `marked`: some have marks."""
     texts = texts_of(shard)
-    words = split_words(texts, spec.lower, spec.words).explode(empty_as_null=False)
-    counts = (
-        words.alias("text")
-        .to_frame()
-        .group_by("text")
-        .agg(pl.len().cast(pl.UInt64).alias("count"))
-        .sort("text")
-    )
-    return _counted(out, shard, counts) | {"marked": has_marks(texts)}
+    words = CodedWords.of(texts, spec.lower, spec.words)
+    (out / WORDS).mkdir()
+    words.save(out / WORDS / Path(shard).stem)
+    return _counted(out, shard, words.counts()) | {"marked": has_marks(texts)}
 
 
 def count_characters(place: Path, out: Path, shard: str, spec: TokensSpec) -> dict[str, Any]:
@@ -80,7 +76,7 @@ def summed(place: Path, done: Sequence[Done]) -> pl.DataFrame:
     """All counts of such steps together."""
     total = pl.DataFrame(schema=COUNTS)
     for one in done:
-        for name in one.files:
+        for name in (name for name in one.files if name.startswith("counts/")):
             more = pl.read_ipc(place / name)
             total = pl.concat([total, more]).group_by("text").agg(pl.col("count").sum())
     return total
@@ -156,7 +152,8 @@ def encode(place: Path, out: Path, shard: str, spec: TokensSpec, count: bool) ->
     """Writes tokens/<shard>.parquet by the vocabulary in `place`; with `count`, also
     seen/<shard>.npy: how often each id occurs in train."""
     vocabulary = _vocabulary(place / VOCABULARY)
-    table = code(pl.read_parquet(shard), vocabulary, spec)
+    documents = pl.read_parquet(shard)
+    table = code(documents, _ids(place, shard, documents["text"], vocabulary), vocabulary, spec)
     (out / "tokens").mkdir()
     pq.write_table(table, out / "tokens" / Path(shard).name, compression="zstd")
     splits = table["split"].unique().to_pylist()
@@ -190,9 +187,32 @@ def flat(column: pa.ChunkedArray) -> np.ndarray:
     return np.concatenate(chunks) if chunks else np.empty(0, np.uint16)
 
 
-def code(documents: pl.DataFrame, vocabulary: Vocabulary, spec: TokensSpec) -> pa.Table:
-    """The documents' rows with ids instead of text; see the stage's docstring."""
-    ids, edges = vocabulary.encode_all(documents["text"])
+def _ids(
+    place: Path, shard: str, texts: pl.Series, vocabulary: Vocabulary
+) -> tuple[np.ndarray, np.ndarray]:
+    """`vocabulary.encode_all` of a shard's texts; words that are split already only get their
+    ids."""
+    unmarked = vocabulary.words == "all" and not vocabulary.marks
+    if vocabulary.kind != "word" or (unmarked and has_marks(texts)):
+        return vocabulary.encode_all(texts)
+    there = place / WORDS / f"{Path(shard).stem}.npz"
+    words = (
+        CodedWords.load(there)
+        if there.exists()
+        else CodedWords.of(texts, vocabulary.lower, vocabulary.words)
+    )
+    return vocabulary.ids_of(words.words)[words.codes], words.edges
+
+
+def code(
+    documents: pl.DataFrame,
+    encoded: tuple[np.ndarray, np.ndarray],
+    vocabulary: Vocabulary,
+    spec: TokensSpec,
+) -> pa.Table:
+    """The documents' rows with ids, and where each one's start, instead of text; see the stage's
+    docstring."""
+    ids, edges = encoded
     if vocabulary.markers:
         ids, edges = _marked(ids, edges, vocabulary)
     elif vocabulary.kind == "word":

@@ -120,12 +120,23 @@ class Vocabulary:
         """A list of ids per text."""
         import polars as pl
 
+        return self.split(texts).list.eval(self._coded(pl.element()))
+
+    def ids_of(self, words: pl.Series) -> np.ndarray:
+        """The id of each word, in `id_type`."""
+        import polars as pl
+
+        frame = words.alias("word").to_frame().select(self._coded(pl.col("word")))
+        return frame["word"].to_numpy()
+
+    def _coded(self, words: pl.Expr) -> pl.Expr:
+        import polars as pl
+
         # No word contains these characters, so no word of the text is taken for a special token.
         special = {i: f"<{i}>" for i in (self.pad_id, self.unknown_id, *self.markers)}
         known = pl.Enum([special.get(i, token) for i, token in enumerate(self.tokens)])
-        codes = pl.element().cast(known, strict=False).to_physical().fill_null(self.unknown_id)
-        kind = pl.UInt16 if self.id_type is np.uint16 else pl.Int32
-        return self.split(texts).list.eval(codes.cast(kind))
+        codes = words.cast(known, strict=False).to_physical().fill_null(self.unknown_id)
+        return codes.cast(pl.UInt16 if self.id_type is np.uint16 else pl.Int32)
 
     def split(self, texts: pl.Series) -> pl.Series:
         """A list of words per text."""
