@@ -32,7 +32,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORK
 test: $(READY)  ## run the tests, 10 minutes; LONG=1 for all; LONG=3/10 for a tenth of the long ones
 	$(PYTEST) $(if $(findstring /,$(LONG)),--long $(LONG),$(if $(LONG),,-m "not long"))
 
-test-quick: $(READY)  ## run the tests without training or servers, some 75 s
+test-quick: $(READY)  ## run the tests without training or servers, under a minute
 	$(PYTEST) -m "not slow"
 
 lint: $(READY)  ## run ruff, its formatter and mypy

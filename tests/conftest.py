@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -111,6 +112,8 @@ SLOW_FIXTURES = {
     "drawing",
     "prefect_home",
 }
+# A module's own mark; its list may stand on several lines.
+WHOLLY_SLOW = re.compile(r"^pytestmark = (\[[^\]]*?)?\bpytest\.mark\.(slow|long)\b", re.M)
 # Begun first, so that the workers end together, and in an order in which none waits for a home that
 # another is making: test_figures makes `trained`, test_served `mixed`, test_cli `writers`.
 LONGEST = [
@@ -130,6 +133,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes are no names: packed ones contain the time, so that workers would name tests apart."""
     return argname if isinstance(val, bytes) else None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The quick suite imports no module that is slow as a whole: it would run nothing of it."""
+    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+        return None
+    return bool(WHOLLY_SLOW.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
 def is_of_share(item: pytest.Item, share: str) -> bool:

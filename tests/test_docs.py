@@ -6,8 +6,12 @@ import contextlib
 import io
 import re
 
+import pytest
+
 from pipelines.model.backend import load_keras
 from tests.conftest import PROJECT
+
+pytestmark = pytest.mark.slow  # imports TensorFlow
 
 BLOCK = re.compile(r"```(python)?\n(.*?)```", re.DOTALL)
 

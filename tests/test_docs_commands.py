@@ -119,6 +119,7 @@ def test_each_command_on_the_page_can_be_called_so(page: Path) -> None:
     assert wrong == {}
 
 
+@pytest.mark.slow  # imports Prefect and MLflow
 def test_wrong_commands_are_noticed() -> None:
     page = """
     $ folio runn imdb                           misspelt
@@ -142,7 +143,9 @@ def names_in_code() -> set[str]:
     """The FOLIO_… variables that the code names, and all that it reads from the environment."""
     named: set[str] = set()
     for path in sorted(path for package in PACKAGES for path in (PROJECT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        nodes = ast.walk(ast.parse(text)) if "FOLIO_" in text or "environ" in text else ()
+        for node in nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 named |= set(re.findall(r"^FOLIO_[A-Z_]+$", node.value))
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "os.environ.get":
@@ -162,6 +165,7 @@ def test_each_variable_that_is_read_is_in_the_table_and_no_other() -> None:
     assert not ours & others
 
 
+@pytest.mark.slow  # imports Prefect and MLflow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_variables_of_prefect_and_mlflow_are_known_to_them(page: Path) -> None:
     named = set(VARIABLE.findall(page.read_text(encoding="utf-8")))

@@ -15,6 +15,22 @@ import pytest
 from pipelines.stages import STAGES
 from tests.conftest import PROJECT
 
+# What only these modules may call, the first of which has it for all others.
+ONE_PLACE = {
+    "flock": ("pipelines.files.locks",),
+    "get_close_matches": ("pipelines.errors",),  # did you mean
+    # A temporary file, synced and renamed; a manifest syncs what stands in a draft, a journal is
+    # only added to.
+    "fsync": (
+        "pipelines.files.whole_files",
+        "pipelines.store.manifest",
+        "pipelines.registry.journal",
+    ),
+    # A time as text; a run's id begins with one, and `folio up` shows a clock.
+    "strftime": ("pipelines.store.times", "pipelines.store.run_records", "flows.cli.up"),
+    "isoformat": (),
+    "str.splitlines": ("pipelines.errors",),  # the first line of an error
+}
 LAYERS = ("pipelines", "tasks", "flows", "folio")
 MOST_MODULES, MOST_LINES = 14, 300
 STAGE_MODULES = {stage.module for stage in STAGES}
@@ -74,7 +90,7 @@ ARROWS = {
         "errors declaration files network stages cluster store registry scoring run flows/display "
         "tasks upkeep"
     ),
-    "flows/serve": "errors flows/web registry report serving",
+    "flows/serve": "errors flows/web registry report serving store",
     "flows/server": "errors files flows/web store tasks",
     "flows/services": (
         "errors declaration files network flows/web store registry report tracking tasks upkeep "
@@ -112,9 +128,15 @@ def room_of(module: str) -> str:
     return "/".join([layer, *inner[:1]]) if len(inner) > 1 else layer
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -123,6 +145,24 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+@cache
+def mentioned(path: Path) -> set[str]:
+    """The last names of what a module calls or imports: `flock` for `fcntl.flock`; `str.splitlines`
+    for the lines of `str(…)`."""
+    nodes = list(ast.walk(tree(path)))
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+    names = {node.attr for node in attributes}
+    names |= {
+        f"{node.value.func.id}.{node.attr}"
+        for node in attributes
+        if isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name)
+    }
+    return names | {
+        a.name for node in nodes if isinstance(node, ast.ImportFrom) for a in node.names
+    }
+
+
+@cache
 def arrows() -> dict[str, set[str]]:
     """{room: the rooms that its modules import}, in functions and for types too."""
     found: dict[str, set[str]] = {}
@@ -133,6 +173,7 @@ def arrows() -> dict[str, set[str]]:
     return found
 
 
+@cache
 def below(room: str) -> set[str]:
     """All that a room reaches by the table's arrows."""
     return {name for other in ARROWS[room].split() for name in {other} | below(other)}
@@ -180,6 +221,12 @@ def test_no_layer_imports_one_above(layer: str, forbidden: set[str]) -> None:
         assert not wrong, f"{path.relative_to(PROJECT)} imports {wrong}"
 
 
+@pytest.mark.parametrize("name", ONE_PLACE)
+def test_it_is_written_once(name: str) -> None:
+    places = {module for module, path in modules().items() if name in mentioned(path)}
+    assert places == set(ONE_PLACE[name]), f"{name} is called elsewhere: use what those have"
+
+
 def test_no_stage_imports_another() -> None:
     for module in STAGE_MODULES:
         assert not imports(modules()[module]) & (STAGE_MODULES - {module}), module
@@ -191,7 +238,7 @@ def test_a_package_is_its_docstring() -> None:
     packages = sorted(path for layer in layers for path in (PROJECT / layer).rglob("__init__.py"))
     assert len(packages) > 20
     for path in packages:
-        body = ast.parse(path.read_text(encoding="utf-8")).body
+        body = tree(path).body
         assert len(body) == 1 and isinstance(body[0], ast.Expr), path.relative_to(PROJECT)
 
 

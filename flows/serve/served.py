@@ -13,6 +13,7 @@ from pipelines.registry.lookup import named_version
 from pipelines.registry.versions import Version
 from pipelines.serving.predictor import NUMPY, Predictor
 from pipelines.serving.registered import package_of
+from pipelines.store.times import utc
 
 LOOK_SECONDS = 2.0  # between two looks for another champion
 
@@ -63,4 +64,4 @@ class Served:
 
 def _loaded(home: Path, version: Version) -> Loaded:
     predictor = Predictor.load(package_of(home, version), NUMPY)
-    return Loaded(predictor, version.number, datetime.now(UTC).isoformat(timespec="seconds"))
+    return Loaded(predictor, version.number, utc(datetime.now(UTC)))

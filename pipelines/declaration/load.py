@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +157,13 @@ def load_catalog() -> tuple[dict[str, Spec], dict[str, str]]:
     return specs, wrong
 
 
+_parsed = lru_cache(maxsize=32)(parse)  # a command reads the same file several times
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The declaration as plain data, and {dotted key: "file:line"}."""
     try:
-        data, lines = parse(read_text(path))
+        data, lines = deepcopy(_parsed(read_text(path)))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     except NotYamlError as error:

@@ -10,6 +10,8 @@ import pytest
 from tests.flows.cli.test_cli import Folio, api, command, environment
 from tests.prefect_server import new_home, prefect_home
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["api", "command", "environment", "new_home", "prefect_home"]
 
 

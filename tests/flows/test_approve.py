@@ -37,6 +37,8 @@ from tests.conftest import PLAY, declared
 from tests.prefect_server import require_pool
 from tests.tasks.test_events import awaited
 
+pytestmark = pytest.mark.slow
+
 BOTH = (approve, retrain)
 MANUAL = ["registry.approval=manual"]
 HOW = "waits for approval: folio promote tiny-play 1"

@@ -20,6 +20,8 @@ from pipelines.declaration.catalog import shipped_names
 from pipelines.declaration.load import load_spec
 from tests.prefect_server import require_pool
 
+pytestmark = pytest.mark.slow  # imports Prefect
+
 LISTED = deployments(shipped())["deployments"]
 
 
@@ -54,7 +56,6 @@ def test_training_alone_lives_in_the_pool_gpu() -> None:
     assert [entry["name"] for entry in LISTED if entry["work_pool"]["name"] == "gpu"] == ["train"]
 
 
-@pytest.mark.slow
 def test_what_a_user_scheduled_outlives_a_change_of_the_deployment(prefect_home: Path) -> None:
     """Also the one of a home of before, when score/PIPELINE-score was score/PIPELINE."""
     specs = {"words": load_spec("words"), "imdb": load_spec("imdb")}

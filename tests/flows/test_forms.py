@@ -10,6 +10,8 @@ from prefect.utilities.schema_tools.validation import is_valid
 from flows.deployments import deployments, shipped
 from flows.forms import form
 
+pytestmark = pytest.mark.slow  # imports Prefect
+
 IMDB = form("flows.retrain.retrain", "imdb")
 
 

@@ -15,6 +15,8 @@ from tests.conftest import PROJECT, artifact_of
 from tests.flows.cli.test_cli import api, environment
 from tests.plain_stages import NAMES
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["api", "environment"]
 
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]  # in which anybody may mount
@@ -29,7 +31,6 @@ def may_mount() -> bool:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.skipif(not may_mount(), reason="a small disk cannot be mounted here (unshare --mount)")
 def test_a_disk_full_in_the_middle_publishes_nothing_half_and_a_rerun_goes_on(
     environment: dict[str, str], trained: Settings, play: Path, tmp_path: Path

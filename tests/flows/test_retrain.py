@@ -30,6 +30,8 @@ from tests.pipelines.mix.mixed_home import PLAY_NAME, mixed, pipelines
 from tests.plain_stages import STAGES, inputs_of
 from tests.prefect_server import one_run, rows, server_processes
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["mixed", "pipelines"]  # fixtures
 
 needs_no_gpu = pytest.mark.skipif(
@@ -341,7 +343,6 @@ def test_a_gpu_that_is_required_and_not_there_fails_the_run(
     assert (home / "store" / "model" / model / "manifest.json").is_file()
 
 
-@pytest.mark.slow
 @needs_no_gpu
 def test_a_gpu_that_is_wished_for_and_not_there_is_missed_aloud() -> None:
     said: list[str] = []

@@ -25,6 +25,8 @@ from tests.flows.test_retrain import flow_run_of, task_runs_of
 from tests.prefect_server import rows
 from tests.tasks.test_events import awaited, events
 
+pytestmark = pytest.mark.slow  # imports Prefect
+
 NAME = "tiny-reviews"
 SAMPLE = PROJECT / "data" / "samples" / "reviews.csv"
 

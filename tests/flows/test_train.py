@@ -14,6 +14,8 @@ from pipelines.store.artifacts import Recipe
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of, spec_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def recipe(trained: Settings, play: Path) -> Recipe:

@@ -11,6 +11,8 @@ from pipelines.serving.predictor import Predictor
 from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["A film to remember.", "", "Dull and long."]
 
 

@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import PROJECT
 from tests.folio.notebook import code_cells, printed
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = PROJECT / "docs" / "folio.ipynb"
 AGAIN = "python -m tests.folio.notebook docs/folio.ipynb writes what it prints now"
 

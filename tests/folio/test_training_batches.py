@@ -13,6 +13,8 @@ from pipelines.batches.dataset import Split
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of
 
+pytestmark = pytest.mark.slow
+
 NO_TORCH = importlib.util.find_spec("torch") is None
 OUTCOMES = {"tiny-reviews": "label", "tiny-play": "targets"}
 

@@ -38,6 +38,8 @@ from tests.conftest import artifact_of
 from tests.plain_stages import STAGES, inputs_of
 from tests.relay import Relay, relayed
 
+pytestmark = pytest.mark.slow  # imports Prefect
+
 
 def shown_by(flow_run_id: str) -> dict[str, Shown]:
     """{key: the artifact} of a flow run, as the API gives it: of several the newest."""

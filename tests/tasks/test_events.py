@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from prefect.automations import Automation
 
@@ -18,6 +19,8 @@ from tasks.events import EVENT
 from tasks.reporting import settle
 from tests.conftest import PROJECT, REVIEWS
 from tests.prefect_server import rows
+
+pytestmark = pytest.mark.slow
 
 WAIT_SECONDS = 20  # the server writes events in batches
 

@@ -13,6 +13,8 @@ from tasks.failures import UNFORESEEN, failed
 from tasks.reporting import settle
 from tests.prefect_server import rows
 
+pytestmark = pytest.mark.slow
+
 LINE = "far-away.txt: not found; fix source.url"
 
 

@@ -19,6 +19,8 @@ from tasks.reporting import settle
 from tasks.stages import build_corpus, download
 from tests.prefect_server import rows
 
+pytestmark = pytest.mark.slow
+
 
 @flow(flow_run_name="{name}")
 def two_stages(name: str, pipeline: str, home: str, cluster: str | None = None) -> dict[str, Any]:

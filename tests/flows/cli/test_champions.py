@@ -15,6 +15,8 @@ from pipelines.registry.versions import versions
 from pipelines.store.settings import Settings
 from tests.flows.cli.test_cli import Folio, in_process
 
+pytestmark = pytest.mark.slow
+
 NAME = "tiny-reviews"
 
 

@@ -24,6 +24,8 @@ from tests.conftest import PROJECT, artifact_of, rewritten
 from tests.flows.cli.test_cli import FOLIO, Folio, assert_one_line, in_process
 from tests.pipelines.upkeep.test_dashboard_browser import CHROMIUM
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def home(trained: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:

@@ -18,6 +18,8 @@ from pipelines.registry.versions import versions
 from pipelines.report.links import ADDRESSES
 from pipelines.store.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:5000", None])
 def test_a_run_names_the_page_of_its_training(

@@ -14,6 +14,8 @@ from pipelines.store.settings import Settings
 from tests.flows.cli.test_cli import Folio, api, assert_one_line, command, environment, folio
 from tests.pipelines.upkeep.test_collect import unneeded
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["api", "command", "environment", "folio"]
 
 

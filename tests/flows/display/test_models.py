@@ -8,6 +8,8 @@ from flows.display import models, runs
 from pipelines.registry.lookup import list_models
 from pipelines.store.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 def test_each_model_says_whether_it_beats_counting(
     trained: Settings, capsys: pytest.CaptureFixture[str]

@@ -47,6 +47,8 @@ from tests.pipelines.store.test_live_runs import hold
 from tests.prefect_server import migrated
 from tests.relay import Alter, relayed
 
+pytestmark = pytest.mark.slow  # imports Prefect
+
 __all__ = ["api", "environment", "folio"]
 
 

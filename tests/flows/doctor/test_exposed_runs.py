@@ -18,6 +18,8 @@ from tasks.reporting import settle
 from tests.pipelines.http_site import Site, send, site
 from tests.prefect_server import database, rows
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["site"]
 TEXT = "".join(f"Line {number} of a text.\n" for number in range(400)).encode()
 CLEAR = "http://anna:hushhush@127.0.0.1:9/x"

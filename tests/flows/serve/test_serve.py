@@ -26,6 +26,8 @@ from pipelines.store.settings import Settings
 from tests.conftest import PROJECT
 from tests.pipelines.release.test_stage import NAME, inputs_of, released
 
+pytestmark = pytest.mark.slow
+
 FOLIO = str(Path(sys.executable).with_name("folio"))
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
 Served = tuple[httpx.Client, subprocess.Popen]

@@ -37,9 +37,10 @@ with terminations_unwind(), handlers():
     [
         (signal.SIGINT, False, -signal.SIGINT),
         (signal.SIGTERM, False, 128 + signal.SIGTERM),
-        (signal.SIGTERM, True, 128 + signal.SIGTERM),
+        # There Prefect's own handler is in charge.
+        pytest.param(signal.SIGTERM, True, 128 + signal.SIGTERM, marks=pytest.mark.slow),
     ],
-)  # there Prefect's own handler is in charge
+)
 def test_a_signal_that_falls_into_a_destructor_comes_again(
     number: int, in_a_flow: bool, status: int
 ) -> None:

@@ -31,6 +31,8 @@ from tasks.failures import failed
 from tests.conftest import PROJECT
 from tests.prefect_server import rows
 
+pytestmark = pytest.mark.slow  # imports Prefect
+
 WAIT_SECONDS = 20
 LINE = 'corpus: label "good" is neither <b> nor 否; fix corpus.labels\nand run it again'
 

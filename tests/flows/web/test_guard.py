@@ -254,6 +254,7 @@ def keywords(module: Path, called: str, inside: str) -> set[str]:
     return {word.arg for word in calls[0].keywords}
 
 
+@pytest.mark.slow  # imports Prefect
 def test_the_server_is_given_all_that_prefect_gives_its_own() -> None:
     import prefect
 

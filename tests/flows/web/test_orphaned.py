@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SERVER = """
 import signal, sys, time
 from flows.web.orphaned import end_when_unused
@@ -19,7 +21,6 @@ time.sleep(60)
 """
 
 
-@pytest.mark.slow
 def test_it_lives_while_it_is_used_and_ends_soon_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,7 +44,6 @@ def test_it_lives_while_it_is_used_and_ends_soon_after(
     server.stdout.close()
 
 
-@pytest.mark.slow
 def test_it_ends_when_its_home_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "prefect"
     folder.mkdir()

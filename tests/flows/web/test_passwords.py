@@ -159,6 +159,7 @@ def test_the_pages_of_the_home_ask_for_it(tmp_path: Path) -> None:
         assert httpx.get(f"{address}/dashboard/index.html", auth=(user, secret)).text == "page"
 
 
+@pytest.mark.slow
 def test_an_address_to_notify_stands_on_no_command_line(tmp_path: Path) -> None:
     """The process that stays behind has it from the environment, which is its owner's alone."""
     hook, handed = "https://hook.example/not-to-be-listed", False

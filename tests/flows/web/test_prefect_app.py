@@ -13,6 +13,8 @@ from prefect.server.events.schemas.events import ReceivedEvent, Resource
 
 from flows.web.prefect_app import EARLIER_EVENT, wait_briefly_for_earlier_events
 
+pytestmark = pytest.mark.slow  # imports Prefect
+
 
 @pytest.fixture
 def ordering() -> Iterator[memory.CausalOrdering]:

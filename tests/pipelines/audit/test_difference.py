@@ -16,6 +16,8 @@ from pipelines.run.retraining import retrain_plain
 from pipelines.store.settings import Settings
 from tests.plain_stages import NAMES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def home(trained: Settings, tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Settings:

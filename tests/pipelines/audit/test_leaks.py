@@ -16,6 +16,8 @@ from pipelines.store.settings import Settings
 from tests.conftest import artifact_of
 from tests.plain_stages import NAMES
 
+pytestmark = pytest.mark.slow
+
 PIPELINES = ("tiny-reviews", "tiny-play", "tiny-words", "tiny-japanese")
 
 

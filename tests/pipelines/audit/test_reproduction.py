@@ -24,6 +24,8 @@ from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of, rewritten, spec_of
 from tests.plain_stages import STAGES
 
+pytestmark = pytest.mark.slow
+
 Manifest = dict[str, Any]
 
 

@@ -279,6 +279,7 @@ def test_kept_and_quarantined_are_what_was_read(rows: list[tuple[str, str]]) -> 
         assert counts["reasons"] == dict(built.quarantine["reason"].value_counts().rows())
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip),

@@ -17,6 +17,8 @@ from pipelines.readers.archives import read_members
 from pipelines.store.artifacts import Artifact, silent
 from tests.conftest import MIRROR, needs_mirror
 
+pytestmark = pytest.mark.slow  # trains
+
 Texts = list[tuple[str, int]]
 GOOD, BAD = ("a good film", 1), ("a bad film", 0)
 SPEC = EvaluationSpec()

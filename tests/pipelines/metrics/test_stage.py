@@ -30,6 +30,8 @@ from pipelines.tokens.vocabulary import Vocabulary
 from tests.conftest import NEXT_WORD, artifact_in, artifact_of, declared, spec_of
 from tests.plain_stages import STAGES, inputs_of
 
+pytestmark = pytest.mark.slow
+
 LANGUAGE_MODELS = [
     "tiny-play",
     pytest.param("speeches", marks=pytest.mark.long),

@@ -15,8 +15,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.declaration.model_sections import BatchesSpec
 from pipelines.model.keras_file import load_model
 from tests.conftest import PROJECT
+from tests.pipelines.batches.test_stage import build as build_batches
+from tests.pipelines.batches.test_stage import documents
 from tests.pipelines.model.test_stage import batches
 
 __all__ = ["batches"]
@@ -25,12 +28,16 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
 ]
 KILL_AT = 14  # in the second epoch
+ROWS, LENGTH = 6, 20
+STEP = ROWS * LENGTH  # tokens
 KINDS = ["language_model", "classifier"]
 
 
-def trained(kind: str, data: Path, folder: Path, devices: int = 1, kill_at: int = -1) -> str:
+def trained(
+    kind: str, data: Path, folder: Path, devices: int = 1, kill_at: int = -1, epochs: int = 3
+) -> str:
     """What it says of its devices, and whether it was continued; empty if it was killed."""
-    arguments = (kind, data, folder, devices, kill_at)
+    arguments = (kind, data, folder, devices, kill_at, epochs)
     done = subprocess.run(
         [sys.executable, "-m", "tests.pipelines.model.train_on", *map(str, arguments)],
         text=True,
@@ -60,6 +67,31 @@ def test_two_devices_learn_what_one_learns(
     one, two = (load_model(tmp_path / name / "out" / "model.keras") for name in ("one", "two"))
     for mine, other in zip(one.trainable_variables, two.trainable_variables, strict=True):
         np.testing.assert_allclose(np.array(mine), np.array(other), atol=1e-4)
+
+
+@pytest.mark.long
+def test_the_losses_of_a_hundred_steps_are_equal(tmp_path: Path) -> None:
+    """Each epoch is one step, so that the history has the loss of each."""
+    text = documents([STEP + 1])[0]
+    data, _ = build_batches(
+        tmp_path,
+        BatchesSpec(batch_size=ROWS, sequence_length=LENGTH),
+        "language_model",
+        True,
+        train=[text],
+        validation=[text],
+        test=[text],
+    )
+    (train,) = (data / "batches" / "train").glob("*.parquet")
+    assert pq.ParquetFile(train).num_row_groups == 1
+    said = [
+        trained("language_model", data, tmp_path / str(devices), devices, epochs=100)
+        for devices in (1, 2)
+    ]
+    assert said == ["1 device, from the start", "2 devices, from the start"]
+    one, two = (history(tmp_path / str(devices), "loss") for devices in (1, 2))
+    assert len(one) == 100 and one[-1] < 0.5 * one[0]
+    np.testing.assert_allclose(two, one, rtol=1e-5)
 
 
 @pytest.mark.long

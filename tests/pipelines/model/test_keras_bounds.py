@@ -21,6 +21,8 @@ from pipelines.model.keras_file import load_model
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of
 
+pytestmark = pytest.mark.slow
+
 GIANT = 10**9  # rows of four bytes and more each
 
 

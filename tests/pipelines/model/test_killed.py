@@ -16,6 +16,8 @@ from tests.forked import exit_code
 from tests.pipelines.model.own.test_builder import OURS
 from tests.pipelines.model.test_stage import CLASSIFIER, TRAINING, WRITER, batches, train
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["batches"]
 SHUFFLED = TRAINING.model_copy(update={"shuffle": True})
 ONE_LAYER = CLASSIFIER.model_copy(update={"units": (5,)})  # a second would be traced for seconds

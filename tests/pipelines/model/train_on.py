@@ -1,6 +1,6 @@
 """Trains on JAX in a process of its own, since Keras keeps the backend it was imported with.
 
-python -m tests.pipelines.model.train_on KIND BATCHES FOLDER [DEVICES [KILL_AT]]
+python -m tests.pipelines.model.train_on KIND BATCHES FOLDER [DEVICES [KILL_AT [EPOCHS]]]
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from tests.pipelines.model.test_stage import CLASSIFIER, TRAINING, WRITER, train
 SPECS = {"classifier": CLASSIFIER.model_copy(update={"units": (5,)}), "language_model": WRITER}
 
 
-def main(kind: str, batches: str, folder: str, devices: str = "1", kill_at: str = "-1") -> None:
+def main(
+    kind: str, batches: str, folder: str, devices: str = "1", kill_at: str = "-1", epochs: str = "3"
+) -> None:
     used = set()
 
     def progress(done: float, total: float, unit: str) -> None:
@@ -26,7 +28,8 @@ def main(kind: str, batches: str, folder: str, devices: str = "1", kill_at: str 
         if done == int(kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    settings = TRAINING.model_copy(update={"backend": "jax", "devices": int(devices)})
+    given = {"backend": "jax", "devices": int(devices), "epochs": int(epochs)}
+    settings = TRAINING.model_copy(update=given)
     counts = train(Path(folder), Path(batches), SPECS[kind], settings, progress)
     (count,) = used
     print(

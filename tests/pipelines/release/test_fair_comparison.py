@@ -22,6 +22,8 @@ from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings
 from tests.conftest import PLAY, REVIEWS, artifact_of, declared
 
+pytestmark = pytest.mark.slow
+
 ACCURACY, BITS = RegistrySpec(metric="accuracy"), RegistrySpec(metric="bits_per_character")
 Run = Callable[..., dict[str, Any]]
 

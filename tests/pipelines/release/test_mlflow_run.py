@@ -15,6 +15,8 @@ from pipelines.store.settings import Settings
 from pipelines.tracking.report_files import FOLDER
 from tests.conftest import artifact_of
 
+pytestmark = pytest.mark.slow
+
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
 
 

@@ -20,6 +20,8 @@ from pipelines.store.lineage import stored
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of, spec_of
 
+pytestmark = pytest.mark.slow
+
 NAME = "tiny-play"
 
 

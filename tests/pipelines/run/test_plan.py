@@ -15,6 +15,7 @@ from pipelines.run.changes import changes
 from pipelines.run.options import Selection
 from pipelines.run.plan import plan, recipe_of
 from pipelines.run.retraining import retrain_plain
+from pipelines.store.artifacts import Artifact, Recipe
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT, artifact_of
 from tests.plain_stages import NAMES, STAGES
@@ -65,6 +66,30 @@ def test_a_changed_value_of_a_mapping_is_named(home: Settings, reviews: Path) ->
     assert changes(recipe("0.5"), before) == [
         "model.dropout {'word': 0.1, 'embedding': 0.0, 'recu… → 0.5"
     ]
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("training.devices=2", "training.devices 1 → 2"),
+        ("training.threads=3", "training.threads 2 → 3"),
+        ("training.loop=fit", None),  # as it is
+        ("training.checkpoint_every=5", None),
+    ],
+)
+def test_what_the_weights_depend_on_is_in_the_key_of_the_model(
+    reviews: Path, override: str, reason: str | None
+) -> None:
+    inputs = {"batches": Artifact("batches", "", Path(), {"digest": "0"})}
+    model = next(stage for stage in STAGES if stage.name == "model")
+
+    def recipe(*overrides: str) -> Recipe:
+        spec = load_spec(str(reviews), overrides=("training.backend=jax", *overrides))
+        return recipe_of(model, spec, inputs)
+
+    before, now = recipe(), recipe(override)
+    assert changes(now, vars(before)) == ([reason] if reason else [])
+    assert (now.key == before.key) == (reason is None)
 
 
 def test_checkpoint_every_changes_nothing(home: Settings, reviews: Path) -> None:

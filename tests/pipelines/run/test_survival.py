@@ -16,9 +16,10 @@ from tests.forked import exit_code
 from tests.pipelines.killed_run import killed_run
 from tests.plain_stages import NAMES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_killed_in_each_stage_it_ends_as_an_undisturbed_run(
     trained: Settings, play: Path, tmp_path: Path
 ) -> None:

@@ -16,6 +16,8 @@ from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings
 from tests.conftest import PROJECT
 
+pytestmark = pytest.mark.slow
+
 REVIEWS, PLAY, WORDS, JAPANESE = "tiny-reviews", "tiny-play", "tiny-words", "tiny-japanese"
 TEXTS = ["a wonderful film", "dull, dull, dull!", "x" * 30, " ", "the end " * 90]
 SCRIPT = """

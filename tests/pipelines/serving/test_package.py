@@ -23,6 +23,8 @@ from pipelines.store.settings import Settings
 from pipelines.tokens.vocabulary import Vocabulary
 from tests.conftest import PROJECT
 
+pytestmark = pytest.mark.slow
+
 NAME = "tiny-reviews"
 
 

@@ -20,6 +20,8 @@ from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of
 
+pytestmark = pytest.mark.slow
+
 REVIEWS, PLAY = "tiny-reviews", "tiny-play"
 WORDS, JAPANESE = "tiny-words", "tiny-japanese"
 WISH = {"length": 30, "temperature": 1.0, "seed": 1}

@@ -23,6 +23,8 @@ from pipelines.serving.registered import load_champion
 from pipelines.store.settings import Settings
 from tests.conftest import PLAY, PROJECT, REVIEWS, artifact_of
 
+pytestmark = pytest.mark.slow
+
 EARLIER = PROJECT / "tests" / "data" / "registered_before_rooms.tar.xz"
 MADE_IN = "/srv/folio/home"
 ASK = """\
@@ -58,7 +60,6 @@ def move_registry(home: Path) -> None:
         path.write_text(path.read_text().replace(MADE_IN, str(home)))
 
 
-@pytest.mark.slow
 def test_an_earlier_package_predicts(earlier: Settings) -> None:
     reviews = Predictor.load(load_champion(earlier.home, "tiny-reviews"))
     (row,) = reviews.predict(["A fine film."])

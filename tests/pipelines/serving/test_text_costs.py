@@ -24,6 +24,8 @@ from pipelines.serving.text_costs import Cost, TextCosts, coded
 from pipelines.store.settings import Settings
 from tests.conftest import artifact_of, held_out
 
+pytestmark = pytest.mark.slow
+
 PLAY, WORDS, JAPANESE = "tiny-play", "tiny-words", "tiny-japanese"
 TEXTS = {
     PLAY: [

@@ -30,6 +30,8 @@ from pipelines.source.tfds_library import load_tfds
 from pipelines.store.artifacts import Workspace
 from tests.conftest import PROJECT, artifact_in
 
+pytestmark = pytest.mark.slow  # imports TensorFlow
+
 NAME = "folio_articles"  # tfds' own name for the class below
 TITLES = ["水車", "灯台", "切手", "縁側", "風鈴", "石橋", "湧き水", "渡し船"]
 SENTENCES = [
@@ -162,7 +164,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return partial(Built, tmp_path, monkeypatch)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_the_splits_records_as_parquet(
     prepared: Callable[[str], Path], run: Run, file_format: str
@@ -378,7 +379,6 @@ def test_the_mirror_is_tried_first(
     assert len(site.asked) == 2
 
 
-@pytest.mark.slow
 def test_nothing_answers(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "PUBLISHED", "http://127.0.0.1:9")
     message = fails(run, tmp_path / "data", kind=UnreachableError)

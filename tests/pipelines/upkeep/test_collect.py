@@ -30,6 +30,8 @@ from tests.conftest import artifact_of, republished, spec_of
 from tests.pipelines.release.test_stage import inputs_of, released
 from tests.pipelines.store.test_live_runs import hold
 
+pytestmark = pytest.mark.slow
+
 OTHER = "seed=7"  # the same play, another model
 
 

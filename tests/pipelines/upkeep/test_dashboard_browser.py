@@ -32,9 +32,12 @@ PROBE = """\
 }}</script>
 """
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium on the PATH (Debian: apt-get install chromium)"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.forked import CONTEXT
 from tests.pipelines.upkeep.test_dashboard_browser import chromium
 from tests.pipelines.upkeep.test_dashboard_browser import pytestmark as browser
 
-pytestmark = [browser, pytest.mark.slow]
+pytestmark = [*browser, pytest.mark.slow]
 
 
 def train_long(home: str, pipeline: str) -> None:
