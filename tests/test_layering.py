@@ -19,11 +19,11 @@ from tests.conftest import PROJECT
 ONE_PLACE = {
     "flock": ("pipelines.files.locks",),
     "get_close_matches": ("pipelines.errors",),  # did you mean
-    # A temporary file, synced and renamed; a manifest syncs what stands in a draft, a journal is
+    # A temporary file, synced and renamed; a listing syncs what it lists, a journal is
     # only added to.
     "fsync": (
         "pipelines.files.whole_files",
-        "pipelines.store.manifest",
+        "pipelines.files.listing",
         "pipelines.registry.journal",
     ),
     # A time as text; a run's id begins with one, and `folio up` shows a clock.
