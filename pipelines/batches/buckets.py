@@ -7,15 +7,7 @@ import numpy as np
 MAX_CANDIDATES = 4096  # distinct lengths tried as widths; if there are more, neighbours are merged
 
 
-def best_widths(lengths: np.ndarray, count: int, batch_size: int) -> list[int]:
-    """The same for `lengths` (n,), one by one."""
-    distinct, rows = np.unique(np.maximum(lengths, 1), return_counts=True)
-    return best_widths_of(distinct, rows, count, batch_size)
-
-
-def best_widths_of(
-    distinct: np.ndarray, rows: np.ndarray, count: int, batch_size: int
-) -> list[int]:
+def best_widths(distinct: np.ndarray, rows: np.ndarray, count: int, batch_size: int) -> list[int]:
     """At most `count` widths, ascending, that minimize the slots that training computes for rows
     of `distinct` lengths (n,) of which there are `rows` (n,): a bucket's last batch is filled up
     with empty rows to `batch_size`.

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.batches import writer
-from pipelines.batches.buckets import assign, best_widths_of
+from pipelines.batches.buckets import assign, best_widths
 from pipelines.batches.columns import column, padded
 from pipelines.batches.layout import Layout, file_names, rows_of_files
 from pipelines.batches.tokenized_split import TokenizedSplit
@@ -62,7 +62,7 @@ def best_for(texts: Mapping[str, TokenizedSplit], layout: Layout) -> list[int]:
         lengths = texts["train"].by_length[shift:]
         distinct = np.flatnonzero(lengths[1:]) + 1
         most, size = layout.spec.max_buckets, layout.spec.batch_size
-        widths = best_widths_of(distinct, lengths[distinct], most, size)
+        widths = best_widths(distinct, lengths[distinct], most, size)
         widths = [*widths[:-1], max(longest, widths[-1])]
     else:
         widths = sorted(set(layout.spec.buckets))

@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipelines.files.sqlite_file import path_of
-from pipelines.registry.mlflow_private import absolute_roots, model_places, relocate
+from pipelines.mlflow_private.registry_tables import absolute_roots, model_places, relocate
+from pipelines.mlflow_private.schema import LOCK_SECONDS
 
 SCHEME = "mlflow-artifacts"
 ARTIFACTS = "artifacts"
-LOCK_SECONDS = 10  # another process may lock the database for that long
 
 
 def local_path(location: str, database: str) -> Path | None:

@@ -15,9 +15,9 @@ from pipelines.errors import FolioError, first_line
 from pipelines.files.home import made, why_closed
 from pipelines.files.locks import locked
 from pipelines.files.sqlite_file import address_of
+from pipelines.mlflow_private.registry_tables import make_database
 from pipelines.network.addresses import redacted
 from pipelines.registry.home_artifacts import adopt
-from pipelines.registry.mlflow_private import make_database
 
 if TYPE_CHECKING:
     import mlflow

@@ -22,10 +22,11 @@ from pipelines.files.home import made
 from pipelines.files.names import unsafe
 from pipelines.files.small_files import parse_object
 from pipelines.files.sqlite_file import path_of, read_only
+from pipelines.mlflow_private.registry_tables import delete_for_good, read_versions
+from pipelines.mlflow_private.schema import LOCK_SECONDS
 from pipelines.network.addresses import shown
-from pipelines.registry.home_artifacts import ARTIFACTS, LOCK_SECONDS, SCHEME, local_path, own_roots
+from pipelines.registry.home_artifacts import ARTIFACTS, SCHEME, local_path, own_roots
 from pipelines.registry.mlflow_access import is_own, mlflow_at, registry_uri
-from pipelines.registry.mlflow_private import delete_for_good, read_versions
 from pipelines.store.times import utc
 
 if TYPE_CHECKING:

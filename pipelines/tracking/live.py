@@ -16,16 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import first_line
+from pipelines.mlflow_private.run_tables import NAME, Point
 from pipelines.store.artifacts import Epochs
-from pipelines.tracking.runs import (
-    MODEL,
-    NAME,
-    Point,
-    Tracking,
-    as_params,
-    tracking_at,
-    training_tag,
-)
+from pipelines.tracking.runs import MODEL, Tracking, as_params, tracking_at, training_tag
 
 LAST_SECONDS = 300  # for the last points; the first database of a home takes a while to make
 NOT_A_METRIC = ("epoch", "steps")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import first_line
-from pipelines.tracking.runs import NAME, PARENT, Point, Tracking, as_params, tracking_at
+from pipelines.mlflow_private.run_tables import NAME, Point
+from pipelines.tracking.runs import PARENT, Tracking, as_params, tracking_at
 
 SOURCE = {"mlflow.source.name": "folio", "mlflow.source.type": "LOCAL"}
 NOTE = "mlflow.note.content"

@@ -10,8 +10,9 @@ from typing import Any
 from requests import Session
 
 from pipelines.errors import FolioError
+from pipelines.mlflow_private.run_tables import Point, Run
 from pipelines.network.addresses import redacted, shown
-from pipelines.tracking.runs import PER_CALL, Point, Run
+from pipelines.tracking.runs import PER_CALL
 
 SECONDS = (3.05, 10)  # to connect, to answer
 NONE = 404

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from pipelines.mlflow_private.run_tables import Point, Run, Tables
 from pipelines.registry.home_artifacts import ARTIFACTS, SCHEME
 from pipelines.registry.mlflow_access import is_own, tracking_uri
 
 MODEL = "folio.model"  # tag: the start of the model's key, until the model is registered
 VERSION = "folio.version"  # tag: the number, from then on
-NAME, PARENT = "mlflow.runName", "mlflow.parentRunId"  # MLflow's own tags
+PARENT = "mlflow.parentRunId"  # MLflow's own tag
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow keeps runs in
 MOST_VALUE = 6000  # MLflow's limit for a parameter, in characters
+MAKE = """
+import sys
+from pathlib import Path
+from pipelines.registry.mlflow_access import mlflow_at
+with mlflow_at(Path(sys.argv[1])):
+    pass
+"""
 PER_CALL = 100  # MLflow's limit for parameters and tags
-
-
-class Run(NamedTuple):
-    id: str
-    name: str
-    status: str  # RUNNING, FINISHED, FAILED, KILLED
-
-
-class Point(NamedTuple):
-    key: str
-    value: float
-    timestamp: int  # milliseconds since 1970
-    step: int
 
 
 class Tracking(Protocol):
@@ -65,13 +63,21 @@ def tracking_at(home: Path) -> Tracking | None:
     Every call may raise an exception if it does not answer.
     """
     from pipelines.tracking.rest import Server
-    from pipelines.tracking.tables import Tables
 
     address = tracking_uri(home)
     scheme = urlsplit(address).scheme.partition("+")[0]
     if scheme in ("http", "https"):
         return Server(address)
-    return Tables(address, home) if scheme in DATABASES else None
+    if scheme not in DATABASES:
+        return None
+    make = partial(_make_database, home) if is_own(home) else None
+    return Tables(address, partial(artifact_location, home), make)
+
+
+def _make_database(home: Path) -> None:
+    """Some seventy migrations by MLflow: in another process, the training goes on in this one."""
+    command = [sys.executable, "-c", MAKE, str(home)]
+    subprocess.run(command, check=False, capture_output=True)
 
 
 def artifact_location(home: Path, name: str) -> str | None:

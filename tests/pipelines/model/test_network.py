@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,20 @@ def test_a_plain_declaration_has_the_layers_that_it_always_had() -> None:
             getattr(each, "noise_shape", None) is None and not getattr(each, "weight_dropout", 0)
             for each in layers
         )
+
+
+def test_a_peephole_model_of_an_earlier_folio_loads_by_its_name(tmp_path: Path) -> None:
+    """Its file names the module in which the cell was then; Keras goes by the registered name."""
+    spec = ModelSpec(kind="language_model", cell="peephole", embedding=3, units=(4,))
+    path, old = tmp_path / "model.keras", tmp_path / "old.keras"
+    model = built(spec)
+    save_model(model, path)
+    with zipfile.ZipFile(path) as read, zipfile.ZipFile(old, "w") as write:
+        for name in read.namelist():
+            data = read.read(name)
+            if name == "config.json":
+                assert b'"registered_name": "folio>PeepholeLSTMCell"' in data
+                assert data.count(b"pipelines.model.cells") == 1
+                data = data.replace(b"pipelines.model.cells", b"pipelines.cells")
+            write.writestr(name, data)
+    np.testing.assert_array_equal(logits(load_model(old), spec), logits(model, spec))

@@ -18,10 +18,11 @@ from flows.services.mlflow_process import command, environment
 from flows.web.reachable import answers
 from pipelines.errors import FolioError, UsageError
 from pipelines.export.export import export
+from pipelines.mlflow_private.registry_tables import LOCATIONS, absolute_roots, relocate
+from pipelines.mlflow_private.schema import SCHEMA
 from pipelines.registry.champions import promote, rollback
 from pipelines.registry.home_artifacts import SCHEME, local_path
 from pipelines.registry.mlflow_access import mlflow_at
-from pipelines.registry.mlflow_private import LOCATIONS, SCHEMA, absolute_roots, relocate
 from pipelines.registry.versions import is_within, versions
 from pipelines.run.retraining import retrain_plain
 from pipelines.serving.predictor import Predictor

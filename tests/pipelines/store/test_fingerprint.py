@@ -80,8 +80,8 @@ ROOMS = {
     # `readers` clean what is asked of the package; `registry` and `store` tell what is registered
     # and what it was made of; the code of `serving` is in the package.
     "release": (
-        "baselines batches corpus counting declaration files metrics mix model numpy_network "
-        "readers registry release serving stats store tokens tracking"
+        "baselines batches corpus counting declaration files metrics mix mlflow_private model "
+        "numpy_network readers registry release serving stats store tokens tracking"
     ),
     "report": "baselines corpus declaration report stats store tokens",
 }

@@ -1,29 +1,22 @@
 """MLflow's tables of experiments and runs: importing MLflow takes seconds, writing a row does not.
-
-They are not public. Tested with the tables of MLflow 3.17; others are not written to.
-"""
+Those of another version are not written to."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from pipelines.errors import FolioError
 from pipelines.files.sqlite_file import path_of
-from pipelines.registry.home_artifacts import LOCK_SECONDS
-from pipelines.registry.mlflow_access import is_own
-from pipelines.registry.mlflow_private import SCHEMA
-from pipelines.tracking.runs import NAME, Point, Run, artifact_location
+from pipelines.mlflow_private.schema import LOCK_SECONDS, SCHEMA
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, TableClause
 
+NAME = "mlflow.runName"  # MLflow's own tag
 COLUMNS = {
     "alembic_version": "version_num",
     "experiments": "experiment_id name artifact_location lifecycle_stage creation_time "
@@ -35,30 +28,37 @@ COLUMNS = {
     "metrics": "key value timestamp run_uuid step is_nan",
     "latest_metrics": "key value timestamp run_uuid step is_nan",
 }
-MAKE = """
-import sys
-from pathlib import Path
-from pipelines.registry.mlflow_access import mlflow_at
-with mlflow_at(Path(sys.argv[1])):
-    pass
-"""
+
+
+class Run(NamedTuple):
+    id: str
+    name: str
+    status: str  # RUNNING, FINISHED, FAILED, KILLED
+
+
+class Point(NamedTuple):
+    key: str
+    value: float
+    timestamp: int  # milliseconds since 1970
+    step: int
 
 
 class Tables:
-    """The database at an address; that of a home is made if there is none."""
+    """The database at an address. `files_of` says where the files of an experiment are; `make`, if
+    given, makes the database if its file is not there."""
 
-    def __init__(self, address: str, home: Path) -> None:
-        self._address, self._home = address, home
+    def __init__(
+        self, address: str, files_of: Callable[[str], str | None], make: Callable[[], None] | None
+    ) -> None:
+        self._address, self._files_of, self._make = address, files_of, make
 
     @cached_property
     def _engine(self) -> Engine:
         from sqlalchemy import create_engine
 
         path = path_of(self._address)
-        if path is not None and not path.exists() and is_own(self._home):
-            # Some seventy migrations by MLflow: in another process, the training goes on in this.
-            command = [sys.executable, "-c", MAKE, str(self._home)]
-            subprocess.run(command, check=False, capture_output=True)
+        if path is not None and not path.exists() and self._make is not None:
+            self._make()
         if path is not None and not path.exists():
             raise FolioError(f"{path}: there is no such database")
         patience = {"timeout": LOCK_SECONDS} if path is not None else {}
@@ -86,7 +86,7 @@ class Tables:
     def _new_experiment(self, name: str) -> dict[str, Any]:
         return {
             "name": name,
-            "artifact_location": artifact_location(self._home, name),
+            "artifact_location": self._files_of(name),
             "lifecycle_stage": "active",
             "creation_time": _now(),
             "last_update_time": _now(),

@@ -1,8 +1,5 @@
-"""All uses of MLflow beyond its public interface, where there are no public functions.
-
-Tested with MLflow 3.17: another version may have other tables and names. pyproject.toml allows no
-other version, and tests/pipelines/registry/test_mlflow_private.py reports what a new one lacks.
-"""
+"""The database of a registry: making an empty one, reading versions, where the models' files are,
+deleting for good. MLflow has no public functions for these, or none that answers at once."""
 
 from __future__ import annotations
 
@@ -12,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.files.sqlite_file import address_of
+from pipelines.mlflow_private.schema import SCHEMA
 
 if TYPE_CHECKING:
     import mlflow
 
 DELETED = "Deleted_Internal"  # MLflow's mark on a deleted version
-SCHEMA = "dc11669786a5"  # of the tables whose rows are rewritten
 LOCATIONS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
