@@ -26,6 +26,7 @@ from flows.cli.main import main
 from flows.server.lifecycle import prefect_api
 from pipelines.store.settings import Settings
 from tests.conftest import JAPANESE, PLAY, REVIEWS, declared
+from tests.pipelines.run.test_other_bytes import STEP
 from tests.plain_stages import NAMES
 
 pytestmark = pytest.mark.slow
@@ -167,6 +168,26 @@ def test_bad_reviews_are_one_line(
     assert_one_line(command("run", path), 1, *parts)
     planned = command("plan", path, "--json")
     assert json.loads(planned.stdout)["stages"][1]["action"] == "run"
+
+
+def test_a_rebuild_with_other_bytes_stops_the_run_and_the_next_one_goes_on(
+    command: Folio, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(STEP)
+    path = write(tmp_path, REVIEWS.replace("corpus: {{", "corpus: {{transform: mine:step, "))
+    until = ("run", path, "--until", "batches")
+    assert command(*until).returncode == 0
+    (shard,) = (tmp_path / "home" / "store" / "corpus").glob("*/documents/test-0000.parquet")
+    shard.write_bytes(b"x")
+    stopped = command(*until, "--json")
+    (record,) = json.loads(stopped.stdout)
+    assert stopped.returncode == 1 and "Traceback" not in stopped.stderr
+    assert (
+        record["state"] == "failed" and "tokens, batches were made of the former" in record["error"]
+    )
+    assert [one["action"] for one in record["stages"]] == ["reuse", "rebuild"]
+    (record,) = json.loads(command(*until, "--json").stdout)
+    assert [one["action"] for one in record["stages"]] == ["reuse", "reuse", "run", "run"]
 
 
 @pytest.mark.long
