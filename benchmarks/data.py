@@ -41,7 +41,7 @@ def paragraphs(conditions: Conditions) -> Declared:
     lines = Path(conditions.mirror or ".") / "jawiki_sample.txt"
     if conditions.quick or not lines.is_file():
         return _sample("jawiki", "jawiki.txt", ("batches.batch_size=64",))
-    return "jawiki", "full+lines", (f"source.path={lines}",)
+    return "jawiki", "notebook+lines", (f"source.path={lines}",)
 
 
 def _sample(pipeline: str, file: str, overrides: tuple[str, ...]) -> Declared:

@@ -1,8 +1,8 @@
 """The figures of earlier commits, and what has become slower since.
 
 `history.jsonl` has a line for each measured row: commit, date, machine, name, figure, met, in_use.
-`figure` is the row's ratio; of a row with a limit, the limit divided by the measurement. So more is
-better, and only figures of one machine are compared.
+`figure` is the row's ratio; of a row without another side, one divided by the measurement. So more
+is better, whatever the goal. Only figures of one machine are compared.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _line(row: Row, commit: str | None) -> Line:
 def _figure(row: Row) -> float | None:
     if row.ratio is not None:
         return row.ratio
-    return row.goal / row.ours if row.goal and row.ours else None
+    return 1 / row.ours if row.goal and row.ours else None
 
 
 def _is_busy(line: Line) -> bool:

@@ -13,6 +13,7 @@ from benchmarks.harness import Measured
 from pipelines.files.whole_files import write_json, write_whole
 
 JSON, PAGE, PLOT = "results.json", "RESULTS.md", "results.svg"
+OF_LIMIT = 0.7  # the share of the machine's limit that is the goal where no program reaches another
 BUSY = 0.1  # of the cores' time, used by others: above this, a comparison's figures are uncertain
 
 
@@ -24,9 +25,9 @@ def today() -> str:
 class Row:
     """One comparison. `name` is the argument of --only, a slash, and the alternative.
 
-    With an `other` side, the ratio says how many times better Folio is, and `goal` is its minimum.
-    Without one, `goal` is the maximum of `ours`. A row that could not be measured has neither, and
-    `note` says why.
+    With an `other` side, the ratio says how many times better Folio is, and `goal` is its minimum;
+    of the machine's limit, the ratio is the share that is reached. Without one, `goal` is the
+    maximum of `ours`. A row that could not be measured has neither, and `note` says why.
     """
 
     name: str

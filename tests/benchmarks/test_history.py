@@ -18,11 +18,12 @@ LIMIT = Row("idle/run", "", "", 1.0, None, "s", None, 1.5, True, machine=HERE, i
 def test_a_met_goal_that_falls_by_a_fifth_is_named(tmp_path: Path) -> None:
     history.append(tmp_path, [FAST, LIMIT], "abc123")
     earlier = history.read(tmp_path)
-    assert [line["figure"] for line in earlier] == [6.0, 1.5]
+    assert [line["figure"] for line in earlier] == [6.0, 1.0]
     assert not history.slower(earlier, [replace(FAST, ratio=4.9), replace(LIMIT, ours=1.2)])
+    assert not history.slower(earlier, [replace(FAST, goal=7.0), replace(LIMIT, goal=0.5)])
     slow = history.slower(earlier, [replace(FAST, ratio=4.7), replace(LIMIT, ours=1.3)])
     assert slow[0].startswith("char/loop: 4.7 instead of 6 at abc123 (")
-    assert slow[0].endswith("-22%") and slow[1].startswith("idle/run: 1.15 instead of 1.5")
+    assert slow[0].endswith("-22%") and slow[1].startswith("idle/run: 0.769 instead of 1 ")
 
 
 @pytest.mark.parametrize(
