@@ -18,6 +18,7 @@ import numpy as np
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.errors import UsageError
 from pipelines.model.decoding import Decoding, States, advance_of, state_widths
+from pipelines.parallel import ahead
 from pipelines.tokens.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ def sample(
     steps = max(1, min(STEPS, NOISE_VALUES // (streams * len(choices))))
     token = np.full(streams, known[0], np.int32)
     states = zero_states(spec, streams * (context or 1), model)
+    blocks = [forced[first : first + steps] for first in range(0, len(forced), steps)]
     drawn = []
-    for first in range(0, len(forced), steps):
-        block = forced[first : first + steps]
-        states, ids = advance(token, states, block, noise.block(block, steps))
+    for block, gumbel in zip(blocks, ahead(noise.block(one, steps) for one in blocks), strict=True):
+        states, ids = advance(token, states, block, gumbel)
         token = np.where(block[-1] < 0, ids[-1], block[-1]).astype(np.int32)
         drawn.append(ids)
     return np.concatenate(drawn)[len(known) - 1 :][:length].T
