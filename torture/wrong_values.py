@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from functools import cache
 from typing import Any
 
 VALUES: tuple[Any, ...] = (
@@ -53,7 +54,12 @@ def body(chance: random.Random, right: dict[str, Any]) -> tuple[str, bytes]:
         return kind, chance.randbytes(chance.choice((1, 100, 10_000)))
     if kind == "nested":
         return kind, b'{"a": ' + b"[" * 100_000
-    return kind, b'{"texts": ["' + b"a" * 20_000_000 + b'"]}'
+    return kind, _large()
+
+
+@cache
+def _large() -> bytes:
+    return b'{"texts": ["' + b"a" * 20_000_000 + b'"]}'
 
 
 def _bytes(value: Any) -> bytes:
