@@ -61,7 +61,7 @@ ARROWS = {
     "start": "declaration store",
     "batches": "errors declaration steps store tokens",
     "report": "errors stats declaration baselines stages store corpus tokens",
-    "model": "errors declaration files store tokens batches start",
+    "model": "batches declaration errors files parallel start store tokens",
     "counting": "errors store",
     "mix": "errors stats declaration files store batches model counting",
     "metrics": "errors stats declaration store corpus tokens batches model counting mix",

@@ -76,12 +76,12 @@ ROOMS = {
     "model": "batches files model start",
     # `corpus` says whether a text is written with blanks, so that words can be counted.
     "mix": "batches counting files mix model stats",
-    "metrics": "batches corpus counting declaration files metrics mix model stats tokens",
+    "metrics": "batches corpus counting declaration files metrics mix model parallel stats tokens",
     # `readers` clean what is asked of the package; `registry` and `store` tell what is registered
     # and what it was made of; the code of `serving` is in the package.
     "release": (
         "baselines batches corpus counting declaration files metrics mix mlflow_private model "
-        "numpy_network readers registry release serving stats store tokens tracking"
+        "numpy_network parallel readers registry release serving stats store tokens tracking"
     ),
     "report": "baselines corpus declaration report stats store tokens",
 }
