@@ -32,6 +32,7 @@ COMPARISONS = {  # name: its module, in the table's order
     "prep": "prep",
     "prep20": "prep20",
     "cluster": "cluster",
+    "driver": "driver",
     "imdb-epoch": "imdb_epoch",
     "char": "char",
     "backends": "backends",
@@ -44,7 +45,7 @@ COMPARISONS = {  # name: its module, in the table's order
     "scale": "scale",
     "flow": "flow",
 }
-LONG = ("prep20", "cluster", "scale")  # minutes to prepare: only on request
+LONG = ("prep20", "cluster", "driver", "scale")  # minutes to prepare: only on request
 MIRROR = PROJECT.parent / "shared" / "mirror"  # where the tests also find the real files
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -43,22 +44,33 @@ class _Groups:
     def __init__(self, pool: np.ndarray, listing: Listing, seed: int) -> None:
         names = [None if one is None else b"group " + one.encode() for one in listing.groups.names]
         ranks = _ranks(pool, listing, seed, names, RANK_BYTES)
-        self.order = np.argsort(ranks, kind="stable")
+        kind = np.int32 if len(pool) < 2**31 else np.int64  # of a hundred million, memory counts
+        self.order = np.argsort(ranks, kind="stable").astype(kind)
         ranks = ranks[self.order]
         new = np.ones(len(ranks), bool)
         new[1:] = ranks[1:] != ranks[:-1]
-        self.edges = np.append(np.flatnonzero(new), len(ranks))
+        del ranks
+        self.edges = np.append(np.flatnonzero(new).astype(kind), kind(len(new)))
         self.sizes = np.diff(self.edges)
         self.taken = np.zeros(len(self.sizes), bool)
         self.total = 0
-        _, labels = np.unique(listing.labels[pool], return_inverse=True)
-        self.labels = labels[self.order].astype(np.int32)
-        self.by_label = np.bincount(self.labels)
+        self._pool, self._listing = pool, listing
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The number of each document's label, in the groups' order."""
+        labels = self._listing.labels[self._pool]
+        return np.searchsorted(np.unique(labels), labels).astype(np.int32)[self.order]
+
+    @cached_property
+    def by_label(self) -> np.ndarray:
+        """How many documents have each."""
+        return np.bincount(self.labels)
 
     def take(self, wanted: int, quota: np.ndarray | None = None) -> None:
         """Those that fit, until there are `wanted` documents; with at most `quota` of each label,
         of those that are taken in this call."""
-        have = np.zeros(len(self.by_label), np.int64)
+        have = np.zeros(0 if quota is None else len(quota), np.int64)
         for first in range(0, len(self.sizes), BLOCK):
             for group, size in enumerate(self.sizes[first : first + BLOCK].tolist(), first):
                 if self.total == wanted:
