@@ -29,6 +29,8 @@ PRACTISED = ONE_LAYER.model_copy(
         "layer_norm": True,
     }
 )
+STACKED = PRACTISED.model_copy(update={"units": (5, 5), "residual": True, "pool": "mean"})
+HIGHEST = PRACTISED.model_copy(update={"pool": "max"})
 PRACTISED_WRITER = WRITER.model_copy(
     update={
         "units": (5, 5),
@@ -43,6 +45,7 @@ PRACTISED_WRITER = WRITER.model_copy(
 PRACTISES = {"weight_decay": 0.1, "average": 0.9, "label_smoothing": 0.1, "clip_norm": 1.0}
 ONE_CYCLE = TRAINING.model_copy(update={**PRACTISES, "schedule": "one_cycle", "loop": "custom"})
 WARMED_UP = TRAINING.model_copy(update={**PRACTISES, "schedule": "cosine", "warmup": 0.5})
+LINEAR = TRAINING.model_copy(update={**PRACTISES, "schedule": "linear", "warmup": 0.2})
 SAMPLED = WARMED_UP.model_copy(update={"label_smoothing": 0.0, "sampled_softmax": 16})
 ADVERSARIAL = ONE_CYCLE.model_copy(update={"adversarial": AdversarialSpec(kind="adversarial")})
 VIRTUAL = ONE_CYCLE.model_copy(update={"adversarial": AdversarialSpec(kind="virtual")})
@@ -66,6 +69,8 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
         ("language_model", WRITER, TRAINING, (8, 25)),
         pytest.param("speeches", WRITER, SHUFFLED, (6, 19), marks=pytest.mark.long),
         pytest.param("classifier", PRACTISED, ONE_CYCLE, (5, 17), marks=pytest.mark.long),
+        pytest.param("classifier", STACKED, LINEAR, (17,), marks=pytest.mark.long),
+        pytest.param("classifier", HIGHEST, LINEAR, (5,), marks=pytest.mark.long),
         pytest.param("language_model", PRACTISED_WRITER, WARMED_UP, (25,), marks=pytest.mark.long),
         pytest.param("language_model", PRACTISED_WRITER, SAMPLED, (25,), marks=pytest.mark.long),
         pytest.param("classifier", PRACTISED, ADVERSARIAL, (14,), marks=pytest.mark.long),
@@ -80,6 +85,8 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
         "language_model",
         "speeches",
         "practised",
+        "two layers, residual",
+        "highest outputs",
         "practised language_model",
         "sampled softmax",
         "adversarial",
