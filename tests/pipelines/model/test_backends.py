@@ -30,7 +30,8 @@ pytestmark = [
 KILL_AT = 14  # in the second epoch
 ROWS, LENGTH = 6, 20
 STEP = ROWS * LENGTH  # tokens
-KINDS = ["language_model", "classifier"]
+LEARNT = {"language_model": 0.95, "classifier": 0.98}  # of the loss, in three epochs
+KINDS = [*LEARNT]
 
 
 def trained(
@@ -62,7 +63,7 @@ def test_two_devices_learn_what_one_learns(
     assert trained(kind, batches[kind], tmp_path / "one") == "1 device, from the start"
     assert trained(kind, batches[kind], tmp_path / "two", 2) == "2 devices, from the start"
     losses = history(tmp_path / "one", "loss")
-    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.95 * losses[0]
+    assert losses == sorted(losses, reverse=True) and losses[-1] < LEARNT[kind] * losses[0]
     np.testing.assert_allclose(history(tmp_path / "two", "loss"), losses, rtol=1e-5)
     one, two = (load_model(tmp_path / name / "out" / "model.keras") for name in ("one", "two"))
     for mine, other in zip(one.trainable_variables, two.trainable_variables, strict=True):
