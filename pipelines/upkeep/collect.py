@@ -79,6 +79,8 @@ def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
 def _weighed(item: Item, home: Path) -> Item:
     if item.path is None or (item.version and not is_within(home, item.version)):
         return replace(item, path=None)
+    if item.bytes:
+        return item
     return replace(item, bytes=size_of(item.path))
 
 

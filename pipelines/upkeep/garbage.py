@@ -18,6 +18,7 @@ from pipelines.store.artifacts import Artifact
 from pipelines.store.times import utc
 
 DAY = 86_400  # seconds
+BYTES = "bytes"  # of all files, in what is noted of a manifest
 ENDED_WELL = ("done", "nothing-to-do")
 Record = dict[str, Any]
 Reigns = Mapping[str, Sequence[int]]  # {model: its champions, as `journal.reigns` gives them}
@@ -242,7 +243,8 @@ def _artifacts(stock: Stock, kept: list[Artifact], policy: Policy) -> Iterator[I
     reason = f"not needed by a version in use, by the last {policy.runs} runs or by a live run"
     for one in stock.artifacts:
         if one.path not in paths:
-            yield Item("artifact", f"{one.stage} {one.key[:12]}", one.path, reason, key=one.key)
+            name, size = f"{one.stage} {one.key[:12]}", one.manifest.get(BYTES, 0)
+            yield Item("artifact", name, one.path, reason, size, key=one.key)
 
 
 def _versions(

@@ -23,9 +23,10 @@ from pipelines.files.small_files import read_bytes
 from pipelines.files.whole_files import write_whole
 from pipelines.store.artifacts import MANIFEST, Artifact, Store
 from pipelines.store.lineage import folders
+from pipelines.upkeep.garbage import BYTES
 
 NOTES = ".manifests.json"
-VERSION = 1  # of what is noted, and of how a manifest is checked
+VERSION = 2  # of what is noted, and of how a manifest is checked
 LEFT_ALONE = 10.0  # seconds; file systems note times to 2 seconds at worst
 Notes = dict[str, list[Any]]  # {stage/key: [which file, what it says]}
 
@@ -42,7 +43,7 @@ def glances(store: Store) -> list[Artifact]:
             artifact = store.find(stage, key)
             if artifact is None:
                 continue
-            note = [which, _glance(artifact)]
+            note = [which, _glance(artifact, which[2] if which else 0)]
             certain = which is not None and now - which[-1] / 1e9 > LEFT_ALONE
             if certain and which == _which(path):
                 after[name] = note
@@ -66,7 +67,8 @@ def _which(path: Path) -> list[int] | None:
     return [manifest.st_dev, manifest.st_ino, manifest.st_size, *times]
 
 
-def _glance(artifact: Artifact) -> dict[str, Any]:
+def _glance(artifact: Artifact, own: int) -> dict[str, Any]:
+    """`own`: the bytes of the manifest itself."""
     manifest = artifact.manifest
     named = {"name": manifest["config"]["name"]} if artifact.stage == "release" else {}
     counted = ("pipeline", "version") if artifact.stage in ("release", "start") else ()
@@ -76,6 +78,7 @@ def _glance(artifact: Artifact) -> dict[str, Any]:
         "run": manifest.get("run"),
         "inputs": manifest["inputs"] if artifact.stage != "source" else {},  # those are files
         "config": named,
+        BYTES: own + sum(file["bytes"] for file in manifest["files"].values()),
         "counts": {name: manifest["counts"].get(name) for name in counted},
     }
 

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.store.artifacts import MANIFEST, Artifact, Store
 from pipelines.store.lineage import stored
+from pipelines.store.removal import size_of
 from pipelines.upkeep import glances as module
 from pipelines.upkeep.glances import NOTES, glances
 from tests.pipelines.store.test_artifacts import recipe, write
@@ -57,6 +58,7 @@ def test_it_is_what_the_manifests_say_and_each_is_read_once(made: list[Artifact]
     assert first == again == whole
     assert [one.manifest for one in first] == [one.manifest for one in again]
     for one, all_of_it in zip(again, whole, strict=True):
+        assert one.manifest["bytes"] == size_of(one.path)
         assert one.digest == all_of_it.digest
         assert {name: one.manifest[name] for name in ("created", "run", "inputs")} == {
             name: all_of_it.manifest[name] for name in ("created", "run", "inputs")
