@@ -20,6 +20,7 @@ FOLLOWS = "folio upstream: "
 # whose process is dead on this machine is found by its free lock, in seconds.
 SILENCE = timedelta(seconds=180)
 AFTERMATH = timedelta(seconds=20)  # a retry waits for the worker's second report of the death
+AGAIN = "its process died; retried from the published artifacts"
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", "Nothing to do")
 EACH_RUN: dict[str, Any] = {
     "match": {"prefect.resource.id": "prefect.flow-run.*"},
@@ -63,14 +64,13 @@ def _crashed_is_tried_again() -> AutomationCore:
         within=AFTERMATH,
         **EACH_RUN,
     )
-    again = "its process died; retried from the published artifacts"
     return AutomationCore(
         name="folio: a crashed run is tried again",
         trigger=trigger,
         enabled=True,
         description="It continues from the last artifact or the last checkpoint",
         actions=[
-            ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=again)
+            ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=AGAIN)
         ],
     )
 

@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed, State
 
 from flows.deployments import CPU, GPU
+from flows.services.automations import AGAIN
 from pipelines.declaration.load import pipeline_name
 from pipelines.errors import FolioError, UnreadableError
 from pipelines.registry.lookup import waiting
@@ -28,6 +29,8 @@ from pipelines.tracking.live import end_killed
 
 PENDING_AT_MOST = timedelta(minutes=5)  # a process is started within seconds
 UNTOLD_AT_MOST = timedelta(minutes=5)  # an ended run tries to report to Prefect for a minute
+AGAIN_WITHIN = timedelta(minutes=2)  # the server tries a crashed run again after 20 seconds
+FORGOTTEN_SINCE = timedelta(days=1)  # at most: what crashed before stays as it is
 GONE = "its process was killed"
 PUT_OFF = "stopped with its worker; it continues when a worker is available"
 BEGUN = (StateType.RUNNING, StateType.CANCELLING, StateType.PENDING)
@@ -85,6 +88,23 @@ def stuck(client: SyncPrefectClient, runs: Runs) -> Iterator[tuple[FlowRun, Stat
             record = runs.get(run.name)
             if now - _end_of(record) > UNTOLD_AT_MOST:
                 yield run, _recorded(record)
+    yield from _forgotten(client, runs, live)
+
+
+def _forgotten(
+    client: SyncPrefectClient, runs: Runs, live: set[str]
+) -> Iterator[tuple[FlowRun, State]]:
+    """Crashed runs of workers that the server was to try again, had it not been killed as well."""
+    now = datetime.now(UTC)
+    since = filters.FlowRunFilterEndTime(after_=now - FORGOTTEN_SINCE)
+    for run in _flow_runs(client, (StateType.CRASHED,), since):
+        of_worker = run.deployment_id is not None and run.work_pool_name == CPU
+        if not of_worker or run.name in live or run.state is None:
+            continue
+        if now - run.state.timestamp > AGAIN_WITHIN:
+            record = runs.get(run.name) if runs.has(run.name) else {"state": "failed"}
+            ended_well = record["state"] != "failed"
+            yield run, _recorded(record) if ended_well else _interrupted(run, AGAIN)
 
 
 def _is_decided(run: FlowRun, home: Path) -> bool:
@@ -148,7 +168,11 @@ def _interrupted(run: FlowRun, said: str) -> State:
 
 
 def _flow_runs(
-    client: SyncPrefectClient, states: tuple[StateType, ...], **others: Any
+    client: SyncPrefectClient,
+    states: tuple[StateType, ...],
+    ended: filters.FlowRunFilterEndTime | None = None,
+    **others: Any,
 ) -> Iterator[FlowRun]:
     state = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(states)))
-    yield from client.read_flow_runs(flow_run_filter=filters.FlowRunFilter(state=state), **others)
+    wanted = filters.FlowRunFilter(state=state, end_time=ended)
+    yield from client.read_flow_runs(flow_run_filter=wanted, **others)

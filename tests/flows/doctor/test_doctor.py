@@ -28,7 +28,7 @@ from prefect.settings import (
     PREFECT_CLIENT_MAX_RETRIES,
     temporary_settings,
 )
-from prefect.states import Running, Scheduled
+from prefect.states import Crashed, Running, Scheduled, State
 from prefect.workers.process import ProcessWorker
 
 from flows.doctor import servers
@@ -341,16 +341,22 @@ def test_a_run_whose_process_was_killed_is_ended(installed: Home) -> None:
 
 def begun(home: Home, name: str) -> str:
     """The id of a flow run of that name that is Running in Prefect's eyes."""
-    (deployment,) = (
+    return flow_run(home, name, "flows.train.train", Running(), {"order": ORDER})
+
+
+def flow_run(
+    home: Home, name: str, entrypoint: str, state: State, parameters: dict[str, Any]
+) -> str:
+    deployment = next(
         one["id"]
         for one in home.api("POST", "/deployments/filter")
-        if one["entrypoint"] == "flows.train.train"
+        if one["entrypoint"] == entrypoint
     )
     with home.client() as client:
         run = client.create_flow_run_from_deployment(
-            deployment, name=name, state=Scheduled(), parameters={"order": ORDER}
+            deployment, name=name, state=Scheduled(), parameters=parameters
         )
-        client.set_flow_run_state(run.id, Running(), force=True)
+        client.set_flow_run_state(run.id, state, force=True)
     return str(run.id)
 
 
@@ -375,6 +381,30 @@ def test_runs_that_could_not_tell_their_end_are_told_by_their_records(
         state: installed.api("GET", f"/flow_runs/{run}")["state_name"]
         for state, run in flow_runs.items()
     } == shown
+
+
+@pytest.mark.long
+def test_crashed_runs_that_the_server_has_forgotten_are_continued(
+    installed: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"done": "Completed", "failed": "AwaitingRetry", "unrecorded": "AwaitingRetry"}
+    record, flow_runs = next(iter(installed.settings.runs)), {}
+    for state in wanted:
+        run = f"20260102-000000-tiny-play-{state}"
+        if state != "unrecorded":
+            installed.settings.runs.save(record | {"run": run, "state": state, "error": "killed"})
+        crashed = Crashed(message="no heartbeat")
+        flow_runs[state] = flow_run(installed, run, "flows.retrain.retrain", crashed, {})
+    assert "runs" not in bad(installed.told())  # the server may be about to try them again
+    monkeypatch.setattr(sweeping, "AGAIN_WITHIN", timedelta(0))
+    installed.told(fix=True)
+    found = {
+        state: installed.api("GET", f"/flow_runs/{run}")["state_name"]
+        for state, run in flow_runs.items()
+    }
+    for run in flow_runs.values():
+        installed.api("DELETE", f"/flow_runs/{run}")
+    assert found == wanted
 
 
 @pytest.mark.long
