@@ -6,6 +6,7 @@ a word as one number.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +16,11 @@ import pyarrow as pa
 
 from pipelines.tokens.words import split_words
 
+BLOCK = 2**21  # bytes of text in which words are found at a time
 EIGHT = 8  # bytes of a word that are one number
 FIRST_BYTES = np.array([(1 << 8 * length) - 1 for length in range(EIGHT + 1)], np.uint64)
 IS_LETTER = np.array([chr(byte).isalnum() or byte == ord("_") for byte in range(128)])
+NO_WORDS = pa.array([], pa.large_string())
 LOWER = np.array([ord(chr(byte).lower()) for byte in range(128)], np.uint8)
 
 
@@ -35,7 +38,8 @@ class CodedWords(NamedTuple):
             return _split(texts, lower, words, marks)
         plain = (texts.str.len_bytes() == texts.str.len_chars()).to_numpy()
         ascii_texts, others = texts.filter(plain), texts.filter(~plain)
-        return _merged(plain, _found(ascii_texts, lower), _split(others, lower, words, marks))
+        found = [_found(some, lower) for some in _blocks(ascii_texts)]
+        return _merged(plain, _joined(found), _split(others, lower, words, marks))
 
     def counts(self) -> pl.DataFrame:
         """How often each word occurs: `text`, sorted, and `count`."""
@@ -61,6 +65,26 @@ def _split(texts: pl.Series, lower: bool, words: str, marks: bool) -> CodedWords
     coded = found.dictionary_encode()
     edges = np.concatenate([[0], np.cumsum(lists.list.len().to_numpy(), dtype=np.int64)])
     return CodedWords(coded.indices.to_numpy(), edges, _series(coded.dictionary))
+
+
+def _blocks(texts: pl.Series) -> Iterator[pl.Series]:
+    """The texts in parts of some BLOCK bytes, so that little memory is needed at once."""
+    ends = texts.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy()
+    first = 0
+    while first < len(texts):
+        before = int(ends[first - 1]) if first else 0
+        stop = max(first + 1, int(np.searchsorted(ends, before + BLOCK, side="right")))
+        yield texts[first:stop]
+        first = stop
+
+
+def _joined(parts: list[CodedWords]) -> CodedWords:
+    codes, edges, words = [np.empty(0, np.int32)], [np.zeros(1, np.int64)], [_series(NO_WORDS)]
+    for part in parts:
+        codes.append(part.codes + np.int32(sum(map(len, words))))
+        edges.append(part.edges[1:] + edges[-1][-1])
+        words.append(part.words)
+    return CodedWords(np.concatenate(codes), np.concatenate(edges), pl.concat(words))
 
 
 def _found(texts: pl.Series, lower: bool) -> CodedWords:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.tokens import coded_words
 from pipelines.tokens.coded_words import CodedWords
 from pipelines.tokens.words import split_words
 
@@ -40,6 +41,14 @@ def test_words_of_any_length(length: int) -> None:
     texts = ["z" * length, "", "y" * length + " " + "z" * length, "é" + "z" * length]
     found = CodedWords.of(pl.Series(texts), lower=False, words="all")
     assert spelled(found) == [text.split() for text in texts]
+
+
+def test_texts_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coded_words, "BLOCK", 7)
+    texts = ["one two", "", "three", "é one", "a text beyond a block", "one", ""]
+    found = CodedWords.of(pl.Series(texts), lower=False, words="all")
+    assert spelled(found) == [text.split() for text in texts]
+    assert dict(found.counts().iter_rows())["one"] == 3
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
