@@ -27,11 +27,13 @@ run: $(READY)  ## retrain shakespeare and imdb; MIRROR=DIR reads the files from 
 
 # A file's tests share what they set up, so they stay together; slow files come first.
 # The tests start hundreds of processes: none is to compile Folio again, whatever the user has set.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(READY)  ## run the tests, 10 minutes; LONG=1 for all; LONG=3/10 for a tenth of the long ones
 	$(PYTEST) $(if $(findstring /,$(LONG)),--long $(LONG),$(if $(LONG),,-m "not long"))
 
+# These tests wait for a third of their time.
+test-quick: WORKERS = 3
 test-quick: $(READY)  ## run the tests without training or servers, under a minute
 	$(PYTEST) -m "not slow"
 
