@@ -25,6 +25,13 @@ TITLE = "IMDb archive to batches"
 SAMPLE = 1600  # reviews that the notebook's code is timed on
 TRAIN_SHARE = 0.4  # 20,000 of the 50,000: those that the vocabulary is built from
 WORDS = r"\w+"
+PROFILE = (
+    "By profile, on a busy machine: reading 100,000 members takes 2.5 s of one core in "
+    "Python: white space and SHA-256 of each text 0.7 s, tar headers 0.35 s, the rest is "
+    "choosing, decoding, cleaning and listing; decompressing runs beside it. Sketching and "
+    "comparing take 1.4 s of CPU, counting words 0.8 s, encoding them 1.5 s. Tried without a "
+    "gain: 500 headers at a time with NumPy, white space with NumPy or Polars."
+)
 
 
 def compare(conditions: Conditions) -> Iterator[Row]:
@@ -90,7 +97,7 @@ def compare(conditions: Conditions) -> Iterator[Row]:
         OF_LIMIT,
         "Only the compiled parts, on both cores, from texts in memory: decompressing the "
         "archive, finding, counting and encoding all words once, writing texts and ids "
-        "to Parquet. No classifying, cleaning, hashing, comparing or padding of files.",
+        f"to Parquet. No classifying, cleaning, hashing, comparing or padding of files. {PROFILE}",
     )
     yield Row.within(
         "prep/memory", f"{TITLE}: peak memory", mine.peak_bytes / 1e9, "GB", 1, len(mine.values)
