@@ -2,7 +2,7 @@
 
 The split of a document may depend on files that come last (film lists, the test folder). So the
 texts and ids wait on disk while groups and digests decide. Reading, comparing and writing are
-steps; the decisions are made here. Memory holds some 40 bytes of each document in columns, and a
+steps; the decisions are made here. Memory holds 34 bytes of each document in columns, and a
 name of each group.
 """
 

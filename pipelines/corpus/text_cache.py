@@ -89,11 +89,6 @@ class Texts:
                         yield at + skipped, batch.slice(skipped, count)
                     at += batch.num_rows
 
-    def names(self) -> Iterator[str]:
-        """The documents' ids."""
-        for batch in self.batches(["id"]):
-            yield from batch["id"].to_pylist()
-
     def names_of(self, numbers: Collection[int]) -> dict[int, str]:
         """The ids of these documents, by number."""
         wanted, found = np.unique(np.fromiter(numbers, np.int64, len(numbers))), dict[int, str]()

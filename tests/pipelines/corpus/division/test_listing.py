@@ -26,7 +26,8 @@ def test_names_come_back(names: list[str | None], cut: int) -> None:
 
 @given(NAMES)
 def test_a_copy_is_another(names: list[str | None]) -> None:
-    found = Categories.of(names)
+    found = Categories.none(len(names))
+    found.fill(0, pa.array(names, pa.string()))
     other = found.copy()
     other.put(np.ones(len(names), bool), "new")
     assert found.values() == names
