@@ -20,12 +20,14 @@ from pipelines.stages import Stage, stage_named
 from pipelines.store.artifacts import Artifact, Recipe, Workspace
 from pipelines.store.live_progress import kept, noted
 from pipelines.store.processor import another_processor, processor, processors
+from pipelines.store.run_records import Runs
 from pipelines.store.settings import Settings
 from pipelines.tracking.live import Training, training_run
 
 TRAINED = "model"  # the stage with epochs
 BY_ANOTHER = "built by another run in the meantime"  # why it is reused after all
 OTHERWISE = "rebuilt with other bytes than it had"
+REPLACED = "replaced"  # in a manifest: the digest of the damaged artifact in whose place it is
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def execute_stage(
         artifact, said = store.share(artifact)
         if not built:
             action, reason = "reuse", BY_ANOTHER
-    former = replaced(decision, artifact)
+    former = replaced(decision, artifact) or replaced_before(artifact, settings.runs, run)
     reason = "; ".join(filter(None, (reason, OTHERWISE if former else None, said)))
     seconds = round(time.perf_counter() - began, 3)
     return StageResult(stage.name, action, reason, seconds, artifact, former)
@@ -96,10 +98,25 @@ def execute_stage(
 def replaced(decision: Decision, artifact: Artifact) -> Artifact | None:
     """The damaged artifact that was to be rebuilt, if this one has other bytes. Those of a release
     and a report may be others."""
-    before = decision.artifact if decision.action == "rebuild" else None
+    before = decision.damaged
     if before is None or before.digest == artifact.digest:
         return None
     return before if stage_named(decision.stage).shared else None
+
+
+def replaced_before(artifact: Artifact, runs: Runs, run: str | None) -> Artifact | None:
+    """The same if an earlier process of this run rebuilt it and was killed before it could stop.
+    Only its digest is known: the rest is this one's. None if a record says it: the run was stopped
+    for it, and whoever retries it knows."""
+    origin, stage = artifact.manifest, artifact.stage
+    before = origin.get(REPLACED)
+    if run is None or origin.get("run") != run or before in (None, artifact.digest):
+        return None
+    said = [one for record in runs if record["run"] == run for one in record["stages"]]
+    if any(one["key"] == artifact.key and OTHERWISE in one["reason"] for one in said):
+        return None
+    former = replace(artifact, manifest=origin | {"digest": before})
+    return former if stage_named(stage).shared else None
 
 
 def refuse_other_bytes(pipeline: str, result: StageResult, below: Sequence[str]) -> None:
@@ -110,11 +127,13 @@ def refuse_other_bytes(pipeline: str, result: StageResult, below: Sequence[str])
     now, before = result.artifact, result.former
     files = listed(differing(now.manifest["files"], before.manifest["files"]))
     other = another_processor(processors(before.manifest), processors(now.manifest))
-    made_there = f", made on another processor: {other}" if other else ""
+    made_there = f"made on another processor: {other}" if other else ""
+    known = ", ".join(filter(None, (files, made_there)))
+    known = f" ({known})" if known else ""
     was = "was" if len(below) == 1 else "were"
     raise FolioError(
-        f"{pipeline}: {result.stage} artifact {now.key[:12]} was damaged, and {OTHERWISE} "
-        f"({files}{made_there}); {', '.join(below)} {was} made of the former bytes, so the run "
+        f"{pipeline}: {result.stage} artifact {now.key[:12]} was damaged, and {OTHERWISE}"
+        f"{known}; {', '.join(below)} {was} made of the former bytes, so the run "
         "stopped here. `folio plan` shows what must run now; run again to do it"
     )
 
@@ -135,6 +154,7 @@ def _obtain(
         "git_commit": git_commit(),
         "processor": processor(),
         "run": run,
+        REPLACED: decision.damaged.digest if decision.damaged else None,
     }
     progress, log, training = settings.progress(stage.name), settings.log, None
     if run is not None:

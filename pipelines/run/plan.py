@@ -67,6 +67,10 @@ class Decision:
     def reused(self) -> Artifact | None:
         return self.artifact if self.action == "reuse" else None
 
+    @property
+    def damaged(self) -> Artifact | None:
+        return self.artifact if self.action == "rebuild" else None
+
     def as_json(self) -> dict[str, Any]:
         return {
             "stage": self.stage,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from pipelines.run.plan import Decision, plan
 from pipelines.run.retraining import Retraining, retrain_plain
 from pipelines.store.artifacts import Artifact
 from pipelines.store.settings import Settings
-from tests.conftest import REVIEWS, artifact_of, declared, rewritten, spec_of
+from tests.conftest import PROJECT, REVIEWS, artifact_of, declared, rewritten, spec_of
 
 NAME, BATCHES = "tiny-changing", Selection.of(until="batches")
 STEP = """
@@ -23,6 +26,19 @@ import secrets
 def step(document):
     return f"{document.text} {secrets.choice('abcdefgh')}"
 """
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.pipelines.run import test_other_bytes as here
+
+def notice(text):
+    if "corpus: rebuilt" in text:  # it is published, and the run has not stopped yet
+        os.kill(os.getpid(), signal.SIGKILL)
+
+home, path = here.Settings.at(Path(sys.argv[1])), Path(sys.argv[2])
+here.ran(home, path, run=here.RUN, notice=notice)
+"""
+RUN = "a-killed-run"
 IF_SAME = "nothing changed, if corpus is rebuilt with the same bytes"
 
 
@@ -48,11 +64,12 @@ def damage(artifact: Artifact) -> None:
     victim.write_bytes(victim.read_bytes()[:-1] + b"x")
 
 
-def ran(settings: Settings, path: Path, selection: Selection = BATCHES) -> dict[str, str]:
+def ran(
+    settings: Settings, path: Path, selection: Selection = BATCHES, **asked: Any
+) -> dict[str, str]:
     """{stage: action} of a run."""
-    record = retrain_plain(
-        str(path), settings=settings, notice=lambda text: None, selection=selection
-    )
+    options = {"notice": lambda text: None, "selection": selection} | asked
+    record = retrain_plain(str(path), settings=settings, **options)
     return {entry["stage"]: entry["action"] for entry in record["stages"]}
 
 
@@ -123,6 +140,41 @@ def test_what_another_process_rebuilds_stops_it_too(home: Settings, changing: Pa
         run.stage(
             "corpus", lambda run, one: run.execute_elsewhere("corpus", (one,), elsewhere), source
         )
+
+
+@pytest.fixture
+def killed(home: Settings, changing: Path) -> Artifact:
+    """The corpus that a run has rebuilt with other bytes, just before it was killed."""
+    former = plan(spec_of(changing), home, BATCHES)[1].damaged
+    command = [sys.executable, "-c", KILLED, str(home.home), str(changing)]
+    assert subprocess.run(command, cwd=PROJECT).returncode == -signal.SIGKILL
+    corpus = home.store.open("corpus", former.key)
+    assert corpus.digest != former.digest == corpus.manifest["replaced"]
+    assert corpus.manifest["run"] == RUN and not home.runs.has(RUN)
+    return corpus
+
+
+def test_a_killed_run_stops_when_it_is_continued(
+    home: Settings, changing: Path, killed: Artifact
+) -> None:
+    with pytest.raises(FolioError) as stopped:
+        ran(home, changing, run=RUN, attempt=2)
+    line = str(stopped.value)
+    assert line.startswith(
+        f"{NAME}: corpus artifact {killed.key[:12]} was damaged, and rebuilt with other bytes than "
+        "it had; tokens, batches were made of the former bytes, so the run stopped here."
+    )
+    assert home.runs.get(RUN)["error"] == line
+    done = ran(home, changing, run=RUN, attempt=3)  # who retries it knows
+    assert (done["corpus"], done["tokens"], done["batches"]) == ("reuse", "run", "run")
+
+
+def test_another_run_redoes_what_follows_a_killed_one(
+    home: Settings, changing: Path, killed: Artifact
+) -> None:
+    done = ran(home, changing)
+    assert (done["corpus"], done["tokens"], done["batches"]) == ("reuse", "run", "run")
+    assert artifact_of(home, NAME, "tokens").manifest["replaced"] is None
 
 
 def test_a_model_from_another_processor_says_so(
