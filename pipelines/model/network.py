@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
 from pipelines.files.digests import digest_json
-from pipelines.model import sampled_softmax
+from pipelines.model.softmax import output
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +30,7 @@ def build_model(
     vocabulary_size: int,
     training_batch: int | None = None,
     seed: int = 0,
-    sampled: bool = False,
+    returns: output.Returns = "logits",
     classes: int = 2,
 ) -> keras.Model:
     """The network of `spec`; its initial weights and its dropout depend only on `seed`.
@@ -38,14 +38,13 @@ def build_model(
     A classifier maps {tokens (batch, time), length (batch,)} to a logit (batch, 1), or to one for
     each of more than two `classes`. A language model maps {tokens, length, state_0, …} to {logits
     (batch, time, vocabulary), state_0, …}. With `training_batch`, it is built for training, from
-    faster layers (fast/layers.py): a language model then returns only the logits and, if
-    `spec.stateful`, keeps the state itself for batches of that many rows. `sampled`: it also takes
-    targets and candidates, and returns the logits of these (sampled_softmax.py).
+    faster layers (fast/layers.py): a language model then returns only what `returns` says, and, if
+    `spec.stateful`, keeps the state itself for batches of that many rows.
     """
     if spec.kind == "classifier":
         return _classifier(spec, vocabulary_size, training_batch is not None, seed, classes)
     if training_batch is not None:
-        return _training_language_model(spec, vocabulary_size, training_batch, seed, sampled)
+        return _training_language_model(spec, vocabulary_size, training_batch, seed, returns)
     return _language_model(spec, vocabulary_size, seed)
 
 
@@ -130,29 +129,30 @@ def _language_model(spec: ModelSpec, vocabulary_size: int, seed: int) -> keras.M
         )  # (batch, time, units)
         x = _joined(spec, i, x, y)
         outputs |= dict(zip(names, after, strict=True))
-    logits = _logits(spec, embedding, x, inputs, seed, training=False)
+    logits = _output(spec, embedding, x, inputs, seed, training=False)
     return Model(inputs, {"logits": logits} | outputs, name="language_model")
 
 
 def _training_language_model(
-    spec: ModelSpec, vocabulary_size: int, batch: int, seed: int, sampled: bool
+    spec: ModelSpec, vocabulary_size: int, batch: int, seed: int, returns: output.Returns
 ) -> keras.Model:
-    from keras import Model
+    from keras import Input, Model
 
     rows = batch if spec.stateful else None
     inputs, mask = _inputs(rows)
-    inputs |= sampled_softmax.inputs(rows) if sampled else {}
+    for name, kind in output.READ_FOR[returns].items():
+        inputs[name] = Input((None,), rows, kind, name=name)
     embedding = _embedding(spec, vocabulary_size, seed)
     x = _embedded(spec, embedding, inputs, seed)
     for i in range(len(spec.units)):
         y = _cell(spec, i, True, seed, return_sequences=True, stateful=spec.stateful)(x, mask=mask)
         place = "between" if i < len(spec.units) - 1 else "output"
         x = _joined(spec, i, x, _dropped(spec, place, f"dropout_{i}", y, seed))
-    logits = _logits(spec, embedding, x, inputs, seed, training=True)
-    return Model(inputs, logits, name="language_model")
+    x = _output(spec, embedding, x, inputs, seed, training=True)
+    return Model(inputs, x, name="language_model")
 
 
-def _logits(
+def _output(
     spec: ModelSpec,
     embedding: keras.layers.Layer,
     x: Any,
@@ -160,23 +160,16 @@ def _logits(
     seed: int,
     training: bool,
 ) -> Any:
-    """(batch, time, units) -> (batch, time, vocabulary)."""
-    from keras import layers, ops
+    """(batch, time, units) -> the logits (batch, time, vocabulary), or what `inputs` ask for."""
+    from keras import initializers
 
-    if not spec.tie_embeddings:
-        return _dense(embedding.input_dim, "logits", seed)(x)
-    if spec.projected:
+    if spec.tie_embeddings and spec.projected:
         x = _dense(spec.embedding, "projection", seed, use_bias=False)(x)
         x = _dropped(spec, "dense", "dropout", x, seed) if training else x
-    # Keras has no layer of biases alone: these are a table with a column.
-    biases = layers.Embedding(embedding.input_dim, 1, "zeros", name="logits")
-    x = ops.copy(x)  # without the mask, which the embedding would warn of
-    if "candidates" in inputs:
-        return sampled_softmax.logits(x, inputs, embedding, biases)
-    one = ops.ones_like(ops.max(inputs["length"], keepdims=True))  # (1,)
-    ones = ops.repeat(one, embedding.input_dim)
-    every = biases(ops.subtract(ops.cumsum(ones), 1))  # (vocabulary, 1)
-    return ops.add(embedding(x, reverse=True), ops.reshape(every, (1, 1, -1)))
+    if spec.tie_embeddings:
+        return output.tied(x, inputs, embedding)
+    start = initializers.GlorotUniform(seed_for(seed, "logits", "kernel"))
+    return output.dense(x, inputs, embedding.input_dim, start)
 
 
 def _inputs(batch: int | None) -> tuple[dict[str, Any], Any]:

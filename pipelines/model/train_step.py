@@ -37,7 +37,7 @@ def compiled(
     # layers compile the parts that benefit (pipelines/model/fast/layers.py).
     model.compile(
         optimizer=optimizer,
-        loss=_loss(kind == "classifier" and model.output.shape[-1] == 1, training.label_smoothing),
+        loss=_loss(kind, model.output.shape, training.label_smoothing),
         jit_compile=keras.backend.backend() == "jax",
     )
     optimizer.build(model.trainable_variables)
@@ -89,12 +89,21 @@ def _optimizer(model: keras.Model, training: TrainingSpec, shares: list[float]) 
     return optimizer
 
 
-def _loss(two_classes: bool, smoothing: float) -> keras.Loss:
+def _loss(kind: str, output: tuple[int | None, ...], smoothing: float) -> keras.Loss:
     import keras
 
     # Rows and tokens with weight 0 count neither in the sum nor in the divisor.
     reduction = "mean_with_sample_weight"
-    if two_classes:
+    if kind == "language_model" and len(output) == 2:
+
+        class Returned(keras.Loss):
+            """The network has computed it; its mean is itself, whatever the weights."""
+
+            def call(self, _: Any, loss: Any) -> Any:
+                return loss
+
+        return Returned(reduction=reduction)
+    if kind == "classifier" and output[-1] == 1:
         return keras.losses.BinaryCrossentropy(
             from_logits=True, label_smoothing=smoothing, reduction=reduction
         )

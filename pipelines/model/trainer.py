@@ -17,10 +17,12 @@ from pipelines.batches.dataset import Batch, Split
 from pipelines.declaration.model_sections import ModelSpec
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.errors import FolioError
-from pipelines.model import checkpoints, sampled_softmax
+from pipelines.model import checkpoints
 from pipelines.model.checkpoints import Position
 from pipelines.model.network import build_model, copy_weights
 from pipelines.model.scoring import Scorer
+from pipelines.model.softmax import sampled
+from pipelines.model.softmax.output import returned
 from pipelines.model.train_step import compiled, learning_rate
 from pipelines.start.weights import copy_start
 from pipelines.store.artifacts import Workspace
@@ -55,9 +57,9 @@ class Trainer:
         size = train.metadata["vocabulary_size"]
         # A truncated gradient needs the state carried between the parts of a batch.
         keeping = spec.model_copy(update={"stateful": True}) if training.truncate else spec
-        sampled = training.sampled_softmax is not None
         classes = train.classes
-        self.model = build(keeping, size, train.batch_size, seed, sampled, classes)
+        self.returns = returned(spec, training, size)
+        self.model = build(keeping, size, train.batch_size, seed, self.returns, classes)
         self.plain = build(spec, size, seed=seed, classes=classes)
         started = copy_start(spec, start, self.model) if start is not None else []
         self.scorer = Scorer(self.plain, spec)
@@ -178,8 +180,10 @@ class Trainer:
         done = self._steps_done()
         self.model.optimizer.learning_rate = self._learning_rate(done)
         for number, part in enumerate(self._stretches(x, y, weight)):
-            if self.training.sampled_softmax:
+            if self.returns == "sampled":
                 part = self._with_candidates(part, done, number)
+            elif self.returns == "loss":
+                part = _with_targets(part)
             yield self.train_step(*part, *more), float(part[2].sum())
 
     def _learning_rate(self, done: int) -> float:
@@ -189,9 +193,7 @@ class Trainer:
         """The target's logit is the first."""
         x, y, weight = part
         shape = len(y), math.ceil((self.training.sampled_softmax or 0) / len(y))
-        drawn = sampled_softmax.draw(
-            self.seed, done, number, shape, self.train.metadata["vocabulary_size"]
-        )
+        drawn = sampled.draw(self.seed, done, number, shape, self.train.metadata["vocabulary_size"])
         return x | {"targets": y, "candidates": drawn}, np.zeros_like(y), weight
 
     def _stretches(
@@ -267,6 +269,11 @@ def epoch_line(position: Position, epochs: int) -> str:
 
 def _rows(batch: Batch) -> dict[str, np.ndarray]:
     return {"tokens": batch.tokens, "length": batch.length, "weight": batch.weight}
+
+
+def _with_targets(part: Arguments) -> Arguments:
+    x, y, weight = part
+    return x | {"targets": y, "weight": weight}, y, weight
 
 
 def _arguments(batch: Batch, spec: ModelSpec, classes: int) -> Arguments:

@@ -32,7 +32,7 @@ class OwnNetworks:
         vocabulary_size: int,
         training_batch: int | None = None,
         seed: int = 0,
-        sampled: bool = False,
+        returns: str = "logits",
         classes: int = 2,
     ) -> keras.Model:
         plain = self._built(spec, vocabulary_size, seed, classes)

@@ -13,7 +13,7 @@ from pipelines.declaration.model_sections import DropoutSpec, ModelSpec
 from pipelines.declaration.training_section import TrainingSpec
 from pipelines.model.backend import load_keras, make_reproducible
 from pipelines.model.network import build_model, copy_weights
-from pipelines.model.sampled_softmax import draw
+from pipelines.model.softmax.sampled import draw
 from pipelines.model.train_step import compiled, learning_rate
 from pipelines.model.trainer import Trainer
 from pipelines.store.artifacts import Workspace
@@ -277,7 +277,7 @@ def test_sampled_logits_are_those_of_the_whole_softmax_less_their_expectation(
     make_reproducible(load_keras("tensorflow"))
     spec = TIED.model_copy(update={"units": units, "residual": False, "dropout": 0.0})
     plain = build_model(spec, VOCABULARY, seed=3)
-    model = build_model(spec, VOCABULARY, BATCH, seed=3, sampled=True)
+    model = build_model(spec, VOCABULARY, BATCH, seed=3, returns="sampled")
     for number, weight in enumerate(plain.trainable_variables):
         weight.assign(np.random.default_rng(number).normal(size=weight.shape))
     copy_weights(plain, model)
@@ -298,7 +298,7 @@ def test_a_sampled_softmax_learns_what_the_whole_one_learns() -> None:
     spec = TIED.model_copy(
         update={"embedding": 16, "units": (16,), "residual": False, "dropout": 0.0}
     )
-    model = build_model(spec, VOCABULARY, BATCH, seed=3, sampled=True)
+    model = build_model(spec, VOCABULARY, BATCH, seed=3, returns="sampled")
     step = compiled(model, spec.kind, TrainingSpec(learning_rate=0.02, sampled_softmax=12))
     for number in range(300):
         step(*sampled_batch(3, number, 12))

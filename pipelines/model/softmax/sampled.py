@@ -25,16 +25,6 @@ def draw(seed: int, step: int, part: int, shape: tuple[int, int], vocabulary: in
     return np.minimum(drawn, vocabulary - 1).astype(np.int32)
 
 
-def inputs(batch: int | None) -> dict[str, Any]:
-    """What the network needs besides tokens and lengths: targets (batch, time) and candidates."""
-    from keras import Input
-
-    return {
-        name: Input((None,), batch_size=batch, dtype="int32", name=name)
-        for name in ("targets", "candidates")
-    }
-
-
 def logits(
     x: Any, read: dict[str, Any], embedding: keras.layers.Layer, biases: keras.layers.Layer
 ) -> Any:
