@@ -37,6 +37,7 @@ COMPARISONS = {  # name: its module, in the table's order
     "char": "char",
     "backends": "backends",
     "rnnlm": "rnnlm",
+    "options": "options",
     "generate": "generate",
     "score": "score",
     "serve": "serve",
