@@ -20,7 +20,8 @@ from flows.display.console import Console
 from flows.parameters import Cluster, Mirror, Override, Pipeline, Profile, StageName, TrainIn
 from pipelines.cluster.address import CLUSTER
 from pipelines.cluster.engine import engine
-from pipelines.declaration.load import FULL, absolute, pipeline_name
+from pipelines.declaration.load import FULL, absolute
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, private_files
 from pipelines.files.machine import one_line

@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from flows.display.console import Console
 from flows.parameters import Pipeline
 from flows.retrain import run_id
-from pipelines.declaration.load import pipeline_name
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, private_files, users_files
 from pipelines.files.machine import one_line

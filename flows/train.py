@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.display.console import Console
 from flows.parameters import Override, Pipeline, Profile
-from pipelines.declaration.load import load_spec, pipeline_name
+from pipelines.declaration.load import load_spec
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.errors import FolioError
 from pipelines.files.home import home_folder, private_files
 from pipelines.run.changes import why_changed

@@ -85,7 +85,7 @@ def named(reference: str | PathLike[str]) -> str:
 
 
 def _version(reference: str) -> Version:
-    from pipelines.declaration.load import pipeline_name
+    from pipelines.declaration.reading.declared import pipeline_name
     from pipelines.errors import UsageError
     from pipelines.files.home import home_folder
     from pipelines.registry.lookup import named_version

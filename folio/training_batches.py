@@ -131,7 +131,7 @@ def batches(reference: str | PathLike[str]) -> Batches:
 
 
 def _key(reference: str, settings: Any) -> str:
-    from pipelines.declaration.load import pipeline_name
+    from pipelines.declaration.reading.declared import pipeline_name
     from pipelines.errors import UsageError
     from pipelines.registry.references import of_run, resolve
 

@@ -13,7 +13,7 @@ import typer
 from flows.cli.app import app
 from flows.cli.options import AsJson, ModelVersion, Name, OnlyName, answer, settings, writable
 from flows.display import models as display
-from pipelines.declaration.load import pipeline_name
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.errors import FolioError, UsageError
 
 Reason = Annotated[str, typer.Option(help="the reason, recorded in the journal")]

@@ -35,7 +35,7 @@ from flows.cli.options import (
     writable,
 )
 from flows.display import runs as display
-from pipelines.declaration.load import pipeline_name
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.display.console import NATIVE_LOG, Console, native_notices_to
-from pipelines.declaration.load import FULL, load_spec, pipeline_name
+from pipelines.declaration.load import FULL, load_spec
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.errors import FolioError, PendingError
 from pipelines.files.home import why_closed
 from pipelines.network.credentials import MIRROR, refuse_secrets

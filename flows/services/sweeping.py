@@ -20,7 +20,7 @@ from prefect.states import AwaitingRetry, Completed, Crashed, Failed, State
 
 from flows.deployments import CPU, GPU
 from flows.services.automations import AGAIN
-from pipelines.declaration.load import pipeline_name
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.errors import FolioError, UnreadableError
 from pipelines.registry.lookup import waiting
 from pipelines.store.live_runs import dead_runs, forget_dead, live_runs

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.declaration.catalog import (
-    catalog_names,
-    declaration_file,
-    is_file,
-    is_path,
-    own_names,
-)
+from pipelines.declaration.catalog import catalog_names, declaration_file, is_path, own_names
+from pipelines.declaration.reading.declared import read_declaration
 from pipelines.declaration.reading.invalid import nearest, validated
 from pipelines.declaration.reading.sections import flat
-from pipelines.declaration.reading.yaml_text import NotYamlError, parse, read_text
+from pipelines.declaration.reading.yaml_text import NotYamlError, parse
 from pipelines.declaration.spec import Spec
 from pipelines.errors import FolioError, UsageError
 from pipelines.files.home import SHIPPED
@@ -55,7 +48,7 @@ def load_spec(
     file, line and key.
     """
     path = declaration_file(pipeline)
-    data, places = _read(path)
+    data, places = read_declaration(path)
     _section_of_source(data)
     profiles = data.pop("profiles", None) or {}
     _refuse(FIXED, data, places)
@@ -93,19 +86,6 @@ def _lookup(data: dict[str, Any], dotted: str) -> Any:
     return own.get(key) if isinstance(own, dict) else None
 
 
-def declared_name(pipeline: str) -> str | None:
-    """The name: in a declaration, if it has one."""
-    name = _read(declaration_file(pipeline))[0].get("name")
-    return name if isinstance(name, str) else None
-
-
-def pipeline_name(pipeline: str) -> str:
-    """The name of a pipeline that is given by its name or by the path of its declaration."""
-    if not is_path(pipeline):
-        return pipeline
-    return (is_file(Path(pipeline)) and declared_name(pipeline)) or Path(pipeline).stem
-
-
 def _place(places: dict[str, str], key: str) -> str:
     """Where a key is written, or what contains it."""
     while key not in places:
@@ -114,7 +94,7 @@ def _place(places: dict[str, str], key: str) -> str:
 
 
 def has_sample(pipeline: str) -> bool:
-    data, _ = _read(declaration_file(pipeline))
+    data, _ = read_declaration(declaration_file(pipeline))
     return bool(_source(data).get("sample"))
 
 
@@ -128,13 +108,13 @@ def absolute(pipeline: str) -> str:
 
 def profile_names(pipeline: str) -> list[str]:
     """full, and those that are declared."""
-    profiles = _read(declaration_file(pipeline))[0].get("profiles")
+    profiles = read_declaration(declaration_file(pipeline))[0].get("profiles")
     return list(dict.fromkeys([FULL, *(profiles if isinstance(profiles, dict) else ())]))
 
 
 def profile_keys(pipeline: str) -> dict[str, set[str]]:
     """{profile: the dotted keys that it sets}; full has those outside of the profiles too."""
-    data, _ = _read(declaration_file(pipeline))
+    data, _ = read_declaration(declaration_file(pipeline))
     _section_of_source(data)
     profiles = data.pop("profiles", None) or {}
     declared = profiles if isinstance(profiles, dict) else {}
@@ -155,23 +135,6 @@ def load_catalog() -> tuple[dict[str, Spec], dict[str, str]]:
             specs.pop(name, None)
             wrong[name] = str(error)
     return specs, wrong
-
-
-_parsed = lru_cache(maxsize=32)(parse)  # a command reads the same file several times
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The declaration as plain data, and {dotted key: "file:line"}."""
-    try:
-        data, lines = deepcopy(_parsed(read_text(path)))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except NotYamlError as error:
-        where = f"{path}:{error.line}" if error.line else str(path)
-        raise UsageError(f"{where}: not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}:1: a declaration is a mapping that starts with `source:`")
-    return data, {key: f"{path}:{line}" for key, line in lines.items()}
 
 
 def _section_of_source(data: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def share(path: Path) -> int | None:
     return None
 
 
-def is_locked(path: Path, alone: bool = False) -> bool:
+def is_locked(path: Path | str, alone: bool = False) -> bool:
     """Whether a process holds the file, shared or exclusively, or this cannot be checked. Creates
     no file.
 
@@ -59,9 +59,11 @@ def is_locked(path: Path, alone: bool = False) -> bool:
     """
     how = fcntl.LOCK_SH if alone else fcntl.LOCK_EX
     try:
-        mode = "rb+" if os.access(path, os.W_OK) else "rb"
-        with open(path, mode, buffering=0) as file:
-            return not _locked(file.fileno(), how | fcntl.LOCK_NB)
+        descriptor = _opened(path)
+        try:
+            return not _locked(descriptor, how | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
     except PermissionError:
@@ -72,6 +74,16 @@ def is_locked(path: Path, alone: bool = False) -> bool:
         if error.errno == errno.ELOOP:  # a link to itself
             return False
         raise
+
+
+def _opened(path: Path | str) -> int:
+    """For writing, if that is allowed."""
+    try:
+        return os.open(path, os.O_RDWR)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return os.open(path, os.O_RDONLY)
 
 
 def _locked(descriptor: int, how: int) -> bool:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.declaration.load import pipeline_name
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.errors import FolioError, UsageError
 from pipelines.run.execute import StageResult
 from pipelines.run.options import Selection

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pipelines.declaration.catalog import own_names
-from pipelines.declaration.load import absolute, declared_name, load_spec
+from pipelines.declaration.load import absolute, load_spec
+from pipelines.declaration.reading.declared import declared_name
 from pipelines.declaration.spec import Spec
 from pipelines.errors import UsageError
 from pipelines.store.settings import Settings

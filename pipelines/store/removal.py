@@ -73,13 +73,15 @@ def changed(path: Path) -> float:
 
 def _found(path: Path) -> list[os.stat_result]:
     """What it is, and everything below it; follows no links. An active run moves its files."""
-    found, pending = [], [os.fspath(path)]
+    found: list[os.stat_result] = []
+    pending: list[str] = []
     with suppress(FileNotFoundError):
         found.append(os.lstat(path))
+        pending += [os.fspath(path)] * stat.S_ISDIR(found[0].st_mode)
     while pending:
         try:
             entries = os.scandir(pending.pop())
-        except OSError:  # a file, or what may not be read
+        except OSError:  # gone by now, or it may not be read
             continue
         with entries:
             for entry in entries:

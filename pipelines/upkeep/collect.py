@@ -42,7 +42,7 @@ def take_stock(settings: Settings, glance: bool = False) -> Stock:
         now,
         settings.runs.folder,
         artifacts,
-        {one.path for one in artifacts if is_locked(one.path / MANIFEST)},
+        {one.path for one in artifacts if is_locked(f"{one.path}/{MANIFEST}")},
         records,
         live_runs(settings.runs.folder),
         versions(home),
@@ -69,10 +69,11 @@ def _reigns(home: Path) -> dict[str, list[int]] | None:
 
 def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
     """What can be deleted, with its bytes. A registry that others may use is not touched."""
+    own = is_own(settings.home)
     return [
         _weighed(item, settings.home)
         for item in collectable(stock, policy)
-        if item.version is None or is_own(settings.home)
+        if item.version is None or own
     ]
 
 
@@ -93,16 +94,15 @@ def leftovers_in(store: Store, artifacts: Collection[Artifact] = ()) -> Iterator
     and other locks."""
     known = {(one.stage, one.key) for one in artifacts}
     for folder in _stages(store):
+        stage = folder.name
         for name in sorted(os.listdir(folder)):
+            if (stage, name) in known:
+                continue
             if hidden := LEFTOVER.fullmatch(name):
                 kind, key = HIDDEN[hidden[1]], hidden[2]
-                if kind == "lock" and (folder.name, key) in known:
+                if kind == "lock" and (stage, key) in known:
                     continue
-            elif (
-                KEY.fullmatch(name)
-                and (folder.name, name) not in known
-                and store.remains(folder.name, name)
-            ):
+            elif KEY.fullmatch(name) and store.remains(stage, name):
                 kind, key = "damaged artifact", name
             else:
                 continue

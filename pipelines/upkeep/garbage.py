@@ -278,17 +278,16 @@ def stale(
     leftovers: Collection[Leftover], artifacts: Iterable[Artifact], now: float, policy: Policy
 ) -> Iterator[Item]:
     """The leftovers that nothing uses or will continue from."""
-    owners: set[tuple[Path, str | None]] = {(one.path.parent, one.key) for one in artifacts}
-    owners |= {(one.path.parent, one.key) for one in leftovers if one.kind != "lock"}
+    locks = {one.key for one in leftovers if one.kind == "lock"}
+    owners = {(one.path.parent, one.key) for one in artifacts if one.key in locks}
+    owners |= {(one.path.parent, one.key) for one in leftovers if one.key and one.kind != "lock"}
     for one in leftovers:
         reason = _why(one, now - one.changed, policy.days * DAY, owners)
         if reason and not one.busy:
             yield Item(one.kind, one.path.name, one.path, reason, key=one.key)
 
 
-def _why(
-    one: Leftover, age: float, limit: float, owners: set[tuple[Path, str | None]]
-) -> str | None:
+def _why(one: Leftover, age: float, limit: float, owners: set[tuple[Path, str]]) -> str | None:
     """Why a leftover can be deleted, or None to keep it. Ages in seconds."""
     if one.kind == "lock":
         return None if (one.path.parent, one.key) in owners else "its key has nothing else"

@@ -24,7 +24,7 @@ from flows.cli.options import (
     settings,
 )
 from flows.display import models as display
-from pipelines.declaration.load import pipeline_name
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.errors import UsageError
 from pipelines.files.home import users_files
 

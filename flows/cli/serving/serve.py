@@ -37,7 +37,7 @@ def serve(
 
     from flows.serve.api import app as asgi
     from flows.serve.served import Served
-    from pipelines.declaration.load import pipeline_name
+    from pipelines.declaration.reading.declared import pipeline_name
 
     listening = _listening(host, port)
     served = Served(settings().home, pipeline_name(name), version)

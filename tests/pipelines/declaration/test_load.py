@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from pipelines.declaration.catalog import CATALOG, shipped_names
-from pipelines.declaration.load import FULL, has_sample, load_spec, pipeline_name
+from pipelines.declaration.load import FULL, has_sample, load_spec
+from pipelines.declaration.reading.declared import pipeline_name
 from pipelines.declaration.spec import Spec, operational, plain
 from pipelines.errors import UsageError
 from pipelines.run import grid
