@@ -14,7 +14,7 @@ import keras
 
 Tensor = Any
 
-BLOCK = 1024  # tokens at once: the largest products that no longer get faster
+BLOCK = 1024  # tokens at once: larger products are no faster
 SMALLEST = 1000  # words; below, the loss takes little of a step
 
 
@@ -27,7 +27,6 @@ def gains(vocabulary: int) -> bool:
     return not tf.config.list_logical_devices("GPU")
 
 
-@keras.saving.register_keras_serializable("folio")
 class DenseNats(keras.layers.Dense):
     """`Dense` that returns the mean nats (1, 1) of the targets instead of logits."""
 
@@ -39,7 +38,6 @@ class DenseNats(keras.layers.Dense):
         return keras.KerasTensor((1, 1), self.compute_dtype)
 
 
-@keras.saving.register_keras_serializable("folio")
 class TiedNats(keras.layers.Embedding):
     """The biases of tied logits, a table with a column: returns the mean nats (1, 1) of the targets
     with the `vectors` (vocabulary, width) of all words."""
