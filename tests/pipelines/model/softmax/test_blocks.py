@@ -42,8 +42,16 @@ def steps(spec: ModelSpec, training: TrainingSpec, returns: Any) -> tuple[list[f
     return losses, [(each.path, each.numpy()) for each in model.trainable_variables]
 
 
-@pytest.mark.parametrize("loop", ["fit", "custom"])
-@pytest.mark.parametrize("spec", [WRITER, TIED], ids=["own weights", "tied"])
+@pytest.mark.parametrize(
+    ("spec", "loop"),
+    [
+        (WRITER, "fit"),
+        (TIED, "custom"),
+        pytest.param(WRITER, "custom", marks=pytest.mark.long),
+        pytest.param(TIED, "fit", marks=pytest.mark.long),
+    ],
+    ids=["own weights, fit", "tied, custom", "own weights, custom", "tied, fit"],
+)
 def test_steps_in_blocks_are_those_of_keras(
     monkeypatch: pytest.MonkeyPatch, spec: ModelSpec, loop: Any
 ) -> None:
@@ -109,6 +117,7 @@ def train_in_small_blocks_until(*given: Any) -> None:
         train_until(*given)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("drawing")
 def test_a_killed_training_ends_with_the_same_bits(
     tmp_path: Path, batches: dict[str, Path], monkeypatch: pytest.MonkeyPatch
