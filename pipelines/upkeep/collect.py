@@ -68,20 +68,22 @@ def _reigns(home: Path) -> dict[str, list[int]] | None:
 
 
 def garbage(stock: Stock, settings: Settings, policy: Policy) -> list[Item]:
-    """What can be deleted, with its bytes. A registry that others may use is not touched."""
+    """What can be deleted, with its bytes: those of a folder that versions share count once, and
+    not if one of them is kept. A registry that others may use is not touched."""
     own = is_own(settings.home)
-    return [
-        _weighed(item, settings.home)
-        for item in collectable(stock, policy)
-        if item.version is None or own
-    ]
+    items = [one for one in collectable(stock, policy) if one.version is None or own]
+    going = {(one.version.name, one.version.number) for one in items if one.version}
+    counted = {one.folder for one in stock.versions if (one.name, one.number) not in going}
+    return [_weighed(item, settings.home, counted) for item in items]
 
 
-def _weighed(item: Item, home: Path) -> Item:
+def _weighed(item: Item, home: Path, counted: set[Path | None]) -> Item:
     if item.path is None or (item.version and not is_within(home, item.version)):
         return replace(item, path=None)
-    if item.bytes:
+    if item.bytes or item.path in counted:
         return item
+    if item.version:
+        counted.add(item.path)
     return replace(item, bytes=size_of(item.path))
 
 
@@ -179,7 +181,7 @@ def _delete_versions(items: list[Item], settings: Settings, policy: Policy) -> l
         kept = kept_versions(known, needing, policy.runs, _reigns(settings.home))
         for item in items:
             if item.version in known and (item.version.name, item.version.number) not in kept:
-                others = [one for one in known if one != item.version]
-                delete_version(client, settings.home, item.version, others)
+                known.remove(item.version)
+                delete_version(client, settings.home, item.version, known)
                 gone.append(item)
     return gone

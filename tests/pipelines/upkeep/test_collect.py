@@ -207,6 +207,29 @@ def test_old_versions_go_with_their_files_and_rows(
     assert films(0.8).is_dir() and champions(here.home)["films"]["version"] == 7
 
 
+def test_files_that_versions_share_are_counted_once(
+    here: Settings, films: Callable[[float], Path]
+) -> None:
+    folders = [films(accuracy) for accuracy in (0.5, 0.6, 0.7)]
+
+    def copied(number: int) -> None:
+        like = next(one for one in versions(here.home, "films") if one.number == number)
+        with mlflow_at(here.home) as (_, client):
+            source = client.get_model_version("films", str(number))
+            client.create_model_version("films", str(source.source), like.run, tags=like.tags)
+
+    def listed() -> dict[str, int]:
+        items = garbage(take_stock(here), here, Policy(runs=1))
+        return {item.name: item.bytes for item in items if item.version}
+
+    copied(1)
+    assert listed() == {"films version 1": 0}  # version 4, the last one, needs them
+    copied(3)
+    assert listed() == {"films version 1": size_of(folders[0]), "films version 4": 0}
+    assert {item.name for item in collected(here)} == {"films version 1", "films version 4"}
+    assert [folder.exists() for folder in folders] == [False, True, True]
+
+
 def test_a_copied_home_leaves_the_files_of_the_original(
     here: Settings, films: Callable[[float], Path], tmp_path: Path
 ) -> None:
