@@ -84,7 +84,7 @@ def _of_tokens(
 
     # The third axis prevents TensorFlow from undoing the copy, which is faster to multiply by.
     transposed = tf.transpose(kernel[None])[:, :, 0]
-    total, dx, dkernel, dbias = _in_blocks(x, kernel, transposed, bias, shares)
+    total, dx, dtransposed, dbias = _in_blocks(x, kernel, transposed, bias, shares)
     own = tf.gather(transposed, targets)
     nats = total - tf.reduce_sum(x * own, 1, keepdims=True) - tf.gather(bias, targets)[:, None]
     vocabulary = tf.shape(bias)[0]
@@ -93,7 +93,7 @@ def _of_tokens(
     return [
         tf.reduce_sum(shares * nats),
         dx - shares * own,
-        dkernel - tf.transpose(of_targets),
+        tf.transpose(dtransposed - of_targets),
         dbias - shares_of_targets,
     ]
 
@@ -102,7 +102,7 @@ def _in_blocks(
     x: Tensor, kernel: Tensor, transposed: Tensor, bias: Tensor, shares: Tensor
 ) -> list[Tensor]:
     """The logarithm of each token's sum over all words (tokens, 1), and its gradients, `shares`
-    of each."""
+    of each: of x, of the transposed kernel and of bias."""
     import tensorflow as tf
 
     tokens = tf.shape(x)[0]
@@ -115,11 +115,11 @@ def _in_blocks(
 
     def add(number: Tensor, made: Any, *sums: Tensor) -> tuple[Any, ...]:
         part = slice(number * size, tf.minimum((number + 1) * size, tokens))
-        *rows, dkernel, dbias = _block(x[part], kernel, transposed, bias, shares[part])
+        *rows, dtransposed, dbias = _block(x[part], kernel, transposed, bias, shares[part])
         made = [array.write(number, each) for array, each in zip(made, rows, strict=True)]
-        return number + 1, made, sums[0] + dkernel, sums[1] + dbias
+        return number + 1, made, sums[0] + dtransposed, sums[1] + dbias
 
-    none = [0, made, tf.zeros_like(kernel), tf.zeros_like(bias)]
+    none = [0, made, tf.zeros_like(transposed), tf.zeros_like(bias)]
     _, made, *sums = tf.while_loop(
         lambda number, *_: number < blocks, add, none, parallel_iterations=1
     )
@@ -139,6 +139,6 @@ def _block(
     return [
         tf.math.log(total) + highest,
         scale * tf.matmul(powers, transposed),
-        tf.matmul(tf.transpose(scale * x), powers),
+        tf.matmul(powers, scale * x, transpose_a=True),  # faster than the kernel's own shape
         tf.matmul(tf.transpose(scale), powers)[0],
     ]
