@@ -53,7 +53,7 @@ MIRROR = PROJECT.parent / "shared" / "mirror"  # where the tests also find the r
 def main() -> int:
     options = _options()
     conditions = Conditions(
-        options.home / ("quick" if options.quick else "full"),
+        made(options.home / ("quick" if options.quick else "full")),
         options.mirror,
         2 if options.quick else options.repeats,
         options.quick,
