@@ -196,7 +196,7 @@ def up(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def trained(up: Up) -> dict[str, Any]:
+def registered(up: Up) -> dict[str, Any]:
     """The record of a run that has registered a model: the first test may not be of this share."""
     assert up.ended(up.begin("retrain/shakespeare", **SHAKESPEARE))["state_type"] == "COMPLETED"
     return next(record for record in Runs(up.home / "runs") if record["version"])
@@ -240,10 +240,13 @@ def test_a_training_killed_in_the_gpu_pool_ends_with_the_same_weights(
     assert gpu["base_job_template"]["job_configuration"]["command"].endswith("-m prefect.engine")
 
 
-def test_one_stage_is_repeated_through_its_deployment(up: Up, trained: dict[str, Any]) -> None:
+def test_one_stage_is_repeated_through_its_deployment(up: Up, registered: dict[str, Any]) -> None:
     run = up.ended(
         up.begin(
-            "stage/shakespeare-stage", pipeline="shakespeare", stage="metrics", using=trained["run"]
+            "stage/shakespeare-stage",
+            pipeline="shakespeare",
+            stage="metrics",
+            using=registered["run"],
         )
     )
     assert run["state_type"] == "COMPLETED"
@@ -252,7 +255,7 @@ def test_one_stage_is_repeated_through_its_deployment(up: Up, trained: dict[str,
         ("metrics", "run"),
         ("report", "run"),
     ]
-    assert record["profile"] == "quick" and record["metrics"] == trained["metrics"]
+    assert record["profile"] == "quick" and record["metrics"] == registered["metrics"]
 
 
 @contextmanager
@@ -275,7 +278,7 @@ def fired(up: Up, state: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("registered")
 def test_a_schedule_fires_by_itself_and_finds_nothing_to_do(up: Up) -> None:
     with every_minute(up, SHAKESPEARE):
         run = wait_for(lambda: fired(up, "Nothing to do"), pause=ASKED_EVERY)
@@ -463,7 +466,7 @@ def test_doctor_finds_all_of_it_in_order(up: Up) -> None:
     }
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("registered")
 def test_what_servers_workers_and_runs_have_made_is_its_owners_alone(up: Up) -> None:
     found = {
         path.relative_to(up.home): stat.S_IMODE(path.lstat().st_mode)
@@ -483,7 +486,7 @@ def test_what_servers_workers_and_runs_have_made_is_its_owners_alone(up: Up) -> 
     assert {path: oct(mode) for path, mode in found.items() if mode & 0o077} == {}
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("registered")
 def test_a_killed_worker_and_a_killed_server_come_back(up: Up) -> None:
     before = {
         process.pid
