@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,16 +138,17 @@ class Split:
             for group in groups:
                 yield self._batch([group], ids)
 
-    def epoch(self, epoch: int, start: int = 0, shuffle: bool = True) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0, shuffle: bool | None = None) -> Iterator[Batch]:
         """The batches of an epoch from step `start` on; depends only on seed and epoch.
 
         The row groups of a bucket are grouped into windows, the rows of a window are shuffled, and
-        batches are drawn from the buckets at random, in proportion to their sizes.
+        batches are drawn from the buckets at random, in proportion to their sizes. Lanes stay in
+        order, and are only shuffled on request: their rows then begin at other tokens.
         """
-        if self.carries_state or not shuffle:
+        if self.carries_state or shuffle is False:
             groups = [group for bucket in self.buckets.values() for group in bucket]
-            for group in groups[start:]:
-                yield self._batch([group])
+            batches = (self._batch([group]) for group in groups[start:])
+            yield from self._shifted(batches, epoch) if shuffle else batches
             return
         turns = np.repeat(np.arange(len(self.buckets)), [len(g) for g in self.buckets.values()])
         self._random(epoch, "turns").shuffle(turns)
@@ -156,6 +158,15 @@ class Split:
         ]
         for number in turns[start:]:
             yield next(streams[number])
+
+    def _shifted(self, lanes: Iterator[Batch], epoch: int) -> Iterator[Batch]:
+        """Batches whose rows begin up to a row later, so that each epoch cuts the text at other
+        places. The tokens before are left out."""
+        offset = int(self._random(epoch, "offset").integers(next(iter(self.buckets))))
+        for batch, following in pairwise(chain(lanes, [None])):
+            rows = _joined(batch, following, offset)
+            if len(rows.length):
+                yield rows
 
     def _bucket(self, epoch: int, width: int, skip: int) -> Iterator[Batch]:
         """One bucket's batches; the first `skip` of them are skipped without reading them."""
@@ -198,6 +209,21 @@ class Split:
             for file, numbers in by_file.items()
         ]
         return pa.concat_tables(tables)
+
+
+def _joined(batch: Batch, following: Batch | None, offset: int) -> Batch:
+    """The rows without their first `offset` tokens, continued with as many of the following ones,
+    whose last lanes may have ended; without ids."""
+    rest = following or batch.take(np.arange(0))
+    rows = rest.filled(len(batch.length))
+    length = np.maximum(batch.length - offset, 0)
+    length[: len(rest.length)] += np.minimum(rest.length, offset)
+    tokens, outcome = (
+        np.concatenate([own[:, offset:], after[:, :offset]], axis=1)
+        for own, after in ((batch.tokens, rows.tokens), (batch.outcome, rows.outcome))
+    )
+    joined = replace(batch, tokens=tokens, length=length, outcome=outcome)
+    return joined.take(np.flatnonzero(length))
 
 
 def _deal(rows: np.ndarray, batches: int, batch_size: int) -> list[np.ndarray]:

@@ -202,11 +202,6 @@ class Spec(Section):
             "batches.sequence_length tokens of a window; remove it",
         )
         self._require(
-            not (self.training.shuffle and self.model.stateful and self.batches.layout == "text"),
-            "training.shuffle would break the lanes along which model.stateful carries "
-            "the state; remove it, or shuffle batches.layout rows or documents",
-        )
-        self._require(
             self.training.truncate is None or documents,
             "training.truncate is for batches.layout documents; running text is already "
             "cut by batches.sequence_length",

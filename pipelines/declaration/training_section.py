@@ -101,7 +101,9 @@ class TrainingSpec(Section):
         "fit", description="Keras's training step, or Folio's hand-written one"
     )
     shuffle: bool | None = Field(
-        None, description="a new order in each epoch; default: true, unless the state is carried"
+        None,
+        description="a new order in each epoch, or for lanes, which keep their order, rows that "
+        "begin at other tokens; default: true, unless the state is carried",
     )
     checkpoint_every: float = Field(
         60,

@@ -256,6 +256,57 @@ def test_lanes_continue_from_batch_to_batch(
     assert [read[k][1:] for k in read] == [targets[k][:-1] for k in targets]
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(60, 300), st.integers(2, 9), st.integers(1, 6))
+def test_shuffled_lanes_begin_at_other_tokens_in_each_epoch(
+    tmp_path_factory, n: int, width: int, lanes: int
+) -> None:
+    out, _ = build(
+        tmp_path_factory.mktemp("t"),
+        BatchesSpec(batch_size=lanes, sequence_length=width),
+        "language_model",
+        True,
+        train=text(n),
+        validation=text(90),
+        test=text(90),
+    )
+    split = Split(artifact_in(out), "train")
+    offsets = set()
+    in_order = pairs_by_lane(split.in_order(), split)
+    for epoch in range(30):
+        shifted = pairs_by_lane(split.epoch(epoch, shuffle=True), split)
+        (offset,) = {len(whole) - len(rest) for whole, rest in zip(in_order, shifted, strict=True)}
+        assert [whole[offset:] for whole in in_order] == shifted
+        offsets.add(offset)
+    assert offsets <= set(range(width)) and len(offsets) > 1
+    assert pairs_by_lane(split.epoch(0), split) == in_order  # only on request
+
+
+def pairs_by_lane(stream, split: Split) -> list[list[tuple[int, int]]]:
+    """The tokens of each lane with their targets; asserts that the rest is padding."""
+    read: list[list[tuple[int, int]]] = [[] for _ in range(split.batch_size)]
+    for batch in stream:
+        assert batch.tokens.shape[1] == batch.outcome.shape[1] == next(iter(split.buckets))
+        for lane, (tokens, targets, length) in enumerate(
+            zip(batch.tokens.tolist(), batch.outcome.tolist(), batch.length.tolist(), strict=True)
+        ):
+            read[lane] += zip(tokens[:length], targets[:length], strict=True)
+            assert set(tokens[length:] + targets[length:]) <= {batch.pad_id}
+    return read
+
+
+@pytest.mark.parametrize("start", [1, 5, 9])
+def test_shuffled_lanes_can_start_anywhere(tmp_path: Path, start: int) -> None:
+    texts = {"train": text(200), "validation": text(90), "test": text(90)}
+    spec = BatchesSpec(batch_size=4, sequence_length=5)
+    out, _ = build(tmp_path, spec, "language_model", True, **texts)
+    split = Split(artifact_in(out), "train")
+    whole, rest = (list(split.epoch(2, at, shuffle=True)) for at in (0, start))
+    assert len(rest) == len(whole) - start
+    for a, b in zip(whole[start:], rest, strict=True):
+        assert (a.tokens == b.tokens).all() and (a.outcome == b.outcome).all()
+
+
 def test_too_short_a_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolioError, match=r"train text has 30 tokens.*one sequence of 100"):
         build(

@@ -67,6 +67,7 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
     [
         pytest.param("classifier", ONE_LAYER, TRAINING, (5, 17), marks=pytest.mark.long),
         ("language_model", WRITER, TRAINING, (8, 25)),
+        pytest.param("language_model", WRITER, SHUFFLED, (8, 25), marks=pytest.mark.long),
         pytest.param("speeches", WRITER, SHUFFLED, (6, 19), marks=pytest.mark.long),
         pytest.param("classifier", PRACTISED, ONE_CYCLE, (5, 17), marks=pytest.mark.long),
         pytest.param("classifier", STACKED, LINEAR, (17,), marks=pytest.mark.long),
@@ -83,6 +84,7 @@ def train_until(kill_at: int, *given: Any, **start: Path) -> None:
     ids=[
         "classifier",
         "language_model",
+        "shuffled lanes",
         "speeches",
         "practised",
         "two layers, residual",
