@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -163,10 +162,13 @@ class Split:
         """Batches whose rows begin up to a row later, so that each epoch cuts the text at other
         places. The tokens before are left out."""
         offset = int(self._random(epoch, "offset").integers(next(iter(self.buckets))))
-        for batch, following in pairwise(chain(lanes, [None])):
+        batch = next(lanes, None)
+        while batch is not None:
+            following = next(lanes, None)
             rows = _joined(batch, following, offset)
             if len(rows.length):
                 yield rows
+            batch = following
 
     def _bucket(self, epoch: int, width: int, skip: int) -> Iterator[Batch]:
         """One bucket's batches; the first `skip` of them are skipped without reading them."""
