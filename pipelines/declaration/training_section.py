@@ -102,8 +102,8 @@ class TrainingSpec(Section):
     )
     shuffle: bool | None = Field(
         None,
-        description="a new order in each epoch, or for lanes, which keep their order, rows that "
-        "begin at other tokens; default: true, unless the state is carried",
+        description="a new order in each epoch; lanes keep theirs, but their rows begin at other "
+        "tokens; default: true, unless the state is carried",
     )
     checkpoint_every: float = Field(
         60,

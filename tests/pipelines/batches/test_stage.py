@@ -229,57 +229,12 @@ def test_sequences_cover_each_target_once(tmp_path_factory, n: int, width: int, 
     assert counts["train"]["tokens"] == n - 1
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(60, 300), st.integers(2, 9), st.integers(1, 6))
-def test_lanes_continue_from_batch_to_batch(
-    tmp_path_factory, n: int, width: int, lanes: int
-) -> None:
-    out, _ = build(
-        tmp_path_factory.mktemp("t"),
-        BatchesSpec(batch_size=lanes, sequence_length=width),
-        "language_model",
-        True,
-        train=text(n),
-        validation=text(90),
-        test=text(90),
-    )
-    split = Split(artifact_in(out), "train")
-    read: dict[int, list[int]] = {k: [] for k in range(split.batch_size)}
-    targets: dict[int, list[int]] = {k: [] for k in range(split.batch_size)}
-    for batch in split.in_order():
-        for lane, length in enumerate(batch.length):
-            read[lane] += batch.tokens[lane, :length].tolist()
-            targets[lane] += batch.outcome[lane, :length].tolist()
-    ids = text(n)[0]
-    assert list(itertools.chain(*read.values())) == ids[:-1]
-    assert list(itertools.chain(*targets.values())) == ids[1:]
-    assert [read[k][1:] for k in read] == [targets[k][:-1] for k in targets]
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(60, 300), st.integers(2, 9), st.integers(1, 6))
-def test_shuffled_lanes_begin_at_other_tokens_in_each_epoch(
-    tmp_path_factory, n: int, width: int, lanes: int
-) -> None:
-    out, _ = build(
-        tmp_path_factory.mktemp("t"),
-        BatchesSpec(batch_size=lanes, sequence_length=width),
-        "language_model",
-        True,
-        train=text(n),
-        validation=text(90),
-        test=text(90),
-    )
-    split = Split(artifact_in(out), "train")
-    offsets = set()
-    in_order = pairs_by_lane(split.in_order(), split)
-    for epoch in range(30):
-        shifted = pairs_by_lane(split.epoch(epoch, shuffle=True), split)
-        (offset,) = {len(whole) - len(rest) for whole, rest in zip(in_order, shifted, strict=True)}
-        assert [whole[offset:] for whole in in_order] == shifted
-        offsets.add(offset)
-    assert offsets <= set(range(width)) and len(offsets) > 1
-    assert pairs_by_lane(split.epoch(0), split) == in_order  # only on request
+def in_lanes(folder: Path, n: int, width: int, lanes: int) -> Split:
+    """The train split of a text of n tokens."""
+    texts = {"train": text(n), "validation": text(90), "test": text(90)}
+    spec = BatchesSpec(batch_size=lanes, sequence_length=width)
+    out, _ = build(folder, spec, "language_model", True, **texts)
+    return Split(artifact_in(out), "train")
 
 
 def pairs_by_lane(stream, split: Split) -> list[list[tuple[int, int]]]:
@@ -295,12 +250,36 @@ def pairs_by_lane(stream, split: Split) -> list[list[tuple[int, int]]]:
     return read
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(60, 300), st.integers(2, 9), st.integers(1, 6))
+def test_lanes_continue_from_batch_to_batch(
+    tmp_path_factory, n: int, width: int, lanes: int
+) -> None:
+    split = in_lanes(tmp_path_factory.mktemp("t"), n, width, lanes)
+    read = pairs_by_lane(split.in_order(), split)
+    assert list(itertools.chain(*read)) == list(itertools.pairwise(text(n)[0]))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(60, 300), st.integers(2, 9), st.integers(1, 6))
+def test_shuffled_lanes_begin_at_other_tokens_in_each_epoch(
+    tmp_path_factory, n: int, width: int, lanes: int
+) -> None:
+    split = in_lanes(tmp_path_factory.mktemp("t"), n, width, lanes)
+    offsets = set()
+    in_order = pairs_by_lane(split.in_order(), split)
+    for epoch in range(30):
+        shifted = pairs_by_lane(split.epoch(epoch, shuffle=True), split)
+        (offset,) = {len(whole) - len(rest) for whole, rest in zip(in_order, shifted, strict=True)}
+        assert [whole[offset:] for whole in in_order] == shifted
+        offsets.add(offset)
+    assert offsets <= set(range(width)) and len(offsets) > 1
+    assert pairs_by_lane(split.epoch(0), split) == in_order  # only on request
+
+
 @pytest.mark.parametrize("start", [1, 5, 9])
 def test_shuffled_lanes_can_start_anywhere(tmp_path: Path, start: int) -> None:
-    texts = {"train": text(200), "validation": text(90), "test": text(90)}
-    spec = BatchesSpec(batch_size=4, sequence_length=5)
-    out, _ = build(tmp_path, spec, "language_model", True, **texts)
-    split = Split(artifact_in(out), "train")
+    split = in_lanes(tmp_path, 200, 5, 4)
     whole, rest = (list(split.epoch(2, at, shuffle=True)) for at in (0, start))
     assert len(rest) == len(whole) - start
     for a, b in zip(whole[start:], rest, strict=True):
