@@ -90,10 +90,11 @@ def _version(spec: Spec, settings: Settings) -> Version:
 
 def _must_fit(spec: Spec, version: Version, artifacts: Mapping[str, Artifact]) -> None:
     """The same layers, perhaps with more on top, and the same words."""
-    own = {key: value for key, value in _declared(spec).items() if key in (*SAME, *SAME_WORDS)}
     theirs = artifacts["model"].manifest["config"] | artifacts["tokens"].manifest["config"]
-    wrong = [key for key, value in own.items() if theirs.get(key) != value]
     units = theirs["model.units"]
+    same = {*SAME, *SAME_WORDS, *(["model.residual"] if len(units) > 1 else [])}
+    own = {key: value for key, value in _declared(spec).items() if key in same}
+    wrong = [key for key, value in own.items() if theirs.get(key) != value]
     if wrong or list(spec.model.units[: len(units)]) != units:
         key = wrong[0] if wrong else "model.units"
         raise UsageError(

@@ -161,6 +161,17 @@ def test_what_does_not_fit_is_refused(
         planned(pipelines[1], chained, change)
 
 
+def test_two_layers_are_joined_as_they_were(
+    copied: Settings, pipelines: tuple[Path, Path]
+) -> None:
+    """With weights that were trained to be added to their inputs, or not to be."""
+    run(pipelines[0], copied, "model.units=[7, 7]", "model.residual=true")
+    start = ("model.start_from.version=2", "model.units=[7, 7]")
+    with pytest.raises(UsageError, match="has model.residual True, not False"):
+        planned(pipelines[1], copied, *start)
+    assert planned(pipelines[1], copied, *start, "model.residual=true")["start"][0] == "run"
+
+
 def test_what_the_declaration_alone_shows_is_refused(pipelines: tuple[Path, Path]) -> None:
     for change, message in [
         ("tokens.min_count=3", "the vocabulary is that of tiny-lm; remove it"),
