@@ -161,13 +161,11 @@ def test_what_does_not_fit_is_refused(
         planned(pipelines[1], chained, change)
 
 
-def test_two_layers_are_joined_as_they_were(
-    copied: Settings, pipelines: tuple[Path, Path]
-) -> None:
+def test_two_layers_are_joined_as_they_were(copied: Settings, pipelines: tuple[Path, Path]) -> None:
     """With weights that were trained to be added to their inputs, or not to be."""
     run(pipelines[0], copied, "model.units=[7, 7]", "model.residual=true")
     start = ("model.start_from.version=2", "model.units=[7, 7]")
-    with pytest.raises(UsageError, match="has model.residual True, not False"):
+    with pytest.raises(UsageError, match=r"has model\.residual True, not False"):
         planned(pipelines[1], copied, *start)
     assert planned(pipelines[1], copied, *start, "model.residual=true")["start"][0] == "run"
 
