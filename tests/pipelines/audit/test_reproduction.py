@@ -156,7 +156,7 @@ def test_another_processor_is_named_with_how_far_the_figures_are_apart(
     def elsewhere(manifest: Manifest) -> None:
         manifest["files"]["model.keras"]["sha256"] = "0" * 64
         (here,) = manifest["counts"]["processors"]
-        manifest["counts"]["processors"] = [f"AuthenticAMD 25/17 {here.partition(' avx')[2]} amx_x"]
+        manifest["counts"]["processors"] = [f"MadeByNobody 1/1 {here.partition(' avx')[2]} amx_x"]
 
     def measured_elsewhere(manifest: Manifest) -> None:
         manifest["counts"]["perplexity"] *= 1.001
@@ -166,7 +166,7 @@ def test_another_processor_is_named_with_how_far_the_figures_are_apart(
     found = reproduce(resolve("tiny-play@1", home), home, tmp_path / "again")
     assert found["first"] == "model"
     said = re.fullmatch(
-        r"other processor \(AuthenticAMD 25/17 .*→ .*, without amx_x\): bits may differ, "
+        r"other processor \(MadeByNobody 1/1 .*→ .*, without amx_x\): bits may differ, "
         r"figures agree within (.*)%",
         found["why"],
     )
