@@ -17,7 +17,7 @@ from pipelines.store.artifacts import Artifact
 from pipelines.store.settings import Settings
 
 TAKEN = ("model", "tokens")  # the artifacts of a version that another pipeline starts from
-SAME = ("model.cell", "model.embedding", "model.bidirectional", "model.layer_norm")
+SAME = ("model.cell", "model.embedding", "model.units", "model.bidirectional", "model.layer_norm")
 SAME_WORDS = ("tokens.kind", "tokens.lower", "tokens.words")
 
 
@@ -91,15 +91,15 @@ def _version(spec: Spec, settings: Settings) -> Version:
 def _must_fit(spec: Spec, version: Version, artifacts: Mapping[str, Artifact]) -> None:
     """The same layers, perhaps with more on top, and the same words."""
     theirs = artifacts["model"].manifest["config"] | artifacts["tokens"].manifest["config"]
-    units = theirs["model.units"]
-    same = {*SAME, *SAME_WORDS, *(["model.residual"] if len(units) > 1 else [])}
-    own = {key: value for key, value in _declared(spec).items() if key in same}
-    wrong = [key for key, value in own.items() if theirs.get(key) != value]
-    if wrong or list(spec.model.units[: len(units)]) != units:
-        key = wrong[0] if wrong else "model.units"
+    own, layers = _declared(spec), len(theirs["model.units"])
+    shared = own | {"model.units": own["model.units"][:layers]}
+    same = (*SAME, *(("model.residual",) if layers > 1 else ()), *SAME_WORDS)
+    wrong = next((key for key in same if theirs.get(key) != shared[key]), None)
+    if wrong:
         raise UsageError(
             f"{spec.name} starts from {version.name} version {version.number}, which has "
-            f"{key} {theirs.get(key)}, not {_declared(spec)[key]}; declare the same"
+            f"{wrong} {theirs.get(wrong)}, not {own[wrong]}; declare the same, or train and "
+            "promote a version that has it"
         )
 
 

@@ -167,6 +167,8 @@ def test_two_layers_are_joined_as_they_were(copied: Settings, pipelines: tuple[P
     start = ("model.start_from.version=2", "model.units=[7, 7]")
     with pytest.raises(UsageError, match=r"has model\.residual True, not False"):
         planned(pipelines[1], copied, *start)
+    with pytest.raises(UsageError, match=r"has model\.units \[7, 7\], not \[7\]"):
+        planned(pipelines[1], copied, start[0])  # the units first: one layer cannot be residual
     assert planned(pipelines[1], copied, *start, "model.residual=true")["start"][0] == "run"
 
 
