@@ -21,6 +21,7 @@ from pipelines.declaration.section_base import (
 
 TRAIN, VALIDATION, TEST, UNLABELLED = ALL_SPLITS = ("train", "validation", "test", "unlabelled")
 SPLITS = ALL_SPLITS[:3]  # the last is only in pipelines with corpus.unlabelled
+WITHIN_TRAIN = ("within-train", "within-labelled")  # texts for a language model, without labels
 LEARNED_FROM = (TRAIN, VALIDATION, UNLABELLED)  # weights and vocabulary; the epoch; weights
 CountOrShare = Annotated[int, Field(ge=0, le=MOST)] | Annotated[float, Field(ge=0, le=MOST)]
 Characters = Annotated[PositiveInt, Field(le=MOST)]
@@ -110,9 +111,11 @@ class CorpusSpec(Section):
         "labelled-folders: the layout of aclImdb, or folders named as labels; lines: each line; "
         "paragraphs: text between blank lines; tfds: records"
     )
-    split: Literal["official", "within-train", "hash", "shuffled", "contiguous"] = Field(
+    split: Literal[
+        "official", "within-train", "within-labelled", "hash", "shuffled", "contiguous"
+    ] = Field(
         description="which document is in which split; within-train: only the official train part "
-        "with unsup, without labels, divided by hash"
+        "with unsup, without labels, divided by hash; within-labelled: the same without unsup"
     )
     seed: Seed | None = Field(
         None, json_schema_extra=OPERATIONAL, description="of the split; default: seed"
@@ -189,7 +192,7 @@ class CorpusSpec(Section):
     @property
     def labelled(self) -> bool:
         if self.reader == "labelled-folders":
-            return self.split != "within-train"
+            return self.split not in WITHIN_TRAIN
         return self.label_column is not None
 
     @model_validator(mode="after")
@@ -197,12 +200,12 @@ class CorpusSpec(Section):
         reader, split = self.reader, self.split
         for holds, message in (
             (
-                split not in ("official", "within-train") or reader == "labelled-folders",
+                split not in ("official", *WITHIN_TRAIN) or reader == "labelled-folders",
                 f"split {split} needs reader labelled-folders, not {reader}",
             ),
             (
-                split != "within-train" or not self.group,
-                "split within-train has no groups; remove group",
+                split not in WITHIN_TRAIN or not self.group,
+                f"split {split} has no groups; remove group",
             ),
             (
                 not self.unlabelled or reader in LABELLED_READERS,

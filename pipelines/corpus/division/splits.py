@@ -14,7 +14,14 @@ import numpy as np
 
 from pipelines.corpus.division.carving import carve, hashed
 from pipelines.corpus.division.listing import Categories, Listing
-from pipelines.declaration.data_sections import ALL_SPLITS, TEST, TRAIN, VALIDATION, CorpusSpec
+from pipelines.declaration.data_sections import (
+    ALL_SPLITS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    WITHIN_TRAIN,
+    CorpusSpec,
+)
 from pipelines.errors import FolioError
 
 OFFICIAL_TEST = "official test"  # left out: read only so that nothing equal to it is kept
@@ -90,7 +97,8 @@ def _by_hash(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
 
 
 def _within_train(listing: Listing, spec: CorpusSpec, seed: int) -> Assignment:
-    """The official train part by hash, as if there were no other."""
+    """The official train part by hash, as if there were no other; which folders it has is decided
+    by the reader."""
     assignment = undivided(listing)
     assignment.fates.put(listing.parts.among(TEST) & listing.usable(), OFFICIAL_TEST)
     return _hashed(listing, spec, seed, assignment)
@@ -221,7 +229,7 @@ def _nothing_left(spec: CorpusSpec, what: str) -> FolioError:
 
 METHODS: dict[str, Callable[[Listing, CorpusSpec, int], Assignment]] = {
     "official": _official,
-    "within-train": _within_train,
+    **dict.fromkeys(WITHIN_TRAIN, _within_train),
     "hash": _by_hash,
     "shuffled": _shuffled,
     "contiguous": _contiguous,

@@ -125,6 +125,21 @@ OFFICIAL = {
 }
 
 
+@pytest.mark.parametrize(
+    ("split", "folders", "ignored"),
+    [("within-train", ("neg", "pos", "unsup"), 0), ("within-labelled", ("neg", "pos"), 5)],
+)
+def test_the_train_part_without_labels(
+    tmp_path: Path, split: str, folders: tuple[str, ...], ignored: int
+) -> None:
+    settings = OFFICIAL | {"split": split, "group": None, "validation": 0.1, "test": 0.1}
+    built = Built(tmp_path, {"aclImdb.tar.gz": packed(aclimdb())}, **settings)
+    assert built.documents["label"].null_count() == len(built.documents)
+    found = {name.rpartition("/")[0] for name in built.documents["id"]}
+    assert found == {f"train/{folder}" for folder in folders}
+    assert built.counts["ignored"].get("train/unsup (not labelled)", 0) == ignored
+
+
 def test_official_split_of_labelled_folders(tmp_path: Path) -> None:
     built = Built(tmp_path, {"aclImdb.tar.gz": packed(aclimdb())}, **OFFICIAL)
     documents = built.documents

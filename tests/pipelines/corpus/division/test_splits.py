@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.corpus.division.carving import carve
 from pipelines.corpus.division.listing import Entries, Listing
 from pipelines.corpus.division.splits import Assignment, assign_splits
-from pipelines.declaration.data_sections import SPLITS
+from pipelines.declaration.data_sections import SPLITS, WITHIN_TRAIN
 from pipelines.declaration.spec import CorpusSpec
 from pipelines.errors import FolioError
 from pipelines.readers.cleaning import text_digest
@@ -47,7 +47,7 @@ def entries(
 
 def split(found: Listing, seed: int = 3, **settings: Any) -> Assignment:
     folders = "labelled-folders"
-    reader = {"official": folders, "within-train": folders, "contiguous": "files"}.get(
+    reader = {"official": folders, **dict.fromkeys(WITHIN_TRAIN, folders), "contiguous": "files"}.get(
         settings["split"], "csv"
     )
     return assign_splits(found, CorpusSpec(reader=reader, **settings), seed)
@@ -95,11 +95,12 @@ def test_official_repeats() -> None:
     assert Counter(fates)["validation"] == 1
 
 
-def test_within_train_divides_the_train_part_alone() -> None:
+@pytest.mark.parametrize("method", WITHIN_TRAIN)
+def test_within_train_divides_the_train_part_alone(method: str) -> None:
     parts = ["train"] * 300 + ["test"] * 100
     texts = [*TEXTS[:299], TEXTS[350], *TEXTS[300:]]
     texts[10] = texts[9]
-    assignment = split(listing(texts, parts=parts), split="within-train", validation=0.1, test=0.2)
+    assignment = split(listing(texts, parts=parts), split=method, validation=0.1, test=0.2)
     alone = split(listing(texts[:299]), split="hash", validation=0.1, test=0.2)
     assert assignment.fates.values()[:299] == alone.fates.values() and set(
         alone.fates.values()
