@@ -78,7 +78,8 @@ def _version(spec: Spec, settings: Settings) -> Version:
     try:
         version = named_version(settings.home, start.pipeline, number)
     except FolioError as error:
-        both = f", or: folio run {spec.name} --with-upstream" if number is None else ""
+        profile = "" if spec.profile == FULL else f" --profile {spec.profile}"
+        both = f", or: folio run {spec.name}{profile} --with-upstream" if number is None else ""
         raise UsageError(f"{spec.name} starts from {error}{both}") from error
     if version.tags.get("folio.sample") == "true" and not spec.sample:
         raise UsageError(
