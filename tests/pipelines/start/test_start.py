@@ -143,8 +143,8 @@ def test_without_a_champion_it_says_what_to_do(
             ask(pipelines[1], Settings.at(tmp_path / "home"))
         assert "tiny-started starts from tiny-lm: no model is registered" in str(error.value)
         assert "folio run tiny-started --with-upstream" in str(error.value)
-    with pytest.raises(UsageError, match="folio run imdb --profile labelled --with-upstream"):
-        plan(load_spec("imdb", "labelled"), Settings.at(tmp_path / "home"))
+    with pytest.raises(UsageError, match="folio run imdb --profile mixed --with-upstream"):
+        plan(load_spec("imdb", "mixed"), Settings.at(tmp_path / "home"))
 
 
 @pytest.mark.parametrize(
