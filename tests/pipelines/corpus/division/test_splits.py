@@ -46,10 +46,8 @@ def entries(
 
 
 def split(found: Listing, seed: int = 3, **settings: Any) -> Assignment:
-    folders = "labelled-folders"
-    reader = {"official": folders, **dict.fromkeys(WITHIN_TRAIN, folders), "contiguous": "files"}.get(
-        settings["split"], "csv"
-    )
+    readers = dict.fromkeys(("official", *WITHIN_TRAIN), "labelled-folders")
+    reader = (readers | {"contiguous": "files"}).get(settings["split"], "csv")
     return assign_splits(found, CorpusSpec(reader=reader, **settings), seed)
 
 
