@@ -32,7 +32,7 @@ def offered(*words: str) -> list[str]:
     [
         (("repr",), ["reproduce"]),
         (("plan", ""), shipped_names()),
-        (("run", "jawiki", "im"), ["imdb", "imdb-lm"]),
+        (("run", "jawiki", "im"), ["imdb", "imdb-lm", "imdb-lm-labelled"]),
         (("run", "imdb", "--only", ""), list(NAMES)),
     ],
 )
