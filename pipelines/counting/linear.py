@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FEATURES = 2**22  # n-grams are hashed into so many columns: that bounds the memory
 LONGEST = 3  # words in an n-gram
 MOST_CHARACTERS = 1_000_000  # of a text that are read: its n-grams take 40 MB
+SHORTEST = 1e-12  # the square of a document's length: one without n-grams is not divided by 0
+COLUMNS, WEIGHTS, SQUARES = "columns.npy", "weights.npy", "squares.npy"
 WORD = r"[^\W_]+(?:'[^\W_]+)?|[^\w\s]"  # or a single sign
 
 
@@ -41,63 +43,74 @@ def seen_grams(texts: Sequence[str]) -> csr_matrix:
 
 @dataclass(frozen=True)
 class Linear:
-    """A fitted model. With `squares`, documents are scaled to length 1, as in tf-idf."""
+    """A fitted model. `squares` (FEATURES,) are those of the values of a document's n-grams, which
+    are scaled to length 1. Without it, they are not scaled."""
 
     weights: np.ndarray
     intercept: float
-    squares: np.ndarray | None = None
+    squares: np.ndarray | None
 
     def logit(self, grams: csr_matrix) -> np.ndarray:
         """(documents,): of class 1."""
         found = grams @ self.weights
         if self.squares is not None:
-            found /= np.sqrt(np.maximum(grams @ self.squares, 1e-12))
+            found /= lengths(grams, self.squares)
         return found + self.intercept
 
     def write(self, folder: Path) -> None:
-        """The weights of the n-grams that were seen in training, as float32; without `squares`."""
-        columns = np.flatnonzero(self.weights)
-        np.save(folder / "columns.npy", columns.astype(np.int32))
-        np.save(folder / "weights.npy", self.weights[columns].astype(np.float32))
+        """The weights and squares of the n-grams that count, as float32."""
+        assert self.squares is not None
+        columns = np.flatnonzero(self.squares)
+        np.save(folder / COLUMNS, columns.astype(np.int32))
+        np.save(folder / WEIGHTS, self.weights[columns].astype(np.float32))
+        np.save(folder / SQUARES, self.squares[columns].astype(np.float32))
 
     @classmethod
-    def read(cls, folder: Path, intercept: float) -> Linear:
-        """What `write` wrote. Raises DamagedError if it is anything else."""
-        columns = read_array(folder / "columns.npy", "int32")
-        weights = read_array(folder / "weights.npy", "float32")
+    def read(cls, folder: Path, intercept: float, scaled: bool = True) -> Linear:
+        """What `write` wrote, or an older version did without squares if it is not `scaled`.
+        Raises DamagedError if it is anything else."""
+        columns = read_array(folder / COLUMNS, "int32")
         ascending = bool((np.diff(columns) > 0).all())
-        within = not len(columns) or (columns[0] >= 0 and columns[-1] < FEATURES)
-        if not (ascending and within and len(columns) == len(weights)):
-            raise DamagedError(f"{folder}: its columns and weights do not belong together")
-        if not np.isfinite(weights).all():
-            raise DamagedError(f"{folder}: its weights are not finite")
-        every = np.zeros(FEATURES, np.float32)
-        every[columns] = weights
-        return cls(every, intercept)
+        if not ascending or (len(columns) and not 0 <= columns[0] <= columns[-1] < FEATURES):
+            raise DamagedError(f"{folder / COLUMNS}: its columns are not in order")
+        weights = _of_every_column(folder / WEIGHTS, columns)
+        if not scaled:
+            return cls(weights, intercept, None)
+        squares = _of_every_column(folder / SQUARES, columns)
+        if (squares < 0).any():
+            raise DamagedError(f"{folder / SQUARES}: it has negative numbers")
+        return cls(weights, intercept, squares)
+
+
+def lengths(grams: csr_matrix, squares: np.ndarray) -> np.ndarray:
+    """(documents,) or, if the squares are (columns, classes), (documents, classes)."""
+    return np.sqrt(np.maximum(grams @ squares, SHORTEST))
+
+
+def _of_every_column(file: Path, columns: np.ndarray) -> np.ndarray:
+    """(FEATURES,), from a file of these columns' numbers."""
+    found = read_array(file, "float32")
+    if len(found) != len(columns):
+        raise DamagedError(f"{file}: {len(found)} numbers for {len(columns)} columns")
+    if not np.isfinite(found).all():
+        raise DamagedError(f"{file}: its numbers are not finite")
+    every = np.zeros(FEATURES, np.float32)
+    every[columns] = found
+    return every
 
 
 @dataclass(frozen=True)
 class LinearClasses:
     """A model of each class against the rest, of the n-grams in `columns` (columns,) alone:
-    `weights` (columns, classes), `intercepts` (classes,), and `squares` (columns,) as in Linear."""
+    `weights` (columns, classes), `intercepts` (classes,), and `squares` as in Linear, (columns,
+    classes) or (columns, 1) if they are the same for each class."""
 
     columns: np.ndarray
     weights: np.ndarray
     intercepts: np.ndarray
-    squares: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, columns: np.ndarray, models: Sequence[Linear]) -> LinearClasses:
-        """From models of these columns, one for each class."""
-        weights = np.stack([one.weights.astype(np.float32) for one in models], axis=1)
-        intercepts = np.array([one.intercept for one in models])
-        squares = (one.squares for one in models if one.squares is not None)
-        return cls(columns, weights, intercepts, next(squares, None))
+    squares: np.ndarray
 
     def logit(self, grams: csr_matrix) -> np.ndarray:
         """(documents, classes)"""
         grams = grams[:, self.columns]
-        found = grams @ self.weights
-        if self.squares is not None:
-            found /= np.sqrt(np.maximum(grams @ self.squares, 1e-12))[:, None]
-        return found + self.intercepts
+        return grams @ self.weights / lengths(grams, self.squares) + self.intercepts

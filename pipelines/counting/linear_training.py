@@ -1,7 +1,9 @@
 """Trains linear models of word n-grams on a train split.
 
-NB-SVM (Wang and Manning 2012, here with a logistic loss) weights an n-gram by how much more often
-it occurs in one class than in the other; logistic regression by tf-idf.
+NB-SVM (Wang and Manning 2012, here with a logistic loss) values an n-gram by how much more often it
+occurs in one class than in the other; logistic regression by tf-idf. Both scale documents to length
+1, which the paper does not: in trials on IMDb with 100 to 17,000 documents, the log loss of NB-SVM
+was 1 to 7% lower so.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.counting.linear import FEATURES, Linear, LinearClasses, seen_grams
+from pipelines.counting.linear import FEATURES, Linear, LinearClasses, lengths, seen_grams
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 50_000_000  # of the train split; if it is longer, documents are drawn at random
 CHUNK = 2000  # documents whose n-grams are counted at once
 NB_SVM, TF_IDF = "NB-SVM", "logistic regression"
-STRENGTHS = {NB_SVM: 1.0, TF_IDF: 30.0}  # C: the inverse strength of regularization
+STRENGTHS = {NB_SVM: 100.0, TF_IDF: 30.0}  # C: the inverse strength of regularization
+SMOOTHING = 2  # is added to the counts of NB-SVM
 MOST_WEIGHTS = 2**25  # of all classes: their n-grams are fewer, the more classes there are
 BETAS = (1.0, 0.75, 0.5, 0.25)  # share of the trained weights, against the same weight for all
 
@@ -84,25 +87,23 @@ def problem(train: Documents) -> str | None:
 def nb_svm(train: Documents) -> list[Linear]:
     """One for each of BETAS."""
     counts = [
-        np.asarray(train.grams[which].sum(axis=0)).ravel()
+        SMOOTHING + np.asarray(train.grams[which].sum(axis=0)).ravel()
         for which in (train.positive, ~train.positive)
     ]
-    seen = counts[0] + counts[1] > 0
-    shares = [(1 + count) / (1 + count)[seen].sum() for count in counts]
-    ratio = np.where(seen, np.log(shares[0] / shares[1]), 0.0)
-    weights, intercept = _trained(train, ratio[train.grams.indices], STRENGTHS[NB_SVM])
-    mean = np.abs(weights[seen]).mean()
-    return [Linear(ratio * (beta * weights + (1 - beta) * mean), intercept) for beta in BETAS]
+    seen = counts[0] + counts[1] > 2 * SMOOTHING
+    shares = [count / count[seen].sum() for count in counts]
+    values = np.where(seen, np.log(shares[0] / shares[1]), 0.0)
+    weights, intercept = _trained(train, values, STRENGTHS[NB_SVM])
+    mean, squares = np.abs(weights[seen]).mean(), values**2
+    shrunk = [beta * weights + (1 - beta) * mean for beta in BETAS]
+    return [Linear(values * each, intercept, squares) for each in shrunk]
 
 
 def tf_idf(train: Documents) -> Linear:
     documents = np.bincount(train.grams.indices, minlength=train.grams.shape[1])
     rarity = np.log((1 + len(train.ids)) / (1 + documents)) + 1
-    squares = rarity**2
-    lengths = np.sqrt(train.grams @ squares)
-    values = rarity[train.grams.indices] / np.repeat(lengths, np.diff(train.grams.indptr))
-    weights, intercept = _trained(train, values, STRENGTHS[TF_IDF])
-    return Linear(rarity * weights, intercept, squares)
+    weights, intercept = _trained(train, rarity, STRENGTHS[TF_IDF])
+    return Linear(rarity * weights, intercept, rarity**2)
 
 
 def against_rest(train: Documents, classes: int) -> dict[str, list[LinearClasses]]:
@@ -119,21 +120,39 @@ def against_rest(train: Documents, classes: int) -> dict[str, list[LinearClasses
             found[NB_SVM].append(nb_svm(part))
             found[TF_IDF].append([tf_idf(part)])
         else:  # of a class that was not drawn
-            never = Linear(np.zeros(len(columns)), -np.log(len(train.ids) + 1.0))
+            nothing = np.zeros(len(columns))
+            never = Linear(nothing, -np.log(len(train.ids) + 1.0), nothing)
             found[NB_SVM].append([never] * len(BETAS))
             found[TF_IDF].append([never])
-    return {
-        name: [LinearClasses.of(columns, of_class) for of_class in zip(*models, strict=True)]
-        for name, models in found.items()
-    }
+    return {name: _joined(columns, models) for name, models in found.items()}
+
+
+def _joined(columns: np.ndarray, models: list[list[Linear]]) -> list[LinearClasses]:
+    """From those of each class, which have the same squares."""
+    squares = np.array([some[0].squares for some in models], np.float32)
+    if (squares == squares[0]).all():
+        squares = squares[:1]
+    squares = squares.T.copy()
+    return [
+        LinearClasses(
+            columns,
+            np.stack([one.weights for one in of_class], axis=1, dtype=np.float32),
+            np.array([one.intercept for one in of_class]),
+            squares,
+        )
+        for of_class in zip(*models, strict=True)
+    ]
 
 
 def _trained(train: Documents, values: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
-    """Weights and intercept of a logistic regression, with `values` in place of the ones."""
+    """Weights and intercept of a logistic regression, with `values` (FEATURES,) of the n-grams in
+    documents that are scaled to length 1."""
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
 
-    grams = csr_matrix((values, train.grams.indices, train.grams.indptr), train.grams.shape)
+    of_rows = np.repeat(lengths(train.grams, values**2), np.diff(train.grams.indptr))
+    scaled = values[train.grams.indices] / of_rows
+    grams = csr_matrix((scaled, train.grams.indices, train.grams.indptr), train.grams.shape)
     model = LogisticRegression(C=strength, solver="liblinear", dual=True, random_state=1)
     model.fit(grams, train.positive)
     return model.coef_[0], float(model.intercept_[0])

@@ -43,7 +43,7 @@ class ClassifierMixture:
     def write(self, folder: Path) -> None:
         self.counting.write(folder)
         settings = {"factors": self.factors, "intercept": self.counting.intercept}
-        _write(folder, {"mix": "nb-svm", "weight": self.weight} | settings)
+        _write(folder, {"mix": "nb-svm", "weight": self.weight, "scaled": True} | settings)
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class _Settings(BaseModel):
     weight: Annotated[float, Field(ge=0, le=1)]
     factors: tuple[float, float] = (1.0, 0.0)
     intercept: float = 0.0
+    scaled: bool = False  # packages of older versions lack it
 
 
 def read_mixture(folder: Path, kind: str, vocabulary: int) -> Mixture:
@@ -103,6 +104,6 @@ def read_mixture(folder: Path, kind: str, vocabulary: int) -> Mixture:
     if (found.mix == "nb-svm") != (kind == "classifier"):
         raise DamagedError(f"{folder}: {found.mix} is not for a {kind.replace('_', ' ')}")
     if found.mix == "nb-svm":
-        counting = Linear.read(folder, found.intercept)
+        counting = Linear.read(folder, found.intercept, found.scaled)
         return ClassifierMixture(found.weight, found.factors, counting)
     return LanguageMixture(found.weight, NGrams.read(folder, vocabulary))

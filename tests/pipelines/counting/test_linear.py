@@ -54,21 +54,41 @@ def test_what_was_written_gives_the_same_logits(tmp_path: Path) -> None:
     assert (tmp_path / "weights.npy").stat().st_size < 1000  # only what was seen
 
 
+def write(folder: Path, columns: list[int], weights: list[float], squares: list[float]) -> None:
+    np.save(folder / "columns.npy", np.array(columns, np.int32))
+    np.save(folder / "weights.npy", np.array(weights, np.float32))
+    np.save(folder / "squares.npy", np.array(squares, np.float32))
+
+
 @pytest.mark.parametrize(
-    ("columns", "weights"),
+    ("columns", "weights", "squares"),
     [
-        ([1, 1], [0.5, 0.5]),
-        ([2, 1], [0.5, 0.5]),
-        ([-1], [0.5]),
-        ([FEATURES], [0.5]),
-        ([1, 2], [0.5]),
-        ([1], [np.nan]),
+        ([1, 1], [0.5, 0.5], [1, 1]),
+        ([2, 1], [0.5, 0.5], [1, 1]),
+        ([-1], [0.5], [1]),
+        ([FEATURES], [0.5], [1]),
+        ([1, 2], [0.5], [1, 1]),
+        ([1], [np.nan], [1]),
+        ([1], [0.5], [1, 1]),
+        ([1], [0.5], [np.inf]),
+        ([1], [0.5], [-1]),
     ],
 )
 def test_weights_that_do_not_belong_together_are_refused(
-    tmp_path: Path, columns: list[int], weights: list[float]
+    tmp_path: Path, columns: list[int], weights: list[float], squares: list[float]
 ) -> None:
-    np.save(tmp_path / "columns.npy", np.array(columns, np.int32))
-    np.save(tmp_path / "weights.npy", np.array(weights, np.float32))
+    write(tmp_path, columns, weights, squares)
     with pytest.raises(DamagedError):
         Linear.read(tmp_path, 0.0)
+
+
+def test_documents_are_scaled_to_length_1_if_the_package_says_so(tmp_path: Path) -> None:
+    """Packages of older versions have no squares."""
+    good, bad = grams_index("good"), grams_index("bad")
+    write(tmp_path, sorted([good, bad]), [0.5, 0.5], [4, 4])
+    given = seen_grams(["good", "good bad", "film", ""])
+    scaled = Linear.read(tmp_path, 0.1).logit(given)
+    np.testing.assert_allclose(scaled, [0.1 + 0.5 / 2, 0.1 + 1 / 8**0.5, 0.1, 0.1], rtol=1e-6)
+    (tmp_path / "squares.npy").unlink()
+    alone = Linear.read(tmp_path, 0.1, scaled=False).logit(given)
+    np.testing.assert_allclose(alone, [0.6, 1.1, 0.1, 0.1], rtol=1e-6)

@@ -13,10 +13,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.counting.linear import seen_grams
 from pipelines.counting.ngrams import Sequences
 from pipelines.errors import DamagedError, FolioError
 from pipelines.mix.mixed_network import MixedNetwork
-from pipelines.mix.mixtures import ClassifierMixture, LanguageMixture
+from pipelines.mix.mixtures import ClassifierMixture, LanguageMixture, read_mixture
 from pipelines.model.sampling import sample
 from pipelines.release.rescoring import rescored
 from pipelines.serving import predictor as inference
@@ -152,6 +153,20 @@ def test_only_what_counts_words_requires_scikit_learn(mixed: Settings) -> None:
 
 def test_a_package_without_a_mix_says_so(play: Predictor) -> None:
     assert isinstance(play.network, MixedNetwork) and play.network.model is play.model
+
+
+def test_a_package_of_an_older_version_predicts_as_it_did(mixed: Settings, tmp_path: Path) -> None:
+    """Its documents are not scaled: it has no squares, and does not say that they are."""
+    package = shutil.copytree(load_champion(mixed.home, REVIEWS_NAME), tmp_path / "old")
+    (package / "mix/squares.npy").unlink()
+    settings = json.loads((package / "mix/mix.json").read_bytes())
+    assert settings.pop("scaled") is True
+    (package / "mix/mix.json").write_text(json.dumps(settings))
+    mixture = read_mixture(package / "mix", "classifier", 0)
+    assert isinstance(mixture, ClassifierMixture)
+    counting, texts = mixture.counting, ["a good film", "a bad film, a bad plot"]
+    expected = seen_grams(texts) @ counting.weights + counting.intercept
+    np.testing.assert_allclose(mixture.counted(texts), expected, rtol=1e-6)
 
 
 def altered(path: Path, change: Callable[[bytes], bytes]) -> None:
