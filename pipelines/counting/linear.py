@@ -72,7 +72,7 @@ class Linear:
         columns = read_array(folder / COLUMNS, "int32")
         ascending = bool((np.diff(columns) > 0).all())
         if not ascending or (len(columns) and not 0 <= columns[0] <= columns[-1] < FEATURES):
-            raise DamagedError(f"{folder / COLUMNS}: its columns are not in order")
+            raise DamagedError(f"{folder / COLUMNS}: not ascending columns below {FEATURES}")
         weights = _of_every_column(folder / WEIGHTS, columns)
         if not scaled:
             return cls(weights, intercept, None)
